@@ -1,0 +1,21 @@
+//! The vocabulary that every room of Rekindle shares: ids, times, spans, traces, outcomes and
+//! interventions.
+//!
+//! Nothing here does I/O or reads a clock. Types are narrow: an id can't be all zeroes, a trace has
+//! at least one span and no duplicate, so what follows needn't check again.
+
+mod id;
+mod intervention;
+mod name;
+mod outcome;
+mod span;
+mod time;
+mod trace;
+
+pub use id::{ParseIdError, SpanId, TraceId};
+pub use intervention::{Intervention, InterventionKind, Selector};
+pub use name::Name;
+pub use outcome::{Outcome, OutcomeReport, RequestType};
+pub use span::{Facts, Link, Resource, Span, SpanKind, Status};
+pub use time::UnixNanos;
+pub use trace::{EmptyTrace, ReleaseReason, Trace};

@@ -1,0 +1,41 @@
+//! The port through which recovery asks how users' requests fared.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+/// Which requests are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CohortQuery {
+    /// Their types, by the names that [`crate::FaultSignature`] used. Empty means all.
+    pub request_types: Vec<String>,
+    /// Requests that began at this time or later …
+    pub from: SystemTime,
+    /// … and before this one.
+    pub until: SystemTime,
+}
+
+/// How they fared. `Unknown` outcomes count for neither side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fared {
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that failed, or were as slow as failed.
+    pub bad: u64,
+    /// Up to here telemetry should have arrived, judged by how late exporters usually are. A
+    /// silence before this time is a real one.
+    pub complete_until: SystemTime,
+}
+
+impl Fared {
+    /// Requests whose outcome is known.
+    pub const fn total(&self) -> u64 {
+        self.ok + self.bad
+    }
+}
+
+/// Somebody who knows how requests fare.
+pub trait Cohort: Send + Sync {
+    /// How the requests of the query fared, as far as is known now.
+    fn fared(&self, query: &CohortQuery) -> Fared;
+}

@@ -1,0 +1,59 @@
+//! What recovery is told about a fault: which units may be at fault, how likely each is, and who
+//! says so.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::UnitName;
+
+/// The key under which cures are remembered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FaultSignature {
+    /// The request types that fail, sorted.
+    pub request_types: Vec<String>,
+    /// The error's type where the suspect raised one; empty where it said nothing.
+    pub error_type: String,
+    /// The shape of the evidence: `raised`, `unanswered`, `slow`, `wrong_answer`, `exited`.
+    pub shape: String,
+}
+
+/// One unit under suspicion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuspectUnit {
+    /// The most specific unit that the suspected component belongs to.
+    pub unit: UnitName,
+    /// How likely the fault lies in it, in `[0, 1]`; over all suspects at most 1.
+    pub probability: f64,
+    /// Whether two independent sources say so (two callers, or a caller and a probe, or the
+    /// operating system). An unattended restart needs it.
+    pub two_sided: bool,
+    /// Why, in a sentence for people.
+    pub reason: String,
+}
+
+/// What is known about one incident at one time. Each new one about the same incident replaces
+/// the last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The incident, by its maker's number.
+    pub incident: u64,
+    /// When this was established.
+    pub at: SystemTime,
+    /// When failures began.
+    pub since: SystemTime,
+    /// The fault's signature.
+    pub signature: FaultSignature,
+    /// Suspected units, most likely first.
+    pub suspects: Vec<SuspectUnit>,
+    /// The failing requests' rate before the incident, as a share in `[0, 1]`: what a cure must
+    /// come back to.
+    pub baseline_failure_share: f64,
+    /// Failing requests per second now.
+    pub failing_per_second: f64,
+    /// Requests per second that pass through each unit: what its downtime costs.
+    pub traffic: BTreeMap<UnitName, f64>,
+    /// Whether the incident is over by itself.
+    pub closed: bool,
+}

@@ -1,0 +1,138 @@
+//! Who carries out restarts. Executors are the only side effects of recovery.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use crate::UnitName;
+
+/// An action's number in the ledger.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct ActionId(pub u64);
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The leave to restart one unit once. Only the ledger makes it, after the intent is on disk, so
+/// that no restart can happen that the ledger doesn't know.
+#[derive(Debug)]
+pub struct Permit {
+    action: ActionId,
+    unit: UnitName,
+    generation: u64,
+    deadline: Duration,
+}
+
+impl Permit {
+    /// For the ledger alone.
+    pub(crate) fn new(
+        action: ActionId,
+        unit: UnitName,
+        generation: u64,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            action,
+            unit,
+            generation,
+            deadline,
+        }
+    }
+
+    /// The action.
+    pub fn action(&self) -> ActionId {
+        self.action
+    }
+
+    /// The unit to restart.
+    pub fn unit(&self) -> &UnitName {
+        &self.unit
+    }
+
+    /// The generation that its next life has.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How long it may take from the order to ready.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}
+
+/// A restart that was carried out: the old life has ended and the new one said that it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed {
+    /// When the old life began to end: requests from then on are in the restart's shadow.
+    pub stopped_at: SystemTime,
+    /// When the new life was ready.
+    pub ready_at: SystemTime,
+    /// What is worth telling people.
+    pub note: String,
+}
+
+/// A restart that was not carried out, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecuteError {
+    /// Nothing was done: the endpoint refused, the command doesn't exist.
+    #[error("restart of {unit} was refused: {reason}")]
+    Refused {
+        /// The unit.
+        unit: UnitName,
+        /// In whose words.
+        reason: String,
+    },
+    /// The old life has ended, but the new one isn't ready.
+    #[error("{unit} did not become ready within {deadline:?}: {reason}")]
+    NotReady {
+        /// The unit.
+        unit: UnitName,
+        /// How long it had.
+        deadline: Duration,
+        /// What was last seen of it.
+        reason: String,
+    },
+    /// Whether anything was done can't be told: the connection broke, the command timed out.
+    #[error("whether {unit} was restarted is unknown: {reason}")]
+    Unknown {
+        /// The unit.
+        unit: UnitName,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// What an executor can say after a crash about an action that was in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It was carried out.
+    Done,
+    /// It was not, and will not be.
+    NotDone,
+    /// It can't be told.
+    Unknown,
+}
+
+/// A boxed future, so that executors can be trait objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Something that can restart units of its kind.
+pub trait Executor: Send + Sync {
+    /// Restarts the unit and waits until it is ready, the deadline passes or it fails.
+    fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>>;
+
+    /// After a crash: what became of this action.
+    fn inquire<'a>(
+        &'a self,
+        action: ActionId,
+        unit: &'a UnitName,
+        generation: u64,
+    ) -> BoxFuture<'a, Effect>;
+}

@@ -1,0 +1,15 @@
+//! Recovery: which unit to restart, whether that is allowed, doing it, and judging what it did.
+//!
+//! This crate doesn't know what a trace is. Whoever drives it hands in [`Evidence`] about restart
+//! units and implements [`Cohort`], through which a verdict asks how users' requests fared.
+
+pub mod cohort;
+pub mod evidence;
+pub mod executor;
+pub mod spec;
+
+pub use cohort::{Cohort, CohortQuery, Fared};
+pub use evidence::{Evidence, FaultSignature, SuspectUnit};
+pub use spec::{
+    CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
+};

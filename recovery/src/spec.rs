@@ -1,0 +1,151 @@
+//! What the configuration says about restart units, before it is checked.
+//!
+//! A flat list: each unit names its parent. [`crate::tree`] turns it into a tree or says what is
+//! wrong with it; nothing else reads these types to decide anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a restart unit, unique in its tree: `catalog`, `catalog.search`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnitName(pub String);
+
+impl UnitName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for UnitName {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How far Rekindle may go with a unit and all below it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Say what is suspected, plan nothing.
+    #[default]
+    Observe,
+    /// Plan, and wait for a person's approval.
+    Propose,
+    /// Plan and act, within the guards.
+    Auto,
+}
+
+/// One unit as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitSpec {
+    /// Its name.
+    pub name: UnitName,
+    /// The unit that contains it; `None` for the root.
+    pub parent: Option<UnitName>,
+    /// The telemetry attributes that are its: a component belongs to the unit whose every pair it
+    /// has. Empty for a unit that only groups others.
+    pub selector: BTreeMap<String, String>,
+    /// How it is restarted; `None` when by restarting all below it.
+    pub executor: Option<ExecutorSpec>,
+    /// The longest time from the order to ready.
+    pub start_deadline: Duration,
+    /// How to ask whether it is ready after a start; `None` when the executor's word is enough.
+    pub ready: Option<ProbeSpec>,
+    /// How to ask whether it works, at any time: a question with a known answer.
+    pub check: Option<ProbeSpec>,
+    /// How far Rekindle may go; `None` takes the parent's, and at the root [`Mode::Observe`].
+    pub mode: Option<Mode>,
+    /// The downtime that a restart is expected to cost, until it has been measured.
+    pub expected_downtime: Option<Duration>,
+}
+
+/// How a unit is restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecutorSpec {
+    /// Rekindle starts and supervises the process itself.
+    Process(ProcessSpec),
+    /// A microreboot endpoint is called.
+    Http(HttpSpec),
+    /// A command is run.
+    Command(CommandSpec),
+}
+
+/// A process that Rekindle starts, and stops by TERM, grace, KILL to its process group.
+///
+/// It outlives Rekindle and is adopted again. Its environment says `REKINDLE_UNIT` and
+/// `REKINDLE_GENERATION`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSpec {
+    /// Program and arguments; no shell.
+    pub command: Vec<String>,
+    /// Added to Rekindle's own environment.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory; Rekindle's own where `None`.
+    pub directory: Option<PathBuf>,
+    /// How long it may take to end after TERM before KILL.
+    pub stop_grace: Duration,
+}
+
+/// A microreboot endpoint. It is sent the action's id as `Idempotency-Key` and the generation to
+/// reach as `Rekindle-Generation`; any 2xx answer means that the old life has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSpec {
+    /// Where to POST.
+    pub url: String,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+/// A command that restarts the unit and exits with 0 once the old life has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Program and arguments; no shell. Its environment says `REKINDLE_UNIT`,
+    /// `REKINDLE_ACTION` and `REKINDLE_GENERATION`.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// A question whose answer is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeSpec {
+    /// GET a URL.
+    Http {
+        /// What to get.
+        url: String,
+        /// How long the answer may take.
+        timeout: Duration,
+        /// The status that is right; any 2xx where `None`.
+        status: Option<u16>,
+        /// What the body must contain.
+        contains: Option<String>,
+    },
+    /// Open a TCP connection.
+    Tcp {
+        /// `host:port`.
+        address: String,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Run a command; exit code 0 is right.
+    Command {
+        /// Program and arguments; no shell.
+        command: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+}

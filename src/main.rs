@@ -1,0 +1,3 @@
+//! The `rekindle` command.
+
+fn main() {}
