@@ -4,8 +4,16 @@
 //! units and implements [`Cohort`], through which a verdict asks how users' requests fared.
 
 pub mod cohort;
+pub mod crash;
 pub mod evidence;
 pub mod executor;
+pub mod guard;
+pub mod judge;
+pub mod lifecycle;
+pub mod plan;
+pub mod policy;
+pub mod ports;
+pub mod service;
 pub mod spec;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
