@@ -1,1 +1,3 @@
 //! The library behind the `rekindle` binary.
+
+pub mod view;
