@@ -1,1 +1,6 @@
 //! The library behind the `rekindle` binary.
+
+pub mod api;
+mod nearest;
+pub mod view;
+mod web;
