@@ -3,7 +3,9 @@
 //! This crate doesn't know what a trace is. Whoever drives it hands in [`Evidence`] about restart
 //! units and implements [`Cohort`], through which a verdict asks how users' requests fared.
 
+pub mod belief;
 pub mod cohort;
+pub mod cost;
 pub mod crash;
 pub mod evidence;
 pub mod executor;
@@ -15,9 +17,11 @@ pub mod policy;
 pub mod ports;
 pub mod service;
 pub mod spec;
+pub mod tree;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use spec::{
     CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
 };
+pub use tree::{Resolution, RestartTree, TreeError};
