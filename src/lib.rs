@@ -1,6 +1,7 @@
 //! The library behind the `rekindle` binary.
 
 pub mod api;
+pub mod config;
 mod nearest;
 pub mod view;
 mod web;
