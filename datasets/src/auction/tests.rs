@@ -1,5 +1,7 @@
 //! The site as its users and its surgeon meet it: real threads, real sockets, small data.
 
+mod spans;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

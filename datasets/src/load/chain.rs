@@ -85,7 +85,12 @@ impl Operation {
                 (Some(Logout), 0.15),
             ],
             Register => &[(Some(Home), 0.5), (Some(Search), 0.5)],
-            Login => &[(Some(Home), 0.6), (Some(Search), 0.4)],
+            Login => &[
+                // Most who log in had been about to bid on what they saw last.
+                (Some(Quote), 0.60),
+                (Some(Home), 0.20),
+                (Some(Search), 0.20),
+            ],
             Account => &[(Some(Home), 0.75), (Some(Logout), 0.25)],
             Logout => &[(None, 1.0)],
         }
