@@ -9,16 +9,38 @@
 //! counts that per time slice, `detect` notices that a type fails more than it used to, and
 //! `rank` compares failed requests with successful ones.
 
+mod address;
 mod analyzer;
 mod component;
 mod config;
 mod counts;
+mod detect;
+mod examples;
+mod fence;
+mod hops;
 mod incident;
+mod normalize;
+mod observe;
+mod outcome;
+pub mod rank;
 mod ranking;
+mod records;
+mod registry;
+mod request;
+mod sources;
+mod spectrum;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod testing;
+mod types;
+mod watch;
 
 pub use analyzer::{Analyzer, RatePoint, RequestTypeSummary};
 pub use component::{Component, Level};
 pub use config::{AnalysisConfig, SlowLimit};
 pub use counts::{Counts, LeftOut};
 pub use incident::{Change, Closing, ClosingReason, Incident};
+pub use observe::State;
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
+pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};
