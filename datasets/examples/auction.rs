@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use rekindle_datasets::auction::{self, ServiceName, ServiceOptions};
-use rekindle_datasets::deployment::{Deployment, Granularity, Ports, TreeMode};
+use rekindle_datasets::deployment::{Deployment, Granularity, Mode, Ports};
 use rekindle_datasets::load::{LoadConfig, Users};
 use rekindle_datasets::probes;
 
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let delay = export_delay_ms.map(Duration::from_millis);
             let plan = Deployment::plan(&folder, &otlp, delay, 1, Ports::Free)?;
             if tree {
-                println!("{}", plan.to_yaml(Granularity::Component, TreeMode::Auto));
+                println!("{}", plan.to_yaml(Granularity::Component, Mode::Auto));
                 return Ok(());
             }
             run(&plan, users, seconds)

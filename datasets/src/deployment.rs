@@ -14,7 +14,8 @@ use crate::auction::world::{Scale, World};
 use crate::auction::{Fault, Peer, ServiceName, ServiceStatus};
 use crate::probes::{self, KnownAnswer};
 
-pub use tree::{Granularity, TreeMode};
+pub use rekindle_recovery::Mode;
+pub use tree::Granularity;
 
 /// Ports are looked for from here to [`LAST_PORT`]: below what Linux gives to outgoing connections
 /// (from 32768), so that no connection takes a port while its process is being restarted.
@@ -98,6 +99,7 @@ pub struct Deployment {
     export_delay: Option<Duration>,
     world: World,
     places: Vec<Place>,
+    with_checks: bool,
 }
 
 impl Deployment {
@@ -143,6 +145,7 @@ impl Deployment {
                 scale: Scale::default(),
             },
             places,
+            with_checks: false,
         })
     }
 
@@ -158,6 +161,14 @@ impl Deployment {
     pub fn with_program(mut self, program: PathBuf, leading_arguments: Vec<String>) -> Self {
         self.program = program;
         self.leading_arguments = leading_arguments;
+        self
+    }
+
+    /// The same with a question of known answer for each component in the restart tree. What a
+    /// component says depends on those it asks, so a sick one can make its askers' checks fail too.
+    #[must_use]
+    pub fn with_checks(mut self) -> Self {
+        self.with_checks = true;
         self
     }
 
@@ -221,8 +232,14 @@ impl Deployment {
     }
 
     /// The restart tree for a configuration: the key `restart` with all below it.
-    pub fn to_yaml(&self, granularity: Granularity, mode: TreeMode) -> String {
+    pub fn to_yaml(&self, granularity: Granularity, mode: Mode) -> String {
         tree::to_yaml(self, granularity, mode)
+    }
+
+    /// Known answers through the front, to be asked every so often: the key `probes` of a
+    /// configuration with all below it.
+    pub fn probes_yaml(&self, every: Duration) -> String {
+        tree::probes_yaml(self, every)
     }
 
     /// Waits until every process says that all its components have started.

@@ -8,4 +8,5 @@ pub mod auction;
 pub mod deployment;
 pub mod load;
 pub mod probes;
+pub mod score;
 mod wire;

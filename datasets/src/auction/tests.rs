@@ -178,7 +178,7 @@ fn is_as_ill_as(kind: FaultKind, verdict: &Verdict) -> bool {
 #[test]
 fn each_fault_breaks_what_it_says_and_a_microreboot_cures_it() {
     let site = Site::start_with(|options| {
-        options.budget_ms = 1_000;
+        options.budget_ms = 1_500;
         options.max_abandoned = 10;
     });
     let component = "catalog.search";
@@ -209,7 +209,6 @@ fn each_fault_breaks_what_it_says_and_a_microreboot_cures_it() {
         assert_eq!(status, 200, "{kind:?}: {body}");
         assert_eq!(site.verdict(component), Verdict::Right, "after {kind:?}");
     }
-    // Hang: both workers were not yet stuck after one call; what is stuck is counted.
     let status = site.status(component);
     let abandoned = status["abandoned_lives"].as_u64().expect("a count");
     assert!(
@@ -242,13 +241,10 @@ fn every_component_can_be_lost_and_found() {
 fn damage_in_the_process_survives_a_microreboot() {
     let site = Site::start();
     let component = "accounts.users";
-    for kind in [FaultKind::Error, FaultKind::Crash, FaultKind::Slow] {
+    // Not the crash: in the process's scope that is the end of the process, here the tests' own.
+    for kind in [FaultKind::Error, FaultKind::Slow] {
         let mut fault = Fault::new(component, kind).in_process();
         fault.delay_ms = 3_000;
-        if kind == FaultKind::Crash {
-            // In the process's scope, this one is the process's own end: not in this process.
-            continue;
-        }
         assert_eq!(site.inject(&fault), 204);
         assert!(
             matches!(site.verdict(component), Verdict::Failed { .. }),
@@ -295,7 +291,8 @@ fn a_microreboot_disturbs_nobody_else() {
 #[test]
 fn callers_in_flight_are_told_at_once_that_the_life_is_over() {
     let site = Site::start_with(|options| options.budget_ms = 20_000);
-    site.inject(&Fault::new("catalog.search", FaultKind::Hang));
+    // In the process's memory, so that whichever life gets the question is stuck with it.
+    site.inject(&Fault::new("catalog.search", FaultKind::Hang).in_process());
     let begun = Instant::now();
     let verdict = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
@@ -303,9 +300,8 @@ fn callers_in_flight_are_told_at_once_that_the_life_is_over() {
             let catalog = site.owner("catalog.search").address();
             probes::ask(catalog, &question, Duration::from_secs(25)).verdict
         });
-        // Its thread is stuck with the question once one thread's queue has been emptied; ask the
-        // control port, not the clock, by rebooting until a life was abandoned.
-        wait_for("a stuck thread", || {
+        // When the question has arrived can't be seen from outside: end lives until one had it.
+        wait_for("the end of the life that has the question", || {
             site.microreboot("catalog.search", &[]);
             asking.is_finished()
         });

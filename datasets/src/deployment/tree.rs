@@ -1,11 +1,14 @@
 //! The auction site's restart tree, as a configuration of Rekindle has it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use rekindle_recovery::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Deployment, Place};
+use crate::probes;
 
 /// How small the smallest restart is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,28 +20,6 @@ pub enum Granularity {
     ProcessOnly,
 }
 
-/// How far Rekindle may go with the site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TreeMode {
-    /// Say what is suspected.
-    Observe,
-    /// Ask a person.
-    Propose,
-    /// Act.
-    Auto,
-}
-
-impl TreeMode {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Propose => "propose",
-            Self::Auto => "auto",
-        }
-    }
-}
-
 /// The site ends at once when it is told to, but for sending its last spans.
 const STOP_GRACE: &str = "2s";
 
@@ -48,15 +29,30 @@ const PROCESS_START: &str = "20s";
 /// A component's start takes a fraction of a second; its process gives up after 4 s.
 const COMPONENT_START: &str = "5s";
 
+/// What restarts take, in release, before Rekindle has measured them.
+const PROCESS_DOWNTIME: &str = "500ms";
+const COMPONENT_DOWNTIME: &str = "100ms";
+
+/// How long a known answer may take: longer than any caller inside the site waits.
+const ANSWER_TIMEOUT: &str = "2s";
+
+const fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Propose => "propose",
+        Mode::Auto => "auto",
+    }
+}
+
 /// JSON is YAML, so every text is written as JSON writes it: nothing needs further quoting.
-pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: TreeMode) -> String {
+pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -> String {
     let mut yaml = String::new();
     let mut line = |indent: usize, text: String| {
         // Writing to a String can't fail.
         let _ = writeln!(yaml, "{:indent$}{text}", "");
     };
     line(0, "restart:".to_owned());
-    line(2, format!("mode: {}", mode.as_str()));
+    line(2, format!("mode: {}", mode_word(mode)));
     line(2, "tree:".to_owned());
     line(4, "- unit: auction".to_owned());
     line(6, "units:".to_owned());
@@ -73,6 +69,7 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: TreeMod
         line(12, format!("command: {}", json!(plan.command(*service))));
         line(12, format!("stop_grace: {STOP_GRACE}"));
         line(10, format!("start_deadline: {PROCESS_START}"));
+        line(10, format!("expected_downtime: {PROCESS_DOWNTIME}"));
         line(
             10,
             format!(
@@ -97,7 +94,37 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: TreeMod
             line(14, format!("http: {http}"));
             line(14, format!("ready: {ready}"));
             line(14, format!("start_deadline: {COMPONENT_START}"));
+            line(14, format!("expected_downtime: {COMPONENT_DOWNTIME}"));
+            if plan.with_checks
+                && let Some(question) = probes::of_component(&plan.world, component)
+            {
+                let url = format!("http://{}{}", place.public, question.path);
+                let check = json!({
+                    "http": { "url": url, "contains": question.contains },
+                    "timeout": ANSWER_TIMEOUT,
+                });
+                line(14, format!("check: {check}"));
+            }
         }
+    }
+    yaml
+}
+
+/// The key `probes`: known answers through the front.
+pub(super) fn probes_yaml(plan: &Deployment, every: Duration) -> String {
+    let mut yaml = String::from("probes:\n");
+    for question in probes::through_front(&plan.world) {
+        let probe = json!({
+            "name": question.name,
+            "every": format!("{}ms", every.as_millis()),
+            "timeout": ANSWER_TIMEOUT,
+            "http": {
+                "url": format!("http://{}{}", plan.web(), question.path),
+                "contains": question.contains,
+            },
+        });
+        // Writing to a String can't fail.
+        let _ = writeln!(yaml, "  - {probe}");
     }
     yaml
 }
@@ -119,7 +146,7 @@ mod tests {
         )
         .expect("a plan")
         .with_program("/bin/a \"site\"".into(), vec!["auction".to_owned()]);
-        let yaml = plan.to_yaml(Granularity::Component, TreeMode::Auto);
+        let yaml = plan.to_yaml(Granularity::Component, Mode::Auto);
         let read: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML");
         assert_eq!(read["restart"]["mode"], "auto");
         let services = &read["restart"]["tree"][0]["units"];
@@ -134,7 +161,17 @@ mod tests {
             search["http"]["post"],
             "http://127.0.0.1:20003/microreboot/catalog.search"
         );
-        let yaml = plan.to_yaml(Granularity::ProcessOnly, TreeMode::Propose);
+        assert!(search["check"].is_null(), "only when asked for");
+        let plan = plan.with_checks();
+        let yaml = plan.to_yaml(Granularity::Component, Mode::Auto)
+            + &plan.probes_yaml(Duration::from_secs(1));
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML");
+        let items = &read["restart"]["tree"][0]["units"][1]["units"][0];
+        let title = plan.world().title(plan.world().reserved_item());
+        assert_eq!(items["check"]["http"]["contains"], title);
+        assert_eq!(read["probes"][0]["every"], "1000ms");
+        assert_eq!(read["probes"].as_array().map(Vec::len), Some(7));
+        let yaml = plan.to_yaml(Granularity::ProcessOnly, Mode::Propose);
         assert!(!yaml.contains("microreboot") && yaml.contains("mode: propose"));
     }
 }
