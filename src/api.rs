@@ -24,7 +24,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 pub use backend::{
-    ApiCommand, Backend, BoxFuture, Explanation, OutcomeWord, Reply, ReportedOutcome,
+    ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Reply, ReportedOutcome,
 };
 pub use command::{
     ApproveBody, OutcomesBody, PauseBody, RejectBody, RestartBody, ResumeBody, by_page,
@@ -32,6 +32,9 @@ pub use command::{
 pub use guard::HostPolicy;
 pub use problem::{Problem, ProblemKind};
 pub use read::{Health, HistoryQuery};
+
+pub(crate) use command::reason;
+pub(crate) use read::{find_trace, number};
 
 /// The longest body of an order. The largest one is a list of outcome reports, a hundred bytes each.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -162,6 +165,3 @@ pub async fn serve(
         })
         .await
 }
-
-#[cfg(test)]
-mod tests;

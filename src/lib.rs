@@ -5,3 +5,4 @@ pub mod config;
 mod nearest;
 pub mod view;
 mod web;
+mod words;

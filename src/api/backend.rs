@@ -54,7 +54,7 @@ pub enum ApiCommand {
         reason: String,
     },
     /// Restart a unit because a person wants it. Answered by [`Reply::Done`], a dry run by
-    /// [`Reply::Plan`]: what would be done, what it would cost and what the guards say.
+    /// [`Reply::DryRun`].
     Restart {
         /// The unit.
         unit: String,
@@ -131,8 +131,8 @@ pub enum Reply {
         /// What was done, in a sentence.
         message: String,
     },
-    /// What would be done.
-    Plan(Box<PlanView>),
+    /// What a restart would do.
+    DryRun(Box<DryRun>),
     /// Past actions, newest first.
     History {
         /// The actions.
@@ -149,6 +149,25 @@ impl Reply {
             message: message.into(),
         }
     }
+}
+
+/// What a restart would do, what it would cost, and who would object.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DryRun {
+    /// The unit.
+    pub unit: String,
+    /// The units whose executors would be called, in this order.
+    pub restarts: Vec<String>,
+    /// All units that would lose their state.
+    pub affected: Vec<String>,
+    /// How long it is expected to take.
+    pub expected_downtime_ms: u64,
+    /// What it is expected to cost, in failed requests.
+    pub expected_cost: f64,
+    /// The guards that would refuse a person, in their words.
+    pub refusals: Vec<String>,
+    /// The guards that would refuse an unattended restart.
+    pub unattended_refusals: Vec<String>,
 }
 
 /// What is known about a suspect or a unit.
