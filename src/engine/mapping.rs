@@ -4,7 +4,7 @@
 //! are its own. What no unit owns stays on the page for people and is left out of the evidence, so
 //! that its share of the probability is not handed to somebody who can be restarted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use rekindle_analysis::{Incident, Level, Ranking, Shape, Suspect, Verdict};
@@ -30,25 +30,23 @@ pub(crate) fn unit_of_attributes(
 
 /// Whether two independent sources accuse the suspect.
 ///
-/// A source is whoever exported the accusing spans, or a judge outside. The suspect's own spans are
-/// one (it raised an error, or took too long), each service that complains of it is one, each
-/// reporter is one. A caller in the suspect's own service is not independent of it: both sit in the
-/// same process, and whoever can write one's telemetry can write the other's.
+/// A source is whoever exported accusing spans, or a judge outside: the suspect's own process (it
+/// raised an error or took too long, or another part of it got no answer from the suspect) is one,
+/// each other service that complains is one, each reporter is one. Who can write one process's
+/// telemetry can write all of it, so a process counts once however many of its parts complain.
 pub(crate) fn two_sided(suspect: &Suspect) -> bool {
     let Some(component) = suspect.components.first() else {
         return false;
     };
-    let own_word = matches!(suspect.shape, Shape::Raised | Shape::Slow);
-    let others = suspect
-        .callers
-        .iter()
-        .filter(|caller| own_service(caller) != component.service.as_str())
-        .count();
-    others + usize::from(own_word) >= 2
+    let own = component.service.as_str();
+    let own_word = matches!(suspect.shape, Shape::Raised | Shape::Slow).then_some(own);
+    let mut sources: BTreeSet<&str> = own_word.into_iter().collect();
+    sources.extend(suspect.callers.iter().map(|caller| service_of(caller)));
+    sources.len() >= 2
 }
 
-/// The service that a caller is, or is part of: callers in code are named `component of service`.
-fn own_service(caller: &str) -> &str {
+/// The service that a caller is, or is part of: parts are named `component of service`.
+fn service_of(caller: &str) -> &str {
     caller.rsplit_once(" of ").map_or(caller, |(_, service)| service)
 }
 
