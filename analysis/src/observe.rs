@@ -347,9 +347,21 @@ impl Observer {
         else {
             return;
         };
-        if let Some(caller) = reading.caller_name(parent, index) {
-            for id in reading.members[visit].clone() {
-                reading.complaints.push((id, caller.clone()));
+        let members = reading.members[visit].clone();
+        self.complain(reading, parent, &members, reading.in_process(parent, index));
+    }
+
+    /// The caller says that its call to these components failed. A caller in the same process says
+    /// so of the part that it called, not of the process that both are.
+    fn complain(&self, reading: &mut Reading<'_>, call: usize, about: &[u32], in_process: bool) {
+        if reading.hops.visit_of[call].is_none() {
+            return;
+        }
+        let caller = reading.caller(call, in_process);
+        for id in about {
+            let level = self.registry.info(*id).component.level;
+            if !in_process || matches!(level, Level::CodeComponent | Level::Operation) {
+                reading.complaints.push((*id, caller.clone()));
             }
         }
     }
@@ -371,13 +383,9 @@ impl Observer {
             let waits_further = is_call(&spans[slow]) && !reading.hops.answered[slow];
             if !waits_further {
                 reading.blame_visit(slow, State::Slow, error);
-                if let (Some(caller), Some(visit)) = (
-                    reading.caller_name(index, answer),
-                    reading.hops.visit_of[slow],
-                ) {
-                    for id in reading.members[visit].clone() {
-                        reading.complaints.push((id, caller.clone()));
-                    }
+                if let Some(visit) = reading.hops.visit_of[slow] {
+                    let members = reading.members[visit].clone();
+                    self.complain(reading, index, &members, reading.in_process(index, slow));
                 }
                 return;
             }
@@ -394,12 +402,11 @@ impl Observer {
                 State::Unanswered
             };
             let depth = reading.depth(index).saturating_add(1);
-            let caller = reading.caller(index, callee.in_process);
             reading.mark_visit(index, State::PassedOn);
+            self.complain(reading, index, &callee.components, callee.in_process);
             for id in callee.components {
                 mark(&mut reading.touches, id, state, depth);
                 reading.errors.push((id, error.clone()));
-                reading.complaints.push((id, caller.clone()));
             }
             return;
         }
@@ -587,20 +594,22 @@ impl Reading<'_> {
         self.hops.visit_of[index].map_or(0, |visit| self.hops.visits[visit].depth)
     }
 
-    /// The caller of a visit, as others know it: its code component for one in its own process,
-    /// its service for others. `None` when caller and callee are the same.
-    fn caller_name(&self, call: usize, answer: usize) -> Option<Name> {
-        self.hops.visit_of[call]?;
+    fn in_process(&self, call: usize, callee: usize) -> bool {
         let spans = self.trace.spans();
-        Some(self.caller(call, together(&spans[call], &spans[answer])))
+        together(&spans[call], &spans[callee])
     }
 
+    /// The caller, as others know it: its service, and for a callee in the same process
+    /// `COMPONENT of SERVICE`, where spans say the component.
     fn caller(&self, call: usize, in_process: bool) -> Name {
         let service = &self.trace.spans()[call].resource.service;
         let component = self.hops.visit_of[call]
-            .and_then(|visit| self.hops.visits[visit].code_component.clone())
+            .and_then(|visit| self.hops.visits[visit].code_component.as_ref())
             .filter(|_| in_process);
-        component.unwrap_or_else(|| service.clone())
+        match component {
+            Some(component) => format!("{component} of {service}").into(),
+            None => service.clone(),
+        }
     }
 }
 

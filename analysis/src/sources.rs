@@ -89,7 +89,7 @@ impl Sources<'_> {
                 .map(|(case, count)| Case { count, ..case })
                 .collect()
         };
-        let (shown, reporters) = self.shown(incident, until, &failing, &row_at);
+        let (shown, reports) = self.shown(incident, until, &failing, &row_at);
         Input {
             incident: incident.id,
             at: until,
@@ -108,7 +108,7 @@ impl Sources<'_> {
             baseline: cases(baseline),
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             shown,
-            reporters: reporters.into_iter().collect(),
+            reports: reports.into_iter().collect(),
             left_out: self.counts.clone(),
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
@@ -149,16 +149,18 @@ impl Sources<'_> {
         until: UnixNanos,
         failing: &BTreeSet<u32>,
         row_at: &BTreeMap<u32, usize>,
-    ) -> (Vec<ShownTrace>, BTreeSet<rekindle_model::Name>) {
-        let mut reporters = BTreeSet::new();
+    ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
+        let mut reports = BTreeSet::new();
         for (_, record) in self.records.iter() {
             let in_window = record.start >= incident.since && record.start <= until;
             if let Some((outcome, reporter)) = &record.reported
                 && in_window
                 && outcome.is_bad()
                 && failing.contains(&record.request_type)
+                && !record.fenced
+                && let Some(row) = record.row.and_then(|row| row_at.get(&row))
             {
-                reporters.insert(reporter_name(reporter));
+                reports.insert((*row, reporter_name(reporter)));
             }
         }
         let shown = self
@@ -174,6 +176,6 @@ impl Sources<'_> {
                 fits.then_some(ShownTrace { trace_id, row, bad })
             })
             .collect();
-        (shown, reporters)
+        (shown, reports)
     }
 }

@@ -431,6 +431,16 @@ fn a_code_component_can_be_matched_and_its_service_is_the_alternative() {
     );
 }
 
+/// Independent sources: the process that the hung component is in, and whoever called that process.
+#[test]
+fn a_hung_component_is_complained_about_from_inside_and_outside() {
+    let mut site = Site::new();
+    site.run(60, Fault::None).run(8, Fault::SearchHangs);
+    let ranking = site.ranking();
+    let callers: Vec<&str> = first(&ranking).callers.iter().map(Name::as_str).collect();
+    assert_eq!(callers, ["dispatch of catalog", "web"]);
+}
+
 #[test]
 fn total_failure_of_a_type_is_noticed_within_a_second_and_a_half() {
     let mut site = Site::new();

@@ -12,8 +12,9 @@ use crate::{AnalysisConfig, Counts, LeftOut};
 /// Ends are counted in slices this fine: a verdict on a restart begins and ends between seconds.
 pub(crate) const RATE_SLICE: Duration = Duration::from_millis(100);
 
-/// A limit is learned from so many good requests; with fewer there is no 99th percentile.
-const ENOUGH_DURATIONS: u64 = 100;
+/// A limit is learned from so many good requests. The 99th percentile of thirty is the longest of
+/// them, which the factor below and the configured floor make safe enough to begin with.
+const ENOUGH_DURATIONS: u64 = 30;
 /// Slow is more than so many times the 99th percentile: beyond what a busy minute does to the tail.
 const TIMES_USUAL: u64 = 3;
 /// Durations halve at this count, so that what is usual follows the system.

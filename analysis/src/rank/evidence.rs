@@ -141,8 +141,13 @@ fn dress_one(input: &Input, tally: &Tally, charge: Charge) -> Suspect {
         baseline_origin_share: tally.baseline_origin_share(lead),
     };
     let mut callers = details.callers;
-    if shape == Shape::WrongAnswer {
-        callers.extend(input.reporters.iter().cloned());
+    for (row, reporter) in &input.reports {
+        let about = input.rows[*row]
+            .state_of(lead)
+            .is_some_and(|state| state.is_origin() || shape == Shape::WrongAnswer);
+        if about {
+            callers.insert(reporter.clone());
+        }
     }
     let mut suspect = Suspect {
         components: charge
@@ -178,7 +183,8 @@ struct Details {
 impl Details {
     fn of(input: &Input, subject: usize) -> Self {
         let mut details = Self::default();
-        let service = &input.subjects[subject].component.service;
+        let component = &input.subjects[subject].component;
+        let service = &component.service;
         for case in input
             .window
             .iter()
@@ -189,7 +195,13 @@ impl Details {
                 continue;
             };
             for (about, caller) in &row.complaints {
-                if *about == subject {
+                // Who called the service from outside and failed confirms what began in a part.
+                let whole = &input.subjects[*about].component;
+                let of_part = state.is_origin()
+                    && component.level == Level::CodeComponent
+                    && whole.level == Level::Service
+                    && whole.service == *service;
+                if *about == subject || of_part {
                     details.callers.insert(caller.clone());
                 }
             }

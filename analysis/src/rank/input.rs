@@ -110,8 +110,9 @@ pub struct Input {
     pub baseline: Vec<Case>,
     /// Traces to choose examples from, sorted by id.
     pub shown: Vec<ShownTrace>,
-    /// Who reported failed requests from outside, sorted.
-    pub reporters: Vec<Name>,
+    /// Who said from outside that one of the failures was one: the request's row in
+    /// [`Input::rows`], and the reporter's name. Sorted, each once.
+    pub reports: Vec<(usize, Name)>,
     /// What was not used.
     pub left_out: Counts,
     /// The fewest failed requests that make a ranking.

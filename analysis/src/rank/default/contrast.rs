@@ -3,7 +3,8 @@
 //! The question for failures that nobody inside noticed: a component that answers wrongly with
 //! status OK. Nothing began anywhere, so only coverage is left. Good requests of the failing types
 //! are no comparison unless somebody judged them: as long as nobody did, they may be as wrong. So
-//! the comparison is with requests of other types at the same time, and judged ones.
+//! the comparison is with requests that were judged good at the same time; while there are too few
+//! of these, with good ones of other types too.
 //!
 //! A component is suspected when failed requests touch it more often than good ones do, by the
 //! lower end of Newcombe's interval. Among those as good as the best, the deepest and most specific
@@ -24,6 +25,10 @@ use crate::{Level, Shape};
 /// mix of request types shifts from minute to minute.
 const AS_GOOD: f64 = 0.9;
 
+/// Judged requests are a comparison by themselves from so many on, and when there are no fewer of
+/// them than of failed ones: fewer would decide by chance what good requests touch.
+const ENOUGH_JUDGED: u64 = 5;
+
 struct Candidate {
     subjects: Vec<usize>,
     score: f64,
@@ -42,16 +47,20 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
         .filter(|(index, case)| case.is_failure() && !shares.by_case.contains_key(index))
         .map(|(_, case)| case)
         .collect();
-    let mut good: Vec<&Case> = input
-        .window
-        .iter()
-        .filter(|case| case.is_ok() && (!case.of_incident || case.judged))
-        .collect();
+    let total = |cases: &[&Case]| cases.iter().map(|case| case.count).sum::<u64>();
+    let good_ones = |kept: fn(&Case) -> bool| -> Vec<&Case> {
+        let good = input.window.iter().filter(|case| case.is_ok());
+        good.filter(|case| kept(case)).collect()
+    };
+    let all_failed = total(&failed);
+    let mut good = good_ones(|case| case.judged);
+    if total(&good) < all_failed.max(ENOUGH_JUDGED) {
+        good = good_ones(|case| case.judged || !case.of_incident);
+    }
     if good.is_empty() {
         good = input.baseline.iter().filter(|case| case.is_ok()).collect();
     }
-    let total = |cases: &[&Case]| cases.iter().map(|case| case.count).sum::<u64>();
-    let (all_failed, all_good) = (total(&failed), total(&good));
+    let all_good = total(&good);
     if all_good == 0 {
         return Vec::new();
     }
