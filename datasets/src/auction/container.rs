@@ -107,6 +107,8 @@ struct Slot {
 struct SlotState {
     current: Option<Arc<Life>>,
     generation: u64,
+    /// Microreboots that were begun since the process started.
+    reboots: u64,
     /// Lives that are over and may still have a running thread.
     over: Vec<Arc<Life>>,
 }
@@ -130,6 +132,8 @@ pub struct ComponentStatus {
     pub up: bool,
     /// The generation of its life, or of its last one.
     pub generation: u64,
+    /// Microreboots that were begun since its process started.
+    pub reboots: u64,
     /// Calls waiting in its queues.
     pub queued: usize,
     /// Calls whose caller had given up before work on them began; of the present life.
@@ -357,6 +361,7 @@ impl Slot {
             name: self.name.to_owned(),
             up: current.is_some_and(|life| life.runs()),
             generation: state.generation,
+            reboots: state.reboots,
             queued: current.map_or(0, |life| life.queued()),
             expired: current.map_or(0, |life| life.expired()),
             abandoned_lives: state.over.len(),

@@ -125,7 +125,7 @@ async fn inquire(
     Path(component): Path<String>,
     Query(inquiry): Query<Inquiry>,
 ) -> Json<serde_json::Value> {
-    let done = control.container.is_done(&component, &inquiry.action);
+    let done = control.container.is_done(&component, &inquiry.action).await;
     Json(json!({ "done": done }))
 }
 

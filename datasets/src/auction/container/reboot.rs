@@ -110,10 +110,15 @@ impl Container {
             })
     }
 
-    /// Whether the action of this key was carried out.
-    pub(crate) fn is_done(&self, component: &str, key: &str) -> bool {
+    /// Whether the action of this key was carried out. One that is under way is waited for: "not
+    /// done" must mean that it never will be.
+    pub(crate) async fn is_done(&self, component: &str, key: &str) -> bool {
         let outcome = lock(&self.actions).find(component, key);
-        outcome.is_some_and(|outcome| matches!(*outcome.borrow(), Some(Ok(_))))
+        let Some(mut outcome) = outcome else {
+            return false;
+        };
+        let ended = outcome.wait_for(Option::is_some).await;
+        ended.is_ok_and(|outcome| matches!(*outcome, Some(Ok(_))))
     }
 
     fn begin_reboot(
@@ -212,6 +217,7 @@ impl Slot {
             state.over.push(life);
         }
         state.generation = next;
+        state.reboots += 1;
         Ok(next)
     }
 }
