@@ -15,9 +15,10 @@ use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
 use crate::observe::Observer;
 use crate::outcome::failure;
-use crate::rank::{Method, rank};
+use crate::rank::{Input, Method, rank};
 use crate::records::{Record, Records};
 use crate::request::{Requests, TraceKind};
+use crate::sources::Sources;
 use crate::spectrum::{PortableSpectrum, Spectrum};
 use crate::types::Types;
 use crate::watch::Watch;
@@ -71,11 +72,11 @@ pub struct Analyzer {
     requests: Requests,
     types: Types,
     observer: Observer,
-    pub(crate) spectrum: Spectrum,
-    pub(crate) records: Records,
+    spectrum: Spectrum,
+    records: Records,
     waiting_reports: BTreeMap<TraceId, OutcomeReport>,
     fences: Fences,
-    pub(crate) examples: ExampleStore,
+    examples: ExampleStore,
     watch: Watch,
     cut: u64,
     now: UnixNanos,
@@ -512,10 +513,41 @@ impl Analyzer {
     }
 
     /// What an incident's ranking is drawn from.
-    pub fn input(&self, incident: u64) -> Option<crate::rank::Input> {
+    pub fn input(&self, incident: u64) -> Option<Input> {
         let incident = self.watch.get(incident)?;
         let until = incident.closed.map_or(self.now, |closing| closing.at);
-        let sources = crate::sources::Sources {
+        Some(self.sources().input(incident, until, self.cut))
+    }
+
+    /// The same for a time that somebody names, whatever was detected: requests that began in
+    /// `[since, until)`, compared with those before. Failures of these types (all, when there are
+    /// none) are to be explained. Its incident is number 0, which no detected one has.
+    pub fn input_between(
+        &self,
+        types: &[RequestType],
+        since: UnixNanos,
+        until: UnixNanos,
+    ) -> Input {
+        let known = self.types.iter().map(|(_, state)| &state.request_type);
+        let named = Incident {
+            id: 0,
+            request_types: known
+                .filter(|known| types.is_empty() || types.contains(known))
+                .cloned()
+                .collect(),
+            since,
+            opened_at: since,
+            closed: None,
+            ok: 0,
+            bad: 0,
+            baseline_failure_share: 0.0,
+            failing_per_second: 0.0,
+        };
+        self.sources().input(&named, until, self.cut)
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
             spectrum: &self.spectrum,
             registry: &self.observer.registry,
             types: &self.types,
@@ -523,8 +555,7 @@ impl Analyzer {
             examples: &self.examples,
             counts: &self.counts,
             config: &self.config,
-        };
-        Some(sources.input(incident, until, self.cut))
+        }
     }
 
     fn shown_seconds(&self) -> f64 {

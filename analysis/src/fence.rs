@@ -20,6 +20,13 @@ pub(crate) struct Fence {
     pub(crate) types: BTreeSet<u32>,
 }
 
+impl Fence {
+    /// Whether its shadow lies on every request: nobody was looking, or all was restarted.
+    fn is_everywhere(&self) -> bool {
+        self.intervention.kind == InterventionKind::Blind || self.intervention.target.0.is_empty()
+    }
+}
+
 /// All interventions that are remembered, by reference.
 #[derive(Debug)]
 pub(crate) struct Fences {
@@ -66,7 +73,8 @@ impl Fences {
     /// Whether a request of this type and time may be in a shadow, its path unknown.
     pub(crate) fn may_cover(&self, request_type: u32, start: UnixNanos, end: UnixNanos) -> bool {
         self.fences.values().any(|fence| {
-            fence.types.contains(&request_type) && fence.intervention.overlaps(start, end)
+            (fence.is_everywhere() || fence.types.contains(&request_type))
+                && fence.intervention.overlaps(start, end)
         })
     }
 
@@ -82,7 +90,7 @@ impl Fences {
         for (reference, fence) in &mut self.fences {
             let selector = &fence.intervention.target;
             let spans = trace.spans();
-            let hit = fence.intervention.kind == InterventionKind::Blind
+            let hit = fence.is_everywhere()
                 || spans
                     .iter()
                     .any(|span| selector.matches(|key| span.attribute(key)))

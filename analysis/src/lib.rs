@@ -11,6 +11,7 @@
 
 mod address;
 mod analyzer;
+mod callee;
 mod component;
 mod config;
 mod counts;

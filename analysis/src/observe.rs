@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_model::{Name, Outcome, Resource, Span, SpanKind, Trace};
+use rekindle_model::{Name, Outcome, Resource, SpanKind, Trace};
 use rekindle_stats::{LogHistogram, Probability};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{AddressBook, Callee};
+use crate::address::AddressBook;
 use crate::hops::{Hops, is_call, nanos, together};
 use crate::outcome::{failure, was_answered};
 use crate::registry::Registry;
@@ -77,7 +77,7 @@ pub(crate) struct Observed {
 #[derive(Debug)]
 pub(crate) struct Observer {
     pub(crate) registry: Registry,
-    book: AddressBook,
+    pub(crate) book: AddressBook,
     /// Usual own times, per operation and dependency.
     own: BTreeMap<u32, LogHistogram>,
 }
@@ -91,9 +91,9 @@ const SHARE_OF_WAIT: f64 = 0.5;
 const FADE_AT: u64 = 20_000;
 
 /// A request being read.
-struct Reading<'a> {
-    trace: &'a Trace,
-    hops: Hops,
+pub(crate) struct Reading<'a> {
+    pub(crate) trace: &'a Trace,
+    pub(crate) hops: Hops,
     failed: Vec<Option<Name>>,
     touches: BTreeMap<u32, (State, u8)>,
     errors: Vec<(u32, Name)>,
@@ -195,7 +195,12 @@ impl Observer {
         self.book.len()
     }
 
-    fn process(&mut self, resource: &Resource, instance: bool, counts: &mut Counts) -> Vec<u32> {
+    pub(crate) fn process(
+        &mut self,
+        resource: &Resource,
+        instance: bool,
+        counts: &mut Counts,
+    ) -> Vec<u32> {
         let service = &resource.service;
         let mut components = Vec::with_capacity(6);
         let empty = Name::from("");
@@ -413,97 +418,6 @@ impl Observer {
         reading.blame_visit(index, State::Raised, error);
     }
 
-    /// Whom an unanswered call was meant for.
-    fn callee(
-        &mut self,
-        reading: &Reading<'_>,
-        index: usize,
-        counts: &mut Counts,
-    ) -> Option<Meant> {
-        let span = naming_span(reading, index);
-        let facts = &span.facts;
-        if let Some(name) = dependency_by_system(span) {
-            return self.dependency(name, counts);
-        }
-        if let Some(callee) = self.book.callee(span) {
-            let code = facts.peer_service.clone().filter(|peer| {
-                self.registry
-                    .find(&Component::new(
-                        Level::CodeComponent,
-                        &callee.resource.service,
-                        peer,
-                    ))
-                    .is_some()
-            });
-            return Some(self.meant(span, &callee, code, counts));
-        }
-        if let Some(peer) = &facts.peer_service {
-            let own = &span.resource.service;
-            let code = Component::new(Level::CodeComponent, own, peer);
-            if self.registry.find(&code).is_some() {
-                let callee = Callee {
-                    resource: span.resource.clone(),
-                    instance_known: true,
-                    code_component: None,
-                };
-                return Some(self.meant(span, &callee, Some(peer.clone()), counts));
-            }
-            if let Some(id) = self.registry.find(&Component::service(peer)) {
-                return Some(Meant {
-                    components: vec![id],
-                    in_process: false,
-                });
-            }
-        }
-        let named = facts.peer_service.clone().or_else(|| {
-            let address = facts.server_address.as_ref()?;
-            Some(match facts.server_port {
-                Some(port) => format!("{address}:{port}").into(),
-                None => address.clone(),
-            })
-        });
-        // A name that was met as a dependency before is one; else it may be a new address of the
-        // one who always answers such calls.
-        let known = named.as_ref().is_some_and(|name| {
-            self.registry
-                .find(&Component::new(Level::Dependency, &Name::from(""), name))
-                .is_some()
-        });
-        if !known && let Some(callee) = self.book.usual_callee(span) {
-            let code = callee.code_component.clone();
-            return Some(self.meant(span, &callee, code, counts));
-        }
-        self.dependency(named?, counts)
-    }
-
-    fn meant(
-        &mut self,
-        call: &Span,
-        callee: &Callee,
-        code: Option<Name>,
-        counts: &mut Counts,
-    ) -> Meant {
-        let resource = callee.resource.as_ref();
-        let mut components = self.process(resource, callee.instance_known, counts);
-        if let Some(code) = code {
-            let component = Component::new(Level::CodeComponent, &resource.service, &code);
-            components.extend(self.registry.intern(component, Some(resource), counts));
-        }
-        Meant {
-            components,
-            in_process: crate::address::same_process(&call.resource, &callee.resource),
-        }
-    }
-
-    fn dependency(&mut self, name: Name, counts: &mut Counts) -> Option<Meant> {
-        let component = Component::new(Level::Dependency, &Name::from(""), &name);
-        let id = self.registry.intern(component, None, counts)?;
-        Some(Meant {
-            components: vec![id],
-            in_process: false,
-        })
-    }
-
     /// Calls that went well and that nobody answered in spans: peers without instrumentation.
     fn touch_dependencies(&mut self, reading: &mut Reading<'_>, counts: &mut Counts) {
         for position in 0..reading.hops.order.len() {
@@ -565,12 +479,6 @@ impl Observer {
     }
 }
 
-/// Whom a call was meant for.
-struct Meant {
-    components: Vec<u32>,
-    in_process: bool,
-}
-
 impl Reading<'_> {
     fn mark_visit(&mut self, index: usize, state: State) {
         if let Some(visit) = self.hops.visit_of[index] {
@@ -617,43 +525,6 @@ fn mark(touches: &mut BTreeMap<u32, (State, u8)>, id: u32, state: State, depth: 
     let touch = touches.entry(id).or_insert((state, depth));
     touch.0 = touch.0.max(state);
     touch.1 = touch.1.min(depth);
-}
-
-/// The span that says where the call went: the span itself, or the one that it wraps.
-fn naming_span<'a>(reading: &Reading<'a>, index: usize) -> &'a Span {
-    let spans = reading.trace.spans();
-    let names = |span: &Span| {
-        let facts = &span.facts;
-        facts.peer_service.is_some()
-            || facts.server_address.is_some()
-            || facts.db_system.is_some()
-            || facts.messaging_system.is_some()
-    };
-    let mut at = index;
-    while !names(&spans[at]) {
-        let inner = reading.trace.children(at).iter().find(|child| {
-            reading.hops.visit_of[**child] == reading.hops.visit_of[index]
-                && is_call(&spans[**child])
-        });
-        match inner {
-            Some(inner) => at = *inner,
-            None => return &spans[index],
-        }
-    }
-    &spans[at]
-}
-
-fn dependency_by_system(span: &Span) -> Option<Name> {
-    let facts = &span.facts;
-    let (system, part) = match (&facts.db_system, &facts.messaging_system) {
-        (Some(system), _) => (system, &facts.db_namespace),
-        (None, Some(system)) => (system, &facts.messaging_destination),
-        (None, None) => return None,
-    };
-    Some(match part {
-        Some(part) => Name::from(crate::normalize::without_ids(&format!("{system}/{part}"))),
-        None => system.clone(),
-    })
 }
 
 /// Below a call that was given up though its callee lives: the visit in which most of the time was

@@ -626,6 +626,27 @@ fn a_restart_makes_no_incident_and_its_requests_are_fenced() {
 }
 
 #[test]
+fn while_we_were_blind_nothing_counts_for_or_against_anyone() {
+    let mut site = Site::new();
+    site.run(60, Fault::None);
+    let from = site.now.plus(Duration::from_millis(50));
+    let until = from.plus(Duration::from_secs(6));
+    site.analyzer.intervene(Intervention {
+        kind: InterventionKind::Blind,
+        target: Selector::default(),
+        from,
+        until: Some(until),
+        reference: "outage".into(),
+    });
+    site.run(5, Fault::CatalogRaises);
+    assert!(site.analyzer.incidents().is_empty());
+    assert_eq!(site.analyzer.counts().get(LeftOut::Fenced), 50);
+    // A fault that outlives it is noticed.
+    site.run(5, Fault::CatalogRaises);
+    assert_eq!(site.analyzer.incidents().len(), 1);
+}
+
+#[test]
 fn an_intervention_told_late_takes_requests_back() {
     let mut site = Site::new();
     site.run(60, Fault::None);

@@ -6,9 +6,10 @@
 //!    one fault away before it ranks the next (Dempster, Laird and Rubin 1977).
 //! 2. *Lift.* What began in a component just as often before the incident is not news: of its share
 //!    in the window, only the part above its own baseline counts.
-//! 3. *Level.* A service's charge goes to the part of it that explains it: [`specific`].
+//! 3. *Level.* A service's charge goes to the part of it that explains it (`default/specific.rs`).
 //! 4. *Coverage.* Failed requests in which nothing failed inside (somebody outside says that the
-//!    answer was wrong) are explained by what they touched and good ones didn't: [`contrast`].
+//!    answer was wrong) are explained by what they touched and good ones didn't
+//!    (`default/contrast.rs`).
 //!
 //! The confidence is the part of the failed requests that a suspect explains, out of all of them
 //! and one more: the imagined one that none of these explains. So four requests leave one in five
