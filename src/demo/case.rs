@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
 use rekindle_datasets::auction::{Fault, FaultKind, FaultScope};
-use rekindle_datasets::deployment::{Deployment, Granularity, Ports, TreeMode};
+use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{LoadConfig, Tally, Users, UsersHandle};
 use rekindle_datasets::probes;
 use serde::Serialize;
@@ -209,7 +209,7 @@ fn configuration(
             })
         );
     }
-    yaml.push_str(&site.to_yaml(case.granularity, TreeMode::Auto));
+    yaml.push_str(&site.to_yaml(case.granularity, rekindle_recovery::Mode::Auto));
     yaml
 }
 
