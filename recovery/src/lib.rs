@@ -4,9 +4,17 @@
 //! units and implements [`Cohort`], through which a verdict asks how users' requests fared.
 
 pub mod cohort;
+pub mod command;
 pub mod evidence;
 pub mod executor;
+pub mod executors;
+pub mod http_call;
+pub mod notify;
+pub mod probe;
+pub mod process;
 pub mod spec;
+#[cfg(test)]
+mod testing;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
