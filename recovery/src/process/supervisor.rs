@@ -36,7 +36,7 @@ const SPAWN_SETTLES: Duration = Duration::from_millis(50);
 /// of them: the next one opened on the directory adopts them.
 #[derive(Debug)]
 pub struct Supervisor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     orders: BTreeMap<UnitName, mpsc::Sender<Order>>,
     configured: Vec<UnitName>,
     events: Mutex<Option<mpsc::Receiver<ChildEvent>>>,

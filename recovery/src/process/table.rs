@@ -212,6 +212,12 @@ impl Table {
             .map_err(|source| self.failed("write to", source))
     }
 
+    /// From now on, what a full disk does to every write.
+    #[cfg(test)]
+    pub(super) fn refuse_writes(&self) -> rusqlite::Result<()> {
+        self.lock().execute_batch("PRAGMA query_only = ON")
+    }
+
     fn failed(&self, deed: &'static str, source: rusqlite::Error) -> TableError {
         TableError::Sqlite {
             deed,
