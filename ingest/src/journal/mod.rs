@@ -8,7 +8,7 @@
 mod record;
 mod segment;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::collections::VecDeque;
