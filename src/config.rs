@@ -27,7 +27,7 @@ pub use settings::{
     JournalSettings, JudgeSettings, ListenSettings, ProbeSettings, RestartSettings, SlowRule,
 };
 
-pub(crate) use quantity::show_duration;
+pub(crate) use quantity::{duration as parse_duration, show_duration};
 
 /// The commented default file: the documentation of all keys.
 pub const DEFAULT_FILE: &str = include_str!("config/default.yaml");

@@ -1,7 +1,11 @@
 //! The library behind the `rekindle` binary.
 
 pub mod api;
+pub mod cli;
+pub mod client;
 pub mod config;
+pub mod entry;
+pub mod exit;
 mod nearest;
 pub mod view;
 mod web;

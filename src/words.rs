@@ -101,6 +101,19 @@ pub(crate) fn relief(relief: &ReliefView) -> String {
     )
 }
 
+/// A name as one segment of a path: whatever isn't plain is escaped.
+pub(crate) fn path_segment(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +130,7 @@ mod tests {
         assert_eq!(about(1234.4), "1,234");
         assert_eq!(micros(850), "850µs");
         assert_eq!(micros(12_300), "12.3ms");
+        assert_eq!(path_segment("a/b c.d"), "a%2Fb%20c.d");
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(3 << 20), "3.0 MiB");
         let relief_of = ReliefView {

@@ -159,8 +159,8 @@ fn merged(series: &[RatePointView], slice_ms: u64) -> Merged {
         let at = begin + point.at.as_millis().saturating_sub(begin) / width * width;
         match points.last_mut() {
             Some(bucket) if bucket.at.as_millis() == at => {
-                bucket.ok += point.ok;
-                bucket.bad += point.bad;
+                bucket.ok = bucket.ok.saturating_add(point.ok);
+                bucket.bad = bucket.bad.saturating_add(point.bad);
             }
             _ => points.push(RatePointView {
                 at: UtcTime::from_millis(at),

@@ -63,7 +63,7 @@ fn row(view: &View, unit: &UnitView) -> Markup {
             td data-label="" {
                 details id={ "restart-" (unit.name) } {
                     summary { "Restart…" }
-                    form method="post" action={ "/units/" (path_segment(&unit.name)) "/restart" } {
+                    form method="post" action={ "/units/" (words::path_segment(&unit.name)) "/restart" } {
                         label { "Why " input name="reason" required maxlength="200"; }
                         button { "Restart " (unit.name) " and all below it" }
                     }
@@ -101,17 +101,4 @@ fn state_class(state: UnitState) -> &'static str {
         UnitState::Starting | UnitState::Restarting | UnitState::Judging => "busy",
         UnitState::Down | UnitState::GivenUp => "bad",
     }
-}
-
-/// Unit names have no slashes by configuration; whatever else they have is escaped for a path.
-fn path_segment(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
 }
