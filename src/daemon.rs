@@ -18,10 +18,10 @@ use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::journal::Journal;
 use rekindle_ingest::receive::{IngestStats, Receivers};
 use rekindle_recovery::crash::{CrashHook, CrashPoint};
+use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
-use rekindle_recovery::process::Supervisor;
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
-use rekindle_recovery::{Cohort, ExecutorSpec, RestartTree};
+use rekindle_recovery::{Cohort, RestartTree};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -103,10 +103,11 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     tracing::info!(?recovered, "the journal is open");
 
     let (stop, stopped) = watch::channel(false);
-    let probes = Arc::new(Probes::new());
-    let supervisor = Supervisor::open(&state_dir, parts::processes(&tree), Arc::clone(&probes))
+    let probes = Probes::new();
+    let executors = Executors::build(&config.restart.tree, &state_dir, &probes)
         .await
         .context("the supervised processes could not be taken over")?;
+    let supervisor = Arc::clone(executors.supervisor());
     let children = supervisor.events().context("the supervisor's events were taken already")?;
 
     let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
@@ -115,7 +116,7 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
-            executors: parts::executors(&tree, &supervisor, &probes),
+            executors: executors.by_unit().clone(),
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
             notifier: parts::notifier(&config),
             crash: options.crash_point.map(crash_hook),
@@ -165,14 +166,22 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
             tracing::error!(%error, "the API has stopped serving");
         }
     });
-    supervisor.start_missing().await;
+    for (unit, started) in supervisor.start_missing().await {
+        if let Err(error) = started {
+            tracing::error!(%unit, %error, "a supervised process could not be started");
+        }
+    }
     tracing::info!(grpc = %config.listen.grpc, http = %config.listen.http, api = %config.listen.api, "ready");
 
     wait_for_stop().await?;
     tracing::info!("stopping");
     stop.send_replace(true);
     if options.stop_children {
-        supervisor.stop_all().await;
+        for (unit, stopped) in supervisor.stop_all().await {
+            if let Err(error) = stopped {
+                tracing::error!(%unit, %error, "a supervised process could not be stopped");
+            }
+        }
     }
     let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} });
     if drained.await.is_err() {
@@ -240,9 +249,4 @@ async fn wait_for_stop() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-/// Whether a unit is a supervised process.
-fn is_process(spec: &rekindle_recovery::UnitSpec) -> bool {
-    matches!(spec.executor, Some(ExecutorSpec::Process(_)))
 }

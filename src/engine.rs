@@ -18,9 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::{Change, Ranking};
-use rekindle_ingest::Batch;
 use rekindle_ingest::assembly::Assembler;
-use rekindle_model::{Intervention, InterventionKind, Name, OutcomeReport, Selector, UnixNanos};
+use rekindle_ingest::receive::Batch;
+use rekindle_model::{
+    Intervention, InterventionKind, Name, OutcomeReport, Selector, Span, UnixNanos,
+};
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
 use rekindle_recovery::{Evidence, RestartTree};
@@ -28,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use backend::EngineBackend;
 pub(crate) use ids::{IncidentIds, count_start};
-pub(crate) use probing::{spawn_checks, spawn_questions};
+pub(crate) use probing::{Question, spawn_checks, spawn_questions};
 pub(crate) use shared::Shared;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
@@ -168,10 +170,9 @@ impl Engine {
 
     /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
     /// recovery meanwhile: what was wrong then may long be over.
-    pub(crate) fn replay(&mut self, batch: &Batch) {
-        let at = batch.received_at;
-        self.take(batch, at);
-        self.let_time_pass(at);
+    pub(crate) fn replay(&mut self, position: u64, received_at: UnixNanos, spans: Vec<Span>) {
+        self.take(position, spans, received_at);
+        self.let_time_pass(received_at);
     }
 
     /// Runs until the daemon stops.
@@ -180,7 +181,10 @@ impl Engine {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             match inputs.next(&mut ticks).await {
-                Event::Batch(batch) => self.take(&batch, now()),
+                Event::Batch(mut batch) => {
+                    let spans = std::mem::take(&mut batch.spans);
+                    self.take(batch.position, spans, now());
+                }
                 Event::Report(report) => {
                     self.shared.analyzer().report(report, now());
                 }
@@ -196,14 +200,14 @@ impl Engine {
         tracing::info!("the engine has stopped");
     }
 
-    fn take(&mut self, batch: &Batch, now: UnixNanos) {
+    fn take(&mut self, position: u64, spans: Vec<Span>, now: UnixNanos) {
         let mut analyzer = self.shared.analyzer();
-        for span in &batch.spans {
-            analyzer.span(span, now);
-            self.assembler.push(span.clone(), now);
+        self.spans_seen += spans.len() as u64;
+        for span in spans {
+            analyzer.span(&span, now);
+            self.assembler.push(span, now);
         }
-        analyzer.cut_at(batch.position);
-        self.spans_seen += batch.spans.len() as u64;
+        analyzer.cut_at(position);
     }
 
     /// Hands released traces on, and lets incidents open and close.
@@ -354,8 +358,11 @@ impl Engine {
         for (reason, count) in analyzer.counts().iter() {
             own.dropped.insert(publish::reason_words(&reason), count);
         }
-        for (reason, count) in self.assembler.counts().left_out() {
-            own.dropped.insert(reason.to_owned(), count);
+        let assembly = self.assembler.counts();
+        for (reason, count) in [("duplicate", assembly.duplicate), ("late", assembly.late)] {
+            if count > 0 {
+                own.dropped.insert(reason.to_owned(), count);
+            }
         }
         own.incidents_open =
             incidents.iter().filter(|incident| incident.closed.is_none()).count() as u64;

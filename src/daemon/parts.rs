@@ -1,27 +1,28 @@
 //! From the configuration to what each room takes: the only place that knows both sides.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rekindle_analysis::{AnalysisConfig, SlowLimit};
 use rekindle_ingest::assembly::AssemblerConfig;
 use rekindle_ingest::journal::{self, Journal, JournalConfig};
 use rekindle_ingest::receive::ReceiverConfig;
-use rekindle_ingest::{Batch, DecodeContext, KeepAttributes, decode_payload};
+use rekindle_ingest::{DecodeContext, KeepAttributes, decode_payload};
 use rekindle_model::UnixNanos;
-use rekindle_recovery::command::CommandExecutor;
-use rekindle_recovery::executor::{BoxFuture, Executor};
-use rekindle_recovery::http_call::HttpExecutor;
+use rekindle_recovery::executor::BoxFuture;
+use rekindle_recovery::notify::{self, Severity, Webhook};
 use rekindle_recovery::policy::Policy;
-use rekindle_recovery::ports::{Notice, Notifier, Prober};
+use rekindle_recovery::ports::{self, NoticeKind, Prober};
 use rekindle_recovery::probe::Probes;
-use rekindle_recovery::process::{ProcessUnit, Supervisor};
-use rekindle_recovery::{ExecutorSpec, ProbeSpec, RestartTree, UnitName};
+use rekindle_recovery::process::Supervisor;
+use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
 
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Question};
+
+/// How long a webhook may take to answer: whoever is told is asleep, and seconds don't matter.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The receivers' part.
 pub(super) fn receivers(config: &Config) -> ReceiverConfig {
@@ -30,6 +31,7 @@ pub(super) fn receivers(config: &Config) -> ReceiverConfig {
         http: config.listen.http,
         max_request_bytes: usize::try_from(config.ingest.max_request_bytes).unwrap_or(usize::MAX),
         keep_attributes: keep_attributes(config),
+        queue: config.ingest.queue,
         ..ReceiverConfig::default()
     }
 }
@@ -106,47 +108,6 @@ pub(super) fn policy(config: &Config) -> Policy {
     }
 }
 
-/// The units that are processes which we supervise.
-pub(super) fn processes(tree: &RestartTree) -> Vec<ProcessUnit> {
-    tree.units()
-        .filter_map(|unit| match &unit.executor {
-            Some(ExecutorSpec::Process(process)) => Some(ProcessUnit {
-                name: unit.name.clone(),
-                spec: process.clone(),
-                ready: unit.ready.clone(),
-                start_deadline: unit.start_deadline,
-            }),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Who restarts what.
-pub(super) fn executors(
-    tree: &RestartTree,
-    supervisor: &Arc<Supervisor>,
-    probes: &Arc<Probes>,
-) -> BTreeMap<UnitName, Arc<dyn Executor>> {
-    tree.units()
-        .filter_map(|unit| {
-            let executor: Arc<dyn Executor> = match unit.executor.as_ref()? {
-                ExecutorSpec::Process(_) => Arc::clone(supervisor) as Arc<dyn Executor>,
-                ExecutorSpec::Http(http) => Arc::new(HttpExecutor::new(
-                    http.clone(),
-                    unit.ready.clone(),
-                    (**probes).clone(),
-                )),
-                ExecutorSpec::Command(command) => Arc::new(CommandExecutor::new(
-                    command.clone(),
-                    unit.ready.clone(),
-                    (**probes).clone(),
-                )),
-            };
-            Some((unit.name.clone(), executor))
-        })
-        .collect()
-}
-
 /// The end-to-end questions.
 pub(super) fn questions(config: &Config) -> Vec<Question> {
     config
@@ -179,12 +140,11 @@ pub(super) fn replay(
     let replayed = journal
         .replay(now.minus(config.analysis.window), |record| {
             let entry = &record.entry;
-            match decode_payload(entry.content_type(), entry.payload(), &mut context) {
-                Ok(decoded) => engine.replay(&Batch::replayed(
-                    record.position,
-                    entry.received_at(),
-                    decoded.spans,
-                )),
+            let content_type = entry.protocol.content_type();
+            match decode_payload(content_type, &entry.payload, &mut context) {
+                Ok(decoded) => {
+                    engine.replay(record.position, entry.received_at, decoded.spans);
+                }
                 // It was read once, or it would not be here: another version wrote it.
                 Err(_) => unreadable += 1,
             }
@@ -196,13 +156,13 @@ pub(super) fn replay(
 
 /// Asks units how they are, for recovery.
 pub(super) struct ProberOf {
-    probes: Arc<Probes>,
+    probes: Probes,
     supervisor: Arc<Supervisor>,
 }
 
 impl ProberOf {
-    pub(super) fn new(probes: &Arc<Probes>, supervisor: &Arc<Supervisor>) -> Self {
-        Self { probes: Arc::clone(probes), supervisor: Arc::clone(supervisor) }
+    pub(super) fn new(probes: &Probes, supervisor: &Arc<Supervisor>) -> Self {
+        Self { probes: probes.clone(), supervisor: Arc::clone(supervisor) }
     }
 }
 
@@ -219,17 +179,41 @@ impl Prober for ProberOf {
 }
 
 /// Who reaches a person: the log always, a webhook where one is configured.
-pub(super) fn notifier(config: &Config) -> Arc<dyn Notifier> {
-    match &config.restart.webhook {
-        Some(url) => Arc::new(rekindle_recovery::notify::Webhook::new(url.clone())),
-        None => Arc::new(LogOnly),
-    }
+pub(super) fn notifier(config: &Config) -> Arc<dyn ports::Notifier> {
+    let webhook = config
+        .restart
+        .webhook
+        .as_ref()
+        .map(|url| Webhook { url: url.clone(), timeout: WEBHOOK_TIMEOUT });
+    Arc::new(People {
+        notifier: notify::Notifier::start(webhook),
+        page: format!("http://{}", config.listen.api),
+    })
 }
 
-struct LogOnly;
+struct People {
+    notifier: notify::Notifier,
+    page: String,
+}
 
-impl Notifier for LogOnly {
-    fn notify(&self, notice: &Notice) {
-        tracing::warn!(incident = notice.incident, "{}", notice.text);
+impl ports::Notifier for People {
+    fn notify(&self, notice: &ports::Notice) {
+        let (severity, title) = match notice.kind {
+            NoticeKind::Proposal => (Severity::Warning, "a restart waits for approval"),
+            NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
+            NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
+        };
+        self.notifier.notify(notify::Notice {
+            severity,
+            incident: notice.incident,
+            unit: notice.unit.clone(),
+            title: title.to_owned(),
+            text: notice.text.clone(),
+            at: notice.at,
+            link: Some(match notice.incident {
+                Some(incident) => format!("{}/incidents/{incident}", self.page),
+                None => self.page.clone(),
+            }),
+        });
     }
 }

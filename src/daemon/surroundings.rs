@@ -1,17 +1,22 @@
 //! What a snapshot shows besides what the engine knows itself: sockets, processes, memory, disk.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use rekindle_ingest::receive::IngestStats;
+use rekindle_ingest::receive::{IngestCounts, IngestStats};
 use rekindle_recovery::Mode;
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 
 use crate::config::Config;
 use crate::engine::Surroundings;
 use crate::view::{HealthView, ListeningView, StatusView};
+
+/// How long after the last request that the journal could not keep it is said to fail: exporters
+/// come again every few seconds.
+const STILL_FAILING: Duration = Duration::from_secs(15);
 
 /// The daemon around the engine.
 pub(super) struct Daemon {
@@ -21,6 +26,8 @@ pub(super) struct Daemon {
     listening: ListeningView,
     stats: Arc<IngestStats>,
     supervisor: Arc<Supervisor>,
+    /// How many requests the journal had not kept when that was last news, and when.
+    not_kept: Mutex<(u64, Option<SystemTime>)>,
 }
 
 impl Daemon {
@@ -42,7 +49,18 @@ impl Daemon {
             },
             stats,
             supervisor,
+            not_kept: Mutex::new((0, None)),
         }
+    }
+
+    /// Whether the journal could not keep a request within the last moments.
+    fn journal_fails(&self, not_kept: u64) -> bool {
+        let now = SystemTime::now();
+        let mut known = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if not_kept > known.0 {
+            *known = (not_kept, Some(now));
+        }
+        known.1.is_some_and(|at| now.duration_since(at).unwrap_or_default() < STILL_FAILING)
     }
 }
 
@@ -50,7 +68,7 @@ impl Surroundings for Daemon {
     fn status(&self) -> StatusView {
         let uptime = SystemTime::now().duration_since(self.started).unwrap_or_default();
         let counts = self.stats.snapshot();
-        let journal_errors = counts.journal_errors;
+        let failing = self.journal_fails(counts.requests_not_kept);
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started.into(),
@@ -58,14 +76,17 @@ impl Surroundings for Daemon {
             state_dir: self.state_dir.display().to_string(),
             mode: self.mode,
             listening: self.listening.clone(),
-            dropped: counts.rejected(),
+            dropped: not_used(&counts),
             memory_bytes: resident_bytes(),
             journal: HealthView {
-                ok: counts.journal_writes,
-                note: if journal_errors == 0 {
+                ok: !failing,
+                note: if counts.requests_not_kept == 0 {
                     String::new()
                 } else {
-                    format!("{journal_errors} requests were answered `try again`: the journal could not be written")
+                    format!(
+                        "{} requests were told to come again because the journal could not keep them",
+                        counts.requests_not_kept
+                    )
                 },
             },
             ledger: HealthView { ok: true, note: String::new() },
@@ -84,4 +105,25 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// Everything that came in and was not used as it came, by the counter's name.
+fn not_used(counts: &IngestCounts) -> BTreeMap<String, u64> {
+    const USED: [&str; 7] = [
+        "spans_grpc",
+        "spans_http_protobuf",
+        "spans_http_json",
+        "requests_ok",
+        "bytes_received",
+        "bytes_decoded",
+        "connections",
+    ];
+    let Ok(serde_json::Value::Object(counters)) = serde_json::to_value(counts) else {
+        return BTreeMap::new();
+    };
+    counters
+        .into_iter()
+        .filter_map(|(name, count)| Some((name, count.as_u64().filter(|count| *count > 0)?)))
+        .filter(|(name, _)| !USED.contains(&name.as_str()))
+        .collect()
 }

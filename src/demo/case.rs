@@ -8,7 +8,6 @@ use anyhow::{Context, bail};
 use rekindle_datasets::auction::{Fault, FaultKind, FaultScope};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{LoadConfig, Tally, Users, UsersHandle};
-use rekindle_datasets::probes;
 use serde::Serialize;
 
 use super::engine_process::{Addresses, EngineProcess};
@@ -195,20 +194,7 @@ fn configuration(
         "listen: {{ grpc: \"{}\", http: \"{}\", api: \"{}\" }}",
         addresses.grpc, addresses.http, addresses.api
     );
-    yaml.push_str("probes:\n");
-    for question in probes::through_front(&site.world()) {
-        let url = format!("http://{}{}", site.web(), question.path);
-        let _ = writeln!(
-            yaml,
-            "  - {}",
-            serde_json::json!({
-                "name": question.name,
-                "http": { "url": url, "contains": question.contains },
-                "timeout": "2s",
-                "every": "250ms",
-            })
-        );
-    }
+    yaml.push_str(&site.probes_yaml(Duration::from_millis(250)));
     yaml.push_str(&site.to_yaml(case.granularity, rekindle_recovery::Mode::Auto));
     yaml
 }

@@ -42,7 +42,7 @@ pub(super) fn sentence(report: &CaseReport) -> String {
 /// Cases as columns: the same fault with different means.
 pub(super) fn side_by_side(reports: &[CaseReport]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     let mut header = vec![String::from("since the first failed request")];
     header.extend(reports.iter().map(|report| report.name.clone()));
     table.set_header(header);
@@ -72,7 +72,7 @@ pub(super) fn side_by_side(reports: &[CaseReport]) -> String {
 /// Cases as rows: every fault.
 pub(super) fn fault_table(reports: &[CaseReport]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
         "fault", "incident", "first suspect", "restarted", "verdict", "cured after", "failed requests",
         "failed actions",

@@ -5,19 +5,20 @@ use std::time::SystemTime;
 
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
 use rekindle_recovery::UnitName;
+use rekindle_recovery::guard::Refusal;
 use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::service::{
-    Command, CommandError, DryRun, Recovery, Reply as RecoveryReply, UnitExplained,
+    self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
 };
 use tokio::sync::{mpsc, watch};
 
 use super::publish;
 use super::shared::Shared;
 use crate::api::{
-    ApiCommand, Backend, BoxFuture, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
+    ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
 };
-use crate::view::{AlternativeView, PlanState, PlanView, StepView, TraceView, View};
+use crate::view::{TraceView, View};
 
 /// What stands behind the API in the daemon.
 pub(crate) struct EngineBackend {
@@ -106,7 +107,7 @@ impl EngineBackend {
                 None => format!("nothing happens unattended until `rekindle resume`: {}", pause.reason),
             }),
             RecoveryReply::Resumed => Reply::done("recovery goes on"),
-            RecoveryReply::DryRun(dry_run) => Reply::Plan(Box::new(dry_run_view(&dry_run))),
+            RecoveryReply::DryRun(dry_run) => Reply::DryRun(Box::new(dry_run_view(&dry_run))),
             RecoveryReply::History(actions) => {
                 Reply::History { actions: actions.iter().map(publish::action).collect() }
             }
@@ -217,39 +218,18 @@ fn join(units: &[UnitName]) -> String {
     units.iter().map(UnitName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn dry_run_view(dry_run: &DryRun) -> PlanView {
-    PlanView {
-        state: if dry_run.refusals.is_empty() { PlanState::Proposed } else { PlanState::Vetoed },
-        created: publish::utc(SystemTime::now()),
-        reason: format!(
-            "restarting {} calls {}; {} lose their state; about {} ms",
-            dry_run.unit,
-            join(&dry_run.restarts),
-            join(&dry_run.affected),
-            dry_run.expected_downtime.as_millis(),
-        ),
-        steps: dry_run
-            .restarts
-            .iter()
-            .map(|unit| StepView {
-                unit: unit.to_string(),
-                probability: 0.0,
-                expected_cost: dry_run.expected_cost,
-            })
-            .collect(),
-        alternatives: Vec::<AlternativeView>::new(),
-        guards: dry_run
-            .refusals
-            .iter()
-            .map(ToString::to_string)
-            .chain(
-                dry_run
-                    .unattended_refusals
-                    .iter()
-                    .map(|refusal| format!("unattended only: {refusal}")),
-            )
-            .collect(),
-        ..PlanView::default()
+fn dry_run_view(dry_run: &service::DryRun) -> DryRun {
+    let names = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
+    let words = |refusals: &[Refusal]| refusals.iter().map(ToString::to_string).collect();
+    DryRun {
+        unit: dry_run.unit.to_string(),
+        restarts: names(&dry_run.restarts),
+        affected: names(&dry_run.affected),
+        expected_downtime_ms: u64::try_from(dry_run.expected_downtime.as_millis())
+            .unwrap_or(u64::MAX),
+        expected_cost: dry_run.expected_cost,
+        refusals: words(&dry_run.refusals),
+        unattended_refusals: words(&dry_run.unattended_refusals),
     }
 }
 

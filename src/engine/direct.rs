@@ -69,11 +69,15 @@ impl DirectFaults {
                 tracing::warn!(%unit, %how, "a supervised process ended by itself");
                 self.open(unit, Kind::Exited, *at, words, ids);
             }
-            ChildEvent::Started { unit, .. } | ChildEvent::Adopted { unit, .. } => {
+            ChildEvent::Ready { unit, .. } | ChildEvent::Adopted { unit, .. } => {
                 self.close(unit, Kind::Exited, now);
             }
+            ChildEvent::Started { .. } => {}
             ChildEvent::NotReady { unit, reason, .. } => {
                 tracing::warn!(%unit, %reason, "a supervised process is not ready");
+            }
+            ChildEvent::Stuck { unit, reason, .. } => {
+                tracing::error!(%unit, %reason, "a supervised process can't be ended");
             }
         }
     }
@@ -230,7 +234,7 @@ impl DirectFaults {
         };
         unit.generation = unit.generation.max(child.generation);
         unit.process = Some(ProcessView {
-            pid: child.pid,
+            pid: child.pid.and_then(|pid| u32::try_from(pid).ok()),
             phase: child_phase(child),
             since: Some(publish::utc(child.since)),
         });
@@ -247,7 +251,7 @@ impl DirectFaults {
 
 /// The supervisor's word for a phase, as people see it.
 fn child_phase(child: &ChildStatus) -> ProcessPhase {
-    match child.phase.as_str() {
+    match child.phase {
         "running" => ProcessPhase::Running,
         "starting" => ProcessPhase::Starting,
         "stopping" => ProcessPhase::Stopping,

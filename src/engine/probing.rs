@@ -5,7 +5,6 @@
 //! whether the answer was right becomes an outcome report about that trace, so that a component that
 //! answers wrongly with status OK is found by the requests that it spoilt.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outcome, OutcomeReport, SpanId, TraceId};
@@ -31,12 +30,12 @@ pub struct Question {
 pub(crate) fn spawn_questions(
     tasks: &mut JoinSet<()>,
     questions: Vec<Question>,
-    probes: &Arc<Probes>,
+    probes: &Probes,
     reports: &mpsc::Sender<OutcomeReport>,
     shutdown: &watch::Receiver<bool>,
 ) {
     for question in questions {
-        let (probes, reports) = (Arc::clone(probes), reports.clone());
+        let (probes, reports) = (probes.clone(), reports.clone());
         let mut shutdown = shutdown.clone();
         tasks.spawn(async move {
             let mut ticks = steady(question.every);
@@ -68,12 +67,12 @@ pub(crate) fn spawn_checks(
     tasks: &mut JoinSet<()>,
     checks: Vec<(UnitName, ProbeSpec)>,
     every: Duration,
-    probes: &Arc<Probes>,
+    probes: &Probes,
     results: &mpsc::Sender<CheckResult>,
     shutdown: &watch::Receiver<bool>,
 ) {
     for (unit, spec) in checks {
-        let (probes, results) = (Arc::clone(probes), results.clone());
+        let (probes, results) = (probes.clone(), results.clone());
         let mut shutdown = shutdown.clone();
         tasks.spawn(async move {
             let mut ticks = steady(every);

@@ -52,13 +52,13 @@ pub(crate) fn request_type(summary: &RequestTypeSummary, analyzer: &Analyzer) ->
 /// A share with its Wilson interval; nothing of nothing.
 fn share(count: u64, total: u64) -> Option<ShareView> {
     let share = rekindle_stats::Share::new(count, total).ok()?;
-    let interval = share.wilson(0.95);
+    let interval = share.wilson(rekindle_stats::Probability::P95);
     Some(ShareView {
         count,
         total,
-        share: share.value(),
-        low: interval.low(),
-        high: interval.high(),
+        share: share.value()?,
+        low: interval.low,
+        high: interval.high,
     })
 }
 
