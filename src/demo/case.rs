@@ -10,6 +10,7 @@ use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{LoadConfig, Tally, Users, UsersHandle};
 use serde::Serialize;
 
+use super::DemoOptions;
 use super::engine_process::{Addresses, EngineProcess};
 use super::story::Story;
 use crate::view::{IncidentView, UtcTime, VerdictView, View};
@@ -120,7 +121,7 @@ impl CaseReport {
 /// Plays a case.
 pub(super) fn run(
     case: &Case,
-    seed: u64,
+    options: &DemoOptions,
     keep: bool,
     story: &mut Story,
 ) -> anyhow::Result<CaseReport> {
@@ -128,7 +129,8 @@ pub(super) fn run(
         .prefix("rekindle-demo-")
         .tempdir()
         .context("no temporary folder could be made")?;
-    let addresses = Addresses::free()?;
+    let addresses = Addresses::free(options.api)?;
+    let seed = options.seed;
     let site = Deployment::plan(
         folder.path(),
         &format!("http://{}", addresses.grpc),
