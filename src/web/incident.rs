@@ -22,7 +22,7 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
         .cloned()
         .collect();
     html! {
-        section.banner class=(if open { "bad" } else { "ok" }) {
+        section.banner.(if open { "bad" } else { "ok" }) {
             h1 { "Incident " (incident.id) " is " (incident.state) }
             p { @for name in &incident.request_types { b { (name) } " " } }
             p {
