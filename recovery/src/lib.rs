@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod executor;
 pub mod guard;
 pub mod judge;
+pub mod ledger;
 pub mod lifecycle;
 pub mod plan;
 pub mod policy;
