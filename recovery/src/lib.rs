@@ -5,20 +5,28 @@
 
 pub mod belief;
 pub mod cohort;
+pub mod command;
 pub mod cost;
 pub mod crash;
 pub mod evidence;
 pub mod executor;
+pub mod executors;
 pub mod guard;
+pub mod http_call;
 pub mod judge;
 pub mod ledger;
 pub mod lifecycle;
+pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod probe;
+pub mod process;
 pub mod service;
 pub mod spec;
 pub mod tree;
+#[cfg(test)]
+mod testing;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
