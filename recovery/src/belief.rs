@@ -16,7 +16,7 @@
 //! that by what was seen of the shape anywhere, and that by the prior (Dirichlet back-off: each
 //! step's mean is the next one's prior, with a fixed strength).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -299,14 +299,16 @@ impl Beliefs {
             .collect()
     }
 
-    /// Learns from a recovery that is over. Without trials, the incident went by itself.
+    /// Learns from a recovery that is over. Without trials, the incident went by itself. Returns
+    /// the rows that changed, or went, to be kept.
     pub fn learn(
         &mut self,
         evidence: &Evidence,
         tree: &RestartTree,
         trials: &[Trial],
         now: SystemTime,
-    ) {
+    ) -> Vec<(Key, Option<Row>)> {
+        let mut changed = BTreeSet::new();
         let mut chains = self.chains(evidence, tree, trials, now);
         if trials.is_empty() {
             for chain in &mut chains {
@@ -319,7 +321,7 @@ impl Beliefs {
         }
         let total: f64 = chains.iter().flat_map(|chain| &chain.levels).sum();
         if total <= 0.0 {
-            return;
+            return Vec::new();
         }
         // Nothing is learned about faults elsewhere: there is no unit to remember them by.
         chains.pop();
@@ -342,14 +344,36 @@ impl Beliefs {
                 named.insert(name, weight);
                 stepped.insert(step, weight);
             }
-            self.add(
-                Key::Exact(evidence.signature.clone(), suspect.clone()),
-                &named,
-                now,
-            );
-            self.add(Key::Shape(shape.clone(), suspect), &named, now);
-            self.add(Key::Anywhere(shape.clone()), &stepped, now);
+            for (key, observed) in [
+                (
+                    Key::Exact(evidence.signature.clone(), suspect.clone()),
+                    &named,
+                ),
+                (Key::Shape(shape.clone(), suspect), &named),
+                (Key::Anywhere(shape.clone()), &stepped),
+            ] {
+                self.add(key.clone(), observed, now);
+                changed.insert(key);
+            }
         }
+        while self.rows.len() > MAX_ROWS {
+            let weight = |row: &Row| row.counts.values().sum::<f64>() * self.fading(row.at, now);
+            let lightest = self
+                .rows
+                .iter()
+                .min_by(|a, b| weight(a.1).total_cmp(&weight(b.1)))
+                .map(|(key, _)| key.clone());
+            let Some(lightest) = lightest else { break };
+            self.rows.remove(&lightest);
+            changed.insert(lightest);
+        }
+        changed
+            .into_iter()
+            .map(|key| {
+                let row = self.rows.get(&key).cloned();
+                (key, row)
+            })
+            .collect()
     }
 
     fn add(&mut self, key: Key, observed: &BTreeMap<Level, f64>, now: SystemTime) {
@@ -378,16 +402,6 @@ impl Beliefs {
             row.counts
                 .values_mut()
                 .for_each(|count| *count *= MAX_WEIGHT / weight);
-        }
-        while self.rows.len() > MAX_ROWS {
-            let weight = |row: &Row| row.counts.values().sum::<f64>() * self.fading(row.at, now);
-            let lightest = self
-                .rows
-                .iter()
-                .min_by(|a, b| weight(a.1).total_cmp(&weight(b.1)))
-                .map(|(key, _)| key.clone());
-            let Some(lightest) = lightest else { break };
-            self.rows.remove(&lightest);
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod executors;
 pub mod guard;
 pub mod http_call;
 pub mod judge;
+pub mod ledger;
 pub mod lifecycle;
 pub mod notify;
 pub mod plan;

@@ -195,3 +195,136 @@ impl fmt::Display for State {
         f.pad(self.as_str())
     }
 }
+
+/// What becomes of a recovery that the engine finds in this state when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumption {
+    /// It goes on from fresh evidence, knowing what was tried. Without any, it lapses.
+    Watch,
+    /// Nothing was written and nothing done: back to watching, by this event.
+    GoBack(Event),
+    /// The executor is asked what became of the action.
+    Inquire,
+    /// It goes on where it was.
+    GoOn,
+    /// The verdict is in the ledger, and what follows from it was not: that is done now.
+    Follow,
+    /// It is over.
+    Nothing,
+}
+
+impl State {
+    /// What becomes of a recovery that the engine finds in this state when it starts.
+    pub const fn resumption(self) -> Resumption {
+        match self {
+            Self::Watching => Resumption::Watch,
+            // The proposal's guards and evidence are of another life; a new one is made.
+            Self::Proposed => Resumption::GoBack(Event::Withdraw),
+            Self::Leased => Resumption::GoBack(Event::Release),
+            Self::Committed | Self::Acting => Resumption::Inquire,
+            Self::Settling | Self::Judging => Resumption::GoOn,
+            Self::NotDone | Self::Helped | Self::NotCured | Self::Unknown => Resumption::Follow,
+            Self::Cured | Self::GivenUp | Self::Rejected | Self::Lapsed | Self::Closed => {
+                Resumption::Nothing
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const EVENTS: [Event; 22] = [
+        Event::Propose,
+        Event::Withdraw,
+        Event::Expire,
+        Event::Approve,
+        Event::Reject,
+        Event::Lease,
+        Event::Release,
+        Event::Commit,
+        Event::Act,
+        Event::Done,
+        Event::Refused,
+        Event::NotReady,
+        Event::Lost,
+        Event::Settled,
+        Event::Judged(Verdict::Cured),
+        Event::Judged(Verdict::Helped),
+        Event::Judged(Verdict::NotCured),
+        Event::Judged(Verdict::Unknown),
+        Event::Climb,
+        Event::GiveUp,
+        Event::IncidentClosed,
+        Event::Close,
+    ];
+
+    /// All states that can be reached, each with one way there.
+    fn reachable() -> Vec<(State, Vec<Event>)> {
+        let mut found = vec![(State::Watching, Vec::new())];
+        let mut seen = BTreeSet::from([State::Watching]);
+        let mut at = 0;
+        while let Some((state, way)) = found.get(at).cloned() {
+            at += 1;
+            for event in EVENTS {
+                if let Ok(next) = next(state, event)
+                    && seen.insert(next)
+                {
+                    let mut way = way.clone();
+                    way.push(event);
+                    found.push((next, way));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_state_is_reached_and_every_one_leads_to_an_end() {
+        let states = reachable();
+        assert_eq!(states.len(), 16);
+        for (state, _) in states {
+            let ways = EVENTS
+                .iter()
+                .filter(|event| next(state, **event).is_ok())
+                .count();
+            assert_eq!(ways == 0, state.is_over(), "{state}");
+            assert_eq!(
+                state.resumption() == Resumption::Nothing,
+                state.is_over(),
+                "{state}"
+            );
+            if let Resumption::GoBack(event) = state.resumption() {
+                assert_eq!(next(state, event), Ok(State::Watching));
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_acts_without_an_intent_and_nobody_intends_without_a_lease() {
+        for (state, way) in reachable() {
+            if matches!(
+                state,
+                State::Acting | State::Settling | State::Judging | State::Cured
+            ) {
+                let place = |event| way.iter().position(|other| *other == event);
+                let leased = place(Event::Lease).or(place(Event::Approve));
+                assert!(
+                    leased.is_some() && leased < place(Event::Commit),
+                    "{state}: {way:?}"
+                );
+                assert!(place(Event::Commit) < place(Event::Act), "{state}: {way:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_goes_to_a_person_only() {
+        assert!(next(State::Unknown, Event::Climb).is_err());
+        let error = next(State::Cured, Event::Act).expect_err("it is over");
+        assert_eq!(error.to_string(), "a recovery that is cured can't take Act");
+    }
+}
