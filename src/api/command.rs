@@ -1,0 +1,271 @@
+//! What can be ordered. Bodies are JSON; what is missing in them is said by name.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use rekindle_model::TraceId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::read::{no_unit, number};
+use super::{ApiCommand, ApiState, OutcomeWord, Problem, ProblemKind, Reply, ReportedOutcome};
+
+/// Whom an order is from when it doesn't say.
+const SOMEBODY: &str = "api";
+
+/// Longer words are cut off here: they go into ledger and pages for good.
+const MAX_WORDS: usize = 500;
+
+/// The longest pause that ends by itself: 30 days. Longer is a configuration, not a pause.
+const MAX_PAUSE_SECONDS: f64 = 30.0 * 86_400.0;
+
+/// Who the pages say gives an order.
+pub const fn by_page() -> &'static str {
+    "web page"
+}
+
+/// Approval of a plan.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApproveBody {
+    /// Who approves.
+    pub by: Option<String>,
+}
+
+/// Rejection of a plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejectBody {
+    /// Why.
+    pub reason: String,
+    /// Who rejects.
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
+/// The order to restart a unit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestartBody {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who wants it.
+    pub by: Option<String>,
+}
+
+/// The order to restart nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseBody {
+    /// Why.
+    pub reason: String,
+    /// For how many seconds; until someone resumes when absent.
+    #[serde(default)]
+    pub for_seconds: Option<f64>,
+    /// Who says so.
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
+/// The end of a pause.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResumeBody {
+    /// Who says so.
+    pub by: Option<String>,
+}
+
+/// How requests ended in the eyes of somebody outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomesBody {
+    /// Who says so.
+    pub reporter: String,
+    /// One per request.
+    pub outcomes: Vec<OutcomeBody>,
+}
+
+/// How one request ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomeBody {
+    /// The request.
+    pub trace_id: String,
+    /// How it ended.
+    pub outcome: OutcomeWord,
+    /// What was wrong.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+type Body = Result<Bytes, BytesRejection>;
+
+pub(super) async fn approve(
+    State(state): State<ApiState>,
+    Path(plan): Path<String>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let plan = number(&plan, "plan")?;
+    let body: ApproveBody = parse_or_default(body)?;
+    give(
+        &state,
+        ApiCommand::Approve {
+            plan,
+            by: by(body.by),
+        },
+    )
+    .await
+}
+
+pub(super) async fn reject(
+    State(state): State<ApiState>,
+    Path(plan): Path<String>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let plan = number(&plan, "plan")?;
+    let body: RejectBody = parse(body)?;
+    let command = ApiCommand::Reject {
+        plan,
+        by: by(body.by),
+        reason: reason(&body.reason)?,
+    };
+    give(&state, command).await
+}
+
+pub(super) async fn restart(
+    State(state): State<ApiState>,
+    Path(unit): Path<String>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: RestartBody = parse_or_default(body)?;
+    let view = state.backend.view();
+    if view.unit(&unit).is_none() {
+        return Err(no_unit(&view, &unit));
+    }
+    let command = ApiCommand::Restart {
+        unit,
+        dry_run: body.dry_run,
+        by: by(body.by),
+        reason: words(body.reason.as_deref().unwrap_or("asked for")),
+    };
+    give(&state, command).await
+}
+
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: PauseBody = parse(body)?;
+    let duration = match body.for_seconds {
+        None => None,
+        Some(seconds) if seconds > 0.0 && seconds <= MAX_PAUSE_SECONDS => {
+            Some(Duration::from_secs_f64(seconds))
+        }
+        Some(seconds) => {
+            return Err(Problem::invalid(format!(
+                "for_seconds is {seconds}; a pause lasts more than 0 s and at most 30 days"
+            )));
+        }
+    };
+    let command = ApiCommand::Pause {
+        by: by(body.by),
+        reason: reason(&body.reason)?,
+        duration,
+    };
+    give(&state, command).await
+}
+
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: ResumeBody = parse_or_default(body)?;
+    give(&state, ApiCommand::Resume { by: by(body.by) }).await
+}
+
+pub(super) async fn outcomes(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: OutcomesBody = parse(body)?;
+    let reporter = words(&body.reporter);
+    if reporter.is_empty() {
+        return Err(Problem::invalid(
+            "reporter is empty: say who judged these requests",
+        ));
+    }
+    let reports = body
+        .outcomes
+        .into_iter()
+        .map(|report| {
+            Ok(ReportedOutcome {
+                trace_id: report.trace_id.parse::<TraceId>()?,
+                outcome: report.outcome,
+                reporter: reporter.clone(),
+                detail: report.detail.as_deref().map(words),
+            })
+        })
+        .collect::<Result<Vec<_>, rekindle_model::ParseIdError>>()
+        .map_err(|error| Problem::invalid(error.to_string()))?;
+    give(&state, ApiCommand::Outcomes(reports)).await
+}
+
+async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Problem> {
+    state.command(command).await.map(Json)
+}
+
+fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let bytes = body.map_err(|rejection| {
+        let kind = if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+            ProblemKind::TooLarge
+        } else {
+            ProblemKind::Invalid
+        };
+        Problem::new(kind, rejection.body_text())
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::invalid(format!("the body can't be read: {error}")))
+}
+
+/// Where nothing in the body is needed, the body isn't either.
+fn parse_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Problem> {
+    match &body {
+        Ok(bytes) if bytes.is_empty() => Ok(T::default()),
+        _ => parse(body),
+    }
+}
+
+fn by(named: Option<String>) -> String {
+    let named = words(named.as_deref().unwrap_or_default());
+    if named.is_empty() {
+        SOMEBODY.to_owned()
+    } else {
+        named
+    }
+}
+
+/// A reason that somebody can read later.
+pub(crate) fn reason(text: &str) -> Result<String, Problem> {
+    let text = words(text);
+    if text.is_empty() {
+        return Err(Problem::invalid(
+            "reason is empty: whoever reads the ledger later will ask",
+        ));
+    }
+    Ok(text)
+}
+
+/// One line of bounded length: control characters would garble terminals and logs.
+fn words(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_WORDS)
+        .collect();
+    line.trim().to_owned()
+}

@@ -1,0 +1,235 @@
+//! What can be read: parts of the latest snapshot, each under its path.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use rekindle_model::TraceId;
+use serde::{Deserialize, Serialize};
+
+use super::{ApiCommand, ApiState, Explanation, Problem, ProblemKind, Reply};
+use crate::view::{
+    IncidentView, PlanView, RankingView, RequestTypeView, StatusView, TraceView, UnitView, View,
+};
+
+/// Actions that `history` gives when nobody says how many.
+const DEFAULT_HISTORY: usize = 50;
+
+/// The most actions that one answer holds: a few hundred kilobytes.
+const MAX_HISTORY: usize = 1000;
+
+pub(super) async fn view(State(state): State<ApiState>) -> Json<View> {
+    Json((*state.backend.view()).clone())
+}
+
+pub(super) async fn status(State(state): State<ApiState>) -> Json<StatusView> {
+    Json(state.backend.view().status.clone())
+}
+
+pub(super) async fn request_types(State(state): State<ApiState>) -> Json<Vec<RequestTypeView>> {
+    Json(state.backend.view().request_types.clone())
+}
+
+pub(super) async fn incidents(State(state): State<ApiState>) -> Json<Vec<IncidentView>> {
+    Json(state.backend.view().incidents.clone())
+}
+
+pub(super) async fn incident(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<IncidentView>, Problem> {
+    let id = number(&id, "incident")?;
+    let view = state.backend.view();
+    Ok(Json(
+        view.incident(id)
+            .ok_or_else(|| Problem::not_found(format!("there is no incident {id}")))?
+            .clone(),
+    ))
+}
+
+/// Which incident's suspects are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SuspectsQuery {
+    incident: Option<u64>,
+}
+
+/// The ranking of the incident, or of the current one.
+pub(super) async fn suspects(
+    State(state): State<ApiState>,
+    query: Result<Query<SuspectsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<RankingView>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
+    let view = state.backend.view();
+    let incident = match query.incident {
+        Some(id) => view
+            .incident(id)
+            .ok_or_else(|| Problem::not_found(format!("there is no incident {id}")))?,
+        None => view
+            .current_incident()
+            .ok_or_else(|| Problem::not_found("there has been no incident"))?,
+    };
+    let ranking = incident.ranking.as_ref().ok_or_else(|| {
+        Problem::not_found(format!("incident {} has not been ranked yet", incident.id))
+    })?;
+    Ok(Json(ranking.clone()))
+}
+
+pub(super) async fn tree(State(state): State<ApiState>) -> Json<Vec<UnitView>> {
+    Json(state.backend.view().tree.clone())
+}
+
+pub(super) async fn unit(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+) -> Result<Json<UnitView>, Problem> {
+    let view = state.backend.view();
+    Ok(Json(
+        view.unit(&name)
+            .ok_or_else(|| no_unit(&view, &name))?
+            .clone(),
+    ))
+}
+
+pub(super) async fn plans(State(state): State<ApiState>) -> Json<Vec<PlanView>> {
+    Json(state.backend.view().recovery.plans.clone())
+}
+
+pub(super) async fn plan(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<PlanView>, Problem> {
+    let id = number(&id, "plan")?;
+    let view = state.backend.view();
+    Ok(Json(
+        view.plan(id)
+            .ok_or_else(|| Problem::not_found(format!("there is no plan {id}")))?
+            .clone(),
+    ))
+}
+
+/// How much of the past is asked for.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// At most this many actions, newest first; 50 when absent, 1000 at most.
+    pub limit: Option<usize>,
+}
+
+pub(super) async fn history(
+    State(state): State<ApiState>,
+    query: Result<Query<HistoryQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Reply>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_HISTORY);
+    if !(1..=MAX_HISTORY).contains(&limit) {
+        return Err(Problem::invalid(format!(
+            "limit is {limit}; it must be between 1 and {MAX_HISTORY}"
+        )));
+    }
+    Ok(Json(state.command(ApiCommand::History { limit }).await?))
+}
+
+pub(super) async fn trace(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<TraceView>, Problem> {
+    Ok(Json(find_trace(&state, &id).await?))
+}
+
+/// The trace of this id, for the API and for its page.
+pub(crate) async fn find_trace(state: &ApiState, id: &str) -> Result<TraceView, Problem> {
+    let id: TraceId = id
+        .parse()
+        .map_err(|error: rekindle_model::ParseIdError| Problem::invalid(error.to_string()))?;
+    state.backend.trace(id).await.ok_or_else(|| {
+        Problem::not_found(format!(
+            "trace {id} is not kept: only examples of incidents and recent failures are"
+        ))
+    })
+}
+
+/// What is known about a suspect (by rank or name) or a unit.
+pub(super) async fn explain(
+    State(state): State<ApiState>,
+    Path(what): Path<String>,
+) -> Result<Json<Explanation>, Problem> {
+    let view = state.backend.view();
+    let suspect = view.suspect(&what);
+    let unit = match suspect {
+        Some((_, suspect)) => suspect.unit.clone(),
+        None => view.unit(&what).map(|unit| unit.name.clone()),
+    };
+    let mut explanation = Explanation {
+        what: what.clone(),
+        ..Explanation::default()
+    };
+    if let Some(unit) = &unit {
+        match state.command(ApiCommand::ExplainUnit(unit.clone())).await? {
+            Reply::Explanation(about_unit) => explanation = *about_unit,
+            other => {
+                return Err(Problem::new(
+                    ProblemKind::Internal,
+                    format!("the engine answered {other:?} to a question about a unit"),
+                ));
+            }
+        }
+        explanation.what = what;
+    } else if suspect.is_none() {
+        return Err(Problem::not_found(format!(
+            "nothing named {what:?}: neither a suspect (by rank or name) nor a restart unit"
+        )));
+    }
+    if let Some((incident, suspect)) = suspect {
+        explanation.sentences.insert(0, suspect.sentence.clone());
+        explanation.suspect = Some(suspect.clone());
+        explanation.incident = Some(incident.clone());
+    }
+    if explanation.unit.is_none() {
+        explanation.unit = unit.and_then(|name| view.unit(&name).cloned());
+    }
+    Ok(Json(explanation))
+}
+
+/// The answer of the health endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// Rekindle's version.
+    pub version: String,
+}
+
+fn well() -> Json<Health> {
+    Json(Health {
+        status: "ok".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// The process serves; nothing more is asked.
+pub(super) async fn healthy() -> Json<Health> {
+    well()
+}
+
+/// It takes telemetry and orders.
+pub(super) async fn ready(State(state): State<ApiState>) -> Response {
+    match state.backend.ready() {
+        Ok(()) => well().into_response(),
+        Err(reason) => Problem::new(ProblemKind::Busy, reason).into_response(),
+    }
+}
+
+pub(crate) fn number(text: &str, what: &str) -> Result<u64, Problem> {
+    text.parse()
+        .map_err(|_| Problem::invalid(format!("{text:?} is no {what}: expected its number")))
+}
+
+/// There is no such unit, but perhaps one that is spelt like it.
+pub(super) fn no_unit(view: &View, name: &str) -> Problem {
+    let names = view.tree.iter().map(|unit| unit.name.as_str());
+    let hint = match crate::nearest::nearest(name, names) {
+        Some(near) => format!("; did you mean {near:?}?"),
+        None => String::new(),
+    };
+    Problem::not_found(format!("there is no restart unit {name:?}{hint}"))
+}

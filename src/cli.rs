@@ -1,0 +1,130 @@
+//! The command line: what was typed, and whom it goes to.
+//!
+//! `run`, `demo` and `check-config` do something themselves; everything else asks a running daemon
+//! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
+//! [exit codes](crate::exit).
+
+mod args;
+mod ask;
+mod check;
+mod order;
+mod terminal;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::Parser;
+
+use crate::client::{Client, ClientError};
+use crate::config::{Config, ConfigError};
+use crate::entry;
+use crate::exit::Exit;
+
+pub use args::{Cli, Command, DemoArgs, Output, RunArgs};
+pub(crate) use terminal::Terminal;
+
+/// Why a command didn't do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The daemon wasn't there or said no.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What was typed is wrong in a way that clap can't see.
+    #[error("{0}")]
+    Usage(String),
+    /// The terminal or pipe is gone.
+    #[error("failed writing the answer: {0}")]
+    Write(#[from] io::Error),
+    /// Anything else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Client(ClientError::Unreachable { .. }) => Exit::Unreachable,
+            Self::Client(ClientError::Problem(problem)) => problem.kind.into(),
+            Self::Client(ClientError::NotRekindle { .. }) | Self::Other(_) => Exit::Failed,
+            Self::Config(_) | Self::Usage(_) => Exit::Usage,
+            // Whoever closes the pipe (`rekindle history | head`) has seen enough.
+            Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Write(_) => Exit::Failed,
+        }
+    }
+}
+
+/// Does what the arguments say.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no mistakes. A closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+        }
+    };
+    let mut terminal = Terminal::stdout(cli.output);
+    match dispatch(cli, &mut terminal) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            let exit = failure.exit();
+            if exit != Exit::Ok {
+                let _ = writeln!(io::stderr(), "rekindle: {failure}");
+            }
+            exit
+        }
+    }
+}
+
+fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
+    let client = || Client::new(&cli.api);
+    match cli.command {
+        Command::Run(args) => Ok(entry::run(load(&args)?)?),
+        Command::Demo(args) => Ok(entry::demo(&args)?),
+        Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
+        Command::CheckConfig {
+            file,
+            print_default,
+        } => check::check_config(terminal, file.as_deref(), print_default),
+        Command::Status => ask::status(terminal, &client()),
+        Command::Suspects { incident } => ask::suspects(terminal, &client(), incident),
+        Command::Explain { what } => ask::explain(terminal, &client(), &what),
+        Command::Incidents => ask::incidents(terminal, &client()),
+        Command::Tree => ask::tree(terminal, &client()),
+        Command::Plan { plan } => ask::plan(terminal, &client(), plan),
+        Command::History { limit } => ask::history(terminal, &client(), limit),
+        Command::Approve { plan, by } => order::approve(terminal, &client(), plan, by),
+        Command::Reject { plan, reason, by } => {
+            order::reject(terminal, &client(), plan, reason, by)
+        }
+        Command::Restart {
+            unit,
+            dry_run,
+            reason,
+            by,
+        } => order::restart(terminal, &client(), &unit, dry_run, reason, by),
+        Command::Pause {
+            reason,
+            duration,
+            by,
+        } => order::pause(terminal, &client(), reason, duration, by),
+        Command::Resume { by } => order::resume(terminal, &client(), by),
+    }
+}
+
+/// The configuration of `run`: its file, or the defaults, with what was typed on top.
+fn load(args: &RunArgs) -> Result<Config, Failure> {
+    let overrides = args.overrides();
+    match &args.config {
+        Some(file) => check::read(file, &overrides),
+        None => Ok(Config::without_file(&overrides)?),
+    }
+}

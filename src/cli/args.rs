@@ -1,0 +1,297 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Overrides, parse_duration};
+use crate::exit::EXIT_CODES_HELP;
+
+const EXAMPLES: &str = "\
+Examples:
+  rekindle run                          observe on 127.0.0.1:4317 and :4318, restart nothing
+  rekindle run --config rekindle.yaml   with a restart tree of yours
+  rekindle suspects                     who is suspected, with the evidence
+  rekindle explain catalog.search       everything about one suspect or restart unit
+  rekindle plan                         what waits for approval
+  rekindle approve 3                    do it
+  rekindle pause --reason 'deploying' --for 30m
+  rekindle -o json suspects | jq '.suspects[0].unit'
+";
+
+/// Finds the component that is failing your users' requests and restarts the smallest thing that
+/// cures it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rekindle",
+    version,
+    after_help = format!("{EXAMPLES}\n{EXIT_CODES_HELP}"),
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Where a running daemon answers
+    #[arg(
+        long,
+        global = true,
+        env = "REKINDLE_API",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:4320",
+        value_parser = api_url
+    )]
+    pub api: String,
+
+    /// A table for people, or JSON for programs
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Output::Table
+    )]
+    pub output: Output,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// For whom the answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// People
+    Table,
+    /// Programs
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: receive traces, find what fails, restart what cures it
+    #[command(
+        after_help = "Without a configuration it observes and restarts nothing. All keys and \
+        their defaults: rekindle check-config --print-default"
+    )]
+    Run(RunArgs),
+
+    /// Watch a real auction site on this machine break and be cured, twice
+    Demo(DemoArgs),
+
+    /// Say everything that is wrong with a configuration file
+    CheckConfig {
+        /// The file
+        #[arg(value_name = "FILE", required_unless_present = "print_default")]
+        file: Option<PathBuf>,
+        /// Print the commented default configuration instead
+        #[arg(long, conflicts_with = "file")]
+        print_default: bool,
+    },
+
+    /// How Rekindle itself is, and how requests fare
+    Status,
+
+    /// Who is suspected of an incident, with the evidence
+    Suspects {
+        /// The incident; the newest open one when not given
+        incident: Option<u64>,
+    },
+
+    /// Everything that is known about a suspect or a restart unit
+    #[command(
+        after_help = "Examples:\n  rekindle explain 1                the first suspect\n  \
+        rekindle explain catalog.search   a suspect or unit by name"
+    )]
+    Explain {
+        /// A suspect's rank or name, or a unit's name
+        #[arg(value_name = "SUSPECT|UNIT")]
+        what: String,
+    },
+
+    /// Incidents, open ones first
+    Incidents,
+
+    /// The restart tree: units, their state, and what was done to them
+    Tree,
+
+    /// What is planned, or was: the ladder of restarts, its price, and why nothing else
+    Plan {
+        /// The plan; all live ones when not given
+        plan: Option<u64>,
+    },
+
+    /// Carry out a plan that waits
+    Approve {
+        /// The plan
+        plan: u64,
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
+    /// Drop a plan that waits
+    Reject {
+        /// The plan
+        plan: u64,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
+    /// Restart a unit and all below it
+    Restart {
+        /// The unit
+        unit: String,
+        /// Only say what would be done, at what price, and which guards object
+        #[arg(long)]
+        dry_run: bool,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
+    /// Restart nothing unattended until further notice
+    Pause {
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// For how long, as in 30m or 2h; until `resume` when not given
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+        duration: Option<Duration>,
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
+    /// End a pause
+    Resume {
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
+    /// What was restarted, why, and what it did
+    History {
+        /// At most this many, newest first
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+
+    /// One process of the demo's auction site
+    #[command(hide = true, disable_help_flag = true)]
+    Auction {
+        /// What the auction's own command line takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Whose word it is.
+#[derive(Clone, Debug, Args)]
+pub struct By {
+    /// Who says so; goes into the ledger
+    #[arg(long, env = "USER", hide_env_values = true, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// The arguments of `run`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// The configuration (YAML)
+    #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where journal and ledger are kept
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
+    /// Where to listen for OTLP by gRPC
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_grpc: Option<SocketAddr>,
+    /// Where to listen for OTLP by HTTP
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_http: Option<SocketAddr>,
+    /// Where to listen for the pages and the API
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_api: Option<SocketAddr>,
+}
+
+impl RunArgs {
+    /// What they overrule in the configuration.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            state_dir: self.state_dir.clone(),
+            grpc: self.listen_grpc,
+            http: self.listen_http,
+            api: self.listen_api,
+        }
+    }
+}
+
+/// The arguments of `demo`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "It ends with 0 only if the true component was ranked first, only its unit \
+    was restarted, and the fault was cured."
+)]
+pub struct DemoArgs {
+    /// The short version: under 20 seconds
+    #[arg(long)]
+    pub fast: bool,
+    /// Every kind of fault in turn, and a table of how each went
+    #[arg(long)]
+    pub all_faults: bool,
+    /// Repeats schedule and outcomes (not timings)
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Keep the site and the pages up afterwards, until Ctrl-C
+    #[arg(long)]
+    pub keep: bool,
+    /// Where to serve the pages; a free port when not given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_api: Option<SocketAddr>,
+}
+
+/// A base URL without a path.
+fn api_url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))
+        .ok_or("write it as in http://127.0.0.1:4320")?;
+    if rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace) {
+        return Err("write it as in http://127.0.0.1:4320".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn api_is_a_base_url() {
+        assert!(api_url("http://127.0.0.1:4320").is_ok());
+        for wrong in [
+            "127.0.0.1:4320",
+            "http://",
+            "ftp://x",
+            "http:///x",
+            "http://a b",
+        ] {
+            assert!(api_url(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! Commands that only ask.
+
+use std::io;
+
+use rekindle_recovery::Mode;
+
+use super::terminal::{Tone, Words, plain};
+use super::{Failure, Terminal};
+use crate::api::{Explanation, Reply};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::view::{
+    ActionView, HealthView, IncidentState, IncidentView, PlanState, PlanView, RankingVerdict,
+    RankingView, SuspectView, UnitState, UnitView, VerdictView, View,
+};
+use crate::words;
+
+pub(super) fn status(terminal: &mut Terminal, client: &Client) -> Result<Exit, Failure> {
+    let view: View = client.get("/view")?;
+    // Programs asked for the status; the request types have a path of their own.
+    if terminal.is_json() {
+        terminal.answer(&view.status, |_, _| Ok(()))?;
+    } else {
+        show_status(terminal, client, &view)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Result<()> {
+    let status = &view.status;
+    let open = view.open_incidents().count();
+    let waiting = view.waiting_plans().count();
+    let (heading, tone) = if waiting > 0 {
+        (
+            "A restart waits for your approval: see `rekindle plan`".to_owned(),
+            Tone::Attention,
+        )
+    } else if open > 0 {
+        (
+            format!("{open} open incidents: see `rekindle suspects`"),
+            Tone::Bad,
+        )
+    } else if status.requests == 0 {
+        (
+            "No requests yet; what isn't seen isn't known to be healthy".to_owned(),
+            Tone::Attention,
+        )
+    } else {
+        ("All is as usual".to_owned(), Tone::Good)
+    };
+    terminal.heading(&heading, tone)?;
+    let mut rows = vec![
+        vec![
+            plain("Rekindle"),
+            plain(format!(
+                "{}, up for {}, {}",
+                status.version,
+                words::millis(status.uptime_ms / 1000 * 1000),
+                mode_words(status.mode)
+            )),
+        ],
+        vec![plain("pages"), plain(client.api())],
+        vec![
+            plain("OTLP"),
+            plain(format!(
+                "{} (gRPC), {} (HTTP)",
+                status.listening.grpc, status.listening.http
+            )),
+        ],
+        vec![
+            plain("received"),
+            plain(format!(
+                "{} spans ({}/s), {} traces, {} requests",
+                words::count(status.spans),
+                words::about(status.spans_per_s),
+                words::count(status.traces),
+                words::count(status.requests)
+            )),
+        ],
+        vec![plain("journal"), health(&status.journal)],
+        vec![plain("ledger"), health(&status.ledger)],
+    ];
+    if let Some(paused) = &status.paused {
+        let until = match paused.until {
+            Some(until) => format!(" until {until}"),
+            None => String::new(),
+        };
+        let words = format!(
+            "by {} since {}{until}: {}",
+            paused.by, paused.since, paused.reason
+        );
+        rows.push(vec![plain("paused"), (words, Tone::Attention)]);
+    }
+    if let Some(memory) = status.memory_bytes {
+        rows.push(vec![plain("memory"), plain(words::bytes(memory))]);
+    }
+    for (reason, number) in &status.dropped {
+        rows.push(vec![
+            plain(format!("not used: {reason}")),
+            plain(words::count(*number)),
+        ]);
+    }
+    terminal.table(&["", ""], rows)?;
+    if view.request_types.is_empty() {
+        return Ok(());
+    }
+    let rows = view.request_types.iter().map(|request_type| {
+        let share = match &request_type.failure_share {
+            Some(share) => words::of(share),
+            None => "unknown".to_owned(),
+        };
+        let usual = match request_type.baseline {
+            Some(baseline) => words::percent(baseline),
+            None => "not learned yet".to_owned(),
+        };
+        let tone = if request_type.failing {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        };
+        let state = if request_type.failing { "failing" } else { "" };
+        vec![
+            plain(&request_type.name),
+            plain(words::about(request_type.rate_per_s)),
+            (share, tone),
+            plain(usual),
+            (state.to_owned(), tone),
+        ]
+    });
+    let header = ["Request type", "Per second", "Fails now", "Usually", ""];
+    terminal.table(&header, rows.collect())
+}
+
+fn mode_words(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observes only",
+        Mode::Propose => "asks before restarting",
+        Mode::Auto => "restarts by itself",
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Propose => "propose",
+        Mode::Auto => "auto",
+    }
+}
+
+fn health(health: &HealthView) -> Words {
+    let (word, tone) = match (health.ok, health.note.is_empty()) {
+        (true, _) => ("well", Tone::Good),
+        (false, true) => ("unknown", Tone::Plain),
+        (false, false) => ("not well", Tone::Bad),
+    };
+    if health.note.is_empty() {
+        (word.to_owned(), tone)
+    } else {
+        (format!("{word}: {}", health.note), tone)
+    }
+}
+
+pub(super) fn suspects(
+    terminal: &mut Terminal,
+    client: &Client,
+    incident: Option<u64>,
+) -> Result<Exit, Failure> {
+    let path = match incident {
+        Some(id) => format!("/suspects?incident={id}"),
+        None => "/suspects".to_owned(),
+    };
+    let ranking: RankingView = client.get(&path)?;
+    terminal.answer(&ranking, show_ranking)?;
+    Ok(Exit::Ok)
+}
+
+fn show_ranking(terminal: &mut Terminal, ranking: &RankingView) -> io::Result<()> {
+    terminal.heading(
+        &format!(
+            "Suspects of incident {}, as of {}",
+            ranking.incident, ranking.at
+        ),
+        Tone::Plain,
+    )?;
+    if let RankingVerdict::NotEnough { missing } = &ranking.verdict {
+        terminal.line(format!("Not enough evidence to suspect anyone: {missing}"))?;
+    }
+    if !ranking.suspects.is_empty() {
+        let rows = ranking.suspects.iter().map(|suspect| {
+            vec![
+                plain(suspect.rank.to_string()),
+                plain(describe(suspect)),
+                plain(words::percent(suspect.confidence)),
+                (words::of(&suspect.failed), Tone::Bad),
+                plain(words::of(&suspect.ok)),
+                plain(suspect.unit.as_deref().unwrap_or("–")),
+                plain(&suspect.sentence),
+            ]
+        });
+        terminal.table(
+            &[
+                "#",
+                "Suspect",
+                "Confidence",
+                "Of failed",
+                "Of ok",
+                "Unit",
+                "Why",
+            ],
+            rows.collect(),
+        )?;
+    }
+    for (reason, number) in &ranking.left_out {
+        terminal.line(format!(
+            "left out: {} requests, {reason}",
+            words::count(*number)
+        ))?;
+    }
+    Ok(())
+}
+
+fn describe(suspect: &SuspectView) -> String {
+    let components = suspect.components.iter();
+    let names: Vec<String> = components
+        .map(|component| format!("{} ({})", component.name, component.level))
+        .collect();
+    names.join(" or ")
+}
+
+pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit, Failure> {
+    let incidents: Vec<IncidentView> = client.get("/incidents")?;
+    terminal.answer(&incidents, |terminal, incidents| {
+        if incidents.is_empty() {
+            return terminal.line("There has been no incident.");
+        }
+        let rows = incidents.iter().map(|incident| {
+            let tone = match incident.state {
+                IncidentState::Open => Tone::Bad,
+                IncidentState::Closed => Tone::Plain,
+            };
+            let closed = match incident.closed {
+                Some(closed) => closed.to_string(),
+                None => "–".to_owned(),
+            };
+            let first = incident.ranking.as_ref().and_then(|r| r.suspects.first());
+            vec![
+                plain(incident.id.to_string()),
+                (incident.state.to_string(), tone),
+                plain(incident.since.to_string()),
+                plain(closed),
+                plain(words::count(incident.failed)),
+                plain(incident.request_types.join("\n")),
+                plain(first.map_or_else(|| "–".to_owned(), SuspectView::name)),
+            ]
+        });
+        let header = [
+            "#",
+            "State",
+            "Since",
+            "Over at",
+            "Failed",
+            "Request types",
+            "First suspect",
+        ];
+        terminal.table(&header, rows.collect())
+    })?;
+    Ok(Exit::Ok)
+}
+
+pub(super) fn tree(terminal: &mut Terminal, client: &Client) -> Result<Exit, Failure> {
+    let view: View = client.get("/view")?;
+    terminal.answer(&view.tree, |terminal, tree| {
+        if tree.is_empty() {
+            return terminal.line("No restart units are configured, so nothing can be restarted.");
+        }
+        let rows = tree.iter().map(|unit| unit_row(&view, unit));
+        let header = ["Unit", "State", "Generation", "Mode", "How", "Last restart"];
+        terminal.table(&header, rows.collect())
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn unit_row(view: &View, unit: &UnitView) -> Vec<Words> {
+    let tone = match unit.state {
+        UnitState::Up => Tone::Good,
+        UnitState::Down | UnitState::GivenUp => Tone::Bad,
+        UnitState::Starting | UnitState::Restarting | UnitState::Judging => Tone::Attention,
+        UnitState::Unknown => Tone::Plain,
+    };
+    let mut name = format!("{}{}", "  ".repeat(unit.depth), unit.name);
+    if let Some(suspicion) = unit.suspicions.first() {
+        name.push_str(&format!(" ← suspect {}", suspicion.rank));
+    }
+    let last = match unit.last_action.and_then(|id| view.action(id)) {
+        Some(action) => {
+            let (verdict, tone) = verdict(action);
+            (
+                format!("{verdict}, {}", words::ago(action.intent_at, view.now)),
+                tone,
+            )
+        }
+        None => plain("–"),
+    };
+    vec![
+        plain(name),
+        (unit.state.to_string(), tone),
+        plain(if unit.generation > 0 {
+            unit.generation.to_string()
+        } else {
+            "–".to_owned()
+        }),
+        plain(mode_name(unit.mode)),
+        plain(unit.executor.map_or("–", |kind| kind.as_str())),
+        last,
+    ]
+}
+
+fn verdict(action: &ActionView) -> Words {
+    match (action.verdict, action.result) {
+        (Some(verdict), _) => {
+            let tone = match verdict {
+                VerdictView::Cured => Tone::Good,
+                VerdictView::Helped | VerdictView::Unknown => Tone::Attention,
+                VerdictView::NotCured => Tone::Bad,
+            };
+            (verdict.to_string(), tone)
+        }
+        (None, Some(result)) => (format!("{result}, not judged"), Tone::Attention),
+        (None, None) => ("under way".to_owned(), Tone::Attention),
+    }
+}
+
+pub(super) fn plan(
+    terminal: &mut Terminal,
+    client: &Client,
+    plan: Option<u64>,
+) -> Result<Exit, Failure> {
+    let plans: Vec<PlanView> = match plan {
+        Some(id) => vec![client.get(&format!("/plans/{id}"))?],
+        None => {
+            let mut plans: Vec<PlanView> = client.get("/plans")?;
+            plans.retain(|plan| plan.state.is_live());
+            plans
+        }
+    };
+    terminal.answer(&plans, |terminal, plans| {
+        if plans.is_empty() {
+            return terminal.line("Nothing is planned.");
+        }
+        for plan in plans {
+            show_plan(terminal, plan)?;
+        }
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn show_plan(terminal: &mut Terminal, plan: &PlanView) -> io::Result<()> {
+    let tone = match plan.state {
+        PlanState::Cured => Tone::Good,
+        PlanState::NotCured | PlanState::GivenUp => Tone::Bad,
+        state if state.is_live() => Tone::Attention,
+        _ => Tone::Plain,
+    };
+    terminal.heading(
+        &format!(
+            "Plan {} for incident {}: {}",
+            plan.id, plan.incident, plan.state
+        ),
+        tone,
+    )?;
+    if !plan.reason.is_empty() {
+        terminal.line(&plan.reason)?;
+    }
+    let steps = plan.steps.iter().enumerate().map(|(index, step)| {
+        let current = if plan.at_step == Some(index) {
+            "→ "
+        } else {
+            ""
+        };
+        vec![
+            plain(format!("{current}{}", index + 1)),
+            plain(&step.unit),
+            plain(words::percent(step.probability)),
+            plain(words::about(step.expected_cost)),
+        ]
+    });
+    terminal.table(
+        &["Step", "Restart", "Cures with", "Failed requests"],
+        steps.collect(),
+    )?;
+    if !plan.alternatives.is_empty() {
+        let rows = plan.alternatives.iter().map(|alternative| {
+            vec![
+                plain(&alternative.what),
+                plain(words::about(alternative.expected_cost)),
+                plain(&alternative.why_not),
+            ]
+        });
+        terminal.table(&["Instead", "Failed requests", "Why not"], rows.collect())?;
+    }
+    for guard in &plan.guards {
+        terminal.line(format!("guard: {guard}"))?;
+    }
+    if let Some(decided) = &plan.decided {
+        terminal.line(decided)?;
+    }
+    if plan.state == PlanState::Proposed {
+        let id = plan.id;
+        terminal.line(format!(
+            "rekindle approve {id}, or rekindle reject {id} --reason …"
+        ))?;
+        if let Some(expires) = plan.expires {
+            terminal.line(format!("It lapses at {expires}."))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn history(
+    terminal: &mut Terminal,
+    client: &Client,
+    limit: u16,
+) -> Result<Exit, Failure> {
+    let reply: Reply = client.get(&format!("/history?limit={limit}"))?;
+    let actions = match reply {
+        Reply::History { actions } => actions,
+        _ => Vec::new(),
+    };
+    terminal.answer(&actions, |terminal, actions| {
+        if actions.is_empty() {
+            return terminal.line("Nothing was ever restarted.");
+        }
+        show_actions(terminal, actions)
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn show_actions(terminal: &mut Terminal, actions: &[ActionView]) -> io::Result<()> {
+    let known = |value: Option<String>| plain(value.unwrap_or_else(|| "–".to_owned()));
+    let rows = actions.iter().map(|action| {
+        vec![
+            plain(action.id.to_string()),
+            plain(action.intent_at.to_string()),
+            plain(format!("{} → {}", action.unit, action.generation)),
+            verdict(action),
+            known(action.relief.as_ref().map(words::relief)),
+            known(action.downtime_ms.map(words::millis)),
+            known(action.failed_meanwhile.map(words::count)),
+            plain(format!("{} ({})", action.why, action.who)),
+        ]
+    });
+    let header = [
+        "#",
+        "When",
+        "Unit",
+        "Verdict",
+        "Failure share",
+        "Took",
+        "Failed",
+        "Why",
+    ];
+    terminal.table(&header, rows.collect())
+}
+
+pub(super) fn explain(
+    terminal: &mut Terminal,
+    client: &Client,
+    what: &str,
+) -> Result<Exit, Failure> {
+    let explanation: Explanation =
+        client.get(&format!("/explain/{}", words::path_segment(what)))?;
+    terminal.answer(&explanation, show_explanation)?;
+    Ok(Exit::Ok)
+}
+
+fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::Result<()> {
+    terminal.heading(&explanation.what, Tone::Plain)?;
+    for sentence in &explanation.sentences {
+        terminal.line(sentence)?;
+    }
+    if let Some(suspect) = &explanation.suspect {
+        let incident = explanation.incident.as_ref();
+        let mut rows = vec![
+            vec![plain("suspect"), plain(describe(suspect))],
+            vec![
+                plain("rank"),
+                plain(format!(
+                    "{}{}",
+                    suspect.rank,
+                    incident.map_or_else(String::new, |i| format!(" in incident {}", i.id))
+                )),
+            ],
+            vec![
+                plain("confidence"),
+                plain(words::percent(suspect.confidence)),
+            ],
+            vec![plain("shape"), plain(suspect.shape.to_string())],
+            vec![
+                plain("touched by failed requests"),
+                (with_interval(&suspect.failed), Tone::Bad),
+            ],
+            vec![
+                plain("touched by successful ones"),
+                plain(with_interval(&suspect.ok)),
+            ],
+            vec![
+                plain("failures that began in it"),
+                plain(words::count(suspect.originated)),
+            ],
+            vec![plain("who complains"), plain(suspect.callers.join(", "))],
+            vec![
+                plain("failed examples"),
+                plain(suspect.examples_failed.join("\n")),
+            ],
+            vec![
+                plain("successful examples"),
+                plain(suspect.examples_ok.join("\n")),
+            ],
+        ];
+        if let Some(error) = &suspect.error_type {
+            rows.push(vec![plain("error"), plain(error)]);
+        }
+        for (key, value) in &suspect.attributes {
+            rows.push(vec![plain(key), plain(value)]);
+        }
+        terminal.table(&["Evidence", ""], rows)?;
+    }
+    if let Some(unit) = &explanation.unit {
+        let mut rows = vec![
+            vec![plain("unit"), plain(&unit.name)],
+            vec![plain("state"), plain(unit.state.to_string())],
+            vec![plain("mode"), plain(mode_name(unit.mode))],
+            vec![plain("generation"), plain(unit.generation.to_string())],
+        ];
+        if let Some(kind) = unit.executor {
+            rows.push(vec![plain("restarted by"), plain(kind.as_str())]);
+        }
+        if let Some(ms) = unit.downtime_ms {
+            rows.push(vec![plain("takes about"), plain(words::millis(ms))]);
+        }
+        for (key, value) in &unit.selector {
+            rows.push(vec![plain(format!("matches {key}")), plain(value)]);
+        }
+        terminal.table(&["Restart unit", ""], rows)?;
+    }
+    for plan in &explanation.plans {
+        show_plan(terminal, plan)?;
+    }
+    if !explanation.actions.is_empty() {
+        show_actions(terminal, &explanation.actions)?;
+    }
+    Ok(())
+}
+
+fn with_interval(share: &crate::view::ShareView) -> String {
+    if share.total == 0 {
+        return words::of(share);
+    }
+    let (low, high) = (words::percent(share.low), words::percent(share.high));
+    format!("{}, between {low} and {high}", words::of(share))
+}

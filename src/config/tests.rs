@@ -1,0 +1,272 @@
+//! Files as people write them, and what they are told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rekindle_recovery::{ExecutorSpec, Mode, ProbeSpec, UnitName};
+
+use super::*;
+
+fn environment(name: &str) -> Option<String> {
+    (name == "HOME").then(|| "/home/ada".to_owned())
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse("r.yaml", text, &Overrides::default(), &environment).map_err(|e| e.to_string())
+}
+
+/// The default file with its examples turned on.
+fn with_examples() -> String {
+    let lines = DEFAULT_FILE
+        .lines()
+        .map(|line| match line.split_once("#:") {
+            Some((indent, example)) if indent.trim().is_empty() => format!("{indent}{example}"),
+            _ => line.to_owned(),
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_default_file_says_the_defaults() {
+    assert_eq!(parse(DEFAULT_FILE), Ok(Config::default()));
+    assert_eq!(parse(""), Ok(Config::default()));
+}
+
+#[test]
+fn the_default_file_leaves_no_key_out() {
+    let text = with_examples();
+    let document = document::parse(&text).expect("YAML");
+    let reader = Reader::new(&environment);
+    Config::read(&reader, &document, &Overrides::default());
+    assert_eq!(reader.never_seen(), Vec::<String>::new());
+    let complaints = reader.into_complaints();
+    assert_eq!(complaints, [], "{text}");
+}
+
+#[test]
+fn the_examples_mean_what_they_say() {
+    let config = parse(&with_examples()).expect("the examples are right");
+    let names: Vec<(&str, Option<&str>)> = config
+        .restart
+        .tree
+        .iter()
+        .map(|unit| {
+            (
+                unit.name.as_str(),
+                unit.parent.as_ref().map(UnitName::as_str),
+            )
+        })
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("shop", None),
+            ("catalog", Some("shop")),
+            ("catalog.search", Some("catalog")),
+            ("payments", Some("shop")),
+        ]
+    );
+    let catalog = &config.restart.tree[1];
+    assert_eq!(catalog.mode, Some(Mode::Auto));
+    assert_eq!(catalog.start_deadline, Duration::from_secs(20));
+    let Some(ExecutorSpec::Process(process)) = &catalog.executor else {
+        panic!("{catalog:?}");
+    };
+    assert_eq!(
+        process.command,
+        ["/usr/local/bin/catalog", "--port", "8081"]
+    );
+    assert_eq!(
+        process.environment,
+        BTreeMap::from([("CATALOG_DB".to_owned(), "/home/ada/catalog.db".to_owned())])
+    );
+    assert_eq!(
+        catalog.ready,
+        Some(ProbeSpec::Http {
+            url: "http://127.0.0.1:8081/ready".to_owned(),
+            timeout: Duration::from_secs(1),
+            status: Some(200),
+            contains: Some("ready".to_owned()),
+        })
+    );
+    assert_eq!(
+        config.restart.webhook.as_deref(),
+        Some("http://127.0.0.1:9000/rekindle")
+    );
+    assert_eq!(config.probes.len(), 3);
+    assert_eq!(config.analysis.slow[0].after, Duration::from_secs(2));
+    assert_eq!(
+        config.matched_attributes().into_iter().collect::<Vec<_>>(),
+        ["code.namespace", "service.name"]
+    );
+}
+
+#[test]
+fn mistakes_are_told_with_their_place_and_what_is_right() {
+    let cases: &[(&str, &str)] = &[
+        (
+            "restrat:\n  mode: auto\n",
+            "r.yaml: unknown key `restrat` at line 1, column 1; did you mean `restart`?",
+        ),
+        (
+            "restart:\n  modus: auto\n",
+            "r.yaml: unknown key `modus` at line 2, column 3; did you mean `mode`?",
+        ),
+        (
+            "listen:\n  quux: 1\n",
+            "r.yaml: unknown key `quux` at line 2, column 3; known in `listen`: grpc, http, api, \
+             beyond_loopback, names",
+        ),
+        (
+            "restart:\n  mode: automatic\n",
+            "r.yaml: `restart.mode` at line 2, column 9: \"automatic\" is not known; it must be \
+             one of `observe`, `propose`, `auto`; did you mean `auto`?",
+        ),
+        (
+            "analysis:\n  slice: 5\n",
+            "r.yaml: `analysis.slice` at line 2, column 10: `5` has no unit; write a duration as \
+             in 200ms, 5s or 10m",
+        ),
+        (
+            "analysis:\n  slice: 5 parsecs\n",
+            "r.yaml: `analysis.slice` at line 2, column 10: \"5 parsecs\" is no duration; write a \
+             number with a unit, as in 200ms, 5s, 10m, 2h or 7d",
+        ),
+        (
+            "analysis:\n  slice: 2m\n",
+            "r.yaml: `analysis.slice` at line 2, column 10: it is out of range; it must be from \
+             100ms to 1m",
+        ),
+        (
+            "analysis:\n  tolerated_failure_share: 150%\n",
+            "r.yaml: `analysis.tolerated_failure_share` at line 2, column 28: \"150%\" is out of \
+             range; a share is from 0% to 100%",
+        ),
+        (
+            "ingest:\n  queue: many\n",
+            "r.yaml: `ingest.queue` at line 2, column 10: \"many\" is no whole number",
+        ),
+        (
+            "ingest:\n  queue: 0\n",
+            "r.yaml: `ingest.queue` at line 2, column 10: `0` is out of range; it must be from 1 \
+             to 65536",
+        ),
+        (
+            "ingest:\n  max_request_bytes: 64M\n",
+            "r.yaml: `ingest.max_request_bytes` at line 2, column 22: \"64M\" is no size; write a \
+             number with a unit, as in 512B, 64MiB or 10GB",
+        ),
+        (
+            "ingest: [1]\n",
+            "r.yaml: `ingest` at line 1, column 9: expected a section of `key: value` lines, \
+             found a list",
+        ),
+        (
+            "- 1\n",
+            "r.yaml: the file at line 1, column 1: expected a section of `key: value` lines, \
+             found a list",
+        ),
+        (
+            "state_dir: ${env:NOWHERE}\n",
+            "r.yaml: `state_dir` at line 1, column 12: the environment variable NOWHERE is not \
+             set; set it, or write `${env:NOWHERE:-DEFAULT}`",
+        ),
+        (
+            "state_dir: 7\n",
+            "r.yaml: `state_dir` at line 1, column 12: `7` is no text; put it in quotes",
+        ),
+        (
+            "listen:\n  grpc: localhost\n",
+            "r.yaml: `listen.grpc` at line 2, column 9: \"localhost\" is no address; write an IP \
+             address and a port, as in 127.0.0.1:4317 or [::1]:4317",
+        ),
+        (
+            "listen:\n  api: 0.0.0.0:4320\n",
+            "r.yaml: `listen.api` at line 2, column 8: 0.0.0.0:4320 can be reached from other \
+             machines, and there is no login; use a loopback address such as 127.0.0.1, or say \
+             `beyond_loopback: \"anyone who can reach these ports may send traces and order \
+             restarts\"`",
+        ),
+        (
+            "listen:\n  beyond_loopback: true\n",
+            "r.yaml: `listen.beyond_loopback` at line 2, column 20: it must be `refuse`, or in \
+             these words \"anyone who can reach these ports may send traces and order restarts\"",
+        ),
+        (
+            "probes:\n  - http: 127.0.0.1/x\n",
+            "r.yaml: `probes[0]` at line 2, column 5: lacks `name`: the name under which it is \
+             reported\n\
+             r.yaml: `probes[0].http` at line 2, column 11: \"127.0.0.1/x\" is no URL; write it \
+             as in http://127.0.0.1:8080/health",
+        ),
+        (
+            "probes:\n  - name: a\n    tcp: there:1\n    command: [x]\n",
+            "r.yaml: `probes[0]` at line 2, column 5: needs exactly one of `http`, `tcp` and \
+             `command`",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      command:\n        run: systemctl restart a\n",
+            "r.yaml: `restart.tree[0].command.run` at line 5, column 14: expected a list, as in \
+             [program, argument], found \"systemctl restart a\"; no shell reads it",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      match: {service.version: 1.10}\n",
+            "r.yaml: `restart.tree[0].match.service.version` at line 4, column 32: `1.1` is no \
+             text; put it in quotes",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - unit: b c\n          procces: {}\n",
+            "r.yaml: `restart.tree[0].units[0].unit` at line 5, column 17: \"b c\" is no unit \
+             name; use up to 100 letters, digits and . _ - : @\n\
+             r.yaml: unknown key `procces` at line 6, column 11; did you mean `process`?",
+        ),
+        (
+            "assembly:\n  min_quiet: 20s\n",
+            "r.yaml: `assembly.min_quiet` at line 2, column 3: it is longer than `max_quiet`; \
+             make it shorter, or `max_quiet` longer",
+        ),
+    ];
+    for (text, told) in cases {
+        assert_eq!(parse(text), Err((*told).to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn the_command_line_overrules_the_file() {
+    let overrides = Overrides {
+        state_dir: Some("/var/lib/rekindle".into()),
+        api: Some("127.0.0.1:0".parse().expect("an address")),
+        ..Overrides::default()
+    };
+    let text = "state_dir: elsewhere\nlisten: {grpc: \"127.0.0.1:1\", api: \"127.0.0.1:2\"}\n";
+    let config = Config::parse("r.yaml", text, &overrides, &environment).expect("is right");
+    assert_eq!(config.state_dir, PathBuf::from("/var/lib/rekindle"));
+    assert_eq!(config.listen.grpc.port(), 1);
+    assert_eq!(config.listen.api.port(), 0);
+}
+
+#[test]
+fn beyond_loopback_only_in_these_words() {
+    let everywhere = Overrides {
+        grpc: Some("0.0.0.0:4317".parse().expect("an address")),
+        ..Overrides::default()
+    };
+    let error = Config::without_file(&everywhere).expect_err("refused");
+    assert!(
+        error.to_string().starts_with(
+            "the command line: `listen.grpc`: 0.0.0.0:4317 can be reached from other machines"
+        ),
+        "{error}"
+    );
+    let text = format!("listen:\n  beyond_loopback: {BEYOND_LOOPBACK_WORDS}\n");
+    let config = Config::parse("r.yaml", &text, &everywhere, &environment).expect("allowed");
+    assert!(config.listen.beyond_loopback);
+}
+
+#[test]
+fn units_at_the_top_take_the_general_mode() {
+    let text = "restart:\n  mode: propose\n  tree:\n    - unit: a\n      units: [{unit: b}]\n";
+    let config = parse(text).expect("is right");
+    let modes: Vec<Option<Mode>> = config.restart.tree.iter().map(|unit| unit.mode).collect();
+    assert_eq!(modes, [Some(Mode::Propose), None]);
+}

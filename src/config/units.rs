@@ -1,0 +1,165 @@
+//! The restart tree as it is written: nested units, read into the flat list that recovery checks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rekindle_recovery::{
+    CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
+};
+
+use super::document::Node;
+use super::probe;
+use super::reader::{Read, Reader, Section};
+use super::settings::MODES;
+
+/// The longest time to ready when nobody says so. Process starts are slower than most people think.
+const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a process may take to end after TERM when nobody says so: less than Kubernetes' 30 s,
+/// because a sick process often doesn't end at all, and users wait.
+const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a microreboot endpoint may take to answer when nobody says so.
+const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a restart command may take when nobody says so.
+const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Units may be nested so deep. A restart tree is as deep as there are kinds of restart: host,
+/// container, process, component; more is a mistake, and the reader recurses.
+const MAX_DEPTH: usize = 32;
+
+/// The units of the list under the key, parents before children. `mode` is for units at the top
+/// that don't say.
+pub(super) fn tree(section: &Section<'_>, key: &'static str, mode: Mode) -> Vec<UnitSpec> {
+    let mut units = Vec::new();
+    read_units(section, key, None, 0, &mut units);
+    for unit in &mut units {
+        if unit.parent.is_none() {
+            unit.mode = unit.mode.or(Some(mode));
+        }
+    }
+    units
+}
+
+fn read_units(
+    section: &Section<'_>,
+    key: &'static str,
+    parent: Option<&UnitName>,
+    depth: usize,
+    units: &mut Vec<UnitSpec>,
+) {
+    let items = section.items(key);
+    if depth >= MAX_DEPTH && !items.is_empty() {
+        let wrong = format!("units are nested deeper than {MAX_DEPTH}");
+        section.complain(key, section.at(), &wrong);
+        return;
+    }
+    for (path, node) in items {
+        if let Some(unit) = Section::open(section.reader, &path, "unit", node) {
+            read_unit(&unit, parent, depth, units);
+            unit.close();
+        }
+    }
+}
+
+fn read_unit(
+    section: &Section<'_>,
+    parent: Option<&UnitName>,
+    depth: usize,
+    units: &mut Vec<UnitSpec>,
+) {
+    let name = section.read("unit", unit_name);
+    let name = section.required("unit", name, "the unit's name");
+    let spec = UnitSpec {
+        // What hangs below a unit without a name is still read, for its own mistakes.
+        name: UnitName(name.unwrap_or_default()),
+        parent: parent.cloned(),
+        selector: section.pairs("match").into_iter().collect(),
+        executor: executor(section),
+        start_deadline: section
+            .read("start_deadline", Reader::some_time)
+            .unwrap_or(DEFAULT_START_DEADLINE),
+        ready: question(section, "ready"),
+        check: question(section, "check"),
+        mode: section.read("mode", |r, n| r.choice(n, &MODES)),
+        expected_downtime: section.read("expected_downtime", Reader::duration),
+    };
+    let name = spec.name.clone();
+    units.push(spec);
+    read_units(section, "units", Some(&name), depth + 1, units);
+}
+
+/// Names appear in paths, environments and tables: letters, digits, and what joins them.
+fn unit_name(reader: &Reader<'_>, node: &Node) -> Read<String> {
+    let name = reader.filled_text(node)?;
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
+    if name.len() > 100 || !name.chars().all(fits) {
+        return Err(format!(
+            "{name:?} is no unit name; use up to 100 letters, digits and . _ - : @"
+        ));
+    }
+    Ok(name)
+}
+
+fn question(unit: &Section<'_>, key: &'static str) -> Option<ProbeSpec> {
+    let section = unit.section(key, "unit.probe")?;
+    let probe = probe::probe(&section);
+    section.close();
+    probe
+}
+
+/// At most one of `process`, `http` and `command`.
+fn executor(unit: &Section<'_>) -> Option<ExecutorSpec> {
+    let process = unit.section("process", "unit.process").map(process);
+    let http = unit.section("http", "unit.http").map(http);
+    let command = unit.section("command", "unit.command").map(command);
+    let mut executors = [process, http, command].into_iter().flatten();
+    let first = executors.next();
+    if executors.next().is_some() {
+        unit.complain_about_itself(
+            "has several of `process`, `http` and `command`; a unit is restarted in one way",
+        );
+    }
+    first.flatten()
+}
+
+fn process(section: Section<'_>) -> Option<ExecutorSpec> {
+    let command = section.read("command", Reader::command);
+    let command = section.required("command", command, "program and arguments, as a list");
+    let environment = section.pairs("env").into_iter().collect();
+    let directory = section.read("directory", |r, n| r.filled_text(n).map(PathBuf::from));
+    let stop_grace = section
+        .read("stop_grace", Reader::duration)
+        .unwrap_or(DEFAULT_STOP_GRACE);
+    section.close();
+    Some(ExecutorSpec::Process(ProcessSpec {
+        command: command?,
+        environment,
+        directory,
+        stop_grace,
+    }))
+}
+
+fn http(section: Section<'_>) -> Option<ExecutorSpec> {
+    let url = section.read("post", Reader::url);
+    let url = section.required("post", url, "the URL of the microreboot endpoint");
+    let timeout = section
+        .read("timeout", Reader::some_time)
+        .unwrap_or(DEFAULT_HTTP_TIMEOUT);
+    section.close();
+    Some(ExecutorSpec::Http(HttpSpec { url: url?, timeout }))
+}
+
+fn command(section: Section<'_>) -> Option<ExecutorSpec> {
+    let run = section.read("run", Reader::command);
+    let run = section.required("run", run, "program and arguments, as a list");
+    let timeout = section
+        .read("timeout", Reader::some_time)
+        .unwrap_or(DEFAULT_COMMAND_TIMEOUT);
+    section.close();
+    Some(ExecutorSpec::Command(CommandSpec {
+        command: run?,
+        timeout,
+    }))
+}

@@ -1,0 +1,74 @@
+//! How a command ended, as a number that scripts can rely on. Shown by `rekindle --help`.
+
+use std::process::ExitCode;
+
+use crate::api::ProblemKind;
+
+/// The exit codes; their values never change. 64, 69 and 75 are those of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// It went wrong.
+    Failed = 1,
+    /// What was asked about isn't there.
+    NotFound = 2,
+    /// The command line or the configuration is wrong.
+    Usage = 64,
+    /// No daemon answers.
+    Unreachable = 69,
+    /// A guard, or the state of things, says no. Nothing was done; later it may say yes.
+    Refused = 75,
+}
+
+/// The codes for `--help`.
+pub const EXIT_CODES_HELP: &str = "\
+Exit codes:
+   0  done
+   1  it went wrong
+   2  what was asked about isn't there (no such incident, suspect, unit or plan)
+  64  the command line or the configuration is wrong
+  69  no daemon answers
+  75  refused by a guard or the state of things: nothing was done, later it may be";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<ProblemKind> for Exit {
+    fn from(kind: ProblemKind) -> Self {
+        match kind {
+            ProblemKind::NotFound => Self::NotFound,
+            ProblemKind::Refused => Self::Refused,
+            ProblemKind::Invalid
+            | ProblemKind::MethodNotAllowed
+            | ProblemKind::TooLarge
+            | ProblemKind::UnsupportedMediaType => Self::Usage,
+            ProblemKind::Busy => Self::Unreachable,
+            ProblemKind::Forbidden | ProblemKind::Internal | ProblemKind::NoAnswer => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_code() {
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::NotFound,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Refused,
+        ] {
+            let line = format!("{:>4}  ", exit as u8);
+            assert!(EXIT_CODES_HELP.contains(&line), "{exit:?}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The restart tree, what is planned, what was done, and how it was judged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rekindle_recovery::Mode;
+use serde::{Deserialize, Serialize};
+
+use super::UtcTime;
+
+/// Declares an enum whose words are the same in JSON (snake case) and for people (spaces).
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// The word for people.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What is going on with a unit.
+    #[derive(Default)]
+    UnitState {
+        /// Nothing has been heard of it.
+        #[default]
+        Unknown = "unknown",
+        /// It works, as far as is known.
+        Up = "up",
+        /// It is coming up for the first time, or after it was adopted.
+        Starting = "starting",
+        /// It is being restarted.
+        Restarting = "restarting",
+        /// It was restarted, and its effect is being judged.
+        Judging = "judging",
+        /// It is down.
+        Down = "down",
+        /// Rekindle has given up on it: a person is needed.
+        GivenUp = "given up",
+    }
+}
+
+words! {
+    /// How a unit is restarted.
+    ExecutorKind {
+        /// Rekindle supervises the process.
+        Process = "process",
+        /// A microreboot endpoint is called.
+        Http = "http",
+        /// A command is run.
+        Command = "command",
+        /// By restarting all below it.
+        Parts = "parts",
+    }
+}
+
+words! {
+    /// In which part of its life a supervised process is.
+    ProcessPhase {
+        /// Started, not ready yet.
+        Starting = "starting",
+        /// Ready.
+        Running = "running",
+        /// Told to end.
+        Stopping = "stopping",
+        /// Ended; it will be started again.
+        Exited = "exited",
+        /// It ends too often; the next start waits.
+        BackingOff = "backing off",
+    }
+}
+
+words! {
+    /// What a known-answer question said last.
+    #[derive(Default)]
+    HealthState {
+        /// It wasn't asked, or there is no answer yet.
+        #[default]
+        Unknown = "unknown",
+        /// The right answer.
+        Well = "well",
+        /// A wrong answer, or none.
+        Sick = "sick",
+    }
+}
+
+words! {
+    /// The life of a plan.
+    #[derive(Default)]
+    PlanState {
+        /// It waits for a person's approval.
+        #[default]
+        Proposed = "waiting for approval",
+        /// It holds its subtree's lease.
+        Leased = "leased",
+        /// Its next step is in the ledger.
+        Committed = "committed",
+        /// A unit is being restarted.
+        Acting = "restarting",
+        /// The restart's own disturbance has to pass.
+        Settling = "settling",
+        /// Requests are being counted.
+        Judging = "judging",
+        /// It cured the incident.
+        Cured = "cured",
+        /// Nothing in it cured the incident.
+        NotCured = "not cured",
+        /// Whether it did can't be told.
+        Unknown = "unknown",
+        /// A person said no.
+        Rejected = "rejected",
+        /// Nobody answered in time, or the incident ended first.
+        Expired = "expired",
+        /// A guard said no.
+        Vetoed = "vetoed by a guard",
+        /// Rekindle gave up: a person is needed.
+        GivenUp = "given up to a person",
+    }
+}
+
+impl PlanState {
+    /// Whether something of it is still to come.
+    pub const fn is_live(self) -> bool {
+        matches!(
+            self,
+            Self::Proposed
+                | Self::Leased
+                | Self::Committed
+                | Self::Acting
+                | Self::Settling
+                | Self::Judging
+        )
+    }
+}
+
+words! {
+    /// What the executor said of an action.
+    ActionResult {
+        /// The old life ended, the new one is ready.
+        Done = "done",
+        /// Nothing was done.
+        Refused = "refused",
+        /// The old life ended, the new one isn't ready.
+        NotReady = "not ready",
+        /// It can't be told.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What an action did to users' failures.
+    VerdictView {
+        /// They are back at the baseline.
+        Cured = "cured",
+        /// Fewer, but not gone.
+        Helped = "helped",
+        /// No fewer.
+        NotCured = "not cured",
+        /// It can't be told; never counts as cured.
+        Unknown = "unknown",
+    }
+}
+
+/// One node of the restart tree.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnitView {
+    /// Its name.
+    pub name: String,
+    /// The unit that contains it; `None` for the root.
+    pub parent: Option<String>,
+    /// How far below the root it is.
+    pub depth: usize,
+    /// How far Rekindle may go with it.
+    pub mode: Mode,
+    /// How it is restarted.
+    pub executor: Option<ExecutorKind>,
+    /// The telemetry attributes that are its.
+    pub selector: BTreeMap<String, String>,
+    /// The number of its present life; 0 when it isn't known.
+    pub generation: u64,
+    /// Its process, where Rekindle supervises one.
+    pub process: Option<ProcessView>,
+    /// What is going on with it.
+    pub state: UnitState,
+    /// What its check said last.
+    pub check: HealthState,
+    /// What is worth telling people: the last words of a failed start or check.
+    pub note: String,
+    /// The downtime that a restart costs, measured or expected.
+    pub downtime_ms: Option<u64>,
+    /// How likely a restart cures what this unit is suspected of, from experience, in `[0, 1]`.
+    pub cure_probability: Option<f64>,
+    /// The last action on it.
+    pub last_action: Option<u64>,
+    /// Who is suspected in it now.
+    pub suspicions: Vec<SuspicionView>,
+}
+
+/// A suspect that belongs to a unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SuspicionView {
+    /// The incident.
+    pub incident: u64,
+    /// The suspect's place in that incident's ranking.
+    pub rank: usize,
+    /// The suspect's confidence.
+    pub confidence: f64,
+}
+
+/// A supervised process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessView {
+    /// Its process id, while it lives.
+    pub pid: Option<u32>,
+    /// In which part of its life it is.
+    pub phase: ProcessPhase,
+    /// Since when.
+    pub since: Option<UtcTime>,
+}
+
+/// A ladder of restarts with its reasons.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanView {
+    /// Its number.
+    pub id: u64,
+    /// The incident that it is for.
+    pub incident: u64,
+    /// Where in its life it is.
+    pub state: PlanState,
+    /// When it was made.
+    pub created: UtcTime,
+    /// When it lapses if nobody approves it.
+    pub expires: Option<UtcTime>,
+    /// Why this and nothing else, in a sentence.
+    pub reason: String,
+    /// What is tried, in this order, until one cures.
+    pub steps: Vec<StepView>,
+    /// The step that is under way or next, from 0.
+    pub at_step: Option<usize>,
+    /// What else was weighed.
+    pub alternatives: Vec<AlternativeView>,
+    /// What the guards said.
+    pub guards: Vec<String>,
+    /// The actions carried out for it, oldest first.
+    pub actions: Vec<u64>,
+    /// Who approved or rejected it, and in which words.
+    pub decided: Option<String>,
+}
+
+/// One rung of a ladder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    /// The unit to restart.
+    pub unit: String,
+    /// How likely that cures the incident, in `[0, 1]`.
+    pub probability: f64,
+    /// What it is expected to cost, in failed requests, confirming included.
+    pub expected_cost: f64,
+}
+
+/// What was weighed and not chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlternativeView {
+    /// What it is: the units in their order, or doing nothing.
+    pub what: String,
+    /// What it would be expected to cost, in failed requests.
+    pub expected_cost: f64,
+    /// Why it wasn't chosen.
+    pub why_not: String,
+}
+
+/// One restart, from its intent to its verdict.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ActionView {
+    /// Its number in the ledger.
+    pub id: u64,
+    /// The unit.
+    pub unit: String,
+    /// The generation of the life that it began.
+    pub generation: u64,
+    /// The plan it belongs to; `None` when a person asked for it.
+    pub plan: Option<u64>,
+    /// The incident it was for.
+    pub incident: Option<u64>,
+    /// Who wanted it: `rekindle`, or a person.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When its intent was written.
+    pub intent_at: UtcTime,
+    /// When the executor was called.
+    pub acting_at: Option<UtcTime>,
+    /// When the executor answered.
+    pub result_at: Option<UtcTime>,
+    /// What the executor said.
+    pub result: Option<ActionResult>,
+    /// From the end of the old life to ready.
+    pub downtime_ms: Option<u64>,
+    /// Requests that failed in its shadow.
+    pub failed_meanwhile: Option<u64>,
+    /// How much it helped.
+    pub relief: Option<ReliefView>,
+    /// How it was judged.
+    pub verdict: Option<VerdictView>,
+    /// When it was judged.
+    pub judged_at: Option<UtcTime>,
+    /// What is worth telling people.
+    pub note: String,
+}
+
+/// The drop in the failure share that an action brought, and where the true drop may lie (95 %).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReliefView {
+    /// The drop; negative when it became worse.
+    pub drop: f64,
+    /// The interval's lower end.
+    pub low: f64,
+    /// The interval's upper end.
+    pub high: f64,
+}
+
+/// How much may still be restarted in the running period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetView {
+    /// Restarts spent …
+    pub restarts_used: u64,
+    /// … of this many …
+    pub restarts: u64,
+    /// … and failed requests spent …
+    pub failed_requests_used: u64,
+    /// … of this many.
+    pub failed_requests: u64,
+    /// The period.
+    pub per_ms: u64,
+}
+
+/// Plans, actions and budgets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecoveryView {
+    /// Plans, live ones first, then newest first.
+    pub plans: Vec<PlanView>,
+    /// Recent actions, newest first.
+    pub actions: Vec<ActionView>,
+    /// What may still be spent; `None` before the recovery half is up.
+    pub budget: Option<BudgetView>,
+}

@@ -1,0 +1,43 @@
+//! How users fare, per request type and over time.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ShareView, UtcTime};
+
+/// One request type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RequestTypeView {
+    /// Entry service and operation, as in `web GET /item/{id}`.
+    pub name: String,
+    /// Whether it fails significantly more than its baseline now.
+    pub failing: bool,
+    /// Requests per second over the last seconds.
+    pub rate_per_s: f64,
+    /// The share that fails now; `None` when too few came to say.
+    pub failure_share: Option<ShareView>,
+    /// The share that usually fails; `None` before it is learned.
+    pub baseline: Option<f64>,
+    /// How long each point of `series` covers.
+    pub slice_ms: u64,
+    /// Requests over time, oldest first; a slice without requests may be absent.
+    pub series: Vec<RatePointView>,
+}
+
+/// The requests of one slice of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatePointView {
+    /// When the slice began.
+    pub at: UtcTime,
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that failed, or were as slow as failed.
+    pub bad: u64,
+}
+
+impl RatePointView {
+    /// The share that failed; `None` without requests.
+    pub fn failure_share(&self) -> Option<f64> {
+        let total = self.ok.saturating_add(self.bad);
+        (total > 0).then(|| self.bad as f64 / total as f64)
+    }
+}

@@ -1,0 +1,103 @@
+//! One incident in full: what fails, the ranking with all of its evidence, what was left out, and
+//! what was done.
+
+use maud::{Markup, html};
+
+use super::{chart, history, parts, plan};
+use crate::view::{IncidentState, IncidentView, RankingView, SuspectView, View};
+use crate::words;
+
+/// The page's body.
+pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
+    let open = incident.state == IncidentState::Open;
+    let types = view
+        .request_types
+        .iter()
+        .filter(|t| incident.request_types.contains(&t.name));
+    let actions: Vec<_> = view
+        .recovery
+        .actions
+        .iter()
+        .filter(|action| action.incident == Some(incident.id))
+        .cloned()
+        .collect();
+    html! {
+        section.banner class=(if open { "bad" } else { "ok" }) {
+            h1 { "Incident " (incident.id) " is " (incident.state) }
+            p { @for name in &incident.request_types { b { (name) } " " } }
+            p {
+                "Failures began at " time datetime=(incident.since) { (incident.since.clock()) } ", noticed after "
+                (words::millis(incident.opened.since(incident.since).as_millis() as u64))
+                @if let Some(closed) = incident.closed {
+                    "; over at " time datetime=(closed) { (closed.clock()) } ", after "
+                    (words::millis(closed.since(incident.since).as_millis() as u64))
+                }
+                ". " b { (words::count(incident.failed)) } " requests failed, "
+                (words::count(incident.ok)) " of the same types ended well."
+            }
+        }
+        @for plan in incident.plans.iter().filter_map(|id| view.plan(*id)) { (plan::card(view, plan)) }
+        section {
+            h2 { "Who is suspected" }
+            @match &incident.ranking {
+                Some(ranking) => {
+                    (parts::suspects(ranking, usize::MAX))
+                    @for suspect in &ranking.suspects { (evidence(suspect)) }
+                    (left_out(view, ranking))
+                }
+                None => p.quiet { "Not ranked yet." },
+            }
+        }
+        @if types.clone().next().is_some() {
+            section {
+                h2 { "What fails" }
+                div.charts {
+                    @for request_type in types {
+                        figure {
+                            figcaption { b { (request_type.name) } }
+                            (chart::failure_share(view, request_type))
+                        }
+                    }
+                }
+            }
+        }
+        @if !actions.is_empty() {
+            section { h2 { "What was done" } (history::actions(&actions, usize::MAX)) }
+        }
+    }
+}
+
+/// One suspect's evidence in full.
+fn evidence(suspect: &SuspectView) -> Markup {
+    html! {
+        details id={ "suspect-" (suspect.rank) } {
+            summary { "Evidence for " (suspect.rank) ": " (suspect.name()) }
+            dl.facts {
+                div { dt { "Shape" } dd { (suspect.shape) } }
+                @if let Some(error) = &suspect.error_type { div { dt { "Error" } dd { code { (error) } } } }
+                div { dt { "Failed requests that touched it" } dd { (words::of(&suspect.failed)) ", between " (words::percent(suspect.failed.low)) " and " (words::percent(suspect.failed.high)) } }
+                div { dt { "Successful requests that touched it" } dd { (words::of(&suspect.ok)) ", between " (words::percent(suspect.ok.low)) " and " (words::percent(suspect.ok.high)) } }
+                div { dt { "Failures that began in it" } dd { (words::count(suspect.originated)) } }
+                div { dt { "Who complains" } dd { @if suspect.callers.is_empty() { "nobody but itself" } @else { (suspect.callers.join(", ")) } } }
+                div { dt { "Score" } dd { (format!("{:.3}", suspect.score)) } }
+                div { dt { "Confidence" } dd { (words::percent(suspect.confidence)) } }
+                div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
+                div { dt { "Successful examples" } dd { (parts::examples(&suspect.examples_ok)) } }
+                @for (key, value) in &suspect.attributes { div { dt { code { (key) } } dd { code { (value) } } } }
+            }
+        }
+    }
+}
+
+fn left_out(view: &View, ranking: &RankingView) -> Markup {
+    html! {
+        p.quiet {
+            "Ranked " (words::ago(ranking.at, view.now)) ", from everything up to journal position " (words::count(ranking.cut)) "."
+            @if ranking.left_out.is_empty() { " No request was left out." }
+        }
+        @if !ranking.left_out.is_empty() {
+            p { "Left out:" }
+            ul { @for (reason, number) in &ranking.left_out { li { (words::count(*number)) " requests: " (reason) } } }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The first page: is anything wrong, who is suspected, what is being done, and does somebody have
+//! to decide.
+
+use maud::{Markup, html};
+
+use super::{chart, parts, plan, tree};
+use crate::view::{IncidentView, PlanState, RequestTypeView, View};
+use crate::words;
+
+/// Charts are drawn for all failing request types, and for so many of the others.
+const CHARTS_OF_WELL_TYPES: usize = 4;
+
+/// Suspects in the short ranking.
+const SUSPECTS_SHOWN: usize = 5;
+
+/// Past actions at the end of the page.
+const ACTIONS_SHOWN: usize = 8;
+
+/// Closed incidents that are listed.
+const CLOSED_SHOWN: usize = 5;
+
+/// The page's body.
+pub(super) fn render(view: &View) -> Markup {
+    html! {
+        (banner(view))
+        @for plan in view.waiting_plans() { (plan::card(view, plan)) }
+        @for plan in view.recovery.plans.iter().filter(|plan| plan.state.is_live() && plan.state != PlanState::Proposed) {
+            (plan::card(view, plan))
+        }
+        @for incident in view.open_incidents() { (incident_card(incident)) }
+        (request_types(view))
+        (tree::section(view))
+        @if !view.recovery.actions.is_empty() {
+            section {
+                h2 { "What was done" }
+                (super::history::actions(&view.recovery.actions, ACTIONS_SHOWN))
+                p { a href="/history" { "All of the history" } }
+            }
+        }
+        (closed_incidents(view))
+        (status(view))
+    }
+}
+
+/// The state of things in one look: the most pressing thing as the heading, the others below.
+fn banner(view: &View) -> Markup {
+    let waiting = view.waiting_plans().count();
+    let open: Vec<&IncidentView> = view.open_incidents().collect();
+    let given_up = view.recovery.plans.iter().find(|plan| {
+        plan.state == PlanState::GivenUp && open.iter().any(|incident| incident.id == plan.incident)
+    });
+    let busy = view
+        .recovery
+        .plans
+        .iter()
+        .find(|plan| plan.state.is_live() && plan.state != PlanState::Proposed);
+    let (class, heading) = if waiting > 0 {
+        ("ask", "A restart waits for your approval".to_owned())
+    } else if given_up.is_some() {
+        (
+            "bad",
+            "A person is needed: restarts did not cure it".to_owned(),
+        )
+    } else if let (Some(plan), false) = (busy, open.is_empty()) {
+        (
+            "busy",
+            format!("Requests fail; Rekindle is at it: {}", plan.state),
+        )
+    } else if !open.is_empty() {
+        ("bad", "Requests fail more than usual".to_owned())
+    } else if view.status.requests == 0 {
+        ("idle", "No requests yet".to_owned())
+    } else {
+        ("ok", "All is as usual".to_owned())
+    };
+    html! {
+        section.banner class=(class) role="status" {
+            h1 { (heading) }
+            @for incident in &open {
+                p {
+                    a href={ "/incidents/" (incident.id) } { "Incident " (incident.id) }
+                    ": " (names(&incident.request_types)) ", for "
+                    (words::millis(view.now.since(incident.since).as_millis() as u64))
+                    "; " b { (words::count(incident.failed)) } " requests failed"
+                }
+            }
+            @if let Some(plan) = given_up {
+                p { "The plan for incident " (plan.incident) " ended: " (plan.reason) }
+            }
+            @if open.is_empty() && view.status.requests == 0 {
+                p {
+                    "Point OpenTelemetry exporters at "
+                    @if !view.status.listening.http.is_empty() { code { "http://" (view.status.listening.http) } " (HTTP) or " }
+                    code { "http://" (view.status.listening.grpc) } " (gRPC). What isn't seen isn't known to be healthy."
+                }
+            } @else if open.is_empty() {
+                p { (words::count(view.request_types.len() as u64)) " request types, "
+                    (words::about(total_rate(view))) " requests per second, none failing more than usual." }
+            }
+            (notices(view))
+        }
+    }
+}
+
+/// What a person must know besides.
+fn notices(view: &View) -> Markup {
+    let status = &view.status;
+    html! {
+        @if let Some(paused) = &status.paused {
+            div.note {
+                p {
+                    b { "Paused" } " by " (paused.by) " since " (paused.since.clock()) " UTC"
+                    @if let Some(until) = paused.until { ", until " (until.clock()) " UTC" }
+                    ": " (paused.reason) " — nothing is restarted unattended."
+                }
+                form method="post" action="/resume" { button { "Resume" } }
+            }
+        }
+        @if !status.journal.ok && !status.journal.note.is_empty() {
+            p.note { b { "The journal is not well: " } (status.journal.note) }
+        }
+        @if !status.ledger.ok && !status.ledger.note.is_empty() {
+            p.note { b { "The ledger is not well, so nothing is restarted: " } (status.ledger.note) }
+        }
+    }
+}
+
+fn total_rate(view: &View) -> f64 {
+    view.request_types.iter().map(|t| t.rate_per_s).sum()
+}
+
+fn names(request_types: &[String]) -> Markup {
+    html! {
+        @for (index, name) in request_types.iter().take(3).enumerate() {
+            @if index > 0 { ", " }
+            b { (name) }
+        }
+        @if request_types.len() > 3 { " and " (request_types.len() - 3) " more" }
+    }
+}
+
+fn incident_card(incident: &IncidentView) -> Markup {
+    html! {
+        section {
+            h2 { a href={ "/incidents/" (incident.id) } { "Who is suspected" } }
+            @match &incident.ranking {
+                Some(ranking) => {
+                    (parts::suspects(ranking, SUSPECTS_SHOWN))
+                    p { a href={ "/incidents/" (incident.id) } { "All evidence of incident " (incident.id) } }
+                }
+                None => p.quiet { "The suspects of incident " (incident.id) " are being ranked." },
+            }
+        }
+    }
+}
+
+fn request_types(view: &View) -> Markup {
+    let (failing, well): (Vec<&RequestTypeView>, Vec<&RequestTypeView>) =
+        view.request_types.iter().partition(|t| t.failing);
+    let drawn = if failing.is_empty() {
+        CHARTS_OF_WELL_TYPES
+    } else {
+        0
+    };
+    html! {
+        @if !view.request_types.is_empty() {
+            section {
+                h2 { "What users ask for" }
+                div.charts {
+                    @for request_type in failing.iter().chain(well.iter().take(drawn)) {
+                        (chart_card(view, request_type))
+                    }
+                }
+                @if well.len() > drawn {
+                    table.cards {
+                        thead { tr { th { "Request type" } th.number { "Per second" } th.number { "Fails now" } th.number { "Usually" } } }
+                        tbody {
+                            @for request_type in well.iter().skip(drawn) {
+                                tr {
+                                    td.wide data-label="Request type" { (request_type.name) }
+                                    td.number data-label="Per second" { (words::about(request_type.rate_per_s)) }
+                                    td.number data-label="Fails now" { (now_share(request_type)) }
+                                    td.number data-label="Usually" { (usual_share(request_type)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn chart_card(view: &View, request_type: &RequestTypeView) -> Markup {
+    html! {
+        figure class=[request_type.failing.then_some("failing")] {
+            figcaption {
+                b { (request_type.name) }
+                @if request_type.failing { " " span.pill.bad { "failing" } }
+                div.quiet {
+                    (now_share(request_type)) " fail now, usually " (usual_share(request_type))
+                    "; " (words::about(request_type.rate_per_s)) " per second"
+                }
+            }
+            (chart::failure_share(view, request_type))
+        }
+    }
+}
+
+fn now_share(request_type: &RequestTypeView) -> String {
+    match &request_type.failure_share {
+        Some(share) => words::percent(share.share),
+        None => "unknown".to_owned(),
+    }
+}
+
+fn usual_share(request_type: &RequestTypeView) -> String {
+    match request_type.baseline {
+        Some(share) => words::percent(share),
+        None => "not learned yet".to_owned(),
+    }
+}
+
+fn closed_incidents(view: &View) -> Markup {
+    let closed = view
+        .incidents
+        .iter()
+        .filter(|incident| incident.closed.is_some());
+    html! {
+        @if closed.clone().next().is_some() {
+            section {
+                h2 { "Past incidents" }
+                ul {
+                    @for incident in closed.take(CLOSED_SHOWN) {
+                        li {
+                            a href={ "/incidents/" (incident.id) } { "Incident " (incident.id) }
+                            ": " (names(&incident.request_types)) "; "
+                            (words::count(incident.failed)) " requests failed; over "
+                            @if let Some(closed) = incident.closed { (words::ago(closed, view.now)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How Rekindle itself is: last, because on most days nobody needs it.
+fn status(view: &View) -> Markup {
+    let status = &view.status;
+    html! {
+        section {
+            h2 { "Rekindle itself" }
+            dl.facts {
+                div { dt { "Version" } dd { (status.version) } }
+                div { dt { "Up for" } dd { (words::millis(status.uptime_ms / 1000 * 1000)) } }
+                div { dt { "OTLP gRPC" } dd { (status.listening.grpc) } }
+                div { dt { "OTLP HTTP" } dd { (status.listening.http) } }
+                div { dt { "Spans" } dd { (words::count(status.spans)) " (" (words::about(status.spans_per_s)) "/s)" } }
+                div { dt { "Traces" } dd { (words::count(status.traces)) } }
+                div { dt { "Requests" } dd { (words::count(status.requests)) } }
+                @if let Some(memory) = status.memory_bytes { div { dt { "Memory" } dd { (words::bytes(memory)) } } }
+                div { dt { "Journal" } dd { (health(status.journal.ok, &status.journal.note)) } }
+                div { dt { "Ledger" } dd { (health(status.ledger.ok, &status.ledger.note)) } }
+                @for (reason, number) in &status.dropped {
+                    div { dt { "Not used: " (reason) } dd { (words::count(*number)) } }
+                }
+                @if let Some(budget) = &view.recovery.budget {
+                    div { dt { "Restart budget, per " (words::millis(budget.per_ms)) } dd {
+                        (budget.restarts_used) " of " (budget.restarts) " restarts, "
+                        (words::count(budget.failed_requests_used)) " of " (words::count(budget.failed_requests)) " failed requests"
+                    } }
+                }
+            }
+            @if status.paused.is_none() {
+                details #pause {
+                    summary { "Pause all restarts" }
+                    form method="post" action="/pause" {
+                        label { "Why " input name="reason" required maxlength="200"; }
+                        label { "For minutes " input name="minutes" type="number" min="1" max="43200" placeholder="until resumed"; }
+                        button { "Pause" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn health(ok: bool, note: &str) -> Markup {
+    html! {
+        @if ok { "well" } @else if note.is_empty() { "unknown" } @else { b.bad-text { "not well" } }
+        @if !note.is_empty() { ": " (note) }
+    }
+}

@@ -1,0 +1,67 @@
+//! One plan: what would be restarted in which order, at what price, and why nothing else.
+
+use maud::{Markup, html};
+
+use super::parts;
+use crate::view::{PlanState, PlanView, View};
+use crate::words;
+
+/// The plan as a card, with the two buttons while it waits.
+pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
+    let waits = plan.state == PlanState::Proposed;
+    html! {
+        section.plan class=[waits.then_some("ask")] id={ "plan-" (plan.id) } {
+            h2 {
+                "Plan " (plan.id) " for " a href={ "/incidents/" (plan.incident) } { "incident " (plan.incident) }
+                " " span.pill class=(parts::plan_class(plan.state)) { (plan.state) }
+            }
+            @if !plan.reason.is_empty() { p { (plan.reason) } }
+            ol.ladder {
+                @for (index, step) in plan.steps.iter().enumerate() {
+                    li class=[(plan.at_step == Some(index)).then_some("current")] {
+                        "Restart " b { (step.unit) }
+                        @if let Some(ms) = view.unit(&step.unit).and_then(|unit| unit.downtime_ms) { " (takes about " (words::millis(ms)) ")" }
+                        ": cures with " (words::percent(step.probability)) ", expected to cost "
+                        (words::about(step.expected_cost)) " failed requests"
+                        @if index + 1 < plan.steps.len() { span.quiet { "; if that does not cure:" } }
+                    }
+                }
+            }
+            @if !plan.guards.is_empty() {
+                ul.guards { @for guard in &plan.guards { li { (guard) } } }
+            }
+            @if waits {
+                div.decide {
+                    form method="post" action={ "/plans/" (plan.id) "/approve" } {
+                        button.primary { "Approve: restart " (plan.steps.first().map_or("", |step| step.unit.as_str())) }
+                    }
+                    form method="post" action={ "/plans/" (plan.id) "/reject" } {
+                        label { "Why not " input name="reason" required maxlength="200"; }
+                        button { "Reject" }
+                    }
+                }
+                @if let Some(expires) = plan.expires {
+                    p.quiet { "Made " (words::ago(plan.created, view.now)) "; lapses at " (expires.clock()) " UTC." }
+                }
+            }
+            @if let Some(decided) = &plan.decided { p.quiet { (decided) } }
+            @if !plan.alternatives.is_empty() {
+                details id={ "alternatives-" (plan.id) } {
+                    summary { "What else was weighed" }
+                    table.cards {
+                        thead { tr { th { "Instead" } th.number { "Failed requests" } th { "Why not" } } }
+                        tbody {
+                            @for alternative in &plan.alternatives {
+                                tr {
+                                    td data-label="Instead" { (alternative.what) }
+                                    td.number data-label="Failed requests" { (words::about(alternative.expected_cost)) }
+                                    td.wide data-label="Why not" { (alternative.why_not) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
