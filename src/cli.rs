@@ -87,8 +87,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let client = || Client::new(&cli.api);
     match cli.command {
-        Command::Run(args) => Ok(entry::run(load(&args)?)?),
-        Command::Demo(args) => Ok(entry::demo(&args)?),
+        Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
+        Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,

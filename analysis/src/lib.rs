@@ -1,1 +1,47 @@
-//! See ARCHITECTURE.md.
+//! Which component is failing the users' requests? Asked of traces, answered by pure functions.
+//!
+//! [`Analyzer`] is the whole room behind one door: spans, traces, outcome reports and interventions
+//! go in, [`Incident`]s and [`Ranking`]s come out. It reads no clock, file, socket or global
+//! generator: the same calls in the same order give the same bytes.
+//!
+//! Inside, in the order in which a request passes: `request` finds its entry and type,
+//! `outcome` says how it ended, `observe` says what each component did in it, `spectrum`
+//! counts that per time slice, `detect` notices that a type fails more than it used to, and
+//! `rank` compares failed requests with successful ones.
+
+mod address;
+mod analyzer;
+mod callee;
+mod component;
+mod config;
+mod counts;
+mod detect;
+mod examples;
+mod fence;
+mod hops;
+mod incident;
+mod normalize;
+mod observe;
+mod outcome;
+pub mod rank;
+mod ranking;
+mod records;
+mod registry;
+mod request;
+mod sources;
+mod spectrum;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod testing;
+mod types;
+mod watch;
+
+pub use analyzer::{Analyzer, RatePoint, RequestTypeSummary};
+pub use component::{Component, Level};
+pub use config::{AnalysisConfig, SlowLimit};
+pub use counts::{Counts, LeftOut};
+pub use incident::{Change, Closing, ClosingReason, Incident};
+pub use observe::State;
+pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
+pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};

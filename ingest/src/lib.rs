@@ -1,1 +1,19 @@
-//! See ARCHITECTURE.md.
+//! Receiving, decoding, keeping and assembling OpenTelemetry traces.
+//!
+//! [`receive`] takes OTLP from exporters, [`decode`] reads it, [`journal`] keeps it before they hear
+//! OK, and [`assembly`] puts the spans of one request together.
+
+pub mod assembly;
+pub mod decode;
+pub mod journal;
+pub mod receive;
+
+pub use assembly::{Assembler, AssemblerConfig, AssemblyCounts, InFlight, Pushed};
+pub use decode::{
+    ContentType, DecodeContext, DecodeCounts, DecodeError, Decoded, KeepAttributes, decode_payload,
+};
+pub use journal::{
+    AppendError, Durability, Entry, Journal, JournalConfig, JournalError, Protocol, Record,
+    Recovered, Replayed,
+};
+pub use receive::{Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig, Receivers};

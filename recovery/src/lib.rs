@@ -3,13 +3,34 @@
 //! This crate doesn't know what a trace is. Whoever drives it hands in [`Evidence`] about restart
 //! units and implements [`Cohort`], through which a verdict asks how users' requests fared.
 
+pub mod belief;
 pub mod cohort;
+pub mod command;
+pub mod cost;
+pub mod crash;
 pub mod evidence;
 pub mod executor;
+pub mod executors;
+pub mod guard;
+pub mod http_call;
+pub mod judge;
+pub mod ledger;
+pub mod lifecycle;
+pub mod notify;
+pub mod plan;
+pub mod policy;
+pub mod ports;
+pub mod probe;
+pub mod process;
+pub mod service;
 pub mod spec;
+pub mod tree;
+#[cfg(test)]
+mod testing;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use spec::{
     CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
 };
+pub use tree::{Resolution, RestartTree, TreeError};

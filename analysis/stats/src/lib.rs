@@ -1,1 +1,28 @@
-//! See ARCHITECTURE.md.
+//! The statistics that Rekindle decides by: shares with intervals, rank tests, a sequential
+//! detector, and the Beta distribution.
+//!
+//! Arguments are valid by type ([`Share`], [`Sample`], [`Probability`]), so that the formulas needn't
+//! check and can't fail. Each formula is cited beside its code, and checked against SciPy and
+//! statsmodels (`tests/reference/`, made by `notebooks/reference_statistics.py`).
+
+mod beta;
+mod detector;
+mod difference;
+mod fdr;
+mod histogram;
+mod normal;
+mod rank_sum;
+mod robust;
+mod sample;
+mod share;
+
+pub use beta::{BetaBelief, BetaError};
+pub use detector::{DetectorState, ShareRise};
+pub use difference::{DifferenceInterval, difference_interval};
+pub use fdr::benjamini_hochberg;
+pub use histogram::LogHistogram;
+pub use normal::normal_quantile;
+pub use rank_sum::{RankSum, rank_sum};
+pub use robust::robust_z;
+pub use sample::{Sample, SampleError};
+pub use share::{Interval, Probability, Share, ShareError};

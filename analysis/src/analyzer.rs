@@ -1,0 +1,582 @@
+//! The one door of the room: what happened goes in, incidents and rankings come out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use rekindle_model::{
+    Intervention, InterventionKind, Name, Outcome, OutcomeReport, RequestType, Span, Trace,
+    TraceId, UnixNanos,
+};
+
+use crate::detect::OPEN_SECONDS;
+use crate::examples::ExampleStore;
+use crate::fence::{Fences, row_touches};
+use crate::observe::Observer;
+use crate::outcome::failure;
+use crate::rank::{Input, Method, rank};
+use crate::records::{Record, Records};
+use crate::request::{Requests, TraceKind};
+use crate::sources::Sources;
+use crate::spectrum::{PortableSpectrum, Spectrum};
+use crate::types::Types;
+use crate::watch::Watch;
+use crate::{AnalysisConfig, Change, Component, Counts, Incident, LeftOut, Ranking};
+
+/// How far ahead of us a clock may be; what comes from further ahead is from a wrong one.
+const CLOCK_AHEAD: Duration = Duration::from_secs(60);
+/// Rates that are shown are over the last half minute: long enough to be calm, short enough to be
+/// now.
+const SHOWN_RATE: Duration = Duration::from_secs(30);
+/// Tables are tidied up when they are this full.
+const TIDY_AT: (usize, usize) = (3, 4);
+
+/// How one request type fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestTypeSummary {
+    /// The type.
+    pub request_type: RequestType,
+    /// Requests with a known outcome in the window.
+    pub requests: u64,
+    /// Of these, failed or too slow.
+    pub bad: u64,
+    /// Requests per second over the last half minute.
+    pub per_second: f64,
+    /// The share of failed requests over the last half minute, in `[0, 1]`; `None` without any.
+    pub failure_share: Option<f64>,
+    /// The share that it is compared with, in `[0, 1]`.
+    pub baseline_failure_share: f64,
+    /// Requests that take longer are slow; `None` while nothing is learned or configured.
+    pub slow_limit: Option<Duration>,
+    /// The open incident that it is part of.
+    pub incident: Option<u64>,
+}
+
+/// How many requests of a type began in one time slice, by how they ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatePoint {
+    /// The start of the slice.
+    pub at: UnixNanos,
+    /// Those that ended well.
+    pub ok: u64,
+    /// Those that failed or were too slow.
+    pub bad: u64,
+}
+
+/// The analysis of one system.
+#[derive(Debug)]
+pub struct Analyzer {
+    config: AnalysisConfig,
+    counts: Counts,
+    requests: Requests,
+    types: Types,
+    observer: Observer,
+    spectrum: Spectrum,
+    records: Records,
+    waiting_reports: BTreeMap<TraceId, OutcomeReport>,
+    fences: Fences,
+    examples: ExampleStore,
+    watch: Watch,
+    cut: u64,
+    now: UnixNanos,
+    /// The start of the newest and of the oldest request.
+    newest: UnixNanos,
+    oldest: Option<UnixNanos>,
+}
+
+impl Analyzer {
+    /// An analysis that has seen nothing yet.
+    pub fn new(config: AnalysisConfig) -> Self {
+        Self {
+            counts: Counts::default(),
+            requests: Requests::new(&config.health_routes),
+            types: Types::new(),
+            observer: Observer::new(&config),
+            spectrum: Spectrum::new(config.max_rows),
+            records: Records::new(config.max_records),
+            waiting_reports: BTreeMap::new(),
+            fences: Fences::new(config.max_interventions),
+            examples: ExampleStore::new(config.max_example_spans),
+            watch: Watch::default(),
+            cut: 0,
+            now: UnixNanos::default(),
+            newest: UnixNanos::default(),
+            oldest: None,
+            config,
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &AnalysisConfig {
+        &self.config
+    }
+
+    /// Says up to which journal position everything has been handed in; rankings carry it.
+    pub fn cut_at(&mut self, position: u64) {
+        self.cut = position;
+    }
+
+    /// Takes one span as it arrives, before its trace is complete. An entry span says at once how
+    /// its request ended. The same span may come again with its trace.
+    pub fn span(&mut self, span: &Span, now: UnixNanos) {
+        self.requests.learn(span);
+        if Requests::is_sole_entry(span) && !self.requests.is_health_check(span) {
+            self.enter(span, now);
+        }
+    }
+
+    /// Takes one assembled trace. Its entry is counted if it wasn't before.
+    pub fn trace(&mut self, trace: &Trace, now: UnixNanos) {
+        for span in trace.spans() {
+            self.requests.learn(span);
+        }
+        let entry = match self.requests.classify(trace) {
+            TraceKind::Request(entry) => entry,
+            TraceKind::Background => return self.counts.add(LeftOut::Background),
+            TraceKind::NoEntry => return self.counts.add(LeftOut::NoEntry),
+        };
+        let span = &trace.spans()[entry];
+        if self.requests.is_health_check(span) {
+            return self.counts.add(LeftOut::HealthCheck);
+        }
+        if !self.enter(span, now) {
+            return self.counts.add(LeftOut::OutsideWindow);
+        }
+        let trace_id = trace.trace_id();
+        let Some(record) = self.records.get(trace_id).cloned() else {
+            return;
+        };
+        if record.row.is_some() {
+            return self.counts.add(LeftOut::Repeated);
+        }
+        let observed = self.observer.observe(
+            trace,
+            entry,
+            record.seen,
+            &mut self.requests,
+            &mut self.counts,
+        );
+        let mut record = record;
+        record.failed_inside = observed.failed_inside;
+        record.touched = self.fences.touched(
+            record.request_type,
+            &observed.row,
+            trace,
+            &self.observer.registry,
+        );
+        record.fenced = self
+            .fences
+            .covers(&record.touched, record.start, record.end);
+        record.row = self.spectrum.intern(observed.row, &mut self.counts);
+        if record.fenced {
+            self.counts.add(LeftOut::Fenced);
+        }
+        if let Some(cell) = record.cell() {
+            self.spectrum.add(self.slice(record.start), cell);
+        }
+        let bad = record.outcome().is_bad();
+        let state = self.types.get_mut(record.request_type);
+        let calm = state.incident.is_none() && !record.fenced && !bad;
+        if calm {
+            state.learn_duration(record.end.since(record.start));
+            self.observer.learn_own_times(&observed.own_times);
+        }
+        self.examples
+            .add(trace, record.request_type, bad, &mut self.counts);
+        self.records.insert(trace_id, record, &mut self.counts);
+    }
+
+    /// Counts a request by its entry span, once. Whether it lies in the window.
+    fn enter(&mut self, entry: &Span, now: UnixNanos) -> bool {
+        let trace_id = entry.trace_id;
+        if self.records.get(trace_id).is_some() {
+            return true;
+        }
+        let (start, end) = (entry.start, entry.end);
+        if start < now.minus(self.config.window) || start > now.plus(CLOCK_AHEAD) {
+            return false;
+        }
+        let request_type = self.requests.request_type(entry);
+        let id = self
+            .types
+            .intern(request_type, &self.config, &mut self.counts);
+        let slow = self
+            .types
+            .get(id)
+            .slow_limit()
+            .is_some_and(|limit| entry.duration() > limit);
+        let seen = match failure(entry) {
+            Some(_) => Outcome::Failed,
+            None if slow => Outcome::Slow,
+            None => Outcome::Ok,
+        };
+        let reported = self
+            .waiting_reports
+            .remove(&trace_id)
+            .map(|report| (report.outcome, report.reporter));
+        let mut record = Record {
+            request_type: id,
+            start,
+            end,
+            seen,
+            failed_inside: false,
+            reported,
+            detected: None,
+            row: None,
+            touched: Vec::new(),
+            fenced: false,
+        };
+        self.newest = self.newest.max(start);
+        self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
+        let outcome = record.outcome();
+        if outcome.is_known() {
+            let slice = self.slice(start);
+            let may_be_fenced = self.fences.may_cover(id, start, end);
+            let state = self.types.get_mut(id);
+            state.count(start, outcome.is_bad());
+            if !may_be_fenced {
+                state.detector.add(slice, start, outcome.is_bad());
+                record.detected = Some(outcome.is_bad());
+            }
+        }
+        self.records.insert(trace_id, record, &mut self.counts);
+        self.watch.look(&mut self.types, id, now, &self.config);
+        true
+    }
+
+    /// Takes what somebody outside says about one request; it may come before or after the trace.
+    /// The last word counts.
+    pub fn report(&mut self, report: OutcomeReport, now: UnixNanos) {
+        let trace_id = report.trace_id;
+        let Some(record) = self.records.get_mut(trace_id) else {
+            if self.waiting_reports.len() >= self.config.max_waiting_reports {
+                self.counts.add(LeftOut::ReportOverflow);
+            } else {
+                self.waiting_reports.insert(trace_id, report);
+            }
+            return;
+        };
+        let (before, cell_before) = (record.outcome(), record.cell());
+        record.reported = Some((report.outcome, report.reporter));
+        let (after, cell_after) = (record.outcome(), record.cell());
+        let id = record.request_type;
+        let start = record.start;
+        let detected = record.detected;
+        if detected.is_some() && after.is_known() {
+            record.detected = Some(after.is_bad());
+        }
+        let slice = self.slice(start);
+        if let Some(cell) = cell_before {
+            self.spectrum.remove(slice, cell);
+        }
+        if let Some(cell) = cell_after {
+            self.spectrum.add(slice, cell);
+        }
+        let state = self.types.get_mut(id);
+        if before.is_known() {
+            state.uncount(start, before.is_bad());
+        }
+        if after.is_known() {
+            state.count(start, after.is_bad());
+            if detected.is_some_and(|bad| bad != after.is_bad()) {
+                state.detector.correct(slice, start, after.is_bad());
+            }
+            self.examples.correct(trace_id, id, after.is_bad());
+        }
+        self.watch.look(&mut self.types, id, now, &self.config);
+    }
+
+    /// Takes an intervention; one of the same reference replaces what was known of it. Requests
+    /// that were counted before are fenced, or freed, as it says now.
+    pub fn intervene(&mut self, intervention: Intervention) {
+        let reference = intervention.reference.clone();
+        let everything = intervention.kind == InterventionKind::Blind;
+        let rows: Vec<bool> = (0..self.spectrum.rows() as u32)
+            .map(|row| {
+                everything
+                    || row_touches(
+                        self.spectrum.row(row),
+                        &intervention.target,
+                        &self.observer.registry,
+                    )
+            })
+            .collect();
+        let mut types = BTreeSet::new();
+        for record in self.records.values_mut() {
+            let Some(row) = record.row else { continue };
+            let known = record.touched.contains(&reference);
+            if rows[row as usize] && !known {
+                record.touched.push(reference.clone());
+            }
+            if rows[row as usize] || known {
+                types.insert(record.request_type);
+            }
+        }
+        self.fences.put(intervention, types, &mut self.counts);
+        let slice_nanos = self.slice_nanos();
+        for record in self.records.values_mut() {
+            if !record.touched.contains(&reference) {
+                continue;
+            }
+            let fenced = self
+                .fences
+                .covers(&record.touched, record.start, record.end);
+            if fenced == record.fenced {
+                continue;
+            }
+            let slice = record.start.0 / slice_nanos;
+            if fenced {
+                self.counts.add(LeftOut::Fenced);
+                if let Some(cell) = record.cell() {
+                    self.spectrum.remove(slice, cell);
+                }
+            }
+            record.fenced = fenced;
+            if let (false, Some(cell)) = (fenced, record.cell()) {
+                self.spectrum.add(slice, cell);
+            }
+        }
+    }
+
+    /// Lets time pass, and says what became of the incidents since the last call.
+    pub fn tick(&mut self, now: UnixNanos) -> Vec<Change> {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let begin = now.minus(self.config.window);
+        let settled = now.minus(Duration::from_secs(OPEN_SECONDS));
+        let settle_before = self.slice(settled);
+        for (id, state) in self.types.iter_mut() {
+            let shadowed = self.fences.may_cover(id, settled, settled);
+            let exemplary = state.incident.is_none() && !shadowed;
+            state
+                .detector
+                .settle(settle_before, exemplary, &self.config);
+            state.forget_before(begin);
+        }
+        self.spectrum.forget_before(self.slice(begin));
+        self.records.forget_before(begin);
+        self.fences.forget_before(begin);
+        self.forget_reports(begin);
+        self.tidy();
+        self.watch
+            .tick(&mut self.types, now, self.newest, &self.config)
+    }
+
+    fn forget_reports(&mut self, before: UnixNanos) {
+        let waiting = self.waiting_reports.len();
+        self.waiting_reports.retain(|_, report| report.at >= before);
+        let gone = waiting - self.waiting_reports.len();
+        self.counts
+            .add_many(LeftOut::ReportWithoutTrace, gone as u64);
+    }
+
+    /// Forgets names and rows that nothing speaks of any more, once there are many.
+    fn tidy(&mut self) {
+        let full = |n: usize, max: usize| n * TIDY_AT.1 > max * TIDY_AT.0;
+        let components = self.observer.registry.len();
+        if !full(components, self.config.max_components)
+            && !full(self.spectrum.rows(), self.config.max_rows)
+        {
+            return;
+        }
+        // Fenced requests are in no slice, but may be freed yet.
+        let remembered = self.records.iter().filter_map(|(_, record)| record.row);
+        let (rows, used) = self.spectrum.in_use(components, remembered);
+        let components = self.observer.keep(&used);
+        let rows = self.spectrum.keep(&rows, &components);
+        for record in self.records.values_mut() {
+            record.row = record.row.and_then(|row| rows[row as usize]);
+        }
+    }
+
+    /// Open and recent incidents, oldest first.
+    pub fn incidents(&self) -> &[Incident] {
+        &self.watch.incidents
+    }
+
+    /// The ranking of one incident with the evidence of now; `None` when there is no such incident.
+    pub fn rank(&self, incident: u64) -> Option<Ranking> {
+        self.rank_by(Method::Default, incident)
+    }
+
+    /// The same by another method.
+    pub fn rank_by(&self, method: Method, incident: u64) -> Option<Ranking> {
+        Some(rank(method, &self.input(incident)?))
+    }
+
+    /// How many requests of these types (all, when there are none) that began in `[from, until)`
+    /// ended well, and how many did not. To a tenth of a second: a tenth that begins before `from`
+    /// is left out, one that begins before `until` is in. What is fenced for rankings counts here.
+    pub fn fared(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> (u64, u64) {
+        self.types
+            .iter()
+            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
+            .map(|(_, state)| state.ends(from, until))
+            .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// Every request type seen in the window, sorted.
+    pub fn request_types(&self) -> Vec<RequestTypeSummary> {
+        let until = self.newest.plus(Duration::from_nanos(1));
+        let seconds = self.shown_seconds();
+        let mut summaries: Vec<RequestTypeSummary> = self
+            .types
+            .iter()
+            .filter(|(_, state)| !state.is_quiet())
+            .map(|(_, state)| {
+                let (ok, bad) = state.ends(UnixNanos(0), UnixNanos(u64::MAX));
+                let recent = state.ends(until.minus(SHOWN_RATE), until);
+                let share = rekindle_stats::Share::of(recent.1, recent.0);
+                RequestTypeSummary {
+                    request_type: state.request_type.clone(),
+                    requests: ok + bad,
+                    bad,
+                    per_second: share.total() as f64 / seconds,
+                    failure_share: share.value(),
+                    baseline_failure_share: state.detector.baseline(),
+                    slow_limit: state.slow_limit(),
+                    incident: state.incident,
+                }
+            })
+            .collect();
+        summaries.sort_by(|a, b| a.request_type.cmp(&b.request_type));
+        summaries
+    }
+
+    /// The type's requests over the window, one point per slice that had any, oldest first.
+    pub fn series(&self, request_type: &RequestType) -> Vec<RatePoint> {
+        let Some(id) = self.types.find(request_type) else {
+            return Vec::new();
+        };
+        let series = self.types.get(id).series(self.config.slice);
+        series
+            .into_iter()
+            .map(|(at, (ok, bad))| RatePoint {
+                at: UnixNanos(at),
+                ok,
+                bad,
+            })
+            .collect()
+    }
+
+    /// An example trace, while it is kept.
+    pub fn example(&self, trace_id: TraceId) -> Option<&Trace> {
+        self.examples.get(trace_id)
+    }
+
+    /// How a remembered request ended, everything considered.
+    pub fn outcome(&self, trace_id: TraceId) -> Option<Outcome> {
+        self.records.get(trace_id).map(Record::outcome)
+    }
+
+    /// Requests per second that touch this component, over the last half minute of telemetry.
+    /// Requests that are fenced don't count.
+    pub fn throughput(&self, component: &Component) -> f64 {
+        let Some(id) = self.observer.registry.find(component) else {
+            return 0.0;
+        };
+        let last = self.slice(self.newest) + 1;
+        let first = self.slice(self.newest.minus(SHOWN_RATE));
+        let touching: u64 = self
+            .spectrum
+            .between(first, last)
+            .iter()
+            .filter(|(cell, _)| {
+                let touches = &self.spectrum.row(cell.row).touches;
+                touches.binary_search_by_key(&id, |t| t.component).is_ok()
+            })
+            .map(|(_, n)| n)
+            .sum();
+        touching as f64 / self.shown_seconds()
+    }
+
+    /// The counts of the window in the form that can be stored, sent and merged.
+    pub fn spectrum(&self) -> PortableSpectrum {
+        let types: Vec<RequestType> = self
+            .types
+            .iter()
+            .map(|(_, state)| state.request_type.clone())
+            .collect();
+        self.spectrum
+            .export(self.slice_nanos(), &self.observer.registry, &types)
+    }
+
+    /// How many peer addresses are known.
+    pub fn known_addresses(&self) -> usize {
+        self.observer.known_addresses()
+    }
+
+    /// What was not used, per reason.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What an incident's ranking is drawn from.
+    pub fn input(&self, incident: u64) -> Option<Input> {
+        let incident = self.watch.get(incident)?;
+        let until = incident.closed.map_or(self.now, |closing| closing.at);
+        Some(self.sources().input(incident, until, self.cut))
+    }
+
+    /// The same for a time that somebody names, whatever was detected: requests that began in
+    /// `[since, until)`, compared with those before. Failures of these types (all, when there are
+    /// none) are to be explained. Its incident is number 0, which no detected one has.
+    pub fn input_between(
+        &self,
+        types: &[RequestType],
+        since: UnixNanos,
+        until: UnixNanos,
+    ) -> Input {
+        let known = self.types.iter().map(|(_, state)| &state.request_type);
+        let named = Incident {
+            id: 0,
+            request_types: known
+                .filter(|known| types.is_empty() || types.contains(known))
+                .cloned()
+                .collect(),
+            since,
+            opened_at: since,
+            closed: None,
+            ok: 0,
+            bad: 0,
+            baseline_failure_share: 0.0,
+            failing_per_second: 0.0,
+        };
+        self.sources().input(&named, until, self.cut)
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            spectrum: &self.spectrum,
+            registry: &self.observer.registry,
+            types: &self.types,
+            records: &self.records,
+            examples: &self.examples,
+            counts: &self.counts,
+            config: &self.config,
+        }
+    }
+
+    fn shown_seconds(&self) -> f64 {
+        let known = self
+            .oldest
+            .map_or(Duration::ZERO, |oldest| self.newest.since(oldest));
+        known.min(SHOWN_RATE).as_secs_f64().max(1.0)
+    }
+
+    fn slice_nanos(&self) -> u64 {
+        u64::try_from(self.config.slice.as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    fn slice(&self, time: UnixNanos) -> u64 {
+        time.0 / self.slice_nanos()
+    }
+}
+
+/// The reporters of failed requests, by name.
+pub(crate) fn reporter_name(reporter: &Name) -> Name {
+    format!("reporter:{reporter}").into()
+}

@@ -1,0 +1,70 @@
+//! What was not used, and why: every span, trace and report that counts for nobody is counted here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Why something was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOut {
+    /// A trace of a health check.
+    HealthCheck,
+    /// A trace that no user began.
+    Background,
+    /// A trace whose entry span did not come.
+    NoEntry,
+    /// A trace that was counted before, or part of one.
+    Repeated,
+    /// A trace older than the window, or from the future.
+    OutsideWindow,
+    /// A request that overlaps an intervention on what it touches.
+    Fenced,
+    /// A request type beyond those that are told apart.
+    OtherRequestType,
+    /// A component beyond those that are told apart.
+    ComponentOverflow,
+    /// A row of observations beyond those that are told apart.
+    RowOverflow,
+    /// A request no longer remembered one by one.
+    RecordOverflow,
+    /// An outcome report whose trace is not remembered any more, or was never seen.
+    ReportWithoutTrace,
+    /// An outcome report that found no room to wait.
+    ReportOverflow,
+    /// An address that found no room.
+    AddressOverflow,
+    /// An intervention that found no room.
+    InterventionOverflow,
+    /// An example trace that made room for a newer one.
+    ExampleOverflow,
+}
+
+/// How much was left out, per reason. Only reasons that occurred are in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Counts(BTreeMap<LeftOut, u64>);
+
+impl Counts {
+    /// Counts one more.
+    pub fn add(&mut self, reason: LeftOut) {
+        self.add_many(reason, 1);
+    }
+
+    /// Counts `n` more; zero leaves no trace.
+    pub fn add_many(&mut self, reason: LeftOut, n: u64) {
+        if n > 0 {
+            *self.0.entry(reason).or_default() += n;
+        }
+    }
+
+    /// How many were left out for this reason.
+    pub fn get(&self, reason: LeftOut) -> u64 {
+        self.0.get(&reason).copied().unwrap_or(0)
+    }
+
+    /// All reasons that occurred, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (LeftOut, u64)> + '_ {
+        self.0.iter().map(|(reason, n)| (*reason, *n))
+    }
+}

@@ -1,0 +1,142 @@
+//! Which requests lie in the shadow of something that was done to the system?
+//!
+//! A restart makes failures of its own. A request that overlaps an intervention in its own time and
+//! touches its target says nothing about anyone: it is fenced, and counted. What a row touches is
+//! known by its components' attributes; the trace's own spans are asked too while they are at hand,
+//! because they may carry attributes that no component keeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_model::{Intervention, InterventionKind, Name, Selector, Trace, UnixNanos};
+
+use crate::observe::Row;
+use crate::registry::Registry;
+use crate::{Counts, LeftOut};
+
+#[derive(Debug)]
+pub(crate) struct Fence {
+    pub(crate) intervention: Intervention,
+    /// Request types that are known to touch the target.
+    pub(crate) types: BTreeSet<u32>,
+}
+
+impl Fence {
+    /// Whether its shadow lies on every request: nobody was looking, or all was restarted.
+    fn is_everywhere(&self) -> bool {
+        self.intervention.kind == InterventionKind::Blind || self.intervention.target.0.is_empty()
+    }
+}
+
+/// All interventions that are remembered, by reference.
+#[derive(Debug)]
+pub(crate) struct Fences {
+    fences: BTreeMap<Name, Fence>,
+    max: usize,
+}
+
+impl Fences {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            fences: BTreeMap::new(),
+            max,
+        }
+    }
+
+    /// Takes the intervention in; one of the same reference is replaced. The oldest gives way.
+    pub(crate) fn put(
+        &mut self,
+        intervention: Intervention,
+        types: BTreeSet<u32>,
+        counts: &mut Counts,
+    ) {
+        let reference = intervention.reference.clone();
+        self.fences.insert(
+            reference,
+            Fence {
+                intervention,
+                types,
+            },
+        );
+        while self.fences.len() > self.max {
+            let oldest = self
+                .fences
+                .iter()
+                .min_by_key(|(reference, fence)| (fence.intervention.from, (*reference).clone()))
+                .map(|(reference, _)| reference.clone());
+            if let Some(oldest) = oldest {
+                self.fences.remove(&oldest);
+                counts.add(LeftOut::InterventionOverflow);
+            }
+        }
+    }
+
+    /// Whether a request of this type and time may be in a shadow, its path unknown.
+    pub(crate) fn may_cover(&self, request_type: u32, start: UnixNanos, end: UnixNanos) -> bool {
+        self.fences.values().any(|fence| {
+            (fence.is_everywhere() || fence.types.contains(&request_type))
+                && fence.intervention.overlaps(start, end)
+        })
+    }
+
+    /// The references of those whose target the request touched.
+    pub(crate) fn touched(
+        &mut self,
+        request_type: u32,
+        row: &Row,
+        trace: &Trace,
+        registry: &Registry,
+    ) -> Vec<Name> {
+        let mut touched = Vec::new();
+        for (reference, fence) in &mut self.fences {
+            let selector = &fence.intervention.target;
+            let spans = trace.spans();
+            let hit = fence.is_everywhere()
+                || spans
+                    .iter()
+                    .any(|span| selector.matches(|key| span.attribute(key)))
+                || row_touches(row, selector, registry);
+            if hit {
+                fence.types.insert(request_type);
+                touched.push(reference.clone());
+            }
+        }
+        touched
+    }
+
+    /// Whether a request that touched these targets overlaps one of their shadows.
+    pub(crate) fn covers(&self, touched: &[Name], start: UnixNanos, end: UnixNanos) -> bool {
+        touched.iter().any(|reference| {
+            self.fences
+                .get(reference)
+                .is_some_and(|fence| fence.intervention.overlaps(start, end))
+        })
+    }
+
+    /// Forgets what ended before this time.
+    pub(crate) fn forget_before(&mut self, time: UnixNanos) {
+        self.fences
+            .retain(|_, fence| fence.intervention.until.is_none_or(|until| until >= time));
+    }
+}
+
+/// Whether the row touches the target: all pairs are found among the components of one service.
+pub(crate) fn row_touches(row: &Row, selector: &Selector, registry: &Registry) -> bool {
+    if selector.0.is_empty() {
+        return true;
+    }
+    let mut by_service: BTreeMap<&Name, Vec<u32>> = BTreeMap::new();
+    for touch in &row.touches {
+        let component = &registry.info(touch.component).component;
+        by_service
+            .entry(&component.service)
+            .or_default()
+            .push(touch.component);
+    }
+    by_service.values().any(|components| {
+        selector.0.iter().all(|(key, value)| {
+            components
+                .iter()
+                .any(|id| registry.info(*id).attributes.get(key) == Some(value))
+        })
+    })
+}

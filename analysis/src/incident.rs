@@ -1,0 +1,66 @@
+//! An incident: request types that fail significantly more than they used to.
+
+use serde::{Deserialize, Serialize};
+
+use rekindle_model::{RequestType, UnixNanos};
+
+/// Why an incident is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosingReason {
+    /// Failures are back at the baseline.
+    Recovered,
+    /// No request of its types came for a whole window: nobody knows.
+    Silent,
+}
+
+/// The end of an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// When it was closed.
+    pub at: UnixNanos,
+    /// Why.
+    pub reason: ClosingReason,
+}
+
+/// One or several request types that fail together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its number, from 1, never used again.
+    pub id: u64,
+    /// The types that fail, sorted.
+    pub request_types: Vec<RequestType>,
+    /// When failures began, as far as can be told: the most likely moment of the change.
+    pub since: UnixNanos,
+    /// When it was noticed.
+    pub opened_at: UnixNanos,
+    /// Its end; `None` while it is open.
+    pub closed: Option<Closing>,
+    /// Requests of its types since `since` that ended well.
+    pub ok: u64,
+    /// Requests of its types since `since` that failed or were too slow.
+    pub bad: u64,
+    /// The share of failed requests before, in `[0, 1]`, over its types by their traffic.
+    pub baseline_failure_share: f64,
+    /// Failing requests per second over the last slices.
+    pub failing_per_second: f64,
+}
+
+impl Incident {
+    /// Whether it goes on.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+}
+
+/// What became of an incident since it was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It is new.
+    Opened(u64),
+    /// Its request types or its evidence changed.
+    Updated(u64),
+    /// It is over.
+    Closed(u64),
+}

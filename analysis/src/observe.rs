@@ -1,0 +1,553 @@
+//! What does one request say about each component it touched?
+//!
+//! Errors travel up the call tree, so most failed spans only pass on what happened below them. The
+//! failure *began* where a span failed and nothing below it explains that: there the component
+//! raised it. If that span is a call to which nothing answered, the callee is at fault, and is
+//! named by whatever is known of it: a killed process exports nothing itself. A failure that was
+//! retried, or replaced by a fallback, explains nothing above it, but stays evidence.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::{Name, Outcome, Resource, SpanKind, Trace};
+use rekindle_stats::{LogHistogram, Probability};
+use serde::{Deserialize, Serialize};
+
+use crate::address::AddressBook;
+use crate::hops::{Hops, is_call, nanos, together};
+use crate::outcome::{failure, was_answered};
+use crate::registry::Registry;
+use crate::request::Requests;
+use crate::{AnalysisConfig, Component, Counts, Level};
+
+/// What a component did in one request, least telling first: when it did several things, the most
+/// telling one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It was there, and fine.
+    Touched,
+    /// A failure below it went through it.
+    PassedOn,
+    /// It took most of the time that was too much.
+    Slow,
+    /// It was asked and did not answer.
+    Unanswered,
+    /// The failure began in it.
+    Raised,
+}
+
+impl State {
+    /// Whether the failure began here.
+    pub const fn is_origin(self) -> bool {
+        matches!(self, Self::Slow | Self::Unanswered | Self::Raised)
+    }
+}
+
+/// One component in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Touch {
+    pub(crate) component: u32,
+    pub(crate) state: State,
+    /// Visits between it and the user.
+    pub(crate) depth: u8,
+}
+
+/// What one request says about components; equal rows are counted together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Row {
+    /// By component, each once.
+    pub(crate) touches: Vec<Touch>,
+    /// The errors that began in components.
+    pub(crate) errors: Vec<(u32, Name)>,
+    /// Who saw a call to the component fail.
+    pub(crate) complaints: Vec<(u32, Name)>,
+}
+
+/// One request, observed.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) row: Row,
+    /// Own time per operation and dependency, in nanoseconds.
+    pub(crate) own_times: Vec<(u32, u64)>,
+    /// Whether something failed inside, seen from outside or not.
+    pub(crate) failed_inside: bool,
+}
+
+/// What has been learned from earlier requests, and is needed to read the next one.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    pub(crate) registry: Registry,
+    pub(crate) book: AddressBook,
+    /// Usual own times, per operation and dependency.
+    own: BTreeMap<u32, LogHistogram>,
+}
+
+/// An excess of own time counts from half the largest one on: two that share the blame equally are
+/// both named, and what is merely slowed down by them is not.
+const SHARE_OF_LARGEST_EXCESS: f64 = 0.5;
+/// A callee explains its caller's time-out when it took at least half of the time waited.
+const SHARE_OF_WAIT: f64 = 0.5;
+/// Histograms of own time halve at this size, so that what is usual follows the system.
+const FADE_AT: u64 = 20_000;
+
+/// A request being read.
+pub(crate) struct Reading<'a> {
+    pub(crate) trace: &'a Trace,
+    pub(crate) hops: Hops,
+    failed: Vec<Option<Name>>,
+    touches: BTreeMap<u32, (State, u8)>,
+    errors: Vec<(u32, Name)>,
+    complaints: Vec<(u32, Name)>,
+    own_times: Vec<(u32, u64)>,
+    /// The components of each visit, most general first.
+    members: Vec<Vec<u32>>,
+}
+
+impl Observer {
+    pub(crate) fn new(config: &AnalysisConfig) -> Self {
+        Self {
+            registry: Registry::new(config.max_components),
+            book: AddressBook::new(config.max_addresses),
+            own: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the request with this entry span and outcome.
+    pub(crate) fn observe(
+        &mut self,
+        trace: &Trace,
+        entry: usize,
+        outcome: Outcome,
+        requests: &mut Requests,
+        counts: &mut Counts,
+    ) -> Observed {
+        let hops = Hops::of(trace, entry);
+        let spans = trace.spans();
+        let mut reading = Reading {
+            trace,
+            failed: spans.iter().map(failure).collect(),
+            touches: BTreeMap::new(),
+            errors: Vec::new(),
+            complaints: Vec::new(),
+            own_times: Vec::new(),
+            members: Vec::new(),
+            hops,
+        };
+        self.visit_all(&mut reading, requests, counts);
+        self.learn_addresses(&reading, counts);
+        let failed_inside = self.blame_failures(&mut reading, counts);
+        self.touch_dependencies(&mut reading, counts);
+        if outcome == Outcome::Slow {
+            self.blame_slowness(&mut reading);
+        }
+        let Reading {
+            touches,
+            mut errors,
+            mut complaints,
+            own_times,
+            ..
+        } = reading;
+        errors.sort();
+        errors.dedup();
+        complaints.sort();
+        complaints.dedup();
+        Observed {
+            row: Row {
+                touches: touches
+                    .into_iter()
+                    .map(|(component, (state, depth))| Touch {
+                        component,
+                        state,
+                        depth,
+                    })
+                    .collect(),
+                errors,
+                complaints,
+            },
+            own_times,
+            failed_inside,
+        }
+    }
+
+    /// Takes the request's own times into what is usual. Only for requests of calm times.
+    pub(crate) fn learn_own_times(&mut self, own_times: &[(u32, u64)]) {
+        for (component, nanos) in own_times {
+            let histogram = self.own.entry(*component).or_default();
+            histogram.add(*nanos);
+            if histogram.total() > FADE_AT {
+                histogram.fade();
+            }
+        }
+    }
+
+    /// Forgets components that no row speaks of any more; the answer maps old numbers to new ones.
+    pub(crate) fn keep(&mut self, used: &[bool]) -> Vec<Option<u32>> {
+        let mapping = self.registry.keep(used);
+        self.own = std::mem::take(&mut self.own)
+            .into_iter()
+            .filter_map(|(old, histogram)| Some((mapping[old as usize]?, histogram)))
+            .collect();
+        mapping
+    }
+
+    /// How many peer addresses are known.
+    pub(crate) fn known_addresses(&self) -> usize {
+        self.book.len()
+    }
+
+    pub(crate) fn process(
+        &mut self,
+        resource: &Resource,
+        instance: bool,
+        counts: &mut Counts,
+    ) -> Vec<u32> {
+        let service = &resource.service;
+        let mut components = Vec::with_capacity(6);
+        let empty = Name::from("");
+        if instance && let Some(host) = &resource.host {
+            components.push(Component::new(Level::Host, &empty, host));
+        }
+        components.push(Component::service(service));
+        if instance {
+            if let Some(version) = &resource.version {
+                components.push(Component::new(Level::Version, service, version));
+            }
+            if let Some(name) = &resource.instance {
+                components.push(Component::new(Level::Instance, service, name));
+            }
+        }
+        components
+            .into_iter()
+            .filter_map(|component| self.registry.intern(component, Some(resource), counts))
+            .collect()
+    }
+
+    fn visit_all(
+        &mut self,
+        reading: &mut Reading<'_>,
+        requests: &mut Requests,
+        counts: &mut Counts,
+    ) {
+        for visit in &reading.hops.visits {
+            let span = &reading.trace.spans()[visit.entry];
+            let resource = span.resource.as_ref();
+            let service = &resource.service;
+            let mut members = self.process(resource, true, counts);
+            if let Some(code) = &visit.code_component {
+                let component = Component::new(Level::CodeComponent, service, code);
+                members.extend(self.registry.intern(component, Some(resource), counts));
+            }
+            let operation = requests.operation_of(span);
+            let operation = Component::new(Level::Operation, service, &operation);
+            if let Some(id) = self.registry.intern(operation, Some(resource), counts) {
+                members.push(id);
+                reading.own_times.push((id, visit.own_nanos));
+            }
+            for id in &members {
+                mark(&mut reading.touches, *id, State::Touched, visit.depth);
+            }
+            reading.members.push(members);
+        }
+    }
+
+    fn learn_addresses(&mut self, reading: &Reading<'_>, counts: &mut Counts) {
+        let spans = reading.trace.spans();
+        for index in &reading.hops.order {
+            let call = &spans[*index];
+            if !is_call(call) || !reading.hops.answered[*index] {
+                continue;
+            }
+            if let Some(answer) = reading.hops.answer_of(reading.trace, *index) {
+                let component = reading.hops.visit_of[answer]
+                    .and_then(|visit| reading.hops.visits[visit].code_component.as_ref());
+                self.book.learn(call, &spans[answer], component, counts);
+            }
+        }
+    }
+
+    /// Finds where failures began. Whether there were any.
+    fn blame_failures(&mut self, reading: &mut Reading<'_>, counts: &mut Counts) -> bool {
+        let trace = reading.trace;
+        let spans = trace.spans();
+        let mut exposed = vec![false; spans.len()];
+        let mut explained = vec![false; spans.len()];
+        for position in (0..reading.hops.order.len()).rev() {
+            let index = reading.hops.order[position];
+            explained[index] = trace
+                .children(index)
+                .iter()
+                .any(|child| exposed[*child] && !self.was_retried(reading, &exposed, *child));
+            // What a process answers is its word: when it says fine, it dealt with what failed
+            // below. Inside a process, many spans say nothing, and a failure passes through them.
+            let crossed = trace
+                .parent(index)
+                .is_none_or(|parent| !together(&spans[parent], &spans[index]));
+            exposed[index] = reading.failed[index].is_some() || (!crossed && explained[index]);
+        }
+        let mut any = false;
+        for position in 0..reading.hops.order.len() {
+            let index = reading.hops.order[position];
+            let Some(error) = reading.failed[index].clone() else {
+                continue;
+            };
+            any = true;
+            self.complain_about_answer(reading, index);
+            if explained[index] {
+                reading.mark_visit(index, State::PassedOn);
+            } else {
+                self.blame_origin(reading, index, &error, counts);
+            }
+        }
+        any
+    }
+
+    /// Whether the failed call was made again later, to the same callee, and went well.
+    fn was_retried(&self, reading: &Reading<'_>, exposed: &[bool], call: usize) -> bool {
+        let spans = reading.trace.spans();
+        let Some(parent) = reading.trace.parent(call) else {
+            return false;
+        };
+        if !is_call(&spans[call]) {
+            return false;
+        }
+        let target = self.target(reading, call);
+        target.is_some()
+            && reading.trace.children(parent).iter().any(|other| {
+                spans[*other].start >= spans[call].end
+                    && *other != call
+                    && !exposed[*other]
+                    && is_call(&spans[*other])
+                    && spans[*other].name == spans[call].name
+                    && self.target(reading, *other) == target
+            })
+    }
+
+    fn target(&self, reading: &Reading<'_>, call: usize) -> Option<Name> {
+        let span = &reading.trace.spans()[call];
+        if let Some(answer) = reading.hops.answer_of(reading.trace, call) {
+            return Some(reading.trace.spans()[answer].resource.service.clone());
+        }
+        match self.book.callee(span) {
+            Some(callee) => Some(callee.resource.service.clone()),
+            None => span
+                .facts
+                .peer_service
+                .clone()
+                .or_else(|| span.facts.server_address.clone()),
+        }
+    }
+
+    /// The caller's word against a callee that did answer, but failed.
+    fn complain_about_answer(&self, reading: &mut Reading<'_>, index: usize) {
+        let trace = reading.trace;
+        let asked = reading.hops.is_visit_entry(index)
+            && trace.parent(index).is_some_and(|parent| {
+                let span = &trace.spans()[parent];
+                !is_call(span) || reading.failed[parent].is_some()
+            });
+        if !asked {
+            return;
+        }
+        let (Some(parent), Some(visit)) = (trace.parent(index), reading.hops.visit_of[index])
+        else {
+            return;
+        };
+        let members = reading.members[visit].clone();
+        self.complain(reading, parent, &members, reading.in_process(parent, index));
+    }
+
+    /// The caller says that its call to these components failed. A caller in the same process says
+    /// so of the part that it called, not of the process that both are.
+    fn complain(&self, reading: &mut Reading<'_>, call: usize, about: &[u32], in_process: bool) {
+        if reading.hops.visit_of[call].is_none() {
+            return;
+        }
+        let caller = reading.caller(call, in_process);
+        for id in about {
+            let level = self.registry.info(*id).component.level;
+            if !in_process || matches!(level, Level::CodeComponent | Level::Operation) {
+                reading.complaints.push((*id, caller.clone()));
+            }
+        }
+    }
+
+    fn blame_origin(
+        &mut self,
+        reading: &mut Reading<'_>,
+        index: usize,
+        error: &Name,
+        counts: &mut Counts,
+    ) {
+        let spans = reading.trace.spans();
+        let mut index = index;
+        if is_call(&spans[index])
+            && let Some(answer) = reading.hops.answer_of(reading.trace, index)
+            && let Some(slow) = slowest_below(reading, index, answer)
+        {
+            reading.mark_visit(index, State::PassedOn);
+            let waits_further = is_call(&spans[slow]) && !reading.hops.answered[slow];
+            if !waits_further {
+                reading.blame_visit(slow, State::Slow, error);
+                if let Some(visit) = reading.hops.visit_of[slow] {
+                    let members = reading.members[visit].clone();
+                    self.complain(reading, index, &members, reading.in_process(index, slow));
+                }
+                return;
+            }
+            index = slow;
+        }
+        let span = &spans[index];
+        if is_call(span)
+            && !reading.hops.answered[index]
+            && let Some(callee) = self.callee(reading, index, counts)
+        {
+            let state = if was_answered(span) {
+                State::Raised
+            } else {
+                State::Unanswered
+            };
+            let depth = reading.depth(index).saturating_add(1);
+            reading.mark_visit(index, State::PassedOn);
+            self.complain(reading, index, &callee.components, callee.in_process);
+            for id in callee.components {
+                mark(&mut reading.touches, id, state, depth);
+                reading.errors.push((id, error.clone()));
+            }
+            return;
+        }
+        reading.blame_visit(index, State::Raised, error);
+    }
+
+    /// Calls that went well and that nobody answered in spans: peers without instrumentation.
+    fn touch_dependencies(&mut self, reading: &mut Reading<'_>, counts: &mut Counts) {
+        for position in 0..reading.hops.order.len() {
+            let index = reading.hops.order[position];
+            let span = &reading.trace.spans()[index];
+            let bare = span.kind == SpanKind::Client
+                && !reading.hops.answered[index]
+                && !reading.hops.wraps_call[index];
+            if !bare || reading.failed[index].is_some() {
+                continue;
+            }
+            let Some(meant) = self.callee(reading, index, counts) else {
+                continue;
+            };
+            let [id] = meant.components[..] else { continue };
+            // An instrumented callee whose spans are missing was not seen: that isn't fine.
+            if self.registry.info(id).component.level == Level::Dependency {
+                let depth = reading.depth(index).saturating_add(1);
+                mark(&mut reading.touches, id, State::Touched, depth);
+                reading.own_times.push((id, nanos(span)));
+            }
+        }
+    }
+
+    /// Of a request that took too long: who took more than usual.
+    fn blame_slowness(&self, reading: &mut Reading<'_>) {
+        let excess: Vec<(usize, f64)> = reading
+            .own_times
+            .iter()
+            .enumerate()
+            .map(|(at, (id, nanos))| {
+                let usual = self
+                    .own
+                    .get(id)
+                    .and_then(|own| own.quantile(Probability::clamped(0.5)))
+                    .unwrap_or(0);
+                (at, nanos.saturating_sub(usual) as f64)
+            })
+            .collect();
+        let largest = excess.iter().map(|(_, x)| *x).fold(0.0, f64::max);
+        if largest <= 0.0 {
+            return;
+        }
+        for (at, excess) in excess {
+            if excess < largest * SHARE_OF_LARGEST_EXCESS {
+                continue;
+            }
+            // The first own times are the visits', in order; those after are dependencies'.
+            let (id, _) = reading.own_times[at];
+            let visit = reading.members.iter().position(|m| m.contains(&id));
+            match visit {
+                Some(visit) => {
+                    let entry = reading.hops.visits[visit].entry;
+                    reading.mark_visit(entry, State::Slow);
+                }
+                None => mark(&mut reading.touches, id, State::Slow, 0),
+            }
+        }
+    }
+}
+
+impl Reading<'_> {
+    fn mark_visit(&mut self, index: usize, state: State) {
+        if let Some(visit) = self.hops.visit_of[index] {
+            let depth = self.hops.visits[visit].depth;
+            for id in &self.members[visit] {
+                mark(&mut self.touches, *id, state, depth);
+            }
+        }
+    }
+
+    fn blame_visit(&mut self, index: usize, state: State, error: &Name) {
+        self.mark_visit(index, state);
+        if let Some(visit) = self.hops.visit_of[index] {
+            for id in &self.members[visit] {
+                self.errors.push((*id, error.clone()));
+            }
+        }
+    }
+
+    fn depth(&self, index: usize) -> u8 {
+        self.hops.visit_of[index].map_or(0, |visit| self.hops.visits[visit].depth)
+    }
+
+    fn in_process(&self, call: usize, callee: usize) -> bool {
+        let spans = self.trace.spans();
+        together(&spans[call], &spans[callee])
+    }
+
+    /// The caller, as others know it: its service, and for a callee in the same process
+    /// `COMPONENT of SERVICE`, where spans say the component.
+    fn caller(&self, call: usize, in_process: bool) -> Name {
+        let service = &self.trace.spans()[call].resource.service;
+        let component = self.hops.visit_of[call]
+            .and_then(|visit| self.hops.visits[visit].code_component.as_ref())
+            .filter(|_| in_process);
+        match component {
+            Some(component) => format!("{component} of {service}").into(),
+            None => service.clone(),
+        }
+    }
+}
+
+fn mark(touches: &mut BTreeMap<u32, (State, u8)>, id: u32, state: State, depth: u8) {
+    let touch = touches.entry(id).or_insert((state, depth));
+    touch.0 = touch.0.max(state);
+    touch.1 = touch.1.min(depth);
+}
+
+/// Below a call that was given up though its callee lives: the visit in which most of the time was
+/// spent. `None` when the callee was quick, so that something else was wrong.
+fn slowest_below(reading: &Reading<'_>, call: usize, answer: usize) -> Option<usize> {
+    let spans = reading.trace.spans();
+    if (nanos(&spans[answer]) as f64) < nanos(&spans[call]) as f64 * SHARE_OF_WAIT {
+        return None;
+    }
+    let mut at = answer;
+    loop {
+        let most = reading
+            .trace
+            .children(at)
+            .iter()
+            .copied()
+            .max_by_key(|child| nanos(&spans[*child]))
+            .filter(|child| {
+                nanos(&spans[*child]) as f64 >= nanos(&spans[at]) as f64 * SHARE_OF_WAIT
+            });
+        match most {
+            Some(child) => at = child,
+            None => return Some(at),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The default: where did the failures begin, and at which level is that most specific?
+//!
+//! 1. *Origin.* In each failed request, failures began in some services or dependencies (raised, or
+//!    never answered, or slow). Where several did, the request is shared among them, more to those
+//!    that explain more of the other requests: expectation maximization of a mixture, which explains
+//!    one fault away before it ranks the next (Dempster, Laird and Rubin 1977).
+//! 2. *Lift.* What began in a component just as often before the incident is not news: of its share
+//!    in the window, only the part above its own baseline counts.
+//! 3. *Level.* A service's charge goes to the part of it that explains it (`default/specific.rs`).
+//! 4. *Coverage.* Failed requests in which nothing failed inside (somebody outside says that the
+//!    answer was wrong) are explained by what they touched and good ones didn't
+//!    (`default/contrast.rs`).
+//!
+//! The confidence is the part of the failed requests that a suspect explains, out of all of them
+//! and one more: the imagined one that none of these explains. So four requests leave one in five
+//! of doubt, and four hundred none to speak of.
+
+mod contrast;
+mod specific;
+
+use std::collections::BTreeMap;
+
+use super::evidence::{Charge, Tally, dress};
+use super::input::Input;
+use crate::{Level, Suspect};
+
+/// Requests that speak for "none of these" before any is seen.
+const NONE_OF_THESE: f64 = 1.0;
+/// Rounds of expectation maximization. It settles geometrically; ten change nothing that is shown.
+const ROUNDS: usize = 10;
+/// Suspects below one in a hundred are noise on a page that people act on.
+const WORTH_NAMING: f64 = 0.01;
+
+/// How the failed requests are shared among the services and dependencies in which they began.
+pub(crate) struct Shares {
+    /// Per service or dependency: the failed requests that it explains.
+    pub(crate) explained: BTreeMap<usize, f64>,
+    /// Per case of the window (by index): who explains how much of one request.
+    pub(crate) by_case: BTreeMap<usize, Vec<(usize, f64)>>,
+    /// Failed requests in which nothing failed inside.
+    pub(crate) unexplained: u64,
+}
+
+/// The suspects, most suspicious first.
+pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
+    if tally.failed == 0 {
+        return Vec::new();
+    }
+    let shares = share_out(input, tally);
+    let all = tally.failed as f64 + NONE_OF_THESE;
+    let mut charges = Vec::new();
+    if let Some(host) = specific::common_host(input, tally, &shares) {
+        charges.push(Charge {
+            confidence: host.score / all,
+            ..host
+        });
+    } else {
+        for (family, explained) in &shares.explained {
+            let news = explained * lift(tally, *family);
+            charges.extend(specific::charges(input, tally, &shares, *family, news, all));
+        }
+    }
+    charges.extend(contrast::charges(input, tally, &shares, all));
+    charges.retain(|charge| charge.confidence >= WORTH_NAMING);
+    dress(input, tally, charges)
+}
+
+/// The part of a component's origins in the window that its baseline doesn't explain, in `[0, 1]`.
+fn lift(tally: &Tally, subject: usize) -> f64 {
+    let (touched, origin) = tally.window[subject];
+    if origin == 0 {
+        return 0.0;
+    }
+    let now = origin as f64 / touched as f64;
+    (1.0 - tally.baseline_origin_share(subject) / now).max(0.0)
+}
+
+fn share_out(input: &Input, tally: &Tally) -> Shares {
+    let mut unexplained = 0;
+    let mut candidates: Vec<(usize, u64, Vec<usize>)> = Vec::new();
+    for (index, case) in input.window.iter().enumerate() {
+        if !case.is_failure() {
+            continue;
+        }
+        let families: Vec<usize> = input.rows[case.row]
+            .touches
+            .iter()
+            .filter(|touch| {
+                let level = input.subjects[touch.subject].component.level;
+                touch.state.is_origin() && matches!(level, Level::Service | Level::Dependency)
+            })
+            .map(|touch| touch.subject)
+            .collect();
+        if families.is_empty() {
+            unexplained += case.count;
+        } else {
+            candidates.push((index, case.count, families));
+        }
+    }
+    let mut explained: BTreeMap<usize, f64> = candidates
+        .iter()
+        .flat_map(|(_, _, families)| families)
+        .map(|family| (*family, 1.0))
+        .collect();
+    let mut by_case = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        let weights: BTreeMap<usize, f64> = explained
+            .iter()
+            .map(|(family, weight)| (*family, weight * lift(tally, *family)))
+            .collect();
+        explained.values_mut().for_each(|weight| *weight = 0.0);
+        for (index, count, families) in &candidates {
+            let sum: f64 = families.iter().map(|family| weights[family]).sum();
+            let parts: Vec<(usize, f64)> = families
+                .iter()
+                .map(|family| {
+                    let part = if sum > 0.0 {
+                        weights[family] / sum
+                    } else {
+                        1.0 / families.len() as f64
+                    };
+                    (*family, part)
+                })
+                .collect();
+            for (family, part) in &parts {
+                *explained.entry(*family).or_default() += part * *count as f64;
+            }
+            by_case.insert(*index, parts);
+        }
+    }
+    Shares {
+        explained,
+        by_case,
+        unexplained,
+    }
+}

@@ -1,0 +1,187 @@
+//! What did failed requests touch that good ones did not?
+//!
+//! The question for failures that nobody inside noticed: a component that answers wrongly with
+//! status OK. Nothing began anywhere, so only coverage is left. Good requests of the failing types
+//! are no comparison unless somebody judged them: as long as nobody did, they may be as wrong. So
+//! the comparison is with requests that were judged good at the same time; while there are too few
+//! of these, with good ones of other types too.
+//!
+//! A component is suspected when failed requests touch it more often than good ones do, by the
+//! lower end of Newcombe's interval. Among those as good as the best, the deepest and most specific
+//! comes first: what lies above it on every path is touched whenever it is.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use rekindle_model::Outcome;
+use rekindle_stats::{Probability, Share, difference_interval};
+
+use super::Shares;
+use crate::rank::evidence::{Charge, Tally};
+use crate::rank::input::{Case, Input};
+use crate::{Level, Shape};
+
+/// Components this close to the best contrast count as equally good: a tenth is less than what the
+/// mix of request types shifts from minute to minute.
+const AS_GOOD: f64 = 0.9;
+
+/// Judged requests are a comparison by themselves from so many on, and when there are no fewer of
+/// them than of failed ones: fewer would decide by chance what good requests touch.
+const ENOUGH_JUDGED: u64 = 5;
+
+struct Candidate {
+    subjects: Vec<usize>,
+    score: f64,
+    depth: u8,
+}
+
+/// The charges that coverage suggests for the failed requests in which nothing failed inside.
+pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -> Vec<Charge> {
+    if shares.unexplained == 0 {
+        return Vec::new();
+    }
+    let failed: Vec<&Case> = input
+        .window
+        .iter()
+        .enumerate()
+        .filter(|(index, case)| case.is_failure() && !shares.by_case.contains_key(index))
+        .map(|(_, case)| case)
+        .collect();
+    let total = |cases: &[&Case]| cases.iter().map(|case| case.count).sum::<u64>();
+    let good_ones = |kept: fn(&Case) -> bool| -> Vec<&Case> {
+        let good = input.window.iter().filter(|case| case.is_ok());
+        good.filter(|case| kept(case)).collect()
+    };
+    let all_failed = total(&failed);
+    let mut good = good_ones(|case| case.judged);
+    if total(&good) < all_failed.max(ENOUGH_JUDGED) {
+        good = good_ones(|case| case.judged || !case.of_incident);
+    }
+    if good.is_empty() {
+        good = input.baseline.iter().filter(|case| case.is_ok()).collect();
+    }
+    let all_good = total(&good);
+    if all_good == 0 {
+        return Vec::new();
+    }
+    let (in_failed, depths) = touching(input, &failed);
+    let (in_good, _) = touching(input, &good);
+    let mut candidates: BTreeMap<(Level, Vec<bool>), Candidate> = BTreeMap::new();
+    for (subject, touched) in &in_failed {
+        if !may_be_named(input, tally, *subject) {
+            continue;
+        }
+        let ok = in_good.get(subject).copied().unwrap_or(0);
+        let difference = difference_interval(
+            Share::of(*touched, all_failed - touched),
+            Share::of(ok, all_good - ok),
+            Probability::P95,
+        );
+        if difference.low <= 0.0 {
+            continue;
+        }
+        // Touched by exactly the same rows, and of one level: no request tells them apart.
+        let rows: Vec<bool> = failed
+            .iter()
+            .chain(&good)
+            .map(|case| input.rows[case.row].state_of(*subject).is_some())
+            .collect();
+        let level = input.subjects[*subject].component.level;
+        let candidate = candidates.entry((level, rows)).or_insert(Candidate {
+            subjects: Vec::new(),
+            score: difference.low,
+            depth: 0,
+        });
+        candidate.subjects.push(*subject);
+        candidate.depth = candidate.depth.max(depths[subject]);
+    }
+    let slow = failed.iter().all(|case| case.outcome == Outcome::Slow);
+    let shape = if slow {
+        Shape::Slow
+    } else {
+        Shape::WrongAnswer
+    };
+    let mass = shares.unexplained as f64 / all;
+    weighed(input, candidates.into_values().collect(), mass, shape)
+}
+
+/// Orders the candidates and shares the mass among them: by the square of the contrast, and half as
+/// much for each one that comes before.
+fn weighed(input: &Input, mut candidates: Vec<Candidate>, mass: f64, shape: Shape) -> Vec<Charge> {
+    let best = candidates.iter().map(|c| c.score).fold(0.0, f64::max);
+    candidates.sort_by(|a, b| {
+        let key = |c: &Candidate| {
+            let level = input.subjects[c.subjects[0]].component.level;
+            (
+                c.score < best * AS_GOOD,
+                level == Level::Dependency,
+                Reverse(c.depth),
+                specificity(level),
+            )
+        };
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| b.score.total_cmp(&a.score))
+            .then_with(|| a.subjects.cmp(&b.subjects))
+    });
+    let weights: Vec<f64> = candidates
+        .iter()
+        .enumerate()
+        .map(|(rank, candidate)| candidate.score.powi(2) * 0.5f64.powi(rank as i32))
+        .collect();
+    let sum: f64 = weights.iter().sum();
+    candidates
+        .into_iter()
+        .zip(weights)
+        .map(|(candidate, weight)| Charge {
+            subjects: candidate.subjects,
+            score: candidate.score,
+            confidence: mass * best * weight / sum,
+            shape: Some(shape),
+            remark: None,
+        })
+        .collect()
+}
+
+/// Hosts and operations can't answer wrongly by themselves; an instance or a version only beside
+/// others.
+fn may_be_named(input: &Input, tally: &Tally, subject: usize) -> bool {
+    let component = &input.subjects[subject].component;
+    match component.level {
+        Level::Host | Level::Operation => false,
+        Level::Service | Level::CodeComponent | Level::Dependency => true,
+        Level::Instance | Level::Version => {
+            input.subjects.iter().enumerate().any(|(other, sibling)| {
+                other != subject
+                    && sibling.component.level == component.level
+                    && sibling.component.service == component.service
+                    && tally.window[other].0 > 0
+            })
+        }
+    }
+}
+
+/// Smaller things to restart first.
+fn specificity(level: Level) -> u8 {
+    match level {
+        Level::CodeComponent => 0,
+        Level::Instance => 1,
+        Level::Version => 2,
+        Level::Service => 3,
+        Level::Dependency | Level::Host | Level::Operation => 4,
+    }
+}
+
+/// Per subject: how many of these requests touched it, and how deep at most.
+fn touching(input: &Input, cases: &[&Case]) -> (BTreeMap<usize, u64>, BTreeMap<usize, u8>) {
+    let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut depths: BTreeMap<usize, u8> = BTreeMap::new();
+    for case in cases {
+        for touch in &input.rows[case.row].touches {
+            *counts.entry(touch.subject).or_default() += case.count;
+            let depth = depths.entry(touch.subject).or_default();
+            *depth = (*depth).max(touch.depth);
+        }
+    }
+    (counts, depths)
+}

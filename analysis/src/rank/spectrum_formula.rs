@@ -1,0 +1,56 @@
+//! What the spectrum formulas share: a score from four counts, and nothing else.
+//!
+//! They know which components a request touched and how it ended; not what a component did in it.
+//! The formula is second-order (Abreu et al. 2007); their weakness is that whatever lies above the
+//! culprit on every path scores as high as the culprit.
+
+use crate::Suspect;
+
+use super::evidence::{Charge, Tally, dress};
+use super::input::Input;
+
+/// The counts of one component: `f` of failed, `p` of passed requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counted {
+    /// Failed requests that touched it.
+    pub ef: f64,
+    /// Passed requests that touched it.
+    pub ep: f64,
+    /// Failed requests.
+    pub f: f64,
+    /// Passed requests.
+    pub p: f64,
+}
+
+/// Ranks by a formula. The confidence is the score's part in the sum of all scores and one more: no
+/// formula comes with a probability.
+pub(crate) fn by_formula(
+    input: &Input,
+    tally: &Tally,
+    formula: impl Fn(Counted) -> f64,
+) -> Vec<Suspect> {
+    let scores: Vec<(usize, f64)> = (0..input.subjects.len())
+        .map(|subject| {
+            let counted = Counted {
+                ef: tally.failed_touching[subject] as f64,
+                ep: tally.ok_touching[subject] as f64,
+                f: tally.failed as f64,
+                p: tally.ok as f64,
+            };
+            (subject, formula(counted))
+        })
+        .filter(|(_, score)| score.is_finite() && *score > 0.0)
+        .collect();
+    let sum: f64 = 1.0 + scores.iter().map(|(_, score)| score).sum::<f64>();
+    let charges = scores
+        .into_iter()
+        .map(|(subject, score)| Charge {
+            subjects: vec![subject],
+            score,
+            confidence: score / sum,
+            shape: None,
+            remark: None,
+        })
+        .collect();
+    dress(input, tally, charges)
+}

@@ -1,0 +1,277 @@
+//! How often did requests look like this? Counts per time slice, request type, row and outcome.
+//!
+//! A thousand requests that took the same path in the same states are one row and a number, so a
+//! window of a million requests is small, and two spectra merge by adding numbers. Every row is the
+//! whole request (which components, in which states), because only so can the ranking see what
+//! failed together; counts per component are derived from rows, never kept beside them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use rekindle_model::{Name, Outcome, RequestType};
+
+use crate::observe::{Row, State};
+use crate::registry::Registry;
+use crate::{Component, Counts, LeftOut};
+
+/// What is counted together in one slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cell {
+    pub(crate) request_type: u32,
+    pub(crate) row: u32,
+    pub(crate) outcome: Outcome,
+    /// Whether somebody outside said so.
+    pub(crate) judged: bool,
+}
+
+/// The engine's own form: rows and components by number.
+#[derive(Debug)]
+pub(crate) struct Spectrum {
+    rows: Vec<Row>,
+    // Only looked up, never iterated.
+    ids: HashMap<Row, u32>,
+    slices: BTreeMap<u64, BTreeMap<Cell, u64>>,
+    max_rows: usize,
+}
+
+impl Spectrum {
+    pub(crate) fn new(max_rows: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            ids: HashMap::new(),
+            slices: BTreeMap::new(),
+            max_rows,
+        }
+    }
+
+    /// The row's number; `None` (counted) when there are too many distinct ones.
+    pub(crate) fn intern(&mut self, row: Row, counts: &mut Counts) -> Option<u32> {
+        if let Some(id) = self.ids.get(&row) {
+            return Some(*id);
+        }
+        if self.rows.len() >= self.max_rows {
+            counts.add(LeftOut::RowOverflow);
+            return None;
+        }
+        let id = self.rows.len() as u32;
+        self.ids.insert(row.clone(), id);
+        self.rows.push(row);
+        Some(id)
+    }
+
+    pub(crate) fn row(&self, id: u32) -> &Row {
+        &self.rows[id as usize]
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn add(&mut self, slice: u64, cell: Cell) {
+        *self
+            .slices
+            .entry(slice)
+            .or_default()
+            .entry(cell)
+            .or_default() += 1;
+    }
+
+    /// Takes one back that was added: its outcome was corrected, or it was fenced.
+    pub(crate) fn remove(&mut self, slice: u64, cell: Cell) {
+        let Some(cells) = self.slices.get_mut(&slice) else {
+            return;
+        };
+        if let Some(n) = cells.get_mut(&cell) {
+            *n -= 1;
+            if *n == 0 {
+                cells.remove(&cell);
+            }
+        }
+    }
+
+    /// All cells of the slices in `[from, until)`, added up.
+    pub(crate) fn between(&self, from: u64, until: u64) -> BTreeMap<Cell, u64> {
+        let mut sum = BTreeMap::new();
+        if from < until {
+            for cells in self.slices.range(from..until).map(|(_, cells)| cells) {
+                for (cell, n) in cells {
+                    *sum.entry(*cell).or_default() += n;
+                }
+            }
+        }
+        sum
+    }
+
+    pub(crate) fn forget_before(&mut self, slice: u64) {
+        self.slices = self.slices.split_off(&slice);
+    }
+
+    /// Which rows any slice or remembered request still speaks of, and which components these rows
+    /// speak of.
+    pub(crate) fn in_use(
+        &self,
+        components: usize,
+        remembered: impl Iterator<Item = u32>,
+    ) -> (Vec<bool>, Vec<bool>) {
+        let mut rows = vec![false; self.rows.len()];
+        let mut used = vec![false; components];
+        remembered.for_each(|row| rows[row as usize] = true);
+        for cell in self.slices.values().flat_map(BTreeMap::keys) {
+            rows[cell.row as usize] = true;
+        }
+        for (row, in_use) in self.rows.iter().zip(&rows) {
+            if *in_use {
+                for touch in &row.touches {
+                    used[touch.component as usize] = true;
+                }
+            }
+        }
+        (rows, used)
+    }
+
+    /// Drops the rows that aren't in use and renumbers the components of the others; the answer
+    /// maps old row numbers to new ones.
+    pub(crate) fn keep(&mut self, rows: &[bool], components: &[Option<u32>]) -> Vec<Option<u32>> {
+        let mut mapping = vec![None; self.rows.len()];
+        let mut kept = Vec::new();
+        self.ids.clear();
+        for (old, mut row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
+            if !rows[old] {
+                continue;
+            }
+            let renumber = |id: u32| components[id as usize];
+            row.touches.retain_mut(|touch| {
+                renumber(touch.component)
+                    .map(|new| touch.component = new)
+                    .is_some()
+            });
+            for list in [&mut row.errors, &mut row.complaints] {
+                list.retain_mut(|(id, _)| renumber(*id).map(|new| *id = new).is_some());
+            }
+            let new = kept.len() as u32;
+            mapping[old] = Some(new);
+            self.ids.insert(row.clone(), new);
+            kept.push(row);
+        }
+        self.rows = kept;
+        for cells in self.slices.values_mut() {
+            *cells = std::mem::take(cells)
+                .into_iter()
+                .filter_map(|(mut cell, n)| {
+                    cell.row = mapping[cell.row as usize]?;
+                    Some((cell, n))
+                })
+                .collect();
+        }
+        mapping
+    }
+
+    /// The form that can be stored, sent and merged.
+    pub(crate) fn export(
+        &self,
+        slice_nanos: u64,
+        registry: &Registry,
+        types: &[RequestType],
+    ) -> PortableSpectrum {
+        let mut slices: BTreeMap<u64, BTreeMap<PortableCell, u64>> = BTreeMap::new();
+        for (slice, cells) in &self.slices {
+            let counted = slices.entry(*slice).or_default();
+            for (cell, n) in cells {
+                let row = self.row(cell.row);
+                let name = |id: u32| registry.info(id).component.clone();
+                let mut touches: Vec<(Component, State)> = row
+                    .touches
+                    .iter()
+                    .map(|touch| (name(touch.component), touch.state))
+                    .collect();
+                touches.sort();
+                let mut errors: Vec<(Component, Name)> = row
+                    .errors
+                    .iter()
+                    .map(|(id, error)| (name(*id), error.clone()))
+                    .collect();
+                errors.sort();
+                let cell = PortableCell {
+                    request_type: types[cell.request_type as usize].clone(),
+                    outcome: cell.outcome,
+                    judged: cell.judged,
+                    touches,
+                    errors,
+                };
+                *counted.entry(cell).or_default() += n;
+            }
+        }
+        PortableSpectrum {
+            version: PORTABLE_VERSION,
+            slice_nanos,
+            slices: slices
+                .into_iter()
+                .map(|(slice, cells)| (slice, cells.into_iter().collect()))
+                .collect(),
+        }
+    }
+}
+
+/// The version of [`PortableSpectrum`]; spectra of different versions don't merge.
+pub const PORTABLE_VERSION: u32 = 1;
+
+/// Requests that looked alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortableCell {
+    /// What was asked for.
+    pub request_type: RequestType,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether somebody outside said so.
+    pub judged: bool,
+    /// What each component did, sorted.
+    pub touches: Vec<(Component, State)>,
+    /// The errors that began in components, sorted.
+    pub errors: Vec<(Component, Name)>,
+}
+
+/// A spectrum with every name written out: what shards, workers and history add up. The same
+/// requests give the same bytes in whatever order they came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortableSpectrum {
+    /// The version of this form.
+    pub version: u32,
+    /// The length of a slice in nanoseconds.
+    pub slice_nanos: u64,
+    /// Per slice (its number since the epoch): how often each cell was counted, sorted.
+    pub slices: BTreeMap<u64, Vec<(PortableCell, u64)>>,
+}
+
+/// Two spectra that can't be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "spectra of version {0} with slices of {1} ns, and of version {2} with {3} ns, don't add up"
+)]
+pub struct MergeError(u32, u64, u32, u64);
+
+impl PortableSpectrum {
+    /// Adds all that the other one counted.
+    ///
+    /// # Errors
+    /// When version or slice length differ; nothing is added then.
+    pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
+        if (self.version, self.slice_nanos) != (other.version, other.slice_nanos) {
+            return Err(MergeError(
+                self.version,
+                self.slice_nanos,
+                other.version,
+                other.slice_nanos,
+            ));
+        }
+        for (slice, cells) in &other.slices {
+            let own = self.slices.entry(*slice).or_default();
+            let mut sum: BTreeMap<PortableCell, u64> = std::mem::take(own).into_iter().collect();
+            for (cell, n) in cells {
+                *sum.entry(cell.clone()).or_default() += n;
+            }
+            *own = sum.into_iter().collect();
+        }
+        Ok(())
+    }
+}

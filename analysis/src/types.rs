@@ -1,0 +1,192 @@
+//! Every request type: how often it is asked for, how it ends, how long it takes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use rekindle_model::{RequestType, UnixNanos};
+use rekindle_stats::{LogHistogram, Probability};
+
+use crate::detect::TypeDetector;
+use crate::{AnalysisConfig, Counts, LeftOut};
+
+/// Ends are counted in slices this fine: a verdict on a restart begins and ends between seconds.
+pub(crate) const RATE_SLICE: Duration = Duration::from_millis(100);
+
+/// A limit is learned from so many good requests. The 99th percentile of thirty is the longest of
+/// them, which the factor below and the configured floor make safe enough to begin with.
+const ENOUGH_DURATIONS: u64 = 30;
+/// Slow is more than so many times the 99th percentile: beyond what a busy minute does to the tail.
+const TIMES_USUAL: u64 = 3;
+/// Durations halve at this count, so that what is usual follows the system.
+const FADE_AT: u64 = 50_000;
+
+/// One request type.
+#[derive(Debug)]
+pub(crate) struct TypeState {
+    pub(crate) request_type: RequestType,
+    /// Per rate slice: ended well, and badly.
+    rates: BTreeMap<u64, (u64, u64)>,
+    durations: LogHistogram,
+    configured_limit: Option<Duration>,
+    slow_floor: Duration,
+    pub(crate) detector: TypeDetector,
+    /// The open incident that it is part of.
+    pub(crate) incident: Option<u64>,
+}
+
+impl TypeState {
+    /// Requests that take longer are slow.
+    pub(crate) fn slow_limit(&self) -> Option<Duration> {
+        if self.configured_limit.is_some() {
+            return self.configured_limit;
+        }
+        if self.durations.total() < ENOUGH_DURATIONS {
+            return None;
+        }
+        let usual = self.durations.quantile(Probability::clamped(0.99))?;
+        let limit = Duration::from_nanos(usual.saturating_mul(TIMES_USUAL));
+        Some(limit.max(self.slow_floor))
+    }
+
+    pub(crate) fn learn_duration(&mut self, took: Duration) {
+        self.durations
+            .add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        if self.durations.total() > FADE_AT {
+            self.durations.fade();
+        }
+    }
+
+    pub(crate) fn count(&mut self, start: UnixNanos, bad: bool) {
+        let ends = self.rates.entry(rate_slice(start)).or_default();
+        if bad { ends.1 += 1 } else { ends.0 += 1 }
+    }
+
+    pub(crate) fn uncount(&mut self, start: UnixNanos, bad: bool) {
+        if let Some(ends) = self.rates.get_mut(&rate_slice(start)) {
+            let side = if bad { &mut ends.1 } else { &mut ends.0 };
+            *side = side.saturating_sub(1);
+        }
+    }
+
+    /// Requests (ended well, badly) of the slices that begin in `[from, until)`.
+    pub(crate) fn ends(&self, from: UnixNanos, until: UnixNanos) -> (u64, u64) {
+        let nanos = RATE_SLICE.as_nanos() as u64;
+        let (first, last) = (from.0.div_ceil(nanos), until.0.div_ceil(nanos));
+        if first >= last {
+            return (0, 0);
+        }
+        self.rates
+            .range(first..last)
+            .fold((0, 0), |sum, (_, ends)| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// (Start of the slice, ended well, badly), oldest first, per `slice`.
+    pub(crate) fn series(&self, slice: Duration) -> BTreeMap<u64, (u64, u64)> {
+        let slice = (slice.as_nanos() as u64).max(1);
+        let mut series: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for (at, (ok, bad)) in &self.rates {
+            let nanos = at * RATE_SLICE.as_nanos() as u64;
+            let point = series.entry(nanos / slice * slice).or_default();
+            point.0 += ok;
+            point.1 += bad;
+        }
+        series
+    }
+
+    pub(crate) fn forget_before(&mut self, time: UnixNanos) {
+        self.rates = self.rates.split_off(&rate_slice(time));
+    }
+
+    /// Whether anything of it is left in the window.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.rates.is_empty()
+    }
+}
+
+fn rate_slice(time: UnixNanos) -> u64 {
+    time.0 / RATE_SLICE.as_nanos() as u64
+}
+
+/// All request types by number.
+#[derive(Debug)]
+pub(crate) struct Types {
+    // Only looked up, never iterated.
+    ids: HashMap<RequestType, u32>,
+    states: Vec<TypeState>,
+}
+
+impl Types {
+    pub(crate) fn new() -> Self {
+        Self {
+            ids: HashMap::new(),
+            states: Vec::new(),
+        }
+    }
+
+    /// The type's number. Types beyond the bound share one (counted): an operation `other` of all
+    /// services.
+    pub(crate) fn intern(
+        &mut self,
+        request_type: RequestType,
+        config: &AnalysisConfig,
+        counts: &mut Counts,
+    ) -> u32 {
+        if let Some(id) = self.ids.get(&request_type) {
+            return *id;
+        }
+        let mut request_type = request_type;
+        if self.states.len() + 1 >= config.max_request_types {
+            counts.add(LeftOut::OtherRequestType);
+            request_type = RequestType {
+                service: "other".into(),
+                operation: "other".into(),
+            };
+            if let Some(id) = self.ids.get(&request_type) {
+                return *id;
+            }
+        }
+        let id = self.states.len() as u32;
+        let configured_limit = config
+            .slow_limits
+            .iter()
+            .filter(|limit| limit.service == request_type.service.as_str())
+            .filter(|limit| {
+                let operation = limit.operation.as_deref();
+                operation.is_none_or(|operation| operation == request_type.operation.as_str())
+            })
+            // The one that names the operation goes before the one for the whole service.
+            .max_by_key(|limit| limit.operation.is_some())
+            .map(|limit| limit.limit);
+        self.ids.insert(request_type.clone(), id);
+        self.states.push(TypeState {
+            request_type,
+            rates: BTreeMap::new(),
+            durations: LogHistogram::default(),
+            configured_limit,
+            slow_floor: config.slow_floor,
+            detector: TypeDetector::new(config),
+            incident: None,
+        });
+        id
+    }
+
+    pub(crate) fn find(&self, request_type: &RequestType) -> Option<u32> {
+        self.ids.get(request_type).copied()
+    }
+
+    pub(crate) fn get(&self, id: u32) -> &TypeState {
+        &self.states[id as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u32) -> &mut TypeState {
+        &mut self.states[id as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &TypeState)> {
+        (0u32..).zip(&self.states)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut TypeState)> {
+        (0u32..).zip(&mut self.states)
+    }
+}

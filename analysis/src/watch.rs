@@ -1,0 +1,195 @@
+//! When does an incident open, who belongs to it, and when is it over?
+//!
+//! One fault fails several request types within moments, so types whose failures begin close
+//! together are one incident. It closes when the types' failures have been back at the baseline for
+//! a while, on enough requests to tell: silence is not health. After a whole window without any
+//! request it closes as *silent*, which says that nobody knows.
+
+use std::time::Duration;
+
+use rekindle_model::UnixNanos;
+use rekindle_stats::{Probability, Share};
+
+use crate::types::{RATE_SLICE, TypeState, Types};
+use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
+
+/// Fewer requests than this don't show that a type has recovered: at a failure share of one in
+/// seven, twenty good ones in a row are a matter of luck in one case of twenty-two.
+const ENOUGH_TO_CLOSE: u64 = 20;
+/// "Now" is the last so many seconds when a rate is asked for.
+pub(crate) const RECENT: Duration = Duration::from_secs(10);
+
+/// Open and recent incidents.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) incidents: Vec<Incident>,
+    changes: Vec<Change>,
+    last_id: u64,
+}
+
+impl Watch {
+    /// Asks the type's detector, and opens or widens an incident.
+    pub(crate) fn look(
+        &mut self,
+        types: &mut Types,
+        request_type: u32,
+        now: UnixNanos,
+        config: &AnalysisConfig,
+    ) {
+        let state = types.get_mut(request_type);
+        if state.incident.is_some()
+            || state.detector.evidence() < config.requests_between_false_alarms
+        {
+            return;
+        }
+        let Some(since) = state.detector.onset() else {
+            return;
+        };
+        let near = self.incidents.iter_mut().rev().find(|incident| {
+            incident.is_open()
+                && (apart(incident.since, since) <= config.group_within
+                    || apart(incident.opened_at, now) <= config.group_within)
+        });
+        if let Some(incident) = near {
+            state.incident = Some(incident.id);
+            incident.request_types.push(state.request_type.clone());
+            incident.request_types.sort();
+            incident.since = incident.since.min(since);
+            self.changes.push(Change::Updated(incident.id));
+            return;
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        state.incident = Some(id);
+        self.incidents.push(Incident {
+            id,
+            request_types: vec![state.request_type.clone()],
+            since,
+            opened_at: now,
+            closed: None,
+            ok: 0,
+            bad: 0,
+            baseline_failure_share: 0.0,
+            failing_per_second: 0.0,
+        });
+        self.changes.push(Change::Opened(id));
+    }
+
+    /// Brings open incidents up to date, closes those that are over, forgets the oldest. `newest`
+    /// is the start of the newest request: how far telemetry reaches.
+    pub(crate) fn tick(
+        &mut self,
+        types: &mut Types,
+        now: UnixNanos,
+        newest: UnixNanos,
+        config: &AnalysisConfig,
+    ) -> Vec<Change> {
+        for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
+            let members: Vec<u32> = types
+                .iter()
+                .filter(|(_, state)| state.incident == Some(incident.id))
+                .map(|(id, _)| id)
+                .collect();
+            let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
+            let before = (incident.ok, incident.bad);
+            bring_up_to_date(incident, &states, newest);
+            let quiet_for = now.since(newest.max(incident.since));
+            let reason = if quiet_for >= config.window {
+                Some(ClosingReason::Silent)
+            } else if states
+                .iter()
+                .all(|s| has_recovered(s, incident, newest, config))
+            {
+                Some(ClosingReason::Recovered)
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                incident.closed = Some(Closing { at: now, reason });
+                for id in members {
+                    let state = types.get_mut(id);
+                    state.incident = None;
+                    state.detector.reset();
+                }
+                self.changes.push(Change::Closed(incident.id));
+            } else if before != (incident.ok, incident.bad)
+                && !self.changes.contains(&Change::Opened(incident.id))
+                && !self.changes.contains(&Change::Updated(incident.id))
+            {
+                self.changes.push(Change::Updated(incident.id));
+            }
+        }
+        while self.incidents.len() > config.max_incidents {
+            let Some(oldest) = self.incidents.iter().position(|i| !i.is_open()) else {
+                break;
+            };
+            self.incidents.remove(oldest);
+        }
+        std::mem::take(&mut self.changes)
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Incident> {
+        self.incidents.iter().find(|incident| incident.id == id)
+    }
+}
+
+fn apart(a: UnixNanos, b: UnixNanos) -> Duration {
+    a.since(b).max(b.since(a))
+}
+
+/// Just after the newest request, so that its slice counts.
+fn reach(newest: UnixNanos) -> UnixNanos {
+    newest.plus(Duration::from_nanos(1))
+}
+
+fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: UnixNanos) {
+    let since = incident.since.minus(RATE_SLICE);
+    let recently = newest.minus(RECENT).max(since);
+    let (mut ok, mut bad, mut recent_bad) = (0, 0, 0);
+    let mut usual = (0.0, 0.0);
+    for state in states {
+        let ends = state.ends(since, reach(newest));
+        ok += ends.0;
+        bad += ends.1;
+        recent_bad += state.ends(recently, reach(newest)).1;
+        let weight = (ends.0 + ends.1) as f64;
+        let share = state.detector.usual().unwrap_or(state.detector.baseline());
+        usual = (usual.0 + weight * share, usual.1 + weight);
+    }
+    incident.ok = ok;
+    incident.bad = bad;
+    if usual.1 > 0.0 {
+        incident.baseline_failure_share = usual.0 / usual.1;
+    }
+    // Over less than a second any rate is noise.
+    let span = newest.since(recently).as_secs_f64().max(1.0);
+    incident.failing_per_second = recent_bad as f64 / span;
+}
+
+/// Whether the type has been back at its baseline long enough, on enough requests.
+fn has_recovered(
+    state: &TypeState,
+    incident: &Incident,
+    newest: UnixNanos,
+    config: &AnalysisConfig,
+) -> bool {
+    let mut back = config.close_after;
+    loop {
+        let from = newest.minus(back);
+        if from < incident.opened_at {
+            return false;
+        }
+        let (ok, bad) = state.ends(from, reach(newest));
+        let recent = Share::of(bad, ok);
+        if recent.total() >= ENOUGH_TO_CLOSE {
+            let then = Share::of(incident.bad, incident.ok).value().unwrap_or(1.0);
+            let now = recent.value().unwrap_or(1.0);
+            return recent.lower_bound(Probability::P95) <= state.detector.baseline()
+                && now <= then / 2.0;
+        }
+        if back >= config.window {
+            return false;
+        }
+        back = back.saturating_mul(2).min(config.window);
+    }
+}

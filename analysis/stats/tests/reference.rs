@@ -1,0 +1,103 @@
+//! Every statistic against an independent implementation: tables made with SciPy and statsmodels by
+//! `notebooks/reference_statistics.py`.
+
+use rekindle_stats::{
+    BetaBelief, Probability, Sample, Share, benjamini_hochberg, difference_interval,
+    normal_quantile, rank_sum,
+};
+
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert!(!rows.is_empty(), "an empty table checks nothing");
+    rows
+}
+
+fn number(text: &str) -> f64 {
+    text.parse().expect("a number")
+}
+
+fn numbers(text: &str) -> Vec<f64> {
+    text.split(' ').map(number).collect()
+}
+
+fn share(hits: &str, total: &str) -> Share {
+    Share::new(
+        hits.parse().expect("a count"),
+        total.parse().expect("a count"),
+    )
+    .expect("a share")
+}
+
+fn check(what: &[&str], found: f64, expected: &str, tolerance: f64) {
+    let expected = number(expected);
+    let error = (found - expected).abs() / expected.abs().max(1e-3);
+    assert!(error < tolerance, "{what:?}: {found}, not {expected}");
+}
+
+#[test]
+fn wilson() {
+    for row in rows(include_str!("reference/wilson.csv")) {
+        let interval = share(row[0], row[1]).wilson(Probability::clamped(number(row[2])));
+        check(&row, interval.low, row[3], 1e-9);
+        check(&row, interval.high, row[4], 1e-9);
+    }
+}
+
+#[test]
+fn newcombe() {
+    for row in rows(include_str!("reference/newcombe.csv")) {
+        let (first, second) = (share(row[0], row[1]), share(row[2], row[3]));
+        let interval = difference_interval(first, second, Probability::P95);
+        check(&row, interval.low, row[4], 1e-9);
+        check(&row, interval.high, row[5], 1e-9);
+    }
+}
+
+#[test]
+fn beta_quantiles() {
+    for row in rows(include_str!("reference/beta.csv")) {
+        let belief = BetaBelief::new(number(row[0]), number(row[1])).expect("a belief");
+        let found = belief.quantile(Probability::clamped(number(row[2])));
+        check(&row, found, row[3], 1e-6);
+    }
+}
+
+#[test]
+fn normal_quantiles() {
+    for row in rows(include_str!("reference/normal.csv")) {
+        check(
+            &row,
+            normal_quantile(Probability::clamped(number(row[0]))),
+            row[1],
+            1e-9,
+        );
+    }
+}
+
+#[test]
+fn rank_sums() {
+    for row in rows(include_str!("reference/rank_sum.csv")) {
+        let first = Sample::new(numbers(row[0])).expect("a sample");
+        let second = Sample::new(numbers(row[1])).expect("a sample");
+        let found = rank_sum(&first, &second);
+        check(&row, found.u, row[2], 1e-12);
+        check(&row, found.p_greater, row[3], 1e-7);
+    }
+}
+
+#[test]
+fn adjusted_p_values() {
+    for row in rows(include_str!("reference/benjamini_hochberg.csv")) {
+        let p: Vec<Probability> = numbers(row[0])
+            .into_iter()
+            .map(Probability::clamped)
+            .collect();
+        for (found, expected) in benjamini_hochberg(&p).iter().zip(row[1].split(' ')) {
+            check(&row, *found, expected, 1e-12);
+        }
+    }
+}

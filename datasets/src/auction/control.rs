@@ -1,0 +1,147 @@
+//! The port from which a process is asked, restarted in parts and made ill. It runs on a thread and
+//! runtime of its own: whatever the components do to the rest of the process, it answers.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /ready`, `GET /ready/{component}` | 200 when started, 503 when not |
+//! | `GET /status` | [`ServiceStatus`] |
+//! | `POST /microreboot/{component}` | 200 and [`Rebooted`](super::Rebooted) once the new life is ready; `Idempotency-Key` and `Rekindle-Generation` are honoured; 404, 409 (too many abandoned threads, or a generation that is over), 500 (start failed), 504 (start took too long) |
+//! | `GET /microreboot/{component}?action=KEY` | `{"done": bool}` |
+//! | `POST /fault` | a [`Fault`] as JSON: 204, or 422 with the reason |
+//! | `DELETE /fault` | 204: no further call suffers |
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::ServiceName;
+use super::container::{ComponentStatus, Container, RebootError};
+use super::fault::{Fault, FaultKind, FaultScope};
+
+/// What a process says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Which service it is.
+    pub service: ServiceName,
+    /// Its process id.
+    pub pid: u32,
+    /// The generation of the process, when somebody gave it one.
+    pub generation: Option<u64>,
+    /// Its components.
+    pub components: Vec<ComponentStatus>,
+}
+
+pub(super) struct Control {
+    pub(super) container: Arc<Container>,
+    pub(super) service: ServiceName,
+    pub(super) generation: Option<u64>,
+}
+
+pub(super) fn router(control: Control) -> Router {
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/ready/{component}", get(component_ready))
+        .route("/status", get(status))
+        .route("/microreboot/{component}", post(microreboot).get(inquire))
+        .route("/fault", post(inject).delete(lift))
+        .with_state(Arc::new(control))
+}
+
+async fn ready(State(control): State<Arc<Control>>) -> StatusCode {
+    readiness(control.container.is_up(None))
+}
+
+async fn component_ready(
+    State(control): State<Arc<Control>>,
+    Path(component): Path<String>,
+) -> StatusCode {
+    readiness(control.container.is_up(Some(&component)))
+}
+
+fn readiness(up: Option<bool>) -> StatusCode {
+    match up {
+        Some(true) => StatusCode::OK,
+        Some(false) => StatusCode::SERVICE_UNAVAILABLE,
+        None => StatusCode::NOT_FOUND,
+    }
+}
+
+async fn status(State(control): State<Arc<Control>>) -> Json<ServiceStatus> {
+    Json(ServiceStatus {
+        service: control.service,
+        pid: std::process::id(),
+        generation: control.generation,
+        components: control.container.status(),
+    })
+}
+
+async fn microreboot(
+    State(control): State<Arc<Control>>,
+    Path(component): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let key = header("idempotency-key");
+    let generation = match header("rekindle-generation").map(str::parse::<u64>) {
+        None => None,
+        Some(Ok(generation)) => Some(generation),
+        Some(Err(_)) => {
+            return (StatusCode::BAD_REQUEST, "rekindle-generation is no number").into_response();
+        }
+    };
+    match control
+        .container
+        .microreboot(&component, key, generation)
+        .await
+    {
+        Ok(rebooted) => Json(rebooted).into_response(),
+        Err(error) => {
+            let status = match &error {
+                RebootError::NoComponent { .. } => StatusCode::NOT_FOUND,
+                RebootError::Stale { .. } | RebootError::TooManyAbandoned { .. } => {
+                    StatusCode::CONFLICT
+                }
+                RebootError::StartTooLong { .. } => StatusCode::GATEWAY_TIMEOUT,
+                RebootError::StartFailed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            (status, error.to_string()).into_response()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Inquiry {
+    action: String,
+}
+
+async fn inquire(
+    State(control): State<Arc<Control>>,
+    Path(component): Path<String>,
+    Query(inquiry): Query<Inquiry>,
+) -> Json<serde_json::Value> {
+    let done = control.container.is_done(&component, &inquiry.action).await;
+    Json(json!({ "done": done }))
+}
+
+async fn inject(State(control): State<Arc<Control>>, Json(fault): Json<Fault>) -> Response {
+    if (fault.scope, fault.kind) == (FaultScope::Process, FaultKind::Crash) {
+        // Nobody gets an answer to this one.
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    match control.container.inject(&fault) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason).into_response(),
+    }
+}
+
+async fn lift(State(control): State<Arc<Control>>) -> StatusCode {
+    control.container.lift_faults();
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,177 @@
+//! The auction site's restart tree, as a configuration of Rekindle has it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use rekindle_recovery::Mode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Deployment, Place};
+use crate::probes;
+
+/// How small the smallest restart is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Granularity {
+    /// Components are restarted alone, and their process when that doesn't help.
+    Component,
+    /// Only whole processes are restarted.
+    ProcessOnly,
+}
+
+/// The site ends at once when it is told to, but for sending its last spans.
+const STOP_GRACE: &str = "2s";
+
+/// The first start makes the data.
+const PROCESS_START: &str = "20s";
+
+/// A component's start takes a fraction of a second; its process gives up after 4 s.
+const COMPONENT_START: &str = "5s";
+
+/// What restarts take, in release, before Rekindle has measured them.
+const PROCESS_DOWNTIME: &str = "500ms";
+const COMPONENT_DOWNTIME: &str = "100ms";
+
+/// How long a known answer may take: longer than any caller inside the site waits.
+const ANSWER_TIMEOUT: &str = "2s";
+
+const fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Propose => "propose",
+        Mode::Auto => "auto",
+    }
+}
+
+/// JSON is YAML, so every text is written as JSON writes it: nothing needs further quoting.
+pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -> String {
+    let mut yaml = String::new();
+    let mut line = |indent: usize, text: String| {
+        // Writing to a String can't fail.
+        let _ = writeln!(yaml, "{:indent$}{text}", "");
+    };
+    line(0, "restart:".to_owned());
+    line(2, format!("mode: {}", mode_word(mode)));
+    line(2, "tree:".to_owned());
+    line(4, "- unit: auction".to_owned());
+    line(6, "units:".to_owned());
+    for place in plan.places() {
+        let Place {
+            service, control, ..
+        } = place;
+        line(8, format!("- unit: {service}"));
+        line(
+            10,
+            format!("match: {}", json!({ "service.name": service.as_str() })),
+        );
+        line(10, "process:".to_owned());
+        line(12, format!("command: {}", json!(plan.command(*service))));
+        line(12, format!("stop_grace: {STOP_GRACE}"));
+        line(10, format!("start_deadline: {PROCESS_START}"));
+        line(10, format!("expected_downtime: {PROCESS_DOWNTIME}"));
+        line(
+            10,
+            format!(
+                "ready: {}",
+                json!({ "http": format!("http://{control}/ready") })
+            ),
+        );
+        if granularity == Granularity::ProcessOnly {
+            continue;
+        }
+        line(10, "units:".to_owned());
+        for component in service.components() {
+            let selector = json!({
+                "service.name": service.as_str(),
+                "code.namespace": component,
+            });
+            let post = format!("http://{control}/microreboot/{component}");
+            let http = json!({ "post": post, "timeout": COMPONENT_START });
+            let ready = json!({ "http": format!("http://{control}/ready/{component}") });
+            line(12, format!("- unit: {component}"));
+            line(14, format!("match: {selector}"));
+            line(14, format!("http: {http}"));
+            line(14, format!("ready: {ready}"));
+            line(14, format!("start_deadline: {COMPONENT_START}"));
+            line(14, format!("expected_downtime: {COMPONENT_DOWNTIME}"));
+            if plan.with_checks
+                && let Some(question) = probes::of_component(&plan.world, component)
+            {
+                let url = format!("http://{}{}", place.public, question.path);
+                let check = json!({
+                    "http": { "url": url, "contains": question.contains },
+                    "timeout": ANSWER_TIMEOUT,
+                });
+                line(14, format!("check: {check}"));
+            }
+        }
+    }
+    yaml
+}
+
+/// The key `probes`: known answers through the front.
+pub(super) fn probes_yaml(plan: &Deployment, every: Duration) -> String {
+    let mut yaml = String::from("probes:\n");
+    for question in probes::through_front(&plan.world) {
+        let probe = json!({
+            "name": question.name,
+            "every": format!("{}ms", every.as_millis()),
+            "timeout": ANSWER_TIMEOUT,
+            "http": {
+                "url": format!("http://{}{}", plan.web(), question.path),
+                "contains": question.contains,
+            },
+        });
+        // Writing to a String can't fail.
+        let _ = writeln!(yaml, "  - {probe}");
+    }
+    yaml
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::Ports;
+
+    #[test]
+    fn the_tree_reads_as_yaml_with_a_unit_per_component() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = Deployment::plan(
+            folder.path(),
+            "http://[::1]:4317",
+            None,
+            1,
+            Ports::From(20_000),
+        )
+        .expect("a plan")
+        .with_program("/bin/a \"site\"".into(), vec!["auction".to_owned()]);
+        let yaml = plan.to_yaml(Granularity::Component, Mode::Auto);
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML");
+        assert_eq!(read["restart"]["mode"], "auto");
+        let services = &read["restart"]["tree"][0]["units"];
+        assert_eq!(services.as_array().map(Vec::len), Some(5));
+        let catalog = &services[1];
+        assert_eq!(catalog["match"]["service.name"], "catalog");
+        assert_eq!(catalog["process"]["command"][0], "/bin/a \"site\"");
+        assert_eq!(catalog["ready"]["http"], "http://127.0.0.1:20003/ready");
+        let search = &catalog["units"][1];
+        assert_eq!(search["match"]["code.namespace"], "catalog.search");
+        assert_eq!(
+            search["http"]["post"],
+            "http://127.0.0.1:20003/microreboot/catalog.search"
+        );
+        assert!(search["check"].is_null(), "only when asked for");
+        let plan = plan.with_checks();
+        let yaml = plan.to_yaml(Granularity::Component, Mode::Auto)
+            + &plan.probes_yaml(Duration::from_secs(1));
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML");
+        let items = &read["restart"]["tree"][0]["units"][1]["units"][0];
+        let title = plan.world().title(plan.world().reserved_item());
+        assert_eq!(items["check"]["http"]["contains"], title);
+        assert_eq!(read["probes"][0]["every"], "1000ms");
+        assert_eq!(read["probes"].as_array().map(Vec::len), Some(7));
+        let yaml = plan.to_yaml(Granularity::ProcessOnly, Mode::Propose);
+        assert!(!yaml.contains("microreboot") && yaml.contains("mode: propose"));
+    }
+}

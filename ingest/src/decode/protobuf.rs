@@ -1,0 +1,317 @@
+//! What does an export request in protobuf say?
+//!
+//! One walk over `ExportTraceServiceRequest`, field by field, without the generated types. The
+//! numbers are those of `opentelemetry/proto/trace/v1/trace.proto` and its siblings; a test holds
+//! the walk against the generated types on arbitrary requests.
+
+use rekindle_model::Name;
+
+use super::builder::RawSpan;
+use super::resource::{Origin, ResourceBuilder};
+use super::value::Value;
+use super::wire::{Malformed, Reader, fixed32, fixed64, length, varint};
+use super::{ContentType, DecodeContext, Decoded};
+
+/// A valid span can't be shorter: two tags, two lengths, 24 bytes of ids.
+const MIN_SPAN_BYTES: usize = 28;
+
+pub(super) fn request(
+    bytes: &[u8],
+    context: &mut DecodeContext,
+    decoded: &mut Decoded,
+) -> Result<(), Malformed> {
+    const RESOURCE_SPANS: u64 = length(1);
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            RESOURCE_SPANS => resource_spans(reader.bytes()?, context, decoded)?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(())
+}
+
+fn resource_spans(
+    bytes: &[u8],
+    context: &mut DecodeContext,
+    decoded: &mut Decoded,
+) -> Result<(), Malformed> {
+    const RESOURCE: u64 = length(1);
+    const SCOPE_SPANS: u64 = length(2);
+    // Fields may come in any order, and every span needs the resource: look for it first.
+    let mut reader = Reader::new(bytes);
+    let mut resource: &[u8] = &[];
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            RESOURCE => resource = reader.bytes()?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    let origin = origin(resource, context, decoded)?;
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            SCOPE_SPANS => scope_spans(reader.bytes()?, &origin, context, decoded)?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(())
+}
+
+fn origin(
+    bytes: &[u8],
+    context: &mut DecodeContext,
+    decoded: &mut Decoded,
+) -> Result<Origin, Malformed> {
+    const ATTRIBUTES: u64 = length(1);
+    if let Some(known) = context.resources.find(ContentType::Protobuf, bytes) {
+        return Ok(known);
+    }
+    let mut builder = ResourceBuilder::default();
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            ATTRIBUTES => {
+                let (key, value) = key_value(reader.bytes()?)?;
+                builder.attribute(&mut context.names, key, any_value(value)?);
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    decoded.counts.dropped_attributes += builder.dropped;
+    let origin = builder.finish(&mut context.names, &mut context.resources);
+    context
+        .resources
+        .remember(ContentType::Protobuf, bytes, &origin);
+    Ok(origin)
+}
+
+fn scope_spans(
+    bytes: &[u8],
+    origin: &Origin,
+    context: &mut DecodeContext,
+    decoded: &mut Decoded,
+) -> Result<(), Malformed> {
+    const SCOPE: u64 = length(1);
+    const SPANS: u64 = length(2);
+    let mut scope = None;
+    let mut count = 0;
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            SCOPE => scope = scope_name(reader.bytes()?, context)?,
+            SPANS => {
+                reader.bytes()?;
+                count += 1;
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    // The count is the sender's word; the length of the bytes isn't.
+    decoded
+        .spans
+        .reserve(count.min(bytes.len() / MIN_SPAN_BYTES));
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            SPANS => span(reader.bytes()?, origin, scope.as_ref(), context, decoded)?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(())
+}
+
+fn scope_name(bytes: &[u8], context: &mut DecodeContext) -> Result<Option<Name>, Malformed> {
+    const NAME: u64 = length(1);
+    let mut name: &[u8] = &[];
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            NAME => name = reader.bytes()?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok((!name.is_empty()).then(|| context.names.name(name)))
+}
+
+fn span(
+    bytes: &[u8],
+    origin: &Origin,
+    scope: Option<&Name>,
+    context: &mut DecodeContext,
+    decoded: &mut Decoded,
+) -> Result<(), Malformed> {
+    const TRACE_ID: u64 = length(1);
+    const SPAN_ID: u64 = length(2);
+    const PARENT_SPAN_ID: u64 = length(4);
+    const NAME: u64 = length(5);
+    const KIND: u64 = varint(6);
+    const START: u64 = fixed64(7);
+    const END: u64 = fixed64(8);
+    const ATTRIBUTES: u64 = length(9);
+    const EVENTS: u64 = length(11);
+    const LINKS: u64 = length(13);
+    const STATUS: u64 = length(15);
+    const FLAGS: u64 = fixed32(16);
+    const STATUS_MESSAGE: u64 = length(2);
+    const STATUS_CODE: u64 = varint(3);
+
+    let mut raw = RawSpan::default();
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            TRACE_ID => raw.trace_id = reader.bytes()?,
+            SPAN_ID => raw.span_id = reader.bytes()?,
+            PARENT_SPAN_ID => raw.parent_id = reader.bytes()?,
+            NAME => raw.name = reader.bytes()?,
+            KIND => raw.kind = reader.varint()?,
+            START => raw.start = reader.fixed64()?,
+            END => raw.end = reader.fixed64()?,
+            FLAGS => raw.flags = reader.fixed32()?,
+            ATTRIBUTES => {
+                let (key, value) = key_value(reader.bytes()?)?;
+                context
+                    .span
+                    .attribute(&mut context.names, key, || any_value(value))?;
+            }
+            EVENTS => event(reader.bytes()?, context)?,
+            LINKS => link(reader.bytes()?, context, decoded)?,
+            STATUS => {
+                let mut status = Reader::new(reader.bytes()?);
+                while let Some(tag) = status.tag()? {
+                    match tag {
+                        STATUS_MESSAGE => raw.message = status.bytes()?,
+                        STATUS_CODE => raw.status = status.varint()?,
+                        _ => status.skip(tag)?,
+                    }
+                }
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    context
+        .span
+        .finish(&mut context.names, &raw, origin, scope, decoded);
+    Ok(())
+}
+
+fn event(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed> {
+    const NAME: u64 = length(2);
+    const ATTRIBUTES: u64 = length(3);
+    let mut name: &[u8] = &[];
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            NAME => name = reader.bytes()?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    if name != b"exception" {
+        return Ok(());
+    }
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            ATTRIBUTES => {
+                let (key, value) = key_value(reader.bytes()?)?;
+                context
+                    .span
+                    .exception(&mut context.names, key, any_value(value)?);
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(())
+}
+
+fn link(bytes: &[u8], context: &mut DecodeContext, decoded: &mut Decoded) -> Result<(), Malformed> {
+    const TRACE_ID: u64 = length(1);
+    const SPAN_ID: u64 = length(2);
+    let (mut trace_id, mut span_id): (&[u8], &[u8]) = (&[], &[]);
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            TRACE_ID => trace_id = reader.bytes()?,
+            SPAN_ID => span_id = reader.bytes()?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    context.span.link(trace_id, span_id, decoded);
+    Ok(())
+}
+
+/// The key and the bytes of the value. `key_strindex` belongs to profiles; here it counts as absent.
+#[inline]
+fn key_value(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    const KEY: u64 = length(1);
+    const VALUE: u64 = length(2);
+    let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            KEY => key = reader.bytes()?,
+            VALUE => value = reader.bytes()?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok((key, value))
+}
+
+/// `string_value_strindex` belongs to profiles; here it counts as absent.
+#[inline]
+fn any_value(bytes: &[u8]) -> Result<Value<'_>, Malformed> {
+    const STRING: u64 = length(1);
+    const BOOL: u64 = varint(2);
+    const INT: u64 = varint(3);
+    const DOUBLE: u64 = fixed64(4);
+    const ARRAY: u64 = length(5);
+    const MAP: u64 = length(6);
+    const BYTES: u64 = length(7);
+    let mut value = Value::Empty;
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            STRING => value = Value::Text(reader.bytes()?),
+            BOOL => value = Value::Bool(reader.varint()? != 0),
+            INT => value = Value::Int(reader.varint()?.cast_signed()),
+            DOUBLE => value = Value::Double(f64::from_bits(reader.fixed64()?)),
+            ARRAY => value = Value::ProtobufArray(reader.bytes()?),
+            MAP => value = Value::ProtobufMap(reader.bytes()?),
+            BYTES => value = Value::Bytes(reader.bytes()?),
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(value)
+}
+
+/// The elements of an `ArrayValue`.
+pub(super) fn each_value(bytes: &[u8], each: &mut dyn FnMut(Value<'_>)) -> Result<(), Malformed> {
+    const VALUES: u64 = length(1);
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            VALUES => each(any_value(reader.bytes()?)?),
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(())
+}
+
+/// The pairs of a `KeyValueList`.
+pub(super) fn each_pair(
+    bytes: &[u8],
+    each: &mut dyn FnMut(&[u8], Value<'_>),
+) -> Result<(), Malformed> {
+    const VALUES: u64 = length(1);
+    let mut reader = Reader::new(bytes);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            VALUES => {
+                let (key, value) = key_value(reader.bytes()?)?;
+                each(key, any_value(value)?);
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What is in a directory of segments?
+//!
+//! A segment is named after its first position, so the names in order are the journal in order.
+//! Reading stops at the first record that isn't whole: what lies behind it can't be told from noise.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rekindle_model::UnixNanos;
+
+use super::JournalError;
+use super::record::{self, HEADER_BYTES, Header, Record};
+
+const EXTENSION: &str = "journal";
+
+/// A segment's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    /// Its first position, as its name says.
+    pub(super) first: u64,
+    pub(super) bytes: u64,
+}
+
+/// The path of the segment that begins at this position.
+pub(super) fn path_of(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("{first:020}.{EXTENSION}"))
+}
+
+/// The segments of a directory, oldest first. Other files are left alone.
+pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, JournalError> {
+    let failed = |source| JournalError::new("listing", dir, source);
+    let mut segments = Vec::new();
+    for file in fs::read_dir(dir).map_err(failed)? {
+        let file = file.map_err(failed)?;
+        let path = file.path();
+        let is_segment = path.extension().is_some_and(|it| it == EXTENSION);
+        let first = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok());
+        if let (true, Some(first)) = (is_segment, first) {
+            let bytes = file.metadata().map_err(failed)?.len();
+            segments.push(Segment { path, first, bytes });
+        }
+    }
+    segments.sort_by_key(|segment| segment.first);
+    Ok(segments)
+}
+
+/// Reads only what begins a segment; `None` when it is damaged.
+pub(super) fn read_header(path: &Path) -> Result<Option<Header>, JournalError> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    let file = fs::File::open(path).map_err(|it| JournalError::new("opening", path, it))?;
+    file.take(HEADER_BYTES as u64)
+        .read_to_end(&mut header)
+        .map_err(|it| JournalError::new("reading", path, it))?;
+    Ok(Header::read(&header))
+}
+
+/// What reading a segment came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Bytes up to the end of the last whole record; zero when the header is damaged.
+    pub(super) good: u64,
+    /// Bytes behind them.
+    pub(super) damaged: u64,
+    /// The last record's position and time.
+    pub(super) last: Option<(u64, UnixNanos)>,
+    /// How many whole records there are.
+    pub(super) records: u64,
+}
+
+/// Hands out the records of a segment up to its end or the first damage.
+pub(super) fn read(path: &Path, mut each: impl FnMut(Record)) -> Result<Extent, JournalError> {
+    // A segment is some tens of megabytes; payloads are slices of it, not copies.
+    let bytes = fs::read(path).map_err(|it| JournalError::new("reading", path, it))?;
+    let bytes = Bytes::from(bytes);
+    let mut extent = Extent {
+        damaged: bytes.len() as u64,
+        ..Extent::default()
+    };
+    if Header::read(&bytes).is_none() {
+        return Ok(extent);
+    }
+    let mut at = HEADER_BYTES;
+    while at < bytes.len() {
+        let Some((record, length)) = record::read(&bytes.slice(at..)) else {
+            break;
+        };
+        // Positions only grow: a record that steps back isn't of this place.
+        if extent.last.is_some_and(|(last, _)| record.position <= last) {
+            break;
+        }
+        at += length;
+        extent.last = Some((record.position, record.entry.received_at));
+        extent.records += 1;
+        each(record);
+    }
+    extent.good = at as u64;
+    extent.damaged = (bytes.len() - at) as u64;
+    Ok(extent)
+}

@@ -1,0 +1,304 @@
+//! Is what was acknowledged there again, whatever happens to the disk?
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::record::{HEADER_BYTES, record_bytes};
+use super::*;
+
+/// A disk with so many bytes left.
+#[derive(Debug, Default)]
+pub(crate) struct Room(pub(crate) AtomicU64);
+
+impl Room {
+    /// Writes what there is room for, as a file system does, then fails.
+    pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        let left = self.0.load(Ordering::SeqCst);
+        let fits = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        file.write_all(&bytes[..fits])?;
+        self.0.fetch_sub(fits as u64, Ordering::SeqCst);
+        match fits == bytes.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+const START: UnixNanos = UnixNanos::from_secs(1_000_000);
+
+fn entry(number: u64) -> Entry {
+    Entry {
+        received_at: START.plus(Duration::from_secs(number)),
+        protocol: match number % 3 {
+            0 => Protocol::Grpc,
+            1 => Protocol::HttpProtobuf,
+            _ => Protocol::HttpJson,
+        },
+        payload: Bytes::from(vec![number as u8; number as usize % 40]),
+    }
+}
+
+fn config(durability: Durability) -> JournalConfig {
+    JournalConfig {
+        durability,
+        ..JournalConfig::default()
+    }
+}
+
+fn small_segments() -> JournalConfig {
+    JournalConfig {
+        segment_bytes: 300,
+        ..config(Durability::ProcessCrash)
+    }
+}
+
+/// A journal of these entries, closed again; and their positions.
+async fn written(dir: &Path, config: JournalConfig, numbers: std::ops::Range<u64>) -> Vec<u64> {
+    let (journal, _) = Journal::open(dir, config).expect("opens");
+    let mut positions = Vec::new();
+    for number in numbers {
+        positions.push(journal.append(entry(number)).await.expect("appends"));
+    }
+    positions
+}
+
+fn records(dir: &Path, since: UnixNanos) -> (Vec<Record>, Replayed) {
+    let mut records = Vec::new();
+    let replayed = replay(dir, since, |record| records.push(record)).expect("replays");
+    (records, replayed)
+}
+
+fn entries(dir: &Path) -> Vec<Entry> {
+    let (records, _) = records(dir, UnixNanos(0));
+    records.into_iter().map(|record| record.entry).collect()
+}
+
+#[tokio::test]
+async fn what_was_appended_is_there_again_in_order_at_each_durability() {
+    for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = written(dir.path(), config(durability), 0..50).await;
+        let second = written(dir.path(), config(durability), 50..60).await;
+        let (found, replayed) = records(dir.path(), UnixNanos(0));
+        let positions: Vec<u64> = found.iter().map(|record| record.position).collect();
+        assert_eq!(positions, [first, second].concat());
+        assert!(positions.is_sorted_by(|a, b| a < b));
+        let expected: Vec<Entry> = (0..60).map(entry).collect();
+        assert_eq!(entries(dir.path()), expected);
+        assert_eq!((replayed.records, replayed.damaged_segments), (60, 0));
+    }
+}
+
+#[tokio::test]
+async fn requests_at_once_share_a_write_and_are_handed_on_in_order() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (journal, _) = Journal::open(dir.path(), config(Durability::PowerLoss)).expect("opens");
+    let handed = Arc::new(Mutex::new(Vec::new()));
+    let tasks: Vec<_> = (0..500)
+        .map(|number| {
+            let (journal, handed) = (journal.clone(), handed.clone());
+            tokio::spawn(async move {
+                let hand_on = move |position| handed.lock().expect("not poisoned").push(position);
+                journal.append_and(entry(number), hand_on).await
+            })
+        })
+        .collect();
+    let mut positions = Vec::new();
+    for task in tasks {
+        positions.push(task.await.expect("ends").expect("appends"));
+    }
+    positions.sort_unstable();
+    assert_eq!(positions, (0..500).collect::<Vec<_>>());
+    assert_eq!(*handed.lock().expect("not poisoned"), positions);
+}
+
+#[tokio::test]
+async fn without_a_journal_there_are_positions_all_the_same() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let inside = dir.path().join("not made");
+    let positions = written(&inside, config(Durability::Off), 0..3).await;
+    assert_eq!(positions, [0, 1, 2]);
+    assert!(!inside.exists());
+}
+
+#[tokio::test]
+async fn two_processes_cannot_write_one_journal() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (journal, _) = Journal::open(dir.path(), small_segments()).expect("opens");
+    let second = Journal::open(dir.path(), small_segments());
+    assert!(matches!(second, Err(JournalError::InUse { .. })));
+    drop(journal);
+    Journal::open(dir.path(), small_segments()).expect("opens again");
+}
+
+#[tokio::test]
+async fn replay_begins_where_it_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    written(dir.path(), small_segments(), 0..200).await;
+    let since = START.plus(Duration::from_secs(150));
+    let (found, replayed) = records(dir.path(), since);
+    assert_eq!(replayed.records, 50);
+    assert_eq!(found[0].entry, entry(150));
+}
+
+#[tokio::test]
+async fn old_segments_go_by_age_and_by_bytes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let by_age = JournalConfig {
+        keep: Duration::from_secs(60),
+        ..small_segments()
+    };
+    written(dir.path(), by_age, 0..400).await;
+    let kept = entries(dir.path());
+    assert!((60..100).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), Some(&entry(399)));
+
+    let by_bytes = JournalConfig {
+        max_bytes: 2_000,
+        ..small_segments()
+    };
+    written(dir.path(), by_bytes, 400..800).await;
+    let segments = segment::list(dir.path()).expect("lists");
+    let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    assert!((1_000..=2_000).contains(&bytes), "{bytes}");
+    assert_eq!(entries(dir.path()).last(), Some(&entry(799)));
+}
+
+/// A full disk refuses requests and loses nothing; when there is room again, the journal goes on.
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers() {
+    for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
+        for left in 0..400 {
+            let dir = tempfile::tempdir().expect("a directory");
+            let room = Arc::new(Room(AtomicU64::new(left)));
+            let mut full = config(durability);
+            full.room = Some(room.clone());
+            let (journal, _) = Journal::open(dir.path(), full).expect("opens");
+            let mut kept = Vec::new();
+            for number in 0..12 {
+                match journal.append(entry(number)).await {
+                    Ok(_) => kept.push(entry(number)),
+                    Err(AppendError::Write { source, .. }) => {
+                        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let needed: usize = (0..12).map(|it| record_bytes(&entry(it).payload)).sum();
+            assert_eq!(kept.len() == 12, left as usize >= HEADER_BYTES + needed);
+            room.0.store(1 << 20, Ordering::SeqCst);
+            for number in 12..15 {
+                journal.append(entry(number)).await.expect("there is room");
+                kept.push(entry(number));
+            }
+            drop(journal);
+            assert_eq!(entries(dir.path()), kept, "{left} bytes left");
+            let (_, recovered) = Journal::open(dir.path(), config(durability)).expect("opens");
+            assert_eq!(recovered.torn_bytes, 0);
+        }
+    }
+}
+
+/// The end of what is whole when the first `bytes` of the file are: records, and which byte ends
+/// each.
+fn ends(entries: &[Entry]) -> Vec<usize> {
+    let mut end = HEADER_BYTES;
+    let lengths = entries.iter().map(|entry| record_bytes(&entry.payload));
+    lengths
+        .map(|length| {
+            end += length;
+            end
+        })
+        .collect()
+}
+
+/// Cut the only segment at every byte: what is whole before the cut is read, nothing is invented,
+/// and the journal goes on with positions that it never gave.
+#[tokio::test]
+async fn a_crash_at_any_byte_keeps_what_was_whole() {
+    let origin = tempfile::tempdir().expect("a directory");
+    let given = written(origin.path(), config(Durability::ProcessCrash), 0..8).await;
+    let path = segment::path_of(origin.path(), 0);
+    let bytes = fs::read(&path).expect("reads");
+    let all: Vec<Entry> = (0..8).map(entry).collect();
+    let ends = ends(&all);
+    assert_eq!(ends.last(), Some(&bytes.len()));
+    for cut in 0..=bytes.len() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(segment::path_of(dir.path(), 0), &bytes[..cut]).expect("writes");
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        let (journal, recovered) =
+            Journal::open(dir.path(), config(Durability::ProcessCrash)).expect("opens");
+        assert_eq!(entries(dir.path()), all[..whole], "cut at {cut}");
+        let good = if cut < HEADER_BYTES {
+            0
+        } else {
+            whole.checked_sub(1).map_or(HEADER_BYTES, |it| ends[it])
+        };
+        assert_eq!(recovered.torn_bytes as usize, cut - good, "cut at {cut}");
+        let position = journal.append(entry(8)).await.expect("appends");
+        if cut == bytes.len() {
+            assert!(position > given[7]);
+        } else {
+            assert!(whole == 0 || position > given[whole - 1]);
+        }
+        drop(journal);
+        let kept = [&all[..whole], &[entry(8)]].concat();
+        assert_eq!(entries(dir.path()), kept, "cut at {cut}");
+    }
+}
+
+/// Damage every byte in turn, in the last segment and in one before it.
+#[tokio::test]
+async fn damage_at_any_byte_invents_nothing() {
+    let origin = tempfile::tempdir().expect("a directory");
+    written(origin.path(), small_segments(), 0..30).await;
+    let segments = segment::list(origin.path()).expect("lists");
+    assert!(segments.len() > 2);
+    for (index, damaged) in segments.iter().enumerate() {
+        let mut before = Vec::new();
+        let mut inside = Vec::new();
+        let mut behind = Vec::new();
+        for (other, segment) in segments.iter().enumerate() {
+            let place = match other.cmp(&index) {
+                std::cmp::Ordering::Less => &mut before,
+                std::cmp::Ordering::Equal => &mut inside,
+                std::cmp::Ordering::Greater => &mut behind,
+            };
+            segment::read(&segment.path, |record| place.push(record.entry)).expect("reads");
+        }
+        let ends = ends(&inside);
+        let bytes = fs::read(&damaged.path).expect("reads");
+        let dir = tempfile::tempdir().expect("a directory");
+        for segment in &segments {
+            let name = segment.path.file_name().expect("a name");
+            fs::copy(&segment.path, dir.path().join(name)).expect("copies");
+        }
+        let path = segment::path_of(dir.path(), damaged.first);
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= flip;
+                fs::write(&path, &flipped).expect("writes");
+                let whole = match at < HEADER_BYTES {
+                    true => 0,
+                    false => ends.iter().filter(|end| **end <= at).count(),
+                };
+                let kept = [&before[..], &inside[..whole], &behind[..]].concat();
+                let (journal, recovered) =
+                    Journal::open(dir.path(), small_segments()).expect("opens");
+                let mut found = Vec::new();
+                let replayed = journal
+                    .replay(UnixNanos(0), |record| found.push(record.entry))
+                    .expect("replays");
+                assert_eq!(found, kept, "byte {at} of segment {index}");
+                let noticed = recovered.torn_bytes > 0 || replayed.damaged_segments == 1;
+                assert!(noticed, "byte {at} of segment {index}");
+                let last = segments.last().map_or(0, |it| it.first) + 8;
+                assert!(recovered.next_position >= last.min(30));
+            }
+        }
+    }
+}

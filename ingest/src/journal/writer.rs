@@ -1,0 +1,269 @@
+//! How does a request become durable before its exporter hears OK?
+//!
+//! One thread writes. It takes all that waits, writes it with one call and, at the highest
+//! durability, one `fdatasync`, then answers all of it, in order: so many requests share the cost
+//! of one flush, and what is handed on is handed on in the order of positions. A write that failed
+//! leaves the file as it was before: it is cut back to the last good length before anything else is
+//! written, and the next group tries again. Positions are never used twice, failed or not.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rekindle_model::UnixNanos;
+use tokio::sync::mpsc;
+
+use super::record::{self, Entry, Header};
+use super::segment::path_of;
+use super::{AppendError, Durability, JournalConfig};
+
+/// Bytes that one write takes together. More would only make the first of them wait.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// A buffer that one huge request made longer than this is given back.
+const KEEP_BUFFER_BYTES: usize = 16 << 20;
+
+/// A request that waits to be written.
+pub(super) struct Append {
+    pub(super) entry: Entry,
+    /// Told the outcome, in order of positions.
+    pub(super) done: Box<dyn FnOnce(Result<u64, AppendError>) + Send>,
+}
+
+/// A segment that nothing is added to any more.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) last_received_at: UnixNanos,
+}
+
+struct Current {
+    file: File,
+    path: PathBuf,
+    good_bytes: u64,
+    last_received_at: UnixNanos,
+    /// Bytes behind the last good one have to be cut off first.
+    spoilt: bool,
+}
+
+pub(super) struct Writer {
+    dir: PathBuf,
+    config: JournalConfig,
+    current: Option<Current>,
+    sealed: VecDeque<Sealed>,
+    next_position: u64,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        dir: PathBuf,
+        config: JournalConfig,
+        sealed: VecDeque<Sealed>,
+        next_position: u64,
+    ) -> Self {
+        Self {
+            dir,
+            config,
+            current: None,
+            sealed,
+            next_position,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Writes what comes until the last sender is gone.
+    pub(super) fn run(mut self, mut appends: mpsc::Receiver<Append>) {
+        let mut group = Vec::new();
+        while let Some(first) = appends.blocking_recv() {
+            let mut bytes = first.entry.payload.len();
+            group.push(first);
+            while bytes < GROUP_BYTES
+                && let Ok(next) = appends.try_recv()
+            {
+                bytes += next.entry.payload.len();
+                group.push(next);
+            }
+            self.commit(&mut group);
+        }
+    }
+
+    /// Writes a group and answers each of it.
+    fn commit(&mut self, group: &mut Vec<Append>) {
+        let first_position = self.next_position;
+        self.next_position += group.len() as u64;
+        let written = self.write(first_position, group);
+        if let Err(error) = &written {
+            tracing::warn!(%error, source = error.cause(), "refusing requests: the journal can't be written");
+        }
+        for (position, append) in (first_position..).zip(group.drain(..)) {
+            (append.done)(written.clone().map(|()| position));
+        }
+        if self.buffer.capacity() > KEEP_BUFFER_BYTES {
+            self.buffer = Vec::new();
+        }
+        self.forget_old();
+    }
+
+    fn write(&mut self, first_position: u64, group: &[Append]) -> Result<(), AppendError> {
+        let received = group.iter().map(|append| append.entry.received_at);
+        let first_received_at = received.clone().min().unwrap_or_default();
+        let last_received_at = received.max().unwrap_or_default();
+        self.seal_if_full();
+        self.buffer.clear();
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => {
+                let header = Header {
+                    first_position,
+                    first_received_at,
+                };
+                header.write(&mut self.buffer);
+                self.create(first_position)?
+            }
+        };
+        for (position, append) in (first_position..).zip(group) {
+            if !record::write(position, &append.entry, &mut self.buffer) {
+                self.abandon(current);
+                return Err(AppendError::TooLong);
+            }
+        }
+        let written = self.write_to(&mut current);
+        if written.is_ok() {
+            current.good_bytes += self.buffer.len() as u64;
+            current.last_received_at = current.last_received_at.max(last_received_at);
+            self.current = Some(current);
+        } else {
+            self.abandon(current);
+        }
+        written
+    }
+
+    fn create(&self, first_position: u64) -> Result<Current, AppendError> {
+        let path = path_of(&self.dir, first_position);
+        let failed = |source| AppendError::write(&path, source);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(failed)?;
+        if self.config.durability == Durability::PowerLoss {
+            // A file is only safe when its name is.
+            let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+            if let Err(error) = synced {
+                let _ = fs::remove_file(&path);
+                return Err(failed(error));
+            }
+        }
+        Ok(Current {
+            file,
+            path,
+            good_bytes: 0,
+            last_received_at: UnixNanos(0),
+            spoilt: false,
+        })
+    }
+
+    fn write_to(&self, current: &mut Current) -> Result<(), AppendError> {
+        let mut attempt = || -> io::Result<()> {
+            if current.spoilt {
+                current.file.set_len(current.good_bytes)?;
+                current.file.seek(SeekFrom::Start(current.good_bytes))?;
+                current.spoilt = false;
+            }
+            self.put(&mut current.file)?;
+            match self.config.durability {
+                Durability::PowerLoss => current.file.sync_data(),
+                Durability::ProcessCrash | Durability::Off => Ok(()),
+            }
+        };
+        attempt().map_err(|source| AppendError::write(&current.path, source))
+    }
+
+    fn put(&self, file: &mut File) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(room) = &self.config.room {
+            return room.write(file, &self.buffer);
+        }
+        file.write_all(&self.buffer)
+    }
+
+    /// Takes back what a failed write may have left. A file that was never good is removed; of
+    /// another the good part is kept, and after a failed flush nobody knows what the kernel still
+    /// holds of it, so the next group begins a new one.
+    fn abandon(&mut self, mut current: Current) {
+        if current.good_bytes == 0 {
+            if fs::remove_file(&current.path).is_err() {
+                let _ = current.file.set_len(0);
+            }
+            return;
+        }
+        current.spoilt = current.file.set_len(current.good_bytes).is_err();
+        if current.spoilt {
+            // Cut before the next write, in the same file.
+            self.current = Some(current);
+        } else {
+            self.seal(current);
+        }
+    }
+
+    fn seal_if_full(&mut self) {
+        // So that the quota holds within one segment's length.
+        let segment_bytes = self.config.segment_bytes.min(self.config.max_bytes / 4);
+        if let Some(current) = self.current.take_if(|it| it.good_bytes >= segment_bytes) {
+            self.seal(current);
+        }
+    }
+
+    fn seal(&mut self, current: Current) {
+        self.sealed.push_back(Sealed {
+            path: current.path,
+            bytes: current.good_bytes,
+            last_received_at: current.last_received_at,
+        });
+    }
+
+    /// Removes the oldest segments while there are too many bytes, or all that is in them is too
+    /// old. What is old is measured by the newest request, so that silence removes nothing.
+    pub(super) fn forget_old(&mut self) {
+        let current_bytes = self.current.as_ref().map_or(0, |it| it.good_bytes);
+        let mut bytes = current_bytes + self.sealed.iter().map(|it| it.bytes).sum::<u64>();
+        let newest = match &self.current {
+            Some(current) => current.last_received_at,
+            None => self
+                .sealed
+                .back()
+                .map_or(UnixNanos(0), |it| it.last_received_at),
+        };
+        let oldest_kept = newest.minus(self.config.keep);
+        while let Some(oldest) = self.sealed.front() {
+            if bytes <= self.config.max_bytes && oldest.last_received_at >= oldest_kept {
+                break;
+            }
+            if let Err(error) = fs::remove_file(&oldest.path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %oldest.path.display(), %error, "failed removing an old journal segment");
+                break;
+            }
+            bytes -= oldest.bytes;
+            self.sealed.pop_front();
+        }
+    }
+}
+
+impl AppendError {
+    fn write(path: &std::path::Path, source: io::Error) -> Self {
+        Self::Write {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self)
+    }
+}

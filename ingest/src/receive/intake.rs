@@ -1,0 +1,232 @@
+//! What happens between a request's last byte and its OK?
+//!
+//! In this order: decode it (what is bad is refused before anything is done for it), reserve its
+//! place in the engine's queue (full is an answer, not a wait), keep it in the journal, hand it to
+//! the engine, say OK. So what was said OK to is durable and on its way, and what was refused is
+//! neither.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use libdeflater::Decompressor;
+use rekindle_model::{Span, UnixNanos};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::budget::{Budget, Hold};
+use super::gzip::{self, GunzipError};
+use super::refusal::Refusal;
+use super::stats::IngestStats;
+use super::status::Partial;
+use crate::decode::{DecodeContext, DecodeCounts, KeepAttributes, decode_payload};
+use crate::journal::{AppendError, Entry, Journal, Protocol};
+
+/// The spans of one request, durable and decoded.
+#[derive(Debug)]
+pub struct Batch {
+    /// Where the request is in the journal. Batches come in the order of their positions.
+    pub position: u64,
+    /// When its last byte came.
+    pub received_at: UnixNanos,
+    /// Its spans, at least one.
+    pub spans: Vec<Span>,
+    /// The memory it takes, given back when the engine drops the batch.
+    #[expect(dead_code, reason = "held for being dropped with the batch")]
+    hold: Option<Hold>,
+}
+
+impl Batch {
+    /// A batch that came from elsewhere than a receiver: a replay or a test.
+    pub fn new(position: u64, received_at: UnixNanos, spans: Vec<Span>) -> Self {
+        Self {
+            position,
+            received_at,
+            spans,
+            hold: None,
+        }
+    }
+}
+
+/// What it takes to read a request, used by one request at a time.
+struct Workbench {
+    context: DecodeContext,
+    decompressor: Decompressor,
+}
+
+/// Takes requests of any protocol.
+pub(super) struct Intake {
+    pub(super) budget: Arc<Budget>,
+    pub(super) stats: Arc<IngestStats>,
+    journal: Journal,
+    engine: mpsc::Sender<Batch>,
+    keep: KeepAttributes,
+    max_request_bytes: usize,
+    /// Workbenches that nobody uses. A request is read without waiting for anything, so there are
+    /// never more than threads.
+    workbenches: Mutex<Vec<Workbench>>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        journal: Journal,
+        engine: mpsc::Sender<Batch>,
+        stats: Arc<IngestStats>,
+        keep: KeepAttributes,
+        max_request_bytes: usize,
+        budget_bytes: usize,
+    ) -> Self {
+        Self {
+            budget: Budget::new(budget_bytes),
+            stats,
+            journal,
+            engine,
+            keep,
+            max_request_bytes,
+            workbenches: Mutex::default(),
+        }
+    }
+
+    /// Takes a request whose body has come.
+    pub(super) async fn take(
+        &self,
+        protocol: Protocol,
+        body: Bytes,
+        compressed: bool,
+        mut hold: Hold,
+    ) -> Result<Partial, Refusal> {
+        let received_at = UnixNanos::from(SystemTime::now());
+        let received = body.len();
+        let (payload, decoded) = self.read(protocol, body, compressed, &mut hold)?;
+        let payload_bytes = payload.len();
+        let (spans, counts) = (decoded.spans, decoded.counts);
+        let accepted = spans.len();
+        if accepted > 0 {
+            let place = self
+                .engine
+                .clone()
+                .try_reserve_owned()
+                .map_err(|error| match error {
+                    TrySendError::Full(_) => Refusal::QueueFull,
+                    TrySendError::Closed(_) => Refusal::Ending,
+                })?;
+            let entry = Entry {
+                received_at,
+                protocol,
+                payload,
+            };
+            let hand_on = move |position| {
+                place.send(Batch {
+                    position,
+                    received_at,
+                    spans,
+                    hold: Some(hold),
+                });
+            };
+            self.journal
+                .append_and(entry, hand_on)
+                .await
+                .map_err(|error| match error {
+                    AppendError::Write { .. } => Refusal::NotKept,
+                    AppendError::Closed => Refusal::Ending,
+                    AppendError::TooLong => self.too_large(),
+                })?;
+        }
+        self.stats.bytes(received, payload_bytes);
+        self.stats.decoded(protocol, accepted, &counts);
+        Ok(partial(&counts))
+    }
+
+    /// Decompresses and decodes, without waiting for anything.
+    fn read(
+        &self,
+        protocol: Protocol,
+        body: Bytes,
+        compressed: bool,
+        hold: &mut Hold,
+    ) -> Result<(Bytes, crate::decode::Decoded), Refusal> {
+        let mut workbench = self.lock().pop().unwrap_or_else(|| Workbench {
+            context: DecodeContext::new(&self.keep),
+            decompressor: Decompressor::new(),
+        });
+        let read = self.read_with(&mut workbench, protocol, body, compressed, hold);
+        self.lock().push(workbench);
+        read
+    }
+
+    fn read_with(
+        &self,
+        workbench: &mut Workbench,
+        protocol: Protocol,
+        body: Bytes,
+        compressed: bool,
+        hold: &mut Hold,
+    ) -> Result<(Bytes, crate::decode::Decoded), Refusal> {
+        let payload = if compressed {
+            self.decompress(&mut workbench.decompressor, &body, hold)?
+        } else {
+            body
+        };
+        let content_type = protocol.content_type();
+        let decoded = decode_payload(content_type, &payload, &mut workbench.context)
+            .map_err(|error| Refusal::malformed(&error))?;
+        Ok((payload, decoded))
+    }
+
+    fn decompress(
+        &self,
+        decompressor: &mut Decompressor,
+        body: &Bytes,
+        hold: &mut Hold,
+    ) -> Result<Bytes, Refusal> {
+        let refusal = |error| match error {
+            GunzipError::TooLarge => self.too_large(),
+            GunzipError::Corrupt => Refusal::Malformed {
+                reason: "the body is not gzip, or damaged".to_owned(),
+            },
+        };
+        let claimed = gzip::claimed_bytes(body).map_err(refusal)?;
+        if claimed <= self.max_request_bytes && !hold.grow_to(body.len() + claimed) {
+            return Err(Refusal::MemoryFull);
+        }
+        let payload = gzip::gunzip(decompressor, body, self.max_request_bytes).map_err(refusal)?;
+        // Should it be more than it claimed.
+        match hold.grow_to(body.len() + payload.len()) {
+            true => Ok(Bytes::from(payload)),
+            false => Err(Refusal::MemoryFull),
+        }
+    }
+
+    fn too_large(&self) -> Refusal {
+        Refusal::TooLarge {
+            limit: self.max_request_bytes,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Workbench>> {
+        self.workbenches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the exporter is told of the spans that were rejected.
+fn partial(counts: &DecodeCounts) -> Partial {
+    let mut reasons = Vec::new();
+    for (number, what) in [
+        (counts.rejected_trace_id, "trace id"),
+        (counts.rejected_span_id, "span id"),
+        (counts.rejected_parent_id, "parent span id"),
+    ] {
+        if number > 0 {
+            reasons.push(format!("{number} with an invalid {what}"));
+        }
+    }
+    Partial {
+        rejected_spans: counts.rejected(),
+        message: match reasons.is_empty() {
+            true => String::new(),
+            false => format!("spans rejected: {}", reasons.join(", ")),
+        },
+    }
+}

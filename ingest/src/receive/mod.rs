@@ -1,0 +1,193 @@
+//! How do exporters hand over their spans?
+//!
+//! OTLP over gRPC and over HTTP, on a port each as is usual; either port understands both, because
+//! exporters are pointed at the wrong one all the time. Every answer is one that the specification
+//! gives for the case, every wait has an end, and nothing that comes from outside can grow without
+//! bound: connections, requests, bodies and batches are all limited, and what is over a limit is
+//! told to come back.
+
+mod answer;
+mod body;
+mod budget;
+mod gzip;
+mod intake;
+mod over_grpc;
+mod over_http;
+mod refusal;
+mod server;
+mod stats;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+pub use intake::Batch;
+pub use stats::{IngestCounts, IngestStats};
+
+use crate::decode::KeepAttributes;
+use crate::journal::Journal;
+use intake::Intake;
+
+/// Where to listen, and what to let in.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// Where to listen for OTLP/gRPC; port 0 takes any free one.
+    pub grpc: SocketAddr,
+    /// Where to listen for OTLP/HTTP; port 0 takes any free one.
+    pub http: SocketAddr,
+    /// Bytes of one request, as sent and after decompression.
+    pub max_request_bytes: usize,
+    /// Span attributes to keep on the span beyond the facts.
+    pub keep_attributes: KeepAttributes,
+    /// Batches that may wait for the engine: the capacity to give its channel.
+    pub queue: usize,
+    /// What else is bounded.
+    pub limits: Limits,
+}
+
+impl Default for ReceiverConfig {
+    /// The ports and the size that the specification names, on loopback. 256 batches of the usual
+    /// 512 spans are a second's work and some 60 MB.
+    fn default() -> Self {
+        Self {
+            grpc: SocketAddr::from(([127, 0, 0, 1], 4317)),
+            http: SocketAddr::from(([127, 0, 0, 1], 4318)),
+            max_request_bytes: 64 << 20,
+            keep_attributes: KeepAttributes::default(),
+            queue: 256,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds that hardly anyone needs to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time, of both ports together.
+    pub connections: usize,
+    /// How long a body may take to come.
+    pub body_within: Duration,
+    /// How long a connection may take to its first request, and a request's head to come.
+    pub head_within: Duration,
+    /// How long requests under way may take to end at a shutdown.
+    pub drain_within: Duration,
+    /// Bodies and batches under way, in requests of the largest size.
+    pub largest_requests_at_once: usize,
+}
+
+impl Default for Limits {
+    /// A file descriptor limit of 1,024 is common, and others need some. 30 s is an exporter's usual
+    /// patience, after which nobody waits for the answer. Four of the largest requests are 256 MiB.
+    fn default() -> Self {
+        Self {
+            connections: 768,
+            body_within: Duration::from_secs(30),
+            head_within: Duration::from_secs(60),
+            drain_within: Duration::from_secs(5),
+            largest_requests_at_once: 4,
+        }
+    }
+}
+
+/// Why the receivers can't listen.
+#[derive(Debug, thiserror::Error)]
+#[error("failed listening for OTLP/{protocol} on {address}")]
+pub struct BindError {
+    /// `gRPC` or `HTTP`.
+    pub protocol: &'static str,
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// Why it can't be had.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Receivers that listen, but don't answer yet: what connects meanwhile waits.
+#[derive(Debug)]
+pub struct Receivers {
+    config: ReceiverConfig,
+    grpc: (TcpListener, SocketAddr),
+    http: (TcpListener, SocketAddr),
+}
+
+/// What all connections share.
+struct Shared {
+    intake: Intake,
+    max_request_bytes: usize,
+    limits: Limits,
+}
+
+impl Receivers {
+    /// Listens on both addresses.
+    ///
+    /// # Errors
+    /// When an address can't be had: another process may have it.
+    pub async fn bind(config: &ReceiverConfig) -> Result<Self, BindError> {
+        Ok(Self {
+            grpc: bind("gRPC", config.grpc).await?,
+            http: bind("HTTP", config.http).await?,
+            config: config.clone(),
+        })
+    }
+
+    /// Where OTLP/gRPC is listened for.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc.1
+    }
+
+    /// Where OTLP/HTTP is listened for.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http.1
+    }
+
+    /// Takes requests until `shutdown` becomes true (or its sender is gone), then lets those under
+    /// way end. Each is kept in the journal, sent to the engine, then acknowledged; when the
+    /// engine's channel is full, exporters are told to come back.
+    pub async fn serve(
+        self,
+        journal: Journal,
+        sender: mpsc::Sender<Batch>,
+        stats: Arc<IngestStats>,
+        shutdown: watch::Receiver<bool>,
+    ) {
+        let config = self.config;
+        let budget = config
+            .max_request_bytes
+            .saturating_mul(config.limits.largest_requests_at_once);
+        let intake = Intake::new(
+            journal,
+            sender,
+            stats,
+            config.keep_attributes,
+            config.max_request_bytes,
+            budget,
+        );
+        let shared = Arc::new(Shared {
+            intake,
+            max_request_bytes: config.max_request_bytes,
+            limits: config.limits,
+        });
+        server::serve([self.grpc.0, self.http.0], shared, shutdown).await;
+    }
+}
+
+async fn bind(
+    protocol: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError {
+        protocol,
+        address,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,99 @@
+//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, plain or gzip.
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, Method, Request, Response, Version};
+use hyper::body::Incoming;
+
+use super::Shared;
+use super::answer::{Answer, http_ok, http_refusal};
+use super::body::{self, BodyLimits, Framing};
+use super::refusal::Refusal;
+use super::status::Partial;
+use crate::decode::ContentType;
+use crate::journal::Protocol;
+
+const PATH: &str = "/v1/traces";
+
+/// Answers any request that isn't gRPC.
+pub(super) async fn handle(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
+    let (head, mut body) = request.into_parts();
+    let content_type = content_type(&head.headers);
+    match take(shared, &head, content_type, &mut body).await {
+        Ok((content_type, partial)) => http_ok(content_type, &partial),
+        Err(refusal) => {
+            shared.intake.stats.refused(refusal.class());
+            // A client that waits to be asked for its body needn't send it; one that came too late
+            // with it has had its time.
+            let waits = head.headers.contains_key(EXPECT);
+            let late = matches!(refusal, Refusal::Stalled { .. });
+            if head.version < Version::HTTP_2 && !waits && !late {
+                body::drain(&mut body).await;
+            }
+            http_refusal(content_type, &refusal)
+        }
+    }
+}
+
+async fn take(
+    shared: &Shared,
+    head: &http::request::Parts,
+    content_type: Option<ContentType>,
+    body: &mut Incoming,
+) -> Result<(ContentType, Partial), Refusal> {
+    if head.uri.path() != PATH {
+        return Err(Refusal::Path);
+    }
+    if head.method != Method::POST {
+        return Err(Refusal::Method);
+    }
+    let content_type = content_type.ok_or(Refusal::ContentType)?;
+    let compressed = is_compressed(&head.headers)?;
+    let limits = BodyLimits {
+        bytes: shared.max_request_bytes,
+        within: shared.limits.body_within,
+    };
+    let mut hold = shared.intake.budget.hold();
+    let bytes = body::read(body, Framing::Plain, limits, &mut hold).await?;
+    let protocol = match content_type {
+        ContentType::Protobuf => Protocol::HttpProtobuf,
+        ContentType::Json => Protocol::HttpJson,
+    };
+    // An empty request is a valid one, gzip or not.
+    let compressed = compressed && !bytes.is_empty();
+    let partial = shared
+        .intake
+        .take(protocol, bytes, compressed, hold)
+        .await?;
+    Ok((content_type, partial))
+}
+
+fn content_type(headers: &HeaderMap) -> Option<ContentType> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (media_type, _parameters) = value.split_once(';').unwrap_or((value, ""));
+    let media_type = media_type.trim();
+    if media_type.eq_ignore_ascii_case("application/x-protobuf") {
+        Some(ContentType::Protobuf)
+    } else if media_type.eq_ignore_ascii_case("application/json") {
+        Some(ContentType::Json)
+    } else {
+        None
+    }
+}
+
+fn is_compressed(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let Some(encoding) = encodings.next() else {
+        return Ok(false);
+    };
+    if encodings.next().is_some() {
+        return Err(Refusal::Encoding);
+    }
+    let encoding = encoding.as_bytes().trim_ascii();
+    if encoding.eq_ignore_ascii_case(b"gzip") {
+        Ok(true)
+    } else if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
+        Ok(false)
+    } else {
+        Err(Refusal::Encoding)
+    }
+}

@@ -1,0 +1,148 @@
+//! What came in, and what became of it?
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Class;
+use crate::decode::DecodeCounts;
+use crate::journal::Protocol;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of the receivers, written by them and read by anyone.
+        #[derive(Debug, Default)]
+        pub struct IngestStats {
+            $($name: AtomicU64,)*
+        }
+
+        /// The counters at one time. They only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct IngestCounts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl IngestStats {
+            /// The counters now.
+            pub fn snapshot(&self) -> IngestCounts {
+                IngestCounts {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Spans accepted over gRPC.
+    spans_grpc,
+    /// Spans accepted over HTTP in protobuf.
+    spans_http_protobuf,
+    /// Spans accepted over HTTP in JSON.
+    spans_http_json,
+    /// Spans rejected because their trace id isn't 16 bytes, or all zero.
+    rejected_trace_id,
+    /// Spans rejected because their own id isn't 8 bytes, or all zero.
+    rejected_span_id,
+    /// Spans rejected because they have a parent id that isn't 8 bytes.
+    rejected_parent_id,
+    /// Spans whose times were mended: they ended before they started, or lacked one of the times.
+    mended_times,
+    /// Texts that weren't UTF-8 and were mended.
+    mended_text,
+    /// Texts that were longer than is kept.
+    cut_text,
+    /// Names that became `other` because too many are in use.
+    other_names,
+    /// Links with invalid ids, or more than are kept of one span.
+    dropped_links,
+    /// Resource attributes beyond those kept of one resource.
+    dropped_attributes,
+    /// Requests accepted as a whole (200, OK).
+    requests_ok,
+    /// Requests accepted but for some spans (200, OK, with a partial success).
+    requests_partial,
+    /// Requests that can't be read (400, INVALID_ARGUMENT).
+    requests_malformed,
+    /// Requests that are too large (413, RESOURCE_EXHAUSTED).
+    requests_too_large,
+    /// Requests for something else or in another form (404, 405, 415, UNIMPLEMENTED).
+    requests_unsupported,
+    /// Requests whose body didn't come in time (503, UNAVAILABLE).
+    requests_stalled,
+    /// Requests to be sent again because the engine was behind (503, UNAVAILABLE).
+    requests_busy,
+    /// Requests to be sent again because the journal couldn't keep them (503, UNAVAILABLE).
+    requests_not_kept,
+    /// Bytes of bodies, as they came.
+    bytes_received,
+    /// Bytes of payloads that were read, decompressed.
+    bytes_decoded,
+    /// Connections accepted.
+    connections,
+    /// Connections closed at once because there were too many.
+    connections_refused,
+}
+
+impl IngestStats {
+    pub(super) fn decoded(&self, protocol: Protocol, spans: usize, counts: &DecodeCounts) {
+        let of_protocol = match protocol {
+            Protocol::Grpc => &self.spans_grpc,
+            Protocol::HttpProtobuf => &self.spans_http_protobuf,
+            Protocol::HttpJson => &self.spans_http_json,
+        };
+        add(of_protocol, spans as u64);
+        add(&self.rejected_trace_id, counts.rejected_trace_id);
+        add(&self.rejected_span_id, counts.rejected_span_id);
+        add(&self.rejected_parent_id, counts.rejected_parent_id);
+        add(&self.mended_times, counts.mended_times);
+        add(&self.mended_text, counts.mended_text);
+        add(&self.cut_text, counts.cut_text);
+        add(&self.other_names, counts.other_names);
+        add(&self.dropped_links, counts.dropped_links);
+        add(&self.dropped_attributes, counts.dropped_attributes);
+        let requests = match counts.rejected() {
+            0 => &self.requests_ok,
+            _ => &self.requests_partial,
+        };
+        add(requests, 1);
+    }
+
+    pub(super) fn refused(&self, class: Class) {
+        let requests = match class {
+            Class::TooLarge => &self.requests_too_large,
+            Class::Malformed => &self.requests_malformed,
+            Class::Unsupported => &self.requests_unsupported,
+            Class::Stalled => &self.requests_stalled,
+            Class::Busy => &self.requests_busy,
+            Class::NotKept => &self.requests_not_kept,
+        };
+        add(requests, 1);
+    }
+
+    pub(super) fn bytes(&self, received: usize, decoded: usize) {
+        add(&self.bytes_received, received as u64);
+        add(&self.bytes_decoded, decoded as u64);
+    }
+
+    pub(super) fn connection(&self, accepted: bool) {
+        let connections = match accepted {
+            true => &self.connections,
+            false => &self.connections_refused,
+        };
+        add(connections, 1);
+    }
+}
+
+impl IngestCounts {
+    /// Spans accepted, however they came.
+    pub fn spans(&self) -> u64 {
+        self.spans_grpc + self.spans_http_protobuf + self.spans_http_json
+    }
+}
+
+fn add(counter: &AtomicU64, number: u64) {
+    if number > 0 {
+        counter.fetch_add(number, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,911 @@
+//! Does each answer say what the specification demands? Over real sockets; every case names its
+//! clause: S is opentelemetry-proto's `docs/specification.md` 1.11.0.
+
+mod client;
+
+use std::io::Write;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::trace::v1 as proto;
+use prost::Message;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::*;
+use crate::journal::tests::Room;
+use crate::journal::{Durability, JournalConfig};
+use client::{EXPORT, RetryInfo, Server, config, framed, grpc, head, http, read_reply};
+
+const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
+const TRACES: &str = "/v1/traces";
+
+/// A request of good spans and of spans with an invalid trace id.
+fn request(good: usize, bad: usize) -> Vec<u8> {
+    let span = |number: usize, trace_id| proto::Span {
+        trace_id,
+        span_id: (number as u64 + 1).to_be_bytes().to_vec(),
+        name: "a span".to_owned(),
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 2,
+        ..Default::default()
+    };
+    let good = (0..good).map(|it| span(it, vec![7; 16]));
+    let bad = (0..bad).map(|it| span(it, vec![0; 16]));
+    let scope_spans = proto::ScopeSpans {
+        spans: good.chain(bad).collect(),
+        ..Default::default()
+    };
+    let resource_spans = proto::ResourceSpans {
+        scope_spans: vec![scope_spans],
+        ..Default::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![resource_spans],
+    }
+    .encode_to_vec()
+}
+
+const JSON_SPAN: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{
+    "traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","name":"a span",
+    "startTimeUnixNano":"1","endTimeUnixNano":2}]}]}]}"#;
+
+const JSON_BAD_SPAN: &str =
+    r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"","spanId":""}]}]}]}"#;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).expect("writes");
+    encoder.finish().expect("ends")
+}
+
+#[tokio::test]
+async fn what_is_taken_over_http() {
+    struct Case {
+        clause: &'static str,
+        headers: Vec<(&'static str, &'static str)>,
+        body: Vec<u8>,
+        spans: usize,
+        rejected: i64,
+    }
+    let case = |clause, headers: &[_], body: Vec<u8>, spans, rejected| Case {
+        clause,
+        headers: headers.to_vec(),
+        body,
+        spans,
+        rejected,
+    };
+    let json = |text: &str| text.as_bytes().to_vec();
+    let cases = [
+        case("S OTLP/HTTP: binary", &[PROTOBUF], request(3, 0), 3, 0),
+        case(
+            "S OTLP/HTTP: JSON on the same port",
+            &[JSON],
+            json(JSON_SPAN),
+            1,
+            0,
+        ),
+        case(
+            "S: gzip MUST be supported",
+            &[PROTOBUF, GZIP],
+            gzip(&request(3, 0)),
+            3,
+            0,
+        ),
+        case(
+            "S: gzip of JSON",
+            &[JSON, GZIP],
+            gzip(JSON_SPAN.as_bytes()),
+            1,
+            0,
+        ),
+        case(
+            "S: none MUST be supported",
+            &[PROTOBUF, ("Content-Encoding", "identity")],
+            request(1, 0),
+            1,
+            0,
+        ),
+        case(
+            "RFC 9110: parameters and case of the content type",
+            &[("content-type", "Application/JSON; charset=utf-8")],
+            json(JSON_SPAN),
+            1,
+            0,
+        ),
+        case(
+            "S: an empty request succeeds",
+            &[PROTOBUF],
+            Vec::new(),
+            0,
+            0,
+        ),
+        case(
+            "S: an empty request succeeds, gzip",
+            &[PROTOBUF, GZIP],
+            gzip(b""),
+            0,
+            0,
+        ),
+        case(
+            "S: an empty request succeeds, JSON",
+            &[JSON],
+            json("{}"),
+            0,
+            0,
+        ),
+        case(
+            "S Partial Success: rejected_spans MUST be set",
+            &[PROTOBUF],
+            request(2, 3),
+            2,
+            3,
+        ),
+        case(
+            "S Partial Success: JSON, all rejected",
+            &[JSON],
+            json(JSON_BAD_SPAN),
+            0,
+            1,
+        ),
+        case(
+            "S: delivery is at least once",
+            &[PROTOBUF],
+            request(3, 0),
+            3,
+            0,
+        ),
+    ];
+    let mut server = Server::start(config(), Journal::off()).await;
+    // Either port takes either protocol.
+    for address in [server.http, server.grpc] {
+        for case in &cases {
+            let clause = case.clause;
+            let reply = http(address, "POST", TRACES, &case.headers, &case.body).await;
+            assert_eq!(reply.status, 200, "{clause}: {reply:?}");
+            let is_json = case.headers[0].1.to_lowercase().contains("json");
+            let content_type = if is_json { JSON.1 } else { PROTOBUF.1 };
+            // S: the response's content type MUST be the request's.
+            assert_eq!(reply.header("content-type"), Some(content_type), "{clause}");
+            assert_eq!(reply.header("content-encoding"), None, "{clause}");
+            let (rejected, message) = if is_json {
+                let body: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+                let partial = body.get("partialSuccess");
+                assert_eq!(
+                    partial.is_some(),
+                    case.rejected > 0,
+                    "{clause}: unset when all is taken"
+                );
+                partial.map_or((0, String::new()), |it| {
+                    let rejected = it["rejectedSpans"].as_str().expect("64 bits are a string");
+                    (
+                        rejected.parse().expect("a number"),
+                        it["errorMessage"].to_string(),
+                    )
+                })
+            } else {
+                let body = ExportTraceServiceResponse::decode(&reply.body[..]).expect(clause);
+                assert_eq!(
+                    body.partial_success.is_some(),
+                    case.rejected > 0,
+                    "{clause}"
+                );
+                let partial = body.partial_success.unwrap_or_default();
+                (partial.rejected_spans, partial.error_message)
+            };
+            assert_eq!(rejected, case.rejected, "{clause}");
+            assert_eq!(
+                message.contains("trace id"),
+                case.rejected > 0,
+                "{clause}: {message}"
+            );
+            if case.spans > 0 {
+                let batch = timeout(Duration::from_secs(5), server.engine.recv()).await;
+                let batch = batch.expect("in time").expect(clause);
+                assert_eq!(batch.spans.len(), case.spans, "{clause}");
+            }
+            assert!(server.engine.try_recv().is_err(), "{clause}");
+        }
+    }
+    let counts = server.stop().await;
+    assert_eq!((counts.requests_ok, counts.requests_partial), (20, 4));
+    assert_eq!(
+        (counts.spans_http_protobuf, counts.spans_http_json),
+        (24, 6)
+    );
+    assert_eq!(counts.rejected_trace_id, 8);
+}
+
+#[tokio::test]
+async fn what_is_refused_over_http() {
+    let large = vec![0; 65 << 10];
+    let garbage = b"\x0a\xff\xff\xff\x0fgarbage".to_vec();
+    let zstd = ("Content-Encoding", "zstd");
+    let text = ("Content-Type", "text/plain");
+    // Clause, method, path, headers, body, status, gRPC code in the Status.
+    type Case<'a> = (
+        &'a str,
+        &'a str,
+        &'a str,
+        Vec<(&'a str, &'a str)>,
+        Vec<u8>,
+        u16,
+        i32,
+    );
+    let cases: Vec<Case<'_>> = vec![
+        (
+            "S: too large is 413",
+            "POST",
+            TRACES,
+            vec![PROTOBUF],
+            large.clone(),
+            413,
+            8,
+        ),
+        (
+            "S: too large is 413, JSON",
+            "POST",
+            TRACES,
+            vec![JSON],
+            large.clone(),
+            413,
+            8,
+        ),
+        (
+            "S: too large after decompression is 413",
+            "POST",
+            TRACES,
+            vec![PROTOBUF, GZIP],
+            gzip(&vec![0; 10 << 20]),
+            413,
+            8,
+        ),
+        (
+            "S: undecodable is 400",
+            "POST",
+            TRACES,
+            vec![PROTOBUF],
+            garbage.clone(),
+            400,
+            3,
+        ),
+        (
+            "S: undecodable is 400, JSON",
+            "POST",
+            TRACES,
+            vec![JSON],
+            b"{\"resourceSpans\":[".to_vec(),
+            400,
+            3,
+        ),
+        (
+            "S: undecodable is 400, not UTF-8",
+            "POST",
+            TRACES,
+            vec![JSON],
+            b"\"\xff\"".to_vec(),
+            400,
+            3,
+        ),
+        (
+            "S: undecodable is 400, enum as text",
+            "POST",
+            TRACES,
+            vec![JSON],
+            br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}"#
+                .to_vec(),
+            400,
+            3,
+        ),
+        (
+            "S: undecodable is 400, no gzip",
+            "POST",
+            TRACES,
+            vec![PROTOBUF, GZIP],
+            request(1, 0),
+            400,
+            3,
+        ),
+        (
+            "S: undecodable is 400, gzip cut short",
+            "POST",
+            TRACES,
+            vec![JSON, GZIP],
+            gzip(JSON_SPAN.as_bytes())[..40].to_vec(),
+            400,
+            3,
+        ),
+        (
+            "RFC 9110: another encoding is 415",
+            "POST",
+            TRACES,
+            vec![PROTOBUF, zstd],
+            request(1, 0),
+            415,
+            12,
+        ),
+        (
+            "RFC 9110: two encodings are 415",
+            "POST",
+            TRACES,
+            vec![PROTOBUF, GZIP, GZIP],
+            request(1, 0),
+            415,
+            12,
+        ),
+        (
+            "RFC 9110: another content type is 415",
+            "POST",
+            TRACES,
+            vec![text],
+            request(1, 0),
+            415,
+            12,
+        ),
+        (
+            "RFC 9110: no content type is 415",
+            "POST",
+            TRACES,
+            vec![],
+            request(1, 0),
+            415,
+            12,
+        ),
+        (
+            "RFC 9110: gRPC without HTTP/2 is 415",
+            "POST",
+            TRACES,
+            vec![("Content-Type", "application/grpc")],
+            request(1, 0),
+            415,
+            12,
+        ),
+        (
+            "RFC 9110: another method is 405",
+            "GET",
+            TRACES,
+            vec![],
+            Vec::new(),
+            405,
+            12,
+        ),
+        (
+            "RFC 9110: another method is 405, JSON",
+            "PUT",
+            TRACES,
+            vec![JSON],
+            b"{}".to_vec(),
+            405,
+            12,
+        ),
+        (
+            "RFC 9110: another path is 404",
+            "POST",
+            "/v1/metrics",
+            vec![PROTOBUF],
+            request(1, 0),
+            404,
+            12,
+        ),
+        (
+            "RFC 9110: another path is 404, JSON",
+            "POST",
+            "/",
+            vec![JSON],
+            b"{}".to_vec(),
+            404,
+            12,
+        ),
+    ];
+    let mut server = Server::start(config(), Journal::off()).await;
+    for (clause, method, path, headers, body, status, code) in &cases {
+        let reply = http(server.http, method, path, headers, body).await;
+        assert_eq!(reply.status, *status, "{clause}: {reply:?}");
+        // S: every 4xx and 5xx has a Status, in JSON for a request in JSON.
+        let is_json = headers.first() == Some(&JSON);
+        let content_type = if is_json { JSON.1 } else { PROTOBUF.1 };
+        assert_eq!(reply.header("content-type"), Some(content_type), "{clause}");
+        let error = reply.error();
+        assert_eq!(error.code, *code, "{clause}");
+        assert!(!error.message.is_empty(), "{clause}");
+        assert_eq!(
+            error.has("BadRequest"),
+            *status == 400,
+            "{clause}: {error:?}"
+        );
+        // None of these helps to send again.
+        assert!(!error.has("RetryInfo"), "{clause}");
+        assert_eq!(reply.header("retry-after"), None, "{clause}");
+        assert_eq!(reply.header("allow").is_some(), *status == 405, "{clause}");
+    }
+    assert!(server.engine.try_recv().is_err());
+    let counts = server.stop().await;
+    assert_eq!(counts.requests_too_large, 3);
+    assert_eq!(counts.requests_malformed, 6);
+    assert_eq!(counts.requests_unsupported, 9);
+}
+
+#[tokio::test]
+async fn what_is_taken_and_refused_over_grpc() {
+    let gzip_header = ("grpc-encoding", "gzip");
+    let zstd_header = ("grpc-encoding", "zstd");
+    let metrics = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    let claims_much = [&[0][..], &u32::MAX.to_be_bytes(), b"little"].concat();
+    // Clause, path, headers, body, code, spans.
+    type Case<'a> = (
+        &'a str,
+        &'a str,
+        Vec<(&'a str, &'a str)>,
+        Vec<u8>,
+        u16,
+        usize,
+    );
+    let cases: Vec<Case<'_>> = vec![
+        (
+            "S OTLP/gRPC: unary Export",
+            EXPORT,
+            vec![],
+            framed(0, &request(3, 0)),
+            0,
+            3,
+        ),
+        (
+            "gRPC: application/grpc+proto",
+            EXPORT,
+            vec![("content-type", "application/grpc+proto")],
+            framed(0, &request(3, 0)),
+            0,
+            3,
+        ),
+        (
+            "S: gzip MUST be supported",
+            EXPORT,
+            vec![gzip_header],
+            framed(1, &gzip(&request(3, 0))),
+            0,
+            3,
+        ),
+        (
+            "gRPC: uncompressed is allowed with an encoding",
+            EXPORT,
+            vec![gzip_header],
+            framed(0, &request(3, 0)),
+            0,
+            3,
+        ),
+        (
+            "S: an empty request succeeds",
+            EXPORT,
+            vec![],
+            framed(0, b""),
+            0,
+            0,
+        ),
+        (
+            "S Partial Success",
+            EXPORT,
+            vec![],
+            framed(0, &request(2, 3)),
+            0,
+            2,
+        ),
+        (
+            "S: too large is RESOURCE_EXHAUSTED",
+            EXPORT,
+            vec![],
+            framed(0, &vec![0; 65 << 10]),
+            8,
+            0,
+        ),
+        (
+            "S: too large by its prefix",
+            EXPORT,
+            vec![],
+            claims_much,
+            8,
+            0,
+        ),
+        (
+            "S: too large after decompression",
+            EXPORT,
+            vec![gzip_header],
+            framed(1, &gzip(&vec![0; 10 << 20])),
+            8,
+            0,
+        ),
+        (
+            "S: undecodable is INVALID_ARGUMENT",
+            EXPORT,
+            vec![],
+            framed(0, b"\x0a\xff garbage"),
+            3,
+            0,
+        ),
+        (
+            "S: undecodable, no gzip",
+            EXPORT,
+            vec![gzip_header],
+            framed(1, b"this is no gzip at all"),
+            3,
+            0,
+        ),
+        ("gRPC: no message", EXPORT, vec![], Vec::new(), 3, 0),
+        ("gRPC: half a prefix", EXPORT, vec![], vec![0, 0, 0], 3, 0),
+        (
+            "gRPC: half a message",
+            EXPORT,
+            vec![],
+            framed(0, &request(3, 0))[..20].to_vec(),
+            3,
+            0,
+        ),
+        (
+            "gRPC: two messages",
+            EXPORT,
+            vec![],
+            framed(0, &request(1, 0)).repeat(2),
+            3,
+            0,
+        ),
+        (
+            "gRPC: an unknown flag",
+            EXPORT,
+            vec![],
+            framed(9, &request(1, 0)),
+            3,
+            0,
+        ),
+        (
+            "gRPC: an unknown encoding is UNIMPLEMENTED",
+            EXPORT,
+            vec![zstd_header],
+            framed(1, b"zstd"),
+            12,
+            0,
+        ),
+        (
+            "gRPC: an unknown method is UNIMPLEMENTED",
+            metrics,
+            vec![],
+            framed(0, b""),
+            12,
+            0,
+        ),
+        (
+            "gRPC: another subtype is 415",
+            EXPORT,
+            vec![("content-type", "application/grpc+json")],
+            framed(0, b"{}"),
+            12,
+            0,
+        ),
+    ];
+    let mut server = Server::start(config(), Journal::off()).await;
+    for address in [server.grpc, server.http] {
+        for (clause, path, headers, body, code, spans) in &cases {
+            let reply = grpc(address, path, headers, body.clone()).await;
+            assert_eq!(reply.code(), *code, "{clause}: {reply:?}");
+            let unsupported = clause.ends_with("415");
+            assert_eq!(
+                reply.http_status,
+                if unsupported { 415 } else { 200 },
+                "{clause}"
+            );
+            if *code == 0 {
+                let prefix = framed(0, &reply.body[5..]);
+                assert_eq!(prefix, reply.body, "{clause}");
+                let body = ExportTraceServiceResponse::decode(&reply.body[5..]).expect(clause);
+                let is_partial = *clause == "S Partial Success";
+                assert_eq!(
+                    body.partial_success.is_some(),
+                    is_partial,
+                    "{clause}: unset"
+                );
+                assert_eq!(
+                    body.partial_success.map_or(0, |it| it.rejected_spans),
+                    if is_partial { 3 } else { 0 }
+                );
+            } else {
+                assert!(reply.body.is_empty(), "{clause}");
+                let details = reply.details();
+                assert_eq!(details.code, i32::from(*code), "{clause}");
+                // S: RESOURCE_EXHAUSTED is retried only with RetryInfo.
+                assert!(!details.has("RetryInfo"), "{clause}");
+                assert_eq!(details.has("BadRequest"), *code == 3, "{clause}");
+            }
+            if *spans > 0 {
+                let batch = timeout(Duration::from_secs(5), server.engine.recv()).await;
+                assert_eq!(batch.expect("in time").expect(clause).spans.len(), *spans);
+            }
+            assert!(server.engine.try_recv().is_err(), "{clause}");
+        }
+    }
+    let counts = server.stop().await;
+    assert_eq!((counts.spans_grpc, counts.requests_too_large), (28, 6));
+}
+
+/// S: overload is 503 with Retry-After, or UNAVAILABLE with RetryInfo; and what is taken before and
+/// after isn't touched by it.
+#[tokio::test]
+async fn a_full_queue_is_told_to_come_back() {
+    let one_place = ReceiverConfig {
+        queue: 1,
+        ..config()
+    };
+    let mut server = Server::start(one_place, Journal::off()).await;
+    let body = request(1, 0);
+    let first = http(server.http, "POST", TRACES, &[PROTOBUF], &body).await;
+    assert_eq!(first.status, 200);
+    for headers in [PROTOBUF, JSON] {
+        let body = if headers == JSON {
+            JSON_SPAN.as_bytes()
+        } else {
+            &body
+        };
+        let reply = http(server.http, "POST", TRACES, &[headers], body).await;
+        assert_eq!(
+            (reply.status, reply.header("retry-after")),
+            (503, Some("1"))
+        );
+        assert!(reply.error().has("RetryInfo"));
+    }
+    let reply = grpc(server.grpc, EXPORT, &[], framed(0, &body)).await;
+    assert_eq!(reply.code(), 14);
+    let details = reply.details();
+    let info = RetryInfo::decode(&details.details[0].value[..]).expect("a RetryInfo");
+    assert_eq!(info.retry_delay.map(|it| it.seconds), Some(1));
+    // What is bad is bad even now, and what needs no place is taken.
+    let bad = http(server.http, "POST", TRACES, &[PROTOBUF], b"\xff").await;
+    assert_eq!(bad.status, 400);
+    assert_eq!(
+        http(server.http, "POST", TRACES, &[PROTOBUF], b"")
+            .await
+            .status,
+        200
+    );
+
+    server.engine.recv().await.expect("the first");
+    let again = http(server.http, "POST", TRACES, &[PROTOBUF], &body).await;
+    assert_eq!(again.status, 200);
+    let counts = server.stop().await;
+    assert_eq!((counts.requests_busy, counts.spans_http_protobuf), (3, 2));
+}
+
+/// What the engine hasn't taken counts against the memory that requests may take together.
+#[tokio::test]
+async fn batches_that_wait_hold_their_memory() {
+    let small = ReceiverConfig {
+        limits: Limits {
+            largest_requests_at_once: 1,
+            ..Limits::default()
+        },
+        ..config()
+    };
+    let mut server = Server::start(small, Journal::off()).await;
+    let body = request(1000, 0);
+    assert!(body.len() > 40 << 10);
+    assert_eq!(
+        http(server.http, "POST", TRACES, &[PROTOBUF], &body)
+            .await
+            .status,
+        200
+    );
+    let reply = http(server.http, "POST", TRACES, &[PROTOBUF], &body).await;
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (503, Some("1"))
+    );
+    drop(server.engine.recv().await);
+    assert_eq!(
+        http(server.http, "POST", TRACES, &[PROTOBUF], &body)
+            .await
+            .status,
+        200
+    );
+    server.stop().await;
+}
+
+/// A disk without room refuses what can't be kept, retryably, hands nothing to the engine, and all
+/// is well when there is room again.
+#[tokio::test]
+async fn what_cannot_be_kept_is_not_acknowledged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let room = Arc::new(Room::default());
+    let full = JournalConfig {
+        durability: Durability::ProcessCrash,
+        room: Some(room.clone()),
+        ..JournalConfig::default()
+    };
+    let (journal, _) = Journal::open(dir.path(), full).expect("opens");
+    let mut server = Server::start(config(), journal).await;
+    let body = request(1, 0);
+    let reply = http(server.http, "POST", TRACES, &[PROTOBUF], &body).await;
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (503, Some("5"))
+    );
+    let reply = grpc(server.grpc, EXPORT, &[], framed(0, &body)).await;
+    assert_eq!(reply.code(), 14);
+    assert!(reply.details().has("RetryInfo"));
+    assert!(server.engine.try_recv().is_err());
+
+    room.0.store(1 << 20, std::sync::atomic::Ordering::SeqCst);
+    let reply = http(server.http, "POST", TRACES, &[PROTOBUF, GZIP], &gzip(&body)).await;
+    assert_eq!(reply.status, 200);
+    let batch = server.engine.recv().await.expect("a batch");
+    assert_eq!(server.stop().await.requests_not_kept, 2);
+    let mut records = Vec::new();
+    crate::journal::replay(dir.path(), batch.received_at, |it| records.push(it)).expect("replays");
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].position, batch.position);
+    assert_eq!(records[0].entry.payload, body);
+}
+
+/// A body of 100 MiB is refused, and its sender reads the answer though it never stopped sending;
+/// one that asks first is told at once.
+#[tokio::test]
+async fn a_huge_body_is_refused_and_the_answer_read() {
+    let server = Server::start(config(), Journal::off()).await;
+    let length = (100 << 20).to_string();
+    let known = ("Content-Length", length.as_str());
+    let chunked = ("Transfer-Encoding", "chunked");
+    let expect = ("Expect", "100-continue");
+    for (headers, sends) in [([PROTOBUF, known], true), ([PROTOBUF, chunked], true)] {
+        let mut socket = TcpStream::connect(server.http).await.expect("connects");
+        let head = head("POST", TRACES, &headers);
+        socket.write_all(head.as_bytes()).await.expect("sends");
+        let part = [b"100000\r\n".to_vec(), vec![0; 1 << 20], b"\r\n".to_vec()].concat();
+        for _ in 0..100 {
+            let part = if headers[1] == chunked {
+                &part[..]
+            } else {
+                &part[8..part.len() - 2]
+            };
+            socket.write_all(part).await.expect("is read on");
+        }
+        if headers[1] == chunked {
+            socket.write_all(b"0\r\n\r\n").await.expect("is read on");
+        }
+        assert!(sends);
+        let reply = read_reply(&mut socket).await;
+        assert_eq!(reply.status, 413, "{headers:?}");
+    }
+    let mut socket = TcpStream::connect(server.http).await.expect("connects");
+    let head = head("POST", TRACES, &[PROTOBUF, known, expect]);
+    socket.write_all(head.as_bytes()).await.expect("sends");
+    assert_eq!(read_reply(&mut socket).await.status, 413);
+
+    let reply = grpc(server.grpc, EXPORT, &[], framed(0, &vec![0; 100 << 20])).await;
+    assert_eq!(reply.code(), 8);
+    assert_eq!(server.stop().await.requests_too_large, 4);
+}
+
+/// A body that stops coming is answered retryably: 408 isn't retried.
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up() {
+    let impatient = ReceiverConfig {
+        limits: Limits {
+            body_within: Duration::from_millis(200),
+            head_within: Duration::from_millis(200),
+            ..Limits::default()
+        },
+        ..config()
+    };
+    let server = Server::start(impatient, Journal::off()).await;
+    let mut socket = TcpStream::connect(server.http).await.expect("connects");
+    let head = head("POST", TRACES, &[PROTOBUF, ("Content-Length", "100")]);
+    socket.write_all(head.as_bytes()).await.expect("sends");
+    socket.write_all(b"\x0a").await.expect("sends");
+    let reply = read_reply(&mut socket).await;
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (503, Some("1"))
+    );
+
+    // Nor does a connection that says nothing, or half a head, stay for ever.
+    for said in [
+        &b""[..],
+        b"P",
+        b"PRI * HTTP/2.0\r\n",
+        b"POST /v1/traces HTTP/1.1\r\nHost: test\r\n",
+    ] {
+        let mut socket = TcpStream::connect(server.http).await.expect("connects");
+        socket.write_all(said).await.expect("sends");
+        let mut rest = Vec::new();
+        let closed = tokio::io::AsyncReadExt::read_to_end(&mut socket, &mut rest);
+        let closed = timeout(Duration::from_secs(10), closed).await;
+        assert!(closed.is_ok(), "{said:?} keeps a connection");
+    }
+    assert_eq!(server.stop().await.requests_stalled, 1);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_make_room_when_they_end() {
+    let two = ReceiverConfig {
+        limits: Limits {
+            connections: 2,
+            ..Limits::default()
+        },
+        ..config()
+    };
+    let server = Server::start(two, Journal::off()).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(TcpStream::connect(server.http).await.expect("connects"));
+    }
+    let mut third = TcpStream::connect(server.http).await.expect("connects");
+    let mut rest = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut third, &mut rest);
+    let closed = timeout(Duration::from_secs(10), closed).await;
+    assert!(closed.is_ok(), "the third is closed");
+    drop(held);
+    // The server notices when it notices.
+    let mut status = 0;
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(server.http).await.expect("connects");
+        let head = head("POST", TRACES, &[PROTOBUF, ("Content-Length", "0")]);
+        let mut answer = Vec::new();
+        if socket.write_all(head.as_bytes()).await.is_ok()
+            && tokio::io::AsyncReadExt::read_to_end(&mut socket, &mut answer)
+                .await
+                .is_ok()
+            && answer.starts_with(b"HTTP/1.1 200")
+        {
+            status = 200;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(status, 200);
+    assert!(server.stop().await.connections_refused >= 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_requests_end_and_waits_for_no_one_else() {
+    let server = Server::start(config(), Journal::off()).await;
+    let idle = TcpStream::connect(server.http).await.expect("connects");
+    let mut busy = TcpStream::connect(server.http).await.expect("connects");
+    let body = request(1, 0);
+    let length = body.len().to_string();
+    let head = head("POST", TRACES, &[PROTOBUF, ("Content-Length", &length)]);
+    busy.write_all(head.as_bytes()).await.expect("sends");
+    busy.write_all(&body[..4]).await.expect("sends");
+    // So that the request is under way.
+    while server.stats.snapshot().connections < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (http, stopping) = (server.http, tokio::spawn(server.stop()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(
+        TcpStream::connect(http).await.is_err(),
+        "nothing new is accepted"
+    );
+    busy.write_all(&body[4..]).await.expect("sends");
+    assert_eq!(read_reply(&mut busy).await.status, 200);
+    let counts = timeout(Duration::from_secs(20), stopping).await;
+    assert_eq!(counts.expect("ends").expect("ends").spans_http_protobuf, 1);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let server = Server::start(config(), Journal::off()).await;
+    let taken = ReceiverConfig {
+        http: server.http,
+        ..config()
+    };
+    let error = Receivers::bind(&taken)
+        .await
+        .expect_err("the address is taken");
+    assert_eq!(
+        error.to_string(),
+        format!("failed listening for OTLP/HTTP on {}", server.http)
+    );
+    server.stop().await;
+}

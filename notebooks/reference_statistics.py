@@ -1,0 +1,83 @@
+"""Writes the tables that `analysis/stats/tests/reference.rs` checks against.
+
+An independent implementation (SciPy and statsmodels) computes each statistic for many arguments, the
+awkward ones among them. Run it with any recent Python:
+
+    python -m venv .venv && .venv/bin/pip install scipy==1.17.1 statsmodels==0.15.0
+    .venv/bin/python notebooks/reference_statistics.py analysis/stats/tests/reference
+
+The output is the same on every run; the tables are committed, so that tests need no Python.
+"""
+
+import csv
+import pathlib
+import random
+import sys
+
+from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+
+def write(folder, name, header, rows):
+    with open(folder / name, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def main(folder):
+    rng = random.Random(20261121)
+    shares = [(0, 1), (1, 1), (0, 50), (50, 50), (1, 1000), (3, 7), (81, 263), (999999, 1000000)]
+    write(
+        folder, "wilson.csv", ["hits", "total", "confidence", "low", "high"],
+        [
+            (k, n, c, repr(float(i.low)), repr(float(i.high)))
+            for k, n in shares
+            for c in (0.8, 0.95, 0.999)
+            for i in [stats.binomtest(k, n).proportion_ci(c, method="wilson")]
+        ],
+    )
+    pairs = [((56, 70), (48, 80)), ((9, 10), (3, 10)), ((10, 10), (0, 20)), ((0, 10), (0, 10)),
+             ((500, 1000), (3, 900)), ((5, 56), (0, 29)), ((1, 2), (1, 2))]
+    write(
+        folder, "newcombe.csv", ["hits1", "total1", "hits2", "total2", "low", "high"],
+        [
+            (*a, *b, repr(float(low)), repr(float(high)))
+            for a, b in pairs
+            for low, high in [confint_proportions_2indep(*a, *b, method="newcomb", compare="diff")]
+        ],
+    )
+    beliefs = [(0.5, 0.5), (1, 1), (2, 5), (0.5, 1000.5), (80, 3), (3000, 7000), (1.5, 40)]
+    write(
+        folder, "beta.csv", ["a", "b", "probability", "quantile"],
+        [
+            (a, b, p, repr(float(stats.beta.ppf(p, a, b))))
+            for a, b in beliefs
+            for p in (0.001, 0.05, 0.5, 0.95, 0.999)
+        ],
+    )
+    write(
+        folder, "normal.csv", ["probability", "quantile"],
+        [(p, repr(float(stats.norm.ppf(p)))) for p in (1e-9, 0.001, 0.025, 0.2, 0.5, 0.9, 0.975, 0.9999)],
+    )
+    rows = []
+    for n, m, shift, decimals in [(2, 2, 0, 6), (4, 5, 3, 6), (4, 20, 1, 6), (15, 12, 0.5, 6), (20, 20, -0.5, 6),
+                                  (40, 60, 0.3, 6), (30, 30, 0, 0), (100, 8, 0.5, 0), (21, 21, 1, 6)]:
+        first = [round(rng.gauss(shift, 1), decimals) for _ in range(n)]
+        second = [round(rng.gauss(0, 1), decimals) for _ in range(m)]
+        tied = len(set(first + second)) < n + m
+        method = "exact" if not tied and max(n, m) <= 20 else "asymptotic"
+        found = stats.mannwhitneyu(first, second, alternative="greater", method=method)
+        rows.append((" ".join(map(repr, first)), " ".join(map(repr, second)),
+                     repr(float(found.statistic)), repr(float(found.pvalue))))
+    write(folder, "rank_sum.csv", ["first", "second", "u", "p_greater"], rows)
+    rows = []
+    for m in (1, 2, 10, 25):
+        p = [round(rng.random() ** 3, 6) for _ in range(m)]
+        adjusted = stats.false_discovery_control(p, method="bh")
+        rows.append((" ".join(map(repr, p)), " ".join(repr(float(x)) for x in adjusted)))
+    write(folder, "benjamini_hochberg.csv", ["p", "adjusted"], rows)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,110 @@
+//! Where a test may kill the engine: before and after each write and each effect of a recovery.
+//!
+//! Starting is recovering only if every one of these places is survived, so the places have names
+//! that a command line can say, and the code passes through them in every run, not only in tests.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A place in an action's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrashPoint {
+    /// Decided, and nothing written.
+    BeforeIntent,
+    /// The intent is on disk, and nothing was done.
+    AfterIntent,
+    /// The executor is about to be called.
+    BeforeEffect,
+    /// The executor is done, and nobody was told.
+    AfterEffect,
+    /// The result is known, and not written.
+    BeforeResult,
+    /// The result is on disk.
+    AfterResult,
+    /// The verdict is known, and not written.
+    BeforeVerdict,
+    /// The verdict is on disk.
+    AfterVerdict,
+}
+
+impl CrashPoint {
+    /// All places, in the order in which an action passes them.
+    pub const ALL: [Self; 8] = [
+        Self::BeforeIntent,
+        Self::AfterIntent,
+        Self::BeforeEffect,
+        Self::AfterEffect,
+        Self::BeforeResult,
+        Self::AfterResult,
+        Self::BeforeVerdict,
+        Self::AfterVerdict,
+    ];
+
+    /// Its name: `before-intent` and so on.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeIntent => "before-intent",
+            Self::AfterIntent => "after-intent",
+            Self::BeforeEffect => "before-effect",
+            Self::AfterEffect => "after-effect",
+            Self::BeforeResult => "before-result",
+            Self::AfterResult => "after-result",
+            Self::BeforeVerdict => "before-verdict",
+            Self::AfterVerdict => "after-verdict",
+        }
+    }
+}
+
+impl fmt::Display for CrashPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// No such place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no crash point is called {text:?}; there are {}", names())]
+pub struct UnknownCrashPoint {
+    text: String,
+}
+
+fn names() -> String {
+    CrashPoint::ALL.map(CrashPoint::as_str).join(", ")
+}
+
+impl FromStr for CrashPoint {
+    type Err = UnknownCrashPoint;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCrashPoint> {
+        Self::ALL
+            .into_iter()
+            .find(|point| point.as_str() == text)
+            .ok_or_else(|| UnknownCrashPoint {
+                text: text.to_owned(),
+            })
+    }
+}
+
+/// Called at every place that is passed. The daemon kills itself in it when the place is the
+/// configured one; in production nothing is called.
+pub type CrashHook = Arc<dyn Fn(CrashPoint) + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_read_by_its_name() {
+        for point in CrashPoint::ALL {
+            assert_eq!(point.as_str().parse(), Ok(point));
+            let json = serde_json::to_string(&point).expect("a name");
+            assert_eq!(json, format!("\"{point}\""));
+        }
+        let error = "later".parse::<CrashPoint>().expect_err("no such place");
+        assert!(error.to_string().contains("before-intent"), "{error}");
+    }
+}

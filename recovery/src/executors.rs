@@ -1,0 +1,163 @@
+//! Which executor restarts which unit?
+//!
+//! One per unit that has one. A unit without is restarted by restarting all below it, which is
+//! the business of whoever knows the tree.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::command::CommandExecutor;
+use crate::executor::Executor;
+use crate::http_call::HttpExecutor;
+use crate::probe::Probes;
+use crate::process::{OpenError, ProcessUnit, Supervisor};
+use crate::{ExecutorSpec, UnitName, UnitSpec};
+
+/// The executors of a tree's units.
+#[derive(Clone)]
+pub struct Executors {
+    by_unit: BTreeMap<UnitName, Arc<dyn Executor>>,
+    supervisor: Arc<Supervisor>,
+}
+
+impl Executors {
+    /// Makes them, and takes over the children of the state directory (see
+    /// [`Supervisor::open`]). Starts nothing: that is [`Supervisor::start_missing`].
+    ///
+    /// # Errors
+    ///
+    /// If the state directory can't be used, or another engine uses it.
+    pub async fn build(
+        units: &[UnitSpec],
+        state_directory: &Path,
+        probes: &Probes,
+    ) -> Result<Self, OpenError> {
+        let processes = ProcessUnit::among(units);
+        let supervisor =
+            Arc::new(Supervisor::open(state_directory, processes, probes.clone()).await?);
+        let by_unit = units
+            .iter()
+            .filter_map(|unit| {
+                let executor: Arc<dyn Executor> = match unit.executor.clone()? {
+                    ExecutorSpec::Process(_) => Arc::<Supervisor>::clone(&supervisor),
+                    ExecutorSpec::Http(spec) => {
+                        Arc::new(HttpExecutor::new(spec, unit.ready.clone(), probes.clone()))
+                    }
+                    ExecutorSpec::Command(spec) => Arc::new(CommandExecutor::new(
+                        spec,
+                        unit.ready.clone(),
+                        probes.clone(),
+                    )),
+                };
+                Some((unit.name.clone(), executor))
+            })
+            .collect();
+        Ok(Self {
+            by_unit,
+            supervisor,
+        })
+    }
+
+    /// The unit's own executor; `None` if it is restarted by restarting all below it.
+    pub fn get(&self, unit: &UnitName) -> Option<Arc<dyn Executor>> {
+        self.by_unit.get(unit).map(Arc::clone)
+    }
+
+    /// All of them, by unit.
+    pub fn by_unit(&self) -> &BTreeMap<UnitName, Arc<dyn Executor>> {
+        &self.by_unit
+    }
+
+    /// The supervisor of those that are processes. There is always one, since children of an
+    /// earlier configuration may live.
+    pub fn supervisor(&self) -> &Arc<Supervisor> {
+        &self.supervisor
+    }
+}
+
+impl std::fmt::Debug for Executors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.by_unit.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::executor::{ActionId, Effect, Permit};
+    use crate::{CommandSpec, HttpSpec, ProcessSpec};
+
+    fn unit(name: &str, executor: Option<ExecutorSpec>) -> UnitSpec {
+        UnitSpec {
+            name: name.into(),
+            parent: None,
+            selector: BTreeMap::new(),
+            executor,
+            start_deadline: Duration::from_secs(5),
+            ready: None,
+            check: None,
+            mode: None,
+            expected_downtime: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_unit_gets_the_executor_it_names() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let timeout = Duration::from_secs(5);
+        let command = vec!["true".to_owned()];
+        let units = [
+            unit("site", None),
+            unit(
+                "process",
+                Some(ExecutorSpec::Process(ProcessSpec {
+                    command: command.clone(),
+                    environment: BTreeMap::new(),
+                    directory: None,
+                    stop_grace: timeout,
+                })),
+            ),
+            unit(
+                "command",
+                Some(ExecutorSpec::Command(CommandSpec { command, timeout })),
+            ),
+            unit(
+                "http",
+                Some(ExecutorSpec::Http(HttpSpec {
+                    url: "http://127.0.0.1:0/".to_owned(),
+                    timeout,
+                })),
+            ),
+        ];
+        let executors = Executors::build(&units, directory.path(), &Probes::new())
+            .await
+            .expect("built");
+        assert!(executors.get(&"site".into()).is_none());
+        assert!(executors.get(&"unheard-of".into()).is_none());
+        assert_eq!(executors.by_unit().len(), 3);
+        let children = executors.supervisor().children();
+        assert_eq!(children.len(), 1);
+        assert_eq!(
+            (children[0].unit.as_str(), children[0].phase),
+            ("process", "never")
+        );
+
+        let permit = |unit: &str| Permit::new(ActionId(1), unit.into(), 1, timeout);
+        let restart = |unit: &str| {
+            let executor = executors.get(&unit.into()).expect("has one");
+            let permit = permit(unit);
+            async move { executor.restart(permit).await }
+        };
+        restart("command").await.expect("true is true");
+        assert!(restart("http").await.is_err());
+        // What the supervisor never recorded, it never did.
+        let process = executors.get(&"process".into()).expect("has one");
+        assert_eq!(
+            process.inquire(ActionId(1), &"process".into(), 1).await,
+            Effect::NotDone
+        );
+    }
+}

@@ -1,0 +1,488 @@
+//! May it be restarted now?
+//!
+//! Pure questions to everything that could make a restart a mistake. All guards are asked, and all
+//! refusals are told, so that a person sees the whole of it. A guard that can't tell says no.
+//!
+//! What a refusal means depends on who wants the restart. Unattended, everything counts. A person's
+//! approval stands in for certainty (evidence, mode, pause), not for safety. A person's order is
+//! refused only where it could break something that the person can't know: a restart of an
+//! overlapping subtree in flight, or a ledger that couldn't remember it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Verdict;
+use crate::policy::Policy;
+use crate::service::RecoveryId;
+use crate::{Evidence, FaultSignature, Mode, RestartTree, UnitName};
+
+/// The rules that can veto or delay an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// The unit's mode doesn't go so far.
+    Mode,
+    /// A person has paused recovery.
+    Pause,
+    /// Another recovery holds a subtree that overlaps.
+    Overlap,
+    /// The unit was restarted too often in the period.
+    UnitBudget,
+    /// Too many restarts in the period.
+    TreeBudget,
+    /// Restarts have failed too many users' requests in the period.
+    RequestBudget,
+    /// The unit was restarted a moment ago.
+    Backoff,
+    /// The evidence is older than what was last done to the unit, or simply old.
+    StaleEvidence,
+    /// Only one source accuses the unit.
+    OneSided,
+    /// No suspect is likely enough.
+    ThinEvidence,
+    /// Too many units are sick at once.
+    Storm,
+    /// The same fault was cured here again and again.
+    Recurring,
+    /// The ledger can't be written.
+    Ledger,
+    /// No executor can restart it.
+    NoExecutor,
+}
+
+/// What a refusal means for the recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consequence {
+    /// Not without a person's approval.
+    Ask,
+    /// Not yet.
+    Wait,
+    /// Not at all: a person must look.
+    GiveUp,
+}
+
+/// A guard that said no.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Which.
+    pub guard: Guard,
+    /// And so what.
+    pub consequence: Consequence,
+    /// Why, for people.
+    pub words: String,
+    /// When it will say otherwise, where it can tell.
+    pub until: Option<SystemTime>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+/// A person's stop to everything unattended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// Until when; `None` until somebody resumes.
+    pub until: Option<SystemTime>,
+}
+
+impl Pause {
+    /// Whether it holds.
+    pub fn holds(&self, now: SystemTime) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// Who wants a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Nobody watches.
+    Unattended,
+    /// A person has approved a plan.
+    Approved,
+    /// A person has ordered it.
+    Ordered,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Deed<'a> {
+    /// The recovery that wants it; `None` for one that has no number yet.
+    pub recovery: Option<RecoveryId>,
+    /// The unit.
+    pub target: &'a UnitName,
+    /// Who wants it.
+    pub authority: Authority,
+    /// On what grounds; `None` for an order.
+    pub evidence: Option<&'a Evidence>,
+    /// What it is expected to cost, in failed user requests.
+    pub expected_cost: f64,
+}
+
+/// A subtree that is reserved for a recovery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lease {
+    /// Whose it is.
+    pub recovery: RecoveryId,
+    /// The top of the subtree.
+    pub target: UnitName,
+    /// Until when, whatever happens: nobody may hold a subtree for ever.
+    pub until: SystemTime,
+}
+
+/// Something that was done. All actions of the longest period that any guard looks at must be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// The recovery.
+    pub recovery: RecoveryId,
+    /// The unit that was decided on.
+    pub target: UnitName,
+    /// How many executors were called for it.
+    pub restarts: u32,
+    /// When the intent was written.
+    pub at: SystemTime,
+    /// When the unit was ready again, where known.
+    pub ready_at: Option<SystemTime>,
+    /// What it cost in failed user requests: measured, or expected as long as it isn't.
+    pub failed_requests: f64,
+    /// The fault; `None` for an order.
+    pub signature: Option<FaultSignature>,
+    /// The verdict, if there is one.
+    pub verdict: Option<Verdict>,
+}
+
+/// The world as far as guards look.
+pub struct World<'a> {
+    /// The units.
+    pub tree: &'a RestartTree,
+    /// The limits.
+    pub policy: &'a Policy,
+    /// A person's stop.
+    pub pause: Option<&'a Pause>,
+    /// What is reserved.
+    pub leases: &'a [Lease],
+    /// What was done.
+    pub past: &'a [Past],
+    /// The units that are sick at present: each open incident's likeliest.
+    pub sick: &'a BTreeSet<UnitName>,
+    /// Why the ledger can't be written.
+    pub ledger_failure: Option<&'a str>,
+    /// The units that somebody can restart by themselves.
+    pub executors: &'a BTreeSet<UnitName>,
+}
+
+impl World<'_> {
+    fn in_period(&self, period: Duration, now: SystemTime) -> impl Iterator<Item = &Past> {
+        self.past
+            .iter()
+            .filter(move |past| past.at.checked_add(period).is_none_or(|until| until > now))
+    }
+
+    /// Attempts in the period that restarted the unit: its own, and those of what contains it.
+    pub fn spent_on_unit(&self, unit: &UnitName, now: SystemTime) -> u32 {
+        let period = self.policy.budget_period;
+        let count = self
+            .in_period(period, now)
+            .filter(|past| self.tree.contains(&past.target, unit))
+            .count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Restarts in the period.
+    pub fn spent_in_tree(&self, now: SystemTime) -> u32 {
+        let period = self.policy.budget_period;
+        self.in_period(period, now)
+            .fold(0, |sum: u32, past| sum.saturating_add(past.restarts))
+    }
+
+    /// Users' requests that restarts failed in the period.
+    pub fn spent_requests(&self, now: SystemTime) -> f64 {
+        let period = self.policy.budget_period;
+        self.in_period(period, now)
+            .map(|past| past.failed_requests)
+            .sum()
+    }
+
+    /// How many branches below the root are sick, or 1 where one unit other than the root contains
+    /// all that is.
+    fn sick_branches(&self) -> usize {
+        let root = self.tree.root();
+        if self.sick.len() < 2 || self.tree.common_ancestor(self.sick) != root {
+            return self.sick.len().min(1);
+        }
+        let branches: BTreeSet<&UnitName> = self
+            .sick
+            .iter()
+            .filter_map(|unit| {
+                let chain = self.tree.chain(unit);
+                chain.iter().rev().nth(1).or(chain.last()).copied()
+            })
+            .collect();
+        branches.len()
+    }
+
+    /// When the unit may be restarted again after what was done to it, and why not before.
+    fn rest(&self, deed: &Deed<'_>, now: SystemTime) -> Option<(SystemTime, String)> {
+        let policy = self.policy;
+        let period = policy.budget_period.max(policy.backoff_limit);
+        // Each one that didn't cure doubles the wait; after a cure the first wait is enough, and
+        // what is cured again and again is another guard's.
+        let in_vain = self
+            .in_period(period, now)
+            .filter(|past| past.target == *deed.target && past.verdict != Some(Verdict::Cured))
+            .count();
+        let doublings = u32::try_from(in_vain.saturating_sub(1).min(16)).unwrap_or(16);
+        let wait = policy
+            .backoff
+            .saturating_mul(2u32.pow(doublings))
+            .min(policy.backoff_limit);
+        // Our own restart of a part must not delay the climb to the whole; somebody else's must.
+        let last = self
+            .in_period(period, now)
+            .filter(|past| {
+                let others = Some(past.recovery) != deed.recovery;
+                past.target == *deed.target
+                    || (others && self.tree.overlap(&past.target, deed.target))
+            })
+            .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
+        let until = last.ready_at.unwrap_or(last.at).checked_add(wait)?;
+        (until > now).then(|| {
+            let ago = now.duration_since(last.at).unwrap_or_default().as_secs();
+            (until, format!("{} was restarted {ago} s ago", last.target))
+        })
+    }
+}
+
+/// Asks all guards. Empty means yes.
+pub fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
+    let mut refusals = safety(deed, world, now);
+    if deed.authority != Authority::Ordered {
+        refusals.extend(measure(deed, world, now));
+    }
+    if deed.authority == Authority::Unattended {
+        refusals.extend(certainty(deed, world, now));
+    }
+    refusals
+}
+
+fn no(guard: Guard, consequence: Consequence, until: Option<SystemTime>, words: String) -> Refusal {
+    Refusal {
+        guard,
+        consequence,
+        words,
+        until,
+    }
+}
+
+/// What not even a person may overrule.
+fn safety(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let target = deed.target;
+    for lease in world.leases {
+        let ours = Some(lease.recovery) == deed.recovery;
+        if !ours && lease.until > now && world.tree.overlap(&lease.target, target) {
+            let words = format!(
+                "recovery {} is at work on {}, which overlaps {target}",
+                lease.recovery, lease.target
+            );
+            refusals.push(no(
+                Guard::Overlap,
+                Consequence::Wait,
+                Some(lease.until),
+                words,
+            ));
+        }
+    }
+    if let Some(reason) = world.ledger_failure {
+        let words =
+            format!("the ledger can't be written, and nothing is done unrecorded: {reason}");
+        refusals.push(no(Guard::Ledger, Consequence::Wait, None, words));
+    }
+    let restarts = world.tree.restarts(target);
+    let missing: Vec<&str> = restarts
+        .iter()
+        .filter(|unit| !world.executors.contains(**unit))
+        .map(|unit| unit.as_str())
+        .collect();
+    if restarts.is_empty() {
+        let words = format!("there is nothing that could restart {target}");
+        refusals.push(no(Guard::NoExecutor, Consequence::GiveUp, None, words));
+    } else if !missing.is_empty() {
+        let words = format!("there is no executor for {}", missing.join(", "));
+        refusals.push(no(Guard::NoExecutor, Consequence::GiveUp, None, words));
+    }
+    refusals
+}
+
+/// What a person who approves a plan may have missed.
+fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let (target, policy) = (deed.target, world.policy);
+    let minutes = policy.budget_period.as_secs() / 60;
+
+    let spent = world.spent_on_unit(target, now);
+    if spent >= policy.restarts_per_unit {
+        let words = format!(
+            "{target} was restarted {spent} times in {minutes} min, and its budget is {}",
+            policy.restarts_per_unit
+        );
+        refusals.push(no(Guard::UnitBudget, Consequence::GiveUp, None, words));
+    }
+    let spent = world.spent_in_tree(now);
+    let wanted = u32::try_from(world.tree.restarts(target).len()).unwrap_or(u32::MAX);
+    if spent.saturating_add(wanted) > policy.restarts_per_tree {
+        let words = format!(
+            "{spent} restarts were done in {minutes} min, {wanted} more are wanted, and the budget \
+             is {}",
+            policy.restarts_per_tree
+        );
+        refusals.push(no(Guard::TreeBudget, Consequence::GiveUp, None, words));
+    }
+    let spent = world.spent_requests(now);
+    // A comparison that is false for what is no number, so that it refuses.
+    let affordable = spent + deed.expected_cost <= policy.failed_requests;
+    if !affordable {
+        let words = format!(
+            "restarts failed {spent:.0} requests in {minutes} min, this one would fail {:.0} more, \
+             and the budget is {:.0}",
+            deed.expected_cost, policy.failed_requests
+        );
+        refusals.push(no(Guard::RequestBudget, Consequence::GiveUp, None, words));
+    }
+    if let Some((until, words)) = world.rest(deed, now) {
+        refusals.push(no(Guard::Backoff, Consequence::Wait, Some(until), words));
+    }
+    refusals.extend(stale(deed, world, now));
+    let branches = world.sick_branches();
+    if branches >= policy.storm_units {
+        let names: Vec<&str> = world.sick.iter().map(UnitName::as_str).collect();
+        let words = format!(
+            "{branches} parts of the system are sick at once ({}): that looks like a shared cause or \
+             overload, which restarts make worse",
+            names.join(", ")
+        );
+        refusals.push(no(Guard::Storm, Consequence::GiveUp, None, words));
+    }
+    if let Some(evidence) = deed.evidence {
+        let cured = world
+            .in_period(policy.recurring_period, now)
+            .filter(|past| past.target == *target && past.verdict == Some(Verdict::Cured))
+            .filter(|past| {
+                past.signature.as_ref().is_some_and(|signature| {
+                    signature.shape == evidence.signature.shape
+                        && signature.error_type == evidence.signature.error_type
+                })
+            })
+            .count();
+        if cured >= policy.recurring_cures as usize {
+            let minutes = policy.recurring_period.as_secs() / 60;
+            let words = format!(
+                "restarting {target} cured this {cured} times in {minutes} min, and it came back \
+                 each time: its cause is elsewhere"
+            );
+            refusals.push(no(Guard::Recurring, Consequence::GiveUp, None, words));
+        }
+    }
+    refusals
+}
+
+fn stale(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Option<Refusal> {
+    let evidence = deed.evidence?;
+    let policy = world.policy;
+    let wait = |words| Some(no(Guard::StaleEvidence, Consequence::Wait, None, words));
+    let age = now.duration_since(evidence.at).unwrap_or_default();
+    if age > policy.evidence_expiry {
+        return wait(format!("the evidence is {} s old", age.as_secs()));
+    }
+    let after = policy.warm_up + policy.exporter_delay;
+    let done = world
+        .past
+        .iter()
+        .filter(|past| world.tree.overlap(&past.target, deed.target))
+        .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
+    let fresh_from = done.ready_at.unwrap_or(done.at).checked_add(after)?;
+    if evidence.at < fresh_from {
+        return wait(format!(
+            "the evidence is from before the restart of {}",
+            done.target
+        ));
+    }
+    None
+}
+
+/// What a person's approval stands in for.
+fn certainty(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let (target, tree) = (deed.target, world.tree);
+    // What is below is restarted too, so the strictest mode counts.
+    let strictest = tree
+        .subtree(target)
+        .into_iter()
+        .map(|unit| (tree.mode(unit), unit))
+        .min_by_key(|(mode, _)| *mode);
+    match strictest {
+        Some((Mode::Auto, _)) => {}
+        Some((Mode::Propose, unit)) => {
+            let words = format!("{unit} is in mode propose");
+            refusals.push(no(Guard::Mode, Consequence::Ask, None, words));
+        }
+        Some((Mode::Observe, unit)) => {
+            let words = format!("{unit} is in mode observe");
+            refusals.push(no(Guard::Mode, Consequence::Wait, None, words));
+        }
+        None => {
+            let words = format!("there is no unit {target}");
+            refusals.push(no(Guard::Mode, Consequence::GiveUp, None, words));
+        }
+    }
+    if let Some(pause) = world.pause.filter(|pause| pause.holds(now)) {
+        let words = format!("paused: {}", pause.reason);
+        refusals.push(no(Guard::Pause, Consequence::Wait, pause.until, words));
+    }
+    let Some(evidence) = deed.evidence else {
+        let words = format!("nothing speaks against {target}");
+        refusals.push(no(Guard::ThinEvidence, Consequence::Ask, None, words));
+        return refusals;
+    };
+    let inside = || {
+        evidence
+            .suspects
+            .iter()
+            .filter(|suspect| tree.contains(target, &suspect.unit))
+    };
+    let likely: f64 = inside().map(|suspect| suspect.probability).sum();
+    let two_sided: f64 = inside()
+        .filter(|suspect| suspect.two_sided)
+        .map(|suspect| suspect.probability)
+        .sum();
+    let needed = world.policy.auto_probability;
+    let percent = |share: f64| (100.0 * share).round();
+    let (likely_enough, witnessed) = (likely >= needed, two_sided >= needed);
+    if !likely_enough {
+        let words = format!(
+            "the fault lies in {target} with {} % only; {} % are needed to act unattended",
+            percent(likely),
+            percent(needed)
+        );
+        refusals.push(no(Guard::ThinEvidence, Consequence::Ask, None, words));
+    } else if !witnessed {
+        let words = format!(
+            "only one source accuses {target}; to act unattended it takes two callers, or a caller \
+             and a probe"
+        );
+        refusals.push(no(Guard::OneSided, Consequence::Ask, None, words));
+    }
+    refusals
+}
+
+#[cfg(test)]
+mod tests;

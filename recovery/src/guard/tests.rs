@@ -1,0 +1,480 @@
+//! Each case changes one thing in a world in which everything is allowed.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::SuspectUnit;
+use crate::tree::tests::tree;
+
+const TREE: &str = "
+site - auto
+  shop process
+    shop.cart
+    shop.search
+  bank process
+    bank.pay propose
+  mail process observe
+  web process
+";
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn evidence(unit: &str) -> Evidence {
+    Evidence {
+        incident: 1,
+        at: now(),
+        since: now() - secs(10),
+        signature: FaultSignature {
+            request_types: Vec::new(),
+            error_type: String::new(),
+            shape: "raised".to_owned(),
+        },
+        suspects: vec![SuspectUnit {
+            unit: unit.into(),
+            probability: 0.9,
+            two_sided: true,
+            reason: String::new(),
+        }],
+        baseline_failure_share: 0.0,
+        failing_per_second: 1.0,
+        traffic: BTreeMap::new(),
+        closed: false,
+    }
+}
+
+struct Given {
+    target: UnitName,
+    authority: Authority,
+    evidence: Option<Evidence>,
+    cost: f64,
+    policy: Policy,
+    pause: Option<Pause>,
+    leases: Vec<Lease>,
+    past: Vec<Past>,
+    sick: BTreeSet<UnitName>,
+    ledger: Option<&'static str>,
+    executors: BTreeSet<UnitName>,
+}
+
+impl Given {
+    fn new(target: &str) -> Self {
+        let executors = tree(TREE)
+            .units()
+            .filter(|unit| unit.executor.is_some())
+            .map(|unit| unit.name.clone())
+            .collect();
+        Self {
+            target: target.into(),
+            authority: Authority::Unattended,
+            evidence: Some(evidence(target)),
+            cost: 1.0,
+            policy: Policy::default(),
+            pause: None,
+            leases: Vec::new(),
+            past: Vec::new(),
+            sick: BTreeSet::from([target.into()]),
+            ledger: None,
+            executors,
+        }
+    }
+
+    fn check(&self) -> Vec<Refusal> {
+        let deed = Deed {
+            recovery: Some(RecoveryId(1)),
+            target: &self.target,
+            authority: self.authority,
+            evidence: self.evidence.as_ref(),
+            expected_cost: self.cost,
+        };
+        let world = World {
+            tree: &tree(TREE),
+            policy: &self.policy,
+            pause: self.pause.as_ref(),
+            leases: &self.leases,
+            past: &self.past,
+            sick: &self.sick,
+            ledger_failure: self.ledger,
+            executors: &self.executors,
+        };
+        check(&deed, &world, now())
+    }
+
+    fn said(&self) -> Vec<Guard> {
+        self.check().iter().map(|refusal| refusal.guard).collect()
+    }
+}
+
+fn past(target: &str, ago: u64, verdict: Option<Verdict>) -> Past {
+    Past {
+        recovery: RecoveryId(9),
+        target: target.into(),
+        restarts: 1,
+        at: now() - secs(ago),
+        ready_at: Some(now() - secs(ago)),
+        failed_requests: 10.0,
+        signature: Some(evidence(target).signature),
+        verdict,
+    }
+}
+
+fn lease(target: &str) -> Lease {
+    Lease {
+        recovery: RecoveryId(2),
+        target: target.into(),
+        until: now() + secs(5),
+    }
+}
+
+type Change = fn(&mut Given);
+
+#[test]
+fn one_thing_at_a_time() {
+    let cases: Vec<(&str, Change, &[Guard])> = vec![
+        ("nothing", |_| {}, &[]),
+        (
+            "paused",
+            |given| {
+                given.pause = Some(Pause {
+                    reason: "sale".to_owned(),
+                    since: now(),
+                    until: None,
+                });
+            },
+            &[Guard::Pause],
+        ),
+        (
+            "a pause that is over",
+            |given| {
+                let until = Some(now());
+                given.pause = Some(Pause {
+                    reason: "sale".to_owned(),
+                    since: now(),
+                    until,
+                });
+            },
+            &[],
+        ),
+        (
+            "a lease on the same",
+            |given| given.leases.push(lease("shop.cart")),
+            &[Guard::Overlap],
+        ),
+        (
+            "a lease above",
+            |given| given.leases.push(lease("site")),
+            &[Guard::Overlap],
+        ),
+        (
+            "a lease beside",
+            |given| given.leases.push(lease("shop.search")),
+            &[],
+        ),
+        (
+            "a lease that is over",
+            |given| {
+                given.leases.push(Lease {
+                    until: now(),
+                    ..lease("shop")
+                });
+            },
+            &[],
+        ),
+        (
+            "our own lease",
+            |given| {
+                given.leases.push(Lease {
+                    recovery: RecoveryId(1),
+                    ..lease("shop")
+                });
+            },
+            &[],
+        ),
+        (
+            "six restarts",
+            |given| {
+                given.past = (0..6).map(|_| past("shop.cart", 3000, None)).collect();
+            },
+            &[Guard::UnitBudget],
+        ),
+        (
+            "six restarts of its process",
+            |given| {
+                given.past = (0..6).map(|_| past("shop", 3000, None)).collect();
+            },
+            &[Guard::UnitBudget],
+        ),
+        (
+            "six restarts of its sibling",
+            |given| {
+                given.past = (0..6).map(|_| past("shop.search", 3000, None)).collect();
+            },
+            &[],
+        ),
+        (
+            "six restarts long ago",
+            |given| {
+                given.past = (0..6).map(|_| past("shop.cart", 3600, None)).collect();
+            },
+            &[],
+        ),
+        (
+            "thirty restarts elsewhere",
+            |given| {
+                given.past = (0..30).map(|_| past("web", 3000, None)).collect();
+            },
+            &[Guard::TreeBudget],
+        ),
+        (
+            "a costly past",
+            |given| {
+                given.past = vec![Past {
+                    failed_requests: 9_999.5,
+                    ..past("web", 3000, None)
+                }];
+            },
+            &[Guard::RequestBudget],
+        ),
+        (
+            "a cost that is no number",
+            |given| given.cost = f64::NAN,
+            &[Guard::RequestBudget],
+        ),
+        (
+            "just restarted",
+            |given| {
+                given.past = vec![past("shop.cart", 9, Some(Verdict::NotCured))];
+            },
+            &[Guard::Backoff],
+        ),
+        (
+            "its process just restarted by others",
+            |given| {
+                given.past = vec![past("shop", 9, Some(Verdict::NotCured))];
+            },
+            &[Guard::Backoff],
+        ),
+        (
+            "a part just restarted by ourselves",
+            |given| {
+                given.target = "shop".into();
+                given.past = vec![Past {
+                    recovery: RecoveryId(1),
+                    ..past("shop.cart", 9, None)
+                }];
+            },
+            &[],
+        ),
+        (
+            "restarted long enough ago",
+            |given| {
+                given.past = vec![past("shop.cart", 10, Some(Verdict::NotCured))];
+            },
+            &[],
+        ),
+        (
+            "restarted twice in vain",
+            |given| {
+                given.past = (1..3)
+                    .map(|turn| past("shop.cart", 12 * turn, None))
+                    .collect();
+            },
+            &[Guard::Backoff],
+        ),
+        (
+            "restarted twice and cured",
+            |given| {
+                let cured = Some(Verdict::Cured);
+                given.past = (1..3)
+                    .map(|turn| past("shop.cart", 12 * turn, cured))
+                    .collect();
+            },
+            &[],
+        ),
+        (
+            "old evidence",
+            |given| {
+                given.evidence.as_mut().expect("some").at = now() - secs(61);
+            },
+            &[Guard::StaleEvidence],
+        ),
+        (
+            "evidence from before a restart",
+            |given| {
+                given.evidence.as_mut().expect("some").at = now() - secs(20);
+                given.past = vec![past("shop.cart", 20, None)];
+            },
+            &[Guard::StaleEvidence],
+        ),
+        (
+            "one source",
+            |given| {
+                given.evidence.as_mut().expect("some").suspects[0].two_sided = false;
+            },
+            &[Guard::OneSided],
+        ),
+        (
+            "an unlikely suspect",
+            |given| {
+                given.evidence.as_mut().expect("some").suspects[0].probability = 0.4;
+            },
+            &[Guard::ThinEvidence],
+        ),
+        (
+            "a probability that is no number",
+            |given| {
+                given.evidence.as_mut().expect("some").suspects[0].probability = f64::NAN;
+            },
+            &[Guard::ThinEvidence],
+        ),
+        (
+            "no evidence",
+            |given| given.evidence = None,
+            &[Guard::ThinEvidence],
+        ),
+        (
+            "two unlikely parts of one process",
+            |given| {
+                let suspects = &mut given.evidence.as_mut().expect("some").suspects;
+                suspects[0].probability = 0.4;
+                let other = SuspectUnit {
+                    unit: "shop.search".into(),
+                    ..suspects[0].clone()
+                };
+                suspects.push(other);
+                given.target = "shop".into();
+            },
+            &[],
+        ),
+        (
+            "three sick processes",
+            |given| {
+                given.sick = ["shop.cart", "bank", "web"].map(UnitName::from).into();
+            },
+            &[Guard::Storm],
+        ),
+        (
+            "three sick parts of two processes",
+            |given| {
+                given.sick = ["shop.cart", "shop.search", "web"]
+                    .map(UnitName::from)
+                    .into();
+            },
+            &[],
+        ),
+        (
+            "a process and its parts",
+            |given| {
+                given.sick = ["shop.cart", "shop.search", "shop"]
+                    .map(UnitName::from)
+                    .into();
+            },
+            &[],
+        ),
+        (
+            "cured four times",
+            |given| {
+                let cured = Some(Verdict::Cured);
+                given.past = (1..5)
+                    .map(|turn| past("shop.cart", 500 * turn, cured))
+                    .collect();
+            },
+            &[Guard::Recurring],
+        ),
+        (
+            "four other faults cured",
+            |given| {
+                let cured = Some(Verdict::Cured);
+                given.past = (1..5)
+                    .map(|turn| past("shop.cart", 500 * turn, cured))
+                    .collect();
+                given.evidence.as_mut().expect("some").signature.shape = "slow".to_owned();
+            },
+            &[],
+        ),
+        (
+            "a full disk",
+            |given| given.ledger = Some("disk full"),
+            &[Guard::Ledger],
+        ),
+        (
+            "no executor",
+            |given| {
+                given.executors.remove(&UnitName::from("shop.cart"));
+            },
+            &[Guard::NoExecutor],
+        ),
+        (
+            "no executor for a part",
+            |given| {
+                given.executors.remove(&UnitName::from("web"));
+                given.target = "site".into();
+            },
+            &[Guard::NoExecutor, Guard::Mode],
+        ),
+        (
+            "a unit that isn't",
+            |given| given.target = "nobody".into(),
+            &[Guard::NoExecutor, Guard::Mode, Guard::ThinEvidence],
+        ),
+        (
+            "mode propose below",
+            |given| {
+                given.target = "bank".into();
+                given.evidence = Some(evidence("bank"));
+            },
+            &[Guard::Mode],
+        ),
+        (
+            "mode observe",
+            |given| {
+                given.target = "mail".into();
+                given.evidence = Some(evidence("mail"));
+            },
+            &[Guard::Mode],
+        ),
+    ];
+    for (name, change, expected) in cases {
+        let mut given = Given::new("shop.cart");
+        change(&mut given);
+        assert_eq!(given.said(), expected, "{name}: {:?}", given.check());
+        // A refusal has words, and a person's order is refused by safety alone.
+        assert!(
+            given
+                .check()
+                .iter()
+                .all(|refusal| !refusal.words.is_empty()),
+            "{name}"
+        );
+        given.authority = Authority::Ordered;
+        let safety = [Guard::Overlap, Guard::Ledger, Guard::NoExecutor];
+        assert!(
+            given.said().iter().all(|guard| safety.contains(guard)),
+            "{name}"
+        );
+        given.authority = Authority::Approved;
+        let certainty = [
+            Guard::Mode,
+            Guard::Pause,
+            Guard::OneSided,
+            Guard::ThinEvidence,
+        ];
+        assert!(
+            given.said().iter().all(|guard| !certainty.contains(guard)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_observes_waits_and_what_proposes_asks() {
+    for (unit, consequence) in [("mail", Consequence::Wait), ("bank.pay", Consequence::Ask)] {
+        let refusals = Given::new(unit).check();
+        assert_eq!(refusals[0].consequence, consequence, "{unit}");
+    }
+}

@@ -1,0 +1,527 @@
+//! Did it help?
+//!
+//! The requests that failed before are compared with the same requests since the unit was ready and
+//! warm. Everybody wants to know early, so the question is asked again with every request that
+//! comes, and the answer must stand that: a likelihood ratio of "it is gone" against "at least
+//! [`RESIDUAL_CURED`] of what there was to gain is still there" grows past `1/α` with probability
+//! at most α if the latter is true, *whenever* one looks (Ville's inequality; the ratio is a
+//! non-negative supermartingale for every residual at or above the limit). So `cured` is wrongly
+//! said of a fault that is still so large in at most 1 % of verdicts, and `not cured` of one that
+//! is mostly gone in at most 5 %: the first is the worse mistake, since nobody looks any more.
+//! (Both hold for the failure share from before as estimated; its lower limit is used, so that few
+//! requests before make it harder, not easier.)
+//!
+//! From total failure, about ten good requests in a row say `cured`, and seven failures `not cured`.
+//! What is clear neither way until the deadline is judged by its interval, once.
+//!
+//! Silence is never a cure. Faults that users' requests don't show (a process that exited, an answer
+//! that only a probe knows to be wrong) are judged by probes: right so many times in a row.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Fared;
+
+/// `cured` excludes that this much of what there was to gain is still failing …
+const RESIDUAL_CURED: f64 = 0.4;
+/// … with this probability of error.
+const ALPHA_CURED: f64 = 0.01;
+/// `not cured` excludes that no more than this is still failing …
+const RESIDUAL_NOT_CURED: f64 = 0.6;
+/// … with this probability of error. Laxer, because waiting costs failed requests, and climbing in
+/// vain costs a restart.
+const ALPHA_NOT_CURED: f64 = 0.05;
+/// "It is gone" means a failure share of the baseline, or this (or a tenth of the gain, where that is
+/// less) where the baseline is lower: one stray failure in fifty must not rule out a cure.
+const LEAST_BASELINE: f64 = 0.02;
+/// A gain smaller than this can't be told from noise.
+const LEAST_GAIN: f64 = 0.02;
+/// The normal quantile of a two-sided interval at 95 %.
+const Z_95: f64 = 1.959_964;
+/// The normal quantile of a one-sided limit at 84 %: the share before is believed to be at least so
+/// high.
+const Z_ONE_SIDED: f64 = 1.0;
+/// At the deadline: relief whose interval lies above this, and whose value is near enough to all …
+const CURED_LOW: f64 = 0.6;
+/// … which is this, is a cure.
+const CURED_SHARE: f64 = 0.9;
+/// At the deadline: an interval that ends below this has no cure in it.
+const GONE: f64 = 0.95;
+
+/// What an action did for users. `Unknown` never counts as cured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The failures are gone.
+    Cured,
+    /// Less, but not gone.
+    Helped,
+    /// No better.
+    NotCured,
+    /// It can't be told.
+    Unknown,
+}
+
+impl Verdict {
+    /// The word for it: `cured`, `helped`, `not cured` or `unknown`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cured => "cured",
+            Self::Helped => "helped",
+            Self::NotCured => "not cured",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How much an action helped, with intervals at 95 %.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Relief {
+    /// The drop in the failure share, before minus after, in `[-1, 1]`.
+    pub drop: f64,
+    /// The drop's lower limit (Newcombe).
+    pub drop_low: f64,
+    /// The drop's upper limit.
+    pub drop_high: f64,
+    /// The drop as a share of what there was to gain (before minus baseline), in `[0, 1]`: 1 is
+    /// back to normal.
+    pub share: f64,
+    /// Its lower limit.
+    pub share_low: f64,
+    /// Its upper limit.
+    pub share_high: f64,
+}
+
+/// What probes said since the unit was ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// How many were right in a row, the last one included.
+    pub right_in_a_row: u32,
+    /// How many were wrong in a row, the last one included.
+    pub wrong_in_a_row: u32,
+}
+
+impl Probed {
+    /// One more answer.
+    pub fn add(&mut self, right: bool) {
+        *self = if right {
+            Self {
+                right_in_a_row: self.right_in_a_row.saturating_add(1),
+                wrong_in_a_row: 0,
+            }
+        } else {
+            Self {
+                right_in_a_row: 0,
+                wrong_in_a_row: self.wrong_in_a_row.saturating_add(1),
+            }
+        };
+    }
+}
+
+/// What is to be judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Question {
+    /// The failing request types, from the incident's start to the kill.
+    pub before: Fared,
+    /// The same, since the unit was ready and warm.
+    pub after: Fared,
+    /// Their failure share before the incident.
+    pub baseline: f64,
+    /// What probes said, where the unit has any.
+    pub probed: Option<Probed>,
+    /// How many right probes in a row are enough.
+    pub probes_in_a_row: u32,
+    /// Whether the fault is one that probes show and requests may not.
+    pub by_probe: bool,
+    /// Whether there is no more time.
+    pub deadline: bool,
+}
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement {
+    /// Ask again.
+    Undecided(Option<Relief>),
+    /// That's it.
+    Decided {
+        /// The verdict.
+        verdict: Verdict,
+        /// How much it helped, where that can be told.
+        relief: Option<Relief>,
+        /// The verdict's reason, for people.
+        words: String,
+    },
+}
+
+/// Wilson's interval for a share.
+fn wilson(bad: u64, total: u64, z: f64) -> (f64, f64) {
+    if total == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, p) = (total as f64, bad as f64 / total as f64);
+    let middle = p + z * z / (2.0 * n);
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z * z / n;
+    (
+        ((middle - half) / scale).max(0.0),
+        ((middle + half) / scale).min(1.0),
+    )
+}
+
+/// The drop from `before` to `after`, with Newcombe's interval (method 10: Wilson's two intervals,
+/// combined as errors are), and its share of what there was to gain. `None` when one of the two is
+/// empty, or when there was nothing to gain.
+pub fn relief(before: &Fared, after: &Fared, baseline: f64) -> Option<Relief> {
+    if before.total() == 0 || after.total() == 0 {
+        return None;
+    }
+    let share = |fared: &Fared| fared.bad as f64 / fared.total() as f64;
+    let (p1, p2) = (share(before), share(after));
+    let (l1, u1) = wilson(before.bad, before.total(), Z_95);
+    let (l2, u2) = wilson(after.bad, after.total(), Z_95);
+    let gain = p1 - baseline.clamp(0.0, 1.0);
+    if gain < LEAST_GAIN {
+        return None;
+    }
+    let drop = p1 - p2;
+    let drop_low = drop - (p1 - l1).hypot(u2 - p2);
+    let drop_high = drop + (u1 - p1).hypot(p2 - l2);
+    let of_gain = |drop: f64| (drop / gain).clamp(0.0, 1.0);
+    Some(Relief {
+        drop,
+        drop_low: drop_low.max(-1.0),
+        drop_high: drop_high.min(1.0),
+        share: of_gain(drop),
+        share_low: of_gain(drop_low),
+        share_high: of_gain(drop_high),
+    })
+}
+
+/// The log likelihood ratio of a failure share of `claim` against one of `limit`.
+fn log_ratio(fared: &Fared, claim: f64, limit: f64) -> f64 {
+    let ok = fared.ok as f64 * ((1.0 - claim) / (1.0 - limit)).ln();
+    let bad = fared.bad as f64 * (claim / limit).ln();
+    ok + bad
+}
+
+/// Whether the requests alone say that it is gone, or that it is not, with the stated errors.
+fn sequential(question: &Question) -> Option<Verdict> {
+    let (before, after) = (&question.before, &question.after);
+    let baseline = question.baseline.clamp(0.0, 1.0);
+    let share = before.bad as f64 / before.total().max(1) as f64;
+    let (low, _) = wilson(before.bad, before.total(), Z_ONE_SIDED);
+    let gain = low.min(share) - baseline;
+    if before.total() == 0 || gain < LEAST_GAIN {
+        return None;
+    }
+    let limit = baseline + RESIDUAL_CURED * gain;
+    let gone = baseline.max(LEAST_BASELINE.min(0.1 * gain));
+    if log_ratio(after, gone, limit) >= -ALPHA_CURED.ln() {
+        return Some(Verdict::Cured);
+    }
+    // Never certain to fail, or the first success would rule it out.
+    let limit = baseline + RESIDUAL_NOT_CURED * (share - baseline);
+    let same = share
+        .min(1.0 - LEAST_BASELINE)
+        .max((limit + share) / 2.0)
+        .min(1.0 - 1e-9);
+    if log_ratio(after, same, limit) >= -ALPHA_NOT_CURED.ln() {
+        return Some(Verdict::NotCured);
+    }
+    None
+}
+
+/// What there is, judged once at the deadline.
+fn final_word(relief: Option<Relief>) -> Verdict {
+    match relief {
+        None => Verdict::Unknown,
+        Some(relief) if relief.share_low >= CURED_LOW && relief.share >= CURED_SHARE => {
+            Verdict::Cured
+        }
+        Some(relief) if relief.drop_low > 0.0 && relief.share_high < GONE => Verdict::Helped,
+        Some(relief) if relief.share_high < CURED_LOW => Verdict::NotCured,
+        Some(_) => Verdict::Unknown,
+    }
+}
+
+fn of(fared: &Fared) -> String {
+    format!("{} of {}", fared.bad, fared.total())
+}
+
+/// Judges what is known so far.
+pub fn judge(question: &Question) -> Judgement {
+    let relief = relief(&question.before, &question.after, question.baseline);
+    let decided = |verdict, relief, words: String| Judgement::Decided {
+        verdict,
+        relief,
+        words,
+    };
+    let counts = format!(
+        "{} such requests failed before, {} since",
+        of(&question.before),
+        of(&question.after)
+    );
+    let probed = question.probed.unwrap_or_default();
+    let enough = question.probes_in_a_row.max(1);
+    let sequential = sequential(question);
+
+    if sequential == Some(Verdict::NotCured) {
+        return decided(Verdict::NotCured, relief, counts);
+    }
+    if question.by_probe && question.probed.is_some() {
+        let all = |share: f64| Relief {
+            drop: share,
+            drop_low: share,
+            drop_high: share,
+            share,
+            share_low: share,
+            share_high: share,
+        };
+        if probed.right_in_a_row >= enough {
+            let words = format!(
+                "right {} times in a row when asked; {counts}",
+                probed.right_in_a_row
+            );
+            return decided(Verdict::Cured, relief.or(Some(all(1.0))), words);
+        }
+        if probed.wrong_in_a_row >= enough {
+            let words = format!(
+                "wrong {} times in a row when asked; {counts}",
+                probed.wrong_in_a_row
+            );
+            return decided(Verdict::NotCured, Some(all(0.0)), words);
+        }
+        if question.deadline {
+            let words = format!("now right, now wrong when asked; {counts}");
+            return decided(Verdict::Unknown, None, words);
+        }
+        return Judgement::Undecided(relief);
+    }
+    // A probe that says no is believed over requests that say yes: they may not go that way.
+    let contradicted = probed.wrong_in_a_row > 0;
+    if sequential == Some(Verdict::Cured) && !contradicted {
+        return decided(Verdict::Cured, relief, counts);
+    }
+    if !question.deadline {
+        return Judgement::Undecided(relief);
+    }
+    let verdict = match final_word(relief) {
+        Verdict::Cured if contradicted => Verdict::Helped,
+        verdict => verdict,
+    };
+    let words = match verdict {
+        Verdict::Unknown if question.before.total() == 0 => {
+            format!("too few to compare with: {counts}")
+        }
+        Verdict::Unknown if question.after.total() == 0 => {
+            format!("none came since, and silence is no cure: {counts}")
+        }
+        Verdict::Unknown => format!("too few to tell: {counts}"),
+        _ if contradicted => format!("{counts}, but wrong when asked"),
+        _ => counts,
+    };
+    decided(verdict, relief, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fared(ok: u64, bad: u64) -> Fared {
+        Fared {
+            ok,
+            bad,
+            complete_until: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn question(before: (u64, u64), after: (u64, u64), baseline: f64) -> Question {
+        Question {
+            before: fared(before.0, before.1),
+            after: fared(after.0, after.1),
+            baseline,
+            probed: None,
+            probes_in_a_row: 5,
+            by_probe: false,
+            deadline: false,
+        }
+    }
+
+    fn verdict(question: &Question) -> Option<Verdict> {
+        match judge(question) {
+            Judgement::Undecided(_) => None,
+            Judgement::Decided { verdict, .. } => Some(verdict),
+        }
+    }
+
+    /// How many requests in a row of one kind it takes until there is a verdict.
+    fn takes(before: (u64, u64), baseline: f64, good: bool) -> (u64, Option<Verdict>) {
+        (0..500)
+            .map(|count| {
+                let after = if good { (count, 0) } else { (0, count) };
+                (count, verdict(&question(before, after, baseline)))
+            })
+            .find(|(_, verdict)| verdict.is_some())
+            .unwrap_or((500, None))
+    }
+
+    #[test]
+    fn how_many_requests_it_takes() {
+        for (before, baseline, good, at_least, at_most) in [
+            ((0, 50), 0.0, true, 8, 12),
+            ((0, 12), 0.01, true, 8, 12),
+            ((0, 50), 0.0, false, 5, 8),
+            ((20, 20), 0.0, true, 15, 30),
+            ((90, 10), 0.01, true, 80, 200),
+        ] {
+            let (count, verdict) = takes(before, baseline, good);
+            let expected = if good {
+                Verdict::Cured
+            } else {
+                Verdict::NotCured
+            };
+            assert_eq!(verdict, Some(expected), "{before:?}");
+            assert!((at_least..=at_most).contains(&count), "{before:?}: {count}");
+        }
+    }
+
+    /// Each case: before, after, and the verdict at the deadline.
+    #[test]
+    fn at_the_deadline() {
+        for (before, after, baseline, expected) in [
+            ((0, 40), (0, 0), 0.0, Verdict::Unknown),
+            ((0, 40), (3, 0), 0.0, Verdict::Unknown),
+            ((0, 0), (40, 0), 0.0, Verdict::Unknown),
+            ((0, 40), (20, 20), 0.0, Verdict::Helped),
+            ((0, 100), (180, 20), 0.0, Verdict::Cured),
+            ((50, 50), (26, 24), 0.0, Verdict::NotCured),
+            ((50, 50), (75, 25), 0.0, Verdict::Helped),
+            // As much as ever fails, but no more: nothing was there to gain.
+            ((90, 10), (90, 10), 0.1, Verdict::Unknown),
+        ] {
+            let mut question = question(before, after, baseline);
+            question.deadline = true;
+            assert_eq!(verdict(&question), Some(expected), "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn probes_decide_where_requests_do_not_show_it() {
+        let mut question = question((0, 0), (0, 0), 0.0);
+        question.by_probe = true;
+        question.deadline = false;
+        let mut probed = Probed::default();
+        for right in [true, true, false, true, true, true, true] {
+            probed.add(right);
+            question.probed = Some(probed);
+            assert_eq!(verdict(&question), None);
+        }
+        probed.add(true);
+        question.probed = Some(probed);
+        assert_eq!(verdict(&question), Some(Verdict::Cured));
+        // Requests that go on failing say more than a probe.
+        question.before = fared(0, 20);
+        question.after = fared(0, 20);
+        assert_eq!(verdict(&question), Some(Verdict::NotCured));
+    }
+
+    #[test]
+    fn a_probe_that_says_no_is_no_cure() {
+        let mut question = question((0, 50), (50, 0), 0.0);
+        question.probed = Some(Probed {
+            right_in_a_row: 0,
+            wrong_in_a_row: 1,
+        });
+        assert_eq!(verdict(&question), None);
+        question.deadline = true;
+        assert_eq!(verdict(&question), Some(Verdict::Helped));
+        question.probed = Some(Probed {
+            right_in_a_row: 1,
+            wrong_in_a_row: 0,
+        });
+        assert_eq!(verdict(&question), Some(Verdict::Cured));
+    }
+
+    /// Newcombe (1998), table II, method 10: (a) 56/70 against 48/80, (b) 9/10 against 3/10, (f)
+    /// 10/10 against 0/20.
+    #[test]
+    fn intervals_are_the_published_ones() {
+        for (bad1, n1, bad2, n2, low, high) in [
+            (56, 70, 48, 80, 0.0524, 0.3339),
+            (9, 10, 3, 10, 0.1705, 0.8090),
+            (10, 10, 0, 20, 0.6791, 1.0),
+        ] {
+            let relief = relief(&fared(n1 - bad1, bad1), &fared(n2 - bad2, bad2), 0.0)
+                .expect("both were seen");
+            assert!((relief.drop_low - low).abs() < 5e-5, "{relief:?}");
+            assert!((relief.drop_high - high).abs() < 5e-5, "{relief:?}");
+        }
+    }
+
+    /// The share of runs in which the judge, asked after every request, says this of a fault of
+    /// which so much is left.
+    fn said(expected: Verdict, before: (u64, u64), left: f64, runs: u32) -> f64 {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand::rngs::StdRng::seed_from_u64(7);
+        let mut count = 0;
+        for _ in 0..runs {
+            let (mut ok, mut bad) = (0, 0);
+            let mut found = None;
+            while found.is_none() && ok + bad < 300 {
+                if random.random::<f64>() < left {
+                    bad += 1
+                } else {
+                    ok += 1
+                }
+                found = verdict(&question(before, (ok, bad), 0.0));
+            }
+            count += u32::from(found == Some(expected));
+        }
+        f64::from(count) / f64::from(runs)
+    }
+
+    #[test]
+    fn peeking_does_not_break_the_stated_errors() {
+        // Of 3000 runs, 1 % is 30 ± 5.4 and 5 % is 150 ± 12: three standard errors above.
+        assert!(said(Verdict::Cured, (0, 200), RESIDUAL_CURED, 3000) <= 0.0155);
+        assert!(said(Verdict::NotCured, (0, 200), RESIDUAL_NOT_CURED, 3000) <= 0.062);
+        // And the truth is found.
+        assert!(said(Verdict::Cured, (0, 200), 0.005, 500) > 0.95);
+        assert!(said(Verdict::NotCured, (0, 200), 0.99, 500) > 0.95);
+    }
+
+    proptest! {
+        #[test]
+        fn silence_is_never_a_cure(ok in 0u64..1000, bad in 0u64..1000, deadline: bool) {
+            let mut question = question((ok, bad), (0, 0), 0.0);
+            question.deadline = deadline;
+            prop_assert_ne!(verdict(&question), Some(Verdict::Cured));
+            prop_assert_eq!(verdict(&question).is_some(), deadline);
+        }
+
+        #[test]
+        fn intervals_hold_their_value(
+            before in (0u64..500, 1u64..500), after in (0u64..500, 0u64..500), baseline in 0.0f64..1.0,
+        ) {
+            if let Some(relief) = relief(&fared(before.0, before.1), &fared(after.0, after.1), baseline) {
+                prop_assert!(relief.drop_low <= relief.drop && relief.drop <= relief.drop_high);
+                prop_assert!(relief.share_low <= relief.share && relief.share <= relief.share_high);
+                prop_assert!((0.0..=1.0).contains(&relief.share_low));
+                prop_assert!((0.0..=1.0).contains(&relief.share_high));
+            }
+            let mut question = question(before, after, baseline);
+            question.deadline = true;
+            prop_assert!(verdict(&question).is_some());
+        }
+    }
+}

@@ -1,0 +1,676 @@
+//! The ledger's database: every statement that is ever run on it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, Transaction, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::reserve::Reserve;
+use super::rows::{Also, Entry, Intent, Judged, Memory, StoredAction, StoredRecovery};
+use super::{LedgerError, schema};
+use crate::UnitName;
+use crate::executor::{ActionId, Permit};
+use crate::guard::Pause;
+use crate::lifecycle::{Event, State, next};
+use crate::plan::{Plan, PlanId};
+use crate::service::RecoveryId;
+
+/// Recoveries that are kept; with about 4 KiB each the ledger stays below 400 MB. One recovery a
+/// minute fills it in ten weeks, one an hour in eleven years.
+const MAX_RECOVERIES: i64 = 100_000;
+/// The log is copied into the database after so many pages of 4 KiB, so that it never takes more
+/// room than the reserve gives.
+const CHECKPOINT_PAGES: i64 = 64;
+/// How much history is ever given at once.
+pub(super) const MAX_HISTORY: usize = 1000;
+
+/// The open database. Of one thread.
+#[derive(Debug)]
+pub struct Store {
+    database: Connection,
+    reserve: Reserve,
+}
+
+type Sql<T> = Result<T, rusqlite::Error>;
+
+fn nanos(time: SystemTime) -> i64 {
+    let nanos = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+fn time(nanos: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// Everything that is written this way is a plain data type, which always has a JSON.
+fn json<T: Serialize>(value: &T) -> Sql<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Sql<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+fn optional<T: DeserializeOwned>(text: Option<String>) -> Sql<Option<T>> {
+    text.as_deref().map(parse).transpose()
+}
+
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// What a transaction can fail with.
+enum Failure {
+    Sql(rusqlite::Error),
+    Ledger(LedgerError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    // A log that can't grow is told as a failing write, not as a full disk.
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
+impl Store {
+    /// Opens the ledger, makes or converts it where needed, and its reserve.
+    ///
+    /// # Errors
+    /// When it can't be opened or read, or is of a newer Rekindle.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let open = |source| LedgerError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| LedgerError::Room {
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+        let mut database = Connection::open(path).map_err(open)?;
+        // Exclusive: two engines with one ledger would each restart what the other judges.
+        database
+            .pragma_update(None, "locking_mode", "EXCLUSIVE")
+            .map_err(open)?;
+        database
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(open)?;
+        // Full: an intent must be on the disk, not on its way there, before anything is done.
+        database
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(open)?;
+        database
+            .pragma_update(None, "foreign_keys", true)
+            .map_err(open)?;
+        database
+            .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+            .map_err(open)?;
+        schema::migrate(&mut database, path)?;
+        let reserve = Reserve::beside(path);
+        if let Err(error) = reserve.make() {
+            tracing::warn!(%error, "no room for the ledger's reserve");
+        }
+        Ok(Self { database, reserve })
+    }
+
+    /// Runs a transaction; on a full disk once more, with the reserve given up.
+    fn write<T>(
+        &mut self,
+        deed: &'static str,
+        run: impl Fn(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, LedgerError> {
+        let attempt = |database: &mut Connection| -> Result<T, Failure> {
+            let transaction = database.transaction()?;
+            let value = run(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        let mut result = attempt(&mut self.database);
+        if matches!(&result, Err(Failure::Sql(error)) if is_full(error)) && self.reserve.give_up() {
+            tracing::warn!(deed, "the disk is full; the ledger's reserve is given up");
+            result = attempt(&mut self.database);
+        } else if result.is_ok() && !self.reserve.is_there() {
+            // Best effort: it fails as long as the disk is full.
+            drop(self.reserve.make());
+        }
+        result.map_err(|failure| match failure {
+            Failure::Ledger(error) => error,
+            Failure::Sql(source) if is_full(&source) => {
+                tracing::warn!(deed, error = %source, "the ledger can't be written");
+                LedgerError::Full { deed }
+            }
+            Failure::Sql(source) => LedgerError::Database { deed, source },
+        })
+    }
+
+    fn read<T>(
+        &self,
+        deed: &'static str,
+        run: impl Fn(&Connection) -> Sql<T>,
+    ) -> Result<T, LedgerError> {
+        run(&self.database).map_err(|source| LedgerError::Database { deed, source })
+    }
+
+    /// Whether the ledger can be written now.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub fn probe(&mut self) -> Result<(), LedgerError> {
+        self.write("writing a trial", |transaction| {
+            transaction.execute(
+                "INSERT INTO trials VALUES (1, 1) ON CONFLICT DO UPDATE SET count = count + 1",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Writes what happened to a recovery. On disk when it returns.
+    ///
+    /// # Errors
+    /// When it can't be written, or can't have happened.
+    pub fn append(&mut self, entry: &Entry, also: &Also) -> Result<(), LedgerError> {
+        self.write("writing what happened", |transaction| {
+            append(transaction, entry)?;
+            match also {
+                Also::Nothing => {}
+                Also::Result(action, outcome) => {
+                    transaction.execute(
+                        "UPDATE actions SET result = ?2 WHERE id = ?1",
+                        params![int(action.0), json(outcome)?],
+                    )?;
+                }
+                Also::Verdict(judged) => write_verdict(transaction, entry.recovery, judged)?,
+                Also::Learned(rows) => {
+                    for (key, row) in rows {
+                        match row {
+                            Some(row) => transaction.execute(
+                                "INSERT OR REPLACE INTO beliefs VALUES (?1, ?2)",
+                                params![json(key)?, json(row)?],
+                            )?,
+                            None => transaction
+                                .execute("DELETE FROM beliefs WHERE key = ?1", [json(key)?])?,
+                        };
+                    }
+                }
+                Also::Cost(unit, measured) => {
+                    transaction.execute(
+                        "INSERT OR REPLACE INTO costs VALUES (?1, ?2)",
+                        params![unit.as_str(), json(measured)?],
+                    )?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes a plan that is shown to people, and gives it its number.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn propose(&mut self, entry: &Entry, plan: &Plan) -> Result<PlanId, LedgerError> {
+        self.write("writing a plan", |transaction| {
+            append(transaction, entry)?;
+            Ok(write_plan(transaction, entry.recovery, plan)?)
+        })
+    }
+
+    /// Writes an intent, and only then gives the leave to act on it: one permit for each executor's
+    /// part, in order. This is the only place where permits are made.
+    ///
+    /// # Errors
+    /// When it can't be written: then nothing may be done. When the recovery doesn't hold a lease.
+    pub fn commit_intent(
+        &mut self,
+        entry: &Entry,
+        intent: &Intent,
+    ) -> Result<Vec<Permit>, LedgerError> {
+        let written = self.write("writing an intent", |transaction| {
+            // Whether a commit can follow what came before is for `append` to say.
+            if entry.events.last().map(|(_, event)| *event) != Some(Event::Commit) {
+                let recovery = entry.recovery;
+                return Err(LedgerError::NotCommitted { recovery }.into());
+            }
+            append(transaction, entry)?;
+            let evidence = entry.evidence.as_ref().map(json).transpose()?;
+            let mut written = Vec::new();
+            for (place, restart) in intent.restarts.iter().enumerate() {
+                for unit in &restart.raises {
+                    // A unit's first life, before we ever restarted it, is generation 1.
+                    transaction.execute(
+                        "INSERT INTO generations VALUES (?1, 2)
+                         ON CONFLICT DO UPDATE SET generation = generation + 1",
+                        [unit.as_str()],
+                    )?;
+                }
+                let generation: i64 = transaction.query_row(
+                    "SELECT generation FROM generations WHERE unit = ?1",
+                    [restart.unit.as_str()],
+                    |row| row.get(0),
+                )?;
+                let deadline = i64::try_from(restart.deadline.as_nanos()).unwrap_or(i64::MAX);
+                // The whole cost is charged to the first part: it is the attempt's.
+                let cost = if place == 0 {
+                    intent.expected_cost
+                } else {
+                    0.0
+                };
+                transaction.execute(
+                    "INSERT INTO actions (recovery, attempt, target, unit, generation, deadline, by,
+                         reason, plan, evidence, expected_cost, intended_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                    params![
+                        int(entry.recovery.0),
+                        intent.attempt,
+                        intent.target.as_str(),
+                        restart.unit.as_str(),
+                        generation,
+                        deadline,
+                        intent.by,
+                        intent.reason,
+                        intent.plan.map(|plan| int(plan.0)),
+                        evidence,
+                        cost,
+                        nanos(intent.at),
+                    ],
+                )?;
+                let action = ActionId(uint(transaction.last_insert_rowid()));
+                written.push((
+                    action,
+                    restart.unit.clone(),
+                    uint(generation),
+                    restart.deadline,
+                ));
+            }
+            Ok(written)
+        })?;
+        Ok(written
+            .into_iter()
+            .map(|(action, unit, generation, deadline)| {
+                Permit::new(action, unit, generation, deadline)
+            })
+            .collect())
+    }
+
+    /// Writes a person's stop, or its end.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn pause(&mut self, pause: Option<&Pause>) -> Result<(), LedgerError> {
+        self.write("writing a pause", |transaction| {
+            match pause {
+                None => transaction.execute("DELETE FROM pauses", [])?,
+                Some(pause) => transaction.execute(
+                    "INSERT OR REPLACE INTO pauses VALUES (1, ?1)",
+                    [json(pause)?],
+                )?,
+            };
+            Ok(())
+        })
+    }
+
+    /// Past actions, newest first; of one unit, where one is named.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn history(
+        &self,
+        unit: Option<&UnitName>,
+        limit: usize,
+    ) -> Result<Vec<(StoredAction, Option<u64>)>, LedgerError> {
+        let limit = i64::try_from(limit.min(MAX_HISTORY)).unwrap_or(0);
+        self.read("reading the history", |database| {
+            let mut statement = database.prepare(&format!(
+                "{ACTION}, recoveries.incident FROM actions
+                 JOIN recoveries ON recoveries.id = actions.recovery
+                 WHERE ?1 IS NULL OR unit = ?1 OR target = ?1
+                 ORDER BY actions.id DESC LIMIT ?2"
+            ))?;
+            let rows = statement.query_map(params![unit.map(UnitName::as_str), limit], |row| {
+                let incident: Option<i64> = row.get(17)?;
+                Ok((action(row)?, incident.map(uint)))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Everything that a starting engine must know; actions no older than `since`.
+    ///
+    /// # Errors
+    /// When it can't be read, or contradicts itself.
+    pub fn remember(&mut self, since: SystemTime) -> Result<Memory, LedgerError> {
+        let unfinished = self.recoveries("is_over = 0")?;
+        for recovery in &unfinished {
+            let replayed = self.replay(recovery.recovery)?;
+            if replayed != recovery.state {
+                let what = format!(
+                    "recovery {} is said to be {}, but what happened makes it {replayed}",
+                    recovery.recovery, recovery.state
+                );
+                return Err(LedgerError::Damaged { what });
+            }
+        }
+        let settled = self.recoveries(
+            "is_over = 1 AND incident IS NOT NULL AND state IN ('\"given_up\"', '\"rejected\"')
+             AND id > (SELECT max(id) FROM recoveries) - 100",
+        )?;
+        self.read("reading what was learned", |database| {
+            let mut statement = database.prepare(&format!(
+                "{ACTION} FROM actions WHERE intended_at >= ?1 ORDER BY id"
+            ))?;
+            let actions = statement
+                .query_map([nanos(since)], action)?
+                .collect::<Sql<Vec<_>>>()?;
+            let last_recovery: Option<i64> =
+                database.query_row("SELECT max(id) FROM recoveries", [], |row| row.get(0))?;
+            let pairs = |sql: &str| -> Sql<Vec<(String, String)>> {
+                let mut statement = database.prepare(sql)?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect()
+            };
+            let beliefs = pairs("SELECT key, belief FROM beliefs ORDER BY key")?
+                .iter()
+                .map(|(key, row)| Ok((parse(key)?, parse(row)?)))
+                .collect::<Sql<Vec<_>>>()?;
+            let costs = pairs("SELECT unit, cost FROM costs ORDER BY unit")?
+                .into_iter()
+                .map(|(unit, cost)| Ok((UnitName(unit), parse(&cost)?)))
+                .collect::<Sql<Vec<_>>>()?;
+            let pause = database
+                .query_row("SELECT pause FROM pauses", [], |row| {
+                    row.get::<_, String>(0)
+                })
+                .optional()?;
+            let mut statement = database.prepare("SELECT unit, generation FROM generations")?;
+            let generations = statement
+                .query_map([], |row| Ok((UnitName(row.get(0)?), uint(row.get(1)?))))?
+                .collect::<Sql<_>>()?;
+            Ok(Memory {
+                unfinished: unfinished.clone(),
+                settled: settled.clone(),
+                actions,
+                last_recovery: last_recovery.map_or(0, uint),
+                generations,
+                beliefs,
+                costs,
+                pause: optional(pause)?,
+            })
+        })
+    }
+
+    fn recoveries(&self, which: &'static str) -> Result<Vec<StoredRecovery>, LedgerError> {
+        self.read("reading recoveries", |database| {
+            let mut statement = database.prepare(&format!(
+                "SELECT id, incident, opened_at, by, reason, evidence, state, changed_at
+                 FROM recoveries WHERE {which} ORDER BY id"
+            ))?;
+            let mut of = database.prepare(&format!(
+                "{ACTION} FROM actions WHERE recovery = ?1 ORDER BY id"
+            ))?;
+            let rows = statement.query_map([], |row| {
+                let id: i64 = row.get(0)?;
+                let incident: Option<i64> = row.get(1)?;
+                Ok(StoredRecovery {
+                    recovery: RecoveryId(uint(id)),
+                    incident: incident.map(uint),
+                    opened_at: time(row.get(2)?),
+                    by: row.get(3)?,
+                    reason: row.get(4)?,
+                    evidence: optional(row.get(5)?)?,
+                    state: parse(&row.get::<_, String>(6)?)?,
+                    since: time(row.get(7)?),
+                    actions: of.query_map([id], action)?.collect::<Sql<Vec<_>>>()?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// All that happened to a recovery, with the state that was written beside it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn events(
+        &self,
+        recovery: RecoveryId,
+    ) -> Result<Vec<(SystemTime, Event, State)>, LedgerError> {
+        self.read("reading what happened", |database| {
+            let mut statement = database
+                .prepare("SELECT at, event, state FROM events WHERE recovery = ?1 ORDER BY seq")?;
+            let rows = statement.query_map([int(recovery.0)], |row| {
+                let (event, state): (String, String) = (row.get(1)?, row.get(2)?);
+                Ok((time(row.get(0)?), parse(&event)?, parse(&state)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Where a recovery is, by all that happened to it.
+    fn replay(&self, recovery: RecoveryId) -> Result<State, LedgerError> {
+        let mut state = State::Watching;
+        for (_, event, written) in self.events(recovery)? {
+            state =
+                next(state, event).map_err(|source| LedgerError::Illegal { recovery, source })?;
+            if state != written {
+                let what = format!("recovery {recovery} was {state}, and {written} was written");
+                return Err(LedgerError::Damaged { what });
+            }
+        }
+        Ok(state)
+    }
+
+    /// Everything in the ledger that can't be so, in words; empty when it is consistent.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn audit(&self) -> Result<Vec<String>, LedgerError> {
+        let mut problems = Vec::new();
+        let mut generations = std::collections::BTreeMap::new();
+        for recovery in self.recoveries("1 = 1")? {
+            let id = recovery.recovery;
+            match self.replay(id) {
+                Ok(state) if state == recovery.state => {}
+                Ok(state) => problems.push(format!(
+                    "recovery {id} is said to be {}, but what happened makes it {state}",
+                    recovery.state
+                )),
+                Err(error) => problems.push(error.in_full()),
+            }
+            let events = self.events(id)?;
+            let commits = events
+                .iter()
+                .filter(|(_, event, _)| *event == Event::Commit)
+                .count();
+            let attempts: std::collections::BTreeSet<u32> = recovery
+                .actions
+                .iter()
+                .map(|action| action.attempt)
+                .collect();
+            if attempts.len() != commits {
+                problems.push(format!(
+                    "recovery {id} has {} attempts and {commits} intents",
+                    attempts.len()
+                ));
+            }
+            for action in &recovery.actions {
+                if action.outcome.is_none() && recovery.state.is_over() {
+                    problems.push(format!(
+                        "action {} has no result, and is over",
+                        action.action
+                    ));
+                }
+                if action.verdict.is_none() && recovery.state.is_over() {
+                    problems.push(format!(
+                        "action {} has no verdict, and is over",
+                        action.action
+                    ));
+                }
+                let last = generations.insert(action.unit.clone(), action.generation);
+                if last.is_some_and(|last| last >= action.generation) {
+                    problems.push(format!(
+                        "action {} made generation {} of {} again",
+                        action.action, action.generation, action.unit
+                    ));
+                }
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Makes the disk full, as far as the database is concerned, or gives it room again.
+    #[cfg(test)]
+    pub(crate) fn set_full(&self, full: bool) {
+        let pages: i64 = if full {
+            self.database
+                .pragma_query_value(None, "page_count", |row| row.get(0))
+                .expect("a count")
+        } else {
+            i64::from(u32::MAX - 1)
+        };
+        self.database
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .expect("a limit");
+    }
+}
+
+const ACTION: &str = "SELECT actions.id, actions.recovery, attempt, target, unit, generation,
+    deadline, actions.by, actions.reason, actions.evidence, expected_cost, intended_at, result,
+    verdict, relief, failed_requests, judged";
+
+fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
+    Ok(StoredAction {
+        action: ActionId(uint(row.get(0)?)),
+        recovery: RecoveryId(uint(row.get(1)?)),
+        attempt: row.get(2)?,
+        target: UnitName(row.get(3)?),
+        unit: UnitName(row.get(4)?),
+        generation: uint(row.get(5)?),
+        deadline: Duration::from_nanos(uint(row.get(6)?)),
+        by: row.get(7)?,
+        reason: row.get(8)?,
+        evidence: optional(row.get(9)?)?,
+        expected_cost: row.get(10)?,
+        intended_at: time(row.get(11)?),
+        outcome: optional(row.get(12)?)?,
+        verdict: optional(row.get(13)?)?,
+        relief: optional(row.get(14)?)?,
+        failed_requests: row.get(15)?,
+        judged: row.get(16)?,
+    })
+}
+
+fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
+    let id = int(entry.recovery.0);
+    let known: Option<String> = transaction
+        .query_row("SELECT state FROM recoveries WHERE id = ?1", [id], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let evidence = entry.evidence.as_ref().map(json).transpose()?;
+    if known.is_none() {
+        transaction.execute(
+            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0)",
+            params![
+                id,
+                entry.incident.map(int),
+                nanos(entry.opened_at),
+                entry.by,
+                entry.reason,
+                json(&State::Watching)?,
+            ],
+        )?;
+        transaction.execute(
+            "DELETE FROM recoveries WHERE id <= ?1 AND is_over = 1",
+            [id.saturating_sub(MAX_RECOVERIES)],
+        )?;
+    }
+    let mut state = known
+        .as_deref()
+        .map(parse)
+        .transpose()?
+        .unwrap_or(State::Watching);
+    let mut seq: i64 = transaction.query_row(
+        "SELECT coalesce(max(seq), 0) FROM events WHERE recovery = ?1",
+        [id],
+        |row| row.get(0),
+    )?;
+    for (at, event) in &entry.events {
+        let recovery = entry.recovery;
+        state = next(state, *event).map_err(|source| LedgerError::Illegal { recovery, source })?;
+        seq += 1;
+        transaction.execute(
+            "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![id, seq, nanos(*at), json(event)?, json(&state)?,],
+        )?;
+    }
+    let changed_at = entry.events.last().map(|(at, _)| nanos(*at));
+    transaction.execute(
+        "UPDATE recoveries SET evidence = coalesce(?2, evidence), state = ?3, is_over = ?4,
+             changed_at = coalesce(?5, changed_at) WHERE id = ?1",
+        params![id, evidence, json(&state)?, state.is_over(), changed_at],
+    )?;
+    Ok(())
+}
+
+fn write_plan(transaction: &Transaction<'_>, recovery: RecoveryId, plan: &Plan) -> Sql<PlanId> {
+    transaction.execute(
+        "INSERT INTO plans (recovery, plan) VALUES (?1, ?2)",
+        params![int(recovery.0), json(plan)?],
+    )?;
+    Ok(PlanId(uint(transaction.last_insert_rowid())))
+}
+
+fn write_verdict(transaction: &Transaction<'_>, recovery: RecoveryId, judged: &Judged) -> Sql<()> {
+    transaction.execute(
+        "UPDATE actions SET verdict = ?3, relief = ?4, judged = ?5
+         WHERE recovery = ?1 AND attempt = ?2",
+        params![
+            int(recovery.0),
+            judged.attempt,
+            json(&judged.verdict)?,
+            judged.relief.as_ref().map(json).transpose()?,
+            judged.words,
+        ],
+    )?;
+    // What an attempt cost is written once, beside what it was expected to cost.
+    transaction.execute(
+        "UPDATE actions SET failed_requests = ?3 WHERE id =
+             (SELECT min(id) FROM actions WHERE recovery = ?1 AND attempt = ?2)",
+        params![int(recovery.0), judged.attempt, judged.failed_requests],
+    )?;
+    Ok(())
+}
+
+/// Opens a ledger that no engine uses, and says what in it can't be so.
+///
+/// # Errors
+/// When it can't be opened or read.
+pub fn audit(path: PathBuf) -> Result<Vec<String>, LedgerError> {
+    Store::open(&path)?.audit()
+}

@@ -1,0 +1,252 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::UnitName;
+use crate::executor::Permit;
+use crate::guard::Pause;
+use crate::judge::Verdict;
+use crate::lifecycle::{Event, State};
+use crate::service::RecoveryId;
+
+fn at(second: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_000_000 + second)
+}
+
+fn entry(recovery: u64, events: &[Event]) -> Entry {
+    Entry {
+        recovery: RecoveryId(recovery),
+        incident: Some(5),
+        opened_at: at(0),
+        by: "auto".to_owned(),
+        reason: String::new(),
+        evidence: None,
+        events: events.iter().map(|event| (at(1), *event)).collect(),
+    }
+}
+
+fn intent(units: &[&str]) -> Intent {
+    Intent {
+        attempt: 1,
+        target: units[0].into(),
+        restarts: units
+            .iter()
+            .map(|unit| IntendedRestart {
+                unit: (*unit).into(),
+                deadline: Duration::from_secs(3),
+                raises: vec![(*unit).into(), UnitName(format!("{unit}.part"))],
+            })
+            .collect(),
+        by: "auto".to_owned(),
+        reason: "it fails".to_owned(),
+        plan: None,
+        expected_cost: 12.5,
+        at: at(1),
+    }
+}
+
+const TO_COMMIT: [Event; 2] = [Event::Lease, Event::Commit];
+
+fn done() -> Outcome {
+    Outcome::Done {
+        stopped_at: at(2),
+        ready_at: at(3),
+        note: "fine".to_owned(),
+    }
+}
+
+fn judged() -> Judged {
+    Judged {
+        attempt: 1,
+        verdict: Verdict::Cured,
+        relief: None,
+        failed_requests: Some(4.0),
+        words: "gone".to_owned(),
+    }
+}
+
+fn numbers(permits: &[Permit]) -> Vec<(u64, &str, u64)> {
+    permits
+        .iter()
+        .map(|permit| {
+            (
+                permit.action().0,
+                permit.unit().as_str(),
+                permit.generation(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_whole_recovery_is_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state/ledger.db");
+    let mut store = Store::open(&path).expect("a new ledger");
+    let permits = store
+        .commit_intent(&entry(1, &TO_COMMIT), &intent(&["a", "b"]))
+        .expect("written");
+    assert_eq!(numbers(&permits), [(1, "a", 2), (2, "b", 2)]);
+    let action = permits[0].action();
+    drop(store);
+
+    // A crash: what was intended is known, and unfinished.
+    let mut store = Store::open(&path).expect("the same ledger");
+    let memory = store.remember(at(0)).expect("memory");
+    assert_eq!(memory.unfinished.len(), 1);
+    assert_eq!(memory.unfinished[0].state, State::Committed);
+    assert_eq!(memory.unfinished[0].actions.len(), 2);
+    assert_eq!(memory.actions.len(), 2);
+    assert_eq!(memory.generations.get(&"b.part".into()), Some(&2));
+    assert_eq!(memory.last_recovery, 1);
+
+    store
+        .append(&entry(1, &[Event::Act]), &Also::Result(action, done()))
+        .expect("written");
+    store
+        .append(&entry(1, &[Event::Done, Event::Settled]), &Also::Nothing)
+        .expect("written");
+    let verdict = [Event::Judged(Verdict::Cured)];
+    store
+        .append(&entry(1, &verdict), &Also::Verdict(judged()))
+        .expect("written");
+    let memory = store.remember(at(0)).expect("memory");
+    assert!(memory.unfinished.is_empty());
+    assert_eq!(memory.actions[0].outcome, Some(done()));
+    assert_eq!(memory.actions[0].failed_requests, Some(4.0));
+    assert_eq!(memory.actions[1].verdict, Some(Verdict::Cured));
+    assert_eq!(store.remember(at(2)).expect("memory").actions, []);
+    let history = store.history(Some(&"b".into()), 10).expect("history");
+    assert_eq!(history.len(), 1);
+    assert_eq!(history[0].1, Some(5));
+    // The second part never said what became of it.
+    let problems = store.audit().expect("read");
+    assert_eq!(problems, ["action 2 has no result, and is over"]);
+}
+
+#[test]
+fn what_cannot_have_happened_is_not_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(&folder.path().join("ledger.db")).expect("a new ledger");
+    // No intent without a lease, and no permit without an intent.
+    let error = store
+        .commit_intent(&entry(1, &[Event::Commit]), &intent(&["a"]))
+        .expect_err("no");
+    assert!(
+        error.in_full().contains("watching can't take Commit"),
+        "{}",
+        error.in_full()
+    );
+    let error = store
+        .commit_intent(&entry(1, &[Event::Lease]), &intent(&["a"]))
+        .expect_err("no");
+    assert!(matches!(error, LedgerError::NotCommitted { .. }));
+    store
+        .commit_intent(&entry(1, &TO_COMMIT), &intent(&["a"]))
+        .expect("written");
+    assert!(
+        store
+            .commit_intent(&entry(1, &TO_COMMIT), &intent(&["a"]))
+            .is_err()
+    );
+    let memory = store.remember(at(0)).expect("memory");
+    assert_eq!((memory.actions.len(), memory.unfinished.len()), (1, 1));
+    assert_eq!(store.audit().expect("read"), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_refuses_intents_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let mut store = Store::open(&path).expect("a new ledger");
+    store
+        .commit_intent(&entry(1, &TO_COMMIT), &intent(&["a"]))
+        .expect("written");
+    store.set_full(true);
+    let mut reason = intent(&["b"]);
+    reason.reason = "x".repeat(100_000);
+    let error = store
+        .commit_intent(&entry(2, &TO_COMMIT), &reason)
+        .expect_err("full");
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    // The reserve was tried, in vain.
+    assert!(!path.with_extension("reserve").exists());
+    store.set_full(false);
+    store
+        .commit_intent(&entry(2, &TO_COMMIT), &reason)
+        .expect("written");
+    assert!(path.with_extension("reserve").exists());
+    assert_eq!(store.remember(at(0)).expect("memory").actions.len(), 2);
+    store.probe().expect("room");
+}
+
+#[test]
+fn two_engines_and_newer_formats_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let mut first = Store::open(&path).expect("a new ledger");
+    first.probe().expect("written");
+    let error = Store::open(&path).expect_err("it is in use");
+    assert!(
+        error.to_string().contains("is another engine using"),
+        "{error}"
+    );
+    drop(first);
+    let database = rusqlite::Connection::open(&path).expect("free again");
+    database
+        .pragma_update(None, "user_version", 99)
+        .expect("written");
+    drop(database);
+    let error = Store::open(&path).expect_err("too new");
+    assert!(
+        matches!(error, LedgerError::TooNew { found: 99, .. }),
+        "{error}"
+    );
+    std::fs::write(&path, "this is no database, however long it is").expect("written");
+    assert!(matches!(Store::open(&path), Err(LedgerError::Open { .. })));
+}
+
+#[test]
+fn a_changed_story_is_found_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let mut store = Store::open(&path).expect("a new ledger");
+    store
+        .commit_intent(&entry(1, &TO_COMMIT), &intent(&["a"]))
+        .expect("written");
+    drop(store);
+    let database = rusqlite::Connection::open(&path).expect("free");
+    database
+        .execute("UPDATE recoveries SET state = '\"judging\"'", [])
+        .expect("written");
+    drop(database);
+    let mut store = Store::open(&path).expect("the ledger");
+    assert!(matches!(
+        store.remember(at(0)),
+        Err(LedgerError::Damaged { .. })
+    ));
+    assert_eq!(store.audit().expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn its_own_thread_answers_and_closes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    for round in 0..3u64 {
+        let ledger = Ledger::open(&path, Threading::Own).expect("free again each time");
+        let pause = Pause {
+            reason: format!("round {round}"),
+            since: at(round),
+            until: None,
+        };
+        let wanted = pause.clone();
+        ledger
+            .run(move |store| store.pause(Some(&pause)))
+            .await
+            .expect("written");
+        let memory = ledger
+            .run(|store| store.remember(at(0)))
+            .await
+            .expect("memory");
+        assert_eq!(memory.pause, Some(wanted));
+    }
+}

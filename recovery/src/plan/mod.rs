@@ -1,0 +1,353 @@
+//! What to restart first?
+//!
+//! Every suspect's unit and all that contain it are candidates, and so are waiting and calling a
+//! person. Each is priced in failed user requests: those in flight when the unit is killed, those
+//! that come while it is away, those that fail until it is clear that it didn't help, and what the
+//! best of the rest then costs. The cheapest wins; [`ladder`] finds it exactly.
+//!
+//! Pure: the same evidence, beliefs, costs and time give the same plan, with the same words.
+
+mod ladder;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use self::ladder::{Action, Hypothesis, MAX_ACTIONS};
+use crate::belief::{Beliefs, Trial};
+use crate::cost::Costs;
+use crate::policy::Policy;
+use crate::{Evidence, RestartTree, UnitName};
+
+/// A plan's number in the ledger: what a person approves.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct PlanId(pub u64);
+
+impl std::fmt::Display for PlanId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What can be done next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Restart this unit, and with it all below it.
+    Restart(UnitName),
+    /// Nothing yet: it may go by itself.
+    Wait,
+    /// Nothing: call a person.
+    Human,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Restart(unit) => write!(f, "restart {unit}"),
+            Self::Wait => f.write_str("wait"),
+            Self::Human => f.write_str("call a person"),
+        }
+    }
+}
+
+/// One thing that could have been done first, and what it would have come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// What.
+    pub choice: Choice,
+    /// Whether it is what the plan does first.
+    pub chosen: bool,
+    /// How likely it ends the failures, in `[0, 1]`.
+    pub probability: f64,
+    /// How long it takes.
+    pub takes: Duration,
+    /// What it costs by itself, in failed user requests.
+    pub cost: f64,
+    /// What confirming costs if it doesn't help, in failed user requests.
+    pub confirming: f64,
+    /// What it comes to if the best follows, in failed user requests.
+    pub expected_total: f64,
+    /// The best that follows while nothing helps, itself first.
+    pub ladder: Vec<Choice>,
+    /// Why it was taken, or not.
+    pub reason: String,
+}
+
+/// What recovery would do about an incident, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its number; 0 until the ledger has given one.
+    pub id: PlanId,
+    /// The incident; `None` for a restart that a person ordered.
+    pub incident: Option<u64>,
+    /// When it was made.
+    pub at: SystemTime,
+    /// When its evidence was established.
+    pub evidence_at: SystemTime,
+    /// What is done first.
+    pub choice: Choice,
+    /// The units whose executors are called for it, in this order.
+    pub restarts: Vec<UnitName>,
+    /// What is done as long as nothing helps, [`Self::choice`] first.
+    pub ladder: Vec<Choice>,
+    /// What the ladder is expected to come to, in failed user requests.
+    pub expected_total: f64,
+    /// Everything that was considered, cheapest first.
+    pub candidates: Vec<Candidate>,
+    /// The plan in a sentence.
+    pub sentence: String,
+}
+
+/// What limits a plan besides evidence and beliefs.
+#[derive(Clone, Copy, Debug)]
+pub struct Constraints<'a> {
+    /// Waits and prices.
+    pub policy: &'a Policy,
+    /// How long restarts take.
+    pub costs: &'a Costs,
+    /// What was tried in this recovery, and how much it helped.
+    pub trials: &'a [Trial],
+    /// Whether this recovery has waited already.
+    pub waited: bool,
+    /// Units that can't be restarted: their executor refused, or is missing. That says nothing
+    /// about what their restart would cure.
+    pub excluded: &'a BTreeSet<UnitName>,
+}
+
+/// An incident that costs (almost) nobody anything is planned for as if it cost one request in ten
+/// seconds, or every choice would be as good as any other.
+const LEAST_FAILING_PER_SECOND: f64 = 0.1;
+/// How many failures it takes to say that an action didn't help: see [`crate::judge`].
+const FAILURES_TO_CONFIRM: f64 = 7.0;
+
+/// Users' requests per second that a unit's absence fails: those that pass through it, and those
+/// that fail anyway, which are believed to be among them.
+pub fn traffic(evidence: &Evidence, tree: &RestartTree, unit: &UnitName) -> f64 {
+    let told = |unit: &UnitName| evidence.traffic.get(unit).copied();
+    let parts = || {
+        tree.subtree(unit)
+            .into_iter()
+            .filter_map(told)
+            .fold(0.0, f64::max)
+    };
+    told(unit)
+        .unwrap_or_else(parts)
+        .max(evidence.failing_per_second)
+}
+
+/// What the restart of a unit costs by itself: how long it takes, and failed user requests.
+pub fn price(
+    evidence: &Evidence,
+    tree: &RestartTree,
+    unit: &UnitName,
+    constraints: &Constraints<'_>,
+    now: SystemTime,
+) -> (Duration, f64) {
+    let (downtime, _) = constraints.costs.downtime(tree, unit, now);
+    let away = downtime + constraints.policy.in_flight;
+    let rate = traffic(evidence, tree, unit).max(LEAST_FAILING_PER_SECOND);
+    (downtime, away.as_secs_f64() * rate)
+}
+
+/// The units that could be restarted on this evidence, likeliest suspects' first, each before what
+/// contains it; at most as many as can be planned for exactly.
+fn candidates(
+    evidence: &Evidence,
+    tree: &RestartTree,
+    constraints: &Constraints<'_>,
+) -> Vec<UnitName> {
+    let mut units: Vec<UnitName> = Vec::new();
+    let mut suspects: Vec<_> = evidence.suspects.iter().collect();
+    suspects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    for suspect in suspects {
+        let new: Vec<UnitName> = tree
+            .chain(&suspect.unit)
+            .into_iter()
+            .filter(|unit| !units.contains(unit) && !constraints.excluded.contains(*unit))
+            // A part of what was restarted already was restarted with it.
+            .filter(|unit| {
+                !constraints
+                    .trials
+                    .iter()
+                    .any(|trial| tree.contains(&trial.unit, unit))
+            })
+            .cloned()
+            .collect();
+        // One place is for waiting.
+        if units.len() + new.len() >= MAX_ACTIONS {
+            break;
+        }
+        units.extend(new);
+    }
+    units
+}
+
+/// Decides.
+pub fn plan(
+    evidence: &Evidence,
+    tree: &RestartTree,
+    beliefs: &Beliefs,
+    constraints: &Constraints<'_>,
+    now: SystemTime,
+) -> Plan {
+    let policy = constraints.policy;
+    let failing = evidence.failing_per_second.max(LEAST_FAILING_PER_SECOND);
+    let units = candidates(evidence, tree, constraints);
+
+    let mut choices: Vec<Choice> = units.iter().cloned().map(Choice::Restart).collect();
+    let mut takes: Vec<Duration> = Vec::new();
+    let mut actions: Vec<Action> = Vec::new();
+    let until_judged = policy.warm_up + policy.exporter_delay;
+    let patience = failing * policy.judge_deadline.as_secs_f64();
+    let confirming = failing * until_judged.as_secs_f64() + FAILURES_TO_CONFIRM.min(patience);
+    for unit in &units {
+        let (downtime, cost) = price(evidence, tree, unit, constraints, now);
+        takes.push(downtime);
+        actions.push(Action { cost, confirming });
+    }
+    choices.push(Choice::Wait);
+    takes.push(policy.wait);
+    // What is clear at the end of the wait needs no confirming.
+    actions.push(Action {
+        cost: failing * policy.wait.as_secs_f64(),
+        confirming: 0.0,
+    });
+    let giving_up = failing * policy.human_response.as_secs_f64();
+
+    let mut hypotheses = Vec::new();
+    for chain in beliefs.chains(evidence, tree, constraints.trials, now) {
+        for (level, weight) in chain.levels.iter().enumerate() {
+            let cured_by = match level {
+                // What goes by itself goes whatever is done meanwhile, and didn't if we waited.
+                0 if constraints.waited => continue,
+                0 => u32::MAX,
+                level => match chain.units.get(level - 1) {
+                    None => 0,
+                    Some(smallest) => (0..units.len())
+                        .filter(|unit| tree.contains(&units[*unit], smallest))
+                        .fold(0, |mask, unit| mask | (1 << unit)),
+                },
+            };
+            hypotheses.push(Hypothesis {
+                weight: *weight,
+                cured_by,
+            });
+        }
+    }
+
+    let name = |action: Option<usize>| action.map_or(Choice::Human, |at| choices[at].clone());
+    let options = ladder::solve(&actions, &hypotheses, giving_up);
+    let mut considered: Vec<Candidate> = options
+        .iter()
+        .map(|option| Candidate {
+            choice: name(option.action),
+            chosen: false,
+            probability: option.probability,
+            takes: option.action.map_or(policy.human_response, |at| takes[at]),
+            cost: option.action.map_or(giving_up, |at| actions[at].cost),
+            confirming: option.action.map_or(0.0, |at| actions[at].confirming),
+            expected_total: option.total,
+            ladder: option.ladder.iter().map(|action| name(*action)).collect(),
+            reason: String::new(),
+        })
+        .collect();
+    explain(&mut considered);
+    let (choice, ladder, expected_total, sentence) = match considered.first() {
+        Some(best) => {
+            let sentence = sentence(best);
+            (
+                best.choice.clone(),
+                best.ladder.clone(),
+                best.expected_total,
+                sentence,
+            )
+        }
+        None => (Choice::Human, vec![Choice::Human], giving_up, String::new()),
+    };
+    let restarts = match &choice {
+        Choice::Restart(unit) => tree.restarts(unit).into_iter().cloned().collect(),
+        Choice::Wait | Choice::Human => Vec::new(),
+    };
+    Plan {
+        id: PlanId(0),
+        incident: Some(evidence.incident),
+        at: now,
+        evidence_at: evidence.at,
+        choice,
+        restarts,
+        ladder,
+        expected_total,
+        candidates: considered,
+        sentence,
+    }
+}
+
+/// A number of requests, or a share in per cent, as people say it.
+fn about(number: f64) -> String {
+    if number < 10.0 {
+        format!("{number:.1}")
+    } else {
+        format!("{number:.0}")
+    }
+}
+
+fn explain(candidates: &mut [Candidate]) {
+    let best = candidates
+        .first()
+        .map(|best| (best.choice.clone(), best.expected_total));
+    for (place, candidate) in candidates.iter_mut().enumerate() {
+        candidate.chosen = place == 0;
+        let chance = about(100.0 * candidate.probability);
+        let total = about(candidate.expected_total);
+        candidate.reason = match (&best, place) {
+            (_, 0) | (None, _) => {
+                format!("cheapest: {total} failed requests expected, cures with {chance} %")
+            }
+            (Some((choice, least)), _) => {
+                let more = about(candidate.expected_total - least);
+                format!(
+                    "{total} failed requests expected, {more} more than to {choice}; cures with \
+                     {chance} %, costs {} by itself",
+                    about(candidate.cost)
+                )
+            }
+        };
+    }
+}
+
+fn sentence(best: &Candidate) -> String {
+    let chance = about(100.0 * best.probability);
+    let total = about(best.expected_total);
+    let what = match &best.choice {
+        Choice::Restart(unit) => format!(
+            "restart {unit}: cures with {chance} %, costs about {} failed requests by itself, \
+             {total} with all that may follow",
+            about(best.cost)
+        ),
+        Choice::Wait => format!(
+            "wait {:.0} s: gone by itself with {chance} %, {total} failed requests with all that \
+             may follow",
+            best.takes.as_secs_f64()
+        ),
+        Choice::Human => return format!("call a person: no restart is worth its {total} requests"),
+    };
+    let rest: Vec<String> = best
+        .ladder
+        .iter()
+        .skip(1)
+        .map(ToString::to_string)
+        .collect();
+    if rest.is_empty() {
+        what
+    } else {
+        format!("{what}; if that doesn't help: {}", rest.join(", then "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::tree::tests::tree;
+use crate::{FaultSignature, SuspectUnit};
+
+const TREE: &str = "
+site -
+  shop process ~5000
+    shop.cart ~500
+    shop.search ~500
+  bank process ~5000
+    bank.pay ~500
+  mail process ~30000
+";
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
+fn evidence(suspects: &[(&str, f64)], failing: f64, traffic: f64) -> Evidence {
+    Evidence {
+        incident: 7,
+        at: now(),
+        since: now() - Duration::from_secs(5),
+        signature: FaultSignature {
+            request_types: vec!["front GET /".to_owned()],
+            error_type: String::new(),
+            shape: "raised".to_owned(),
+        },
+        suspects: suspects
+            .iter()
+            .map(|(unit, probability)| SuspectUnit {
+                unit: (*unit).into(),
+                probability: *probability,
+                two_sided: true,
+                reason: String::new(),
+            })
+            .collect(),
+        baseline_failure_share: 0.0,
+        failing_per_second: failing,
+        traffic: BTreeMap::from([("site".into(), traffic), ("shop".into(), traffic)]),
+        closed: false,
+    }
+}
+
+struct Given {
+    beliefs: Beliefs,
+    costs: Costs,
+    policy: Policy,
+    trials: Vec<Trial>,
+    waited: bool,
+    excluded: BTreeSet<UnitName>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        let policy = Policy::default();
+        Self {
+            beliefs: Beliefs::new(policy.half_life),
+            costs: Costs::new(policy.half_life),
+            policy,
+            trials: Vec::new(),
+            waited: false,
+            excluded: BTreeSet::new(),
+        }
+    }
+}
+
+impl Given {
+    fn plan(&self, evidence: &Evidence) -> Plan {
+        let constraints = Constraints {
+            policy: &self.policy,
+            costs: &self.costs,
+            trials: &self.trials,
+            waited: self.waited,
+            excluded: &self.excluded,
+        };
+        plan(evidence, &tree(TREE), &self.beliefs, &constraints, now())
+    }
+
+    fn ladder(&self, evidence: &Evidence) -> String {
+        let ladder = self.plan(evidence).ladder;
+        ladder
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+fn trial(unit: &str, relief: f64) -> Trial {
+    Trial {
+        unit: unit.into(),
+        relief,
+    }
+}
+
+#[test]
+fn the_smallest_first_then_what_contains_it() {
+    let given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
+    assert_eq!(
+        given.ladder(&evidence),
+        "restart shop.cart, restart shop, restart site, call a person"
+    );
+    let plan = given.plan(&evidence);
+    assert_eq!(plan.restarts, ["shop.cart".into()]);
+    assert!(
+        plan.sentence.starts_with("restart shop.cart: cures with "),
+        "{}",
+        plan.sentence
+    );
+    assert!(plan.candidates[0].chosen && !plan.candidates[1].chosen);
+    // Three units, waiting, and a person.
+    assert_eq!(plan.candidates.len(), 5);
+    let mut totals = plan
+        .candidates
+        .iter()
+        .map(|candidate| candidate.expected_total);
+    assert!(
+        totals
+            .clone()
+            .zip(totals.by_ref().skip(1))
+            .all(|(a, b)| a <= b)
+    );
+}
+
+#[test]
+fn what_failed_is_not_repeated_and_its_parent_comes_next() {
+    let mut given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
+    given.trials.push(trial("shop.cart", 0.0));
+    assert!(given.ladder(&evidence).starts_with("restart shop, "));
+    given.trials.push(trial("shop", 0.0));
+    assert_eq!(given.ladder(&evidence), "restart site, call a person");
+    given.trials.push(trial("site", 0.0));
+    assert_eq!(given.ladder(&evidence), "call a person");
+}
+
+#[test]
+fn after_a_wrong_suspect_the_next_one() {
+    let mut given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.5), ("bank.pay", 0.45)], 10.0, 10.0);
+    assert!(
+        given
+            .ladder(&evidence)
+            .starts_with("restart shop.cart, restart bank.pay, ")
+    );
+    given.trials.push(trial("shop.cart", 0.0));
+    assert!(given.ladder(&evidence).starts_with("restart bank.pay, "));
+}
+
+#[test]
+fn what_was_learned_comes_first() {
+    let mut given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
+    for _ in 0..10 {
+        let trials = [trial("shop.cart", 0.0), trial("shop", 1.0)];
+        given.beliefs.learn(&evidence, &tree(TREE), &trials, now());
+    }
+    assert!(given.ladder(&evidence).starts_with("restart shop, "));
+    // A fault that no restart ever cured is a person's from the start.
+    let mut given = Given::default();
+    for _ in 0..20 {
+        let trials = [
+            trial("shop.cart", 0.0),
+            trial("shop", 0.0),
+            trial("site", 0.0),
+        ];
+        given.beliefs.learn(&evidence, &tree(TREE), &trials, now());
+    }
+    let mut costly = evidence.clone();
+    for unit in ["shop.cart", "shop", "site"] {
+        costly.traffic.insert(unit.into(), 10_000.0);
+    }
+    assert_eq!(given.ladder(&costly), "call a person");
+}
+
+#[test]
+fn a_fault_that_goes_by_itself_is_waited_for_once() {
+    let mut given = Given::default();
+    let mut evidence = evidence(&[("shop.cart", 0.9)], 1.0, 500.0);
+    evidence.traffic.insert("shop.cart".into(), 500.0);
+    for _ in 0..10 {
+        given.beliefs.learn(&evidence, &tree(TREE), &[], now());
+    }
+    assert!(
+        given.ladder(&evidence).starts_with("wait, "),
+        "{}",
+        given.ladder(&evidence)
+    );
+    given.waited = true;
+    assert!(!given.ladder(&evidence).contains("wait"));
+}
+
+#[test]
+fn what_cannot_be_restarted_is_left_out() {
+    let mut given = Given::default();
+    given.excluded.insert("shop.cart".into());
+    let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
+    assert!(given.ladder(&evidence).starts_with("restart shop, "));
+}
+
+#[test]
+fn nobody_to_suspect_and_nothing_to_restart() {
+    let given = Given::default();
+    assert!(
+        given
+            .ladder(&evidence(&[], 10.0, 10.0))
+            .ends_with("call a person")
+    );
+    let constraints = Constraints {
+        policy: &given.policy,
+        costs: &given.costs,
+        trials: &[],
+        waited: false,
+        excluded: &given.excluded,
+    };
+    let evidence = evidence(&[("shop.cart", f64::NAN)], 0.0, 0.0);
+    let plan = plan(
+        &evidence,
+        &RestartTree::empty(),
+        &given.beliefs,
+        &constraints,
+        now(),
+    );
+    assert!(plan.restarts.is_empty());
+    assert!(plan.expected_total.is_finite());
+}
+
+#[test]
+fn a_thousand_suspects_are_planned_for() {
+    let mut text = String::from("site -\n");
+    for process in 0..100 {
+        text.push_str(&format!("  p{process} process\n"));
+        for part in 0..10 {
+            text.push_str(&format!("    p{process}.{part}\n"));
+        }
+    }
+    let tree = tree(&text);
+    let given = Given::default();
+    let mut evidence = evidence(&[], 10.0, 10.0);
+    for process in 0..100 {
+        for part in 0..10 {
+            evidence.suspects.push(SuspectUnit {
+                unit: UnitName(format!("p{process}.{part}")),
+                probability: 0.001,
+                two_sided: true,
+                reason: String::new(),
+            });
+        }
+    }
+    let constraints = Constraints {
+        policy: &given.policy,
+        costs: &given.costs,
+        trials: &[],
+        waited: false,
+        excluded: &given.excluded,
+    };
+    let plan = plan(&evidence, &tree, &given.beliefs, &constraints, now());
+    assert!(plan.candidates.len() <= MAX_ACTIONS + 1);
+}

@@ -1,0 +1,268 @@
+//! How is a child started: in which environment, with what for input and output?
+//!
+//! In a process group of its own, so that a terminal's signals to the engine don't reach it and
+//! all that it forks can be ended together; without the kernel's parent-death signal, so that it
+//! outlives the engine; and with its output in a file, not in a pipe that would break with the
+//! engine.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::phase::ChildIdentity;
+use super::procfs::{self, GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
+use crate::{ProcessSpec, UnitName};
+
+/// The variable whose attributes OpenTelemetry SDKs put on every span.
+const RESOURCE_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// The attribute that says of which life a span is.
+pub const GENERATION_ATTRIBUTE: &str = "rekindle.generation";
+/// A log beyond this is put aside when its child is next started. One predecessor is kept, so a
+/// unit takes up about twice this, plus what one life writes.
+const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
+
+/// Starts a child and returns which process it is.
+pub(super) fn launch(
+    unit: &UnitName,
+    spec: &ProcessSpec,
+    generation: u64,
+    state_id: &str,
+    logs: &Path,
+) -> io::Result<ChildIdentity> {
+    let (program, arguments) = spec
+        .command
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "its command is empty"))?;
+    let inherited = std::env::var(RESOURCE_VARIABLE).ok();
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(environment(unit, spec, generation, state_id, inherited))
+        .stdin(Stdio::null())
+        .process_group(0);
+    if let Some(directory) = &spec.directory {
+        command.current_dir(directory);
+    }
+    match open_log(unit, logs).and_then(|log| Ok((log.try_clone()?, log))) {
+        Ok((out, err)) => command.stdout(out).stderr(err),
+        Err(error) => {
+            tracing::warn!(%unit, %error, "its log can't be opened; its output is lost");
+            command.stdout(Stdio::null()).stderr(Stdio::null())
+        }
+    };
+    let child = command.spawn().map_err(|error| explain(program, &error))?;
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    // It is our child and nobody has waited for it, so it exists, be it as a zombie. It is waited
+    // for through its pidfd.
+    let stat = procfs::stat(pid)
+        .ok_or_else(|| io::Error::other("it was started, but /proc does not show it"))?;
+    Ok(ChildIdentity {
+        pid,
+        start_ticks: stat.start_ticks,
+        boot_id: procfs::boot_id(),
+    })
+}
+
+/// Whether the command could be started at all: asked before the old life is ended for it.
+///
+/// # Errors
+///
+/// With what is wrong, in words for people.
+pub(super) fn check(spec: &ProcessSpec) -> Result<(), String> {
+    let Some(program) = spec.command.first() else {
+        return Err("its command is empty".to_owned());
+    };
+    if let Some(directory) = &spec.directory
+        && !directory.is_dir()
+    {
+        return Err(format!("directory {} does not exist", directory.display()));
+    }
+    let runnable = |path: &Path| {
+        fs::metadata(path)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    let found = if program.contains('/') {
+        let path = match &spec.directory {
+            Some(directory) => directory.join(program),
+            None => PathBuf::from(program),
+        };
+        runnable(&path)
+    } else {
+        let path = spec
+            .environment
+            .get("PATH")
+            .map(OsString::from)
+            .or_else(|| std::env::var_os("PATH"))
+            .unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
+        std::env::split_paths(&path).any(|folder| runnable(&folder.join(program)))
+    };
+    if found {
+        Ok(())
+    } else {
+        Err(format!(
+            "command {program} does not exist or may not be executed"
+        ))
+    }
+}
+
+/// Puts the operating system's answer to a spawn in words that name the command.
+pub(crate) fn explain(program: &str, error: &io::Error) -> io::Error {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => format!("command {program} does not exist"),
+        io::ErrorKind::PermissionDenied => format!("command {program} may not be executed"),
+        _ => format!("command {program} could not be started: {error}"),
+    };
+    io::Error::new(error.kind(), reason)
+}
+
+/// What is set on top of the engine's own environment.
+fn environment(
+    unit: &UnitName,
+    spec: &ProcessSpec,
+    generation: u64,
+    state_id: &str,
+    inherited_resource: Option<String>,
+) -> BTreeMap<String, String> {
+    let mut environment = spec.environment.clone();
+    let resource = environment
+        .get(RESOURCE_VARIABLE)
+        .cloned()
+        .or(inherited_resource)
+        .unwrap_or_default();
+    let attributes: Vec<&str> = resource
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .filter(|pair| pair.split('=').next() != Some(GENERATION_ATTRIBUTE))
+        .collect();
+    let mut resource = attributes.join(",");
+    if !resource.is_empty() {
+        resource.push(',');
+    }
+    resource.push_str(&format!("{GENERATION_ATTRIBUTE}={generation}"));
+    environment.insert(RESOURCE_VARIABLE.to_owned(), resource);
+    environment.insert(UNIT_VARIABLE.to_owned(), unit.to_string());
+    environment.insert(GENERATION_VARIABLE.to_owned(), generation.to_string());
+    environment.insert(STATE_VARIABLE.to_owned(), state_id.to_owned());
+    environment
+}
+
+fn open_log(unit: &UnitName, logs: &Path) -> io::Result<File> {
+    let path = log_path(unit, logs);
+    if fs::metadata(&path).is_ok_and(|meta| meta.len() > MAX_LOG_BYTES) {
+        let mut aside = path.clone().into_os_string();
+        aside.push(".1");
+        fs::rename(&path, aside)?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// The file that a unit's output goes to. A unit's name is the operator's and may hold anything,
+/// so what isn't plain in a file name is escaped, distinctly.
+pub(super) fn log_path(unit: &UnitName, logs: &Path) -> PathBuf {
+    let mut name = OsString::new();
+    for (position, byte) in unit.as_str().bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'_')
+            || (byte == b'.' && position > 0);
+        if plain {
+            name.push(char::from(byte).encode_utf8(&mut [0; 4]));
+        } else {
+            name.push(format!("%{byte:02X}"));
+        }
+    }
+    name.push(OsStr::new(".log"));
+    logs.join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(command: &[&str]) -> ProcessSpec {
+        ProcessSpec {
+            command: command.iter().map(|&part| part.to_owned()).collect(),
+            environment: BTreeMap::new(),
+            directory: None,
+            stop_grace: std::time::Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn the_generation_joins_the_resource_attributes() {
+        let unit = UnitName::from("web");
+        for (inherited, own, expected) in [
+            (None, None, "rekindle.generation=4"),
+            (Some("a=1"), None, "a=1,rekindle.generation=4"),
+            (Some("a=1"), Some("b=2"), "b=2,rekindle.generation=4"),
+            (
+                Some("rekindle.generation=3, a=1,,"),
+                None,
+                "a=1,rekindle.generation=4",
+            ),
+        ] {
+            let mut spec = spec(&["true"]);
+            if let Some(own) = own {
+                spec.environment
+                    .insert(RESOURCE_VARIABLE.to_owned(), own.to_owned());
+            }
+            // Marks can't be overridden by what is configured.
+            spec.environment
+                .insert(UNIT_VARIABLE.to_owned(), "another".to_owned());
+            let made = environment(&unit, &spec, 4, "id", inherited.map(str::to_owned));
+            assert_eq!(made[RESOURCE_VARIABLE], expected);
+            assert_eq!(made[UNIT_VARIABLE], "web");
+            assert_eq!(made[GENERATION_VARIABLE], "4");
+            assert_eq!(made[STATE_VARIABLE], "id");
+        }
+    }
+
+    #[test]
+    fn a_command_is_checked_before_anything_is_ended_for_it() {
+        assert_eq!(check(&spec(&["sh", "-c", "true"])), Ok(()));
+        assert_eq!(check(&spec(&["/bin/sh"])), Ok(()));
+        for bad in [
+            &spec(&[]),
+            &spec(&["no-such-command-here"]),
+            &spec(&["/no/such/command"]),
+            &spec(&["/proc/self/status"]),
+            &ProcessSpec {
+                directory: Some("/no/such/directory".into()),
+                ..spec(&["sh"])
+            },
+        ] {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_s_name_stays_in_its_folder() {
+        let logs = Path::new("/l");
+        for (unit, file) in [
+            ("web.search-2", "/l/web.search-2.log"),
+            ("../../etc/passwd", "/l/%2E.%2F..%2Fetc%2Fpasswd.log"),
+            (".", "/l/%2E.log"),
+            ("ü", "/l/%C3%BC.log"),
+        ] {
+            assert_eq!(log_path(&unit.into(), logs), Path::new(file));
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_put_aside_once() {
+        let logs = tempfile::tempdir().expect("a directory");
+        let unit = UnitName::from("chatty");
+        let path = log_path(&unit, logs.path());
+        File::create(&path)
+            .and_then(|log| log.set_len(MAX_LOG_BYTES + 1))
+            .expect("a long log");
+        open_log(&unit, logs.path()).expect("opens");
+        assert_eq!(fs::metadata(&path).expect("new").len(), 0);
+        assert!(logs.path().join("chatty.log.1").exists());
+    }
+}

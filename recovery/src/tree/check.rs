@@ -1,0 +1,158 @@
+//! Everything that must hold before a list of units is a tree. All errors are found, not the first.
+
+use std::collections::BTreeMap;
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::TreeError;
+use crate::{UnitName, UnitSpec};
+
+/// Names, parents and roots: whether the list is a tree at all. The graph's edges go from parent to
+/// child.
+pub(super) fn structure(
+    graph: &DiGraph<UnitSpec, ()>,
+    index: &BTreeMap<UnitName, NodeIndex>,
+) -> Vec<TreeError> {
+    let mut errors = Vec::new();
+    let mut counts: BTreeMap<&UnitName, usize> = BTreeMap::new();
+    let mut roots = Vec::new();
+    for spec in graph.node_weights() {
+        *counts.entry(&spec.name).or_default() += 1;
+        if spec.name.as_str().trim().is_empty() {
+            let parent = spec.parent.as_ref().map_or("", UnitName::as_str).to_owned();
+            errors.push(TreeError::EmptyName { parent });
+        }
+        match &spec.parent {
+            None => roots.push(spec.name.clone()),
+            Some(parent) if !index.contains_key(parent) => errors.push(TreeError::UnknownParent {
+                unit: spec.name.clone(),
+                parent: parent.clone(),
+                known: most_similar(parent, index.keys()),
+            }),
+            Some(_) => {}
+        }
+    }
+    for (unit, count) in counts {
+        if count > 1 {
+            let unit = unit.clone();
+            errors.push(TreeError::DuplicateName { unit, count });
+        }
+    }
+    match roots.len() {
+        0 => errors.push(TreeError::NoRoot),
+        1 => {}
+        _ => errors.push(TreeError::SeveralRoots { units: roots }),
+    }
+    for ring in tarjan_scc(graph) {
+        let is_ring = ring.len() > 1
+            || ring
+                .first()
+                .is_some_and(|unit| graph.contains_edge(*unit, *unit));
+        if is_ring {
+            let mut units: Vec<UnitName> =
+                ring.iter().map(|unit| graph[*unit].name.clone()).collect();
+            units.sort();
+            errors.push(TreeError::Cycle { units });
+        }
+    }
+    errors
+}
+
+/// The name with the smallest edit distance, if it is near enough to be what was meant: a third of
+/// the letters wrong is a typing error, more is another word.
+fn most_similar<'a>(
+    name: &UnitName,
+    known: impl Iterator<Item = &'a UnitName>,
+) -> Option<UnitName> {
+    let limit = name.as_str().chars().count().div_ceil(3);
+    known
+        .map(|other| (distance(name.as_str(), other.as_str()), other))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, other)| other.clone())
+}
+
+/// Levenshtein's distance, one row at a time.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, letter) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for column in 0..b.len() {
+            let replaced = diagonal + usize::from(letter != b[column]);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Selectors and executors of what is known to be a tree. `chain` lists a unit and its ancestors,
+/// nearest first; `effective` is a unit's selector with those of its ancestors added.
+pub(super) fn meaning<'a>(
+    units: &'a [UnitSpec],
+    chain: impl Fn(usize) -> Vec<usize>,
+    effective: impl Fn(usize) -> &'a BTreeMap<String, String>,
+    has_children: impl Fn(usize) -> bool,
+) -> Vec<TreeError> {
+    let mut errors = Vec::new();
+    for (unit, spec) in units.iter().enumerate() {
+        if spec.executor.is_none() && !has_children(unit) {
+            let unit = spec.name.clone();
+            errors.push(TreeError::NotRestartable { unit });
+        }
+        for (key, value) in &spec.selector {
+            // The nearest that disagrees is enough: those above it have their own quarrel with it.
+            let quarrel = chain(unit).into_iter().skip(1).find_map(|ancestor| {
+                let other = units[ancestor].selector.get(key)?;
+                (other != value).then_some((ancestor, other))
+            });
+            if let Some((ancestor, other)) = quarrel {
+                errors.push(TreeError::Contradiction {
+                    unit: spec.name.clone(),
+                    ancestor: units[ancestor].name.clone(),
+                    key: key.clone(),
+                    value: value.clone(),
+                    other: other.clone(),
+                });
+            }
+        }
+    }
+    for first in 0..units.len() {
+        for second in 0..units.len() {
+            let both_match =
+                !units[first].selector.is_empty() && !units[second].selector.is_empty();
+            if first == second || !both_match {
+                continue;
+            }
+            let (wide, narrow) = (effective(first), effective(second));
+            let same_twice = wide == narrow && first > second;
+            let related = chain(first).contains(&second) || chain(second).contains(&first);
+            if !same_twice && !related && is_subset(wide, narrow) {
+                errors.push(TreeError::Ambiguous {
+                    first: units[first].name.clone(),
+                    second: units[second].name.clone(),
+                    selector: narrow
+                        .iter()
+                        .map(|(key, value)| format!("{key}={value}"))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                });
+            }
+        }
+    }
+    errors
+}
+
+/// Whether every pair of `small` is in `large`.
+pub(super) fn is_subset(
+    small: &BTreeMap<String, String>,
+    large: &BTreeMap<String, String>,
+) -> bool {
+    small.len() <= large.len()
+        && small
+            .iter()
+            .all(|(key, value)| large.get(key) == Some(value))
+}

@@ -1,0 +1,310 @@
+//! Which units are there, what contains what, and whom does a component belong to?
+//!
+//! A flat list of [`UnitSpec`]s becomes a tree once, at the door, or is refused with everything
+//! that is wrong with it. After that nobody has to check again: there is one root, every unit can
+//! be restarted, and restarting a unit restarts all below it.
+//!
+//! A unit's *effective* selector is its own with those of its ancestors added, so that two
+//! processes may have a code component of the same name. A unit with an empty selector of its own
+//! only groups others, and never matches by itself.
+//!
+//! The units are kept in preorder, so a subtree is a range, and questions about ancestry are two
+//! comparisons.
+
+mod check;
+mod error;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+pub use self::error::TreeError;
+use crate::{Mode, UnitName, UnitSpec};
+
+/// The restart units, checked.
+#[derive(Clone, Debug, Default)]
+pub struct RestartTree {
+    /// In preorder: parents before children, siblings as configured.
+    units: Vec<UnitSpec>,
+    places: Vec<Place>,
+    index: BTreeMap<UnitName, usize>,
+}
+
+/// What follows from a unit's place in the tree.
+#[derive(Clone, Debug)]
+struct Place {
+    parent: Option<usize>,
+    depth: usize,
+    /// The end of its subtree, which starts with itself.
+    end: usize,
+    mode: Mode,
+    selector: BTreeMap<String, String>,
+}
+
+/// Whom a component belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The most specific unit that surely contains it.
+    pub unit: UnitName,
+}
+
+impl RestartTree {
+    /// A tree without units: nothing can be restarted.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Checks the list and makes the tree.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the list. Selectors and executors are only looked at once
+    /// names and parents make a tree, since before that there are no ancestors.
+    pub fn build(specs: Vec<UnitSpec>) -> Result<Self, Vec<TreeError>> {
+        let mut graph = DiGraph::new();
+        let mut by_name = BTreeMap::new();
+        for spec in specs {
+            let name = spec.name.clone();
+            let node = graph.add_node(spec);
+            by_name.entry(name).or_insert(node);
+        }
+        for node in graph.node_indices() {
+            let parent = graph[node].parent.as_ref();
+            if let Some(parent) = parent.and_then(|parent| by_name.get(parent)) {
+                graph.add_edge(*parent, node, ());
+            }
+        }
+        let errors = check::structure(&graph, &by_name);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let tree = Self::lay_out(&graph);
+        let errors = check::meaning(
+            &tree.units,
+            |unit| tree.chain_at(unit).collect(),
+            |unit| &tree.places[unit].selector,
+            |unit| tree.places[unit].end > unit + 1,
+        );
+        if errors.is_empty() {
+            Ok(tree)
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn lay_out(graph: &DiGraph<UnitSpec, ()>) -> Self {
+        let mut tree = Self::default();
+        let root = graph
+            .externals(Direction::Incoming)
+            .next()
+            .into_iter()
+            .map(|root| (root, None));
+        // Depth first with siblings as configured: petgraph lists neighbours latest first, which is
+        // the order that a stack wants.
+        let mut stack: Vec<(NodeIndex, Option<usize>)> = root.collect();
+        while let Some((node, parent)) = stack.pop() {
+            let at = tree.units.len();
+            let spec = graph[node].clone();
+            let above = parent.map(|parent| &tree.places[parent]);
+            let mut selector = above
+                .map(|above| above.selector.clone())
+                .unwrap_or_default();
+            selector.extend(spec.selector.clone());
+            let place = Place {
+                parent,
+                depth: above.map_or(0, |above| above.depth + 1),
+                end: at + 1,
+                mode: spec
+                    .mode
+                    .or(above.map(|above| above.mode))
+                    .unwrap_or_default(),
+                selector,
+            };
+            tree.index.insert(spec.name.clone(), at);
+            tree.units.push(spec);
+            tree.places.push(place);
+            stack.extend(graph.neighbors(node).map(|child| (child, Some(at))));
+        }
+        for unit in (0..tree.units.len()).rev() {
+            if let Some(parent) = tree.places[unit].parent {
+                tree.places[parent].end = tree.places[parent].end.max(tree.places[unit].end);
+            }
+        }
+        tree
+    }
+
+    fn at(&self, unit: &UnitName) -> Option<usize> {
+        self.index.get(unit).copied()
+    }
+
+    fn chain_at(&self, unit: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(Some(unit), |unit| self.places[*unit].parent)
+    }
+
+    fn range(&self, unit: usize) -> Range<usize> {
+        unit..self.places[unit].end
+    }
+
+    /// All units, parents before children.
+    pub fn units(&self) -> impl Iterator<Item = &UnitSpec> {
+        self.units.iter()
+    }
+
+    /// How many units there are.
+    pub fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// The root; `None` for the tree without units.
+    pub fn root(&self) -> Option<&UnitName> {
+        self.units.first().map(|spec| &spec.name)
+    }
+
+    /// What the configuration says about the unit; `None` when there is no such unit.
+    pub fn spec(&self, unit: &UnitName) -> Option<&UnitSpec> {
+        self.at(unit).map(|at| &self.units[at])
+    }
+
+    /// The unit that contains it; `None` for the root and for what is no unit.
+    pub fn parent(&self, unit: &UnitName) -> Option<&UnitName> {
+        let parent = self.places[self.at(unit)?].parent?;
+        Some(&self.units[parent].name)
+    }
+
+    /// The unit and all that contain it, nearest first; empty for what is no unit.
+    pub fn chain(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let Some(at) = self.at(unit) else {
+            return Vec::new();
+        };
+        self.chain_at(at).map(|at| &self.units[at].name).collect()
+    }
+
+    /// All units that contain it, nearest first.
+    pub fn ancestors(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let mut chain = self.chain(unit);
+        if !chain.is_empty() {
+            chain.remove(0);
+        }
+        chain
+    }
+
+    /// The unit and all below it, parents before children; empty for what is no unit.
+    pub fn subtree(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let Some(at) = self.at(unit) else {
+            return Vec::new();
+        };
+        self.range(at).map(|at| &self.units[at].name).collect()
+    }
+
+    /// How far below the root: 0 for the root.
+    pub fn depth(&self, unit: &UnitName) -> Option<usize> {
+        self.at(unit).map(|at| self.places[at].depth)
+    }
+
+    /// The unit's own mode or what it inherits; [`Mode::Observe`] for what is no unit.
+    pub fn mode(&self, unit: &UnitName) -> Mode {
+        self.at(unit)
+            .map_or(Mode::Observe, |at| self.places[at].mode)
+    }
+
+    /// The unit's selector with those of its ancestors added.
+    pub fn selector(&self, unit: &UnitName) -> Option<&BTreeMap<String, String>> {
+        self.at(unit).map(|at| &self.places[at].selector)
+    }
+
+    /// Whether restarting `unit` restarts `other`: it is the same, or contains it.
+    pub fn contains(&self, unit: &UnitName, other: &UnitName) -> bool {
+        match (self.at(unit), self.at(other)) {
+            (Some(unit), Some(other)) => self.range(unit).contains(&other),
+            _ => false,
+        }
+    }
+
+    /// Whether one of the two contains the other, so that they must not be restarted at once.
+    pub fn overlap(&self, one: &UnitName, other: &UnitName) -> bool {
+        self.contains(one, other) || self.contains(other, one)
+    }
+
+    /// The smallest unit that contains all of these; `None` when there is none of them.
+    pub fn common_ancestor<'a>(
+        &self,
+        units: impl IntoIterator<Item = &'a UnitName>,
+    ) -> Option<&UnitName> {
+        let places: Vec<usize> = units.into_iter().filter_map(|unit| self.at(unit)).collect();
+        self.common_at(&places).map(|at| &self.units[at].name)
+    }
+
+    fn common_at(&self, places: &[usize]) -> Option<usize> {
+        let (first, rest) = places.split_first()?;
+        self.chain_at(*first)
+            .find(|above| rest.iter().all(|unit| self.range(*above).contains(unit)))
+    }
+
+    /// The units whose executors restart this one, in order: itself, or the highest below it that
+    /// have an executor.
+    pub fn restarts(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let mut found = Vec::new();
+        let Some(start) = self.at(unit) else {
+            return found;
+        };
+        let mut at = start;
+        while at < self.places[start].end {
+            let spec = &self.units[at];
+            if spec.executor.is_some() {
+                found.push(&spec.name);
+                at = self.places[at].end;
+            } else {
+                at += 1;
+            }
+        }
+        found
+    }
+
+    /// The unit that a component with these attributes belongs to: the deepest whose selector it
+    /// satisfies. Where several in different branches do, the smallest that contains them all,
+    /// since the fault may be in any. Where none does, the smallest that contains all units which
+    /// the component could be a part of, judged by those attributes that any selector asks for.
+    pub fn resolve(&self, attributes: &BTreeMap<String, String>) -> Option<Resolution> {
+        let has_own = |unit: &usize| !self.units[*unit].selector.is_empty();
+        let matching: Vec<usize> = (0..self.units.len())
+            .filter(has_own)
+            .filter(|unit| check::is_subset(&self.places[*unit].selector, attributes))
+            .collect();
+        let mut lowest = matching.clone();
+        lowest.retain(|unit| {
+            !matching
+                .iter()
+                .any(|other| other != unit && self.range(*unit).contains(other))
+        });
+        let found = self.common_at(&lowest).or_else(|| {
+            let relevant: BTreeMap<String, String> = attributes
+                .iter()
+                .filter(|(key, _)| {
+                    self.units
+                        .iter()
+                        .any(|unit| unit.selector.contains_key(*key))
+                })
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            if relevant.is_empty() {
+                return None;
+            }
+            let possible: Vec<usize> = (0..self.units.len())
+                .filter(has_own)
+                .filter(|unit| check::is_subset(&relevant, &self.places[*unit].selector))
+                .collect();
+            self.common_at(&possible)
+        })?;
+        let unit = self.units[found].name.clone();
+        Some(Resolution { unit })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,212 @@
+//! Trees are written in a small notation: a line per unit, indented below its parent, with
+//! `key=value` pairs, `-` for no executor, and a mode.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{ExecutorSpec, HttpSpec, ProcessSpec};
+
+pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
+    let mut stack: Vec<(usize, UnitName)> = Vec::new();
+    let mut units = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let indent = line.len() - line.trim_start().len();
+        let mut words = line.split_whitespace();
+        let name = UnitName::from(words.next().expect("a name"));
+        stack.retain(|(above, _)| *above < indent);
+        let mut unit = UnitSpec {
+            name: name.clone(),
+            parent: stack.last().map(|(_, name)| name.clone()),
+            selector: BTreeMap::new(),
+            executor: Some(ExecutorSpec::Http(HttpSpec {
+                url: format!("http://127.0.0.1:1/{name}"),
+                timeout: Duration::from_secs(1),
+            })),
+            start_deadline: Duration::from_secs(10),
+            ready: None,
+            check: None,
+            mode: None,
+            expected_downtime: None,
+        };
+        for word in words {
+            match word {
+                "-" => unit.executor = None,
+                "process" => {
+                    unit.executor = Some(ExecutorSpec::Process(ProcessSpec {
+                        command: vec!["true".to_owned()],
+                        environment: BTreeMap::new(),
+                        directory: None,
+                        stop_grace: Duration::from_secs(1),
+                    }));
+                }
+                "observe" => unit.mode = Some(Mode::Observe),
+                "propose" => unit.mode = Some(Mode::Propose),
+                "auto" => unit.mode = Some(Mode::Auto),
+                _ => {
+                    if let Some(parent) = word.strip_prefix('^') {
+                        unit.parent = Some(parent.into());
+                    } else if let Some(millis) = word.strip_prefix('~') {
+                        let millis = millis.parse().expect("milliseconds");
+                        unit.expected_downtime = Some(Duration::from_millis(millis));
+                    } else {
+                        let (key, value) = word.split_once('=').expect("key=value");
+                        unit.selector.insert(key.to_owned(), value.to_owned());
+                    }
+                }
+            }
+        }
+        stack.push((indent, name));
+        units.push(unit);
+    }
+    units
+}
+
+pub(crate) fn tree(text: &str) -> RestartTree {
+    RestartTree::build(specs(text)).expect("a tree")
+}
+
+pub(crate) const SHOP: &str = "
+site -
+  front process service.name=front auto
+  catalog process service.name=catalog propose
+    catalog.search code=search auto
+    catalog.items code=items
+  bidding - service.name=bidding
+    bidding.bids code=bids
+    bidding.search code=search
+";
+
+fn attributes(text: &str) -> BTreeMap<String, String> {
+    text.split_whitespace()
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn words(units: Vec<&UnitName>) -> String {
+    units
+        .iter()
+        .map(|unit| unit.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn places() {
+    let tree = tree(SHOP);
+    let unit = UnitName::from;
+    assert_eq!(tree.root(), Some(&unit("site")));
+    assert_eq!(words(tree.ancestors(&unit("bidding.bids"))), "bidding site");
+    assert_eq!(
+        words(tree.subtree(&unit("catalog"))),
+        "catalog catalog.search catalog.items"
+    );
+    assert_eq!(tree.depth(&unit("catalog.items")), Some(2));
+    assert_eq!(tree.parent(&unit("site")), None);
+    assert_eq!(
+        words(tree.restarts(&unit("site"))),
+        "front catalog bidding.bids bidding.search"
+    );
+    assert_eq!(
+        words(tree.restarts(&unit("bidding"))),
+        "bidding.bids bidding.search"
+    );
+    assert_eq!(words(tree.restarts(&unit("catalog"))), "catalog");
+    assert!(tree.overlap(&unit("site"), &unit("bidding.bids")));
+    assert!(!tree.overlap(&unit("catalog.search"), &unit("catalog.items")));
+    assert_eq!(tree.spec(&unit("nobody")), None);
+    assert!(tree.chain(&unit("nobody")).is_empty());
+}
+
+#[test]
+fn modes_are_inherited() {
+    let tree = tree(SHOP);
+    for (unit, mode) in [
+        ("site", Mode::Observe),
+        ("front", Mode::Auto),
+        ("catalog", Mode::Propose),
+        ("catalog.search", Mode::Auto),
+        ("catalog.items", Mode::Propose),
+        ("bidding.bids", Mode::Observe),
+        ("nobody", Mode::Observe),
+    ] {
+        assert_eq!(tree.mode(&unit.into()), mode, "{unit}");
+    }
+}
+
+#[test]
+fn components_find_their_unit() {
+    let tree = tree(SHOP);
+    for (given, unit) in [
+        ("service.name=catalog code=search", Some("catalog.search")),
+        ("service.name=bidding code=search", Some("bidding.search")),
+        ("service.name=catalog code=other", Some("catalog")),
+        ("service.name=catalog host.name=h", Some("catalog")),
+        ("service.name=bidding", Some("bidding")),
+        // Two services have it: only the site contains both.
+        ("code=search", Some("site")),
+        ("code=items", Some("catalog.items")),
+        ("service.name=mail", None),
+        ("host.name=h", None),
+        ("", None),
+    ] {
+        let found = tree.resolve(&attributes(given)).map(|found| found.unit);
+        assert_eq!(found, unit.map(UnitName::from), "{given}");
+    }
+}
+
+#[test]
+fn what_matches_in_two_branches_belongs_to_what_contains_both() {
+    let tree = tree("site -\n  a -\n    a.x k=1\n  b j=2");
+    let found = tree.resolve(&attributes("k=1 j=2")).map(|found| found.unit);
+    assert_eq!(found, Some("site".into()));
+}
+
+/// Each case: a list, and what is said about it, in order.
+#[test]
+fn every_mistake_is_named() {
+    for (text, expected) in [
+        ("", vec!["no unit is the root"]),
+        ("a\nb\nc", vec!["a, b and c name no parent"]),
+        ("a\n  b\n  b", vec!["2 units are called b"]),
+        (
+            "catalog\nx ^catalgo",
+            vec!["is catalgo, which is no unit; did you mean catalog?"],
+        ),
+        ("r\na ^b\nb ^a", vec!["a and b contain each other"]),
+        ("r\na ^a", vec!["a is its own parent"]),
+        ("a ^b\nb ^a", vec!["no unit is the root", "a and b contain"]),
+        ("r -\n  a -\n  b", vec!["a can't be restarted"]),
+        (
+            "r\n  a k=1\n  b k=1",
+            vec!["a and b both match a component with k=1"],
+        ),
+        (
+            "r\n  a k=1\n  b k=1 j=2",
+            vec!["a and b both match a component with j=2, k=1"],
+        ),
+        (
+            "r\n  a k=1 j=2\n  b k=1",
+            vec!["b and a both match a component with j=2, k=1"],
+        ),
+        ("r\n  a k=1\n    x j=1\n  b k=2\n    y j=1", vec![]),
+        ("r\n  a k=1\n    x k=1 j=1", vec![]),
+        (
+            "r\n  a k=1\n    x k=2",
+            vec!["x wants k=2, but a above it wants k=1"],
+        ),
+        (
+            "r -\n  a k=1\n  b k=1\n  c -",
+            vec!["c can't be restarted", "a and b both match"],
+        ),
+    ] {
+        let said: Vec<String> = match RestartTree::build(specs(text)) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(said.len(), expected.len(), "{text}: {said:#?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+    }
+}

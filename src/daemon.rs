@@ -1,0 +1,252 @@
+//! The daemon: from a checked configuration to a running engine, and down again.
+//!
+//! Sockets and the state directory are taken first, so that what can't work fails before anything
+//! runs. Nothing that correctness needs happens on the way down: starting is recovering, and a
+//! daemon that was killed starts just the same.
+
+mod parts;
+mod surroundings;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rekindle_analysis::Analyzer;
+use rekindle_ingest::assembly::Assembler;
+use rekindle_ingest::journal::Journal;
+use rekindle_ingest::receive::{IngestStats, Receivers};
+use rekindle_recovery::crash::{CrashHook, CrashPoint};
+use rekindle_recovery::executors::Executors;
+use rekindle_recovery::probe::Probes;
+use rekindle_recovery::service::{self, ServiceConfig, system_clock};
+use rekindle_recovery::{Cohort, RestartTree};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::api;
+use crate::config::Config;
+use crate::engine::{
+    Engine, EngineBackend, IncidentIds, Inputs, Shared, count_start, spawn_checks, spawn_questions,
+};
+use crate::view::View;
+use surroundings::Daemon;
+
+/// How long tasks may take to end after the stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Events between tasks that may wait. Each kind comes at most a few times a second per unit or
+/// probe; a reader that is this far behind has stopped.
+const EVENT_QUEUE: usize = 1024;
+
+/// How often units' checks are asked.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// How a daemon is run, beside its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Stop the supervised processes when the daemon is told to stop. Otherwise they go on, and are
+    /// adopted by the next one.
+    pub stop_children: bool,
+    /// Where to kill the daemon, for tests of what happens then.
+    pub crash_point: Option<CrashPoint>,
+}
+
+/// Runs until the process is told to stop (TERM or an interrupt).
+///
+/// # Errors
+/// When the state directory is taken or can't be written, a socket can't be bound, or the restart
+/// tree is wrong.
+pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("rekindle")
+        .build()
+        .context("the asynchronous runtime could not be started")?;
+    let result = runtime.block_on(serve(config, options));
+    runtime.shutdown_timeout(DRAIN);
+    result
+}
+
+/// The restart tree of a configuration.
+///
+/// # Errors
+/// Everything that is wrong with it, a line each.
+pub fn tree_of(config: &Config) -> anyhow::Result<RestartTree> {
+    if config.restart.tree.is_empty() {
+        return Ok(RestartTree::empty());
+    }
+    let mut units = config.restart.tree.clone();
+    for unit in units.iter_mut().filter(|unit| unit.parent.is_none()) {
+        unit.mode = unit.mode.or(Some(config.restart.mode));
+    }
+    RestartTree::build(units).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+        anyhow::anyhow!("the restart tree is wrong:\n{}", lines.join("\n"))
+    })
+}
+
+async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
+    let tree = Arc::new(tree_of(&config)?);
+    let state_dir = prepare(&config.state_dir)?;
+    let _lock = lock(&state_dir)?;
+    let life = count_start(&state_dir)
+        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
+
+    let receivers = Receivers::bind(&parts::receivers(&config)).await?;
+    let api_listener = TcpListener::bind(config.listen.api)
+        .await
+        .with_context(|| format!("listening on {} for the API", config.listen.api))?;
+    let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
+    tracing::info!(?recovered, "the journal is open");
+
+    let (stop, stopped) = watch::channel(false);
+    let probes = Probes::new();
+    let executors = Executors::build(&config.restart.tree, &state_dir, &probes)
+        .await
+        .context("the supervised processes could not be taken over")?;
+    let supervisor = Arc::clone(executors.supervisor());
+    let children = supervisor.events().context("the supervisor's events were taken already")?;
+
+    let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
+    let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
+    let (recovery, shadows) = service::start(
+        ServiceConfig {
+            policy: parts::policy(&config),
+            state_dir: state_dir.clone(),
+            executors: executors.by_unit().clone(),
+            prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
+            notifier: parts::notifier(&config),
+            crash: options.crash_point.map(crash_hook),
+            clock: system_clock(),
+        },
+        Arc::clone(&tree),
+        cohort,
+    )
+    .context("recovery could not be started")?;
+
+    let stats = Arc::new(IngestStats::default());
+    let (view_sender, view) = watch::channel(Arc::new(View::default()));
+    let (report_sender, reports) = mpsc::channel(EVENT_QUEUE);
+    let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
+    let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
+    let surroundings = Daemon::new(
+        &config,
+        state_dir.clone(),
+        [receivers.grpc_addr(), receivers.http_addr(), api_listener.local_addr()?],
+        Arc::clone(&stats),
+        Arc::clone(&supervisor),
+    );
+    let mut engine = Engine::new(
+        Assembler::new(parts::assembly(&config)),
+        Arc::clone(&shared),
+        Arc::clone(&tree),
+        recovery.clone(),
+        Box::new(surroundings),
+        view_sender,
+        IncidentIds::of_life(life),
+    );
+    parts::replay(&journal, &config, &mut engine)?;
+
+    let inputs =
+        Inputs { batches, reports, shadows, children, checks, shutdown: stopped.clone() };
+    let engine_thread = spawn_engine(engine, inputs)?;
+    let mut tasks = JoinSet::new();
+    spawn_questions(&mut tasks, parts::questions(&config), &probes, &report_sender, &stopped);
+    spawn_checks(&mut tasks, parts::checks(&tree), CHECK_EVERY, &probes, &check_sender, &stopped);
+    tasks.spawn(receivers.serve(journal, batch_sender, stats, stopped.clone()));
+    let backend = Arc::new(EngineBackend { view, shared, recovery, reports: report_sender });
+    let hosts = api::HostPolicy::new(config.listen.names.clone());
+    let router = api::router(backend, hosts);
+    let api_stopped = stopped.clone();
+    tasks.spawn(async move {
+        if let Err(error) = api::serve(api_listener, router, api_stopped).await {
+            tracing::error!(%error, "the API has stopped serving");
+        }
+    });
+    for (unit, started) in supervisor.start_missing().await {
+        if let Err(error) = started {
+            tracing::error!(%unit, %error, "a supervised process could not be started");
+        }
+    }
+    tracing::info!(grpc = %config.listen.grpc, http = %config.listen.http, api = %config.listen.api, "ready");
+
+    wait_for_stop().await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    if options.stop_children {
+        for (unit, stopped) in supervisor.stop_all().await {
+            if let Err(error) = stopped {
+                tracing::error!(%unit, %error, "a supervised process could not be stopped");
+            }
+        }
+    }
+    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!("some tasks did not end within {DRAIN:?} and are dropped");
+    }
+    // The engine has seen the stop as well; a thread that panicked has said so in its own words.
+    let _ = engine_thread.join();
+    Ok(())
+}
+
+/// Makes the state directory, and proves that it can be written.
+fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("making the state directory {}", path.display()))?;
+    path.canonicalize().with_context(|| format!("resolving the state directory {}", path.display()))
+}
+
+/// One engine per state directory: two would both restart.
+fn lock(state_dir: &Path) -> anyhow::Result<File> {
+    let path = state_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another Rekindle uses the state directory {}: stop it, or give this one another with \
+             `state_dir`",
+            state_dir.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {}", path.display()))
+        }
+    }
+}
+
+fn spawn_engine(
+    engine: Engine,
+    inputs: Inputs,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the engine's runtime could not be started")?;
+    std::thread::Builder::new()
+        .name(String::from("engine"))
+        .spawn(move || runtime.block_on(engine.run(inputs)))
+        .context("the engine's thread could not be started")
+}
+
+/// Kills this process at one place, as an outside hand would: nothing runs afterwards.
+fn crash_hook(at: CrashPoint) -> CrashHook {
+    Arc::new(move |passed| {
+        if passed == at {
+            let own = rustix::process::getpid();
+            let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+        }
+    })
+}
+
+async fn wait_for_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("watching for TERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for interrupts")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! From the configuration to what each room takes: the only place that knows both sides.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use rekindle_analysis::{AnalysisConfig, SlowLimit};
+use rekindle_ingest::assembly::AssemblerConfig;
+use rekindle_ingest::journal::{self, Journal, JournalConfig};
+use rekindle_ingest::receive::ReceiverConfig;
+use rekindle_ingest::{DecodeContext, KeepAttributes, decode_payload};
+use rekindle_model::UnixNanos;
+use rekindle_recovery::executor::BoxFuture;
+use rekindle_recovery::notify::{self, Severity, Webhook};
+use rekindle_recovery::policy::Policy;
+use rekindle_recovery::ports::{self, NoticeKind, Prober};
+use rekindle_recovery::probe::Probes;
+use rekindle_recovery::process::Supervisor;
+use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
+
+use crate::config::{Config, Durability};
+use crate::engine::{Engine, Question};
+
+/// How long a webhook may take to answer: whoever is told is asleep, and seconds don't matter.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The receivers' part.
+pub(super) fn receivers(config: &Config) -> ReceiverConfig {
+    ReceiverConfig {
+        grpc: config.listen.grpc,
+        http: config.listen.http,
+        max_request_bytes: usize::try_from(config.ingest.max_request_bytes).unwrap_or(usize::MAX),
+        keep_attributes: keep_attributes(config),
+        queue: config.ingest.queue,
+        ..ReceiverConfig::default()
+    }
+}
+
+fn keep_attributes(config: &Config) -> KeepAttributes {
+    config.matched_attributes().into_iter().collect()
+}
+
+/// The journal's part.
+pub(super) fn journal(config: &Config) -> JournalConfig {
+    let settings = &config.ingest.journal;
+    JournalConfig {
+        durability: match settings.durability {
+            Durability::PowerLoss => journal::Durability::PowerLoss,
+            Durability::ProcessCrash => journal::Durability::ProcessCrash,
+            Durability::Off => journal::Durability::Off,
+        },
+        max_bytes: settings.max_bytes,
+        keep: settings.keep,
+        ..JournalConfig::default()
+    }
+}
+
+/// The assembler's part.
+pub(super) fn assembly(config: &Config) -> AssemblerConfig {
+    let settings = &config.assembly;
+    AssemblerConfig {
+        min_quiet: settings.min_quiet,
+        max_quiet: settings.max_quiet,
+        idle: settings.idle,
+        max_spans_per_trace: settings.max_spans_per_trace,
+        max_spans_in_flight: settings.max_spans_in_flight,
+    }
+}
+
+/// The analysis' part.
+pub(super) fn analysis(config: &Config) -> AnalysisConfig {
+    let settings = &config.analysis;
+    AnalysisConfig {
+        slice: settings.slice,
+        window: settings.window,
+        requests_between_false_alarms: settings.false_alarm_every as f64,
+        tolerated_failure_share: settings.tolerated_failure_share,
+        min_failed: settings.min_failed,
+        close_after: settings.close_after,
+        slow_limits: settings
+            .slow
+            .iter()
+            .map(|rule| SlowLimit {
+                service: rule.service.clone(),
+                operation: rule.operation.clone(),
+                limit: rule.after,
+            })
+            .collect(),
+        health_routes: settings.ignore_routes.clone(),
+        ..AnalysisConfig::default()
+    }
+}
+
+/// Recovery's part.
+pub(super) fn policy(config: &Config) -> Policy {
+    let settings = &config.restart;
+    Policy {
+        budget_period: settings.budget.per,
+        restarts_per_unit: settings.budget.restarts,
+        restarts_per_tree: settings.budget.restarts_in_all,
+        failed_requests: settings.budget.failed_requests as f64,
+        backoff: settings.backoff,
+        storm_units: settings.storm_units,
+        approval_expiry: settings.approval_expires,
+        lease_slack: settings.lease,
+        warm_up: settings.judge.warm_up,
+        judge_deadline: settings.judge.deadline,
+        ..Policy::default()
+    }
+}
+
+/// The end-to-end questions.
+pub(super) fn questions(config: &Config) -> Vec<Question> {
+    config
+        .probes
+        .iter()
+        .map(|probe| Question {
+            name: probe.name.clone(),
+            spec: probe.probe.clone(),
+            every: probe.every,
+        })
+        .collect()
+}
+
+/// The units' checks.
+pub(super) fn checks(tree: &RestartTree) -> Vec<(UnitName, ProbeSpec)> {
+    tree.units()
+        .filter_map(|unit| Some((unit.name.clone(), unit.check.clone()?)))
+        .collect()
+}
+
+/// Reads what the journal remembers of the analysis window into the engine.
+pub(super) fn replay(
+    journal: &Journal,
+    config: &Config,
+    engine: &mut Engine,
+) -> anyhow::Result<()> {
+    let now: UnixNanos = SystemTime::now().into();
+    let mut context = DecodeContext::new(&keep_attributes(config));
+    let mut unreadable = 0u64;
+    let replayed = journal
+        .replay(now.minus(config.analysis.window), |record| {
+            let entry = &record.entry;
+            let content_type = entry.protocol.content_type();
+            match decode_payload(content_type, &entry.payload, &mut context) {
+                Ok(decoded) => {
+                    engine.replay(record.position, entry.received_at, decoded.spans);
+                }
+                // It was read once, or it would not be here: another version wrote it.
+                Err(_) => unreadable += 1,
+            }
+        })
+        .context("the journal could not be replayed")?;
+    tracing::info!(?replayed, unreadable, "the journal was replayed");
+    Ok(())
+}
+
+/// Asks units how they are, for recovery.
+pub(super) struct ProberOf {
+    probes: Probes,
+    supervisor: Arc<Supervisor>,
+}
+
+impl ProberOf {
+    pub(super) fn new(probes: &Probes, supervisor: &Arc<Supervisor>) -> Self {
+        Self { probes: probes.clone(), supervisor: Arc::clone(supervisor) }
+    }
+}
+
+impl Prober for ProberOf {
+    fn probe<'a>(&'a self, spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.probes.probe(spec).await.map_err(|failure| failure.to_string()) })
+    }
+
+    fn running<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
+        let children = self.supervisor.children();
+        let found = children.iter().find(|child| child.unit == *unit);
+        Box::pin(std::future::ready(found.map(|child| child.phase == "running")))
+    }
+}
+
+/// Who reaches a person: the log always, a webhook where one is configured.
+pub(super) fn notifier(config: &Config) -> Arc<dyn ports::Notifier> {
+    let webhook = config
+        .restart
+        .webhook
+        .as_ref()
+        .map(|url| Webhook { url: url.clone(), timeout: WEBHOOK_TIMEOUT });
+    Arc::new(People {
+        notifier: notify::Notifier::start(webhook),
+        page: format!("http://{}", config.listen.api),
+    })
+}
+
+struct People {
+    notifier: notify::Notifier,
+    page: String,
+}
+
+impl ports::Notifier for People {
+    fn notify(&self, notice: &ports::Notice) {
+        let (severity, title) = match notice.kind {
+            NoticeKind::Proposal => (Severity::Warning, "a restart waits for approval"),
+            NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
+            NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
+        };
+        self.notifier.notify(notify::Notice {
+            severity,
+            incident: notice.incident,
+            unit: notice.unit.clone(),
+            title: title.to_owned(),
+            text: notice.text.clone(),
+            at: notice.at,
+            link: Some(match notice.incident {
+                Some(incident) => format!("{}/incidents/{incident}", self.page),
+                None => self.page.clone(),
+            }),
+        });
+    }
+}

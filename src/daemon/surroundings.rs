@@ -1,0 +1,129 @@
+//! What a snapshot shows besides what the engine knows itself: sockets, processes, memory, disk.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rekindle_ingest::receive::{IngestCounts, IngestStats};
+use rekindle_recovery::Mode;
+use rekindle_recovery::process::{ChildStatus, Supervisor};
+
+use crate::config::Config;
+use crate::engine::Surroundings;
+use crate::view::{HealthView, ListeningView, StatusView};
+
+/// How long after the last request that the journal could not keep it is said to fail: exporters
+/// come again every few seconds.
+const STILL_FAILING: Duration = Duration::from_secs(15);
+
+/// The daemon around the engine.
+pub(super) struct Daemon {
+    started: SystemTime,
+    state_dir: PathBuf,
+    mode: Mode,
+    listening: ListeningView,
+    stats: Arc<IngestStats>,
+    supervisor: Arc<Supervisor>,
+    /// How many requests the journal had not kept when that was last news, and when.
+    not_kept: Mutex<(u64, Option<SystemTime>)>,
+}
+
+impl Daemon {
+    pub(super) fn new(
+        config: &Config,
+        state_dir: PathBuf,
+        [grpc, http, api]: [SocketAddr; 3],
+        stats: Arc<IngestStats>,
+        supervisor: Arc<Supervisor>,
+    ) -> Self {
+        Self {
+            started: SystemTime::now(),
+            state_dir,
+            mode: config.restart.mode,
+            listening: ListeningView {
+                grpc: grpc.to_string(),
+                http: http.to_string(),
+                api: api.to_string(),
+            },
+            stats,
+            supervisor,
+            not_kept: Mutex::new((0, None)),
+        }
+    }
+
+    /// Whether the journal could not keep a request within the last moments.
+    fn journal_fails(&self, not_kept: u64) -> bool {
+        let now = SystemTime::now();
+        let mut known = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if not_kept > known.0 {
+            *known = (not_kept, Some(now));
+        }
+        known.1.is_some_and(|at| now.duration_since(at).unwrap_or_default() < STILL_FAILING)
+    }
+}
+
+impl Surroundings for Daemon {
+    fn status(&self) -> StatusView {
+        let uptime = SystemTime::now().duration_since(self.started).unwrap_or_default();
+        let counts = self.stats.snapshot();
+        let failing = self.journal_fails(counts.requests_not_kept);
+        StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started.into(),
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            state_dir: self.state_dir.display().to_string(),
+            mode: self.mode,
+            listening: self.listening.clone(),
+            dropped: not_used(&counts),
+            memory_bytes: resident_bytes(),
+            journal: HealthView {
+                ok: !failing,
+                note: if counts.requests_not_kept == 0 {
+                    String::new()
+                } else {
+                    format!(
+                        "{} requests were told to come again because the journal could not keep them",
+                        counts.requests_not_kept
+                    )
+                },
+            },
+            ledger: HealthView { ok: true, note: String::new() },
+            ..StatusView::default()
+        }
+    }
+
+    fn children(&self) -> Vec<ChildStatus> {
+        self.supervisor.children()
+    }
+}
+
+/// The memory that this process holds, as the kernel counts it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Everything that came in and was not used as it came, by the counter's name.
+fn not_used(counts: &IngestCounts) -> BTreeMap<String, u64> {
+    const USED: [&str; 7] = [
+        "spans_grpc",
+        "spans_http_protobuf",
+        "spans_http_json",
+        "requests_ok",
+        "bytes_received",
+        "bytes_decoded",
+        "connections",
+    ];
+    let Ok(serde_json::Value::Object(counters)) = serde_json::to_value(counts) else {
+        return BTreeMap::new();
+    };
+    counters
+        .into_iter()
+        .filter_map(|(name, count)| Some((name, count.as_u64().filter(|count| *count > 0)?)))
+        .filter(|(name, _)| !USED.contains(&name.as_str()))
+        .collect()
+}

@@ -1,0 +1,131 @@
+//! The demonstration: a real site falls ill, Rekindle finds the component and restarts it, and the
+//! same again with whole processes as the smallest thing that can be restarted.
+//!
+//! Nothing in it is played. The engine is this program's own `rekindle run` in a process of its
+//! own, the site is five processes that it starts and supervises, users come over sockets, and what
+//! is printed was read from the engine's API and counted by the users.
+
+mod case;
+mod engine_process;
+mod report;
+mod story;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use rekindle_datasets::auction::{Fault, FaultKind};
+use rekindle_datasets::deployment::Granularity;
+
+use case::{Case, CaseReport, Expectation};
+use story::Story;
+
+/// What the demonstration is asked to do.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Only the first two cases.
+    pub fast: bool,
+    /// Every fault kind and every process, each once.
+    pub all_faults: bool,
+    /// Makes data, users' choices and the order of cases the same again.
+    pub seed: u64,
+    /// Keep everything running at the end, for looking around.
+    pub keep: bool,
+    /// Where the engine serves its page; a free port when not given.
+    pub api: Option<SocketAddr>,
+    /// Print machine-readable results instead of the story.
+    pub json: bool,
+}
+
+/// The component that falls ill in the story: everything that a user does passes the catalogue
+/// sooner or later, but not every request does, so there is something to compare.
+const ILL: &str = "catalog.search";
+
+/// What exporters wait for in the first two cases.
+const SHORT_DELAY: Duration = Duration::from_millis(200);
+
+/// Runs the demonstration. `true` means: in every case the true component was ranked first, only
+/// the unit that should be was restarted, and the fault was cured.
+///
+/// # Errors
+/// When the engine or the site can't be started or talked to.
+pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
+    if options.all_faults {
+        return run_all_faults(options);
+    }
+    let mut story = Story::new(options.json);
+    story.opening();
+    let fault = Fault::new(ILL, FaultKind::Error);
+    let mut cases = vec![
+        Case::new("microreboot", fault.clone(), Granularity::Component, Some(SHORT_DELAY)),
+        Case::new("process restart", fault.clone(), Granularity::ProcessOnly, Some(SHORT_DELAY)),
+    ];
+    if !options.fast {
+        cases.push(Case::new("microreboot, SDK's delay", fault, Granularity::Component, None));
+    }
+    let mut reports: Vec<CaseReport> = Vec::new();
+    let last = cases.len() - 1;
+    for (index, case) in cases.into_iter().enumerate() {
+        story.chapter(index + 1, &case);
+        let keep = options.keep && index == last;
+        let report = case::run(&case, options, keep, &mut story)
+            .with_context(|| format!("the case `{}` could not be played", case.name))?;
+        story.verdict(&report);
+        reports.push(report);
+    }
+    story.side_by_side(&reports);
+    Ok(reports.iter().all(CaseReport::is_success))
+}
+
+/// Every fault kind in a component, spread over the site, and each process killed.
+fn all_cases() -> Vec<Case> {
+    let kinds = [
+        ("catalog.search", FaultKind::Error),
+        ("bidding.history", FaultKind::Hang),
+        ("catalog.categories", FaultKind::Loop),
+        ("accounts.users", FaultKind::Deadlock),
+        ("catalog.items", FaultKind::Slow),
+        ("accounts.auth", FaultKind::Crash),
+        ("bidding.history", FaultKind::WrongAnswer),
+    ];
+    let mut cases: Vec<Case> = kinds
+        .into_iter()
+        .map(|(component, kind)| {
+            Case::new(
+                kind.as_str(),
+                Fault::new(component, kind),
+                Granularity::Component,
+                Some(SHORT_DELAY),
+            )
+        })
+        .collect();
+    for service in rekindle_datasets::auction::ServiceName::ALL {
+        let component = service.components()[0];
+        cases.push(Case {
+            expectation: Expectation::Unit(service.to_string()),
+            ..Case::new(
+                "process killed",
+                Fault::new(component, FaultKind::Crash).in_process(),
+                Granularity::Component,
+                Some(SHORT_DELAY),
+            )
+        });
+    }
+    cases
+}
+
+fn run_all_faults(options: &DemoOptions) -> anyhow::Result<bool> {
+    let story = Story::new(options.json);
+    story.opening();
+    let cases = all_cases();
+    let mut reports = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        story.progress(index + 1, cases.len(), case);
+        let report = case::run(case, options, false, &mut Story::silent())
+            .with_context(|| format!("the case `{}` could not be played", case.name))?;
+        story.row(&report);
+        reports.push(report);
+    }
+    story.table(&reports);
+    Ok(reports.iter().all(CaseReport::is_success))
+}

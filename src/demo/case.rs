@@ -1,0 +1,360 @@
+//! One case: a fresh site and a fresh engine, a fault, and what became of it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, bail};
+use rekindle_datasets::auction::{Fault, FaultKind, FaultScope};
+use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
+use rekindle_datasets::load::{LoadConfig, Tally, Users, UsersHandle};
+use serde::Serialize;
+
+use super::DemoOptions;
+use super::engine_process::{Addresses, EngineProcess};
+use super::story::Story;
+use crate::view::{IncidentView, UtcTime, VerdictView, View};
+
+/// How long the site may take to start; the first start makes its data.
+const SITE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often the engine is asked what it knows.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a cure may take before the case is lost.
+const CURE_DEADLINE: Duration = Duration::from_secs(45);
+
+/// How long users go on after the verdict, so that a cure that doesn't last shows.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// What should happen in a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expectation {
+    /// The unit of this name is restarted, and nothing else.
+    Unit(String),
+}
+
+/// A case.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) fault: Fault,
+    pub(super) granularity: Granularity,
+    /// What exporters wait for; `None` is what the SDK does on its own, 5 s.
+    pub(super) export_delay: Option<Duration>,
+    pub(super) expectation: Expectation,
+}
+
+impl Case {
+    pub(super) fn new(
+        name: &str,
+        fault: Fault,
+        granularity: Granularity,
+        export_delay: Option<Duration>,
+    ) -> Self {
+        let process = fault.component.split('.').next().unwrap_or_default().to_owned();
+        let unit = match granularity {
+            Granularity::Component => fault.component.clone(),
+            Granularity::ProcessOnly => process,
+        };
+        Self {
+            name: name.to_owned(),
+            fault,
+            granularity,
+            export_delay,
+            expectation: Expectation::Unit(unit),
+        }
+    }
+
+    /// Who is at fault, as a ranking names it.
+    pub(super) fn culprit(&self) -> &str {
+        if self.is_process_killed() { self.process() } else { &self.fault.component }
+    }
+
+    pub(super) fn process(&self) -> &str {
+        self.fault.component.split('.').next().unwrap_or_default()
+    }
+
+    pub(super) fn is_process_killed(&self) -> bool {
+        self.fault.kind == FaultKind::Crash && self.fault.scope == FaultScope::Process
+    }
+
+    /// How long the site is watched before the fault: exporters that wait for 5 s tell nothing
+    /// sooner.
+    fn calm(&self) -> Duration {
+        match self.export_delay {
+            Some(_) => Duration::from_secs(3),
+            None => Duration::from_secs(8),
+        }
+    }
+}
+
+/// What became of a case. Times are milliseconds since the first failed request that users saw.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct CaseReport {
+    pub(super) name: String,
+    pub(super) fault: String,
+    pub(super) culprit: String,
+    pub(super) expected_unit: String,
+    pub(super) top_suspect: Option<String>,
+    pub(super) restarted: Vec<String>,
+    pub(super) verdict: Option<String>,
+    pub(super) detected_ms: Option<u64>,
+    pub(super) restart_ms: Option<u64>,
+    pub(super) ready_ms: Option<u64>,
+    pub(super) cured_ms: Option<u64>,
+    pub(super) failed_requests: u64,
+    pub(super) ok_requests: u64,
+    pub(super) failed_actions: u64,
+    pub(super) ok_actions: u64,
+}
+
+impl CaseReport {
+    /// The true component first, only its unit restarted, and the fault cured.
+    pub(crate) fn is_success(&self) -> bool {
+        self.top_suspect.as_deref() == Some(self.culprit.as_str())
+            && self.restarted == [self.expected_unit.clone()]
+            && self.verdict.as_deref() == Some("cured")
+    }
+}
+
+/// Plays a case.
+pub(super) fn run(
+    case: &Case,
+    options: &DemoOptions,
+    keep: bool,
+    story: &mut Story,
+) -> anyhow::Result<CaseReport> {
+    let folder = tempfile::Builder::new()
+        .prefix("rekindle-demo-")
+        .tempdir()
+        .context("no temporary folder could be made")?;
+    let addresses = Addresses::free(options.api)?;
+    let seed = options.seed;
+    let site = Deployment::plan(
+        folder.path(),
+        &format!("http://{}", addresses.grpc),
+        case.export_delay,
+        seed,
+        Ports::Free,
+    )?;
+    let config = folder.path().join("rekindle.yaml");
+    std::fs::write(&config, configuration(case, &site, folder.path(), addresses))
+        .with_context(|| format!("writing {}", config.display()))?;
+
+    story.says("starting the engine and the auction site");
+    let log = folder.path().join("engine.log");
+    let mut engine = EngineProcess::start(&config, &log, addresses.api)?;
+    site.wait_ready(SITE_DEADLINE)?;
+    story.address(&engine.api);
+    let load = LoadConfig::new(site.world());
+    let users = Users::start(seed, site.web(), load)?;
+    std::thread::sleep(case.calm());
+    story.calm(&users.snapshot());
+
+    let before = users.snapshot();
+    let injected = Instant::now();
+    let injected_at = SystemTime::now();
+    site.inject(&case.fault)?;
+    story.injected(case);
+    let seen = watch(case, &engine, &users, injected, injected_at, story);
+    let after = users.snapshot();
+    let report = report(case, &seen?, &before, &after, injected, injected_at);
+    if keep {
+        story.says(&format!(
+            "everything goes on until you press Ctrl-C; look at {} (files in {})",
+            engine.api,
+            folder.path().display()
+        ));
+        engine.wait()?;
+        engine.keep();
+    }
+    drop(users);
+    drop(engine);
+    if !report.is_success()
+        && let Ok(kept) = std::env::var("REKINDLE_DEMO_KEEP_FILES")
+        && !kept.is_empty()
+    {
+        let path = folder.keep();
+        story.says(&format!("the files of this case are kept in {}", path.display()));
+    }
+    Ok(report)
+}
+
+fn configuration(
+    case: &Case,
+    site: &Deployment,
+    folder: &std::path::Path,
+    addresses: Addresses,
+) -> String {
+    let mut yaml = String::new();
+    let state = folder.join("state");
+    // Writing to a String can't fail.
+    let _ = writeln!(yaml, "state_dir: {}", serde_json::json!(state.display().to_string()));
+    let _ = writeln!(
+        yaml,
+        "listen: {{ grpc: \"{}\", http: \"{}\", api: \"{}\" }}",
+        addresses.grpc, addresses.http, addresses.api
+    );
+    yaml.push_str(&site.probes_yaml(Duration::from_millis(250)));
+    yaml.push_str(&site.to_yaml(case.granularity, rekindle_recovery::Mode::Auto));
+    yaml
+}
+
+/// What was seen of a case.
+#[derive(Debug, Default)]
+struct Seen {
+    incident: Option<IncidentView>,
+    view: View,
+}
+
+/// Watches until the fault is judged cured, or nothing more is to be hoped for.
+fn watch(
+    case: &Case,
+    engine: &EngineProcess,
+    users: &UsersHandle,
+    injected: Instant,
+    injected_at: SystemTime,
+    story: &mut Story,
+) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
+    let mut failing_told = false;
+    let mut opened_told = false;
+    let mut actions_told: BTreeSet<u64> = BTreeSet::new();
+    let mut verdicts_told: BTreeSet<u64> = BTreeSet::new();
+    let mut over_at: Option<Instant> = None;
+    let begun = UtcTime::from(injected_at);
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let view = engine.view()?;
+        let elapsed = injected.elapsed();
+        let tally = users.snapshot();
+        if !failing_told && let Some(at) = first_failure(&tally, injected) {
+            failing_told = true;
+            story.at(at, "the first users' requests fail");
+        }
+        // The fault's own incident: the first that opened since, whatever follows from it.
+        let incident = view
+            .incidents
+            .iter()
+            .filter(|incident| incident.opened >= begun)
+            .min_by_key(|incident| (incident.opened, incident.id));
+        if let Some(incident) = incident {
+            if !opened_told {
+                opened_told = true;
+                story.incident(incident.opened.since(begun), incident);
+            }
+            // The ranking that was acted on is what counts, not what remains when all is well.
+            let acted = view.recovery.actions.iter().any(|action| action.intent_at >= begun);
+            let ranked = incident.ranking.as_ref().is_some_and(|r| !r.suspects.is_empty());
+            if ranked && (!acted || seen.incident.is_none()) {
+                seen.incident = Some(incident.clone());
+            }
+        }
+        for action in view.recovery.actions.iter().rev() {
+            if action.intent_at < begun {
+                continue;
+            }
+            if actions_told.insert(action.id) {
+                if let Some(incident) = &seen.incident {
+                    story.suspects(incident);
+                }
+                let plan = view.recovery.plans.iter().find(|plan| plan.actions.contains(&action.id));
+                story.action(action.intent_at.since(begun), action, plan);
+            }
+            if let Some(verdict) = action.verdict
+                && verdicts_told.insert(action.id)
+            {
+                story.judged(elapsed, action, verdict);
+                if verdict == VerdictView::Cured {
+                    over_at.get_or_insert(Instant::now());
+                }
+            }
+        }
+        let lasted = over_at.is_some_and(|at| at.elapsed() >= AFTERWARDS);
+        let lost = over_at.is_none() && elapsed > CURE_DEADLINE;
+        seen.view = view;
+        if lost {
+            story.at(elapsed, &format!("{} is not cured within {CURE_DEADLINE:?}", case.culprit()));
+        }
+        if lasted || lost {
+            return Ok(seen);
+        }
+        if !engine_is_useful(&seen.view) {
+            bail!("the engine says that it can't act: {}", seen.view.status.ledger.note);
+        }
+    }
+}
+
+fn engine_is_useful(view: &View) -> bool {
+    view.status.ledger.ok
+}
+
+/// When, since `injected`, the first request failed that was made after it.
+fn first_failure(tally: &Tally, injected: Instant) -> Option<Duration> {
+    let offset = injected.saturating_duration_since(tally.started);
+    tally
+        .failures
+        .iter()
+        .map(|failure| Duration::from_millis(failure.at_ms))
+        .filter(|at| *at >= offset)
+        .map(|at| at - offset)
+        .min()
+}
+
+fn report(
+    case: &Case,
+    seen: &Seen,
+    before: &Tally,
+    after: &Tally,
+    injected: Instant,
+    injected_at: SystemTime,
+) -> CaseReport {
+    let begun = UtcTime::from(injected_at);
+    // Without a failure that users saw, times count from the injection.
+    let first = first_failure(after, injected).unwrap_or_default();
+    let since = |time: UtcTime| {
+        let passed = time.since(begun).saturating_sub(first);
+        u64::try_from(passed.as_millis()).ok()
+    };
+    let actions: Vec<_> = seen
+        .view
+        .recovery
+        .actions
+        .iter()
+        .rev()
+        .filter(|action| action.intent_at >= begun)
+        .collect();
+    let last = actions.last();
+    let top = seen
+        .incident
+        .as_ref()
+        .and_then(|incident| incident.ranking.as_ref())
+        .and_then(|ranking| ranking.suspects.first());
+    let Expectation::Unit(expected_unit) = &case.expectation;
+    CaseReport {
+        name: case.name.clone(),
+        fault: format!("{} in {}", case.fault.kind.as_str(), case.culprit()),
+        culprit: case.culprit().to_owned(),
+        expected_unit: expected_unit.clone(),
+        top_suspect: top.map(|suspect| {
+            // An instance of the process is the process, for somebody who asks which one it is.
+            match suspect.components.first() {
+                Some(component) if case.is_process_killed() && !component.service.is_empty() => {
+                    component.service.clone()
+                }
+                _ => suspect.name(),
+            }
+        }),
+        restarted: actions.iter().map(|action| action.unit.clone()).collect(),
+        verdict: last.and_then(|action| action.verdict).map(|verdict| verdict.to_string()),
+        detected_ms: seen.incident.as_ref().and_then(|incident| since(incident.opened)),
+        restart_ms: actions.first().and_then(|action| since(action.intent_at)),
+        ready_ms: last.and_then(|action| action.result_at).and_then(since),
+        cured_ms: last.and_then(|action| action.judged_at).and_then(since),
+        failed_requests: after.total.failed_requests - before.total.failed_requests,
+        ok_requests: after.total.ok_requests - before.total.ok_requests,
+        failed_actions: after.total.failed_actions - before.total.failed_actions,
+        ok_actions: after.total.ok_actions - before.total.ok_actions,
+    }
+}

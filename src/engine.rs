@@ -1,0 +1,393 @@
+//! The engine: one loop that owns what is known about the system, and everything that can wake it.
+//!
+//! Spans come in batches, time comes as ticks, judges outside report outcomes, recovery says what
+//! it does. Out go evidence, snapshots for people, and nothing else: the engine restarts nothing.
+//! It runs on a thread of its own, so that a burst of spans never makes an exporter, a person or a
+//! recovery wait for a free worker.
+
+mod backend;
+mod direct;
+mod ids;
+mod mapping;
+mod probing;
+mod publish;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rekindle_analysis::{Change, Ranking};
+use rekindle_ingest::assembly::Assembler;
+use rekindle_ingest::receive::Batch;
+use rekindle_model::{
+    Intervention, InterventionKind, Name, OutcomeReport, Selector, Span, UnixNanos,
+};
+use rekindle_recovery::process::{ChildEvent, ChildStatus};
+use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
+use rekindle_recovery::{Evidence, RestartTree};
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use backend::EngineBackend;
+pub(crate) use ids::{IncidentIds, count_start};
+pub(crate) use probing::{Question, spawn_checks, spawn_questions};
+pub(crate) use shared::Shared;
+
+use crate::view::{IncidentView, StatusView, UtcTime, View};
+use direct::DirectFaults;
+
+/// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
+/// is noticed by entry spans, which don't wait for a tick to be counted.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often the snapshot that people see is made anew.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+
+/// How often an open incident is ranked again: twice in the time that a person takes to look.
+const RANK_EVERY: Duration = Duration::from_millis(200);
+
+/// Everything that can wake the engine.
+#[derive(Debug)]
+enum Event {
+    /// An exporter's spans, already durable.
+    Batch(Batch),
+    /// Somebody outside judged a request.
+    Report(OutcomeReport),
+    /// Recovery restarts something, or has.
+    Shadow(Shadow),
+    /// A supervised process started, ended or was adopted.
+    Child(ChildEvent),
+    /// A unit's check was answered.
+    Check(CheckResult),
+    /// Time passed.
+    Tick,
+    /// The daemon stops.
+    Stop,
+}
+
+/// The answer to one unit's check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CheckResult {
+    /// The unit.
+    pub(crate) unit: rekindle_recovery::UnitName,
+    /// Right, or what was wrong.
+    pub(crate) answer: Result<(), String>,
+}
+
+/// What the engine listens to.
+pub(crate) struct Inputs {
+    /// From the receivers.
+    pub(crate) batches: mpsc::Receiver<Batch>,
+    /// From probes and the API.
+    pub(crate) reports: mpsc::Receiver<OutcomeReport>,
+    /// From recovery.
+    pub(crate) shadows: mpsc::Receiver<Shadow>,
+    /// From the supervisor.
+    pub(crate) children: mpsc::Receiver<ChildEvent>,
+    /// From the units' checks.
+    pub(crate) checks: mpsc::Receiver<CheckResult>,
+    /// Turns true when the daemon stops.
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+impl Inputs {
+    /// The next thing that happens. Telemetry comes last: a flood of it must not keep time from
+    /// passing.
+    async fn next(&mut self, ticks: &mut tokio::time::Interval) -> Event {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.shutdown.wait_for(|stop| *stop) => return Event::Stop,
+                _ = ticks.tick() => return Event::Tick,
+                Some(shadow) = self.shadows.recv() => return Event::Shadow(shadow),
+                Some(child) = self.children.recv() => return Event::Child(child),
+                Some(check) = self.checks.recv() => return Event::Check(check),
+                Some(report) = self.reports.recv() => return Event::Report(report),
+                Some(batch) = self.batches.recv() => return Event::Batch(batch),
+            }
+        }
+    }
+}
+
+/// The parts of a snapshot that the engine doesn't make itself.
+pub(crate) trait Surroundings: Send {
+    /// Everything in the status but what the engine counts.
+    fn status(&self) -> StatusView;
+    /// The supervised processes.
+    fn children(&self) -> Vec<ChildStatus>;
+}
+
+/// The engine's own state.
+pub(crate) struct Engine {
+    pub(crate) assembler: Assembler,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tree: Arc<RestartTree>,
+    pub(crate) recovery: Recovery,
+    pub(crate) status: watch::Receiver<Arc<RecoveryStatus>>,
+    pub(crate) surroundings: Box<dyn Surroundings>,
+    pub(crate) view: watch::Sender<Arc<View>>,
+    pub(crate) ids: IncidentIds,
+    /// Requests per exporter batch, for the rate that the status shows.
+    pub(crate) spans_seen: u64,
+    traces_seen: u64,
+    rankings: BTreeMap<u64, Ranking>,
+    ranked_at: Option<UnixNanos>,
+    direct: DirectFaults,
+    published: Option<(UnixNanos, u64)>,
+    spans_per_second: f64,
+}
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the daemon, with named values")]
+    pub(crate) fn new(
+        assembler: Assembler,
+        shared: Arc<Shared>,
+        tree: Arc<RestartTree>,
+        recovery: Recovery,
+        surroundings: Box<dyn Surroundings>,
+        view: watch::Sender<Arc<View>>,
+        ids: IncidentIds,
+    ) -> Self {
+        let status = recovery.status();
+        Self {
+            assembler,
+            shared,
+            tree,
+            recovery,
+            status,
+            surroundings,
+            view,
+            ids,
+            spans_seen: 0,
+            traces_seen: 0,
+            rankings: BTreeMap::new(),
+            ranked_at: None,
+            direct: DirectFaults::default(),
+            published: None,
+            spans_per_second: 0.0,
+        }
+    }
+
+    /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
+    /// recovery meanwhile: what was wrong then may long be over.
+    pub(crate) fn replay(&mut self, position: u64, received_at: UnixNanos, spans: Vec<Span>) {
+        self.take(position, spans, received_at);
+        self.let_time_pass(received_at);
+    }
+
+    /// Runs until the daemon stops.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            match inputs.next(&mut ticks).await {
+                Event::Batch(mut batch) => {
+                    let spans = std::mem::take(&mut batch.spans);
+                    self.take(batch.position, spans, now());
+                }
+                Event::Report(report) => {
+                    self.shared.analyzer().report(report, now());
+                }
+                Event::Shadow(shadow) => self.shadow(&shadow),
+                Event::Child(event) => self.direct.child(&event, SystemTime::now(), &mut self.ids),
+                Event::Check(check) => {
+                    self.direct.check(check, SystemTime::now(), &mut self.ids);
+                }
+                Event::Tick => self.tick().await,
+                Event::Stop => break,
+            }
+        }
+        tracing::info!("the engine has stopped");
+    }
+
+    fn take(&mut self, position: u64, spans: Vec<Span>, now: UnixNanos) {
+        let mut analyzer = self.shared.analyzer();
+        self.spans_seen += spans.len() as u64;
+        for span in spans {
+            analyzer.span(&span, now);
+            self.assembler.push(span, now);
+        }
+        analyzer.cut_at(position);
+    }
+
+    /// Hands released traces on, and lets incidents open and close.
+    fn let_time_pass(&mut self, now: UnixNanos) -> Vec<Change> {
+        let mut traces = Vec::new();
+        self.assembler.poll(now, &mut traces);
+        self.shared.set_exporter_lag(self.assembler.exporter_lag());
+        let mut analyzer = self.shared.analyzer();
+        for trace in &traces {
+            analyzer.trace(trace, now);
+        }
+        self.traces_seen += traces.len() as u64;
+        analyzer.tick(now)
+    }
+
+    fn shadow(&self, shadow: &Shadow) {
+        if shadow.selector.is_empty() {
+            return;
+        }
+        let pairs = shadow.selector.iter();
+        self.shared.analyzer().intervene(Intervention {
+            kind: InterventionKind::Restart,
+            target: Selector(
+                pairs
+                    .map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())))
+                    .collect(),
+            ),
+            from: shadow.from.into(),
+            until: shadow.until.map(Into::into),
+            reference: format!("action {}", shadow.action).into(),
+        });
+    }
+
+    async fn tick(&mut self) {
+        let at = now();
+        let changes = self.let_time_pass(at);
+        for change in &changes {
+            self.announce(*change);
+        }
+        let due = self.ranked_at.is_none_or(|last| at.since(last) >= RANK_EVERY);
+        if due || !changes.is_empty() {
+            self.ranked_at = Some(at);
+            for evidence in self.rank_all() {
+                if let Err(error) = self.recovery.evidence(evidence).await {
+                    tracing::warn!(%error, "recovery did not take evidence");
+                }
+            }
+        }
+        let due = self.published.is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
+        if due {
+            self.publish(at);
+        }
+    }
+
+    fn announce(&mut self, change: Change) {
+        let analyzer = self.shared.analyzer();
+        let (Change::Opened(id) | Change::Updated(id) | Change::Closed(id)) = change;
+        let incident = analyzer.incidents().iter().find(|incident| incident.id == id);
+        let Some(incident) = incident else {
+            return;
+        };
+        let types: Vec<String> = incident.request_types.iter().map(ToString::to_string).collect();
+        let number = self.ids.of_analysis(id);
+        match change {
+            Change::Opened(_) => {
+                tracing::warn!(incident = number, requests = %types.join(", "), "incident opened");
+            }
+            Change::Closed(_) => tracing::info!(incident = number, "incident closed"),
+            Change::Updated(_) => {}
+        }
+    }
+
+    /// Ranks what is open, and says what recovery should know.
+    fn rank_all(&mut self) -> Vec<Evidence> {
+        let analyzer = self.shared.analyzer();
+        let clock = SystemTime::now();
+        let mut told = Vec::new();
+        let mut shown = Vec::new();
+        for incident in analyzer.incidents() {
+            let id = self.ids.of_analysis(incident.id);
+            shown.push(incident.id);
+            if incident.is_open()
+                && let Some(ranking) = analyzer.rank(incident.id)
+            {
+                self.rankings.insert(incident.id, ranking);
+            }
+            if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
+                continue;
+            }
+            let evidence = mapping::evidence(
+                id,
+                incident,
+                self.rankings.get(&incident.id),
+                &self.tree,
+                |suspect| suspect.components.first().map_or(0.0, |one| analyzer.throughput(one)),
+                clock,
+            );
+            told.extend(evidence);
+        }
+        self.rankings.retain(|id, _| shown.contains(id));
+        told.extend(self.direct.evidence(clock));
+        told
+    }
+
+    fn publish(&mut self, at: UnixNanos) {
+        let status = self.status.borrow_and_update().clone();
+        if let Some((last, spans)) = self.published {
+            let seconds = at.since(last).as_secs_f64();
+            if seconds > 0.0 {
+                // Smoothed over about two seconds: a rate that jumps can't be read.
+                let rate = (self.spans_seen - spans) as f64 / seconds;
+                self.spans_per_second += (rate - self.spans_per_second) * (seconds / 2.0).min(1.0);
+            }
+        }
+        self.published = Some((at, self.spans_seen));
+        let view = self.snapshot(at, &status);
+        self.view.send_replace(Arc::new(view));
+    }
+
+    fn snapshot(&mut self, at: UnixNanos, status: &RecoveryStatus) -> View {
+        let analyzer = self.shared.analyzer();
+        let mut incidents: Vec<IncidentView> = Vec::new();
+        for incident in analyzer.incidents() {
+            let ranking = self.rankings.get(&incident.id);
+            let id = self.ids.of_analysis(incident.id);
+            incidents.push(publish::incident(id, incident, ranking, &self.tree, status));
+        }
+        incidents.extend(self.direct.incidents(status));
+        incidents.sort_by_key(|incident| {
+            (incident.closed.is_some(), std::cmp::Reverse(incident.opened), incident.id)
+        });
+        let summaries = analyzer.request_types();
+        let mut request_types: Vec<_> =
+            summaries.iter().map(|summary| publish::request_type(summary, &analyzer)).collect();
+        request_types.sort_by(|a, b| {
+            b.failing.cmp(&a.failing).then_with(|| b.rate_per_s.total_cmp(&a.rate_per_s))
+        });
+        let mut tree = publish::units(&self.tree, status, &incidents);
+        let children = self.surroundings.children();
+        for unit in &mut tree {
+            self.direct.describe(unit, &children);
+        }
+        let mut own = self.surroundings.status();
+        own.spans = self.spans_seen;
+        own.spans_per_s = self.spans_per_second;
+        own.traces = self.traces_seen;
+        own.requests = summaries.iter().map(|summary| summary.requests).sum();
+        for (reason, count) in analyzer.counts().iter() {
+            own.dropped.insert(publish::reason_words(&reason), count);
+        }
+        let assembly = self.assembler.counts();
+        for (reason, count) in [("duplicate", assembly.duplicate), ("late", assembly.late)] {
+            if count > 0 {
+                own.dropped.insert(reason.to_owned(), count);
+            }
+        }
+        own.incidents_open =
+            incidents.iter().filter(|incident| incident.closed.is_none()).count() as u64;
+        if let Some(reason) = &status.disabled {
+            own.ledger.ok = false;
+            own.ledger.note.clone_from(reason);
+        }
+        own.paused = status.paused.as_ref().map(|pause| crate::view::PausedView {
+            since: pause.since.into(),
+            until: pause.until.map(Into::into),
+            reason: pause.reason.clone(),
+            by: String::new(),
+        });
+        View {
+            now: UtcTime::from(at),
+            status: own,
+            incidents,
+            request_types,
+            tree,
+            recovery: publish::recovery(status),
+        }
+    }
+}
+
+/// The wall's time. Only the engine's rim reads it; what it calls takes it as an argument.
+fn now() -> UnixNanos {
+    SystemTime::now().into()
+}

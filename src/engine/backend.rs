@@ -1,0 +1,243 @@
+//! The engine as the API sees it: snapshots, example traces, and orders to recovery.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
+use rekindle_recovery::UnitName;
+use rekindle_recovery::guard::Refusal;
+use rekindle_recovery::plan::PlanId;
+use rekindle_recovery::service::{
+    self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::publish;
+use super::shared::Shared;
+use crate::api::{
+    ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
+    ReportedOutcome,
+};
+use crate::view::{TraceView, View};
+
+/// What stands behind the API in the daemon.
+pub(crate) struct EngineBackend {
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) recovery: Recovery,
+    pub(crate) reports: mpsc::Sender<OutcomeReport>,
+}
+
+impl Backend for EngineBackend {
+    fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    fn trace(&self, id: TraceId) -> BoxFuture<'_, Option<TraceView>> {
+        let found = self.find_trace(id);
+        Box::pin(std::future::ready(found))
+    }
+
+    fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>> {
+        Box::pin(self.carry_out(command))
+    }
+}
+
+impl EngineBackend {
+    fn find_trace(&self, id: TraceId) -> Option<TraceView> {
+        let analyzer = self.shared.analyzer();
+        let trace = analyzer.example(id)?;
+        let entry = &trace.spans()[trace.root().unwrap_or(0)];
+        let view = self.view();
+        let text = id.to_string();
+        let mut outcome = Outcome::Unknown;
+        let mut compare = None;
+        for suspect in view
+            .incidents
+            .iter()
+            .filter_map(|incident| incident.ranking.as_ref())
+            .flat_map(|ranking| &ranking.suspects)
+        {
+            if suspect.examples_failed.contains(&text) {
+                outcome = Outcome::Failed;
+                compare = suspect.examples_ok.first().cloned();
+            } else if suspect.examples_ok.contains(&text) {
+                outcome = Outcome::Ok;
+                compare = suspect.examples_failed.first().cloned();
+            }
+            if outcome != Outcome::Unknown {
+                break;
+            }
+        }
+        let request_type = format!("{} {}", entry.resource.service, entry.name);
+        let mut shown = publish::trace(trace, request_type, outcome);
+        shown.compare = compare;
+        Some(shown)
+    }
+
+    async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
+        let order = match command {
+            ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Approve { plan, by } => Command::Approve { plan: PlanId(plan), by },
+            ApiCommand::Reject { plan, by, reason } => {
+                Command::Reject { plan: PlanId(plan), by, reason }
+            }
+            ApiCommand::Restart { unit, dry_run, by, reason } => {
+                Command::Restart { unit: UnitName(unit), dry_run, by, reason }
+            }
+            ApiCommand::Pause { by, reason, duration } => {
+                Command::Pause { reason: format!("{reason} ({by})"), duration }
+            }
+            ApiCommand::Resume { .. } => Command::Resume,
+            ApiCommand::ExplainUnit(unit) => Command::ExplainUnit(UnitName(unit)),
+            ApiCommand::History { limit } => Command::History { limit },
+        };
+        let reply = self.recovery.command(order).await.map_err(problem)?;
+        Ok(match reply {
+            RecoveryReply::Started { recovery } => {
+                Reply::done(format!("under way as recovery {recovery}; `rekindle history` tells how it ends"))
+            }
+            RecoveryReply::Rejected => Reply::done("the plan was dropped"),
+            RecoveryReply::Paused(pause) => Reply::done(match pause.until {
+                Some(until) => format!(
+                    "nothing happens unattended until {}: {}",
+                    publish::utc(until),
+                    pause.reason
+                ),
+                None => format!("nothing happens unattended until `rekindle resume`: {}", pause.reason),
+            }),
+            RecoveryReply::Resumed => Reply::done("recovery goes on"),
+            RecoveryReply::DryRun(dry_run) => Reply::DryRun(Box::new(dry_run_view(&dry_run))),
+            RecoveryReply::History(actions) => {
+                Reply::History { actions: actions.iter().map(publish::action).collect() }
+            }
+            RecoveryReply::Unit(unit) => Reply::Explanation(Box::new(self.explanation(&unit))),
+        })
+    }
+
+    fn report(&self, reports: Vec<ReportedOutcome>) -> Result<Reply, Problem> {
+        let count = reports.len();
+        for report in reports {
+            let report = OutcomeReport {
+                trace_id: report.trace_id,
+                outcome: match report.outcome {
+                    OutcomeWord::Ok => Outcome::Ok,
+                    OutcomeWord::Failed => Outcome::Failed,
+                    OutcomeWord::Slow => Outcome::Slow,
+                },
+                reporter: Name::from(report.reporter),
+                at: SystemTime::now().into(),
+                detail: report.detail.map(Name::from),
+            };
+            if self.reports.try_send(report).is_err() {
+                return Err(Problem::new(
+                    ProblemKind::Busy,
+                    "too many reports are waiting; send them again in a second",
+                ));
+            }
+        }
+        Ok(Reply::done(format!("{count} reports were taken")))
+    }
+
+    fn explanation(&self, unit: &UnitExplained) -> Explanation {
+        let view = self.view();
+        let name = unit.unit.as_str();
+        let mut sentences = vec![format!(
+            "{name} is {} and restarting it calls {}.",
+            if unit.ancestors.is_empty() {
+                String::from("the root of the tree")
+            } else {
+                format!("part of {}", join(&unit.ancestors))
+            },
+            join(&unit.restarts),
+        )];
+        sentences.push(format!("Recovery may go as far as `{}` with it.", mode_word(unit.mode)));
+        sentences.push(format!(
+            "A restart is expected to take {} ms ({}).",
+            unit.cost.downtime.as_millis(),
+            if unit.cost.weight > 0.0 { "measured" } else { "configured, not yet measured" },
+        ));
+        for belief in &unit.beliefs {
+            let fault = belief.signature.as_ref().map_or_else(
+                || String::from("a fault never seen here"),
+                |signature| {
+                    let error = match signature.error_type.as_str() {
+                        "" => String::new(),
+                        error => format!(" ({error})"),
+                    };
+                    format!("`{}`{error} in {}", signature.shape, signature.request_types.join(", "))
+                },
+            );
+            let levels: Vec<String> = belief
+                .levels
+                .iter()
+                .map(|(level, share)| format!("{level} {:.0} %", share * 100.0))
+                .collect();
+            sentences.push(format!("Smallest cure of {fault}: {}.", levels.join(", ")));
+        }
+        for refusal in &unit.refusals {
+            sentences.push(format!("Unattended it would not be restarted now: {refusal}."));
+        }
+        let suspected = view.incidents.iter().find_map(|incident| {
+            let ranking = incident.ranking.as_ref()?;
+            let suspect =
+                ranking.suspects.iter().find(|suspect| suspect.unit.as_deref() == Some(name))?;
+            Some((incident.clone(), suspect.clone()))
+        });
+        let (incident, suspect) = suspected.unzip();
+        Explanation {
+            what: name.to_owned(),
+            sentences,
+            suspect,
+            incident,
+            unit: view.unit(name).cloned(),
+            plans: view
+                .recovery
+                .plans
+                .iter()
+                .filter(|plan| plan.steps.iter().any(|step| step.unit == name))
+                .cloned()
+                .collect(),
+            actions: unit.history.iter().map(publish::action).collect(),
+        }
+    }
+}
+
+fn mode_word(mode: rekindle_recovery::Mode) -> &'static str {
+    match mode {
+        rekindle_recovery::Mode::Observe => "observe",
+        rekindle_recovery::Mode::Propose => "propose",
+        rekindle_recovery::Mode::Auto => "auto",
+    }
+}
+
+fn join(units: &[UnitName]) -> String {
+    if units.is_empty() {
+        return String::from("nothing");
+    }
+    units.iter().map(UnitName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn dry_run_view(dry_run: &service::DryRun) -> DryRun {
+    let names = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
+    let words = |refusals: &[Refusal]| refusals.iter().map(ToString::to_string).collect();
+    DryRun {
+        unit: dry_run.unit.to_string(),
+        restarts: names(&dry_run.restarts),
+        affected: names(&dry_run.affected),
+        expected_downtime_ms: u64::try_from(dry_run.expected_downtime.as_millis())
+            .unwrap_or(u64::MAX),
+        expected_cost: dry_run.expected_cost,
+        refusals: words(&dry_run.refusals),
+        unattended_refusals: words(&dry_run.unattended_refusals),
+    }
+}
+
+fn problem(error: CommandError) -> Problem {
+    let kind = match &error {
+        CommandError::NoSuchUnit { .. } | CommandError::NoSuchPlan { .. } => ProblemKind::NotFound,
+        CommandError::Refused { .. } => ProblemKind::Refused,
+        CommandError::Ledger { .. } | CommandError::Unavailable { .. } => ProblemKind::Busy,
+    };
+    Problem::new(kind, error.to_string())
+}

@@ -1,0 +1,303 @@
+//! Faults that need no traces to be seen: a supervised process that ended, a check that gets wrong
+//! answers.
+//!
+//! The operating system's word that a process is gone is proof, and so is a question whose answer
+//! is known. Each becomes an incident of its own with the one unit that it is about.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use rekindle_recovery::process::{ChildEvent, ChildStatus};
+use rekindle_recovery::service::RecoveryStatus;
+use rekindle_recovery::{Evidence, FaultSignature, SuspectUnit, UnitName};
+
+use super::CheckResult;
+use super::ids::IncidentIds;
+use super::publish;
+use crate::view::{
+    HealthState, IncidentState, IncidentView, ProcessPhase, ProcessView, RankingView, Shape,
+    SuspectView, UnitState, UnitView,
+};
+
+/// Wrong answers in a row until a check accuses its unit. One may be a hiccup of the network or of
+/// the host; three in a row of a question that is always answered are not.
+const WRONG_IN_A_ROW: u32 = 3;
+
+/// How long a fault that is over is still shown.
+const SHOWN_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// How many faults are kept at most; the oldest that are over go first.
+const MAX_FAULTS: usize = 200;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Exited,
+    WrongAnswer,
+}
+
+#[derive(Debug, Clone)]
+struct Fault {
+    incident: u64,
+    unit: UnitName,
+    kind: Kind,
+    since: SystemTime,
+    words: String,
+    closed: Option<SystemTime>,
+    told_closed: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Checked {
+    wrong: u32,
+    state: Option<bool>,
+    words: String,
+}
+
+/// The faults that were seen directly.
+#[derive(Debug, Default)]
+pub(crate) struct DirectFaults {
+    faults: Vec<Fault>,
+    checks: BTreeMap<UnitName, Checked>,
+}
+
+impl DirectFaults {
+    /// A supervised process changed.
+    pub(crate) fn child(&mut self, event: &ChildEvent, now: SystemTime, ids: &mut IncidentIds) {
+        match event {
+            ChildEvent::Exited { unit, how, at, .. } => {
+                let words = format!("the process of {unit} ended by itself: {how}");
+                tracing::warn!(%unit, %how, "a supervised process ended by itself");
+                self.open(unit, Kind::Exited, *at, words, ids);
+            }
+            ChildEvent::Ready { unit, .. } | ChildEvent::Adopted { unit, .. } => {
+                self.close(unit, Kind::Exited, now);
+            }
+            ChildEvent::Started { .. } => {}
+            ChildEvent::NotReady { unit, reason, .. } => {
+                tracing::warn!(%unit, %reason, "a supervised process is not ready");
+            }
+            ChildEvent::Stuck { unit, reason, .. } => {
+                tracing::error!(%unit, %reason, "a supervised process can't be ended");
+            }
+        }
+    }
+
+    /// A check was answered.
+    pub(crate) fn check(&mut self, check: CheckResult, now: SystemTime, ids: &mut IncidentIds) {
+        let seen = self.checks.entry(check.unit.clone()).or_default();
+        match check.answer {
+            Ok(()) => {
+                *seen = Checked { wrong: 0, state: Some(true), words: String::new() };
+                self.close(&check.unit, Kind::WrongAnswer, now);
+            }
+            Err(words) => {
+                seen.wrong = seen.wrong.saturating_add(1);
+                seen.words.clone_from(&words);
+                if seen.wrong >= WRONG_IN_A_ROW {
+                    seen.state = Some(false);
+                    self.open(&check.unit, Kind::WrongAnswer, now, words, ids);
+                }
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        unit: &UnitName,
+        kind: Kind,
+        since: SystemTime,
+        words: String,
+        ids: &mut IncidentIds,
+    ) {
+        let is_known = self
+            .faults
+            .iter()
+            .any(|fault| fault.closed.is_none() && fault.unit == *unit && fault.kind == kind);
+        if is_known {
+            return;
+        }
+        if self.faults.len() >= MAX_FAULTS
+            && let Some(oldest) = self.faults.iter().position(|fault| fault.closed.is_some())
+        {
+            self.faults.remove(oldest);
+        }
+        self.faults.push(Fault {
+            incident: ids.fresh(),
+            unit: unit.clone(),
+            kind,
+            since,
+            words,
+            closed: None,
+            told_closed: false,
+        });
+    }
+
+    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime) {
+        for fault in &mut self.faults {
+            if fault.unit == *unit && fault.kind == kind && fault.closed.is_none() {
+                fault.closed = Some(now);
+            }
+        }
+    }
+
+    /// What recovery should know: every open fault, and each closed one once.
+    pub(crate) fn evidence(&mut self, now: SystemTime) -> Vec<Evidence> {
+        self.faults.retain(|fault| {
+            fault
+                .closed
+                .is_none_or(|at| now.duration_since(at).is_ok_and(|age| age < SHOWN_AFTER))
+        });
+        let mut told = Vec::new();
+        for fault in &mut self.faults {
+            if fault.told_closed {
+                continue;
+            }
+            fault.told_closed = fault.closed.is_some();
+            told.push(Evidence {
+                incident: fault.incident,
+                at: now,
+                since: fault.since,
+                signature: FaultSignature {
+                    request_types: Vec::new(),
+                    error_type: String::new(),
+                    shape: fault.kind.shape().to_owned(),
+                },
+                suspects: vec![SuspectUnit {
+                    unit: fault.unit.clone(),
+                    probability: 1.0,
+                    // The operating system, or the unit's own answer to a question that we asked:
+                    // neither is telemetry that a stranger can write.
+                    two_sided: true,
+                    reason: fault.words.clone(),
+                }],
+                baseline_failure_share: 0.0,
+                failing_per_second: 0.0,
+                traffic: BTreeMap::new(),
+                closed: fault.closed.is_some(),
+            });
+        }
+        told
+    }
+
+    /// The faults as incidents for people.
+    pub(crate) fn incidents(&self, status: &RecoveryStatus) -> Vec<IncidentView> {
+        self.faults
+            .iter()
+            .map(|fault| IncidentView {
+                id: fault.incident,
+                state: match fault.closed {
+                    None => IncidentState::Open,
+                    Some(_) => IncidentState::Closed,
+                },
+                opened: publish::utc(fault.since),
+                since: publish::utc(fault.since),
+                closed: fault.closed.map(publish::utc),
+                ranking: Some(RankingView {
+                    incident: fault.incident,
+                    at: publish::utc(fault.since),
+                    suspects: vec![SuspectView {
+                        rank: 1,
+                        components: vec![crate::view::ComponentView {
+                            name: fault.unit.to_string(),
+                            ..Default::default()
+                        }],
+                        unit: Some(fault.unit.to_string()),
+                        score: 1.0,
+                        confidence: 1.0,
+                        shape: match fault.kind {
+                            Kind::Exited => Shape::Exited,
+                            Kind::WrongAnswer => Shape::WrongAnswer,
+                        },
+                        sentence: fault.words.clone(),
+                        ..SuspectView::default()
+                    }],
+                    ..RankingView::default()
+                }),
+                plans: publish::plans_of(fault.incident, status),
+                actions: publish::actions_of(fault.incident, status),
+                ..IncidentView::default()
+            })
+            .collect()
+    }
+
+    /// Adds what was seen directly to a unit.
+    pub(crate) fn describe(&self, unit: &mut UnitView, children: &[ChildStatus]) {
+        if let Some(seen) = self.checks.get(&UnitName(unit.name.clone())) {
+            (unit.check, unit.note) = match seen.state {
+                Some(true) => (HealthState::Well, std::mem::take(&mut unit.note)),
+                Some(false) => (HealthState::Sick, seen.words.clone()),
+                None => (HealthState::Unknown, std::mem::take(&mut unit.note)),
+            };
+        }
+        let Some(child) = children.iter().find(|child| child.unit.as_str() == unit.name) else {
+            return;
+        };
+        unit.generation = unit.generation.max(child.generation);
+        unit.process = Some(ProcessView {
+            pid: child.pid.and_then(|pid| u32::try_from(pid).ok()),
+            phase: child_phase(child),
+            since: Some(publish::utc(child.since)),
+        });
+        if unit.state == UnitState::Unknown {
+            unit.state = match child_phase(child) {
+                ProcessPhase::Running => UnitState::Up,
+                ProcessPhase::Starting => UnitState::Starting,
+                ProcessPhase::Stopping => UnitState::Restarting,
+                ProcessPhase::Exited | ProcessPhase::BackingOff => UnitState::Down,
+            };
+        }
+    }
+}
+
+/// The supervisor's word for a phase, as people see it.
+fn child_phase(child: &ChildStatus) -> ProcessPhase {
+    match child.phase {
+        "running" => ProcessPhase::Running,
+        "starting" => ProcessPhase::Starting,
+        "stopping" => ProcessPhase::Stopping,
+        _ => ProcessPhase::Exited,
+    }
+}
+
+impl Kind {
+    const fn shape(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::WrongAnswer => "wrong_answer",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(unit: &str, answer: Result<(), &str>) -> CheckResult {
+        CheckResult { unit: unit.into(), answer: answer.map_err(str::to_owned) }
+    }
+
+    #[test]
+    fn one_wrong_answer_is_a_hiccup_and_three_are_a_fault() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let mut ids = IncidentIds::of_life(0);
+        let mut faults = DirectFaults::default();
+        for _ in 0..2 {
+            faults.check(check("catalog", Err("no such text")), now, &mut ids);
+            assert_eq!(faults.evidence(now), []);
+        }
+        faults.check(check("catalog", Err("no such text")), now, &mut ids);
+        let told = faults.evidence(now);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].suspects[0].reason, "no such text");
+        assert!(!told[0].closed);
+        // Still wrong is the same fault; right once ends it, which is told once.
+        faults.check(check("catalog", Err("no such text")), now, &mut ids);
+        assert_eq!(faults.evidence(now).len(), 1);
+        faults.check(check("catalog", Ok(())), now, &mut ids);
+        let told = faults.evidence(now);
+        assert!(told[0].closed);
+        assert_eq!(faults.evidence(now), []);
+        faults.evidence(now + SHOWN_AFTER);
+        assert_eq!(faults.faults.len(), 0);
+    }
+}

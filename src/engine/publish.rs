@@ -1,0 +1,451 @@
+//! From the engine's own types to what is shown: pure, so that it can be tested without an engine.
+
+use std::collections::BTreeMap;
+
+use rekindle_analysis::{Analyzer, Incident, Ranking, RequestTypeSummary, Suspect, Verdict};
+use rekindle_model::{Outcome, Span, SpanKind, Status, Trace};
+use rekindle_recovery::RestartTree;
+use rekindle_recovery::judge;
+use rekindle_recovery::lifecycle::State;
+use rekindle_recovery::plan::{Candidate, Choice};
+use rekindle_recovery::service::{self, RecoveryStatus};
+
+use super::mapping;
+use crate::view::{
+    ActionResult, ActionView, AlternativeView, BudgetView, ComponentView, ExecutorKind,
+    IncidentState, IncidentView, PlanState, PlanView, RankingVerdict, RankingView, RatePointView,
+    RecoveryView, ReliefView, RequestTypeView, Shape, ShareView, SpanView, StepView, SuspectView,
+    SuspicionView, TraceView, UnitState, UnitView, UtcTime, VerdictView,
+};
+
+/// How many points of a request type's history are shown: two minutes of one-second slices, which
+/// is what a chart of a page's width can hold.
+const SERIES_POINTS: usize = 120;
+
+/// The largest number of spans that a waterfall shows; a page of more helps nobody.
+const WATERFALL_SPANS: usize = 500;
+
+/// One request type.
+pub(crate) fn request_type(summary: &RequestTypeSummary, analyzer: &Analyzer) -> RequestTypeView {
+    let series = analyzer.series(&summary.request_type);
+    let recent = &series[series.len().saturating_sub(SERIES_POINTS)..];
+    let slice_ms = u64::try_from(analyzer.config().slice.as_millis()).unwrap_or(u64::MAX);
+    let (ok, bad) = recent
+        .iter()
+        .rev()
+        .take(30)
+        .fold((0, 0), |(ok, bad), point| (ok + point.ok, bad + point.bad));
+    RequestTypeView {
+        name: summary.request_type.to_string(),
+        failing: summary.incident.is_some(),
+        rate_per_s: summary.per_second,
+        failure_share: share(bad, ok + bad),
+        baseline: Some(summary.baseline_failure_share),
+        slice_ms,
+        series: recent
+            .iter()
+            .map(|point| RatePointView { at: point.at.into(), ok: point.ok, bad: point.bad })
+            .collect(),
+    }
+}
+
+/// A share with its Wilson interval; nothing of nothing.
+fn share(count: u64, total: u64) -> Option<ShareView> {
+    let share = rekindle_stats::Share::new(count, total).ok()?;
+    let interval = share.wilson(rekindle_stats::Probability::P95);
+    Some(ShareView {
+        count,
+        total,
+        share: share.value()?,
+        low: interval.low,
+        high: interval.high,
+    })
+}
+
+/// One incident with its ranking.
+pub(crate) fn incident(
+    public_id: u64,
+    incident: &Incident,
+    ranking: Option<&Ranking>,
+    tree: &RestartTree,
+    status: &RecoveryStatus,
+) -> IncidentView {
+    IncidentView {
+        id: public_id,
+        state: if incident.is_open() { IncidentState::Open } else { IncidentState::Closed },
+        opened: incident.opened_at.into(),
+        since: incident.since.into(),
+        closed: incident.closed.map(|closing| closing.at.into()),
+        request_types: incident.request_types.iter().map(ToString::to_string).collect(),
+        failed: incident.bad,
+        ok: incident.ok,
+        ranking: ranking.map(|ranking| self::ranking(public_id, ranking, tree)),
+        plans: plans_of(public_id, status),
+        actions: actions_of(public_id, status),
+    }
+}
+
+pub(crate) fn plans_of(incident: u64, status: &RecoveryStatus) -> Vec<u64> {
+    status
+        .recoveries
+        .iter()
+        .filter(|recovery| recovery.incident == Some(incident))
+        .filter_map(|recovery| recovery.plan.as_ref().map(|plan| plan.id.0))
+        .collect()
+}
+
+pub(crate) fn actions_of(incident: u64, status: &RecoveryStatus) -> Vec<u64> {
+    status
+        .recent
+        .iter()
+        .filter(|action| action.incident == Some(incident))
+        .map(|action| action.action.0)
+        .collect()
+}
+
+/// A ranking.
+pub(crate) fn ranking(public_id: u64, ranking: &Ranking, tree: &RestartTree) -> RankingView {
+    RankingView {
+        incident: public_id,
+        at: ranking.at.into(),
+        cut: ranking.cut,
+        verdict: match &ranking.verdict {
+            Verdict::Enough => RankingVerdict::Enough,
+            Verdict::NotEnough { missing } => {
+                RankingVerdict::NotEnough { missing: missing.clone() }
+            }
+        },
+        suspects: ranking
+            .suspects
+            .iter()
+            .enumerate()
+            .map(|(index, suspect)| self::suspect(index + 1, suspect, tree))
+            .collect(),
+        left_out: ranking
+            .left_out
+            .iter()
+            .map(|(reason, count)| (reason_words(&reason), count))
+            .collect(),
+    }
+}
+
+/// The name that serde gives a reason, which is the one that people configure and search by.
+pub(crate) fn reason_words<T: serde::Serialize>(reason: &T) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::from("unnamed"),
+    }
+}
+
+fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
+    let evidence = &suspect.evidence;
+    let shown = |count, total, interval: &rekindle_analysis::ShareInterval| ShareView {
+        count,
+        total,
+        share: interval.share,
+        low: interval.low,
+        high: interval.high,
+    };
+    SuspectView {
+        rank,
+        components: suspect
+            .components
+            .iter()
+            .map(|component| ComponentView {
+                level: mapping::level_view(component.level),
+                service: component.service.to_string(),
+                name: component.name.to_string(),
+            })
+            .collect(),
+        attributes: suspect
+            .attributes
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
+        unit: mapping::unit_of(suspect, tree).map(|unit| unit.to_string()),
+        score: suspect.score,
+        confidence: suspect.confidence,
+        shape: match suspect.shape {
+            rekindle_analysis::Shape::Raised => Shape::Raised,
+            rekindle_analysis::Shape::Unanswered => Shape::Unanswered,
+            rekindle_analysis::Shape::Slow => Shape::Slow,
+            rekindle_analysis::Shape::WrongAnswer => Shape::WrongAnswer,
+        },
+        error_type: suspect.error_type.as_ref().map(ToString::to_string),
+        failed: shown(evidence.failed_touching, evidence.failed_total, &evidence.failed_share),
+        ok: shown(evidence.ok_touching, evidence.ok_total, &evidence.ok_share),
+        originated: evidence.originated,
+        callers: suspect.callers.iter().map(ToString::to_string).collect(),
+        examples_failed: suspect.examples.failed.iter().map(ToString::to_string).collect(),
+        examples_ok: suspect.examples.ok.iter().map(ToString::to_string).collect(),
+        sentence: suspect.sentence.clone(),
+    }
+}
+
+/// The restart tree. `incidents` are those that are shown, for who is suspected in which.
+pub(crate) fn units(
+    tree: &RestartTree,
+    status: &RecoveryStatus,
+    incidents: &[IncidentView],
+) -> Vec<UnitView> {
+    let mut suspicions: BTreeMap<&str, Vec<SuspicionView>> = BTreeMap::new();
+    for incident in incidents.iter().filter(|incident| incident.state == IncidentState::Open) {
+        for suspect in incident.ranking.iter().flat_map(|ranking| &ranking.suspects) {
+            if let Some(unit) = &suspect.unit {
+                suspicions.entry(unit).or_default().push(SuspicionView {
+                    incident: incident.id,
+                    rank: suspect.rank,
+                    confidence: suspect.confidence,
+                });
+            }
+        }
+    }
+    status
+        .units
+        .iter()
+        .map(|unit| UnitView {
+            name: unit.unit.to_string(),
+            parent: unit.parent.as_ref().map(ToString::to_string),
+            depth: unit.depth,
+            mode: unit.mode,
+            executor: Some(match unit.executor.as_str() {
+                "process" => ExecutorKind::Process,
+                "http" => ExecutorKind::Http,
+                "command" => ExecutorKind::Command,
+                _ => ExecutorKind::Parts,
+            }),
+            selector: tree.selector(&unit.unit).cloned().unwrap_or_default(),
+            generation: unit.generation,
+            state: match unit.state {
+                service::UnitState::Quiet
+                | service::UnitState::Suspected
+                | service::UnitState::Proposed => UnitState::Unknown,
+                service::UnitState::Restarting => UnitState::Restarting,
+                service::UnitState::Judging => UnitState::Judging,
+                service::UnitState::GivenUp => UnitState::GivenUp,
+            },
+            note: match unit.state {
+                service::UnitState::Suspected => String::from("suspected"),
+                service::UnitState::Proposed => String::from("its restart waits for approval"),
+                _ => String::new(),
+            },
+            downtime_ms: u64::try_from(unit.expected_downtime.as_millis()).ok(),
+            last_action: unit.last_action.as_ref().map(|action| action.action.0),
+            suspicions: suspicions.remove(unit.unit.as_str()).unwrap_or_default(),
+            ..UnitView::default()
+        })
+        .collect()
+}
+
+/// Plans, actions and budgets.
+pub(crate) fn recovery(status: &RecoveryStatus) -> RecoveryView {
+    RecoveryView {
+        plans: status.recoveries.iter().filter_map(|recovery| plan(recovery, status)).collect(),
+        actions: status.recent.iter().map(action).collect(),
+        budget: budget(status),
+    }
+}
+
+fn budget(status: &RecoveryStatus) -> Option<BudgetView> {
+    let of = |name: &str| status.budgets.iter().find(|budget| budget.name == name);
+    let restarts = of("all restarts")?;
+    let failed = of("failed requests")?;
+    Some(BudgetView {
+        restarts_used: restarts.spent as u64,
+        restarts: restarts.limit as u64,
+        failed_requests_used: failed.spent.ceil() as u64,
+        failed_requests: failed.limit as u64,
+        per_ms: u64::try_from(restarts.period.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<PlanView> {
+    let plan = recovery.plan.as_ref()?;
+    let expires = status
+        .proposals
+        .iter()
+        .find(|proposal| proposal.plan == plan.id)
+        .map(|proposal| proposal.expires_at);
+    let of = |choice: &Choice| plan.candidates.iter().find(|other| other.choice == *choice);
+    let step = |choice: &Choice| StepView {
+        unit: match choice {
+            Choice::Restart(unit) => unit.to_string(),
+            other => other.to_string(),
+        },
+        probability: of(choice).map_or(0.0, |candidate| candidate.probability),
+        expected_cost: of(choice).map_or(0.0, |candidate| candidate.cost),
+    };
+    Some(PlanView {
+        id: plan.id.0,
+        incident: plan.incident.unwrap_or(0),
+        state: plan_state(recovery.state, !recovery.refusals.is_empty()),
+        created: plan.at.into(),
+        expires: expires.map(Into::into),
+        reason: plan.sentence.clone(),
+        steps: plan.ladder.iter().map(step).collect(),
+        at_step: Some(0),
+        alternatives: plan
+            .candidates
+            .iter()
+            .filter(|candidate| !candidate.chosen)
+            .map(alternative)
+            .collect(),
+        guards: recovery.refusals.iter().map(ToString::to_string).collect(),
+        actions: recovery.actions.iter().map(|action| action.0).collect(),
+        decided: None,
+    })
+}
+
+fn alternative(candidate: &Candidate) -> AlternativeView {
+    AlternativeView {
+        what: candidate.choice.to_string(),
+        expected_cost: candidate.expected_total,
+        why_not: candidate.reason.clone(),
+    }
+}
+
+fn plan_state(state: State, refused: bool) -> PlanState {
+    match state {
+        State::Proposed => PlanState::Proposed,
+        State::Watching if refused => PlanState::Vetoed,
+        State::Watching | State::Leased => PlanState::Leased,
+        State::Committed => PlanState::Committed,
+        State::Acting => PlanState::Acting,
+        State::Settling => PlanState::Settling,
+        State::Judging => PlanState::Judging,
+        State::Cured => PlanState::Cured,
+        State::NotDone | State::Helped | State::NotCured => PlanState::NotCured,
+        State::Unknown => PlanState::Unknown,
+        State::Rejected => PlanState::Rejected,
+        State::Lapsed | State::Closed => PlanState::Expired,
+        State::GivenUp => PlanState::GivenUp,
+    }
+}
+
+/// One action.
+pub(crate) fn action(action: &service::ActionView) -> ActionView {
+    let took = |from: std::time::SystemTime, to: std::time::SystemTime| {
+        u64::try_from(to.duration_since(from).unwrap_or_default().as_millis()).ok()
+    };
+    let result = action.result.as_deref().map(|words| match words {
+        "done" => ActionResult::Done,
+        words if words.contains("refused") => ActionResult::Refused,
+        words if words.contains("ready") => ActionResult::NotReady,
+        words if words.contains("unknown") => ActionResult::Unknown,
+        _ => ActionResult::Done,
+    });
+    ActionView {
+        id: action.action.0,
+        unit: action.unit.to_string(),
+        generation: action.generation,
+        incident: action.incident,
+        who: action.by.clone(),
+        why: action.reason.clone(),
+        intent_at: action.intended_at.into(),
+        acting_at: action.stopped_at.map(Into::into),
+        result_at: action.ready_at.map(Into::into),
+        result,
+        downtime_ms: action.stopped_at.zip(action.ready_at).and_then(|(from, to)| took(from, to)),
+        failed_meanwhile: action.failed_requests.map(|failed| failed.round() as u64),
+        relief: action.relief.map(|relief| ReliefView {
+            drop: relief.drop,
+            low: relief.drop_low,
+            high: relief.drop_high,
+        }),
+        verdict: action.verdict.map(|verdict| match verdict {
+            judge::Verdict::Cured => VerdictView::Cured,
+            judge::Verdict::Helped => VerdictView::Helped,
+            judge::Verdict::NotCured => VerdictView::NotCured,
+            judge::Verdict::Unknown => VerdictView::Unknown,
+        }),
+        note: [action.result.as_deref(), action.judged.as_deref()]
+            .into_iter()
+            .flatten()
+            .filter(|words| !words.is_empty())
+            .collect::<Vec<_>>()
+            .join("; "),
+        ..ActionView::default()
+    }
+}
+
+/// A trace as a waterfall, depth first, each span below the one that caused it.
+pub(crate) fn trace(trace: &Trace, request_type: String, outcome: Outcome) -> TraceView {
+    let spans = trace.spans();
+    let began = spans[0].start;
+    let end = spans.iter().map(|span| span.end).max().unwrap_or(began);
+    let mut shown = Vec::new();
+    let tops = (0..spans.len()).filter(|index| trace.parent(*index).is_none());
+    let mut stack: Vec<(usize, usize)> = tops.map(|index| (index, 0)).collect();
+    stack.reverse();
+    while let Some((index, depth)) = stack.pop() {
+        if shown.len() == WATERFALL_SPANS {
+            break;
+        }
+        shown.push(span_view(trace, index, depth, began));
+        stack.extend(trace.children(index).iter().rev().map(|child| (*child, depth + 1)));
+    }
+    let note = if shown.len() < spans.len() {
+        format!("{} of {} spans are shown", shown.len(), spans.len())
+    } else {
+        String::new()
+    };
+    TraceView {
+        id: trace.trace_id().to_string(),
+        request_type,
+        outcome,
+        began: began.into(),
+        duration_us: end.since(began).as_micros() as u64,
+        spans: shown,
+        note,
+        compare: None,
+    }
+}
+
+/// Whether the span itself says that it failed.
+fn says_failed(span: &Span) -> bool {
+    span.status == Status::Error
+        || span.facts.error_type.is_some()
+        || span.facts.http_status.is_some_and(|status| status >= 500)
+}
+
+fn span_view(
+    trace: &Trace,
+    index: usize,
+    depth: usize,
+    began: rekindle_model::UnixNanos,
+) -> SpanView {
+    let span = &trace.spans()[index];
+    let failed = says_failed(span);
+    let error = span.facts.error_type.as_ref().map(ToString::to_string).or_else(|| {
+        span.status_message.as_ref().filter(|_| failed).map(ToString::to_string)
+    });
+    SpanView {
+        id: span.span_id.to_string(),
+        depth,
+        service: span.resource.service.to_string(),
+        component: span.facts.code_component.as_ref().map(ToString::to_string),
+        instance: span.resource.instance.as_ref().map(ToString::to_string),
+        generation: span.facts.generation,
+        operation: span.name.to_string(),
+        kind: match span.kind {
+            SpanKind::Internal => "internal",
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Producer => "producer",
+            SpanKind::Consumer => "consumer",
+        }
+        .to_owned(),
+        offset_us: span.start.since(began).as_micros() as u64,
+        duration_us: span.duration().as_micros() as u64,
+        failed,
+        error,
+        raised: failed
+            && !trace.children(index).iter().any(|child| says_failed(&trace.spans()[*child])),
+        orphan: span.parent_id.is_some() && trace.parent(index).is_none(),
+    }
+}
+
+/// A time for the view, from the standard library's.
+pub(crate) fn utc(time: std::time::SystemTime) -> UtcTime {
+    time.into()
+}

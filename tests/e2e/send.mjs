@@ -1,0 +1,66 @@
+// A shop that calls payments and stock, traced by the OpenTelemetry SDK for Node.
+//
+// Sends good requests, then requests that fail in payments. Arguments: wire form, compression, name of
+// the variant, gRPC address, HTTP address, folder with the SDK.
+import { createRequire } from 'node:module';
+
+const [wire, compression, variant, grpcAddress, httpAddress, folder] = process.argv.slice(2);
+const require = createRequire(`${folder}/package.json`);
+const { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } = require('@opentelemetry/api');
+const { resourceFromAttributes } = require('@opentelemetry/resources');
+const { BasicTracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace-base');
+
+const GOOD = 60;
+const FAILING = 30;
+
+const packages = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
+const { OTLPTraceExporter } = require(`@opentelemetry/exporter-trace-otlp-${packages[wire]}`);
+
+function provider(service) {
+  const url = wire === 'grpc' ? `http://${grpcAddress}` : `http://${httpAddress}/v1/traces`;
+  const exporter = new OTLPTraceExporter({ url, compression });
+  return new BasicTracerProvider({
+    resource: resourceFromAttributes({ 'service.name': `${service}-${variant}` }),
+    spanProcessors: [new BatchSpanProcessor(exporter, { scheduledDelayMillis: 200 })],
+  });
+}
+
+const providers = Object.fromEntries(['shop', 'payments', 'stock'].map((name) => [name, provider(name)]));
+const tracers = Object.fromEntries(Object.entries(providers).map(([name, made]) => [name, made.getTracer('e2e')]));
+const pause = () => new Promise((resolve) => setTimeout(resolve, 1));
+
+function end(span, fails, errorType) {
+  span.setAttribute('http.response.status_code', fails ? 500 : 200);
+  if (fails) {
+    span.setAttribute('error.type', errorType);
+    span.setStatus({ code: SpanStatusCode.ERROR });
+  }
+  span.end();
+}
+
+async function call(context, callee, fails) {
+  const client = tracers.shop.startSpan(`POST /${callee}`, {
+    kind: SpanKind.CLIENT,
+    attributes: { 'server.address': callee, 'server.port': 80, 'peer.service': `${callee}-${variant}` },
+  }, context);
+  const server = tracers[callee].startSpan(`POST /${callee}`, {
+    kind: SpanKind.SERVER,
+    attributes: { 'http.request.method': 'POST', 'http.route': `/${callee}` },
+  }, trace.setSpan(context, client));
+  await pause();
+  end(server, fails, 'CardDeclinedError');
+  end(client, fails, '500');
+}
+
+for (let number = 0; number < GOOD + FAILING; number += 1) {
+  const fails = number >= GOOD;
+  const root = tracers.shop.startSpan('POST /checkout', {
+    kind: SpanKind.SERVER,
+    attributes: { 'http.request.method': 'POST', 'http.route': '/checkout' },
+  }, ROOT_CONTEXT);
+  const context = trace.setSpan(ROOT_CONTEXT, root);
+  await call(context, 'stock', false);
+  await call(context, 'payments', fails);
+  end(root, fails, '500');
+}
+await Promise.all(Object.values(providers).map((made) => made.shutdown()));

@@ -1,0 +1,79 @@
+"""A shop that calls payments and stock, traced by the OpenTelemetry SDK for Python.
+
+Sends good requests, then requests that fail in payments. Arguments: wire form, compression, name of
+the variant, gRPC address, HTTP address.
+"""
+
+import sys
+import time
+
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http import Compression as HttpCompression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+import grpc
+
+GOOD, FAILING = 60, 30
+
+wire, compression, variant, grpc_address, http_address = sys.argv[1:]
+
+
+def exporter():
+    if wire == "grpc":
+        kind = grpc.Compression.Gzip if compression == "gzip" else None
+        return GrpcExporter(endpoint=f"http://{grpc_address}", insecure=True, compression=kind)
+    kind = HttpCompression.Gzip if compression == "gzip" else HttpCompression.NoCompression
+    return HttpExporter(endpoint=f"http://{http_address}/v1/traces", compression=kind)
+
+
+def provider(service):
+    made = TracerProvider(resource=Resource.create({"service.name": f"{service}-{variant}"}))
+    made.add_span_processor(BatchSpanProcessor(exporter(), schedule_delay_millis=200))
+    return made
+
+
+providers = {service: provider(service) for service in ("shop", "payments", "stock")}
+tracers = {service: made.get_tracer("e2e") for service, made in providers.items()}
+
+
+def call(context, callee, fails):
+    """A client span of the shop's, and the callee's server span below it."""
+    client = tracers["shop"].start_span(
+        f"POST /{callee}", context=context, kind=SpanKind.CLIENT,
+        attributes={"server.address": callee, "server.port": 80, "peer.service": f"{callee}-{variant}"},
+    )
+    server = tracers[callee].start_span(
+        f"POST /{callee}", context=set_span_in_context(client), kind=SpanKind.SERVER,
+        attributes={"http.request.method": "POST", "http.route": f"/{callee}"},
+    )
+    time.sleep(0.001)
+    for span in (server, client):
+        span.set_attribute("http.response.status_code", 500 if fails else 200)
+        if fails:
+            span.set_attribute("error.type", "CardDeclinedError" if span is server else "500")
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+
+def request(fails):
+    root = tracers["shop"].start_span(
+        "POST /checkout", kind=SpanKind.SERVER,
+        attributes={"http.request.method": "POST", "http.route": "/checkout"},
+    )
+    context = set_span_in_context(root)
+    call(context, "stock", False)
+    call(context, "payments", fails)
+    root.set_attribute("http.response.status_code", 500 if fails else 200)
+    if fails:
+        root.set_attribute("error.type", "500")
+        root.set_status(Status(StatusCode.ERROR))
+    root.end()
+
+
+for number in range(GOOD + FAILING):
+    request(fails=number >= GOOD)
+for made in providers.values():
+    made.shutdown()

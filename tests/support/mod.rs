@@ -1,0 +1,278 @@
+//! A stage for end-to-end tests: the real binary as engine, the real site as what it supervises,
+//! users on it, and what can be asked of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rekindle::view::{VerdictView, View};
+use rekindle_datasets::auction::ServiceName;
+use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
+use rekindle_datasets::load::{LoadConfig, Users, UsersHandle};
+use rekindle_recovery::Mode;
+use rekindle_recovery::crash::CrashPoint;
+
+/// Longer than anything here takes on a machine that is busy with other tests; only a failure
+/// waits for so long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// See the module. Everything ends with it, by process id.
+pub struct Stage {
+    pub site: Deployment,
+    folder: tempfile::TempDir,
+    config: PathBuf,
+    api: String,
+    engine: Option<Child>,
+    users: Option<UsersHandle>,
+    seen: BTreeSet<i32>,
+    /// Microreboots that the site's components count, by component.
+    starts: u32,
+}
+
+impl Stage {
+    pub fn new(name: &str) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("rekindle-{name}-"))
+            .tempdir()
+            .expect("a temporary folder");
+        let ports: Vec<TcpListener> =
+            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let at = |index: usize| ports[index].local_addr().expect("an address");
+        let (grpc, http, api) = (at(0), at(1), at(2));
+        let site = Deployment::plan(
+            folder.path(),
+            &format!("http://{grpc}"),
+            Some(Duration::from_millis(200)),
+            11,
+            Ports::Free,
+        )
+        .expect("a plan")
+        .with_program(PathBuf::from(env!("CARGO_BIN_EXE_rekindle")), vec!["auction".to_owned()]);
+        let config = folder.path().join("rekindle.yaml");
+        let yaml = format!(
+            "state_dir: {:?}\nanalysis: {{ close_after: 2s }}\nlisten: {{ grpc: \"{grpc}\", http: \"{http}\", api: \"{api}\" }}\n{}{}",
+            folder.path().join("state"),
+            site.probes_yaml(Duration::from_millis(250)),
+            site.to_yaml(Granularity::Component, Mode::Auto),
+        );
+        std::fs::write(&config, yaml).expect("the configuration is written");
+        Self {
+            site,
+            folder,
+            config,
+            api: format!("http://{api}"),
+            engine: None,
+            users: None,
+            seen: BTreeSet::new(),
+            starts: 0,
+        }
+    }
+
+    /// Starts the engine, with a place to kill it at if one is given, and waits for it and the site.
+    pub fn start_engine(&mut self, crash: Option<CrashPoint>) {
+        self.starts += 1;
+        let log = self.folder.path().join(format!("engine-{}.log", self.starts));
+        let log = std::fs::File::create(log).expect("a log file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
+        command.arg("run").arg("--config").arg(&self.config);
+        if let Some(point) = crash {
+            command.env("REKINDLE_CRASH_POINT", point.as_str());
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the engine starts");
+        self.engine = Some(child);
+        self.until("the engine answers", |stage| stage.try_view().is_some());
+        self.site.wait_ready(PATIENCE).expect("the site is ready");
+        if self.users.is_none() {
+            let mut load = LoadConfig::new(self.site.world());
+            load.users = 40;
+            self.users = Some(Users::start(3, self.site.web(), load).expect("users come"));
+        }
+        for service in ServiceName::ALL {
+            let pid = self.site.status(service).expect("up").pid;
+            self.seen.insert(i32::try_from(pid).expect("a process id"));
+        }
+    }
+
+    /// Waits until the engine knows the site: requests of some types, and no open incident.
+    pub fn wait_calm(&self) {
+        self.until("calm", |stage| {
+            stage.try_view().is_some_and(|view| {
+                view.open_incidents().next().is_none()
+                    && view.status.requests > 100
+                    && view.request_types.len() >= 3
+            })
+        });
+    }
+
+    /// Waits until the engine has killed itself.
+    pub fn wait_engine_killed(&mut self, point: CrashPoint) {
+        let mut engine = self.engine.take().expect("it was started");
+        let begun = Instant::now();
+        while engine.try_wait().expect("it can be asked").is_none() {
+            assert!(begun.elapsed() < PATIENCE, "the engine never came to {point}: {}", self.logs());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills the engine with signal 9.
+    pub fn kill_engine(&mut self) {
+        let mut engine = self.engine.take().expect("it was started");
+        engine.kill().expect("it is killed");
+        engine.wait().expect("it ends");
+    }
+
+    /// Tells the engine to stop; the site goes on.
+    pub fn stop_engine(&mut self) {
+        let mut engine = self.engine.take().expect("it was started");
+        let pid = rustix::process::Pid::from_child(&engine);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is told");
+        let begun = Instant::now();
+        while engine.try_wait().expect("it can be asked").is_none() {
+            assert!(begun.elapsed() < PATIENCE, "the engine does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn try_view(&self) -> Option<View> {
+        let mut response = ureq::get(format!("{}/api/v1/view", self.api))
+            .config()
+            .timeout_global(Some(Duration::from_secs(2)))
+            .build()
+            .call()
+            .ok()?;
+        response.body_mut().with_config().limit(64 << 20).read_json().ok()
+    }
+
+    fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !done(self) {
+            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}; {}", self.logs());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The processes of the site, by service.
+    pub fn process_ids(&self) -> BTreeMap<String, u32> {
+        ServiceName::ALL
+            .into_iter()
+            .map(|service| (service.to_string(), self.site.status(service).expect("up").pid))
+            .collect()
+    }
+
+    /// Waits until the component works again, whoever's doing it was, and nothing is in flight.
+    pub fn wait_cured(&self, component: &str) {
+        let (address, question) = self.site.question(component).expect("it has a question");
+        self.until(&format!("{component} works"), |_| {
+            let asked =
+                rekindle_datasets::probes::ask(address, &question, Duration::from_secs(2));
+            asked.verdict == rekindle_datasets::probes::Verdict::Right
+        });
+        self.wait_settled();
+    }
+
+    /// Waits until no action waits for its verdict.
+    pub fn wait_settled(&self) {
+        self.until("every action has its verdict", |stage| {
+            stage
+                .try_view()
+                .is_some_and(|view| view.recovery.actions.iter().all(|a| a.verdict.is_some()))
+        });
+    }
+
+    /// The ledger's actions agree with each other and with what the site counted.
+    pub fn check_ledger(&self, when: &str) {
+        let view = self.try_view().expect("the engine answers");
+        let actions = &view.recovery.actions;
+        let ids: BTreeSet<u64> = actions.iter().map(|action| action.id).collect();
+        assert_eq!(ids.len(), actions.len(), "{when}: an action stands twice in the ledger");
+        for action in actions {
+            let verdict = action.verdict.expect("every action was judged");
+            if action.result.is_none() {
+                assert_eq!(verdict, VerdictView::Unknown, "{when}: {action:?}");
+            }
+        }
+        for service in ServiceName::ALL {
+            let status = self.site.status(service).expect("every process is up");
+            for component in &status.components {
+                assert!(component.up, "{when}: {} is down", component.name);
+                let known = actions.iter().filter(|a| a.unit == component.name).count() as u64;
+                assert!(
+                    component.reboots <= known,
+                    "{when}: {} was rebooted {} times, the ledger knows {known}",
+                    component.name,
+                    component.reboots
+                );
+            }
+            let units = view.tree.iter().find(|unit| unit.name == service.as_str());
+            let process = units.and_then(|unit| unit.process.as_ref()).expect("supervised");
+            assert_eq!(process.pid, Some(status.pid), "{when}: {service} is not the one supervised");
+        }
+        let own = self.processes_of_this_state();
+        assert_eq!(own.len(), ServiceName::ALL.len(), "{when}: orphans among {own:?}");
+    }
+
+    /// Processes whose environment names a unit of this stage's state directory.
+    fn processes_of_this_state(&self) -> BTreeSet<i32> {
+        let data = self.folder.path().display().to_string();
+        let mut found = BTreeSet::new();
+        for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if line.contains("\0auction\0") && line.contains(&data) {
+                found.insert(pid);
+            }
+        }
+        found
+    }
+
+    fn logs(&self) -> String {
+        let last = self.folder.path().join(format!("engine-{}.log", self.starts));
+        let text = std::fs::read_to_string(last).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(25).collect();
+        let tail: Vec<&str> = lines.into_iter().rev().collect();
+        format!("the engine said:\n{}", tail.join("\n"))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.users.take();
+        if let Some(mut engine) = self.engine.take() {
+            let _ = engine.kill();
+            let _ = engine.wait();
+        }
+        for pid in self.processes_of_this_state() {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// A small generator: the same seed gives the same moments.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `limit`, by the SplitMix64 step (Steele, Lea and Flood, OOPSLA 2014).
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
