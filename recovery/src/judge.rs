@@ -19,6 +19,7 @@
 
 use std::fmt;
 
+use rekindle_stats::{Probability, Share, difference_interval};
 use serde::{Deserialize, Serialize};
 
 use crate::Fared;
@@ -37,11 +38,9 @@ const ALPHA_NOT_CURED: f64 = 0.05;
 const LEAST_BASELINE: f64 = 0.02;
 /// A gain smaller than this can't be told from noise.
 const LEAST_GAIN: f64 = 0.02;
-/// The normal quantile of a two-sided interval at 95 %.
-const Z_95: f64 = 1.959_964;
-/// The normal quantile of a one-sided limit at 84 %: the share before is believed to be at least so
-/// high.
-const Z_ONE_SIDED: f64 = 1.0;
+/// The share before is believed to be at least its lower limit at this confidence: one standard
+/// error below.
+const BELIEVED: f64 = 0.84;
 /// At the deadline: relief whose interval lies above this, and whose value is near enough to all …
 const CURED_LOW: f64 = 0.6;
 /// … which is this, is a cure.
@@ -160,47 +159,29 @@ pub enum Judgement {
     },
 }
 
-/// Wilson's interval for a share.
-fn wilson(bad: u64, total: u64, z: f64) -> (f64, f64) {
-    if total == 0 {
-        return (0.0, 1.0);
-    }
-    let (n, p) = (total as f64, bad as f64 / total as f64);
-    let middle = p + z * z / (2.0 * n);
-    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z * z / n;
-    (
-        ((middle - half) / scale).max(0.0),
-        ((middle + half) / scale).min(1.0),
-    )
+const fn share(fared: &Fared) -> Share {
+    Share::of(fared.bad, fared.ok)
 }
 
 /// The drop from `before` to `after`, with Newcombe's interval (method 10: Wilson's two intervals,
 /// combined as errors are), and its share of what there was to gain. `None` when one of the two is
 /// empty, or when there was nothing to gain.
 pub fn relief(before: &Fared, after: &Fared, baseline: f64) -> Option<Relief> {
-    if before.total() == 0 || after.total() == 0 {
-        return None;
-    }
-    let share = |fared: &Fared| fared.bad as f64 / fared.total() as f64;
-    let (p1, p2) = (share(before), share(after));
-    let (l1, u1) = wilson(before.bad, before.total(), Z_95);
-    let (l2, u2) = wilson(after.bad, after.total(), Z_95);
-    let gain = p1 - baseline.clamp(0.0, 1.0);
+    let share_before = share(before).value()?;
+    share(after).value()?;
+    let gain = share_before - baseline.clamp(0.0, 1.0);
     if gain < LEAST_GAIN {
         return None;
     }
-    let drop = p1 - p2;
-    let drop_low = drop - (p1 - l1).hypot(u2 - p2);
-    let drop_high = drop + (u1 - p1).hypot(p2 - l2);
+    let interval = difference_interval(share(before), share(after), Probability::P95);
     let of_gain = |drop: f64| (drop / gain).clamp(0.0, 1.0);
     Some(Relief {
-        drop,
-        drop_low: drop_low.max(-1.0),
-        drop_high: drop_high.min(1.0),
-        share: of_gain(drop),
-        share_low: of_gain(drop_low),
-        share_high: of_gain(drop_high),
+        drop: interval.difference,
+        drop_low: interval.low,
+        drop_high: interval.high,
+        share: of_gain(interval.difference),
+        share_low: of_gain(interval.low),
+        share_high: of_gain(interval.high),
     })
 }
 
@@ -215,10 +196,10 @@ fn log_ratio(fared: &Fared, claim: f64, limit: f64) -> f64 {
 fn sequential(question: &Question) -> Option<Verdict> {
     let (before, after) = (&question.before, &question.after);
     let baseline = question.baseline.clamp(0.0, 1.0);
-    let share = before.bad as f64 / before.total().max(1) as f64;
-    let (low, _) = wilson(before.bad, before.total(), Z_ONE_SIDED);
-    let gain = low.min(share) - baseline;
-    if before.total() == 0 || gain < LEAST_GAIN {
+    let failing = share(before).value()?;
+    let believed = share(before).lower_bound(Probability::clamped(BELIEVED));
+    let gain = believed.min(failing) - baseline;
+    if gain < LEAST_GAIN {
         return None;
     }
     let limit = baseline + RESIDUAL_CURED * gain;
@@ -227,10 +208,10 @@ fn sequential(question: &Question) -> Option<Verdict> {
         return Some(Verdict::Cured);
     }
     // Never certain to fail, or the first success would rule it out.
-    let limit = baseline + RESIDUAL_NOT_CURED * (share - baseline);
-    let same = share
+    let limit = baseline + RESIDUAL_NOT_CURED * (failing - baseline);
+    let same = failing
         .min(1.0 - LEAST_BASELINE)
-        .max((limit + share) / 2.0)
+        .max((limit + failing) / 2.0)
         .min(1.0 - 1e-9);
     if log_ratio(after, same, limit) >= -ALPHA_NOT_CURED.ln() {
         return Some(Verdict::NotCured);

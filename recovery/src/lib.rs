@@ -24,9 +24,9 @@ pub mod probe;
 pub mod process;
 pub mod service;
 pub mod spec;
-pub mod tree;
 #[cfg(test)]
 mod testing;
+pub mod tree;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};

@@ -126,7 +126,16 @@ pub const fn next(state: State, event: Event) -> Result<State, IllegalTransition
         (S::Watching, E::Lease) | (S::Proposed, E::Approve) => S::Leased,
         (S::Proposed, E::Withdraw | E::Expire) | (S::Leased, E::Release) => S::Watching,
         (S::Proposed, E::Reject) => S::Rejected,
-        (S::Watching | S::Proposed | S::Leased, E::IncidentClosed) => S::Lapsed,
+        (
+            S::Watching
+            | S::Proposed
+            | S::Leased
+            | S::NotDone
+            | S::Helped
+            | S::NotCured
+            | S::Unknown,
+            E::IncidentClosed,
+        ) => S::Lapsed,
         (S::Leased, E::Commit) => S::Committed,
         (S::Committed, E::Act) => S::Acting,
         (S::Acting, E::Done) => S::Settling,

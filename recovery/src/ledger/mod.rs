@@ -73,7 +73,14 @@ impl Ledger {
     /// # Errors
     /// When it can't be opened: another engine has it, it is of a newer Rekindle, or it is damaged.
     pub fn open(path: &Path, threading: Threading) -> Result<Self, LedgerError> {
-        let mut store = Store::open(path)?;
+        Self::of(Store::open(path)?, path, threading)
+    }
+
+    /// Takes over an open database.
+    ///
+    /// # Errors
+    /// When no thread can be started for it.
+    pub fn of(mut store: Store, path: &Path, threading: Threading) -> Result<Self, LedgerError> {
         let owner = match threading {
             Threading::Caller => Owner::Caller(Mutex::new(store)),
             Threading::Own => {

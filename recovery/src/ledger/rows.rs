@@ -32,6 +32,8 @@ pub struct Entry {
     pub evidence: Option<Evidence>,
     /// What happened, in order.
     pub events: Vec<(SystemTime, Event)>,
+    /// What is written in the same transaction.
+    pub also: Vec<Also>,
 }
 
 /// What is going to be done: all that must survive a crash between the intent and its result.
@@ -127,8 +129,6 @@ pub struct Judged {
 /// What is written beside an [`Entry`], in the same transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Also {
-    /// Nothing.
-    Nothing,
     /// An executor's result.
     Result(ActionId, Outcome),
     /// A verdict.

@@ -23,6 +23,8 @@ const MAX_RECOVERIES: i64 = 100_000;
 /// The log is copied into the database after so many pages of 4 KiB, so that it never takes more
 /// room than the reserve gives.
 const CHECKPOINT_PAGES: i64 = 64;
+/// How long to wait for another engine that is just being killed.
+const BUSY: Duration = Duration::from_millis(500);
 /// How much history is ever given at once.
 pub(super) const MAX_HISTORY: usize = 1000;
 
@@ -114,6 +116,8 @@ impl Store {
             })?;
         }
         let mut database = Connection::open(path).map_err(open)?;
+        // Nobody else has business here, so whoever holds the lock won't let go of it soon.
+        database.busy_timeout(BUSY).map_err(open)?;
         // Exclusive: two engines with one ledger would each restart what the other judges.
         database
             .pragma_update(None, "locking_mode", "EXCLUSIVE")
@@ -195,38 +199,9 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be written, or can't have happened.
-    pub fn append(&mut self, entry: &Entry, also: &Also) -> Result<(), LedgerError> {
+    pub fn append(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         self.write("writing what happened", |transaction| {
-            append(transaction, entry)?;
-            match also {
-                Also::Nothing => {}
-                Also::Result(action, outcome) => {
-                    transaction.execute(
-                        "UPDATE actions SET result = ?2 WHERE id = ?1",
-                        params![int(action.0), json(outcome)?],
-                    )?;
-                }
-                Also::Verdict(judged) => write_verdict(transaction, entry.recovery, judged)?,
-                Also::Learned(rows) => {
-                    for (key, row) in rows {
-                        match row {
-                            Some(row) => transaction.execute(
-                                "INSERT OR REPLACE INTO beliefs VALUES (?1, ?2)",
-                                params![json(key)?, json(row)?],
-                            )?,
-                            None => transaction
-                                .execute("DELETE FROM beliefs WHERE key = ?1", [json(key)?])?,
-                        };
-                    }
-                }
-                Also::Cost(unit, measured) => {
-                    transaction.execute(
-                        "INSERT OR REPLACE INTO costs VALUES (?1, ?2)",
-                        params![unit.as_str(), json(measured)?],
-                    )?;
-                }
-            }
-            Ok(())
+            append(transaction, entry)
         })
     }
 
@@ -635,6 +610,41 @@ fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
              changed_at = coalesce(?5, changed_at) WHERE id = ?1",
         params![id, evidence, json(&state)?, state.is_over(), changed_at],
     )?;
+    for also in &entry.also {
+        write_also(transaction, entry.recovery, also)?;
+    }
+    Ok(())
+}
+
+fn write_also(transaction: &Transaction<'_>, recovery: RecoveryId, also: &Also) -> Sql<()> {
+    match also {
+        Also::Result(action, outcome) => {
+            transaction.execute(
+                "UPDATE actions SET result = ?2 WHERE id = ?1",
+                params![int(action.0), json(outcome)?],
+            )?;
+        }
+        Also::Verdict(judged) => write_verdict(transaction, recovery, judged)?,
+        Also::Learned(rows) => {
+            for (key, row) in rows {
+                match row {
+                    Some(row) => transaction.execute(
+                        "INSERT OR REPLACE INTO beliefs VALUES (?1, ?2)",
+                        params![json(key)?, json(row)?],
+                    )?,
+                    None => {
+                        transaction.execute("DELETE FROM beliefs WHERE key = ?1", [json(key)?])?
+                    }
+                };
+            }
+        }
+        Also::Cost(unit, measured) => {
+            transaction.execute(
+                "INSERT OR REPLACE INTO costs VALUES (?1, ?2)",
+                params![unit.as_str(), json(measured)?],
+            )?;
+        }
+    }
     Ok(())
 }
 

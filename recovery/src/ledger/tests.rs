@@ -21,7 +21,13 @@ fn entry(recovery: u64, events: &[Event]) -> Entry {
         reason: String::new(),
         evidence: None,
         events: events.iter().map(|event| (at(1), *event)).collect(),
+        also: Vec::new(),
     }
+}
+
+fn with(also: Also, mut entry: Entry) -> Entry {
+    entry.also.push(also);
+    entry
 }
 
 fn intent(units: &[&str]) -> Intent {
@@ -99,16 +105,17 @@ fn a_whole_recovery_is_remembered() {
     assert_eq!(memory.generations.get(&"b.part".into()), Some(&2));
     assert_eq!(memory.last_recovery, 1);
 
-    store
-        .append(&entry(1, &[Event::Act]), &Also::Result(action, done()))
-        .expect("written");
-    store
-        .append(&entry(1, &[Event::Done, Event::Settled]), &Also::Nothing)
-        .expect("written");
-    let verdict = [Event::Judged(Verdict::Cured)];
-    store
-        .append(&entry(1, &verdict), &Also::Verdict(judged()))
-        .expect("written");
+    let entries = [
+        with(Also::Result(action, done()), entry(1, &[Event::Act])),
+        entry(1, &[Event::Done, Event::Settled]),
+        with(
+            Also::Verdict(judged()),
+            entry(1, &[Event::Judged(Verdict::Cured)]),
+        ),
+    ];
+    for entry in entries {
+        store.append(&entry).expect("written");
+    }
     let memory = store.remember(at(0)).expect("memory");
     assert!(memory.unfinished.is_empty());
     assert_eq!(memory.actions[0].outcome, Some(done()));

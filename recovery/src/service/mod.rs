@@ -1,7 +1,26 @@
 //! The task that owns every recovery: what goes in, what comes out.
+//!
+//! One task, one owner of all state. What can wake it is one closed enum (`engine::Input`); it calls
+//! executors and probes on tasks that it joins, and everything that it decides goes through the pure
+//! parts: [`crate::plan`], [`crate::guard`], [`crate::judge`], and [`crate::lifecycle::next`].
+//!
+//! ```text
+//!  evidence ─▶ consider: plan ─▶ guards ─▶ propose ─▶ approved ─┐
+//!                 ▲                └──────────────────────────┬─┘
+//!                 │                                           ▼
+//!  climb ◀── judge ◀── settle ◀── result durable ◀── act ◀── intent durable
+//! ```
 
+mod act;
+mod case;
 mod command;
+mod consider;
+mod engine;
+mod order;
+mod resume;
 mod status;
+mod verdict;
+mod view;
 
 pub use command::{
     ActionView, BeliefView, Command, CommandError, CostView, DryRun, Reply, UnitExplained,
@@ -12,17 +31,27 @@ pub use status::{
 };
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::UnitName;
+use self::engine::{Engine, Input};
 use crate::crash::CrashHook;
 use crate::executor::{ActionId, Executor};
+use crate::ledger::{Ledger, LedgerError, Store, Threading};
 use crate::policy::Policy;
 use crate::ports::{Clock, Notifier, Prober};
+use crate::{Cohort, Evidence, RestartTree, UnitName};
+
+/// Evidence and commands that wait for the task. It is busy for some milliseconds at a time, when it
+/// writes to the ledger; whoever finds this full waits.
+const INPUTS: usize = 64;
+/// Shadows that wait to be read: some for each unit that can be in flight at once.
+const SHADOWS: usize = 256;
 
 /// What the service is made of.
 pub struct ServiceConfig {
@@ -66,3 +95,104 @@ pub struct Shadow {
     /// When the new life was warm; `None` while it isn't.
     pub until: Option<SystemTime>,
 }
+
+/// Why the service can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ledger can't be opened or read.
+    #[error("recovery can't start without its ledger")]
+    Ledger(#[from] LedgerError),
+}
+
+/// Shadows of restarts, as they begin and end.
+pub type RecoveryEvents = mpsc::Receiver<Shadow>;
+
+/// A handle on the service. When the last one is dropped, the service ends; what is in flight then
+/// is found by the next start.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    inputs: mpsc::Sender<Input>,
+    status: watch::Receiver<Arc<RecoveryStatus>>,
+}
+
+impl Recovery {
+    /// Says what is known about an incident. Replaces what was said about it before.
+    ///
+    /// # Errors
+    /// When the service has ended.
+    pub async fn evidence(&self, evidence: Evidence) -> Result<(), CommandError> {
+        let input = Input::Evidence(Box::new(evidence));
+        self.inputs.send(input).await.map_err(|_| ended())
+    }
+
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// Why it was not carried out.
+    pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        let (answer, answered) = oneshot::channel();
+        let input = Input::Command(Box::new(command), answer);
+        self.inputs.send(input).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// Recovery at this and every later moment.
+    pub fn status(&self) -> watch::Receiver<Arc<RecoveryStatus>> {
+        self.status.clone()
+    }
+}
+
+fn ended() -> CommandError {
+    CommandError::Unavailable {
+        reason: "its task has ended".to_owned(),
+    }
+}
+
+/// Opens the ledger and starts the service on the current runtime. What was in flight when the last
+/// engine ended is finished or charged first.
+///
+/// # Errors
+/// When the ledger can't be opened or read.
+pub fn start(
+    config: ServiceConfig,
+    tree: Arc<RestartTree>,
+    cohort: Arc<dyn Cohort>,
+) -> Result<(Recovery, RecoveryEvents), StartError> {
+    let (recovery, events, task) = prepare(config, tree, cohort, Threading::Own)?;
+    tokio::spawn(task);
+    Ok((recovery, events))
+}
+
+/// As [`start`], but leaves it to the caller where the task runs (it needs a Tokio runtime with
+/// time), and who runs the ledger's statements.
+///
+/// # Errors
+/// When the ledger can't be opened or read.
+pub fn prepare(
+    config: ServiceConfig,
+    tree: Arc<RestartTree>,
+    cohort: Arc<dyn Cohort>,
+    threading: Threading,
+) -> Result<
+    (
+        Recovery,
+        RecoveryEvents,
+        impl Future<Output = ()> + Send + 'static,
+    ),
+    StartError,
+> {
+    let path = config.state_dir.join("ledger.db");
+    let mut store = Store::open(&path)?;
+    let now = (config.clock)();
+    let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
+    let history = store.history(None, config.policy.recent_actions)?;
+    let ledger = Ledger::of(store, &path, threading)?;
+    let (shadow_sender, shadows) = mpsc::channel(SHADOWS);
+    let (engine, status) =
+        Engine::new(config, tree, cohort, ledger, memory, history, shadow_sender);
+    let (inputs, receiver) = mpsc::channel(INPUTS);
+    Ok((Recovery { inputs, status }, shadows, engine.run(receiver)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,433 @@
+//! The act: intent, executors, results. Each is on disk before the next step.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use super::case::{Attempt, Case, Part};
+use super::engine::{Engine, Job, Work};
+use super::{ActionView, RecoveryId, Shadow};
+use crate::UnitName;
+use crate::crash::CrashPoint;
+use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
+use crate::guard::Past;
+use crate::judge::Verdict;
+use crate::ledger::{Also, IntendedRestart, Intent, Judged, LedgerError, Outcome};
+use crate::lifecycle::Event;
+
+/// Beyond its deadline an executor may need a moment to say so; after this nobody waits for it.
+const EXECUTOR_SLACK: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Reserves the subtree, writes the intent, and calls the first executor. The guards have been
+    /// asked. When the intent can't be written nothing happens, and the recovery is where it was.
+    pub(super) async fn begin(
+        &mut self,
+        id: RecoveryId,
+        target: UnitName,
+        lease: Event,
+        by: &str,
+        reason: &str,
+        expected_cost: f64,
+    ) -> Result<(), LedgerError> {
+        let now = self.now();
+        let restarts: Vec<IntendedRestart> = self
+            .tree
+            .restarts(&target)
+            .into_iter()
+            .map(|unit| IntendedRestart {
+                unit: unit.clone(),
+                deadline: self
+                    .tree
+                    .spec(unit)
+                    .map(|spec| spec.start_deadline)
+                    .unwrap_or_default(),
+                raises: self.tree.subtree(unit).into_iter().cloned().collect(),
+            })
+            .collect();
+        let policy = &self.config.policy;
+        let acting: Duration = restarts
+            .iter()
+            .map(|restart| restart.deadline + EXECUTOR_SLACK)
+            .sum();
+        let lease_until = now
+            .checked_add(acting + policy.warm_up + policy.judge_deadline + policy.lease_slack)
+            .unwrap_or(now);
+        let Some(case) = self.cases.get_mut(&id) else {
+            return Ok(());
+        };
+        let mark = case.mark();
+        let number = case.attempts + 1;
+        let legal = case.apply(lease, now).and_then(|()| {
+            // The lease counts from here on: nothing else is decided before the intent is written.
+            case.acted_on.clone_from(&case.evidence);
+            case.attempt = Some(Attempt::new(number, target.clone(), now, lease_until));
+            case.apply(Event::Commit, now)
+        });
+        if let Err(error) = legal {
+            tracing::error!(recovery = %id, %error, "a recovery went a way that there isn't");
+            case.go_back_to(mark);
+            case.attempt = None;
+            return Ok(());
+        }
+        let entry = case.entry();
+        let signature = case
+            .evidence
+            .as_ref()
+            .map(|evidence| evidence.signature.clone());
+        let incident = case.incident;
+        let intent = Intent {
+            attempt: number,
+            target: target.clone(),
+            restarts,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            plan: case.plan_number(),
+            expected_cost,
+            at: now,
+        };
+        self.crash(CrashPoint::BeforeIntent);
+        let wanted = intent.clone();
+        let permits = match self
+            .ledger
+            .run(move |store| store.commit_intent(&entry, &wanted))
+            .await
+        {
+            Ok(permits) => permits,
+            Err(error) => {
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.go_back_to(mark);
+                    case.attempt = None;
+                }
+                self.ledger_failed(&error);
+                return Err(error);
+            }
+        };
+        self.crash(CrashPoint::AfterIntent);
+        self.past.push(Past {
+            recovery: id,
+            target: target.clone(),
+            restarts: u32::try_from(permits.len()).unwrap_or(u32::MAX),
+            at: now,
+            ready_at: None,
+            failed_requests: expected_cost,
+            signature: signature.clone(),
+            verdict: None,
+        });
+        for (permit, restart) in permits.iter().zip(&intent.restarts) {
+            for raised in &restart.raises {
+                *self.generations.entry(raised.clone()).or_insert(1) += 1;
+            }
+            self.actions.push_front(ActionView {
+                action: permit.action(),
+                recovery: id,
+                incident,
+                unit: permit.unit().clone(),
+                target: target.clone(),
+                signature: signature.clone(),
+                by: by.to_owned(),
+                reason: reason.to_owned(),
+                generation: permit.generation(),
+                intended_at: now,
+                stopped_at: None,
+                ready_at: None,
+                result: None,
+                verdict: None,
+                relief: None,
+                failed_requests: None,
+                judged: None,
+            });
+        }
+        self.actions
+            .truncate(self.config.policy.recent_actions.max(1));
+        tracing::info!(recovery = %id, unit = %target, by, reason, "restarting");
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.saved();
+            case.attempts = number;
+            case.refusals.clear();
+            if let Some(attempt) = &mut case.attempt {
+                attempt.parts = permits.iter().map(|permit| part(permit, now)).collect();
+                attempt.permits = permits.into();
+            }
+        }
+        if self.apply(id, Event::Act) {
+            self.call_next(id);
+        }
+        Ok(())
+    }
+
+    /// Calls the next executor of an attempt.
+    fn call_next(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let permit = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+            .and_then(|attempt| attempt.permits.pop_front());
+        let Some(permit) = permit else {
+            return;
+        };
+        let (action, unit, deadline) = (
+            permit.action(),
+            permit.unit().clone(),
+            permit.deadline() + EXECUTOR_SLACK,
+        );
+        self.shadow(action, &unit, permit.generation(), now, None);
+        let Some(executor) = self.config.executors.get(&unit).cloned() else {
+            // A guard has seen to it that there is one; if not, nothing is done.
+            let reason = "there is no executor".to_owned();
+            self.spawn(Job::Act(id, action, unit.clone()), async move {
+                Work::Executed(id, action, Err(ExecuteError::Refused { unit, reason }))
+            });
+            return;
+        };
+        let hook = self.config.crash.clone();
+        let crash = move |point| {
+            if let Some(hook) = &hook {
+                hook(point);
+            }
+        };
+        self.spawn(Job::Act(id, action, unit.clone()), async move {
+            crash(CrashPoint::BeforeEffect);
+            let result = match tokio::time::timeout(deadline, executor.restart(permit)).await {
+                Ok(result) => result,
+                Err(_) => Err(ExecuteError::Unknown {
+                    unit,
+                    reason: format!("nothing was heard of it for {} s", deadline.as_secs()),
+                }),
+            };
+            crash(CrashPoint::AfterEffect);
+            Work::Executed(id, action, result)
+        });
+    }
+
+    /// Tells of a restart's shadow. A reader that is slow gets it later.
+    pub(super) fn shadow(
+        &mut self,
+        action: ActionId,
+        unit: &UnitName,
+        generation: u64,
+        from: SystemTime,
+        until: Option<SystemTime>,
+    ) {
+        /// More late ones than this, and nobody reads them at all.
+        const MAX_LATE: usize = 1000;
+        let shadow = Shadow {
+            action,
+            unit: unit.clone(),
+            selector: self.tree.selector(unit).cloned().unwrap_or_default(),
+            generation,
+            from,
+            until,
+        };
+        self.late_shadows.push_back(shadow);
+        if self.late_shadows.len() > MAX_LATE {
+            self.late_shadows.pop_front();
+        }
+    }
+
+    /// Runs something that comes back as [`Work`].
+    pub(super) fn spawn(&mut self, job: Job, work: impl Future<Output = Work> + Send + 'static) {
+        let id = self.work.spawn(work).id();
+        self.jobs.insert(id, job);
+    }
+
+    /// A task of ours panicked: what it was about can't be told.
+    pub(super) async fn lost(&mut self, error: &tokio::task::JoinError) {
+        tracing::error!(%error, "a task of recovery ended badly");
+        match self.jobs.remove(&error.id()) {
+            Some(Job::Act(id, action, unit)) => {
+                let reason = "the task that restarted it ended badly".to_owned();
+                self.executed(id, action, Err(ExecuteError::Unknown { unit, reason }))
+                    .await;
+            }
+            Some(Job::Inquire(id, action)) => self.inquired(id, action, Effect::Unknown).await,
+            Some(Job::Probe(id)) => self.probed(id, Some(false)),
+            None => {}
+        }
+    }
+
+    pub(super) async fn worked(&mut self, work: Work) {
+        match work {
+            Work::Executed(id, action, result) => self.executed(id, action, result).await,
+            Work::Inquired(id, action, effect) => self.inquired(id, action, effect).await,
+            Work::Probed(id, answer) => self.probed(id, answer),
+        }
+    }
+
+    async fn executed(
+        &mut self,
+        id: RecoveryId,
+        action: ActionId,
+        result: Result<Executed, ExecuteError>,
+    ) {
+        let outcome = match result {
+            Ok(Executed {
+                stopped_at,
+                ready_at,
+                note,
+            }) => {
+                // Executors are many, and clocks are set back: a life doesn't end after the next is
+                // ready.
+                let stopped_at = stopped_at.min(ready_at);
+                Outcome::Done {
+                    stopped_at,
+                    ready_at,
+                    note,
+                }
+            }
+            Err(ExecuteError::Refused { reason, .. }) => Outcome::Refused { reason },
+            Err(ExecuteError::NotReady { reason, .. }) => Outcome::NotReady { reason },
+            Err(ExecuteError::Unknown { reason, .. }) => Outcome::Unknown { reason },
+        };
+        self.crash(CrashPoint::BeforeResult);
+        self.result(id, action, outcome, true).await;
+        self.crash(CrashPoint::AfterResult);
+    }
+
+    /// Takes an executor's result, and goes on: to the next part, to warming up, or to what follows
+    /// from a restart that wasn't one.
+    pub(super) async fn result(
+        &mut self,
+        id: RecoveryId,
+        action: ActionId,
+        outcome: Outcome,
+        is_measured: bool,
+    ) {
+        let now = self.now();
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let Some(attempt) = &mut case.attempt else {
+            return;
+        };
+        let Some(place) = attempt.parts.iter().position(|part| part.action == action) else {
+            return;
+        };
+        let unit = attempt.parts[place].unit.clone();
+        let generation = attempt.parts[place].generation;
+        let mut results = vec![(action, outcome.clone())];
+        attempt.parts[place].outcome = Some(outcome.clone());
+        let is_done = matches!(outcome, Outcome::Done { .. });
+        if !is_done {
+            // The rest of the group would be restarted for nothing.
+            attempt.permits.clear();
+            for part in attempt
+                .parts
+                .iter_mut()
+                .filter(|part| part.outcome.is_none())
+            {
+                let reason = format!("not attempted, because {unit} was not restarted");
+                let outcome = Outcome::Refused { reason };
+                if is_measured {
+                    part.outcome = Some(outcome.clone());
+                    results.push((part.action, outcome));
+                }
+            }
+        }
+        let (stopped_at, ready_at) = attempt.span();
+        let event = attempt.outcome();
+        if event.is_some() {
+            let from = ready_at.unwrap_or(now);
+            attempt.settle_until = from.checked_add(self.config.policy.warm_up).unwrap_or(from);
+        }
+        let settled = attempt.settle_until;
+        for (action, outcome) in &results {
+            case.write_also(Also::Result(*action, outcome.clone()));
+        }
+        for (action, outcome) in results {
+            if let Some(view) = self.actions.iter_mut().find(|view| view.action == action) {
+                super::view::set_outcome(view, &outcome);
+            }
+        }
+        if let Outcome::Done {
+            stopped_at,
+            ready_at,
+            ..
+        } = &outcome
+        {
+            let downtime = ready_at.duration_since(*stopped_at).unwrap_or_default();
+            if is_measured {
+                self.costs.learn(&unit, downtime, now);
+                let measured = self.costs.rows().find(|(name, _)| **name == unit);
+                if let Some((_, measured)) = measured
+                    && let Some(case) = self.cases.get_mut(&id)
+                {
+                    case.write_also(Also::Cost(unit.clone(), *measured));
+                }
+            }
+            self.shadow(action, &unit, generation, *stopped_at, None);
+        }
+        if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
+            past.ready_at = ready_at.or(Some(now));
+        }
+        match event {
+            // More parts to come; their results are one by one on disk.
+            None => {
+                self.save(id).await;
+                self.call_next(id);
+            }
+            Some(Event::Done) => {
+                self.apply(id, Event::Done);
+                self.save(id).await;
+            }
+            Some(event) => {
+                let from = stopped_at.unwrap_or(now);
+                self.shadow(action, &unit, generation, from, Some(settled));
+                self.fell_short(id, event).await;
+            }
+        }
+    }
+
+    /// A restart that was none, or only half of one: its verdict is clear at once.
+    async fn fell_short(&mut self, id: RecoveryId, event: Event) {
+        let Some(attempt) = self.cases.get(&id).and_then(|case| case.attempt.as_ref()) else {
+            return;
+        };
+        let words: Vec<String> = attempt
+            .parts
+            .iter()
+            .filter_map(|part| Some(format!("{} {}", part.unit, part.outcome.as_ref()?.words())))
+            .collect();
+        let words = words.join("; ");
+        let (verdict, words) = match event {
+            Event::NotReady => (Verdict::NotCured, words),
+            Event::Refused => (Verdict::Unknown, format!("nothing was done: {words}")),
+            _ => (
+                Verdict::Unknown,
+                format!("what was done can't be told: {words}"),
+            ),
+        };
+        let judged = Judged {
+            attempt: attempt.number,
+            verdict,
+            relief: None,
+            failed_requests: None,
+            words,
+        };
+        if self.apply(id, event) {
+            self.conclude(id, judged).await;
+        }
+    }
+
+    /// The units of an attempt that were refused can't be tried again in this recovery.
+    pub(super) fn exclude_refused(case: &mut Case) {
+        if let Some(attempt) = &case.attempt {
+            case.excluded.insert(attempt.target.clone());
+            for part in &attempt.parts {
+                if matches!(part.outcome, Some(Outcome::Refused { .. })) {
+                    case.excluded.insert(part.unit.clone());
+                }
+            }
+        }
+    }
+}
+
+fn part(permit: &Permit, now: SystemTime) -> Part {
+    Part {
+        action: permit.action(),
+        unit: permit.unit().clone(),
+        generation: permit.generation(),
+        intended_at: now,
+        outcome: None,
+    }
+}

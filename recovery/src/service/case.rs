@@ -1,0 +1,264 @@
+//! One recovery in memory: what its ledger has, and what is not written yet.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::SystemTime;
+
+use crate::belief::Trial;
+use crate::executor::{ActionId, Permit};
+use crate::guard::Refusal;
+use crate::judge::{Probed, Relief};
+use crate::ledger::{Also, Entry, Outcome};
+use crate::lifecycle::{Event, IllegalTransition, State, next};
+use crate::plan::{Plan, PlanId};
+use crate::service::{RecoveryId, Tried};
+use crate::{Evidence, Fared, UnitName};
+
+/// Who decides when nobody watches.
+pub(super) const AUTO: &str = "auto";
+
+/// One recovery.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) id: RecoveryId,
+    /// `None` for a restart that a person ordered and no incident explains.
+    pub(super) incident: Option<u64>,
+    pub(super) opened_at: SystemTime,
+    /// Whether the ledger knows it.
+    pub(super) is_known: bool,
+    pub(super) by: String,
+    pub(super) reason: String,
+    /// The latest.
+    pub(super) evidence: Option<Evidence>,
+    /// What was known when it last acted: later evidence is of a system that is being cured.
+    pub(super) acted_on: Option<Evidence>,
+    /// Left over from an engine that ended; its incident has another number now, if it goes on.
+    pub(super) is_orphan: bool,
+    pub(super) state: State,
+    pub(super) since: SystemTime,
+    unsaved: Vec<(SystemTime, Event)>,
+    also: Vec<Also>,
+    pub(super) plan: Option<Plan>,
+    pub(super) refusals: Vec<Refusal>,
+    pub(super) trials: Vec<Trial>,
+    pub(super) tried: Vec<Tried>,
+    pub(super) excluded: BTreeSet<UnitName>,
+    pub(super) wait_until: Option<SystemTime>,
+    pub(super) waited: bool,
+    pub(super) attempts: u32,
+    pub(super) attempt: Option<Attempt>,
+}
+
+/// The restart that a recovery is about at present.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) number: u32,
+    pub(super) target: UnitName,
+    pub(super) lease_until: SystemTime,
+    /// Executors that are still to be called.
+    pub(super) permits: VecDeque<Permit>,
+    pub(super) parts: Vec<Part>,
+    pub(super) settle_until: SystemTime,
+    pub(super) judge_until: SystemTime,
+    pub(super) next_look: SystemTime,
+    pub(super) before: Option<Fared>,
+    pub(super) after: Option<Fared>,
+    pub(super) relief: Option<Relief>,
+    pub(super) probed: Option<Probed>,
+    pub(super) next_probe: SystemTime,
+    pub(super) is_probing: bool,
+    /// Whether it was begun by an engine that ended.
+    pub(super) is_resumed: bool,
+}
+
+/// One executor's part of an attempt.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) action: ActionId,
+    pub(super) unit: UnitName,
+    pub(super) generation: u64,
+    pub(super) intended_at: SystemTime,
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        number: u32,
+        target: UnitName,
+        at: SystemTime,
+        lease_until: SystemTime,
+    ) -> Self {
+        Self {
+            number,
+            target,
+            lease_until,
+            permits: VecDeque::new(),
+            parts: Vec::new(),
+            settle_until: at,
+            judge_until: at,
+            next_look: at,
+            before: None,
+            after: None,
+            relief: None,
+            probed: None,
+            next_probe: at,
+            is_probing: false,
+            is_resumed: false,
+        }
+    }
+
+    /// When the first old life began to end, and the last new one was ready, as far as known.
+    pub(super) fn span(&self) -> (Option<SystemTime>, Option<SystemTime>) {
+        let done = self.parts.iter().filter_map(|part| match &part.outcome {
+            Some(Outcome::Done {
+                stopped_at,
+                ready_at,
+                ..
+            }) => Some((*stopped_at, *ready_at)),
+            _ => None,
+        });
+        let stopped = done.clone().map(|(stopped, _)| stopped).min();
+        (stopped, done.map(|(_, ready)| ready).max())
+    }
+
+    /// What the parts came to together, once all are over.
+    pub(super) fn outcome(&self) -> Option<Event> {
+        let outcomes: Option<Vec<&Outcome>> = self
+            .parts
+            .iter()
+            .map(|part| part.outcome.as_ref())
+            .collect();
+        let outcomes = outcomes?;
+        let any = |wanted: fn(&Outcome) -> bool| outcomes.iter().any(|outcome| wanted(outcome));
+        let done = any(|outcome| matches!(outcome, Outcome::Done { .. }));
+        let refused = any(|outcome| matches!(outcome, Outcome::Refused { .. }));
+        Some(
+            if any(|outcome| matches!(outcome, Outcome::Unknown { .. })) {
+                Event::Lost
+            } else if any(|outcome| matches!(outcome, Outcome::NotReady { .. }))
+                || (done && refused)
+            {
+                // Half a restart is one that isn't ready.
+                Event::NotReady
+            } else if done {
+                Event::Done
+            } else {
+                Event::Refused
+            },
+        )
+    }
+}
+
+/// Where a case was before something that may have to be undone.
+pub(super) struct Mark {
+    state: State,
+    since: SystemTime,
+    unsaved: usize,
+}
+
+impl Case {
+    pub(super) fn new(
+        id: RecoveryId,
+        incident: Option<u64>,
+        by: &str,
+        reason: &str,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            id,
+            incident,
+            opened_at: now,
+            is_known: false,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            evidence: None,
+            acted_on: None,
+            is_orphan: false,
+            state: State::Watching,
+            since: now,
+            unsaved: Vec::new(),
+            also: Vec::new(),
+            plan: None,
+            refusals: Vec::new(),
+            trials: Vec::new(),
+            tried: Vec::new(),
+            excluded: BTreeSet::new(),
+            wait_until: None,
+            waited: false,
+            attempts: 0,
+            attempt: None,
+        }
+    }
+
+    /// Takes the event, and remembers to write it.
+    pub(super) fn apply(&mut self, event: Event, now: SystemTime) -> Result<(), IllegalTransition> {
+        self.state = next(self.state, event)?;
+        self.since = now;
+        self.unsaved.push((now, event));
+        Ok(())
+    }
+
+    /// Remembers to write this with the next events.
+    pub(super) fn write_also(&mut self, also: Also) {
+        self.also.push(also);
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            state: self.state,
+            since: self.since,
+            unsaved: self.unsaved.len(),
+        }
+    }
+
+    /// Takes back what was not written since the mark.
+    pub(super) fn go_back_to(&mut self, mark: Mark) {
+        self.state = mark.state;
+        self.since = mark.since;
+        self.unsaved.truncate(mark.unsaved);
+    }
+
+    pub(super) fn is_saved(&self) -> bool {
+        self.unsaved.is_empty() && self.also.is_empty()
+    }
+
+    /// What is to be written.
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            recovery: self.id,
+            incident: self.incident,
+            opened_at: self.opened_at,
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+            evidence: self.evidence.clone(),
+            events: self.unsaved.clone(),
+            also: self.also.clone(),
+        }
+    }
+
+    /// What [`Self::entry`] said is written.
+    pub(super) fn saved(&mut self) {
+        self.is_known = true;
+        self.unsaved.clear();
+        self.also.clear();
+    }
+
+    /// The number of the plan that people were shown.
+    pub(super) fn plan_number(&self) -> Option<PlanId> {
+        self.plan
+            .as_ref()
+            .map(|plan| plan.id)
+            .filter(|plan| *plan != PlanId::default())
+    }
+
+    /// The likeliest suspect, if it is likely at all.
+    pub(super) fn sick(&self) -> Option<&UnitName> {
+        // A suspect of less is one of many, and none of them is known to be sick.
+        const LIKELY: f64 = 0.3;
+        let suspects = &self.evidence.as_ref()?.suspects;
+        suspects
+            .iter()
+            .max_by(|a, b| a.probability.total_cmp(&b.probability))
+            .filter(|suspect| suspect.probability >= LIKELY)
+            .map(|suspect| &suspect.unit)
+    }
+}

@@ -1,0 +1,408 @@
+//! From evidence to a decision: plan, ask the guards, then act, propose, wait, or call a person.
+
+use std::time::{Duration, SystemTime};
+
+use super::RecoveryId;
+use super::case::{AUTO, Case};
+use super::engine::{Ended, Engine};
+use crate::guard::{Authority, Consequence, Guard, Refusal};
+use crate::lifecycle::{Event, State};
+use crate::plan::{Choice, Constraints, Plan, plan};
+use crate::ports::NoticeKind;
+use crate::{Evidence, Mode, UnitName};
+
+/// A recovery that nobody has spoken of for so long is of no incident that still is one.
+const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
+/// A cured incident is failing again when it fails at least this much as much as before its cure.
+/// Less is what is left to drain while the incident closes.
+const RELAPSE: f64 = 0.5;
+/// Suspects and units' traffic that are kept of each evidence.
+const MAX_SUSPECTS: usize = 1000;
+
+fn usable(evidence: &mut Evidence) {
+    evidence.suspects.truncate(MAX_SUSPECTS);
+    for number in [
+        &mut evidence.failing_per_second,
+        &mut evidence.baseline_failure_share,
+    ] {
+        if !number.is_finite() || *number < 0.0 {
+            *number = 0.0;
+        }
+    }
+    evidence.baseline_failure_share = evidence.baseline_failure_share.min(1.0);
+    evidence
+        .traffic
+        .retain(|_, rate| rate.is_finite() && *rate >= 0.0);
+}
+
+impl Engine {
+    pub(super) async fn take_evidence(&mut self, mut evidence: Evidence) {
+        usable(&mut evidence);
+        for (unit, rate) in &evidence.traffic {
+            if self.tree.spec(unit).is_some() {
+                self.traffic.insert(unit.clone(), *rate);
+            }
+        }
+        let known = self
+            .cases
+            .values()
+            .find(|case| case.incident == Some(evidence.incident))
+            .map(|case| case.id);
+        let id = match known.or_else(|| self.orphan(&evidence)) {
+            Some(id) => id,
+            None if evidence.closed => {
+                self.ended.remove(&evidence.incident);
+                return;
+            }
+            None if self.has_ended(&evidence) => return,
+            None if !self.has_room() => {
+                tracing::warn!(
+                    incident = evidence.incident,
+                    "too many recoveries at once; this incident is left alone"
+                );
+                return;
+            }
+            None => {
+                let id = self.number();
+                let case = Case::new(id, Some(evidence.incident), AUTO, "", self.now());
+                self.cases.insert(id, case);
+                id
+            }
+        };
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.incident = Some(evidence.incident);
+            case.is_orphan = false;
+            case.evidence = Some(evidence);
+        }
+        self.consider(id).await;
+        self.forget_if_over(id);
+    }
+
+    /// The recovery that an engine before this one left, if this is its incident under a new number.
+    fn orphan(&self, evidence: &Evidence) -> Option<RecoveryId> {
+        self.cases
+            .values()
+            .filter(|case| case.is_orphan && !case.state.is_over())
+            .find(|case| {
+                case.evidence
+                    .as_ref()
+                    .is_some_and(|old| self.is_same(old, evidence))
+            })
+            .map(|case| case.id)
+    }
+
+    /// Whether both speak of one fault: of one kind, in units one of which contains the other.
+    fn is_same(&self, one: &Evidence, other: &Evidence) -> bool {
+        one.signature.shape == other.signature.shape
+            && one.suspects.iter().any(|a| {
+                other
+                    .suspects
+                    .iter()
+                    .any(|b| self.tree.overlap(&a.unit, &b.unit))
+            })
+    }
+
+    /// Whether the incident's recovery is over, so that it isn't taken up again: a person has it, or
+    /// it is cured and not failing again.
+    fn has_ended(&mut self, evidence: &Evidence) -> bool {
+        let is_persons = |state| matches!(state, State::GivenUp | State::Rejected);
+        let Some(ended) = self.ended.get(&evidence.incident) else {
+            // What the last engine gave up on stays given up, though its number is new.
+            return self.ended.values().any(|ended: &Ended| {
+                ended.is_orphan
+                    && is_persons(ended.state)
+                    && evidence.since <= ended.at
+                    && ended
+                        .evidence
+                        .as_ref()
+                        .is_some_and(|old| self.is_same(old, evidence))
+            });
+        };
+        if is_persons(ended.state) {
+            return true;
+        }
+        let before = ended
+            .evidence
+            .as_ref()
+            .map_or(0.0, |old| old.failing_per_second);
+        let is_relapse = evidence.at > ended.at && evidence.failing_per_second >= RELAPSE * before;
+        if is_relapse {
+            self.ended.remove(&evidence.incident);
+        }
+        !is_relapse
+    }
+
+    /// Decides about a recovery that waits, on what is known now.
+    pub(super) async fn consider(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let Some(case) = self.cases.get(&id) else {
+            return;
+        };
+        if !matches!(case.state, State::Watching | State::Proposed) {
+            return;
+        }
+        let Some(evidence) = case.evidence.clone() else {
+            return;
+        };
+        let age = now.duration_since(evidence.at).unwrap_or_default();
+        if evidence.closed || age > FORGOTTEN {
+            if evidence.closed {
+                self.learn(id);
+            }
+            self.end(id, Event::IncidentClosed).await;
+            return;
+        }
+        if self.expire(id, now) {
+            self.save(id).await;
+        }
+        let Some(plan) = self.plan(id, &evidence, now) else {
+            return;
+        };
+        match plan.choice.clone() {
+            Choice::Wait => self.wait(id, plan, now).await,
+            Choice::Human => self.call_a_person(id, &evidence, plan).await,
+            Choice::Restart(target) => {
+                self.wants(id, &evidence, plan, target).await;
+            }
+        }
+    }
+
+    /// Takes a proposal back that nobody answered in time.
+    fn expire(&mut self, id: RecoveryId, now: SystemTime) -> bool {
+        let expiry = self.config.policy.approval_expiry;
+        let is_expired = self.cases.get(&id).is_some_and(|case| {
+            case.state == State::Proposed
+                && case.since.checked_add(expiry).is_some_and(|at| at <= now)
+        });
+        is_expired && self.apply(id, Event::Expire)
+    }
+
+    pub(super) fn plan(
+        &mut self,
+        id: RecoveryId,
+        evidence: &Evidence,
+        now: SystemTime,
+    ) -> Option<Plan> {
+        let case = self.cases.get_mut(&id)?;
+        if case.wait_until.is_some_and(|until| until <= now) {
+            case.waited = true;
+        }
+        let case = self.cases.get(&id)?;
+        let constraints = Constraints {
+            policy: &self.config.policy,
+            costs: &self.costs,
+            trials: &case.trials,
+            waited: case.waited,
+            excluded: &case.excluded,
+        };
+        Some(plan(evidence, &self.tree, &self.beliefs, &constraints, now))
+    }
+
+    async fn wait(&mut self, id: RecoveryId, plan: Plan, now: SystemTime) {
+        let wait = self.config.policy.wait;
+        self.withdraw(id).await;
+        if let Some(case) = self.cases.get_mut(&id) {
+            if case.wait_until.is_none() {
+                case.wait_until = now.checked_add(wait);
+            }
+            case.refusals.clear();
+            case.plan = Some(plan);
+        }
+    }
+
+    /// A proposal that is no longer what the evidence says.
+    async fn withdraw(&mut self, id: RecoveryId) {
+        let is_proposed = self
+            .cases
+            .get(&id)
+            .is_some_and(|case| case.state == State::Proposed);
+        if is_proposed && self.apply(id, Event::Withdraw) {
+            self.save(id).await;
+        }
+    }
+
+    async fn call_a_person(&mut self, id: RecoveryId, evidence: &Evidence, plan: Plan) {
+        self.withdraw(id).await;
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let sentence = plan.sentence.clone();
+        let has_tried = !case.tried.is_empty();
+        case.refusals.clear();
+        case.plan = Some(plan);
+        let likeliest = evidence
+            .suspects
+            .first()
+            .map(|suspect| suspect.unit.clone());
+        // Nobody is suspected yet, or recovery was told to look on: then there is nothing to give up.
+        let may_act = likeliest
+            .as_ref()
+            .is_some_and(|unit| self.tree.mode(unit) > Mode::Observe);
+        if has_tried || may_act {
+            let words = if has_tried {
+                format!("all that was worth trying was tried; {sentence}")
+            } else {
+                sentence
+            };
+            self.give_up(id, likeliest, words).await;
+        }
+    }
+
+    /// A restart is wanted: the guards decide what comes of it.
+    async fn wants(&mut self, id: RecoveryId, evidence: &Evidence, plan: Plan, target: UnitName) {
+        let cost = plan
+            .candidates
+            .first()
+            .map_or(0.0, |candidate| candidate.cost);
+        let refusals = self.check(
+            Some(id),
+            &target,
+            Authority::Unattended,
+            Some(evidence),
+            cost,
+        );
+        let is_observed = refusals.iter().any(|refusal| {
+            refusal.guard == Guard::Mode && refusal.consequence == Consequence::Wait
+        });
+        let worst = refusals.iter().map(|refusal| refusal.consequence).max();
+        match worst {
+            None => {
+                let reason = plan.sentence.clone();
+                self.withdraw(id).await;
+                self.hold(id, plan, Vec::new());
+                // Where it fails, the ledger did, and has been told of.
+                drop(
+                    self.begin(id, target, Event::Lease, AUTO, &reason, cost)
+                        .await,
+                );
+            }
+            // Recovery was told to look on: it says what it would do, to nobody's alarm.
+            Some(_) if is_observed => {
+                self.withdraw(id).await;
+                self.hold(id, plan, refusals);
+            }
+            Some(Consequence::GiveUp) => {
+                let words: Vec<&str> = refusals
+                    .iter()
+                    .filter(|refusal| refusal.consequence == Consequence::GiveUp)
+                    .map(|refusal| refusal.words.as_str())
+                    .collect();
+                let words = format!(
+                    "{target} would have been restarted, but {}",
+                    words.join("; ")
+                );
+                self.withdraw(id).await;
+                self.hold(id, plan, refusals);
+                self.give_up(id, Some(target), words).await;
+            }
+            Some(Consequence::Wait) => {
+                // What waits for a person may go on waiting while a guard says "not yet".
+                let is_proposed = self.proposes(id, &plan.choice);
+                if is_proposed {
+                    if let Some(case) = self.cases.get_mut(&id) {
+                        case.refusals = refusals;
+                    }
+                } else {
+                    self.withdraw(id).await;
+                    self.hold(id, plan, refusals);
+                }
+            }
+            Some(Consequence::Ask) => self.propose(id, plan, target, refusals).await,
+        }
+    }
+
+    fn hold(&mut self, id: RecoveryId, plan: Plan, refusals: Vec<Refusal>) {
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.plan = Some(plan);
+            case.refusals = refusals;
+        }
+    }
+
+    /// Whether this very thing waits for a person already.
+    fn proposes(&self, id: RecoveryId, choice: &Choice) -> bool {
+        self.cases.get(&id).is_some_and(|case| {
+            case.state == State::Proposed
+                && case
+                    .plan
+                    .as_ref()
+                    .is_some_and(|plan| plan.choice == *choice)
+        })
+    }
+
+    async fn propose(
+        &mut self,
+        id: RecoveryId,
+        mut plan: Plan,
+        target: UnitName,
+        refusals: Vec<Refusal>,
+    ) {
+        if self.proposes(id, &plan.choice) {
+            // The same, on newer evidence: a person may be about to approve its number.
+            if let Some(case) = self.cases.get_mut(&id) {
+                plan.id = case.plan.as_ref().map(|plan| plan.id).unwrap_or_default();
+                case.plan = Some(plan);
+                case.refusals = refusals;
+            }
+            return;
+        }
+        self.withdraw(id).await;
+        let Some(case) = self.cases.get(&id) else {
+            return;
+        };
+        let (mark, incident) = (case.mark(), case.incident);
+        if !self.apply(id, Event::Propose) {
+            return;
+        }
+        let Some(entry) = self.cases.get(&id).map(Case::entry) else {
+            return;
+        };
+        let written = plan.clone();
+        match self
+            .ledger
+            .run(move |store| store.propose(&entry, &written))
+            .await
+        {
+            Ok(number) => {
+                plan.id = number;
+                let text = format!("plan {number} waits for approval: {}", plan.sentence);
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.saved();
+                }
+                self.hold(id, plan, refusals);
+                self.notify(NoticeKind::Proposal, incident, Some(target), text);
+            }
+            Err(error) => {
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.go_back_to(mark);
+                }
+                self.hold(id, plan, refusals);
+                self.ledger_failed(&error);
+            }
+        }
+    }
+
+    /// On to a person: said, written, and not taken up again.
+    pub(super) async fn give_up(&mut self, id: RecoveryId, unit: Option<UnitName>, words: String) {
+        let Some(incident) = self.cases.get(&id).map(|case| case.incident) else {
+            return;
+        };
+        self.learn(id);
+        self.notify(NoticeKind::GivenUp, incident, unit, words);
+        self.end(id, Event::GiveUp).await;
+    }
+
+    /// The end, written together with what was learned.
+    pub(super) async fn end(&mut self, id: RecoveryId, event: Event) {
+        let Some(case) = self.cases.get(&id) else {
+            return;
+        };
+        // A recovery that did nothing, and whose incident went away, is nothing to write down.
+        if event == Event::IncidentClosed && !case.is_known {
+            self.cases.remove(&id);
+            return;
+        }
+        if self.apply(id, event) {
+            self.save(id).await;
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! The task itself: its state, what can wake it, and its loop.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::case::Case;
+use super::{
+    ActionView, Command, CommandError, RecoveryId, RecoveryStatus, Reply, ServiceConfig, Shadow,
+};
+use crate::belief::Beliefs;
+use crate::cost::Costs;
+use crate::crash::CrashPoint;
+use crate::executor::{ActionId, Effect, ExecuteError, Executed};
+use crate::guard::{Authority, Deed, Lease, Past, Pause, Refusal, World, check};
+use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
+use crate::lifecycle::{Event, State};
+use crate::policy::Policy;
+use crate::ports::{Notice, NoticeKind};
+use crate::{Cohort, Evidence, RestartTree, UnitName};
+
+/// How often everything is looked at when nothing happens: pauses and leases end, backoffs pass.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often a ledger that failed is tried again.
+const LEDGER_RETRY: Duration = Duration::from_secs(5);
+/// Notices that are shown.
+const MAX_NOTICES: usize = 20;
+/// Incidents that ended, and aren't taken up again as long as they go on.
+const MAX_ENDED: usize = 1000;
+/// Recoveries that aren't over. More incidents than this at once are one, and a person's.
+const MAX_CASES: usize = 200;
+
+/// Everything that can wake the task.
+pub(super) enum Input {
+    Evidence(Box<Evidence>),
+    Command(Box<Command>, oneshot::Sender<Result<Reply, CommandError>>),
+}
+
+/// What comes back from executors and probes.
+pub(super) enum Work {
+    Executed(RecoveryId, ActionId, Result<Executed, ExecuteError>),
+    Inquired(RecoveryId, ActionId, Effect),
+    Probed(RecoveryId, Option<bool>),
+}
+
+/// What a task is about, should it not come back.
+pub(super) enum Job {
+    Act(RecoveryId, ActionId, UnitName),
+    Inquire(RecoveryId, ActionId),
+    Probe(RecoveryId),
+}
+
+/// How an incident's recovery ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) state: State,
+    pub(super) at: SystemTime,
+    pub(super) evidence: Option<Evidence>,
+    /// Of an engine before this one, which numbered incidents otherwise.
+    pub(super) is_orphan: bool,
+}
+
+pub(super) struct Engine {
+    pub(super) config: ServiceConfig,
+    pub(super) tree: Arc<RestartTree>,
+    pub(super) cohort: Arc<dyn Cohort>,
+    pub(super) ledger: Ledger,
+    pub(super) shadows: mpsc::Sender<Shadow>,
+    pub(super) late_shadows: VecDeque<Shadow>,
+    status: watch::Sender<Arc<RecoveryStatus>>,
+    pub(super) work: JoinSet<Work>,
+    pub(super) jobs: HashMap<tokio::task::Id, Job>,
+    pub(super) cases: BTreeMap<RecoveryId, Case>,
+    pub(super) ended: BTreeMap<u64, Ended>,
+    pub(super) last_recovery: u64,
+    pub(super) beliefs: Beliefs,
+    pub(super) costs: Costs,
+    pub(super) past: Vec<Past>,
+    pub(super) actions: VecDeque<ActionView>,
+    pub(super) generations: BTreeMap<UnitName, u64>,
+    pub(super) traffic: BTreeMap<UnitName, f64>,
+    pub(super) pause: Option<Pause>,
+    pub(super) disabled: Option<String>,
+    ledger_retry: SystemTime,
+    pub(super) notices: VecDeque<Notice>,
+    pub(super) executors: BTreeSet<UnitName>,
+    /// What the last engine left; taken up when the task starts.
+    pub(super) unfinished: Vec<crate::ledger::StoredRecovery>,
+}
+
+/// How far back any guard looks.
+pub(super) fn oldest_of_interest(policy: &Policy, now: SystemTime) -> SystemTime {
+    let longest = policy
+        .budget_period
+        .max(policy.recurring_period)
+        .max(policy.backoff_limit);
+    now.checked_sub(longest).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+impl Engine {
+    pub(super) fn new(
+        config: ServiceConfig,
+        tree: Arc<RestartTree>,
+        cohort: Arc<dyn Cohort>,
+        ledger: Ledger,
+        memory: Memory,
+        history: Vec<(StoredAction, Option<u64>)>,
+        shadows: mpsc::Sender<Shadow>,
+    ) -> (Self, watch::Receiver<Arc<RecoveryStatus>>) {
+        let now = (config.clock)();
+        let half_life = config.policy.half_life;
+        let (status, receiver) = watch::channel(Arc::new(RecoveryStatus {
+            at: now,
+            units: Vec::new(),
+            recoveries: Vec::new(),
+            proposals: Vec::new(),
+            recent: Vec::new(),
+            paused: None,
+            budgets: Vec::new(),
+            disabled: None,
+            notices: Vec::new(),
+        }));
+        let ended = memory.settled.iter().filter_map(|recovery| {
+            let ended = Ended {
+                state: recovery.state,
+                at: recovery.since,
+                evidence: recovery.evidence.clone(),
+                is_orphan: true,
+            };
+            Some((recovery.incident?, ended))
+        });
+        let engine = Self {
+            executors: config.executors.keys().cloned().collect(),
+            tree,
+            cohort,
+            ledger,
+            shadows,
+            late_shadows: VecDeque::new(),
+            status,
+            work: JoinSet::new(),
+            jobs: HashMap::new(),
+            cases: BTreeMap::new(),
+            ended: ended.collect(),
+            last_recovery: memory.last_recovery,
+            beliefs: Beliefs::with_rows(half_life, memory.beliefs),
+            costs: Costs::with_rows(half_life, memory.costs),
+            past: super::resume::past(&memory.actions),
+            actions: history
+                .into_iter()
+                .map(|(action, incident)| super::view::action(&action, incident))
+                .collect(),
+            generations: memory.generations,
+            traffic: BTreeMap::new(),
+            pause: memory.pause,
+            disabled: None,
+            ledger_retry: now,
+            notices: VecDeque::new(),
+            unfinished: memory.unfinished,
+            config,
+        };
+        engine.publish(now);
+        (engine, receiver)
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        (self.config.clock)()
+    }
+
+    pub(super) fn crash(&self, point: CrashPoint) {
+        if let Some(hook) = &self.config.crash {
+            hook(point);
+        }
+    }
+
+    /// Runs until all handles are gone.
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        self.resume().await;
+        self.publish(self.now());
+        loop {
+            let nap = self.nap();
+            tokio::select! {
+                // Results first: they free what others wait for.
+                biased;
+                Some(work) = self.work.join_next_with_id() => match work {
+                    Ok((task, work)) => {
+                        self.jobs.remove(&task);
+                        self.worked(work).await;
+                    }
+                    Err(error) => self.lost(&error).await,
+                },
+                input = inputs.recv() => match input {
+                    None => return,
+                    Some(Input::Evidence(evidence)) => self.take_evidence(*evidence).await,
+                    Some(Input::Command(command, answer)) => {
+                        let reply = self.command(*command).await;
+                        // Whoever asked may be gone; what was asked for is done all the same.
+                        drop(answer.send(reply));
+                    }
+                },
+                () = tokio::time::sleep(nap) => {}
+            }
+            self.look().await;
+            self.publish(self.now());
+        }
+    }
+
+    /// How long nothing can happen by the mere passing of time.
+    fn nap(&self) -> Duration {
+        let now = self.now();
+        let until = |at: SystemTime| at.duration_since(now).unwrap_or_default();
+        let policy = &self.config.policy;
+        self.cases
+            .values()
+            .filter_map(|case| case.attempt.as_ref().map(|attempt| (case.state, attempt)))
+            .map(|(state, attempt)| match state {
+                State::Settling => until(attempt.settle_until),
+                State::Judging => until(attempt.next_look.min(attempt.judge_until)),
+                _ => IDLE,
+            })
+            .min()
+            .unwrap_or(IDLE)
+            // A clock that stands still, or is set back, must not make this a busy loop.
+            .clamp(policy.judge_interval.min(IDLE) / 4, IDLE)
+    }
+
+    /// Looks at everything that time may have changed.
+    async fn look(&mut self) {
+        let now = self.now();
+        self.past
+            .retain(|past| past.at >= oldest_of_interest(&self.config.policy, now));
+        if self.pause.as_ref().is_some_and(|pause| !pause.holds(now)) {
+            self.pause = None;
+            self.write_pause().await;
+        }
+        if self.disabled.is_some() && now >= self.ledger_retry {
+            self.ledger_retry = now + LEDGER_RETRY;
+            if self.ledger.run(|store| store.probe()).await.is_ok() {
+                tracing::info!("the ledger can be written again");
+                self.disabled = None;
+            }
+        }
+        while let Some(shadow) = self.late_shadows.pop_front() {
+            if let Err(error) = self.shadows.try_send(shadow) {
+                if let mpsc::error::TrySendError::Full(shadow) = error {
+                    self.late_shadows.push_front(shadow);
+                }
+                break;
+            }
+        }
+        let ids: Vec<RecoveryId> = self.cases.keys().copied().collect();
+        for id in ids {
+            let Some(case) = self.cases.get(&id) else {
+                continue;
+            };
+            match case.state {
+                State::Settling | State::Judging => self.look_at_attempt(id).await,
+                State::Watching | State::Proposed => self.consider(id).await,
+                _ => {}
+            }
+            // What could not be written is tried again as soon as the ledger takes it.
+            if self.disabled.is_none() && self.cases.get(&id).is_some_and(|case| !case.is_saved()) {
+                self.save(id).await;
+            }
+            self.forget_if_over(id);
+        }
+    }
+
+    fn publish(&self, now: SystemTime) {
+        let status = self.status_at(now);
+        self.status.send_if_modified(|old| {
+            // The time alone is no news.
+            let is_news = RecoveryStatus {
+                at: old.at,
+                ..status.clone()
+            } != **old;
+            if is_news {
+                *old = Arc::new(status);
+            }
+            is_news
+        });
+    }
+
+    /// A new recovery's number.
+    pub(super) fn number(&mut self) -> RecoveryId {
+        self.last_recovery += 1;
+        RecoveryId(self.last_recovery)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.cases.len() < MAX_CASES
+    }
+
+    /// Takes an event. That the flow makes it legal is a matter of tests; should it not be, nothing
+    /// happens, which is what an illegal step deserves.
+    pub(super) fn apply(&mut self, id: RecoveryId, event: Event) -> bool {
+        let now = self.now();
+        let Some(case) = self.cases.get_mut(&id) else {
+            return false;
+        };
+        match case.apply(event, now) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(recovery = %id, %error, "a recovery went a way that there isn't");
+                false
+            }
+        }
+    }
+
+    /// Writes what isn't written of a recovery. What can't be stays to be written later.
+    pub(super) async fn save(&mut self, id: RecoveryId) -> bool {
+        let Some(entry) = self.cases.get(&id).map(Case::entry) else {
+            return false;
+        };
+        match self.ledger.run(move |store| store.append(&entry)).await {
+            Ok(()) => {
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.saved();
+                }
+                true
+            }
+            Err(error) => {
+                self.ledger_failed(&error);
+                false
+            }
+        }
+    }
+
+    pub(super) fn ledger_failed(&mut self, error: &LedgerError) {
+        let reason = error.in_full();
+        let is_new = self.disabled.is_none();
+        self.disabled = Some(reason.clone());
+        self.ledger_retry = self.now() + LEDGER_RETRY;
+        if is_new {
+            let text = format!("recovery does nothing until its ledger can be written: {reason}");
+            self.notify(NoticeKind::Disabled, None, None, text);
+        }
+    }
+
+    pub(super) async fn write_pause(&mut self) {
+        let pause = self.pause.clone();
+        if let Err(error) = self
+            .ledger
+            .run(move |store| store.pause(pause.as_ref()))
+            .await
+        {
+            self.ledger_failed(&error);
+        }
+    }
+
+    pub(super) fn notify(
+        &mut self,
+        kind: NoticeKind,
+        incident: Option<u64>,
+        unit: Option<UnitName>,
+        text: String,
+    ) {
+        let notice = Notice {
+            kind,
+            at: self.now(),
+            incident,
+            unit,
+            text,
+        };
+        tracing::warn!(kind = ?notice.kind, incident = ?notice.incident, "{}", notice.text);
+        self.config.notifier.notify(&notice);
+        self.notices.push_front(notice);
+        self.notices.truncate(MAX_NOTICES);
+    }
+
+    /// Asks all guards.
+    pub(super) fn check(
+        &self,
+        recovery: Option<RecoveryId>,
+        target: &UnitName,
+        authority: Authority,
+        evidence: Option<&Evidence>,
+        expected_cost: f64,
+    ) -> Vec<Refusal> {
+        let deed = Deed {
+            recovery,
+            target,
+            authority,
+            evidence,
+            expected_cost,
+        };
+        let (leases, sick) = (self.leases(), self.sick());
+        check(&deed, &self.world(&leases, &sick), self.now())
+    }
+
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.cases
+            .values()
+            .filter(|case| case.state.holds_lease())
+            .filter_map(|case| {
+                let attempt = case.attempt.as_ref()?;
+                Some(Lease {
+                    recovery: case.id,
+                    target: attempt.target.clone(),
+                    until: attempt.lease_until,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn sick(&self) -> BTreeSet<UnitName> {
+        self.cases
+            .values()
+            .filter_map(Case::sick)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn world<'a>(
+        &'a self,
+        leases: &'a [Lease],
+        sick: &'a BTreeSet<UnitName>,
+    ) -> World<'a> {
+        World {
+            tree: &self.tree,
+            policy: &self.config.policy,
+            pause: self.pause.as_ref(),
+            leases,
+            past: &self.past,
+            sick,
+            ledger_failure: self.disabled.as_deref(),
+            executors: &self.executors,
+        }
+    }
+
+    /// What a recovery learned, when it comes to its end: written with the end.
+    pub(super) fn learn(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        // Without a trial, only a wait that we chose says that it went by itself: otherwise a person
+        // may have mended it, or a restart that another incident brought.
+        let chose_to_wait = case.wait_until.is_some() && case.tried.is_empty();
+        if let Some(evidence) = case.acted_on.as_ref().or(case.evidence.as_ref())
+            && (!case.trials.is_empty() || chose_to_wait)
+        {
+            let rows = self.beliefs.learn(evidence, &self.tree, &case.trials, now);
+            case.write_also(Also::Learned(rows));
+        }
+    }
+
+    /// Forgets a recovery that is over and written; remembers how its incident ended.
+    pub(super) fn forget_if_over(&mut self, id: RecoveryId) {
+        let is_done = self
+            .cases
+            .get(&id)
+            .is_some_and(|case| case.state.is_over() && case.is_saved());
+        if !is_done {
+            return;
+        }
+        let Some(case) = self.cases.remove(&id) else {
+            return;
+        };
+        tracing::info!(recovery = %id, incident = ?case.incident, state = %case.state, "recovery is over");
+        if let Some(incident) = case.incident {
+            let ended = Ended {
+                state: case.state,
+                at: case.since,
+                evidence: case.acted_on.or(case.evidence),
+                is_orphan: case.is_orphan,
+            };
+            self.ended.insert(incident, ended);
+            while self.ended.len() > MAX_ENDED {
+                self.ended.pop_first();
+            }
+        }
+    }
+}

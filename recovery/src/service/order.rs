@@ -1,0 +1,290 @@
+//! What people order.
+
+use std::time::SystemTime;
+
+use super::case::Case;
+use super::engine::Engine;
+use super::{
+    BeliefView, Command, CommandError, CostView, DryRun, RecoveryId, Reply, UnitExplained,
+};
+use crate::guard::{Authority, Pause};
+use crate::ledger::LedgerError;
+use crate::lifecycle::{Event, State};
+use crate::plan::{Choice, PlanId};
+use crate::{FaultSignature, UnitName};
+
+/// History that `ExplainUnit` gives, and faults that it tells of.
+const EXPLAINED: usize = 20;
+
+impl From<LedgerError> for CommandError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger {
+            reason: error.in_full(),
+        }
+    }
+}
+
+impl Engine {
+    pub(super) async fn command(&mut self, command: Command) -> Result<Reply, CommandError> {
+        match command {
+            Command::Approve { plan, by } => self.approve(plan, &by).await,
+            Command::Reject { plan, by, reason } => self.reject(plan, &by, &reason).await,
+            Command::Restart {
+                unit,
+                dry_run: true,
+                ..
+            } => {
+                self.known(&unit)?;
+                Ok(Reply::DryRun(Box::new(self.dry_run(&unit))))
+            }
+            Command::Restart {
+                unit,
+                dry_run: false,
+                by,
+                reason,
+            } => {
+                self.known(&unit)?;
+                self.order(unit, &by, &reason).await
+            }
+            Command::Pause { reason, duration } => {
+                let since = self.now();
+                let until = duration.and_then(|duration| since.checked_add(duration));
+                let pause = Pause {
+                    reason,
+                    since,
+                    until,
+                };
+                self.pause = Some(pause.clone());
+                // It holds even where it can't be written; a restart of the engine forgets it then,
+                // and nothing can be done without a ledger anyway.
+                self.write_pause().await;
+                Ok(Reply::Paused(pause))
+            }
+            Command::Resume => {
+                self.pause = None;
+                self.write_pause().await;
+                Ok(Reply::Resumed)
+            }
+            Command::ExplainUnit(unit) => {
+                self.known(&unit)?;
+                Ok(Reply::Unit(Box::new(self.explain(unit).await?)))
+            }
+            Command::History { limit } => {
+                let history = self
+                    .ledger
+                    .run(move |store| store.history(None, limit))
+                    .await?;
+                let views = history
+                    .iter()
+                    .map(|(action, incident)| super::view::action(action, *incident));
+                Ok(Reply::History(views.collect()))
+            }
+        }
+    }
+
+    fn known(&self, unit: &UnitName) -> Result<(), CommandError> {
+        if self.tree.spec(unit).is_some() {
+            return Ok(());
+        }
+        Err(CommandError::NoSuchUnit {
+            unit: unit.clone(),
+            known: self.tree.units().map(|spec| spec.name.clone()).collect(),
+        })
+    }
+
+    fn waiting(&self, plan: PlanId) -> Result<RecoveryId, CommandError> {
+        self.cases
+            .values()
+            .find(|case| case.state == State::Proposed && case.plan_number() == Some(plan))
+            .map(|case| case.id)
+            .ok_or(CommandError::NoSuchPlan { plan })
+    }
+
+    async fn approve(&mut self, number: PlanId, by: &str) -> Result<Reply, CommandError> {
+        let id = self.waiting(number)?;
+        let none = || CommandError::NoSuchPlan { plan: number };
+        let case = self.cases.get(&id).ok_or_else(none)?;
+        let plan = case.plan.clone().ok_or_else(none)?;
+        let Choice::Restart(target) = plan.choice.clone() else {
+            return Err(none());
+        };
+        let cost = plan
+            .candidates
+            .first()
+            .map_or(0.0, |candidate| candidate.cost);
+        let authority = Authority::Approved;
+        let refusals = self.check(Some(id), &target, authority, case.evidence.as_ref(), cost);
+        if !refusals.is_empty() {
+            return Err(CommandError::Refused { refusals });
+        }
+        self.begin(id, target, Event::Approve, by, &plan.sentence, cost)
+            .await?;
+        Ok(Reply::Started { recovery: id })
+    }
+
+    async fn reject(
+        &mut self,
+        number: PlanId,
+        by: &str,
+        reason: &str,
+    ) -> Result<Reply, CommandError> {
+        let id = self.waiting(number)?;
+        tracing::info!(recovery = %id, plan = %number, by, reason, "rejected");
+        self.learn(id);
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.reason = format!("rejected by {by}: {reason}");
+        }
+        self.end(id, Event::Reject).await;
+        self.forget_if_over(id);
+        Ok(Reply::Rejected)
+    }
+
+    /// What restarting a unit costs at the traffic last told.
+    fn price(&self, unit: &UnitName, now: SystemTime) -> (std::time::Duration, f64) {
+        let (downtime, _) = self.costs.downtime(&self.tree, unit, now);
+        let away = downtime + self.config.policy.in_flight;
+        let rate = self.traffic.get(unit).copied().unwrap_or_else(|| {
+            let parts = self.tree.subtree(unit).into_iter();
+            parts
+                .filter_map(|part| self.traffic.get(part).copied())
+                .fold(0.0, f64::max)
+        });
+        (downtime, away.as_secs_f64() * rate)
+    }
+
+    fn dry_run(&self, unit: &UnitName) -> DryRun {
+        let (expected_downtime, expected_cost) = self.price(unit, self.now());
+        let case = self.explained_by(unit);
+        let (id, evidence) = (
+            case.map(|case| case.id),
+            case.and_then(|case| case.evidence.as_ref()),
+        );
+        let check = |authority| self.check(id, unit, authority, evidence, expected_cost);
+        DryRun {
+            unit: unit.clone(),
+            restarts: self.tree.restarts(unit).into_iter().cloned().collect(),
+            affected: self.tree.subtree(unit).into_iter().cloned().collect(),
+            expected_downtime,
+            expected_cost,
+            refusals: check(Authority::Ordered),
+            unattended_refusals: check(Authority::Unattended),
+        }
+    }
+
+    /// The waiting recovery of an incident that a restart of this unit may be meant for: it suspects
+    /// something in it.
+    fn explained_by(&self, unit: &UnitName) -> Option<&Case> {
+        self.cases.values().find(|case| {
+            matches!(case.state, State::Watching | State::Proposed)
+                && case.evidence.as_ref().is_some_and(|evidence| {
+                    let mut suspects = evidence.suspects.iter();
+                    suspects.any(|suspect| self.tree.contains(unit, &suspect.unit))
+                })
+        })
+    }
+
+    async fn order(
+        &mut self,
+        unit: UnitName,
+        by: &str,
+        reason: &str,
+    ) -> Result<Reply, CommandError> {
+        let (_, cost) = self.price(&unit, self.now());
+        let known = self.explained_by(&unit).map(|case| case.id);
+        let refusals = self.check(known, &unit, Authority::Ordered, None, cost);
+        if !refusals.is_empty() {
+            return Err(CommandError::Refused { refusals });
+        }
+        let id = match known {
+            Some(id) => {
+                let is_proposed = self
+                    .cases
+                    .get(&id)
+                    .is_some_and(|case| case.state == State::Proposed);
+                if is_proposed {
+                    self.apply(id, Event::Withdraw);
+                }
+                id
+            }
+            None if !self.has_room() => {
+                let reason = "too many recoveries are under way".to_owned();
+                return Err(CommandError::Unavailable { reason });
+            }
+            None => {
+                let id = self.number();
+                self.cases
+                    .insert(id, Case::new(id, None, by, reason, self.now()));
+                id
+            }
+        };
+        let begun = self.begin(id, unit, Event::Lease, by, reason, cost).await;
+        if begun.is_err() && known.is_none() {
+            self.cases.remove(&id);
+        }
+        begun?;
+        Ok(Reply::Started { recovery: id })
+    }
+
+    async fn explain(&self, unit: UnitName) -> Result<UnitExplained, CommandError> {
+        let now = self.now();
+        let asked = unit.clone();
+        let history = self
+            .ledger
+            .run(move |store| store.history(Some(&asked), EXPLAINED))
+            .await?;
+        let chain: Vec<UnitName> = self.tree.chain(&unit).into_iter().cloned().collect();
+        let signatures: Vec<&FaultSignature> =
+            self.beliefs.signatures(&unit).take(EXPLAINED).collect();
+        let believed = |signature: Option<&FaultSignature>| {
+            let (levels, weight) = self.beliefs.levels(signature, &chain, now);
+            let names = std::iter::once("by itself".to_owned())
+                .chain(chain.iter().map(ToString::to_string))
+                .chain(std::iter::once("none".to_owned()));
+            BeliefView {
+                signature: signature.cloned(),
+                levels: names.zip(levels).collect(),
+                weight,
+            }
+        };
+        let mut beliefs = vec![believed(None)];
+        beliefs.extend(
+            signatures
+                .into_iter()
+                .map(|signature| believed(Some(signature))),
+        );
+        let (downtime, weight) = self.costs.downtime(&self.tree, &unit, now);
+        let case = self.explained_by(&unit);
+        let refusals = self.check(
+            case.map(|case| case.id),
+            &unit,
+            Authority::Unattended,
+            case.and_then(|case| case.evidence.as_ref()),
+            self.price(&unit, now).1,
+        );
+        let at_work = self.cases.values().find(|case| {
+            case.attempt
+                .as_ref()
+                .is_some_and(|attempt| self.tree.contains(&attempt.target, &unit))
+        });
+        Ok(UnitExplained {
+            ancestors: chain.iter().skip(1).cloned().collect(),
+            selector: self.tree.selector(&unit).cloned().unwrap_or_default(),
+            mode: self.tree.mode(&unit),
+            restarts: self.tree.restarts(&unit).into_iter().cloned().collect(),
+            generation: self.generation(&unit),
+            state: at_work.or(case).map(|case| case.state),
+            beliefs,
+            cost: CostView {
+                downtime,
+                weight,
+                traffic: self.traffic.get(&unit).copied(),
+            },
+            history: history
+                .iter()
+                .map(|(action, incident)| super::view::action(action, *incident))
+                .collect(),
+            refusals,
+            unit,
+        })
+    }
+}

@@ -1,0 +1,251 @@
+//! What the last engine left, and what becomes of it: starting is recovering.
+//!
+//! Nothing that was in flight is done again. Whoever was called is asked what became of it; where it
+//! can't be told, the action stays charged to its budget, its verdict is `unknown`, and a person is
+//! told.
+
+use std::time::{Duration, SystemTime};
+
+use super::RecoveryId;
+use super::case::{Attempt, Case, Part};
+use super::engine::{Engine, Job, Work};
+use crate::executor::{ActionId, Effect};
+use crate::guard::Past;
+use crate::ledger::{Outcome, StoredAction, StoredRecovery};
+use crate::lifecycle::{Event, Resumption, State};
+use crate::service::Tried;
+
+/// How long an executor may take to say what became of an action.
+const INQUIRY: Duration = Duration::from_secs(10);
+
+/// The attempts behind actions, as guards count them.
+pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
+    let mut past: Vec<(u32, Past)> = Vec::new();
+    for action in actions {
+        let ready_at = match &action.outcome {
+            Some(Outcome::Done { ready_at, .. }) => Some(*ready_at),
+            _ => None,
+        };
+        let cost = action.failed_requests.unwrap_or(action.expected_cost);
+        let same = past
+            .iter_mut()
+            .rev()
+            .find(|(attempt, past)| *attempt == action.attempt && past.recovery == action.recovery);
+        if let Some((_, past)) = same {
+            past.restarts = past.restarts.saturating_add(1);
+            past.failed_requests += cost;
+            past.ready_at = past.ready_at.max(ready_at);
+        } else {
+            past.push((
+                action.attempt,
+                Past {
+                    recovery: action.recovery,
+                    target: action.target.clone(),
+                    restarts: 1,
+                    at: action.intended_at,
+                    ready_at,
+                    failed_requests: cost,
+                    signature: action
+                        .evidence
+                        .as_ref()
+                        .map(|evidence| evidence.signature.clone()),
+                    verdict: action.verdict,
+                },
+            ));
+        }
+    }
+    past.into_iter().map(|(_, past)| past).collect()
+}
+
+/// The recovery as it was when the last engine ended.
+fn case(stored: &StoredRecovery) -> Case {
+    let now = stored.since;
+    let mut case = Case::new(
+        stored.recovery,
+        stored.incident,
+        &stored.by,
+        &stored.reason,
+        stored.opened_at,
+    );
+    case.evidence.clone_from(&stored.evidence);
+    case.is_orphan = true;
+    case.is_known = true;
+    case.state = stored.state;
+    case.since = now;
+    case.attempts = stored
+        .actions
+        .iter()
+        .map(|action| action.attempt)
+        .max()
+        .unwrap_or(0);
+    for attempt in 1..=case.attempts {
+        let Some(action) = stored
+            .actions
+            .iter()
+            .find(|action| action.attempt == attempt)
+        else {
+            continue;
+        };
+        if let Some(verdict) = action.verdict {
+            let relief = action.relief;
+            case.tried.push(Tried {
+                unit: action.target.clone(),
+                verdict,
+                relief,
+            });
+            let share = relief.map(|relief| relief.share);
+            case.trials
+                .extend(super::verdict::trial(&action.target, verdict, share));
+        }
+        if matches!(action.outcome, Some(Outcome::Refused { .. })) && action.verdict.is_some() {
+            case.excluded.insert(action.target.clone());
+        }
+    }
+    case.acted_on = stored
+        .actions
+        .last()
+        .and_then(|action| action.evidence.clone());
+    let is_under_way = !matches!(
+        case.state,
+        State::Watching | State::Proposed | State::Leased
+    );
+    let last = stored
+        .actions
+        .iter()
+        .filter(|action| action.attempt == case.attempts);
+    if let Some(first) = last.clone().next()
+        && is_under_way
+    {
+        let mut attempt = Attempt::new(
+            case.attempts,
+            first.target.clone(),
+            now,
+            SystemTime::UNIX_EPOCH,
+        );
+        attempt.parts = last
+            .map(|action| Part {
+                action: action.action,
+                unit: action.unit.clone(),
+                generation: action.generation,
+                intended_at: action.intended_at,
+                outcome: action.outcome.clone(),
+            })
+            .collect();
+        case.attempt = Some(attempt);
+    }
+    case
+}
+
+impl Engine {
+    /// Takes up what the last engine left.
+    pub(super) async fn resume(&mut self) {
+        for stored in std::mem::take(&mut self.unfinished) {
+            let id = stored.recovery;
+            tracing::info!(recovery = %id, state = %stored.state, "left by the last engine");
+            self.cases.insert(id, case(&stored));
+            match stored.state.resumption() {
+                Resumption::Watch | Resumption::Nothing => {}
+                Resumption::GoBack(event) => {
+                    if self.apply(id, event) {
+                        self.save(id).await;
+                    }
+                }
+                Resumption::Inquire => self.inquire(id).await,
+                Resumption::GoOn => self.go_on(id),
+                Resumption::Follow => self.follow(id).await,
+            }
+            self.forget_if_over(id);
+        }
+    }
+
+    /// Reserves the subtree again for what is still to be judged.
+    fn renew(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let policy = &self.config.policy;
+        let lease = INQUIRY + policy.warm_up + policy.judge_deadline + policy.lease_slack;
+        if let Some(attempt) = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+        {
+            attempt.lease_until = now.checked_add(lease).unwrap_or(now);
+        }
+    }
+
+    fn go_on(&mut self, id: RecoveryId) {
+        self.renew(id);
+        let now = self.now();
+        let (warm_up, deadline) = (
+            self.config.policy.warm_up,
+            self.config.policy.judge_deadline,
+        );
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let Some(attempt) = &mut case.attempt else {
+            return;
+        };
+        let ready = attempt.span().1.unwrap_or(now);
+        attempt.settle_until = ready.checked_add(warm_up).unwrap_or(ready);
+        // Whoever knows how requests fared has just started as well, so it gets the whole time.
+        attempt.judge_until = now.checked_add(deadline).unwrap_or(now);
+    }
+
+    /// Asks executors what became of the actions without a result.
+    async fn inquire(&mut self, id: RecoveryId) {
+        self.renew(id);
+        if self
+            .cases
+            .get(&id)
+            .is_some_and(|case| case.state == State::Committed)
+        {
+            // Whether it was called isn't known, and is what is asked now.
+            self.apply(id, Event::Act);
+        }
+        let Some(attempt) = self.cases.get(&id).and_then(|case| case.attempt.as_ref()) else {
+            return;
+        };
+        let open: Vec<Part> = attempt
+            .parts
+            .iter()
+            .filter(|part| part.outcome.is_none())
+            .cloned()
+            .collect();
+        for part in open {
+            let Some(executor) = self.config.executors.get(&part.unit).cloned() else {
+                self.inquired(id, part.action, Effect::Unknown).await;
+                continue;
+            };
+            let job = Job::Inquire(id, part.action);
+            self.spawn(job, async move {
+                let asked = executor.inquire(part.action, &part.unit, part.generation);
+                let effect = tokio::time::timeout(INQUIRY, asked).await;
+                Work::Inquired(id, part.action, effect.unwrap_or(Effect::Unknown))
+            });
+        }
+    }
+
+    pub(super) async fn inquired(&mut self, id: RecoveryId, action: ActionId, effect: Effect) {
+        let now = self.now();
+        let intended_at = self
+            .cases
+            .get(&id)
+            .and_then(|case| case.attempt.as_ref())
+            .and_then(|attempt| attempt.parts.iter().find(|part| part.action == action))
+            .map_or(now, |part| part.intended_at);
+        let outcome = match effect {
+            Effect::Done => Outcome::Done {
+                stopped_at: intended_at.min(now),
+                ready_at: now,
+                note: "found done after the engine had ended".to_owned(),
+            },
+            Effect::NotDone => Outcome::Refused {
+                reason: "the engine ended before it was done".to_owned(),
+            },
+            Effect::Unknown => Outcome::Unknown {
+                reason: "the engine ended, and the executor can't tell".to_owned(),
+            },
+        };
+        self.result(id, action, outcome, false).await;
+    }
+}

@@ -1,0 +1,413 @@
+//! From ready to a verdict, and what follows from it.
+
+use std::time::{Duration, SystemTime};
+
+use super::RecoveryId;
+use super::case::Case;
+use super::engine::{Engine, Job, Work};
+use crate::belief::Trial;
+use crate::crash::CrashPoint;
+use crate::judge::{Judgement, Probed, Question, Verdict, judge};
+use crate::ledger::{Also, Judged};
+use crate::lifecycle::{Event, State};
+use crate::service::Tried;
+use crate::spec::ProbeSpec;
+use crate::{CohortQuery, Evidence, Fared, UnitName};
+
+/// What can be asked of a unit, beside users' requests.
+enum Ask {
+    Probe(ProbeSpec),
+    Running(UnitName),
+}
+
+/// A probe that says nothing for so long says no.
+const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
+const fn nobody(at: SystemTime) -> Fared {
+    Fared {
+        ok: 0,
+        bad: 0,
+        complete_until: at,
+    }
+}
+
+/// Faults that users' requests may not show: the operating system, or a question with a known
+/// answer, told of them, and so can tell of their cure.
+fn is_probes_matter(evidence: Option<&Evidence>) -> bool {
+    evidence.is_none_or(|evidence| {
+        matches!(evidence.signature.shape.as_str(), "exited" | "wrong_answer")
+    })
+}
+
+impl Engine {
+    /// Looks at an attempt that warms up or is judged.
+    pub(super) async fn look_at_attempt(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let policy = &self.config.policy;
+        let (deadline, interval) = (policy.judge_deadline, policy.judge_interval);
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let Some(attempt) = &mut case.attempt else {
+            return;
+        };
+        if case.state == State::Settling {
+            if now < attempt.settle_until {
+                return;
+            }
+            attempt.judge_until = now.checked_add(deadline).unwrap_or(now);
+            attempt.next_look = now;
+            let shadows: Vec<_> = attempt
+                .parts
+                .iter()
+                .map(|part| {
+                    (
+                        part.action,
+                        part.unit.clone(),
+                        part.generation,
+                        part.intended_at,
+                    )
+                })
+                .collect();
+            let (from, until) = (attempt.span().0, attempt.settle_until);
+            for (action, unit, generation, intended_at) in shadows {
+                self.shadow(
+                    action,
+                    &unit,
+                    generation,
+                    from.unwrap_or(intended_at),
+                    Some(until),
+                );
+            }
+            self.apply(id, Event::Settled);
+            self.save(id).await;
+        }
+        let Some(attempt) = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+        else {
+            return;
+        };
+        if now < attempt.next_look && now < attempt.judge_until {
+            return;
+        }
+        attempt.next_look = now.checked_add(interval).unwrap_or(now);
+        self.probe(id, now);
+        let Some(question) = self.question(id, now) else {
+            return;
+        };
+        let judgement = judge(&question);
+        let Some(attempt) = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+        else {
+            return;
+        };
+        attempt.before = Some(question.before);
+        attempt.after = Some(question.after);
+        match judgement {
+            Judgement::Undecided(relief) => attempt.relief = relief,
+            Judgement::Decided {
+                verdict,
+                relief,
+                words,
+            } => {
+                attempt.relief = relief;
+                let judged = Judged {
+                    attempt: attempt.number,
+                    verdict,
+                    relief,
+                    failed_requests: self.failed_meanwhile(id),
+                    words,
+                };
+                self.crash(CrashPoint::BeforeVerdict);
+                if self.apply(id, Event::Judged(verdict)) {
+                    self.conclude(id, judged).await;
+                }
+            }
+        }
+    }
+
+    /// What the judge is asked at this time.
+    fn question(&self, id: RecoveryId, now: SystemTime) -> Option<Question> {
+        let case = self.cases.get(&id)?;
+        let attempt = case.attempt.as_ref()?;
+        let evidence = case.acted_on.as_ref();
+        let policy = &self.config.policy;
+        let mut question = Question {
+            before: nobody(now),
+            after: nobody(now),
+            baseline: evidence.map_or(0.0, |evidence| evidence.baseline_failure_share),
+            probed: attempt.probed,
+            probes_in_a_row: policy.probes_in_a_row,
+            by_probe: is_probes_matter(evidence),
+            deadline: now >= attempt.judge_until,
+        };
+        let Some(evidence) = evidence else {
+            // A person's order that no incident explains: without anything to ask there is nothing
+            // to wait for.
+            question.deadline |= self.asks(case).is_empty();
+            return Some(question);
+        };
+        // No request types: nobody's requests told of this fault, so they can't tell of its cure.
+        if evidence.signature.request_types.is_empty() {
+            return Some(question);
+        }
+        let stopped = attempt.span().0.unwrap_or(attempt.settle_until);
+        // What happened right before the kill may have died with its exporter.
+        let until = stopped
+            .checked_sub(policy.exporter_delay)
+            .filter(|until| *until > evidence.since)
+            .unwrap_or(stopped);
+        let ask = |from, until| {
+            self.cohort.fared(&CohortQuery {
+                request_types: evidence.signature.request_types.clone(),
+                from,
+                until,
+            })
+        };
+        question.before = ask(evidence.since, until);
+        question.after = ask(attempt.settle_until, now);
+        // Where failing takes longer than answering, the good ones come first; only what is complete
+        // can be compared.
+        let is_slow = matches!(evidence.signature.shape.as_str(), "unanswered" | "slow");
+        let complete = question.after.complete_until;
+        if is_slow && complete < now {
+            question.after = if complete > attempt.settle_until {
+                ask(attempt.settle_until, complete)
+            } else {
+                nobody(complete)
+            };
+        }
+        Some(question)
+    }
+
+    /// Users' requests that failed from the kill to the end of the warm-up.
+    fn failed_meanwhile(&self, id: RecoveryId) -> Option<f64> {
+        let case = self.cases.get(&id)?;
+        let attempt = case.attempt.as_ref()?;
+        let evidence = case.acted_on.as_ref();
+        let request_types = evidence.map(|evidence| evidence.signature.request_types.clone());
+        let fared = self.cohort.fared(&CohortQuery {
+            request_types: request_types.unwrap_or_default(),
+            from: attempt.span().0?,
+            until: attempt.settle_until,
+        });
+        Some(fared.bad as f64)
+    }
+
+    /// What can be asked about the fault of this recovery.
+    fn asks(&self, case: &Case) -> Vec<Ask> {
+        let Some(attempt) = &case.attempt else {
+            return Vec::new();
+        };
+        let mut units = vec![attempt.target.clone()];
+        let suspects = case.acted_on.iter().flat_map(|evidence| &evidence.suspects);
+        for suspect in suspects {
+            if self.tree.contains(&attempt.target, &suspect.unit) && !units.contains(&suspect.unit)
+            {
+                units.push(suspect.unit.clone());
+            }
+        }
+        let matter = is_probes_matter(case.acted_on.as_ref());
+        let exited = case
+            .acted_on
+            .as_ref()
+            .is_some_and(|evidence| evidence.signature.shape == "exited");
+        let mut asks = Vec::new();
+        for unit in units {
+            let Some(spec) = self.tree.spec(&unit) else {
+                continue;
+            };
+            // Being ready is not being well; it only counts where nothing better can be asked.
+            let probe = match (&spec.check, &spec.ready) {
+                (Some(check), _) => Some(check),
+                (None, ready) if matter => ready.as_ref(),
+                _ => None,
+            };
+            asks.extend(probe.cloned().map(Ask::Probe));
+            if exited {
+                asks.push(Ask::Running(unit));
+            }
+        }
+        asks
+    }
+
+    /// Asks, unless it was asked a moment ago or the answer is still out.
+    fn probe(&mut self, id: RecoveryId, now: SystemTime) {
+        let Some(case) = self.cases.get(&id) else {
+            return;
+        };
+        let is_due = case
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| !attempt.is_probing && now >= attempt.next_probe);
+        if !is_due {
+            return;
+        }
+        let asks = self.asks(case);
+        if asks.is_empty() {
+            return;
+        }
+        let interval = self.config.policy.probe_interval;
+        if let Some(attempt) = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+        {
+            attempt.is_probing = true;
+            attempt.next_probe = now.checked_add(interval).unwrap_or(now);
+        }
+        let prober = self.config.prober.clone();
+        self.spawn(Job::Probe(id), async move {
+            let mut answer = None;
+            for ask in &asks {
+                let right = match ask {
+                    Ask::Probe(spec) => {
+                        let asked = tokio::time::timeout(PROBE_PATIENCE, prober.probe(spec)).await;
+                        Some(matches!(asked, Ok(Ok(()))))
+                    }
+                    Ask::Running(unit) => {
+                        let asked =
+                            tokio::time::timeout(PROBE_PATIENCE, prober.running(unit)).await;
+                        asked.unwrap_or(None)
+                    }
+                };
+                // One wrong answer is enough; what nobody can tell says nothing.
+                answer = match (answer, right) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), _) | (_, Some(true)) => Some(true),
+                    (None, None) => None,
+                };
+            }
+            Work::Probed(id, answer)
+        });
+    }
+
+    pub(super) fn probed(&mut self, id: RecoveryId, answer: Option<bool>) {
+        let Some(attempt) = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+        else {
+            return;
+        };
+        attempt.is_probing = false;
+        if let Some(right) = answer {
+            attempt
+                .probed
+                .get_or_insert_with(Probed::default)
+                .add(right);
+        }
+    }
+
+    /// Writes a verdict, and does what follows from it. The recovery is in the verdict's state.
+    pub(super) async fn conclude(&mut self, id: RecoveryId, judged: Judged) {
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let Some(attempt) = &case.attempt else {
+            return;
+        };
+        let target = attempt.target.clone();
+        let number = attempt.number;
+        for part in &attempt.parts {
+            if let Some(view) = self
+                .actions
+                .iter_mut()
+                .find(|view| view.action == part.action)
+            {
+                view.verdict = Some(judged.verdict);
+                view.relief = judged.relief;
+                view.judged = Some(judged.words.clone());
+                view.failed_requests = judged.failed_requests;
+            }
+        }
+        let past = self.past.iter_mut().rev().find(|past| past.recovery == id);
+        if let Some(past) = past {
+            past.verdict = Some(judged.verdict);
+            past.failed_requests = judged.failed_requests.unwrap_or(past.failed_requests);
+        }
+        tracing::info!(
+            recovery = %id, unit = %target, attempt = number, verdict = %judged.verdict,
+            "{}", judged.words
+        );
+        case.tried.push(Tried {
+            unit: target.clone(),
+            verdict: judged.verdict,
+            relief: judged.relief,
+        });
+        case.trials.extend(trial(
+            &target,
+            judged.verdict,
+            judged.relief.map(|relief| relief.share),
+        ));
+        let is_over = case.state == State::Cured;
+        case.write_also(Also::Verdict(judged));
+        if is_over {
+            self.learn(id);
+        }
+        self.save(id).await;
+        self.crash(CrashPoint::AfterVerdict);
+        self.follow(id).await;
+    }
+
+    /// What follows from a verdict: the end, the next level, or a person.
+    pub(super) async fn follow(&mut self, id: RecoveryId) {
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let target = case.attempt.as_ref().map(|attempt| attempt.target.clone());
+        let is_closed = case
+            .evidence
+            .as_ref()
+            .is_some_and(|evidence| evidence.closed);
+        match case.state {
+            State::NotDone | State::Helped | State::NotCured | State::Unknown => {}
+            _ => return,
+        }
+        if case.incident.is_none() {
+            self.end(id, Event::Close).await;
+        } else if is_closed {
+            self.learn(id);
+            self.end(id, Event::IncidentClosed).await;
+        } else if case.state == State::Unknown {
+            let words = format!(
+                "whether restarting {} helped can't be told, and it is not repeated unattended",
+                target.as_ref().map_or("it", UnitName::as_str)
+            );
+            self.give_up(id, target, words).await;
+        } else {
+            // What an engine's end kept from being done can be done by the next.
+            let is_resumed = case
+                .attempt
+                .as_ref()
+                .is_some_and(|attempt| attempt.is_resumed);
+            if case.state == State::NotDone && !is_resumed {
+                Self::exclude_refused(case);
+            }
+            if self.apply(id, Event::Climb) {
+                self.save(id).await;
+            }
+        }
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.attempt = None;
+        }
+    }
+}
+
+/// What a verdict says about the level that was tried; `None` when it says nothing.
+pub(super) fn trial(unit: &UnitName, verdict: Verdict, relief: Option<f64>) -> Option<Trial> {
+    let relief = match verdict {
+        Verdict::Unknown => return None,
+        Verdict::Cured => relief.unwrap_or(1.0),
+        Verdict::Helped => relief.unwrap_or(0.5),
+        Verdict::NotCured => relief.unwrap_or(0.0),
+    };
+    Some(Trial {
+        unit: unit.clone(),
+        relief,
+    })
+}
