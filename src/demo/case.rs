@@ -129,7 +129,7 @@ pub(super) fn run(
         .prefix("rekindle-demo-")
         .tempdir()
         .context("no temporary folder could be made")?;
-    let addresses = Addresses::free(options.api)?;
+    let addresses = Addresses::free(options.api.filter(|_| story.is_aloud()))?;
     let seed = options.seed;
     let site = Deployment::plan(
         folder.path(),
