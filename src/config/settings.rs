@@ -174,8 +174,7 @@ pub struct RestartSettings {
     pub judge: JudgeSettings,
     /// Where to POST when a person is needed.
     pub webhook: Option<String>,
-    /// The restart units, parents before children. Whether they make a tree is checked by
-    /// `rekindle_recovery`.
+    /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
 }
 
