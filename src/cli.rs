@@ -77,7 +77,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Err(failure) => {
             let exit = failure.exit();
             if exit != Exit::Ok {
-                let _ = writeln!(io::stderr(), "rekindle: {failure}");
+                // A configuration's mistakes begin with its file, a line each, as compilers' do.
+                let name = match failure {
+                    Failure::Config(_) => "",
+                    _ => "rekindle: ",
+                };
+                let _ = writeln!(io::stderr(), "{name}{failure}");
             }
             exit
         }
