@@ -28,12 +28,12 @@ use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 const PRIOR_BY_ITSELF: f64 = 0.05;
 /// Prior: one fault in ten isn't cured by any restart (its state survives, or it isn't ours).
 const PRIOR_NONE: f64 = 0.10;
-/// Prior: of what a unit or something above it cures, the smallest does in four cases of five, and
-/// so on upwards. Of the faults in the microreboot paper's table (OSDI 2004) that some restart cures,
-/// 7 kinds of 12 need the component; but 4 of the other 5 are in what all components share and
-/// show in all of them, and then the process is the suspect. Of those that show in one component
-/// it is 7 of 8. A little less, since evidence is never complete: two failures of a child turn it.
-const PRIOR_LEVEL: f64 = 0.8;
+/// Prior: what a unit doesn't cure, the next one above it does in one case of five as often, and so on
+/// upwards. Of the faults in the microreboot paper's table (OSDI 2004) that some restart cures, 7
+/// kinds of 12 need the component; but 4 of the other 5 are in what all components share and show
+/// in all of them, and then the process is the suspect. Of those that show in one component it is
+/// 7 of 8. A little less, since evidence is never complete: a failure or two of a child turn it.
+const PRIOR_NEXT: f64 = 0.2;
 /// How many recoveries the prior weighs against the same shape anywhere …
 const STRENGTH_OF_PRIOR: f64 = 4.0;
 /// … the same shape anywhere against the same shape in the unit …
@@ -46,9 +46,9 @@ const MAX_WEIGHT: f64 = 30.0;
 /// Rows kept; the lightest goes first. A thousand units with ten faults each.
 const MAX_ROWS: usize = 10_000;
 
-/// A fault that none of the suspects has: the whole tree's restart may cure it, but as likely as
-/// not it isn't in the tree.
-const PRIOR_ELSEWHERE: [f64; 3] = [0.1, 0.4, 0.5];
+/// A fault that none of the suspects has: by itself, the whole tree's restart, nothing. It may be
+/// anywhere in the tree, but is more likely not in it at all.
+const PRIOR_ELSEWHERE: [f64; 3] = [0.1, 0.2, 0.7];
 
 /// What may be the smallest that cures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,18 +135,21 @@ pub struct Chain {
 
 /// The prior over `by itself`, a chain of so many units, and `none`.
 fn prior(units: usize) -> Vec<f64> {
+    let weights: Vec<f64> = (0..units)
+        .scan(1.0, |weight, _| {
+            let this = *weight;
+            *weight *= PRIOR_NEXT;
+            Some(this)
+        })
+        .collect();
+    let all: f64 = weights.iter().sum();
+    let curable = 1.0 - PRIOR_BY_ITSELF - PRIOR_NONE;
     let mut levels = vec![PRIOR_BY_ITSELF];
-    let mut left = 1.0 - PRIOR_BY_ITSELF - PRIOR_NONE;
-    for unit in 0..units {
-        let share = if unit + 1 == units {
-            left
-        } else {
-            left * PRIOR_LEVEL
-        };
-        levels.push(share);
-        left -= share;
-    }
+    levels.extend(weights.iter().map(|weight| curable * weight / all));
     levels.push(PRIOR_NONE);
+    if units == 0 {
+        levels[1] = 1.0 - PRIOR_BY_ITSELF;
+    }
     levels
 }
 

@@ -30,6 +30,7 @@ pub mod tree;
 
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
+pub use policy::Policy;
 pub use spec::{
     CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
 };

@@ -154,6 +154,19 @@ pub fn price(
     (downtime, away.as_secs_f64() * rate)
 }
 
+/// Users' requests per second that the fault fails.
+fn failing(evidence: &Evidence) -> f64 {
+    let mut failing = evidence.failing_per_second.max(LEAST_FAILING_PER_SECOND);
+    // What has exited answers nobody, whether or not anybody has told of it yet.
+    if evidence.signature.shape == "exited" {
+        for suspect in &evidence.suspects {
+            let rate = evidence.traffic.get(&suspect.unit).copied().unwrap_or(0.0);
+            failing = failing.max(rate);
+        }
+    }
+    failing
+}
+
 /// The units that could be restarted on this evidence, likeliest suspects' first, each before what
 /// contains it; at most as many as can be planned for exactly.
 fn candidates(
@@ -196,7 +209,7 @@ pub fn plan(
     now: SystemTime,
 ) -> Plan {
     let policy = constraints.policy;
-    let failing = evidence.failing_per_second.max(LEAST_FAILING_PER_SECOND);
+    let failing = failing(evidence);
     let units = candidates(evidence, tree, constraints);
 
     let mut choices: Vec<Choice> = units.iter().cloned().map(Choice::Restart).collect();

@@ -122,6 +122,7 @@ fn case(stored: &StoredRecovery) -> Case {
             now,
             SystemTime::UNIX_EPOCH,
         );
+        attempt.is_resumed = true;
         attempt.parts = last
             .map(|action| Part {
                 action: action.action,

@@ -1,1 +1,6 @@
+//! The service in a world that heals or doesn't, in virtual time.
 
+mod crash;
+mod property;
+mod story;
+mod world;

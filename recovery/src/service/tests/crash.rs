@@ -1,0 +1,168 @@
+//! The engine is killed at every named place of a recovery, once, and started again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::world::World;
+use crate::Policy;
+use crate::crash::{CrashHook, CrashPoint};
+use crate::judge::Verdict;
+use crate::ledger::audit;
+use crate::service::{Command, Reply};
+
+fn policy() -> Policy {
+    Policy {
+        judge_deadline: Duration::from_secs(10),
+        ..Policy::default()
+    }
+}
+
+/// Panics at the place, and at every later one: a dead engine does nothing more, whatever its other
+/// tasks were about.
+fn at(point: CrashPoint) -> CrashHook {
+    let is_dead = AtomicBool::new(false);
+    Arc::new(move |passed| {
+        if passed == point || is_dead.load(Ordering::SeqCst) {
+            is_dead.store(true, Ordering::SeqCst);
+            panic!("killed at {point}");
+        }
+    })
+}
+
+/// Kills the engine at the place, lets the fault go on for a while, and starts it again.
+async fn killed_at(point: CrashPoint, can_tell: bool, cured_by: &str) -> World {
+    let world = World::new();
+    world.with(|state| state.can_tell = can_tell);
+    let (recovery, _shadows, task) = world.service(policy(), Some(at(point)));
+    world.break_down(cured_by, 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let told = world.tell(&recovery, 1, &[("shop.cart", 0.9)]);
+    let ended = task.await;
+    assert!(
+        ended.is_err_and(|error| error.is_panic()),
+        "{point}: the engine was not killed"
+    );
+    drop(told.await);
+    let problems = audit(world.path().join("ledger.db")).expect("a ledger");
+    assert_eq!(problems, Vec::<String>::new(), "{point}");
+    sleep(Duration::from_secs(3)).await;
+
+    // Incidents are numbered anew.
+    let (recovery, _shadows, task) = world.service(policy(), None);
+    let _told = world.tell(&recovery, 2, &[("shop.cart", 0.9)]);
+    sleep(Duration::from_secs(120)).await;
+    let Ok(Reply::History(history)) = recovery.command(Command::History { limit: 100 }).await
+    else {
+        panic!("there is a history");
+    };
+    for action in &history {
+        assert!(
+            action.verdict.is_some() && action.result.is_some(),
+            "{point}: {action:?}"
+        );
+    }
+    let status = recovery.status().borrow().clone();
+    assert!(
+        status.recoveries.is_empty(),
+        "{point}: {:?}",
+        status.recoveries
+    );
+    // Every call was intended, and every intent is charged.
+    let spent = status.budgets[0].spent;
+    assert!(
+        (spent - history.len() as f64).abs() < 0.5,
+        "{point}: {spent}"
+    );
+    let calls = world.with(|state| state.calls.clone());
+    for (action, _, _) in &calls {
+        assert!(
+            history.iter().any(|known| known.action == *action),
+            "{point}"
+        );
+    }
+    drop(recovery);
+    task.abort();
+    drop(task.await);
+    assert_eq!(
+        world.with(|state| state.crimes.clone()),
+        Vec::<String>::new(),
+        "{point}"
+    );
+    let problems = audit(world.path().join("ledger.db")).expect("a ledger");
+    assert_eq!(problems, Vec::<String>::new(), "{point}");
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_executors_can_tell_it_is_done_once_and_cured() {
+    for point in CrashPoint::ALL {
+        let world = killed_at(point, true, "shop.cart").await;
+        assert_eq!(world.calls(), ["shop.cart"], "{point}");
+        assert!(world.failing_share() <= 0.0, "{point}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_they_cannot_tell_a_person_is_called_and_nothing_is_repeated() {
+    let in_between = [
+        CrashPoint::AfterIntent,
+        CrashPoint::BeforeEffect,
+        CrashPoint::AfterEffect,
+        CrashPoint::BeforeResult,
+    ];
+    for point in CrashPoint::ALL {
+        let world = killed_at(point, false, "shop.cart").await;
+        let unknown = in_between.contains(&point);
+        let was_done = !matches!(point, CrashPoint::AfterIntent | CrashPoint::BeforeEffect);
+        assert_eq!(world.calls().len(), usize::from(was_done), "{point}");
+        let notices = world.with(|state| state.notices.clone());
+        assert_eq!(notices.len(), usize::from(unknown), "{point}: {notices:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_tried_before_the_kill_is_not_tried_again_after_it() {
+    for point in [
+        CrashPoint::AfterResult,
+        CrashPoint::BeforeVerdict,
+        CrashPoint::AfterVerdict,
+    ] {
+        let world = killed_at(point, true, "shop").await;
+        assert_eq!(world.calls(), ["shop.cart", "shop"], "{point}");
+        let memory = world.failing_share();
+        assert!(memory <= 0.0, "{point}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_while_people_decide_loses_nothing_but_the_number() {
+    let world = World::new();
+    let (recovery, _shadows, task) = world.service(policy(), None);
+    world.break_down("mail", 1.0);
+    let told = world.tell(&recovery, 1, &[("mail", 0.9)]);
+    sleep(Duration::from_secs(3)).await;
+    let first = recovery.status().borrow().proposals[0].plan;
+    task.abort();
+    drop(task.await);
+    drop(told.await);
+    let (recovery, _shadows, task) = world.service(policy(), None);
+    let _told = world.tell(&recovery, 2, &[("mail", 0.9)]);
+    sleep(Duration::from_secs(3)).await;
+    let second = recovery.status().borrow().proposals[0].clone();
+    assert!(second.plan > first);
+    assert_eq!(second.recovery.0, 1, "the same recovery");
+    let approve = Command::Approve {
+        plan: second.plan,
+        by: "ann".to_owned(),
+    };
+    recovery.command(approve).await.expect("done");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(
+        recovery.status().borrow().recent[0].verdict,
+        Some(Verdict::Cured)
+    );
+    task.abort();
+}

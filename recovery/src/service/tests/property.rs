@@ -1,0 +1,242 @@
+//! Whatever the stream of evidence: no two overlapping subtrees at once, no budget broken, nothing
+//! done without an intent.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::sleep;
+
+use super::world::{Manner, World};
+use crate::ledger::{Store, audit};
+use crate::service::{ActionView, Command, Reply};
+use crate::{Policy, SuspectUnit};
+
+const UNITS: [&str; 10] = [
+    "site",
+    "shop",
+    "shop.cart",
+    "shop.search",
+    "bank",
+    "bank.pay",
+    "mail",
+    "desk",
+    "desk.a",
+    "nobody",
+];
+
+/// One thing that happens to the service.
+#[derive(Clone, Debug)]
+enum Step {
+    Evidence {
+        incident: u64,
+        unit: usize,
+        probability: f64,
+        two_sided: bool,
+        closed: bool,
+        old: bool,
+    },
+    Break(usize, f64),
+    Heal,
+    Manner(usize, usize),
+    Restart(usize),
+    Approve,
+    Pause(u64),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let unit = 0..UNITS.len();
+    let evidence = (
+        1..6u64,
+        unit.clone(),
+        0.0..1.2f64,
+        any::<bool>(),
+        0..10u8,
+        0..10u8,
+    );
+    prop_oneof![
+        8 => evidence.prop_map(|(incident, unit, probability, two_sided, closed, old)| Step::Evidence {
+            incident, unit, probability, two_sided, closed: closed == 0, old: old == 0,
+        }),
+        2 => (unit.clone(), 0.0..1.0f64).prop_map(|(unit, share)| Step::Break(unit, share)),
+        1 => Just(Step::Heal),
+        1 => (unit.clone(), 0..5usize).prop_map(|(unit, manner)| Step::Manner(unit, manner)),
+        1 => unit.prop_map(Step::Restart),
+        1 => Just(Step::Approve),
+        1 => (1..20u64).prop_map(Step::Pause),
+        6 => (1..8000u64).prop_map(Step::Pass),
+    ]
+}
+
+async fn play(steps: Vec<Step>) {
+    let policy = Policy {
+        restarts_per_unit: 3,
+        restarts_per_tree: 8,
+        failed_requests: 500.0,
+        backoff: Duration::from_secs(1),
+        judge_deadline: Duration::from_secs(3),
+        ..Policy::default()
+    };
+    let world = World::new();
+    let (recovery, _shadows, task) = world.service(policy.clone(), None);
+    for step in steps {
+        match step {
+            Step::Evidence {
+                incident,
+                unit,
+                probability,
+                two_sided,
+                closed,
+                old,
+            } => {
+                let mut evidence = world.evidence(incident, &[]);
+                evidence.suspects = vec![SuspectUnit {
+                    unit: UNITS[unit].into(),
+                    probability,
+                    two_sided,
+                    reason: String::new(),
+                }];
+                evidence.closed = closed;
+                evidence.at -= Duration::from_secs(if old { 100 } else { 0 });
+                recovery
+                    .evidence(evidence)
+                    .await
+                    .expect("the service lives");
+            }
+            Step::Break(unit, share) => world.break_down(UNITS[unit], share),
+            Step::Heal => world.heal(),
+            Step::Manner(unit, manner) => {
+                let all = [
+                    Manner::Works,
+                    Manner::Refuses,
+                    Manner::NeverReady,
+                    Manner::Hangs,
+                    Manner::Panics,
+                ];
+                world.with(|state| state.manner.insert(UNITS[unit].into(), all[manner]));
+            }
+            Step::Restart(unit) => {
+                drop(
+                    recovery
+                        .command(Command::Restart {
+                            unit: UNITS[unit].into(),
+                            dry_run: false,
+                            by: "ann".to_owned(),
+                            reason: String::new(),
+                        })
+                        .await,
+                );
+            }
+            Step::Approve => {
+                let plan = recovery
+                    .status()
+                    .borrow()
+                    .proposals
+                    .first()
+                    .map(|proposal| proposal.plan);
+                if let Some(plan) = plan {
+                    drop(
+                        recovery
+                            .command(Command::Approve {
+                                plan,
+                                by: "bob".to_owned(),
+                            })
+                            .await,
+                    );
+                }
+            }
+            Step::Pause(seconds) => {
+                let duration = Some(Duration::from_secs(seconds));
+                let pause = Command::Pause {
+                    reason: "because".to_owned(),
+                    duration,
+                };
+                recovery.command(pause).await.expect("paused");
+            }
+            Step::Pass(millis) => sleep(Duration::from_millis(millis)).await,
+        }
+    }
+    let Ok(Reply::History(history)) = recovery.command(Command::History { limit: 1000 }).await
+    else {
+        panic!("there is a history");
+    };
+    task.abort();
+    drop(task.await);
+
+    let (calls, crimes) = world.with(|state| (state.calls.clone(), state.crimes.clone()));
+    assert_eq!(crimes, Vec::<String>::new());
+    for (action, unit, generation) in &calls {
+        let known = history
+            .iter()
+            .find(|known| known.action == *action)
+            .expect("an intent");
+        assert_eq!((&known.unit, known.generation), (unit, *generation));
+    }
+    // All happens within one period. A person's orders are charged, but not refused.
+    let mut attempts: Vec<(&ActionView, u32)> = Vec::new();
+    for action in history.iter().rev() {
+        match attempts.last_mut() {
+            Some((first, parts))
+                if first.recovery == action.recovery && first.intended_at == action.intended_at =>
+            {
+                *parts += 1;
+            }
+            _ => attempts.push((action, 1)),
+        }
+    }
+    for (place, (attempt, _)) in attempts.iter().enumerate() {
+        if attempt.by == "ann" {
+            continue;
+        }
+        let before = &attempts[..=place];
+        assert!(
+            before.iter().map(|(_, parts)| parts).sum::<u32>() <= 8,
+            "{attempt:?}"
+        );
+        let contains = |other: &ActionView| world.tree.contains(&other.target, &attempt.target);
+        assert!(
+            before.iter().filter(|(other, _)| contains(other)).count() <= 3,
+            "{attempt:?}"
+        );
+    }
+    assert_eq!(
+        audit(world.path().join("ledger.db")).expect("a ledger"),
+        Vec::<String>::new()
+    );
+    replay_every_prefix(&world);
+}
+
+/// Every prefix of what the ledger tells of each recovery is a story that can have happened.
+fn replay_every_prefix(world: &World) {
+    use crate::lifecycle::{State, next};
+    let mut store = Store::open(&world.path().join("ledger.db")).expect("a ledger");
+    let last = store
+        .remember(std::time::UNIX_EPOCH)
+        .expect("memory")
+        .last_recovery;
+    for recovery in 1..=last {
+        let events = store
+            .events(crate::service::RecoveryId(recovery))
+            .expect("events");
+        for length in 0..=events.len() {
+            let mut state = State::Watching;
+            for (_, event, written) in &events[..length] {
+                state = next(state, *event).expect("it happened");
+                assert_eq!(state, *written);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #[test]
+    fn no_stream_of_evidence_breaks_a_rule(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(play(steps));
+    }
+}

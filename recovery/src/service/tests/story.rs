@@ -1,0 +1,605 @@
+//! Stories: what happened, as the status told it. Each line is a second and a change.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::world::{Manner, World};
+use crate::judge::Verdict;
+use crate::ledger::audit;
+use crate::lifecycle::State;
+use crate::plan::PlanId;
+use crate::service::{Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow};
+use crate::{Evidence, Mode, Policy, RestartTree};
+
+fn policy() -> Policy {
+    Policy {
+        judge_deadline: Duration::from_secs(10),
+        ..Policy::default()
+    }
+}
+
+struct Story {
+    world: World,
+    recovery: Recovery,
+    shadows: RecoveryEvents,
+    task: tokio::task::JoinHandle<()>,
+    text: String,
+    last: String,
+}
+
+impl Story {
+    fn new(world: &World) -> Self {
+        Self::with(world, policy())
+    }
+
+    fn with(world: &World, policy: Policy) -> Self {
+        let (recovery, shadows, task) = world.service(policy, None);
+        Self {
+            world: world.clone(),
+            recovery,
+            shadows,
+            task,
+            text: String::new(),
+            last: String::new(),
+        }
+    }
+
+    fn note(&mut self) {
+        let status = self.recovery.status().borrow().clone();
+        let mut line = String::new();
+        for case in &status.recoveries {
+            let unit = case.target.as_ref().map_or("", |unit| unit.as_str());
+            let guards: Vec<String> = case
+                .refusals
+                .iter()
+                .map(|refusal| format!("{:?}", refusal.guard))
+                .collect();
+            let _ = write!(line, " [{} {unit} {}]", case.state, guards.join(" "));
+        }
+        let last = status
+            .recent
+            .first()
+            .and_then(|action| Some(format!(" {} {}", action.unit, action.verdict?)));
+        line.push_str(&last.unwrap_or_default());
+        let line = line.replace(" ]", "]");
+        if line != self.last {
+            let _ = writeln!(self.text, "{:.1}{line}", self.world.seconds());
+            self.last = line;
+        }
+    }
+
+    async fn go(&mut self, seconds: u64) {
+        for _ in 0..seconds * 20 {
+            sleep(Duration::from_millis(50)).await;
+            self.note();
+        }
+    }
+
+    /// Ends the service, and checks what it wrote.
+    async fn end(self) -> (Vec<Shadow>, String) {
+        let Self {
+            world,
+            recovery,
+            mut shadows,
+            task,
+            text,
+            ..
+        } = self;
+        drop(recovery);
+        // Others that tell it of incidents have ended or hold handles of their own.
+        task.abort();
+        drop(task.await);
+        assert_eq!(
+            world.with(|state| state.crimes.clone()),
+            Vec::<String>::new()
+        );
+        let problems = audit(world.path().join("ledger.db")).expect("a ledger");
+        assert_eq!(problems, Vec::<String>::new(), "{text}");
+        let mut told = Vec::new();
+        while let Ok(shadow) = shadows.try_recv() {
+            told.push(shadow);
+        }
+        (told, text)
+    }
+}
+
+/// The words of the story without the times, one line each.
+fn plot(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, what)| what)
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smallest_restart_cures_and_nothing_else_is_touched() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(10).await;
+    assert_eq!(world.calls(), ["shop.cart"]);
+    let status = story.recovery.status().borrow().clone();
+    let action = &status.recent[0];
+    assert_eq!(action.verdict, Some(Verdict::Cured));
+    assert!(
+        action.relief.is_some_and(|relief| relief.share > 0.9),
+        "{action:?}"
+    );
+    assert!(
+        action.failed_requests.is_some_and(|failed| failed < 10.0),
+        "{action:?}"
+    );
+    assert_eq!(
+        status
+            .units
+            .iter()
+            .find(|unit| unit.unit == "shop.cart".into())
+            .map(|unit| unit.generation),
+        Some(2)
+    );
+    let (shadows, text) = story.end().await;
+    assert_eq!(
+        plot(&text),
+        [
+            "[acting shop.cart]",
+            "[settling shop.cart]",
+            "[judging shop.cart]",
+            "shop.cart cured",
+        ]
+    );
+    // From the first failure to the verdict in under two seconds, a restart of 0.2 s included.
+    let cured: f64 = text
+        .lines()
+        .last()
+        .and_then(|line| line.split(' ').next()?.parse().ok())
+        .expect("a time");
+    assert!(cured < 2.2, "{text}");
+    assert_eq!(shadows.len(), 3);
+    assert!(shadows[0].until.is_none() && shadows[2].until.is_some());
+    assert_eq!(
+        shadows[2].selector.get("code").map(String::as_str),
+        Some("cart")
+    );
+    assert_eq!(
+        shadows[2].selector.get("service.name").map(String::as_str),
+        Some("shop")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_help_is_climbed_and_next_time_is_known() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    for incident in 1..4 {
+        world.break_down("shop", 1.0);
+        sleep(Duration::from_secs(1)).await;
+        let _told = world.tell(&story.recovery, incident, &[("shop.cart", 0.9)]);
+        story.go(30).await;
+        assert!(world.failing_share() <= 0.0, "{}", story.text);
+    }
+    let calls = world.calls();
+    assert_eq!(calls[..2], ["shop.cart", "shop"], "{}", story.text);
+    // What was learned outlives the engine.
+    story.end().await;
+    let mut story = Story::new(&world);
+    let before = world.calls().len();
+    world.break_down("shop", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 7, &[("shop.cart", 0.9)]);
+    story.go(2).await;
+    assert_eq!(world.calls()[before..], ["shop"], "{}", story.text);
+    story.go(20).await;
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_suspect_then_the_right_one_then_a_person() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    // Nothing that can be restarted cures it.
+    world.break_down("nobody", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(
+        &story.recovery,
+        1,
+        &[("shop.cart", 0.55), ("bank.pay", 0.3)],
+    );
+    story.go(120).await;
+    let calls = world.calls();
+    assert_eq!(calls[0], "shop.cart");
+    assert!(
+        !calls.contains(&"mail".to_owned()),
+        "mode propose: {calls:?}"
+    );
+    let notices = world.with(|state| state.notices.clone());
+    assert!(!notices.is_empty(), "{}", story.text);
+    // However long it lasts, it isn't taken up again unattended.
+    let before = world.calls().len();
+    story.go(600).await;
+    assert_eq!(world.calls().len(), before, "{}", story.text);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn partial_relief_is_no_cure() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.with(|state| state.relief = 0.5);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(15).await;
+    let status = story.recovery.status().borrow().clone();
+    let first = status.recent.last().expect("an action");
+    assert_eq!(first.verdict, Some(Verdict::Helped), "{}", story.text);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_unknown_and_a_persons() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    sleep(Duration::from_millis(300)).await;
+    world.with(|state| state.silent = true);
+    // The fault goes on as far as evidence says, so the incident doesn't close under the judge.
+    world.break_down("shop.cart", 1.0);
+    story.go(60).await;
+    assert_eq!(world.calls(), ["shop.cart"]);
+    let status = story.recovery.status().borrow().clone();
+    assert_eq!(status.recent[0].verdict, Some(Verdict::Unknown));
+    assert!(world.with(|state| {
+        state
+            .notices
+            .iter()
+            .any(|notice| notice.text.contains("can't be told"))
+    }));
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_waits_and_is_done_when_approved() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("mail", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("mail", 0.9)]);
+    story.go(3).await;
+    let status = story.recovery.status().borrow().clone();
+    assert_eq!(status.proposals.len(), 1, "{}", story.text);
+    let plan = status.proposals[0].plan;
+    assert!(
+        status.proposals[0].refusals[0]
+            .words
+            .contains("mode propose")
+    );
+    assert_eq!(world.calls(), Vec::<String>::new());
+    let wrong = Command::Approve {
+        plan: PlanId(99),
+        by: "ann".to_owned(),
+    };
+    assert!(matches!(
+        story.recovery.command(wrong).await,
+        Err(CommandError::NoSuchPlan { .. })
+    ));
+    let approve = Command::Approve {
+        plan,
+        by: "ann".to_owned(),
+    };
+    let reply = story.recovery.command(approve.clone()).await;
+    assert!(matches!(reply, Ok(Reply::Started { .. })), "{reply:?}");
+    assert!(
+        story.recovery.command(approve).await.is_err(),
+        "a plan is approved once"
+    );
+    story.go(10).await;
+    assert_eq!(world.calls(), ["mail"]);
+    let status = story.recovery.status().borrow().clone();
+    assert_eq!(
+        (status.recent[0].by.as_str(), status.recent[0].verdict),
+        ("ann", Some(Verdict::Cured))
+    );
+    assert!(status.proposals.is_empty() && status.recoveries.is_empty());
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_or_forgotten_proposal() {
+    let world = World::new();
+    let mut story = Story::with(
+        &world,
+        Policy {
+            approval_expiry: Duration::from_secs(20),
+            ..policy()
+        },
+    );
+    world.break_down("mail", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("mail", 0.9)]);
+    story.go(5).await;
+    let first = story.recovery.status().borrow().proposals[0].plan;
+    story.go(20).await;
+    let second = story.recovery.status().borrow().proposals[0].plan;
+    assert!(second > first, "expired and made anew");
+    let reject = |plan| Command::Reject {
+        plan,
+        by: "ann".to_owned(),
+        reason: "rollout".to_owned(),
+    };
+    assert!(story.recovery.command(reject(first)).await.is_err());
+    assert_eq!(
+        story.recovery.command(reject(second)).await,
+        Ok(Reply::Rejected)
+    );
+    story.go(60).await;
+    assert!(
+        story.recovery.status().borrow().recoveries.is_empty(),
+        "{}",
+        story.text
+    );
+    assert_eq!(world.calls(), Vec::<String>::new());
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_source_asks_and_a_pause_waits() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    let pause = Command::Pause {
+        reason: "sale".to_owned(),
+        duration: Some(Duration::from_secs(30)),
+    };
+    assert!(matches!(
+        story.recovery.command(pause).await,
+        Ok(Reply::Paused(_))
+    ));
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(20).await;
+    assert_eq!(world.calls(), Vec::<String>::new(), "{}", story.text);
+    story.go(20).await;
+    assert_eq!(world.calls(), ["shop.cart"], "{}", story.text);
+
+    world.break_down("bank.pay", 1.0);
+    let mut evidence = world.evidence(2, &[("bank.pay", 0.9)]);
+    evidence.suspects[0].two_sided = false;
+    story.recovery.evidence(evidence).await.expect("taken");
+    story.go(2).await;
+    assert_eq!(
+        story.recovery.status().borrow().proposals.len(),
+        1,
+        "{}",
+        story.text
+    );
+    world.heal();
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_order_is_done_judged_and_recorded() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    let restart = |unit: &str, dry_run| Command::Restart {
+        unit: unit.into(),
+        dry_run,
+        by: "ann".to_owned(),
+        reason: "it smells".to_owned(),
+    };
+    let Ok(Reply::DryRun(dry_run)) = story.recovery.command(restart("desk", true)).await else {
+        panic!("a dry run answers");
+    };
+    assert_eq!(dry_run.restarts, ["desk.a".into(), "desk.b".into()]);
+    assert_eq!(dry_run.expected_downtime, Duration::from_millis(400));
+    assert!(dry_run.refusals.is_empty() && !dry_run.unattended_refusals.is_empty());
+    assert_eq!(world.calls(), Vec::<String>::new());
+
+    assert!(story.recovery.command(restart("desk", false)).await.is_ok());
+    let again = story.recovery.command(restart("site", false)).await;
+    assert!(again.is_err_and(|error| error.to_string().contains("overlaps")));
+    story.go(5).await;
+    assert_eq!(world.calls(), ["desk.a", "desk.b"], "{}", story.text);
+    let Ok(Reply::History(history)) = story.recovery.command(Command::History { limit: 9 }).await
+    else {
+        panic!("there is a history");
+    };
+    assert_eq!(history.len(), 2);
+    assert_eq!(history[0].verdict, Some(Verdict::Unknown));
+    assert!(
+        story
+            .recovery
+            .command(restart("nobody", false))
+            .await
+            .is_err()
+    );
+
+    // One that an open incident explains is judged by it.
+    world.break_down("mail", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("mail", 0.9)]);
+    story.go(2).await;
+    assert!(story.recovery.command(restart("mail", false)).await.is_ok());
+    story.go(10).await;
+    let status = story.recovery.status().borrow().clone();
+    assert_eq!(
+        status.recent[0].verdict,
+        Some(Verdict::Cured),
+        "{}",
+        story.text
+    );
+    let Ok(Reply::Unit(unit)) = story
+        .recovery
+        .command(Command::ExplainUnit("mail".into()))
+        .await
+    else {
+        panic!("it is explained");
+    };
+    assert_eq!(
+        (unit.mode, unit.history.len(), unit.beliefs.len()),
+        (Mode::Propose, 1, 2)
+    );
+    assert!(unit.cost.weight > 0.9 && unit.ancestors == ["site".into()]);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn executors_that_fail() {
+    for (manner, first, verdict) in [
+        (Manner::Refuses, "refused: 404 Not Found", Verdict::Unknown),
+        (
+            Manner::NeverReady,
+            "not ready: its probe says 503",
+            Verdict::NotCured,
+        ),
+        (
+            Manner::Hangs,
+            "unknown: nothing was heard",
+            Verdict::Unknown,
+        ),
+        (Manner::Panics, "unknown: the task", Verdict::Unknown),
+    ] {
+        let world = World::new();
+        let mut story = Story::new(&world);
+        world.with(|state| state.manner.insert("shop.cart".into(), manner));
+        world.break_down("shop.cart", 1.0);
+        sleep(Duration::from_secs(1)).await;
+        let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+        story.go(60).await;
+        let status = story.recovery.status().borrow().clone();
+        let action = status.recent.last().expect("an action");
+        assert_eq!(action.verdict, Some(verdict), "{manner:?}");
+        assert!(
+            action
+                .result
+                .as_ref()
+                .is_some_and(|result| result.starts_with(first)),
+            "{action:?}"
+        );
+        // What was done for sure, or surely not, is followed by the next level; the rest by a person.
+        let climbs = matches!(manner, Manner::Refuses | Manner::NeverReady);
+        let expected: &[&str] = if climbs {
+            &["shop.cart", "shop"]
+        } else {
+            &["shop.cart"]
+        };
+        assert_eq!(world.calls(), expected, "{manner:?}: {}", story.text);
+        let is_told = world.with(|state| !state.notices.is_empty());
+        assert_eq!(is_told, !climbs, "{manner:?}");
+        story.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_process_is_judged_by_whether_it_runs() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.with(|state| state.silent = true);
+    world.break_down("bank", 1.0);
+    let mut evidence = world.evidence(1, &[("bank", 1.0)]);
+    evidence.signature.shape = "exited".to_owned();
+    evidence.signature.request_types.clear();
+    evidence.failing_per_second = 0.0;
+    story
+        .recovery
+        .evidence(evidence.clone())
+        .await
+        .expect("taken");
+    story.go(3).await;
+    // The supervisor says that it runs again, while it is still being judged.
+    story
+        .recovery
+        .evidence(Evidence {
+            closed: true,
+            ..evidence
+        })
+        .await
+        .expect("taken");
+    story.go(5).await;
+    assert_eq!(world.calls(), ["bank"]);
+    let status = story.recovery.status().borrow().clone();
+    assert_eq!(
+        status.recent[0].verdict,
+        Some(Verdict::Cured),
+        "{}",
+        story.text
+    );
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_comes_back_is_a_persons_in_the_end() {
+    let world = World::new();
+    let policy = Policy {
+        restarts_per_unit: 20,
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    for incident in 1..8 {
+        world.break_down("shop.cart", 1.0);
+        sleep(Duration::from_secs(1)).await;
+        let _told = world.tell(&story.recovery, incident, &[("shop.cart", 0.9)]);
+        story.go(60).await;
+        world.heal();
+        story.go(5).await;
+    }
+    assert_eq!(world.calls().len(), 4, "{}", story.text);
+    assert!(world.with(|state| state.notices[0].text.contains("came back each time")));
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_at_once_are_a_storm() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("nobody", 1.0);
+    let pause = Command::Pause {
+        reason: "to gather".to_owned(),
+        duration: None,
+    };
+    story.recovery.command(pause).await.expect("paused");
+    let all: [&[(&str, f64)]; 3] = [&[("shop.cart", 0.9)], &[("bank", 0.9)], &[("desk.a", 0.9)]];
+    for (incident, suspects) in (1..).zip(all) {
+        let evidence = world.evidence(incident, suspects);
+        story.recovery.evidence(evidence).await.expect("taken");
+    }
+    story
+        .recovery
+        .command(Command::Resume)
+        .await
+        .expect("resumed");
+    story.go(10).await;
+    let notices = world.with(|state| state.notices.clone());
+    assert!(
+        notices
+            .iter()
+            .any(|notice| notice.text.contains("sick at once")),
+        "{notices:?}"
+    );
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_tree_nothing_happens() {
+    let mut world = World::new();
+    world.tree = std::sync::Arc::new(RestartTree::empty());
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(10).await;
+    let status = story.recovery.status().borrow().clone();
+    assert!(status.units.is_empty() && status.recent.is_empty());
+    assert!(
+        status
+            .recoveries
+            .iter()
+            .all(|recovery| recovery.state == State::Watching)
+    );
+    story.end().await;
+}

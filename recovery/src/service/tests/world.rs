@@ -1,0 +1,423 @@
+//! The system under cure: it is broken until the right thing is restarted, or isn't. In virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::crash::CrashHook;
+use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
+use crate::ledger::Threading;
+use crate::ports::{Notice, Notifier, Prober};
+use crate::service::{Recovery, RecoveryEvents, ServiceConfig, prepare};
+use crate::tree::tests::tree;
+use crate::{
+    Cohort, CohortQuery, Evidence, Fared, FaultSignature, Policy, ProbeSpec, RestartTree,
+    SuspectUnit, UnitName,
+};
+
+pub(super) const TREE: &str = "
+site - auto
+  shop process service.name=shop ~2000
+    shop.cart code=cart ~200
+    shop.search code=search ~200
+  bank process service.name=bank ~2000
+    bank.pay code=pay ~200
+  mail process service.name=mail propose ~5000
+  desk - service.name=desk
+    desk.a code=a ~200
+    desk.b code=b ~200
+";
+
+/// Requests per second that go through the whole system, and through what is broken.
+const RATE: f64 = 40.0;
+
+/// How an executor behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Works,
+    Refuses,
+    NeverReady,
+    Hangs,
+    Panics,
+}
+
+/// What the world is like.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The smallest unit whose restart cures; `None` while all is well.
+    pub(super) broken: Option<UnitName>,
+    /// The share of the failures that a restart of the broken unit takes away.
+    pub(super) relief: f64,
+    /// When the failing share changed, and to what.
+    shares: Vec<(SystemTime, f64)>,
+    /// Nobody asks for anything.
+    pub(super) silent: bool,
+    pub(super) manner: BTreeMap<UnitName, Manner>,
+    /// Whether executors know what became of an action.
+    pub(super) can_tell: bool,
+    /// All that executors were called for.
+    pub(super) calls: Vec<(ActionId, UnitName, u64)>,
+    done: BTreeSet<ActionId>,
+    in_flight: Vec<UnitName>,
+    /// What must never happen, and did.
+    pub(super) crimes: Vec<String>,
+    pub(super) notices: Vec<Notice>,
+}
+
+/// The world, shared between executors, cohort, prober and the test.
+#[derive(Clone)]
+pub(super) struct World {
+    state: Arc<Mutex<State>>,
+    pub(super) tree: Arc<RestartTree>,
+    start: Instant,
+    pub(super) folder: Arc<tempfile::TempDir>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let state = State {
+            broken: None,
+            relief: 1.0,
+            shares: vec![(UNIX_EPOCH, 0.0)],
+            silent: false,
+            manner: BTreeMap::new(),
+            can_tell: true,
+            calls: Vec::new(),
+            done: BTreeSet::new(),
+            in_flight: Vec::new(),
+            crimes: Vec::new(),
+            notices: Vec::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            tree: Arc::new(tree(TREE)),
+            start: Instant::now(),
+            folder: Arc::new(tempfile::tempdir().expect("a folder")),
+        }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_000_000) + self.start.elapsed()
+    }
+
+    /// Seconds since the test began.
+    pub(super) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn break_down(&self, unit: &str, share: f64) {
+        let now = self.now();
+        self.with(|state| {
+            state.broken = Some(unit.into());
+            state.shares.push((now, share));
+        });
+    }
+
+    pub(super) fn heal(&self) {
+        let now = self.now();
+        self.with(|state| {
+            state.broken = None;
+            state.shares.push((now, 0.0));
+        });
+    }
+
+    pub(super) fn failing_share(&self) -> f64 {
+        self.with(|state| state.shares.last().map_or(0.0, |(_, share)| *share))
+    }
+
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.with(|state| {
+            state
+                .calls
+                .iter()
+                .map(|(_, unit, _)| unit.to_string())
+                .collect()
+        })
+    }
+
+    pub(super) fn evidence(&self, incident: u64, suspects: &[(&str, f64)]) -> Evidence {
+        let share = self.failing_share();
+        let since = self.with(|state| {
+            let started = state.shares.iter().rev().find(|(_, share)| *share > 0.0);
+            started.map_or(UNIX_EPOCH, |(at, _)| *at)
+        });
+        Evidence {
+            incident,
+            at: self.now(),
+            since,
+            signature: FaultSignature {
+                request_types: vec!["front GET /".to_owned()],
+                error_type: "Corrupt".to_owned(),
+                shape: "raised".to_owned(),
+            },
+            suspects: suspects
+                .iter()
+                .map(|(unit, probability)| SuspectUnit {
+                    unit: (*unit).into(),
+                    probability: *probability,
+                    two_sided: true,
+                    reason: format!("{unit} raises it"),
+                })
+                .collect(),
+            baseline_failure_share: 0.0,
+            failing_per_second: RATE * share,
+            traffic: self
+                .tree
+                .units()
+                .map(|unit| (unit.name.clone(), RATE))
+                .collect(),
+            closed: false,
+        }
+    }
+
+    /// Tells recovery of an incident four times a second, until a second after it is over.
+    pub(super) fn tell(
+        &self,
+        recovery: &Recovery,
+        incident: u64,
+        suspects: &'static [(&'static str, f64)],
+    ) -> JoinHandle<()> {
+        let (world, recovery) = (self.clone(), recovery.clone());
+        tokio::spawn(async move {
+            let mut well = 0;
+            while well < 4 {
+                well = if world.failing_share() > 0.0 {
+                    0
+                } else {
+                    well + 1
+                };
+                if recovery
+                    .evidence(world.evidence(incident, suspects))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                sleep(Duration::from_millis(250)).await;
+            }
+            let closed = Evidence {
+                closed: true,
+                ..world.evidence(incident, suspects)
+            };
+            drop(recovery.evidence(closed).await);
+        })
+    }
+
+    pub(super) fn service(
+        &self,
+        policy: Policy,
+        crash: Option<CrashHook>,
+    ) -> (Recovery, RecoveryEvents, JoinHandle<()>) {
+        let executor: Arc<dyn Executor> = Arc::new(self.clone());
+        let clock = self.clone();
+        let config = ServiceConfig {
+            policy,
+            state_dir: self.path().to_owned(),
+            executors: self
+                .tree
+                .units()
+                .filter(|unit| unit.executor.is_some())
+                .map(|unit| (unit.name.clone(), executor.clone()))
+                .collect(),
+            prober: Arc::new(self.clone()),
+            notifier: Arc::new(self.clone()),
+            crash,
+            clock: Arc::new(move || clock.now()),
+        };
+        let cohort: Arc<dyn Cohort> = Arc::new(self.clone());
+        let (recovery, events, task) =
+            prepare(config, self.tree.clone(), cohort, Threading::Caller).expect("a ledger");
+        (recovery, events, tokio::spawn(task))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
+        let unit = permit.unit().clone();
+        let stopped_at = self.now();
+        let manner = self.with(|state| {
+            if state
+                .calls
+                .iter()
+                .any(|(action, _, _)| *action == permit.action())
+            {
+                state
+                    .crimes
+                    .push(format!("action {} was done twice", permit.action()));
+            }
+            let older = state
+                .calls
+                .iter()
+                .filter(|call| call.1 == unit)
+                .map(|call| call.2)
+                .max();
+            if older.is_some_and(|older| older >= permit.generation()) {
+                state.crimes.push(format!(
+                    "{unit} had generation {} before",
+                    permit.generation()
+                ));
+            }
+            for other in &state.in_flight {
+                if self.tree.overlap(other, &unit) {
+                    state
+                        .crimes
+                        .push(format!("{unit} was restarted during {other}"));
+                }
+            }
+            state
+                .calls
+                .push((permit.action(), unit.clone(), permit.generation()));
+            state.manner.get(&unit).copied().unwrap_or(Manner::Works)
+        });
+        match manner {
+            Manner::Works => {}
+            Manner::Refuses => {
+                return Err(ExecuteError::Refused {
+                    unit,
+                    reason: "404 Not Found".to_owned(),
+                });
+            }
+            Manner::NeverReady => {
+                sleep(permit.deadline()).await;
+                let deadline = permit.deadline();
+                let reason = "its probe says 503".to_owned();
+                return Err(ExecuteError::NotReady {
+                    unit,
+                    deadline,
+                    reason,
+                });
+            }
+            Manner::Hangs => std::future::pending().await,
+            Manner::Panics => panic!("an executor's own mistake"),
+        }
+        let spec = self.tree.spec(&unit).expect("a unit");
+        // Dropped with the engine, as a real one would be.
+        let flight = Flight {
+            world: self.clone(),
+            unit: unit.clone(),
+        };
+        self.with(|state| state.in_flight.push(unit.clone()));
+        sleep(spec.expected_downtime.unwrap_or(Duration::from_millis(500))).await;
+        drop(flight);
+        let ready_at = self.now();
+        self.with(|state| {
+            state.done.insert(permit.action());
+            let cures = state
+                .broken
+                .as_ref()
+                .is_some_and(|broken| self.tree.contains(&unit, broken));
+            if cures {
+                let left = state.shares.last().map_or(0.0, |(_, share)| *share);
+                let left = left * (1.0 - state.relief);
+                state.shares.push((ready_at, left));
+                if left <= 0.0 {
+                    state.broken = None;
+                }
+            }
+        });
+        Ok(Executed {
+            stopped_at,
+            ready_at,
+            note: String::new(),
+        })
+    }
+}
+
+struct Flight {
+    world: World,
+    unit: UnitName,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.world
+            .with(|state| state.in_flight.retain(|unit| *unit != self.unit));
+    }
+}
+
+impl Executor for World {
+    fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>> {
+        Box::pin(self.carry_out(permit))
+    }
+
+    fn inquire<'a>(
+        &'a self,
+        action: ActionId,
+        _unit: &'a UnitName,
+        _generation: u64,
+    ) -> BoxFuture<'a, Effect> {
+        let effect = self.with(
+            |state| match (state.can_tell, state.done.contains(&action)) {
+                (false, _) => Effect::Unknown,
+                (true, true) => Effect::Done,
+                (true, false) => Effect::NotDone,
+            },
+        );
+        Box::pin(std::future::ready(effect))
+    }
+}
+
+impl Cohort for World {
+    fn fared(&self, query: &CohortQuery) -> Fared {
+        let (mut ok, mut bad) = (0, 0);
+        let now = self.now();
+        self.with(|state| {
+            if state.silent {
+                return;
+            }
+            // The n-th request begins at n/RATE seconds and ends at once; of each hundred the first
+            // ones fail, spread evenly.
+            let seconds = |at: SystemTime| {
+                at.duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs_f64()
+            };
+            let first = (seconds(query.from) * RATE).ceil() as u64;
+            let end = (seconds(query.until.min(now)) * RATE).ceil() as u64;
+            for request in first..end {
+                let at = UNIX_EPOCH + Duration::from_secs_f64(request as f64 / RATE);
+                let share = state.shares.iter().rev().find(|(from, _)| *from <= at);
+                let share = share.map_or(0.0, |(_, share)| *share);
+                let place = (request * 37 % 100) as f64 / 100.0;
+                if place < share { bad += 1 } else { ok += 1 }
+            }
+        });
+        Fared {
+            ok,
+            bad,
+            complete_until: now,
+        }
+    }
+}
+
+impl Prober for World {
+    fn probe<'a>(&'a self, _spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
+        let answer = if self.failing_share() > 0.0 {
+            Err("wrong".to_owned())
+        } else {
+            Ok(())
+        };
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn running<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
+        let broken = self.with(|state| state.broken.as_ref() == Some(unit));
+        Box::pin(std::future::ready(Some(!broken)))
+    }
+}
+
+impl Notifier for World {
+    fn notify(&self, notice: &Notice) {
+        self.with(|state| state.notices.push(notice.clone()));
+    }
+}
