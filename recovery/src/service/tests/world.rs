@@ -147,12 +147,12 @@ impl World {
         let share = self.failing_share();
         let since = self.with(|state| {
             let started = state.shares.iter().rev().find(|(_, share)| *share > 0.0);
-            started.map_or(UNIX_EPOCH, |(at, _)| *at)
+            started.map(|(at, _)| *at)
         });
         Evidence {
             incident,
             at: self.now(),
-            since,
+            since: since.unwrap_or_else(|| self.now() - Duration::from_secs(1)),
             signature: FaultSignature {
                 request_types: vec!["front GET /".to_owned()],
                 error_type: "Corrupt".to_owned(),
