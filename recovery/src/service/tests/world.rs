@@ -216,9 +216,17 @@ impl World {
         policy: Policy,
         crash: Option<CrashHook>,
     ) -> (Recovery, RecoveryEvents, JoinHandle<()>) {
+        let cohort: Arc<dyn Cohort> = Arc::new(self.clone());
+        let config = self.config(policy, crash);
+        let (recovery, events, task) =
+            prepare(config, self.tree.clone(), cohort, Threading::Caller).expect("a ledger");
+        (recovery, events, tokio::spawn(task))
+    }
+
+    pub(super) fn config(&self, policy: Policy, crash: Option<CrashHook>) -> ServiceConfig {
         let executor: Arc<dyn Executor> = Arc::new(self.clone());
         let clock = self.clone();
-        let config = ServiceConfig {
+        ServiceConfig {
             policy,
             state_dir: self.path().to_owned(),
             executors: self
@@ -231,11 +239,7 @@ impl World {
             notifier: Arc::new(self.clone()),
             crash,
             clock: Arc::new(move || clock.now()),
-        };
-        let cohort: Arc<dyn Cohort> = Arc::new(self.clone());
-        let (recovery, events, task) =
-            prepare(config, self.tree.clone(), cohort, Threading::Caller).expect("a ledger");
-        (recovery, events, tokio::spawn(task))
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
