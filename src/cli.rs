@@ -77,7 +77,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Err(failure) => {
             let exit = failure.exit();
             if exit != Exit::Ok {
-                let _ = writeln!(io::stderr(), "rekindle: {failure}");
+                // A configuration's mistakes begin with its file, a line each, as compilers' do.
+                let name = match failure {
+                    Failure::Config(_) => "",
+                    _ => "rekindle: ",
+                };
+                let _ = writeln!(io::stderr(), "{name}{failure}");
             }
             exit
         }
@@ -87,8 +92,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let client = || Client::new(&cli.api);
     match cli.command {
-        Command::Run(args) => Ok(entry::run(load(&args)?)?),
-        Command::Demo(args) => Ok(entry::demo(&args)?),
+        Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
+        Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,

@@ -154,10 +154,13 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         Inputs { batches, reports, shadows, children, checks, shutdown: stopped.clone() };
     let engine_thread = spawn_engine(engine, inputs)?;
     let mut tasks = JoinSet::new();
-    spawn_questions(&mut tasks, parts::questions(&config), &probes, &report_sender, &stopped);
-    spawn_checks(&mut tasks, parts::checks(&tree), CHECK_EVERY, &probes, &check_sender, &stopped);
     tasks.spawn(receivers.serve(journal, batch_sender, stats, stopped.clone()));
-    let backend = Arc::new(EngineBackend { view, shared, recovery, reports: report_sender });
+    let backend = Arc::new(EngineBackend {
+        view,
+        shared,
+        recovery,
+        reports: report_sender.clone(),
+    });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
     let api_stopped = stopped.clone();
@@ -171,6 +174,9 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
             tracing::error!(%unit, %error, "a supervised process could not be started");
         }
     }
+    // Only now: whoever asks a site that is still starting learns nothing.
+    spawn_questions(&mut tasks, parts::questions(&config), &probes, &report_sender, &stopped);
+    spawn_checks(&mut tasks, parts::checks(&tree), CHECK_EVERY, &probes, &check_sender, &stopped);
     tracing::info!(grpc = %config.listen.grpc, http = %config.listen.http, api = %config.listen.api, "ready");
 
     wait_for_stop().await?;

@@ -21,7 +21,7 @@ use rekindle_analysis::{Change, Ranking};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
 use rekindle_model::{
-    Intervention, InterventionKind, Name, OutcomeReport, Selector, Span, UnixNanos,
+    Intervention, InterventionKind, Name, Selector, Span, UnixNanos,
 };
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use backend::EngineBackend;
 pub(crate) use ids::{IncidentIds, count_start};
-pub(crate) use probing::{Question, spawn_checks, spawn_questions};
+pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use shared::Shared;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
@@ -52,7 +52,7 @@ enum Event {
     /// An exporter's spans, already durable.
     Batch(Batch),
     /// Somebody outside judged a request.
-    Report(OutcomeReport),
+    Report(Box<Judgement>),
     /// Recovery restarts something, or has.
     Shadow(Shadow),
     /// A supervised process started, ended or was adopted.
@@ -79,7 +79,7 @@ pub(crate) struct Inputs {
     /// From the receivers.
     pub(crate) batches: mpsc::Receiver<Batch>,
     /// From probes and the API.
-    pub(crate) reports: mpsc::Receiver<OutcomeReport>,
+    pub(crate) reports: mpsc::Receiver<Judgement>,
     /// From recovery.
     pub(crate) shadows: mpsc::Receiver<Shadow>,
     /// From the supervisor.
@@ -102,7 +102,7 @@ impl Inputs {
                 Some(shadow) = self.shadows.recv() => return Event::Shadow(shadow),
                 Some(child) = self.children.recv() => return Event::Child(child),
                 Some(check) = self.checks.recv() => return Event::Check(check),
-                Some(report) = self.reports.recv() => return Event::Report(report),
+                Some(report) = self.reports.recv() => return Event::Report(Box::new(report)),
                 Some(batch) = self.batches.recv() => return Event::Batch(batch),
             }
         }
@@ -185,8 +185,14 @@ impl Engine {
                     let spans = std::mem::take(&mut batch.spans);
                     self.take(batch.position, spans, now());
                 }
-                Event::Report(report) => {
-                    self.shared.analyzer().report(report, now());
+                Event::Report(judgement) => {
+                    let at = now();
+                    let mut analyzer = self.shared.analyzer();
+                    if let Some(root) = judgement.root {
+                        analyzer.span(&root, at);
+                        self.assembler.push(root, at);
+                    }
+                    analyzer.report(judgement.report, at);
                 }
                 Event::Shadow(shadow) => self.shadow(&shadow),
                 Event::Child(event) => self.direct.child(&event, SystemTime::now(), &mut self.ids),
@@ -284,6 +290,7 @@ impl Engine {
     fn rank_all(&mut self) -> Vec<Evidence> {
         let analyzer = self.shared.analyzer();
         let clock = SystemTime::now();
+        let traffic = mapping::traffic(&analyzer, &self.tree);
         let mut told = Vec::new();
         let mut shown = Vec::new();
         for incident in analyzer.incidents() {
@@ -302,13 +309,13 @@ impl Engine {
                 incident,
                 self.rankings.get(&incident.id),
                 &self.tree,
-                |suspect| suspect.components.first().map_or(0.0, |one| analyzer.throughput(one)),
+                &traffic,
                 clock,
             );
             told.extend(evidence);
         }
         self.rankings.retain(|id, _| shown.contains(id));
-        told.extend(self.direct.evidence(clock));
+        told.extend(self.direct.evidence(clock, &traffic));
         told
     }
 

@@ -74,6 +74,15 @@ pub(crate) fn ago(time: UtcTime, now: UtcTime) -> String {
     format!("{} ago", show_duration(Duration::from_secs(seconds)))
 }
 
+/// `2026-08-01 09:30:00`, in UTC, which the header says.
+pub(crate) fn when(time: UtcTime) -> String {
+    let text = time.to_string();
+    match text.split_once('T') {
+        Some((day, _)) => format!("{day} {}", time.clock()),
+        None => text,
+    }
+}
+
 /// `1.5 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const STEPS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -356,6 +356,23 @@ impl Observer {
         self.complain(reading, parent, &members, reading.in_process(parent, index));
     }
 
+    /// Whoever called a slow visit waited for it, and says so by the length of its own span: the
+    /// caller in the same process, and the nearest one from outside.
+    fn complain_about_wait(&self, reading: &mut Reading<'_>, visit: usize, entry: usize) {
+        let members = reading.members[visit].clone();
+        let mut callee = entry;
+        while let Some(call) = reading.trace.parent(callee) {
+            if is_call(&reading.trace.spans()[call]) {
+                let in_process = reading.in_process(call, callee);
+                self.complain(reading, call, &members, in_process);
+                if !in_process {
+                    return;
+                }
+            }
+            callee = call;
+        }
+    }
+
     /// The caller says that its call to these components failed. A caller in the same process says
     /// so of the part that it called, not of the process that both are.
     fn complain(&self, reading: &mut Reading<'_>, call: usize, about: &[u32], in_process: bool) {
@@ -472,6 +489,7 @@ impl Observer {
                 Some(visit) => {
                     let entry = reading.hops.visits[visit].entry;
                     reading.mark_visit(entry, State::Slow);
+                    self.complain_about_wait(reading, visit, entry);
                 }
                 None => mark(&mut reading.touches, id, State::Slow, 0),
             }

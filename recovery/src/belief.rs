@@ -28,9 +28,12 @@ use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 const PRIOR_BY_ITSELF: f64 = 0.05;
 /// Prior: one fault in ten isn't cured by any restart (its state survives, or it isn't ours).
 const PRIOR_NONE: f64 = 0.10;
-/// Prior: what a unit doesn't cure, the next one above it does in two cases of five as often, and so
-/// on upwards. Smaller first, and far from certain: a failure or two of a child turn it.
-const PRIOR_NEXT: f64 = 0.4;
+/// Prior: what contains a unit is the smallest that cures a fifth as often as the unit itself, and so
+/// on upwards. Of the faults in the microreboot paper's table (OSDI 2004) that some restart cures,
+/// 7 kinds of 12 need the component; but 4 of the other 5 are in what all components share and
+/// show in all of them, and then the process is the suspect. Of those that show in one component
+/// it is 7 of 8. A little less, since evidence is never complete: two failures of a child turn it.
+const PRIOR_NEXT: f64 = 0.2;
 /// How many recoveries the prior weighs against the same shape anywhere …
 const STRENGTH_OF_PRIOR: f64 = 4.0;
 /// … the same shape anywhere against the same shape in the unit …
@@ -480,7 +483,7 @@ mod tests {
         let levels = learned(&[], &[("shop.cart", 1.0)]);
         assert_eq!(levels.len(), 5);
         assert!(levels[1] > levels[2] && levels[2] > levels[3], "{levels:?}");
-        assert!(levels[1] < 0.6, "{levels:?}");
+        assert!(levels[1] < 0.75, "{levels:?}");
     }
 
     /// Each case: the recoveries, and which level is then the likeliest (0 is by itself, 1 the

@@ -406,11 +406,11 @@ mod tests {
             Server::start(vec![Script::answer(200, ""), Script::answer(503, "cold")]).await;
         let probe = ProbeSpec::Http {
             url: server.url("/ready"),
-            timeout: SHORT,
+            timeout: LONG,
             status: None,
             contains: None,
         };
-        let permit = Permit::new(ActionId(1), "catalog".into(), 1, Duration::from_millis(300));
+        let permit = Permit::new(ActionId(1), "catalog".into(), 1, Duration::from_secs(1));
         let error = executor(server.url("/"), LONG, Some(probe))
             .restart(permit)
             .await

@@ -221,6 +221,10 @@ pub struct RunArgs {
     /// Where to listen for the pages and the API
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_api: Option<SocketAddr>,
+    /// When told to stop, also stop the processes that were started by the configuration;
+    /// otherwise they go on, and the next `run` takes them over
+    #[arg(long)]
+    pub stop_children: bool,
 }
 
 impl RunArgs {

@@ -100,7 +100,7 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             plain(words::count(*number)),
         ]);
     }
-    terminal.table(&["", ""], rows)?;
+    terminal.table(&[], rows)?;
     if view.request_types.is_empty() {
         return Ok(());
     }
@@ -194,21 +194,15 @@ fn show_ranking(terminal: &mut Terminal, ranking: &RankingView) -> io::Result<()
                 (words::of(&suspect.failed), Tone::Bad),
                 plain(words::of(&suspect.ok)),
                 plain(suspect.unit.as_deref().unwrap_or("–")),
-                plain(&suspect.sentence),
             ]
         });
         terminal.table(
-            &[
-                "#",
-                "Suspect",
-                "Confidence",
-                "Of failed",
-                "Of ok",
-                "Unit",
-                "Why",
-            ],
+            &["#", "Suspect", "Confidence", "Of failed", "Of ok", "Unit"],
             rows.collect(),
         )?;
+        for suspect in &ranking.suspects {
+            terminal.line(format!("{}. {}", suspect.rank, suspect.sentence))?;
+        }
     }
     for (reason, number) in &ranking.left_out {
         terminal.line(format!(
@@ -239,14 +233,14 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
                 IncidentState::Closed => Tone::Plain,
             };
             let closed = match incident.closed {
-                Some(closed) => closed.to_string(),
+                Some(closed) => words::when(closed),
                 None => "–".to_owned(),
             };
             let first = incident.ranking.as_ref().and_then(|r| r.suspects.first());
             vec![
                 plain(incident.id.to_string()),
                 (incident.state.to_string(), tone),
-                plain(incident.since.to_string()),
+                plain(words::when(incident.since)),
                 plain(closed),
                 plain(words::count(incident.failed)),
                 plain(incident.request_types.join("\n")),
@@ -256,7 +250,7 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
         let header = [
             "#",
             "State",
-            "Since",
+            "Since (UTC)",
             "Over at",
             "Failed",
             "Request types",
@@ -441,7 +435,7 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView]) -> io::Result<(
     let rows = actions.iter().map(|action| {
         vec![
             plain(action.id.to_string()),
-            plain(action.intent_at.to_string()),
+            plain(words::when(action.intent_at)),
             plain(format!("{} → {}", action.unit, action.generation)),
             verdict(action),
             known(action.relief.as_ref().map(words::relief)),
@@ -452,7 +446,7 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView]) -> io::Result<(
     });
     let header = [
         "#",
-        "When",
+        "When (UTC)",
         "Unit",
         "Verdict",
         "Failure share",

@@ -64,12 +64,12 @@ pub(super) fn check_config(
             })?;
             Ok(Exit::Ok)
         }
-        Err(Failure::Config(error)) => {
+        Err(Failure::Config(error)) if terminal.is_json() => {
             let checked = Checked {
                 ok: false,
                 complaints: error.complaints.iter().map(ToString::to_string).collect(),
             };
-            terminal.answer(&checked, |terminal, _| terminal.line(error.to_string()))?;
+            terminal.answer(&checked, |_, _| Ok(()))?;
             Ok(Exit::Usage)
         }
         Err(other) => Err(other),

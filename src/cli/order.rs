@@ -113,7 +113,7 @@ fn show_dry_run(terminal: &mut Terminal, dry_run: &DryRun) -> std::io::Result<()
             objections(&dry_run.unattended_refusals),
         ],
     ];
-    terminal.table(&["It would", ""], rows)
+    terminal.table(&[], rows)
 }
 
 fn objections(refusals: &[String]) -> super::terminal::Words {

@@ -5,11 +5,14 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use super::args::Output;
+
+/// One line below the header and none else: on a terminal, height is what runs out.
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// How good or bad something is; shown as a colour where there are any, and always in words too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,13 +81,15 @@ impl Terminal {
         }
     }
 
-    /// A table that fits the terminal.
+    /// A table that fits the terminal; without a header where its first column says it all.
     pub(crate) fn table(&mut self, header: &[&str], rows: Vec<Vec<Words>>) -> io::Result<()> {
         let mut table = Table::new();
         table
-            .load_style(UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_header(header.iter().map(Cell::new));
+            .load_style(STYLE)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        if !header.is_empty() {
+            table.set_header(header.iter().map(Cell::new));
+        }
         for row in rows {
             table.add_row(row.into_iter().map(|(text, tone)| {
                 let cell = Cell::new(printable(&text));
@@ -96,7 +101,7 @@ impl Terminal {
                 }
             }));
         }
-        writeln!(self.out, "{}", table.trim_fmt())
+        writeln!(self.out, "{}\n", table.trim_fmt())
     }
 }
 

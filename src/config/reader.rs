@@ -46,6 +46,11 @@ impl<'e> Reader<'e> {
         });
     }
 
+    /// How many complaints there are.
+    pub(super) fn complaints(&self) -> usize {
+        self.complaints.borrow().len()
+    }
+
     /// All complaints, in the order of the file.
     pub(super) fn into_complaints(self) -> Vec<Complaint> {
         let mut complaints = self.complaints.into_inner();

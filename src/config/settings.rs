@@ -125,6 +125,8 @@ pub struct AnalysisSettings {
     pub false_alarm_every: u64,
     /// The fewest failed requests from which suspects are ranked.
     pub min_failed: u64,
+    /// How long failures must be back at what is usual until an incident is over.
+    pub close_after: Duration,
     /// When requests count as too slow; types without a rule learn their limit.
     pub slow: Vec<SlowRule>,
     /// Routes that monitoring asks for, not users.
@@ -172,8 +174,7 @@ pub struct RestartSettings {
     pub judge: JudgeSettings,
     /// Where to POST when a person is needed.
     pub webhook: Option<String>,
-    /// The restart units, parents before children. Whether they make a tree is checked by
-    /// `rekindle_recovery`.
+    /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
 }
 
@@ -235,6 +236,7 @@ impl Default for Config {
                 tolerated_failure_share: 0.001,
                 false_alarm_every: 1_000_000,
                 min_failed: 3,
+                close_after: Duration::from_secs(30),
                 slow: Vec::new(),
                 ignore_routes: [
                     "/health",
@@ -405,6 +407,7 @@ impl AnalysisSettings {
             100..=1_000_000_000_000,
         );
         section.set_number("min_failed", &mut self.min_failed, 1..=1_000_000);
+        section.set("close_after", &mut self.close_after, Reader::some_time);
         let rules = section.items("slow").into_iter();
         self.slow = rules
             .filter_map(|(path, node)| slow_rule(section, &path, node))

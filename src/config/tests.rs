@@ -221,6 +221,24 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              r.yaml: unknown key `procces` at line 6, column 11; did you mean `process`?",
         ),
         (
+            "restart:\n  tree:\n    - unit: a\n    - unit: b\n",
+            "r.yaml: `restart.tree` at line 4, column 7: a, b are all at the top; only one unit \
+             may be, so put them below one that contains them all (`- unit: everything` with \
+             `units:`)",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - unit: b\n        - {unit: b, command: {run: [x]}}\n",
+            "r.yaml: `restart.tree` at line 6, column 11: 2 units are called b; every unit needs \
+             a name of its own",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, match: {k: v}, command: {run: [x]}}\n        - {unit: c, match: {k: v}, command: {run: [x]}}\n        - unit: d\n",
+            "r.yaml: `restart.tree` at line 6, column 11: b and c both match a component with \
+             k=v; put one below the other, or let them differ in the value of a key\n\
+             r.yaml: `restart.tree` at line 7, column 11: d can't be restarted: it has no \
+             executor and no units below it; give it an executor, or units that have one",
+        ),
+        (
             "assembly:\n  min_quiet: 20s\n",
             "r.yaml: `assembly.min_quiet` at line 2, column 3: it is longer than `max_quiet`; \
              make it shorter, or `max_quiet` longer",
@@ -265,7 +283,8 @@ fn beyond_loopback_only_in_these_words() {
 
 #[test]
 fn units_at_the_top_take_the_general_mode() {
-    let text = "restart:\n  mode: propose\n  tree:\n    - unit: a\n      units: [{unit: b}]\n";
+    let text = "restart:\n  mode: propose\n  tree:\n    - unit: a\n      units:\n        \
+                - {unit: b, http: {post: \"http://127.0.0.1:1/b\"}}\n";
     let config = parse(text).expect("is right");
     let modes: Vec<Option<Mode>> = config.restart.tree.iter().map(|unit| unit.mode).collect();
     assert_eq!(modes, [Some(Mode::Propose), None]);

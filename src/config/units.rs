@@ -1,13 +1,15 @@
-//! The restart tree as it is written: nested units, read into the flat list that recovery checks.
+//! The restart tree as it is written: nested units, read into a flat list. Whether they make a tree
+//! is recovery's to say; what it says is told with the place of the unit that it is about.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::tree::{RestartTree, TreeError};
 use rekindle_recovery::{
     CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
 };
 
-use super::document::Node;
+use super::document::{Node, Place};
 use super::probe;
 use super::reader::{Read, Reader, Section};
 use super::settings::MODES;
@@ -32,14 +34,57 @@ const MAX_DEPTH: usize = 32;
 /// The units of the list under the key, parents before children. `mode` is for units at the top
 /// that don't say.
 pub(super) fn tree(section: &Section<'_>, key: &'static str, mode: Mode) -> Vec<UnitSpec> {
-    let mut units = Vec::new();
+    let complaints_before = section.reader.complaints();
+    let mut units = Units::default();
     read_units(section, key, None, 0, &mut units);
-    for unit in &mut units {
-        if unit.parent.is_none() {
-            unit.mode = unit.mode.or(Some(mode));
+    let Units { mut specs, places } = units;
+    for spec in specs.iter_mut().filter(|spec| spec.parent.is_none()) {
+        spec.mode = spec.mode.or(Some(mode));
+    }
+    // A tree of which parts couldn't be read would be found wrong in ways that it may not be.
+    if !specs.is_empty() && section.reader.complaints() == complaints_before {
+        let errors = RestartTree::build(specs.clone()).err().unwrap_or_default();
+        for error in errors {
+            let (unit, wrong) = told(&error);
+            let place = unit.and_then(|unit| {
+                let at = specs.iter().rposition(|spec| spec.name == *unit)?;
+                places.get(at).copied()
+            });
+            let subject = format!("`{}`", section.path_of(key));
+            section.reader.complain(subject, place, &wrong);
         }
     }
-    units
+    specs
+}
+
+/// The unit that an error is about, and what is wrong, for people who wrote nested units.
+fn told(error: &TreeError) -> (Option<&UnitName>, String) {
+    let unit = match error {
+        TreeError::EmptyName { .. } | TreeError::NoRoot => None,
+        TreeError::DuplicateName { unit, .. }
+        | TreeError::UnknownParent { unit, .. }
+        | TreeError::NotRestartable { unit }
+        | TreeError::Contradiction { unit, .. } => Some(unit),
+        TreeError::Cycle { units } => units.first(),
+        TreeError::Ambiguous { second, .. } => Some(second),
+        TreeError::SeveralRoots { units } => {
+            let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+            let wrong = format!(
+                "{} are all at the top; only one unit may be, so put them below one that contains \
+                 them all (`- unit: everything` with `units:`)",
+                names.join(", ")
+            );
+            return (units.get(1), wrong);
+        }
+    };
+    (unit, error.to_string())
+}
+
+/// Units as they are read, and where each is written.
+#[derive(Default)]
+struct Units {
+    specs: Vec<UnitSpec>,
+    places: Vec<Place>,
 }
 
 fn read_units(
@@ -47,7 +92,7 @@ fn read_units(
     key: &'static str,
     parent: Option<&UnitName>,
     depth: usize,
-    units: &mut Vec<UnitSpec>,
+    units: &mut Units,
 ) {
     let items = section.items(key);
     if depth >= MAX_DEPTH && !items.is_empty() {
@@ -63,12 +108,7 @@ fn read_units(
     }
 }
 
-fn read_unit(
-    section: &Section<'_>,
-    parent: Option<&UnitName>,
-    depth: usize,
-    units: &mut Vec<UnitSpec>,
-) {
+fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, units: &mut Units) {
     let name = section.read("unit", unit_name);
     let name = section.required("unit", name, "the unit's name");
     let spec = UnitSpec {
@@ -86,7 +126,8 @@ fn read_unit(
         expected_downtime: section.read("expected_downtime", Reader::duration),
     };
     let name = spec.name.clone();
-    units.push(spec);
+    units.specs.push(spec);
+    units.places.push(section.at());
     read_units(section, "units", Some(&name), depth + 1, units);
 }
 

@@ -76,6 +76,7 @@ pub(super) fn analysis(config: &Config) -> AnalysisConfig {
         requests_between_false_alarms: settings.false_alarm_every as f64,
         tolerated_failure_share: settings.tolerated_failure_share,
         min_failed: settings.min_failed,
+        close_after: settings.close_after,
         slow_limits: settings
             .slow
             .iter()

@@ -10,6 +10,7 @@ use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{LoadConfig, Tally, Users, UsersHandle};
 use serde::Serialize;
 
+use super::DemoOptions;
 use super::engine_process::{Addresses, EngineProcess};
 use super::story::Story;
 use crate::view::{IncidentView, UtcTime, VerdictView, View};
@@ -120,7 +121,7 @@ impl CaseReport {
 /// Plays a case.
 pub(super) fn run(
     case: &Case,
-    seed: u64,
+    options: &DemoOptions,
     keep: bool,
     story: &mut Story,
 ) -> anyhow::Result<CaseReport> {
@@ -128,7 +129,8 @@ pub(super) fn run(
         .prefix("rekindle-demo-")
         .tempdir()
         .context("no temporary folder could be made")?;
-    let addresses = Addresses::free()?;
+    let addresses = Addresses::free(options.api.filter(|_| story.is_aloud()))?;
+    let seed = options.seed;
     let site = Deployment::plan(
         folder.path(),
         &format!("http://{}", addresses.grpc),
@@ -203,6 +205,8 @@ fn configuration(
 #[derive(Debug, Default)]
 struct Seen {
     incident: Option<IncidentView>,
+    /// When the cure was first seen to be judged, since the injection.
+    cured: Option<Duration>,
     view: View,
 }
 
@@ -242,10 +246,10 @@ fn watch(
                 opened_told = true;
                 story.incident(incident.opened.since(begun), incident);
             }
-            // The ranking that was acted on is what counts, not what remains when all is well.
-            let acted = view.recovery.actions.iter().any(|action| action.intent_at >= begun);
+            // The ranking that was acted on is what counts, not what remains when all is well: the
+            // last one until an action is seen, and that one, which is no older than the action.
             let ranked = incident.ranking.as_ref().is_some_and(|r| !r.suspects.is_empty());
-            if ranked && (!acted || seen.incident.is_none()) {
+            if ranked && actions_told.is_empty() {
                 seen.incident = Some(incident.clone());
             }
         }
@@ -266,6 +270,7 @@ fn watch(
                 story.judged(elapsed, action, verdict);
                 if verdict == VerdictView::Cured {
                     over_at.get_or_insert(Instant::now());
+                    seen.cured.get_or_insert(elapsed);
                 }
             }
         }
@@ -349,7 +354,7 @@ fn report(
         detected_ms: seen.incident.as_ref().and_then(|incident| since(incident.opened)),
         restart_ms: actions.first().and_then(|action| since(action.intent_at)),
         ready_ms: last.and_then(|action| action.result_at).and_then(since),
-        cured_ms: last.and_then(|action| action.judged_at).and_then(since),
+        cured_ms: seen.cured.and_then(|at| u64::try_from(at.saturating_sub(first).as_millis()).ok()),
         failed_requests: after.total.failed_requests - before.total.failed_requests,
         ok_requests: after.total.ok_requests - before.total.ok_requests,
         failed_actions: after.total.failed_actions - before.total.failed_actions,

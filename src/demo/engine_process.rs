@@ -26,13 +26,14 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    pub(super) fn free() -> anyhow::Result<Self> {
+    /// Free ones, but for the page's where that was given.
+    pub(super) fn free(api: Option<SocketAddr>) -> anyhow::Result<Self> {
         let sockets: Vec<TcpListener> = (0..3)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
             .collect::<Result<_, _>>()
             .context("no free port on 127.0.0.1")?;
         let address = |index: usize| sockets[index].local_addr();
-        Ok(Self { grpc: address(0)?, http: address(1)?, api: address(2)? })
+        Ok(Self { grpc: address(0)?, http: address(1)?, api: api.map_or_else(|| address(2), Ok)? })
     }
 }
 

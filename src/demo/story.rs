@@ -37,6 +37,11 @@ impl Story {
         Self { voice: Voice::Silent, colours: false }
     }
 
+    /// Whether this is the one story that people follow.
+    pub(super) fn is_aloud(&self) -> bool {
+        self.voice != Voice::Silent
+    }
+
     fn line(&self, text: &str) {
         if self.voice == Voice::Aloud {
             // A reader that went away is no reason to stop half-way with processes running.

@@ -12,6 +12,7 @@ use rekindle_recovery::service::{
 };
 use tokio::sync::{mpsc, watch};
 
+use super::probing::Judgement;
 use super::publish;
 use super::shared::Shared;
 use crate::api::{
@@ -25,7 +26,7 @@ pub(crate) struct EngineBackend {
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
-    pub(crate) reports: mpsc::Sender<OutcomeReport>,
+    pub(crate) reports: mpsc::Sender<Judgement>,
 }
 
 impl Backend for EngineBackend {
@@ -129,7 +130,7 @@ impl EngineBackend {
                 at: SystemTime::now().into(),
                 detail: report.detail.map(Name::from),
             };
-            if self.reports.try_send(report).is_err() {
+            if self.reports.try_send(Judgement { report, root: None }).is_err() {
                 return Err(Problem::new(
                     ProblemKind::Busy,
                     "too many reports are waiting; send them again in a second",

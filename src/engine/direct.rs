@@ -141,7 +141,12 @@ impl DirectFaults {
     }
 
     /// What recovery should know: every open fault, and each closed one once.
-    pub(crate) fn evidence(&mut self, now: SystemTime) -> Vec<Evidence> {
+    /// `traffic` is what passes through each unit, in requests per second.
+    pub(crate) fn evidence(
+        &mut self,
+        now: SystemTime,
+        traffic: &BTreeMap<UnitName, f64>,
+    ) -> Vec<Evidence> {
         self.faults.retain(|fault| {
             fault
                 .closed
@@ -171,8 +176,9 @@ impl DirectFaults {
                     reason: fault.words.clone(),
                 }],
                 baseline_failure_share: 0.0,
-                failing_per_second: 0.0,
-                traffic: BTreeMap::new(),
+                // All that would have passed through it.
+                failing_per_second: traffic.get(&fault.unit).copied().unwrap_or(0.0),
+                traffic: traffic.clone(),
                 closed: fault.closed.is_some(),
             });
         }
@@ -283,21 +289,21 @@ mod tests {
         let mut faults = DirectFaults::default();
         for _ in 0..2 {
             faults.check(check("catalog", Err("no such text")), now, &mut ids);
-            assert_eq!(faults.evidence(now), []);
+            assert_eq!(faults.evidence(now, &BTreeMap::new()), []);
         }
         faults.check(check("catalog", Err("no such text")), now, &mut ids);
-        let told = faults.evidence(now);
+        let told = faults.evidence(now, &BTreeMap::new());
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].suspects[0].reason, "no such text");
         assert!(!told[0].closed);
         // Still wrong is the same fault; right once ends it, which is told once.
         faults.check(check("catalog", Err("no such text")), now, &mut ids);
-        assert_eq!(faults.evidence(now).len(), 1);
+        assert_eq!(faults.evidence(now, &BTreeMap::new()).len(), 1);
         faults.check(check("catalog", Ok(())), now, &mut ids);
-        let told = faults.evidence(now);
+        let told = faults.evidence(now, &BTreeMap::new());
         assert!(told[0].closed);
-        assert_eq!(faults.evidence(now), []);
-        faults.evidence(now + SHOWN_AFTER);
+        assert_eq!(faults.evidence(now, &BTreeMap::new()), []);
+        faults.evidence(now + SHOWN_AFTER, &BTreeMap::new());
         assert_eq!(faults.faults.len(), 0);
     }
 }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use rekindle_analysis::{Incident, Level, Ranking, Shape, Suspect, Verdict};
+use rekindle_analysis::{
+    Analyzer, Component, Incident, Level, Ranking, Shape, Suspect, Verdict,
+};
 use rekindle_model::{Name, UnixNanos};
 use rekindle_recovery::{Evidence, FaultSignature, RestartTree, SuspectUnit, UnitName};
 
@@ -57,7 +59,7 @@ pub(crate) fn evidence(
     incident: &Incident,
     ranking: Option<&Ranking>,
     tree: &RestartTree,
-    traffic: impl Fn(&Suspect) -> f64,
+    traffic: &BTreeMap<UnitName, f64>,
     now: SystemTime,
 ) -> Option<Evidence> {
     let closed = !incident.is_open();
@@ -66,18 +68,12 @@ pub(crate) fn evidence(
         return None;
     }
     let mut units: BTreeMap<UnitName, SuspectUnit> = BTreeMap::new();
-    let mut per_second = BTreeMap::new();
     let mut first: Option<&Suspect> = None;
     for suspect in ranking.iter().flat_map(|ranking| &ranking.suspects) {
         let Some(unit) = unit_of(suspect, tree) else {
             continue;
         };
         first = first.or(Some(suspect));
-        let rate = traffic(suspect);
-        for above in tree.chain(&unit) {
-            let known = per_second.entry(above.clone()).or_insert(0.0_f64);
-            *known = known.max(rate);
-        }
         let entry = units.entry(unit.clone()).or_insert_with(|| SuspectUnit {
             unit,
             probability: 0.0,
@@ -109,9 +105,48 @@ pub(crate) fn evidence(
         suspects,
         baseline_failure_share: incident.baseline_failure_share,
         failing_per_second: incident.failing_per_second,
-        traffic: per_second,
+        traffic: traffic.clone(),
         closed,
     })
+}
+
+/// Requests per second that pass through each unit: what its absence would fail. A unit that only
+/// groups others has the traffic of its parts together, and nothing has more than there is at all.
+pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitName, f64> {
+    let all: f64 = analyzer.request_types().iter().map(|one| one.per_second).sum();
+    let mut traffic: BTreeMap<UnitName, f64> = BTreeMap::new();
+    let units: Vec<_> = tree.units().collect();
+    // Parents come before their children, so children are known first this way round.
+    for unit in units.iter().rev() {
+        let own = tree
+            .selector(&unit.name)
+            .and_then(component_of)
+            .map(|component| analyzer.throughput(&component));
+        let parts: f64 = units
+            .iter()
+            .filter(|part| part.parent.as_ref() == Some(&unit.name))
+            .filter_map(|part| traffic.get(&part.name))
+            .sum();
+        // A unit that is gone is touched by nothing, but its parts' callers still are.
+        traffic.insert(unit.name.clone(), own.unwrap_or(0.0).max(parts).min(all));
+    }
+    traffic
+}
+
+/// The component that a selector names, by the most specific attribute that is a level of its own.
+fn component_of(selector: &BTreeMap<String, String>) -> Option<Component> {
+    let name = |key: &str| selector.get(key).map(|value| Name::from(value.as_str()));
+    let service = name("service.name")?;
+    for (key, level) in [
+        ("code.namespace", Level::CodeComponent),
+        ("service.instance.id", Level::Instance),
+        ("service.version", Level::Version),
+    ] {
+        if let Some(name) = name(key) {
+            return Some(Component::new(level, &service, &name));
+        }
+    }
+    Some(Component::service(&service))
 }
 
 /// The standard library's form of a time.

@@ -5,9 +5,12 @@
 //! whether the answer was right becomes an outcome report about that trace, so that a component that
 //! answers wrongly with status OK is found by the requests that it spoilt.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rekindle_model::{Name, Outcome, OutcomeReport, SpanId, TraceId};
+use rekindle_model::{
+    Facts, Name, Outcome, OutcomeReport, Resource, Span, SpanId, SpanKind, Status, TraceId, UnixNanos,
+};
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::{ProbeSpec, UnitName};
 use tokio::sync::{mpsc, watch};
@@ -15,15 +18,27 @@ use tokio::task::JoinSet;
 
 use super::CheckResult;
 
+/// What somebody outside says about a request, and the span of their asking where we know it: our
+/// own probes are the root of the traces that they begin, and export to nobody.
+#[derive(Clone, Debug)]
+pub(crate) struct Judgement {
+    pub(crate) report: OutcomeReport,
+    pub(crate) root: Option<Span>,
+}
+
+/// The service that our probes' root spans come from. It serves nobody, so it is a user to the
+/// analysis.
+const PROBER: &str = "rekindle-probe";
+
 /// One end-to-end question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// Its name: who says that an answer was wrong.
-    pub name: String,
+    pub(crate) name: String,
     /// What is asked, and what is right.
-    pub spec: ProbeSpec,
+    pub(crate) spec: ProbeSpec,
     /// The time between two askings.
-    pub every: Duration,
+    pub(crate) every: Duration,
 }
 
 /// Asks the questions until the daemon stops.
@@ -31,12 +46,19 @@ pub(crate) fn spawn_questions(
     tasks: &mut JoinSet<()>,
     questions: Vec<Question>,
     probes: &Probes,
-    reports: &mpsc::Sender<OutcomeReport>,
+    reports: &mpsc::Sender<Judgement>,
     shutdown: &watch::Receiver<bool>,
 ) {
     for question in questions {
         let (probes, reports) = (probes.clone(), reports.clone());
         let mut shutdown = shutdown.clone();
+        let prober = Arc::new(Resource {
+            service: PROBER.into(),
+            instance: None,
+            version: None,
+            host: None,
+            attributes: vec![(Name::from("service.name"), Name::from(PROBER))],
+        });
         tasks.spawn(async move {
             let mut ticks = steady(question.every);
             loop {
@@ -44,17 +66,41 @@ pub(crate) fn spawn_questions(
                     _ = shutdown.wait_for(|stop| *stop) => return,
                     _ = ticks.tick() => {}
                 }
-                let (trace_id, parent) = fresh_ids();
-                let traceparent = format!("00-{trace_id}-{parent}-01");
+                let (trace_id, span_id) = fresh_ids();
+                let start: UnixNanos = SystemTime::now().into();
+                let traceparent = format!("00-{trace_id}-{span_id}-01");
                 let answer = probes.probe_traced(&question.spec, Some(traceparent)).await;
-                let report = OutcomeReport {
-                    trace_id,
-                    outcome: if answer.is_ok() { Outcome::Ok } else { Outcome::Failed },
-                    reporter: Name::from(question.name.as_str()),
-                    at: SystemTime::now().into(),
-                    detail: answer.err().map(|failure| Name::from(failure.to_string())),
+                let end: UnixNanos = SystemTime::now().into();
+                let outcome = if answer.is_ok() { Outcome::Ok } else { Outcome::Failed };
+                let judgement = Judgement {
+                    report: OutcomeReport {
+                        trace_id,
+                        outcome,
+                        reporter: Name::from(question.name.as_str()),
+                        at: end,
+                        detail: answer.err().map(|failure| Name::from(failure.to_string())),
+                    },
+                    root: Some(Span {
+                        trace_id,
+                        span_id,
+                        parent_id: None,
+                        parent_is_remote: None,
+                        kind: SpanKind::Client,
+                        name: Name::from(question.name.as_str()),
+                        scope: None,
+                        start,
+                        end,
+                        // Whether the answer was right is in the report; the spans below say what
+                        // they know.
+                        status: Status::Unset,
+                        status_message: None,
+                        resource: Arc::clone(&prober),
+                        facts: Facts::default(),
+                        attributes: Vec::new(),
+                        links: Vec::new(),
+                    }),
                 };
-                if reports.send(report).await.is_err() {
+                if reports.send(judgement).await.is_err() {
                     return;
                 }
             }

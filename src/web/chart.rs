@@ -24,7 +24,7 @@ const MAX_POINTS: usize = 120;
 
 /// The vertical axis ends at one of these: the smallest that holds the highest value. Not below 1 %,
 /// where a single failure would look like a catastrophe.
-const TOPS: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0];
+const TOPS: [f64; 8] = [0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 1.0];
 
 /// The chart of one request type.
 pub(super) fn failure_share(view: &View, request_type: &RequestTypeView) -> Markup {

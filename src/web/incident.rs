@@ -22,9 +22,14 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
         .cloned()
         .collect();
     html! {
-        section.banner class=(if open { "bad" } else { "ok" }) {
+        section.banner.(if open { "bad" } else { "ok" }) {
             h1 { "Incident " (incident.id) " is " (incident.state) }
-            p { @for name in &incident.request_types { b { (name) } " " } }
+            p {
+                @for (index, name) in incident.request_types.iter().enumerate() {
+                    @if index > 0 { ", " }
+                    b { (name) }
+                }
+            }
             p {
                 "Failures began at " time datetime=(incident.since) { (incident.since.clock()) } ", noticed after "
                 (words::millis(incident.opened.since(incident.since).as_millis() as u64))
@@ -70,7 +75,7 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
 /// One suspect's evidence in full.
 fn evidence(suspect: &SuspectView) -> Markup {
     html! {
-        details id={ "suspect-" (suspect.rank) } {
+        details id={ "suspect-" (suspect.rank) } open[suspect.rank == 1] {
             summary { "Evidence for " (suspect.rank) ": " (suspect.name()) }
             dl.facts {
                 div { dt { "Shape" } dd { (suspect.shape) } }

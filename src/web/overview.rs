@@ -74,7 +74,7 @@ fn banner(view: &View) -> Markup {
         ("ok", "All is as usual".to_owned())
     };
     html! {
-        section.banner class=(class) role="status" {
+        section.banner.(class) role="status" {
             h1 { (heading) }
             @for incident in &open {
                 p {

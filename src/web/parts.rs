@@ -105,7 +105,7 @@ pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
 pub(super) fn verdict(action: &ActionView) -> Markup {
     html! {
         @match (action.verdict, action.result) {
-            (Some(verdict), _) => span.pill class=(verdict_class(verdict)) { (verdict) },
+            (Some(verdict), _) => span.pill.(verdict_class(verdict)) { (verdict) },
             (None, Some(ActionResult::Done)) => span.pill.busy { "being judged" },
             (None, Some(result)) => span.pill.warn { (result) },
             (None, None) => span.pill.busy { "under way" },

@@ -10,10 +10,10 @@ use crate::words;
 pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
     let waits = plan.state == PlanState::Proposed;
     html! {
-        section.plan class=[waits.then_some("ask")] id={ "plan-" (plan.id) } {
+        section.plan.ask[waits] id={ "plan-" (plan.id) } {
             h2 {
                 "Plan " (plan.id) " for " a href={ "/incidents/" (plan.incident) } { "incident " (plan.incident) }
-                " " span.pill class=(parts::plan_class(plan.state)) { (plan.state) }
+                " " span.pill.(parts::plan_class(plan.state)) { (plan.state) }
             }
             @if !plan.reason.is_empty() { p { (plan.reason) } }
             ol.ladder {

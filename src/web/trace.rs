@@ -20,7 +20,7 @@ pub(super) fn render(trace: &TraceView) -> Markup {
     let failed = trace.outcome.is_bad();
     let other = if failed { "a successful" } else { "a failed" };
     html! {
-        section.banner class=(if failed { "bad" } else if trace.outcome == Outcome::Ok { "ok" } else { "idle" }) {
+        section.banner.(if failed { "bad" } else if trace.outcome == Outcome::Ok { "ok" } else { "idle" }) {
             h1 { (trace.request_type) ": " (trace.outcome) }
             p { "Trace " code { (trace.id) } ", began " time datetime=(trace.began) { (trace.began) } ", took " (words::micros(trace.duration_us)) ", " (trace.spans.len()) " spans" }
             @if !trace.note.is_empty() { p { (trace.note) } }

@@ -47,7 +47,7 @@ fn row(view: &View, unit: &UnitView) -> Markup {
                 }
             }
             td data-label="State" {
-                span.pill class=(state_class(unit.state)) { (unit.state) }
+                span.pill.(state_class(unit.state)) { (unit.state) }
                 @if unit.check == HealthState::Sick { " " span.pill.bad { "check fails" } }
             }
             td.number data-label="Generation" { @if unit.generation > 0 { (unit.generation) } @else { "–" } }

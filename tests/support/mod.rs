@@ -52,7 +52,7 @@ impl Stage {
         .with_program(PathBuf::from(env!("CARGO_BIN_EXE_rekindle")), vec!["auction".to_owned()]);
         let config = folder.path().join("rekindle.yaml");
         let yaml = format!(
-            "state_dir: {:?}\nlisten: {{ grpc: \"{grpc}\", http: \"{http}\", api: \"{api}\" }}\n{}{}",
+            "state_dir: {:?}\nanalysis: {{ close_after: 2s }}\nlisten: {{ grpc: \"{grpc}\", http: \"{http}\", api: \"{api}\" }}\n{}{}",
             folder.path().join("state"),
             site.probes_yaml(Duration::from_millis(250)),
             site.to_yaml(Granularity::Component, Mode::Auto),

@@ -121,6 +121,8 @@ pub struct Assembler {
     by_age: std::collections::VecDeque<(u64, TraceId)>,
     released: Released,
     lag: ExporterLag,
+    /// How long is waited after a root, as of the last poll.
+    quiet: Duration,
     /// Traces let go since the last poll.
     ready: Vec<Trace>,
     spans: usize,
@@ -132,6 +134,7 @@ impl Assembler {
     /// An assembler that holds nothing.
     pub fn new(config: AssemblerConfig) -> Self {
         Self {
+            quiet: quiet(&config, Duration::ZERO),
             config,
             open: HashMap::new(),
             due: BinaryHeap::new(),
@@ -171,7 +174,7 @@ impl Assembler {
         let full = buffer.len() >= self.config.max_spans_per_trace;
         // A deadline that moves back is found out when it is reached; only one that moves forward,
         // when the root comes, needs a new entry.
-        let deadline = deadline(&self.config, self.lag.longest(), buffer);
+        let deadline = deadline(&self.config, self.quiet, buffer);
         if deadline < buffer.queued {
             buffer.queued = deadline;
             self.due.push(Reverse((deadline, buffer.number, id)));
@@ -194,6 +197,7 @@ impl Assembler {
     /// time. Call it some times a second, and after each batch.
     pub fn poll(&mut self, now: UnixNanos, traces: &mut Vec<Trace>) {
         self.lag.refresh(now);
+        self.quiet = quiet(&self.config, self.lag.longest());
         while let Some(Reverse((queued, number, id))) = self.due.peek().copied() {
             if queued > now {
                 break;
@@ -205,7 +209,7 @@ impl Assembler {
             if buffer.number != number || buffer.queued != queued {
                 continue;
             }
-            let deadline = deadline(&self.config, self.lag.longest(), buffer);
+            let deadline = deadline(&self.config, self.quiet, buffer);
             if deadline > now {
                 buffer.queued = deadline;
                 self.due.push(Reverse((deadline, number, id)));
@@ -244,7 +248,7 @@ impl Assembler {
 
     /// How long is waited after a root at present.
     pub fn quiet(&self) -> Duration {
-        quiet(&self.config, self.lag.longest())
+        self.quiet
     }
 
     /// What is held at the moment.
@@ -310,10 +314,10 @@ fn quiet(config: &AssemblerConfig, lag: Duration) -> Duration {
     wanted.min(config.max_quiet).max(config.min_quiet)
 }
 
-fn deadline(config: &AssemblerConfig, lag: Duration, buffer: &Buffer) -> UnixNanos {
+fn deadline(config: &AssemblerConfig, quiet: Duration, buffer: &Buffer) -> UnixNanos {
     match buffer.root_at {
         Some(root_at) => root_at
-            .plus(quiet(config, lag))
+            .plus(quiet)
             .max(buffer.last_at.plus(config.min_quiet)),
         None => buffer.last_at.plus(config.idle),
     }

@@ -94,6 +94,9 @@ impl<K: Into<Name>> FromIterator<K> for KeepAttributes {
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     key: Name,
+    /// The key's last bytes: they tell nearly all keys of one length apart without a look at the
+    /// key itself.
+    tail: u64,
     /// The fact it states, and the rank of this spelling.
     pub(crate) fact: Option<(Fact, u8)>,
     /// Whether it is kept as text, under its key.
@@ -111,6 +114,7 @@ impl KeyTable {
             .iter()
             .map(|(key, fact, rank)| Use {
                 key: (*key).into(),
+                tail: tail(key.as_bytes()),
                 fact: Some((*fact, *rank)),
                 keep: None,
             })
@@ -120,6 +124,7 @@ impl KeyTable {
                 Some(known) => known.keep = Some(key.clone()),
                 None => uses.push(Use {
                     key: key.clone(),
+                    tail: tail(key.as_bytes()),
                     fact: None,
                     keep: Some(key.clone()),
                 }),
@@ -136,11 +141,18 @@ impl KeyTable {
     /// What this key means, if anything.
     #[inline]
     pub(crate) fn find(&self, key: &[u8]) -> Option<&Use> {
-        self.by_length
-            .get(key.len())?
+        let of_length = self.by_length.get(key.len())?;
+        let tail = tail(key);
+        of_length
             .iter()
-            .find(|known| known.key.as_bytes() == key)
+            .find(|known| known.tail == tail && known.key.as_bytes() == key)
     }
+}
+
+/// The last eight bytes; of a shorter key nothing, so that the whole is compared.
+#[inline]
+fn tail(key: &[u8]) -> u64 {
+    key.last_chunk().map_or(0, |tail| u64::from_le_bytes(*tail))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What do the bytes of an OTLP trace export request say, in our words?
 //!
 //! The hot path of the whole: one walk over the bytes that takes only what the vocabulary needs and
-//! builds nothing else. Both encodings feed one [`SpanBuilder`](builder), so that they can't differ
+//! builds nothing else. Both encodings feed one builder of spans, so that they can't differ
 //! in what they mean. What can't be read is counted under a reason: a span with an invalid id is
 //! rejected, and the others of its request are not.
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rustix::fs::{FlockOperation, flock};
@@ -28,9 +28,11 @@ use crate::probe::Probes;
 /// Orders that wait for one unit. There is one recovery at a time per unit, so more than a stop
 /// and an inquiry beside it is somebody's mistake.
 const ORDERS: usize = 8;
-/// A child that was being spawned when the engine was killed carries the engine's environment
-/// until it has become its own program. This long after, it has.
-const SPAWN_SETTLES: Duration = Duration::from_millis(50);
+/// How long a lock is waited for. An engine that was just killed may have been forking, and what it
+/// forked holds the lock until it has become its own program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// The pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts, watches, restarts and stops the processes of one state directory. Dropping it ends none
 /// of them: the next one opened on the directory adopts them.
@@ -60,7 +62,7 @@ impl Supervisor {
         units: Vec<ProcessUnit>,
         probes: Probes,
     ) -> Result<Self, OpenError> {
-        let lock = lock(directory)?;
+        let lock = lock(directory).await?;
         let logs = directory.join("logs");
         fs::create_dir_all(&logs).map_err(|source| OpenError::Directory {
             path: logs.clone(),
@@ -69,15 +71,8 @@ impl Supervisor {
         let fresh_id = format!("{:032x}", rand::rng().random::<u128>());
         let table = Table::open(directory, &fresh_id)?;
         let mut rows: BTreeMap<UnitName, Row> = table.rows()?.into_iter().collect();
-        let may_be_spawning = rows.values().any(|row| {
-            matches!(
-                row.phase,
-                Phase::Starting { .. } | Phase::Stopped { next: Some(_), .. }
-            )
-        });
-        if may_be_spawning {
-            tokio::time::sleep(SPAWN_SETTLES).await;
-        }
+        // Whatever an engine before us was spawning is its own program by now, with its marks: until
+        // it was, it held the lock.
         let boot_id = procfs::boot_id();
         let marked = procfs::marked(table.state_id());
         let (reports, events) = Reports::new();
@@ -269,7 +264,7 @@ impl Executor for Supervisor {
 
 /// The directory's lock: two engines on one directory would fight over its children. The kernel
 /// gives it back when the engine ends, however it ends; children don't inherit it.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+async fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("children.lock");
     let failed = |source| OpenError::Directory {
         path: path.clone(),
@@ -282,10 +277,18 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         .write(true)
         .open(&path)
         .map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(directory.to_owned())),
-        Err(error) => Err(failed(error.into())),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(OpenError::InUse(directory.to_owned()));
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
     }
 }
 

@@ -280,7 +280,7 @@ async fn a_missed_deadline_is_said_and_the_child_is_left_running() {
     fs::write(&flag, "").expect("ready for now");
     start_all(&supervisor).await;
     fs::remove_file(&flag).expect("no longer");
-    let permit = Permit::new(ActionId(1), "slow".into(), 2, Duration::from_millis(300));
+    let permit = Permit::new(ActionId(1), "slow".into(), 2, Duration::from_secs(1));
     let error = supervisor.restart(permit).await.expect_err("never ready");
     assert!(
         matches!(&error, ExecuteError::NotReady { reason, .. } if reason.contains("test exited with code 1")),

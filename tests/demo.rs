@@ -1,0 +1,37 @@
+//! The demonstration as a test: real processes, real exporters, real restarts. It fails when the true
+//! component is not ranked first, when anything but its unit is restarted, or when it isn't cured.
+
+use std::process::Command;
+
+fn demo(arguments: &[&str]) -> (bool, Vec<serde_json::Value>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+        .arg("demo")
+        .args(["--output", "json"])
+        .args(arguments)
+        .output()
+        .expect("the demo runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let reports = serde_json::from_str(&said).unwrap_or_default();
+    (output.status.success(), reports, format!("{said}\n{errors}"))
+}
+
+#[test]
+fn the_same_fault_is_cured_by_a_microreboot_and_by_a_process_restart() {
+    let (success, reports, said) = demo(&["--fast"]);
+    assert!(success, "{said}");
+    let restarted: Vec<String> =
+        reports.iter().map(|report| report["restarted"].to_string()).collect();
+    assert_eq!(restarted, [r#"["catalog.search"]"#, r#"["catalog"]"#], "{said}");
+}
+
+#[test]
+fn every_fault_kind_and_every_killed_process_is_found_and_cured() {
+    let (success, reports, said) = demo(&["--all-faults"]);
+    assert!(success, "{said}");
+    assert_eq!(reports.len(), 12, "seven kinds and five processes: {said}");
+    for report in reports {
+        assert_eq!(report["top_suspect"], report["culprit"], "{report}");
+        assert_eq!(report["verdict"], "cured", "{report}");
+    }
+}

@@ -1,0 +1,347 @@
+//! The real binary against a server of the fixture.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use rekindle::api::ApiCommand;
+use rekindle::view::View;
+use serde_json::Value;
+
+use crate::fixture::{Server, quiet_view, view};
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs `rekindle` with these arguments, against this server.
+pub(crate) fn rekindle(server: Option<&Server>, arguments: &[&str]) -> Outcome {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
+    command
+        .args(arguments)
+        .env_remove("REKINDLE_API")
+        .env_remove("REKINDLE_CONFIG")
+        .env("USER", "ada")
+        // A proxy for the web must not come between a shell and its daemon.
+        .env("HTTP_PROXY", "http://127.0.0.1:1");
+    if let Some(server) = server {
+        command.env("REKINDLE_API", server.url(""));
+    }
+    let output = command.output().expect("the binary runs");
+    Outcome {
+        code: output.status.code().expect("it wasn't killed"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+#[test]
+fn tables_say_what_people_need() {
+    let server = Server::start(view());
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["status"],
+            &[
+                "A restart waits for your approval: see `rekindle plan`",
+                "asks before restarting",
+                "18,241,077 spans (1,843/s)",
+                "well: 1.2 GiB of 4 GiB",
+                "300 of 500 (60%)",
+            ],
+        ),
+        (
+            &["suspects"],
+            &[
+                "Suspects of incident 7, as of 2026-08-01T09:29:59.250Z",
+                "catalog.search (code component)",
+                "240 of 250 (96%)",
+                "31 of 1,840 (1.7%)",
+                "1. 96% of the failed requests touched catalog.search,",
+                "left out: 12 requests, overlapped a restart",
+            ],
+        ),
+        (
+            &["incidents"],
+            &["7", "open", "6", "closed", "2026-08-01 09:25:45"],
+        ),
+        (
+            &["tree"],
+            &[
+                "    catalog.search ← suspect 1",
+                "cured, 4m20s ago",
+                "down",
+                "parts",
+            ],
+        ),
+        (
+            &["plan"],
+            &[
+                "Plan 3 for incident 7: waiting for approval",
+                "→ 1",
+                "25 times as dear",
+                "guard: budget: 1 of 6 restarts used",
+                "rekindle approve 3, or rekindle reject 3 --reason …",
+            ],
+        ),
+        (&["plan", "3"], &["Plan 3 for incident 7"]),
+        (
+            &["history"],
+            &[
+                "catalog.search → 4",
+                "cured",
+                "−94.0 points",
+                "not cured",
+                "somebody had a hunch (ada)",
+            ],
+        ),
+        (
+            &["explain", "catalog.search"],
+            &[
+                "238 of 250 failures began in it, with IndexCorrupt.",
+                "catalog.search was restarted 5 times, which cured 5 faults.",
+                "240 of 250 (96%), between 93% and 98%",
+                "matches code.namespace",
+            ],
+        ),
+        (&["explain", "web"], &["web was restarted 5 times"]),
+    ];
+    for (arguments, told) in cases {
+        let outcome = rekindle(Some(&server), arguments);
+        assert_eq!(outcome.code, 0, "{arguments:?}: {outcome:?}");
+        for words in *told {
+            assert!(
+                outcome.out.contains(words),
+                "{arguments:?} lacks {words:?}:\n{}",
+                outcome.out
+            );
+        }
+        // Not a terminal: no colours. And what an attacker wrote can't make any either.
+        assert!(!outcome.out.contains('\u{1b}'), "{arguments:?}");
+    }
+}
+
+#[test]
+fn quiet_days_have_words_too() {
+    let mut nothing = quiet_view();
+    nothing.incidents.clear();
+    nothing.tree.clear();
+    let server = Server::start(nothing);
+    for (arguments, code, told) in [
+        (&["status"][..], 0, "All is as usual"),
+        (&["incidents"], 0, "There has been no incident."),
+        (
+            &["tree"],
+            0,
+            "No restart units are configured, so nothing can be restarted.",
+        ),
+        (&["plan"], 0, "Nothing is planned."),
+        (&["suspects"], 2, "there has been no incident"),
+    ] {
+        let outcome = rekindle(Some(&server), arguments);
+        assert_eq!(outcome.code, code, "{arguments:?}");
+        let both = format!("{}{}", outcome.out, outcome.err);
+        assert!(both.contains(told), "{arguments:?}: {both}");
+    }
+}
+
+#[test]
+fn programs_get_json() {
+    let server = Server::start(view());
+    let read = |arguments: &[&str]| -> Value {
+        let mut all = vec!["-o", "json"];
+        all.extend(arguments);
+        let outcome = rekindle(Some(&server), &all);
+        assert_eq!(outcome.code, 0, "{arguments:?}: {outcome:?}");
+        serde_json::from_str(&outcome.out).expect("JSON")
+    };
+    assert_eq!(read(&["suspects"])["suspects"][0]["unit"], "catalog.search");
+    assert_eq!(read(&["status"])["requests"], 2_113_388);
+    assert_eq!(read(&["tree"])[3]["name"], "catalog.search");
+    assert_eq!(read(&["incidents"])[0]["state"], "open");
+    assert_eq!(read(&["plan"])[0]["steps"][0]["unit"], "catalog.search");
+    assert_eq!(
+        read(&["history", "--limit", "1"]).as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(read(&["explain", "1"])["suspect"]["rank"], 1);
+    assert_eq!(read(&["approve", "3"])["message"], "plan 3 is under way");
+    assert_eq!(
+        read(&["restart", "catalog", "--dry-run"])["expected_cost"],
+        310.0
+    );
+}
+
+#[test]
+fn orders_carry_who_and_why() {
+    let server = Server::start(view());
+    for (arguments, code, told) in [
+        (&["approve", "3"][..], 0, "plan 3 is under way"),
+        (&["approve", "9"], 2, "no plan 9 is waiting"),
+        (
+            &["reject", "3", "--reason", "not now", "--by", "bob"],
+            0,
+            "plan 3 was dropped: not now",
+        ),
+        (
+            &["restart", "catalog", "--reason", "hunch"],
+            0,
+            "catalog is restarting",
+        ),
+        (
+            &["restart", "web"],
+            75,
+            "refused: web was restarted 2s ago; the next may be in 8s",
+        ),
+        (&["restart", "wbe"], 2, "did you mean \"web\"?"),
+        (
+            &["restart", "catalog", "--dry-run"],
+            0,
+            "its mode is propose",
+        ),
+        (
+            &["pause", "--reason", "deploying", "--for", "1h30m"],
+            0,
+            "paused for 5400 s",
+        ),
+        (
+            &["pause", "--reason", "deploying"],
+            0,
+            "paused until resumed",
+        ),
+        (&["resume"], 0, "resumed"),
+    ] {
+        let outcome = rekindle(Some(&server), arguments);
+        assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");
+        let said = if code == 0 {
+            &outcome.out
+        } else {
+            &outcome.err
+        };
+        assert!(said.contains(told), "{arguments:?}: {outcome:?}");
+    }
+    let told = server.fixture.told();
+    assert!(
+        matches!(&told[0], ApiCommand::Approve { plan: 3, by } if by == "ada"),
+        "{told:?}"
+    );
+    assert!(
+        matches!(&told[2], ApiCommand::Reject { by, reason, .. } if by == "bob" && reason == "not now"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn mistakes_have_their_codes() {
+    let server = Server::start(view());
+    for (arguments, code, told) in [
+        (&[][..], 64, "Usage: rekindle"),
+        (&["bogus"], 64, "unrecognized subcommand"),
+        (&["reject", "3"], 64, "--reason"),
+        (
+            &["pause", "--reason", "x", "--for", "soon"],
+            64,
+            "\"soon\" is no duration",
+        ),
+        (&["history", "--limit", "0"], 64, "0 is not in 1..=1000"),
+        (
+            &["--api", "localhost", "status"],
+            64,
+            "write it as in http://127.0.0.1:4320",
+        ),
+        (&["suspects", "99"], 2, "there is no incident 99"),
+        (&["explain", "nobody"], 2, "nothing named \"nobody\""),
+        (&["plan", "99"], 2, "there is no plan 99"),
+    ] {
+        let outcome = rekindle(Some(&server), arguments);
+        assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");
+        assert!(outcome.err.contains(told), "{arguments:?}: {outcome:?}");
+        assert_eq!(outcome.out, "", "{arguments:?}");
+    }
+    assert_eq!(server.fixture.told(), []);
+}
+
+#[test]
+fn nobody_there_is_said_with_what_to_do() {
+    // Bound and dropped: nobody listens there now.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr();
+    let api = format!("http://{}", free.expect("bound"));
+    let outcome = rekindle(None, &["--api", &api, "status"]);
+    assert_eq!(outcome.code, 69);
+    let told = format!("rekindle: no Rekindle answers at {api}: is `rekindle run` running?");
+    assert!(outcome.err.starts_with(&told), "{outcome:?}");
+}
+
+#[test]
+fn somebody_else_there_is_said_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let api = format!("http://{}", listener.local_addr().expect("bound"));
+    let other = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut buffer = [0; 4096];
+        let _ = stream.read(&mut buffer).expect("a request");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+            .expect("written");
+    });
+    let outcome = rekindle(None, &["--api", &api, "tree"]);
+    other.join().expect("it ends");
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(
+        outcome.err.contains("is no Rekindle of this version"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn help_tells_commands_examples_and_codes() {
+    let help = rekindle(None, &["--help"]);
+    assert_eq!(help.code, 0);
+    for told in [
+        "run",
+        "demo",
+        "check-config",
+        "status",
+        "suspects",
+        "explain",
+        "incidents",
+        "tree",
+        "plan",
+        "approve",
+        "reject",
+        "restart",
+        "pause",
+        "resume",
+        "history",
+        "Examples:",
+        "Exit codes:",
+        "69  no daemon answers",
+        "REKINDLE_API",
+    ] {
+        assert!(help.out.contains(told), "{told}:\n{}", help.out);
+    }
+    assert!(!help.out.contains("auction SERVICE") && !help.out.contains("  auction"));
+    assert_eq!(rekindle(None, &["--version"]).out, "rekindle 0.1.0\n");
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    use std::process::Stdio;
+    let server = Server::start(View { ..view() });
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+        .args(["-o", "json", "status"])
+        .env("REKINDLE_API", server.url(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

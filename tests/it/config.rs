@@ -1,0 +1,63 @@
+//! `check-config` and the configuration of `run`, as typed.
+
+use std::fs;
+
+use crate::cli::{Outcome, rekindle};
+
+#[test]
+fn the_printed_default_is_a_configuration() {
+    let printed = rekindle(None, &["check-config", "--print-default"]);
+    assert_eq!(printed.code, 0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rekindle.yaml");
+    fs::write(&file, &printed.out).expect("written");
+    let checked = rekindle(None, &["check-config", &file.display().to_string()]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(
+        checked.out.contains("rekindle.yaml is fine."),
+        "{checked:?}"
+    );
+    assert!(checked.out.contains("mode observe"), "{checked:?}");
+}
+
+#[test]
+fn mistakes_are_told_all_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("r.yaml");
+    fs::write(&file, "restrat: 1\nanalysis:\n  slice: 5\n").expect("written");
+    let name = file.display().to_string();
+    let told = format!(
+        "{name}: unknown key `restrat` at line 1, column 1; did you mean `restart`?\n\
+         {name}: `analysis.slice` at line 3, column 10: `5` has no unit; write a duration as in \
+         200ms, 5s or 10m\n"
+    );
+    let checked = rekindle(None, &["check-config", &name]);
+    assert_eq!((checked.code, checked.err.as_str()), (64, told.as_str()));
+    // The daemon says the same, and doesn't start.
+    let run = rekindle(None, &["run", "--config", &name]);
+    assert_eq!((run.code, run.err), (64, told));
+    let json = rekindle(None, &["-o", "json", "check-config", &name]);
+    let value: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(value["complaints"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let Outcome { code, err, .. } = rekindle(None, &["check-config", "/nowhere/r.yaml"]);
+    assert_eq!(code, 64);
+    assert!(
+        err.starts_with("rekindle: failed reading configuration /nowhere/r.yaml: "),
+        "{err}"
+    );
+}
+
+#[test]
+fn run_does_not_listen_beyond_loopback_unasked() {
+    let run = rekindle(None, &["run", "--listen-api", "0.0.0.0:0"]);
+    assert_eq!(run.code, 64, "{run:?}");
+    assert!(
+        run.err
+            .contains("`listen.api`: 0.0.0.0:0 can be reached from other machines"),
+        "{run:?}"
+    );
+}

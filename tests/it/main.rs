@@ -1,0 +1,7 @@
+//! Tests of the root package over real sockets and the real binary.
+
+mod api;
+mod cli;
+mod config;
+mod fixture;
+mod pages;
