@@ -28,11 +28,11 @@ use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 const PRIOR_BY_ITSELF: f64 = 0.05;
 /// Prior: one fault in ten isn't cured by any restart (its state survives, or it isn't ours).
 const PRIOR_NONE: f64 = 0.10;
-/// Prior: what a unit doesn't cure, the next one above it does in one case of five as often, and so on
-/// upwards. Of the faults in the microreboot paper's table (OSDI 2004) that some restart cures, 7
-/// kinds of 12 need the component; but 4 of the other 5 are in what all components share and show
-/// in all of them, and then the process is the suspect. Of those that show in one component it is
-/// 7 of 8. A little less, since evidence is never complete: a failure or two of a child turn it.
+/// Prior: what contains a unit is the smallest that cures a fifth as often as the unit itself, and so
+/// on upwards. Of the faults in the microreboot paper's table (OSDI 2004) that some restart cures,
+/// 7 kinds of 12 need the component; but 4 of the other 5 are in what all components share and
+/// show in all of them, and then the process is the suspect. Of those that show in one component
+/// it is 7 of 8. A little less, since evidence is never complete: two failures of a child turn it.
 const PRIOR_NEXT: f64 = 0.2;
 /// How many recoveries the prior weighs against the same shape anywhere …
 const STRENGTH_OF_PRIOR: f64 = 4.0;

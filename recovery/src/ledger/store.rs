@@ -467,6 +467,7 @@ impl Store {
     pub fn audit(&self) -> Result<Vec<String>, LedgerError> {
         let mut problems = Vec::new();
         let mut generations = std::collections::BTreeMap::new();
+        let mut actions: Vec<StoredAction> = Vec::new();
         for recovery in self.recoveries("1 = 1")? {
             let id = recovery.recovery;
             match self.replay(id) {
@@ -506,13 +507,18 @@ impl Store {
                         action.action
                     ));
                 }
-                let last = generations.insert(action.unit.clone(), action.generation);
-                if last.is_some_and(|last| last >= action.generation) {
-                    problems.push(format!(
-                        "action {} made generation {} of {} again",
-                        action.action, action.generation, action.unit
-                    ));
-                }
+            }
+            actions.extend(recovery.actions);
+        }
+        // Recoveries overlap in time; actions are numbered in the order of their intents.
+        actions.sort_by_key(|action| action.action);
+        for action in &actions {
+            let last = generations.insert(action.unit.clone(), action.generation);
+            if last.is_some_and(|last| last >= action.generation) {
+                problems.push(format!(
+                    "action {} made generation {} of {} again",
+                    action.action, action.generation, action.unit
+                ));
             }
         }
         Ok(problems)

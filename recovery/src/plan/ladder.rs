@@ -13,8 +13,6 @@
 //! nothing simpler than this is right for several suspects with shared ancestors. For one child and
 //! its parent it comes down to: child first iff p₁ > (c₁+d)/(c₂+d).
 
-use std::collections::HashMap;
-
 /// What can be done.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Action {
@@ -46,68 +44,81 @@ pub(super) struct Course {
     pub(super) ladder: Vec<Option<usize>>,
 }
 
-/// At most so many actions can be told apart by the bits; the time doubles with each.
+/// At most so many actions can be told apart by the bits; time and memory double with each. 8192
+/// sets of 13 take well under a millisecond.
 pub(super) const MAX_ACTIONS: usize = 13;
 
-struct Solver<'a> {
+/// All sets of failed actions, by their bits.
+struct Table<'a> {
     actions: &'a [Action],
-    hypotheses: Vec<Hypothesis>,
-    giving_up: f64,
-    /// By the set of failed actions: what it comes to, and what comes next.
-    known: HashMap<u32, (f64, Option<usize>)>,
+    /// The probability that nothing in the set cures.
+    surviving: Vec<f64>,
+    /// What it comes to from there on, times that probability.
+    value: Vec<f64>,
+    /// What comes next.
+    next: Vec<Option<usize>>,
 }
 
-impl Solver<'_> {
-    fn surviving(&self, failed: u32) -> f64 {
-        self.hypotheses
-            .iter()
-            .filter(|hypothesis| hypothesis.cured_by & failed == 0)
-            .map(|hypothesis| hypothesis.weight)
-            .sum()
+impl<'a> Table<'a> {
+    fn fill(actions: &'a [Action], hypotheses: &[Hypothesis], giving_up: f64) -> Self {
+        let size = 1usize << actions.len();
+        // First the weight of what exactly this set cures, then of what any part of it cures at most
+        // (sums over subsets, one bit at a time); what survives a set is cured within the rest.
+        let mut within = vec![0.0; size];
+        for hypothesis in hypotheses {
+            within[hypothesis.cured_by as usize & (size - 1)] += hypothesis.weight;
+        }
+        for bit in 0..actions.len() {
+            for set in 0..size {
+                if set & (1 << bit) != 0 {
+                    within[set] += within[set ^ (1 << bit)];
+                }
+            }
+        }
+        let surviving = (0..size).map(|set| within[(size - 1) ^ set]).collect();
+        let mut table = Self {
+            actions,
+            surviving,
+            value: vec![0.0; size],
+            next: vec![None; size],
+        };
+        for failed in (0..size).rev() {
+            let mut best = (table.surviving[failed] * giving_up, None);
+            for action in 0..actions.len() {
+                if let Some(price) = table.price(failed, action)
+                    && price < best.0
+                {
+                    best = (price, Some(action));
+                }
+            }
+            (table.value[failed], table.next[failed]) = best;
+        }
+        table
     }
 
     /// What `action` comes to after `failed`, times the probability of getting there; `None` when
     /// it can't cure what is left.
-    fn price(&mut self, failed: u32, action: usize) -> Option<f64> {
-        let before = self.surviving(failed);
-        let with = failed | (1 << action);
-        let after = self.surviving(with);
+    fn price(&self, failed: usize, action: usize) -> Option<f64> {
         // Relative, because after many failures all that is left may be tiny.
         const NO_GAIN: f64 = 1e-12;
+        let with = failed | (1 << action);
+        let (before, after) = (self.surviving[failed], self.surviving[with]);
         if with == failed || before - after <= before * NO_GAIN {
             return None;
         }
         let Action { cost, confirming } = self.actions[action];
-        Some(before * cost + after * confirming + self.best(with).0)
+        Some(before * cost + after * confirming + self.value[with])
     }
 
-    fn best(&mut self, failed: u32) -> (f64, Option<usize>) {
-        if let Some(known) = self.known.get(&failed) {
-            return *known;
-        }
-        let mut best = (self.surviving(failed) * self.giving_up, None);
-        for action in 0..self.actions.len() {
-            if let Some(price) = self.price(failed, action)
-                && price < best.0
-            {
-                best = (price, Some(action));
+    fn ladder(&self, first: usize) -> Vec<Option<usize>> {
+        let mut ladder = vec![Some(first)];
+        let mut failed = 1usize << first;
+        while self.surviving[failed] > 0.0 {
+            ladder.push(self.next[failed]);
+            match self.next[failed] {
+                Some(action) => failed |= 1 << action,
+                None => break,
             }
-        }
-        self.known.insert(failed, best);
-        best
-    }
-
-    fn ladder(&mut self, first: Option<usize>) -> Vec<Option<usize>> {
-        let mut ladder = vec![first];
-        let mut failed = 0;
-        let mut last = first;
-        while let Some(action) = last {
-            failed |= 1 << action;
-            if self.surviving(failed) <= 0.0 {
-                break;
-            }
-            last = self.best(failed).1;
-            ladder.push(last);
         }
         ladder
     }
@@ -118,24 +129,8 @@ impl Solver<'_> {
 /// looked at.
 pub(super) fn solve(actions: &[Action], hypotheses: &[Hypothesis], giving_up: f64) -> Vec<Course> {
     let actions = &actions[..actions.len().min(MAX_ACTIONS)];
-    // Hypotheses that the same actions cure are one to us.
-    let mut merged: Vec<Hypothesis> = Vec::new();
-    for hypothesis in hypotheses {
-        match merged
-            .iter_mut()
-            .find(|other| other.cured_by == hypothesis.cured_by)
-        {
-            Some(other) => other.weight += hypothesis.weight,
-            None => merged.push(*hypothesis),
-        }
-    }
-    let mut solver = Solver {
-        actions,
-        hypotheses: merged,
-        giving_up,
-        known: HashMap::new(),
-    };
-    let all = solver.surviving(0);
+    let table = Table::fill(actions, hypotheses, giving_up);
+    let all = table.surviving[0];
     if all <= 0.0 {
         return vec![Course {
             action: None,
@@ -146,14 +141,14 @@ pub(super) fn solve(actions: &[Action], hypotheses: &[Hypothesis], giving_up: f6
     }
     let mut options: Vec<Course> = Vec::new();
     for action in 0..actions.len() {
-        let Some(price) = solver.price(0, action) else {
+        let Some(price) = table.price(0, action) else {
             continue;
         };
         options.push(Course {
             action: Some(action),
-            probability: 1.0 - solver.surviving(1 << action) / all,
+            probability: 1.0 - table.surviving[1 << action] / all,
             total: price / all,
-            ladder: solver.ladder(Some(action)),
+            ladder: table.ladder(action),
         });
     }
     options.push(Course {

@@ -1,5 +1,6 @@
 //! The act: intent, executors, results. Each is on disk before the next step.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -211,18 +212,40 @@ impl Engine {
     ) {
         /// More late ones than this, and nobody reads them at all.
         const MAX_LATE: usize = 1000;
-        let shadow = Shadow {
-            action,
-            unit: unit.clone(),
-            selector: self.tree.selector(unit).cloned().unwrap_or_default(),
-            generation,
-            from,
-            until,
-        };
-        self.late_shadows.push_back(shadow);
-        if self.late_shadows.len() > MAX_LATE {
+        for (unit, selector) in self.shaded(unit) {
+            self.late_shadows.push_back(Shadow {
+                action,
+                unit,
+                selector,
+                generation,
+                from,
+                until,
+            });
+        }
+        while self.late_shadows.len() > MAX_LATE {
             self.late_shadows.pop_front();
         }
+    }
+
+    /// What a unit's restart lies upon: what its selector matches, or, where it only groups others,
+    /// what theirs do.
+    fn shaded(&self, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String, String>)> {
+        let mut shaded: Vec<(UnitName, BTreeMap<String, String>)> = Vec::new();
+        for part in self.tree.subtree(unit) {
+            let is_covered = shaded
+                .iter()
+                .any(|(above, _)| self.tree.contains(above, part));
+            let selector = self
+                .tree
+                .selector(part)
+                .filter(|selector| !selector.is_empty());
+            if let Some(selector) = selector
+                && !is_covered
+            {
+                shaded.push((part.clone(), selector.clone()));
+            }
+        }
+        shaded
     }
 
     /// Runs something that comes back as [`Work`].

@@ -44,6 +44,8 @@ pub(super) struct Case {
     pub(super) excluded: BTreeSet<UnitName>,
     pub(super) wait_until: Option<SystemTime>,
     pub(super) waited: bool,
+    /// When it was last decided about.
+    pub(super) considered_at: Option<SystemTime>,
     pub(super) attempts: u32,
     pub(super) attempt: Option<Attempt>,
 }
@@ -184,6 +186,7 @@ impl Case {
             excluded: BTreeSet::new(),
             wait_until: None,
             waited: false,
+            considered_at: None,
             attempts: 0,
             attempt: None,
         }

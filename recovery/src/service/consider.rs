@@ -135,12 +135,13 @@ impl Engine {
     /// Decides about a recovery that waits, on what is known now.
     pub(super) async fn consider(&mut self, id: RecoveryId) {
         let now = self.now();
-        let Some(case) = self.cases.get(&id) else {
+        let Some(case) = self.cases.get_mut(&id) else {
             return;
         };
         if !matches!(case.state, State::Watching | State::Proposed) {
             return;
         }
+        case.considered_at = Some(now);
         let Some(evidence) = case.evidence.clone() else {
             return;
         };

@@ -257,7 +257,9 @@ impl Engine {
             };
             match case.state {
                 State::Settling | State::Judging => self.look_at_attempt(id).await,
-                State::Watching | State::Proposed => self.consider(id).await,
+                State::Watching | State::Proposed if self.is_due(id, now) => {
+                    self.consider(id).await;
+                }
                 _ => {}
             }
             // What could not be written is tried again as soon as the ledger takes it.
@@ -266,6 +268,16 @@ impl Engine {
             }
             self.forget_if_over(id);
         }
+    }
+
+    /// Whether a waiting recovery is to be decided about again: new evidence does so at once, the
+    /// passing of time only now and then.
+    fn is_due(&self, id: RecoveryId, now: SystemTime) -> bool {
+        self.cases.get(&id).is_some_and(|case| {
+            case.considered_at.is_none_or(|at| {
+                case.since > at || now.duration_since(at).map_or(true, |age| age >= IDLE)
+            })
+        })
     }
 
     fn publish(&self, now: SystemTime) {

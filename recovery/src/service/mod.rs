@@ -42,7 +42,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::engine::{Engine, Input};
 use crate::crash::CrashHook;
 use crate::executor::{ActionId, Executor};
-use crate::ledger::{Ledger, LedgerError, Store, Threading};
+use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
 use crate::policy::Policy;
 use crate::ports::{Clock, Notifier, Prober};
 use crate::{Cohort, Evidence, RestartTree, UnitName};
@@ -77,16 +77,16 @@ pub fn system_clock() -> Clock {
     Arc::new(SystemTime::now)
 }
 
-/// A restart's shadow over requests, for whoever analyses them. Each new one with the same action
-/// replaces the last.
+/// A restart's shadow over requests, for whoever analyses them. Each new one with the same action and
+/// unit replaces the last. The restart of a unit that matches nothing itself has one for each unit
+/// below it that does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {
     /// The action.
     pub action: ActionId,
     /// The unit that was restarted.
     pub unit: UnitName,
-    /// The attributes of what was restarted; empty for a unit that groups others, which have
-    /// shadows of their own.
+    /// The attributes of what was restarted; never empty.
     pub selector: BTreeMap<String, String>,
     /// The generation that its new life has.
     pub generation: u64,
@@ -187,11 +187,27 @@ pub fn prepare(
     let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
     let history = store.history(None, config.policy.recent_actions)?;
     let ledger = Ledger::of(store, &path, threading)?;
+    Ok(assemble(config, tree, cohort, ledger, memory, history))
+}
+
+/// The service on a ledger that is open and was read.
+fn assemble(
+    config: ServiceConfig,
+    tree: Arc<RestartTree>,
+    cohort: Arc<dyn Cohort>,
+    ledger: Ledger,
+    memory: Memory,
+    history: Vec<(StoredAction, Option<u64>)>,
+) -> (
+    Recovery,
+    RecoveryEvents,
+    impl Future<Output = ()> + Send + 'static,
+) {
     let (shadow_sender, shadows) = mpsc::channel(SHADOWS);
     let (engine, status) =
         Engine::new(config, tree, cohort, ledger, memory, history, shadow_sender);
     let (inputs, receiver) = mpsc::channel(INPUTS);
-    Ok((Recovery { inputs, status }, shadows, engine.run(receiver)))
+    (Recovery { inputs, status }, shadows, engine.run(receiver))
 }
 
 #[cfg(test)]

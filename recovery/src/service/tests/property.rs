@@ -47,7 +47,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let unit = 0..UNITS.len();
     let evidence = (
-        1..6u64,
+        1..20u64,
         unit.clone(),
         0.0..1.2f64,
         any::<bool>(),
@@ -70,8 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 async fn play(steps: Vec<Step>) {
     let policy = Policy {
-        restarts_per_unit: 3,
-        restarts_per_tree: 8,
+        restarts_per_unit: 2,
+        restarts_per_tree: 10,
         failed_requests: 500.0,
         backoff: Duration::from_secs(1),
         judge_deadline: Duration::from_secs(3),
@@ -190,12 +190,12 @@ async fn play(steps: Vec<Step>) {
         }
         let before = &attempts[..=place];
         assert!(
-            before.iter().map(|(_, parts)| parts).sum::<u32>() <= 8,
+            before.iter().map(|(_, parts)| parts).sum::<u32>() <= 10,
             "{attempt:?}"
         );
         let contains = |other: &ActionView| world.tree.contains(&other.target, &attempt.target);
         assert!(
-            before.iter().filter(|(other, _)| contains(other)).count() <= 3,
+            before.iter().filter(|(other, _)| contains(other)).count() <= 2,
             "{attempt:?}"
         );
     }
@@ -229,9 +229,9 @@ fn replay_every_prefix(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
     #[test]
-    fn no_stream_of_evidence_breaks_a_rule(steps in proptest::collection::vec(step(), 1..60)) {
+    fn no_stream_of_evidence_breaks_a_rule(steps in proptest::collection::vec(step(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

@@ -1,16 +1,17 @@
 //! Stories: what happened, as the status told it. Each line is a second and a change.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::world::{Manner, World};
 use crate::judge::Verdict;
-use crate::ledger::audit;
+use crate::ledger::{Ledger, Store, Threading, audit};
 use crate::lifecycle::State;
 use crate::plan::PlanId;
-use crate::service::{Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow};
+use crate::service::{Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, assemble};
 use crate::{Evidence, Mode, Policy, RestartTree};
 
 fn policy() -> Policy {
@@ -601,5 +602,101 @@ async fn without_a_tree_nothing_happens() {
             .iter()
             .all(|recovery| recovery.state == State::Watching)
     );
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cured_incident_that_closes_slowly_is_left_alone_and_a_relapse_is_not() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    // Analysis takes two minutes to close it, and still sees a trickle of failures.
+    for turn in 0..480 {
+        let mut evidence = world.evidence(1, &[("shop.cart", 0.9)]);
+        if turn > 10 && turn < 400 {
+            evidence.failing_per_second = 2.0;
+        }
+        if turn == 400 {
+            world.break_down("shop.cart", 1.0);
+        }
+        story.recovery.evidence(evidence).await.expect("taken");
+        sleep(Duration::from_millis(250)).await;
+        story.note();
+        let expected = if turn < 400 { 1 } else { 2 };
+        assert!(world.calls().len() <= expected, "{turn}: {}", story.text);
+    }
+    assert_eq!(world.calls(), ["shop.cart", "shop.cart"], "{}", story.text);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_stops_acting_and_nothing_else() {
+    let world = World::new();
+    let mut store = Store::open(&world.path().join("ledger.db")).expect("a ledger");
+    let memory = store.remember(std::time::UNIX_EPOCH).expect("memory");
+    store.set_full(true);
+    let ledger = Ledger::of(store, world.path(), Threading::Caller).expect("a ledger");
+    let config = world.config(policy(), None);
+    let (recovery, shadows, task) = assemble(
+        config,
+        world.tree.clone(),
+        Arc::new(world.clone()),
+        ledger.clone(),
+        memory,
+        Vec::new(),
+    );
+    let task = tokio::spawn(task);
+    let (text, last) = (String::new(), String::new());
+    let mut story = Story {
+        world: world.clone(),
+        recovery,
+        shadows,
+        task,
+        text,
+        last,
+    };
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    // So long that it needs new pages.
+    let mut evidence = world.evidence(1, &[("shop.cart", 0.9)]);
+    evidence.signature.error_type = "x".repeat(100_000);
+    story.recovery.evidence(evidence).await.expect("taken");
+    let _told = world.tell(&story.recovery, 2, &[("shop.cart", 0.9)]);
+    story.go(3).await;
+    let status = story.recovery.status().borrow().clone();
+    assert!(
+        status
+            .disabled
+            .as_ref()
+            .is_some_and(|reason| reason.contains("disk is full")),
+        "{status:?}"
+    );
+    assert_eq!(world.calls(), Vec::<String>::new());
+    assert!(matches!(
+        story.recovery.command(Command::History { limit: 1 }).await,
+        Ok(Reply::History(_))
+    ));
+    let restart = Command::Restart {
+        unit: "shop".into(),
+        dry_run: false,
+        by: "ann".to_owned(),
+        reason: String::new(),
+    };
+    assert!(matches!(
+        story.recovery.command(restart).await,
+        Err(CommandError::Refused { .. })
+    ));
+    ledger
+        .run(|store| {
+            store.set_full(false);
+            Ok(())
+        })
+        .await
+        .expect("room");
+    drop(ledger);
+    story.go(30).await;
+    assert_eq!(world.calls(), ["shop.cart"], "{}", story.text);
+    assert_eq!(story.recovery.status().borrow().disabled, None);
     story.end().await;
 }

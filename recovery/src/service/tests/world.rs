@@ -147,12 +147,12 @@ impl World {
         let share = self.failing_share();
         let since = self.with(|state| {
             let started = state.shares.iter().rev().find(|(_, share)| *share > 0.0);
-            started.map_or(UNIX_EPOCH, |(at, _)| *at)
+            started.map(|(at, _)| *at)
         });
         Evidence {
             incident,
             at: self.now(),
-            since,
+            since: since.unwrap_or_else(|| self.now() - Duration::from_secs(1)),
             signature: FaultSignature {
                 request_types: vec!["front GET /".to_owned()],
                 error_type: "Corrupt".to_owned(),
@@ -216,9 +216,17 @@ impl World {
         policy: Policy,
         crash: Option<CrashHook>,
     ) -> (Recovery, RecoveryEvents, JoinHandle<()>) {
+        let cohort: Arc<dyn Cohort> = Arc::new(self.clone());
+        let config = self.config(policy, crash);
+        let (recovery, events, task) =
+            prepare(config, self.tree.clone(), cohort, Threading::Caller).expect("a ledger");
+        (recovery, events, tokio::spawn(task))
+    }
+
+    pub(super) fn config(&self, policy: Policy, crash: Option<CrashHook>) -> ServiceConfig {
         let executor: Arc<dyn Executor> = Arc::new(self.clone());
         let clock = self.clone();
-        let config = ServiceConfig {
+        ServiceConfig {
             policy,
             state_dir: self.path().to_owned(),
             executors: self
@@ -231,11 +239,7 @@ impl World {
             notifier: Arc::new(self.clone()),
             crash,
             clock: Arc::new(move || clock.now()),
-        };
-        let cohort: Arc<dyn Cohort> = Arc::new(self.clone());
-        let (recovery, events, task) =
-            prepare(config, self.tree.clone(), cohort, Threading::Caller).expect("a ledger");
-        (recovery, events, tokio::spawn(task))
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
