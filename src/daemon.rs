@@ -108,7 +108,9 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         .await
         .context("the supervised processes could not be taken over")?;
     let supervisor = Arc::clone(executors.supervisor());
-    let children = supervisor.events().context("the supervisor's events were taken already")?;
+    let children = supervisor
+        .events()
+        .context("the supervisor's events were taken already")?;
 
     let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
@@ -135,7 +137,11 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let surroundings = Daemon::new(
         &config,
         state_dir.clone(),
-        [receivers.grpc_addr(), receivers.http_addr(), api_listener.local_addr()?],
+        [
+            receivers.grpc_addr(),
+            receivers.http_addr(),
+            api_listener.local_addr()?,
+        ],
         Arc::clone(&stats),
         Arc::clone(&supervisor),
     );
@@ -150,8 +156,14 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     );
     parts::replay(&journal, &config, &mut engine)?;
 
-    let inputs =
-        Inputs { batches, reports, shadows, children, checks, shutdown: stopped.clone() };
+    let inputs = Inputs {
+        batches,
+        reports,
+        shadows,
+        children,
+        checks,
+        shutdown: stopped.clone(),
+    };
     let engine_thread = spawn_engine(engine, inputs)?;
     let mut tasks = JoinSet::new();
     tasks.spawn(receivers.serve(journal, batch_sender, stats, stopped.clone()));
@@ -175,8 +187,21 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         }
     }
     // Only now: whoever asks a site that is still starting learns nothing.
-    spawn_questions(&mut tasks, parts::questions(&config), &probes, &report_sender, &stopped);
-    spawn_checks(&mut tasks, parts::checks(&tree), CHECK_EVERY, &probes, &check_sender, &stopped);
+    spawn_questions(
+        &mut tasks,
+        parts::questions(&config),
+        &probes,
+        &report_sender,
+        &stopped,
+    );
+    spawn_checks(
+        &mut tasks,
+        parts::checks(&tree),
+        CHECK_EVERY,
+        &probes,
+        &check_sender,
+        &stopped,
+    );
     tracing::info!(grpc = %config.listen.grpc, http = %config.listen.http, api = %config.listen.api, "ready");
 
     wait_for_stop().await?;
@@ -202,7 +227,8 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
 fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("making the state directory {}", path.display()))?;
-    path.canonicalize().with_context(|| format!("resolving the state directory {}", path.display()))
+    path.canonicalize()
+        .with_context(|| format!("resolving the state directory {}", path.display()))
 }
 
 /// One engine per state directory: two would both restart.
@@ -222,10 +248,7 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn spawn_engine(
-    engine: Engine,
-    inputs: Inputs,
-) -> anyhow::Result<std::thread::JoinHandle<()>> {
+fn spawn_engine(engine: Engine, inputs: Inputs) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

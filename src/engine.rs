@@ -20,12 +20,10 @@ use std::time::{Duration, SystemTime};
 use rekindle_analysis::{Change, Ranking};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
-use rekindle_model::{
-    Intervention, InterventionKind, Name, Selector, Span, UnixNanos,
-};
+use rekindle_model::{Intervention, InterventionKind, Name, Selector, Span, UnixNanos};
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
-use rekindle_recovery::{Evidence, RestartTree};
+use rekindle_recovery::{Evidence, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use backend::EngineBackend;
@@ -131,6 +129,8 @@ pub(crate) struct Engine {
     pub(crate) spans_seen: u64,
     traces_seen: u64,
     rankings: BTreeMap<u64, Ranking>,
+    /// The unit that led each incident's last ranking.
+    leading: BTreeMap<u64, Option<UnitName>>,
     ranked_at: Option<UnixNanos>,
     direct: DirectFaults,
     published: Option<(UnixNanos, u64)>,
@@ -138,7 +138,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the daemon, with named values")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the daemon, with named values"
+    )]
     pub(crate) fn new(
         assembler: Assembler,
         shared: Arc<Shared>,
@@ -161,6 +164,7 @@ impl Engine {
             spans_seen: 0,
             traces_seen: 0,
             rankings: BTreeMap::new(),
+            leading: BTreeMap::new(),
             ranked_at: None,
             direct: DirectFaults::default(),
             published: None,
@@ -243,7 +247,8 @@ impl Engine {
             ),
             from: shadow.from.into(),
             until: shadow.until.map(Into::into),
-            reference: format!("action {}", shadow.action).into(),
+            // An action on a group casts one shadow per part.
+            reference: format!("action {} on {}", shadow.action, shadow.unit).into(),
         });
     }
 
@@ -253,7 +258,9 @@ impl Engine {
         for change in &changes {
             self.announce(*change);
         }
-        let due = self.ranked_at.is_none_or(|last| at.since(last) >= RANK_EVERY);
+        let due = self
+            .ranked_at
+            .is_none_or(|last| at.since(last) >= RANK_EVERY);
         if due || !changes.is_empty() {
             self.ranked_at = Some(at);
             for evidence in self.rank_all() {
@@ -262,7 +269,9 @@ impl Engine {
                 }
             }
         }
-        let due = self.published.is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
+        let due = self
+            .published
+            .is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
         if due {
             self.publish(at);
         }
@@ -271,11 +280,18 @@ impl Engine {
     fn announce(&mut self, change: Change) {
         let analyzer = self.shared.analyzer();
         let (Change::Opened(id) | Change::Updated(id) | Change::Closed(id)) = change;
-        let incident = analyzer.incidents().iter().find(|incident| incident.id == id);
+        let incident = analyzer
+            .incidents()
+            .iter()
+            .find(|incident| incident.id == id);
         let Some(incident) = incident else {
             return;
         };
-        let types: Vec<String> = incident.request_types.iter().map(ToString::to_string).collect();
+        let types: Vec<String> = incident
+            .request_types
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let number = self.ids.of_analysis(id);
         match change {
             Change::Opened(_) => {
@@ -312,9 +328,19 @@ impl Engine {
                 &traffic,
                 clock,
             );
-            told.extend(evidence);
+            // The first failed traces may lack the spans of the slower exporters. Two rankings in a
+            // row that agree on who leads are told; one alone isn't.
+            let leads = evidence
+                .as_ref()
+                .and_then(|evidence| evidence.suspects.first())
+                .map(|suspect| suspect.unit.clone());
+            let led = self.leading.insert(incident.id, leads.clone());
+            if !incident.is_open() || led == Some(leads) {
+                told.extend(evidence);
+            }
         }
         self.rankings.retain(|id, _| shown.contains(id));
+        self.leading.retain(|id, _| shown.contains(id));
         told.extend(self.direct.evidence(clock, &traffic));
         told
     }
@@ -344,13 +370,21 @@ impl Engine {
         }
         incidents.extend(self.direct.incidents(status));
         incidents.sort_by_key(|incident| {
-            (incident.closed.is_some(), std::cmp::Reverse(incident.opened), incident.id)
+            (
+                incident.closed.is_some(),
+                std::cmp::Reverse(incident.opened),
+                incident.id,
+            )
         });
         let summaries = analyzer.request_types();
-        let mut request_types: Vec<_> =
-            summaries.iter().map(|summary| publish::request_type(summary, &analyzer)).collect();
+        let mut request_types: Vec<_> = summaries
+            .iter()
+            .map(|summary| publish::request_type(summary, &analyzer))
+            .collect();
         request_types.sort_by(|a, b| {
-            b.failing.cmp(&a.failing).then_with(|| b.rate_per_s.total_cmp(&a.rate_per_s))
+            b.failing
+                .cmp(&a.failing)
+                .then_with(|| b.rate_per_s.total_cmp(&a.rate_per_s))
         });
         let mut tree = publish::units(&self.tree, status, &incidents);
         let children = self.surroundings.children();
@@ -371,8 +405,10 @@ impl Engine {
                 own.dropped.insert(reason.to_owned(), count);
             }
         }
-        own.incidents_open =
-            incidents.iter().filter(|incident| incident.closed.is_none()).count() as u64;
+        own.incidents_open = incidents
+            .iter()
+            .filter(|incident| incident.closed.is_none())
+            .count() as u64;
         if let Some(reason) = &status.disabled {
             own.ledger.ok = false;
             own.ledger.note.clone_from(reason);

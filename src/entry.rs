@@ -27,10 +27,19 @@ const DEFAULT_LOG: &str = "warn,rekindle=info,rekindle_ingest=info,rekindle_reco
 pub fn run(config: Config, args: &RunArgs) -> anyhow::Result<Exit> {
     start_logging(DEFAULT_LOG);
     let crash_point = match std::env::var(CRASH_POINT) {
-        Ok(name) => Some(name.parse().with_context(|| format!("reading {CRASH_POINT}"))?),
+        Ok(name) => Some(
+            name.parse()
+                .with_context(|| format!("reading {CRASH_POINT}"))?,
+        ),
         Err(_) => None,
     };
-    daemon::run(config, &RunOptions { stop_children: args.stop_children, crash_point })?;
+    daemon::run(
+        config,
+        &RunOptions {
+            stop_children: args.stop_children,
+            crash_point,
+        },
+    )?;
     Ok(Exit::Ok)
 }
 
@@ -47,7 +56,11 @@ pub fn demo(args: &DemoArgs, json: bool) -> anyhow::Result<Exit> {
         api: args.listen_api,
         json,
     };
-    Ok(if demo::run(&options)? { Exit::Ok } else { Exit::Failed })
+    Ok(if demo::run(&options)? {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
 }
 
 /// The auction's own command line.

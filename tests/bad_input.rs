@@ -19,8 +19,9 @@ struct Daemon {
 
 impl Daemon {
     fn start(folder: &Path, state: &Path, more: &str) -> Self {
-        let ports: Vec<TcpListener> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let ports: Vec<TcpListener> = (0..3)
+            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+            .collect();
         let at = |index: usize| ports[index].local_addr().expect("an address");
         let (grpc, http, api) = (at(0), at(1), at(2));
         drop(ports);
@@ -40,7 +41,12 @@ impl Daemon {
             .stderr(output)
             .spawn()
             .expect("it starts");
-        let daemon = Self { child, http, api, log };
+        let daemon = Self {
+            child,
+            http,
+            api,
+            log,
+        };
         daemon.until("it is ready", |daemon| daemon.get("/-/ready").is_ok());
         daemon
     }
@@ -49,20 +55,30 @@ impl Daemon {
         let begun = Instant::now();
         while !done(self) {
             let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}; it said:\n{said}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not within {PATIENCE:?}: {what}; it said:\n{said}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     fn get(&self, path: &str) -> Result<serde_json::Value, ureq::Error> {
         let mut answer = ureq::get(format!("http://{}{path}", self.api)).call()?;
-        let text = answer.body_mut().with_config().limit(64 << 20).read_to_string()?;
+        let text = answer
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_to_string()?;
         Ok(serde_json::from_str(&text).unwrap_or(serde_json::Value::Null))
     }
 
     /// The status of a POST to the OTLP/HTTP port.
     fn post(&self, content_type: &str, encoding: Option<&str>, body: &[u8]) -> u16 {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .new_agent();
         let mut request = agent
             .post(format!("http://{}/v1/traces", self.http))
             .header("Content-Type", content_type);
@@ -78,8 +94,13 @@ impl Daemon {
         assert_eq!(self.post("application/json", None, body.as_bytes()), 200);
         self.until("the request is counted", |daemon| {
             let view = daemon.get("/api/v1/view").expect("a view");
-            let types = view["request_types"].as_array().cloned().unwrap_or_default();
-            types.iter().any(|one| one["name"] == format!("{service} GET /"))
+            let types = view["request_types"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            types
+                .iter()
+                .any(|one| one["name"] == format!("{service} GET /"))
         });
     }
 }
@@ -113,13 +134,22 @@ fn malformed_and_oversized_requests_get_their_status_and_harm_nobody() {
         ("application/x-protobuf", None, b"\xff\xff\xff\xff", 400),
         ("application/json", None, b"{\"resourceSpans\": 7}", 400),
         ("application/json", None, b"\xff\xfe", 400),
-        ("application/x-protobuf", Some("gzip"), b"no gzip at all", 400),
+        (
+            "application/x-protobuf",
+            Some("gzip"),
+            b"no gzip at all",
+            400,
+        ),
         ("application/x-protobuf", Some("br"), b"", 415),
         ("text/plain", None, b"hello", 415),
         ("application/x-protobuf", None, b"", 200),
     ];
     for (content_type, encoding, body, status) in cases {
-        assert_eq!(daemon.post(content_type, encoding, body), status, "{content_type} {encoding:?}");
+        assert_eq!(
+            daemon.post(content_type, encoding, body),
+            status,
+            "{content_type} {encoding:?}"
+        );
     }
     daemon.serves("after-malformed");
 
@@ -138,7 +168,10 @@ fn malformed_and_oversized_requests_get_their_status_and_harm_nobody() {
     // A bomb: 100 MiB of zeroes in 100 KiB.
     let bomb = gzip_of_zeroes(100 << 20);
     assert!(bomb.len() < 1 << 20);
-    assert_eq!(daemon.post("application/x-protobuf", Some("gzip"), &bomb), 413);
+    assert_eq!(
+        daemon.post("application/x-protobuf", Some("gzip"), &bomb),
+        413
+    );
     daemon.serves("after-bomb");
 }
 
@@ -162,7 +195,10 @@ fn gzip_of_zeroes(size: usize) -> Vec<u8> {
     push(0, 7);
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     for chunk in bits.chunks(8) {
-        let byte = chunk.iter().enumerate().fold(0, |sum, (index, bit)| sum | u8::from(*bit) << index);
+        let byte = chunk
+            .iter()
+            .enumerate()
+            .fold(0, |sum, (index, bit)| sum | u8::from(*bit) << index);
         bytes.push(byte);
     }
     // Checksum and size are wrong, which nobody may come to see.
@@ -234,10 +270,15 @@ fn a_command_that_does_not_exist_and_a_probe_that_never_answers_are_told() {
         assert!(answer.status().is_success());
         daemon.until(&format!("{unit} has its result"), |daemon| {
             let view = daemon.get("/api/v1/view").expect("a view");
-            let actions = view["recovery"]["actions"].as_array().cloned().unwrap_or_default();
+            let actions = view["recovery"]["actions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             actions.iter().any(|action| {
                 action["unit"] == unit
-                    && action["note"].as_str().is_some_and(|note| note.contains(words))
+                    && action["note"]
+                        .as_str()
+                        .is_some_and(|note| note.contains(words))
             })
         });
     }

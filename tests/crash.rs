@@ -33,12 +33,23 @@ fn killed_at_every_named_point_it_tells_one_story() {
         stage.start_engine(Some(point));
         stage.wait_calm();
         let processes = stage.process_ids();
-        stage.site.inject(&Fault::new(component, FaultKind::Error)).expect("injected");
+        stage
+            .site
+            .inject(&Fault::new(component, FaultKind::Error))
+            .expect("injected");
         stage.wait_engine_killed(point);
-        assert_eq!(stage.process_ids(), processes, "{point}: the site goes on without the engine");
+        assert_eq!(
+            stage.process_ids(),
+            processes,
+            "{point}: the site goes on without the engine"
+        );
         stage.start_engine(None);
         stage.wait_cured(component);
-        assert_eq!(stage.process_ids(), processes, "{point}: nothing was restarted for adoption");
+        assert_eq!(
+            stage.process_ids(),
+            processes,
+            "{point}: nothing was restarted for adoption"
+        );
         stage.check_ledger(&format!("after {point}"));
         stage.stop_engine();
     }
@@ -51,11 +62,18 @@ fn killed_at_random_moments_it_tells_one_story() {
     for round in 0..20 {
         let component = COMPONENTS[round % COMPONENTS.len()];
         stage.start_engine(None);
-        stage.site.inject(&Fault::new(component, FaultKind::Error)).expect("injected");
+        stage
+            .site
+            .inject(&Fault::new(component, FaultKind::Error))
+            .expect("injected");
         std::thread::sleep(Duration::from_millis(random.below(3_000)));
         let processes = stage.process_ids();
         stage.kill_engine();
-        assert_eq!(stage.process_ids(), processes, "round {round}: the site goes on");
+        assert_eq!(
+            stage.process_ids(),
+            processes,
+            "round {round}: the site goes on"
+        );
     }
     stage.start_engine(None);
     for service in ServiceName::ALL {

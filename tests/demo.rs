@@ -13,16 +13,26 @@ fn demo(arguments: &[&str]) -> (bool, Vec<serde_json::Value>, String) {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let reports = serde_json::from_str(&said).unwrap_or_default();
-    (output.status.success(), reports, format!("{said}\n{errors}"))
+    (
+        output.status.success(),
+        reports,
+        format!("{said}\n{errors}"),
+    )
 }
 
 #[test]
 fn the_same_fault_is_cured_by_a_microreboot_and_by_a_process_restart() {
     let (success, reports, said) = demo(&["--fast"]);
     assert!(success, "{said}");
-    let restarted: Vec<String> =
-        reports.iter().map(|report| report["restarted"].to_string()).collect();
-    assert_eq!(restarted, [r#"["catalog.search"]"#, r#"["catalog"]"#], "{said}");
+    let restarted: Vec<String> = reports
+        .iter()
+        .map(|report| report["restarted"].to_string())
+        .collect();
+    assert_eq!(
+        restarted,
+        [r#"["catalog.search"]"#, r#"["catalog"]"#],
+        "{said}"
+    );
 }
 
 #[test]

@@ -163,29 +163,38 @@ pub(super) struct ProberOf {
 
 impl ProberOf {
     pub(super) fn new(probes: &Probes, supervisor: &Arc<Supervisor>) -> Self {
-        Self { probes: probes.clone(), supervisor: Arc::clone(supervisor) }
+        Self {
+            probes: probes.clone(),
+            supervisor: Arc::clone(supervisor),
+        }
     }
 }
 
 impl Prober for ProberOf {
     fn probe<'a>(&'a self, spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.probes.probe(spec).await.map_err(|failure| failure.to_string()) })
+        Box::pin(async move {
+            self.probes
+                .probe(spec)
+                .await
+                .map_err(|failure| failure.to_string())
+        })
     }
 
     fn running<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
         let children = self.supervisor.children();
         let found = children.iter().find(|child| child.unit == *unit);
-        Box::pin(std::future::ready(found.map(|child| child.phase == "running")))
+        Box::pin(std::future::ready(
+            found.map(|child| child.phase == "running"),
+        ))
     }
 }
 
 /// Who reaches a person: the log always, a webhook where one is configured.
 pub(super) fn notifier(config: &Config) -> Arc<dyn ports::Notifier> {
-    let webhook = config
-        .restart
-        .webhook
-        .as_ref()
-        .map(|url| Webhook { url: url.clone(), timeout: WEBHOOK_TIMEOUT });
+    let webhook = config.restart.webhook.as_ref().map(|url| Webhook {
+        url: url.clone(),
+        timeout: WEBHOOK_TIMEOUT,
+    });
     Arc::new(People {
         notifier: notify::Notifier::start(webhook),
         page: format!("http://{}", config.listen.api),

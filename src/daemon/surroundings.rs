@@ -60,13 +60,17 @@ impl Daemon {
         if not_kept > known.0 {
             *known = (not_kept, Some(now));
         }
-        known.1.is_some_and(|at| now.duration_since(at).unwrap_or_default() < STILL_FAILING)
+        known
+            .1
+            .is_some_and(|at| now.duration_since(at).unwrap_or_default() < STILL_FAILING)
     }
 }
 
 impl Surroundings for Daemon {
     fn status(&self) -> StatusView {
-        let uptime = SystemTime::now().duration_since(self.started).unwrap_or_default();
+        let uptime = SystemTime::now()
+            .duration_since(self.started)
+            .unwrap_or_default();
         let counts = self.stats.snapshot();
         let failing = self.journal_fails(counts.requests_not_kept);
         StatusView {
@@ -89,7 +93,10 @@ impl Surroundings for Daemon {
                     )
                 },
             },
-            ledger: HealthView { ok: true, note: String::new() },
+            ledger: HealthView {
+                ok: true,
+                note: String::new(),
+            },
             ..StatusView::default()
         }
     }
@@ -102,7 +109,9 @@ impl Surroundings for Daemon {
 /// The memory that this process holds, as the kernel counts it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

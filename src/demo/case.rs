@@ -52,7 +52,12 @@ impl Case {
         granularity: Granularity,
         export_delay: Option<Duration>,
     ) -> Self {
-        let process = fault.component.split('.').next().unwrap_or_default().to_owned();
+        let process = fault
+            .component
+            .split('.')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let unit = match granularity {
             Granularity::Component => fault.component.clone(),
             Granularity::ProcessOnly => process,
@@ -68,7 +73,11 @@ impl Case {
 
     /// Who is at fault, as a ranking names it.
     pub(super) fn culprit(&self) -> &str {
-        if self.is_process_killed() { self.process() } else { &self.fault.component }
+        if self.is_process_killed() {
+            self.process()
+        } else {
+            &self.fault.component
+        }
     }
 
     pub(super) fn process(&self) -> &str {
@@ -139,8 +148,11 @@ pub(super) fn run(
         Ports::Free,
     )?;
     let config = folder.path().join("rekindle.yaml");
-    std::fs::write(&config, configuration(case, &site, folder.path(), addresses))
-        .with_context(|| format!("writing {}", config.display()))?;
+    std::fs::write(
+        &config,
+        configuration(case, &site, folder.path(), addresses),
+    )
+    .with_context(|| format!("writing {}", config.display()))?;
 
     story.says("starting the engine and the auction site");
     let log = folder.path().join("engine.log");
@@ -176,7 +188,10 @@ pub(super) fn run(
         && !kept.is_empty()
     {
         let path = folder.keep();
-        story.says(&format!("the files of this case are kept in {}", path.display()));
+        story.says(&format!(
+            "the files of this case are kept in {}",
+            path.display()
+        ));
     }
     Ok(report)
 }
@@ -190,7 +205,11 @@ fn configuration(
     let mut yaml = String::new();
     let state = folder.join("state");
     // Writing to a String can't fail.
-    let _ = writeln!(yaml, "state_dir: {}", serde_json::json!(state.display().to_string()));
+    let _ = writeln!(
+        yaml,
+        "state_dir: {}",
+        serde_json::json!(state.display().to_string())
+    );
     let _ = writeln!(
         yaml,
         "listen: {{ grpc: \"{}\", http: \"{}\", api: \"{}\" }}",
@@ -248,7 +267,10 @@ fn watch(
             }
             // The ranking that was acted on is what counts, not what remains when all is well: the
             // last one until an action is seen, and that one, which is no older than the action.
-            let ranked = incident.ranking.as_ref().is_some_and(|r| !r.suspects.is_empty());
+            let ranked = incident
+                .ranking
+                .as_ref()
+                .is_some_and(|r| !r.suspects.is_empty());
             if ranked && actions_told.is_empty() {
                 seen.incident = Some(incident.clone());
             }
@@ -261,7 +283,11 @@ fn watch(
                 if let Some(incident) = &seen.incident {
                     story.suspects(incident);
                 }
-                let plan = view.recovery.plans.iter().find(|plan| plan.actions.contains(&action.id));
+                let plan = view
+                    .recovery
+                    .plans
+                    .iter()
+                    .find(|plan| plan.actions.contains(&action.id));
                 story.action(action.intent_at.since(begun), action, plan);
             }
             if let Some(verdict) = action.verdict
@@ -278,13 +304,19 @@ fn watch(
         let lost = over_at.is_none() && elapsed > CURE_DEADLINE;
         seen.view = view;
         if lost {
-            story.at(elapsed, &format!("{} is not cured within {CURE_DEADLINE:?}", case.culprit()));
+            story.at(
+                elapsed,
+                &format!("{} is not cured within {CURE_DEADLINE:?}", case.culprit()),
+            );
         }
         if lasted || lost {
             return Ok(seen);
         }
         if !engine_is_useful(&seen.view) {
-            bail!("the engine says that it can't act: {}", seen.view.status.ledger.note);
+            bail!(
+                "the engine says that it can't act: {}",
+                seen.view.status.ledger.note
+            );
         }
     }
 }
@@ -350,11 +382,18 @@ fn report(
             }
         }),
         restarted: actions.iter().map(|action| action.unit.clone()).collect(),
-        verdict: last.and_then(|action| action.verdict).map(|verdict| verdict.to_string()),
-        detected_ms: seen.incident.as_ref().and_then(|incident| since(incident.opened)),
+        verdict: last
+            .and_then(|action| action.verdict)
+            .map(|verdict| verdict.to_string()),
+        detected_ms: seen
+            .incident
+            .as_ref()
+            .and_then(|incident| since(incident.opened)),
         restart_ms: actions.first().and_then(|action| since(action.intent_at)),
         ready_ms: last.and_then(|action| action.result_at).and_then(since),
-        cured_ms: seen.cured.and_then(|at| u64::try_from(at.saturating_sub(first).as_millis()).ok()),
+        cured_ms: seen
+            .cured
+            .and_then(|at| u64::try_from(at.saturating_sub(first).as_millis()).ok()),
         failed_requests: after.total.failed_requests - before.total.failed_requests,
         ok_requests: after.total.ok_requests - before.total.ok_requests,
         failed_actions: after.total.failed_actions - before.total.failed_actions,

@@ -33,7 +33,11 @@ impl Addresses {
             .collect::<Result<_, _>>()
             .context("no free port on 127.0.0.1")?;
         let address = |index: usize| sockets[index].local_addr();
-        Ok(Self { grpc: address(0)?, http: address(1)?, api: api.map_or_else(|| address(2), Ok)? })
+        Ok(Self {
+            grpc: address(0)?,
+            http: address(1)?,
+            api: api.map_or_else(|| address(2), Ok)?,
+        })
     }
 }
 
@@ -65,15 +69,28 @@ impl EngineProcess {
             .timeout_global(Some(Duration::from_secs(2)))
             .build()
             .new_agent();
-        let mut engine = Self { child, api: format!("http://{api}"), agent, keep: false };
+        let mut engine = Self {
+            child,
+            api: format!("http://{api}"),
+            agent,
+            keep: false,
+        };
         let begun = Instant::now();
-        while engine.agent.get(format!("{}/-/ready", engine.api)).call().is_err() {
+        while engine
+            .agent
+            .get(format!("{}/-/ready", engine.api))
+            .call()
+            .is_err()
+        {
             if let Some(status) = engine.child.try_wait()? {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
                 bail!("the engine ended with {status}; it said:\n{said}");
             }
             if begun.elapsed() > START_DEADLINE {
-                bail!("the engine did not answer at {} within {START_DEADLINE:?}", engine.api);
+                bail!(
+                    "the engine did not answer at {} within {START_DEADLINE:?}",
+                    engine.api
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -85,7 +102,13 @@ impl EngineProcess {
         self.agent
             .get(format!("{}/api/v1/view", self.api))
             .call()
-            .and_then(|mut response| response.body_mut().with_config().limit(64 << 20).read_json())
+            .and_then(|mut response| {
+                response
+                    .body_mut()
+                    .with_config()
+                    .limit(64 << 20)
+                    .read_json()
+            })
             .with_context(|| format!("asking the engine at {}", self.api))
     }
 

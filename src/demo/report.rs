@@ -5,7 +5,10 @@ use comfy_table::{Table, presets};
 use super::case::CaseReport;
 
 fn seconds(millis: Option<u64>) -> String {
-    millis.map_or_else(|| String::from("–"), |millis| format!("{:.2} s", millis as f64 / 1000.0))
+    millis.map_or_else(
+        || String::from("–"),
+        |millis| format!("{:.2} s", millis as f64 / 1000.0),
+    )
 }
 
 /// What became of a case, in a sentence.
@@ -13,14 +16,21 @@ pub(super) fn sentence(report: &CaseReport) -> String {
     let mut wrong = Vec::new();
     match &report.top_suspect {
         Some(top) if *top == report.culprit => {}
-        Some(top) => wrong.push(format!("{top} was ranked first instead of {}", report.culprit)),
+        Some(top) => wrong.push(format!(
+            "{top} was ranked first instead of {}",
+            report.culprit
+        )),
         None => wrong.push(String::from("nobody was suspected")),
     }
     if report.restarted != [report.expected_unit.clone()] {
         wrong.push(match report.restarted.as_slice() {
             [] => String::from("nothing was restarted"),
             restarted => {
-                format!("restarted were {} instead of {}", restarted.join(", "), report.expected_unit)
+                format!(
+                    "restarted were {} instead of {}",
+                    restarted.join(", "),
+                    report.expected_unit
+                )
             }
         });
     }
@@ -52,13 +62,23 @@ pub(super) fn side_by_side(reports: &[CaseReport]) -> String {
         ("restart begun", |report| seconds(report.restart_ms)),
         ("ready again", |report| seconds(report.ready_ms)),
         ("judged cured", |report| seconds(report.cured_ms)),
-        ("first suspect", |report| report.top_suspect.clone().unwrap_or_else(|| "–".to_owned())),
+        ("first suspect", |report| {
+            report.top_suspect.clone().unwrap_or_else(|| "–".to_owned())
+        }),
         ("restarted", |report| report.restarted.join(", ")),
         ("failed requests", |report| {
-            format!("{} of {}", report.failed_requests, report.failed_requests + report.ok_requests)
+            format!(
+                "{} of {}",
+                report.failed_requests,
+                report.failed_requests + report.ok_requests
+            )
         }),
         ("failed actions", |report| {
-            format!("{} of {}", report.failed_actions, report.failed_actions + report.ok_actions)
+            format!(
+                "{} of {}",
+                report.failed_actions,
+                report.failed_actions + report.ok_actions
+            )
         }),
     ];
     for (name, cell) in rows {
@@ -66,7 +86,9 @@ pub(super) fn side_by_side(reports: &[CaseReport]) -> String {
         row.extend(reports.iter().map(cell));
         table.add_row(row);
     }
-    format!("{table}\nAn action is what a user came for; it fails with the first of its requests that does.")
+    format!(
+        "{table}\nAn action is what a user came for; it fails with the first of its requests that does."
+    )
 }
 
 /// Cases as rows: every fault.
@@ -74,7 +96,13 @@ pub(super) fn fault_table(reports: &[CaseReport]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
-        "fault", "incident", "first suspect", "restarted", "verdict", "cured after", "failed requests",
+        "fault",
+        "incident",
+        "first suspect",
+        "restarted",
+        "verdict",
+        "cured after",
+        "failed requests",
         "failed actions",
     ]);
     for report in reports {
@@ -82,7 +110,11 @@ pub(super) fn fault_table(reports: &[CaseReport]) -> String {
             report.fault.clone(),
             seconds(report.detected_ms),
             report.top_suspect.clone().unwrap_or_else(|| "–".to_owned()),
-            if report.restarted.is_empty() { "–".to_owned() } else { report.restarted.join(", ") },
+            if report.restarted.is_empty() {
+                "–".to_owned()
+            } else {
+                report.restarted.join(", ")
+            },
             report.verdict.clone().unwrap_or_else(|| "–".to_owned()),
             seconds(report.cured_ms),
             report.failed_requests.to_string(),
@@ -117,15 +149,48 @@ mod tests {
         assert!(report().is_success());
         assert!(sentence(&report()).contains("users saw 12 failed requests"));
         let cases = [
-            (CaseReport { top_suspect: Some("web".into()), ..report() }, "web was ranked first"),
-            (CaseReport { top_suspect: None, ..report() }, "nobody was suspected"),
-            (CaseReport { restarted: Vec::new(), ..report() }, "nothing was restarted"),
             (
-                CaseReport { restarted: vec!["catalog.search".into(), "catalog".into()], ..report() },
+                CaseReport {
+                    top_suspect: Some("web".into()),
+                    ..report()
+                },
+                "web was ranked first",
+            ),
+            (
+                CaseReport {
+                    top_suspect: None,
+                    ..report()
+                },
+                "nobody was suspected",
+            ),
+            (
+                CaseReport {
+                    restarted: Vec::new(),
+                    ..report()
+                },
+                "nothing was restarted",
+            ),
+            (
+                CaseReport {
+                    restarted: vec!["catalog.search".into(), "catalog".into()],
+                    ..report()
+                },
                 "restarted were catalog.search, catalog",
             ),
-            (CaseReport { verdict: Some("unknown".into()), ..report() }, "the verdict was unknown"),
-            (CaseReport { verdict: None, ..report() }, "there was no verdict"),
+            (
+                CaseReport {
+                    verdict: Some("unknown".into()),
+                    ..report()
+                },
+                "the verdict was unknown",
+            ),
+            (
+                CaseReport {
+                    verdict: None,
+                    ..report()
+                },
+                "there was no verdict",
+            ),
         ];
         for (case, words) in cases {
             assert!(!case.is_success(), "{words}");

@@ -34,7 +34,10 @@ impl Story {
     }
 
     pub(super) fn silent() -> Self {
-        Self { voice: Voice::Silent, colours: false }
+        Self {
+            voice: Voice::Silent,
+            colours: false,
+        }
     }
 
     /// Whether this is the one story that people follow.
@@ -50,7 +53,11 @@ impl Story {
     }
 
     fn bold(&self, text: &str) -> String {
-        if self.colours { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\u{1b}[1m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub(super) fn opening(&self) {
@@ -97,10 +104,15 @@ impl Story {
 
     pub(super) fn injected(&self, case: &Case) {
         let what = match case.fault.kind {
-            rekindle_datasets::auction::FaultKind::Error => "its data in memory are damaged, so its calls fail",
+            rekindle_datasets::auction::FaultKind::Error => {
+                "its data in memory are damaged, so its calls fail"
+            }
             _ => case.fault.kind.as_str(),
         };
-        self.at(Duration::ZERO, &format!("{} falls ill: {what}", self.bold(case.culprit())));
+        self.at(
+            Duration::ZERO,
+            &format!("{} falls ill: {what}", self.bold(case.culprit())),
+        );
     }
 
     pub(super) fn incident(&self, since: Duration, incident: &IncidentView) {
@@ -133,7 +145,10 @@ impl Story {
     }
 
     pub(super) fn action(&self, since: Duration, action: &ActionView, plan: Option<&PlanView>) {
-        self.at(since, &format!("{} {}", self.bold("restarting"), action.unit));
+        self.at(
+            since,
+            &format!("{} {}", self.bold("restarting"), action.unit),
+        );
         let reason = plan.map_or(action.why.as_str(), |plan| plan.reason.as_str());
         if !reason.is_empty() {
             self.says(&format!("because: {reason}"));
@@ -152,7 +167,14 @@ impl Story {
         let down = action
             .downtime_ms
             .map_or_else(String::new, |down| format!("; it was down for {down} ms"));
-        self.at(since, &format!("{} is judged {}{relief}{down}", action.unit, self.bold(&verdict.to_string())));
+        self.at(
+            since,
+            &format!(
+                "{} is judged {}{relief}{down}",
+                action.unit,
+                self.bold(&verdict.to_string())
+            ),
+        );
     }
 
     pub(super) fn verdict(&self, report: &CaseReport) {

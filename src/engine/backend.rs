@@ -79,25 +79,43 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
-            ApiCommand::Approve { plan, by } => Command::Approve { plan: PlanId(plan), by },
-            ApiCommand::Reject { plan, by, reason } => {
-                Command::Reject { plan: PlanId(plan), by, reason }
-            }
-            ApiCommand::Restart { unit, dry_run, by, reason } => {
-                Command::Restart { unit: UnitName(unit), dry_run, by, reason }
-            }
-            ApiCommand::Pause { by, reason, duration } => {
-                Command::Pause { reason: format!("{reason} ({by})"), duration }
-            }
+            ApiCommand::Approve { plan, by } => Command::Approve {
+                plan: PlanId(plan),
+                by,
+            },
+            ApiCommand::Reject { plan, by, reason } => Command::Reject {
+                plan: PlanId(plan),
+                by,
+                reason,
+            },
+            ApiCommand::Restart {
+                unit,
+                dry_run,
+                by,
+                reason,
+            } => Command::Restart {
+                unit: UnitName(unit),
+                dry_run,
+                by,
+                reason,
+            },
+            ApiCommand::Pause {
+                by,
+                reason,
+                duration,
+            } => Command::Pause {
+                reason: format!("{reason} ({by})"),
+                duration,
+            },
             ApiCommand::Resume { .. } => Command::Resume,
             ApiCommand::ExplainUnit(unit) => Command::ExplainUnit(UnitName(unit)),
             ApiCommand::History { limit } => Command::History { limit },
         };
         let reply = self.recovery.command(order).await.map_err(problem)?;
         Ok(match reply {
-            RecoveryReply::Started { recovery } => {
-                Reply::done(format!("under way as recovery {recovery}; `rekindle history` tells how it ends"))
-            }
+            RecoveryReply::Started { recovery } => Reply::done(format!(
+                "under way as recovery {recovery}; `rekindle history` tells how it ends"
+            )),
             RecoveryReply::Rejected => Reply::done("the plan was dropped"),
             RecoveryReply::Paused(pause) => Reply::done(match pause.until {
                 Some(until) => format!(
@@ -105,13 +123,16 @@ impl EngineBackend {
                     publish::utc(until),
                     pause.reason
                 ),
-                None => format!("nothing happens unattended until `rekindle resume`: {}", pause.reason),
+                None => format!(
+                    "nothing happens unattended until `rekindle resume`: {}",
+                    pause.reason
+                ),
             }),
             RecoveryReply::Resumed => Reply::done("recovery goes on"),
             RecoveryReply::DryRun(dry_run) => Reply::DryRun(Box::new(dry_run_view(&dry_run))),
-            RecoveryReply::History(actions) => {
-                Reply::History { actions: actions.iter().map(publish::action).collect() }
-            }
+            RecoveryReply::History(actions) => Reply::History {
+                actions: actions.iter().map(publish::action).collect(),
+            },
             RecoveryReply::Unit(unit) => Reply::Explanation(Box::new(self.explanation(&unit))),
         })
     }
@@ -130,7 +151,11 @@ impl EngineBackend {
                 at: SystemTime::now().into(),
                 detail: report.detail.map(Name::from),
             };
-            if self.reports.try_send(Judgement { report, root: None }).is_err() {
+            if self
+                .reports
+                .try_send(Judgement { report, root: None })
+                .is_err()
+            {
                 return Err(Problem::new(
                     ProblemKind::Busy,
                     "too many reports are waiting; send them again in a second",
@@ -152,11 +177,18 @@ impl EngineBackend {
             },
             join(&unit.restarts),
         )];
-        sentences.push(format!("Recovery may go as far as `{}` with it.", mode_word(unit.mode)));
+        sentences.push(format!(
+            "Recovery may go as far as `{}` with it.",
+            mode_word(unit.mode)
+        ));
         sentences.push(format!(
             "A restart is expected to take {} ms ({}).",
             unit.cost.downtime.as_millis(),
-            if unit.cost.weight > 0.0 { "measured" } else { "configured, not yet measured" },
+            if unit.cost.weight > 0.0 {
+                "measured"
+            } else {
+                "configured, not yet measured"
+            },
         ));
         for belief in &unit.beliefs {
             let fault = belief.signature.as_ref().map_or_else(
@@ -166,7 +198,11 @@ impl EngineBackend {
                         "" => String::new(),
                         error => format!(" ({error})"),
                     };
-                    format!("`{}`{error} in {}", signature.shape, signature.request_types.join(", "))
+                    format!(
+                        "`{}`{error} in {}",
+                        signature.shape,
+                        signature.request_types.join(", ")
+                    )
                 },
             );
             let levels: Vec<String> = belief
@@ -177,12 +213,16 @@ impl EngineBackend {
             sentences.push(format!("Smallest cure of {fault}: {}.", levels.join(", ")));
         }
         for refusal in &unit.refusals {
-            sentences.push(format!("Unattended it would not be restarted now: {refusal}."));
+            sentences.push(format!(
+                "Unattended it would not be restarted now: {refusal}."
+            ));
         }
         let suspected = view.incidents.iter().find_map(|incident| {
             let ranking = incident.ranking.as_ref()?;
-            let suspect =
-                ranking.suspects.iter().find(|suspect| suspect.unit.as_deref() == Some(name))?;
+            let suspect = ranking
+                .suspects
+                .iter()
+                .find(|suspect| suspect.unit.as_deref() == Some(name))?;
             Some((incident.clone(), suspect.clone()))
         });
         let (incident, suspect) = suspected.unzip();
@@ -216,7 +256,11 @@ fn join(units: &[UnitName]) -> String {
     if units.is_empty() {
         return String::from("nothing");
     }
-    units.iter().map(UnitName::as_str).collect::<Vec<_>>().join(", ")
+    units
+        .iter()
+        .map(UnitName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn dry_run_view(dry_run: &service::DryRun) -> DryRun {

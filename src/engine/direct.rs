@@ -87,7 +87,11 @@ impl DirectFaults {
         let seen = self.checks.entry(check.unit.clone()).or_default();
         match check.answer {
             Ok(()) => {
-                *seen = Checked { wrong: 0, state: Some(true), words: String::new() };
+                *seen = Checked {
+                    wrong: 0,
+                    state: Some(true),
+                    words: String::new(),
+                };
                 self.close(&check.unit, Kind::WrongAnswer, now);
             }
             Err(words) => {
@@ -235,7 +239,10 @@ impl DirectFaults {
                 None => (HealthState::Unknown, std::mem::take(&mut unit.note)),
             };
         }
-        let Some(child) = children.iter().find(|child| child.unit.as_str() == unit.name) else {
+        let Some(child) = children
+            .iter()
+            .find(|child| child.unit.as_str() == unit.name)
+        else {
             return;
         };
         unit.generation = unit.generation.max(child.generation);
@@ -279,7 +286,10 @@ mod tests {
     use super::*;
 
     fn check(unit: &str, answer: Result<(), &str>) -> CheckResult {
-        CheckResult { unit: unit.into(), answer: answer.map_err(str::to_owned) }
+        CheckResult {
+            unit: unit.into(),
+            answer: answer.map_err(str::to_owned),
+        }
     }
 
     #[test]

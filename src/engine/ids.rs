@@ -79,7 +79,10 @@ mod tests {
     fn each_life_has_numbers_of_its_own() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut first = IncidentIds::of_life(count_start(folder.path()).expect("written"));
-        assert_eq!((first.of_analysis(1), first.fresh(), first.of_analysis(1)), (1, 2, 1));
+        assert_eq!(
+            (first.of_analysis(1), first.fresh(), first.of_analysis(1)),
+            (1, 2, 1)
+        );
         let mut second = IncidentIds::of_life(count_start(folder.path()).expect("written"));
         assert_eq!(second.of_analysis(1), 1001);
         assert!(second.first_time_closed(1));

@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use rekindle_analysis::{
-    Analyzer, Component, Incident, Level, Ranking, Shape, Suspect, Verdict,
-};
+use rekindle_analysis::{Analyzer, Component, Incident, Level, Ranking, Shape, Suspect, Verdict};
 use rekindle_model::{Name, UnixNanos};
 use rekindle_recovery::{Evidence, FaultSignature, RestartTree, SuspectUnit, UnitName};
 
@@ -44,12 +42,23 @@ pub(crate) fn two_sided(suspect: &Suspect) -> bool {
     let own_word = matches!(suspect.shape, Shape::Raised | Shape::Slow).then_some(own);
     let mut sources: BTreeSet<&str> = own_word.into_iter().collect();
     sources.extend(suspect.callers.iter().map(|caller| service_of(caller)));
-    sources.len() >= 2
+    // Our own probe saw with its own eyes that the answer was wrong, and the spans below it say who
+    // gave it: the probe is one source, and they are another.
+    let probed = suspect
+        .callers
+        .iter()
+        .any(|caller| caller.starts_with(OWN_PROBE));
+    sources.len() >= 2 || probed
 }
+
+/// How the analysis names a report of one of our own probes.
+const OWN_PROBE: &str = "reporter:probe ";
 
 /// The service that a caller is, or is part of: parts are named `component of service`.
 fn service_of(caller: &str) -> &str {
-    caller.rsplit_once(" of ").map_or(caller, |(_, service)| service)
+    caller
+        .rsplit_once(" of ")
+        .map_or(caller, |(_, service)| service)
 }
 
 /// What recovery is told about an incident. `None` while there is nothing to tell: the evidence
@@ -85,10 +94,15 @@ pub(crate) fn evidence(
     }
     let mut suspects: Vec<SuspectUnit> = units.into_values().collect();
     suspects.sort_by(|a, b| {
-        b.probability.total_cmp(&a.probability).then_with(|| a.unit.cmp(&b.unit))
+        b.probability
+            .total_cmp(&a.probability)
+            .then_with(|| a.unit.cmp(&b.unit))
     });
-    let mut request_types: Vec<String> =
-        incident.request_types.iter().map(ToString::to_string).collect();
+    let mut request_types: Vec<String> = incident
+        .request_types
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     request_types.sort();
     Some(Evidence {
         incident: public_id,
@@ -100,7 +114,9 @@ pub(crate) fn evidence(
                 .and_then(|suspect| suspect.error_type.as_ref())
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            shape: first.map_or("", |suspect| suspect.shape.as_str()).to_owned(),
+            shape: first
+                .map_or("", |suspect| suspect.shape.as_str())
+                .to_owned(),
         },
         suspects,
         baseline_failure_share: incident.baseline_failure_share,
@@ -113,7 +129,11 @@ pub(crate) fn evidence(
 /// Requests per second that pass through each unit: what its absence would fail. A unit that only
 /// groups others has the traffic of its parts together, and nothing has more than there is at all.
 pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitName, f64> {
-    let all: f64 = analyzer.request_types().iter().map(|one| one.per_second).sum();
+    let all: f64 = analyzer
+        .request_types()
+        .iter()
+        .map(|one| one.per_second)
+        .sum();
     let mut traffic: BTreeMap<UnitName, f64> = BTreeMap::new();
     let units: Vec<_> = tree.units().collect();
     // Parents come before their children, so children are known first this way round.

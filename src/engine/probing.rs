@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{
-    Facts, Name, Outcome, OutcomeReport, Resource, Span, SpanId, SpanKind, Status, TraceId, UnixNanos,
+    Facts, Name, Outcome, OutcomeReport, Resource, Span, SpanId, SpanKind, Status, TraceId,
+    UnixNanos,
 };
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::{ProbeSpec, UnitName};
@@ -71,12 +72,16 @@ pub(crate) fn spawn_questions(
                 let traceparent = format!("00-{trace_id}-{span_id}-01");
                 let answer = probes.probe_traced(&question.spec, Some(traceparent)).await;
                 let end: UnixNanos = SystemTime::now().into();
-                let outcome = if answer.is_ok() { Outcome::Ok } else { Outcome::Failed };
+                let outcome = if answer.is_ok() {
+                    Outcome::Ok
+                } else {
+                    Outcome::Failed
+                };
                 let judgement = Judgement {
                     report: OutcomeReport {
                         trace_id,
                         outcome,
-                        reporter: Name::from(question.name.as_str()),
+                        reporter: Name::from(format!("probe {}", question.name)),
                         at: end,
                         detail: answer.err().map(|failure| Name::from(failure.to_string())),
                     },
@@ -129,7 +134,14 @@ pub(crate) fn spawn_checks(
                 }
                 let answer = probes.probe_traced(&spec, None).await;
                 let answer = answer.map_err(|failure| failure.to_string());
-                if results.send(CheckResult { unit: unit.clone(), answer }).await.is_err() {
+                if results
+                    .send(CheckResult {
+                        unit: unit.clone(),
+                        answer,
+                    })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -147,9 +159,10 @@ fn steady(every: Duration) -> tokio::time::Interval {
 /// Ids that nobody else has. The top bit of the span id is set, so that it can't be zero.
 fn fresh_ids() -> (TraceId, SpanId) {
     loop {
-        if let (Some(trace), Some(span)) =
-            (TraceId::from_bytes(rand::random()), SpanId::from_bytes(rand::random()))
-        {
+        if let (Some(trace), Some(span)) = (
+            TraceId::from_bytes(rand::random()),
+            SpanId::from_bytes(rand::random()),
+        ) {
             return (trace, span);
         }
     }

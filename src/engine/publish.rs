@@ -44,7 +44,11 @@ pub(crate) fn request_type(summary: &RequestTypeSummary, analyzer: &Analyzer) ->
         slice_ms,
         series: recent
             .iter()
-            .map(|point| RatePointView { at: point.at.into(), ok: point.ok, bad: point.bad })
+            .map(|point| RatePointView {
+                at: point.at.into(),
+                ok: point.ok,
+                bad: point.bad,
+            })
             .collect(),
     }
 }
@@ -72,11 +76,19 @@ pub(crate) fn incident(
 ) -> IncidentView {
     IncidentView {
         id: public_id,
-        state: if incident.is_open() { IncidentState::Open } else { IncidentState::Closed },
+        state: if incident.is_open() {
+            IncidentState::Open
+        } else {
+            IncidentState::Closed
+        },
         opened: incident.opened_at.into(),
         since: incident.since.into(),
         closed: incident.closed.map(|closing| closing.at.into()),
-        request_types: incident.request_types.iter().map(ToString::to_string).collect(),
+        request_types: incident
+            .request_types
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         failed: incident.bad,
         ok: incident.ok,
         ranking: ranking.map(|ranking| self::ranking(public_id, ranking, tree)),
@@ -111,9 +123,9 @@ pub(crate) fn ranking(public_id: u64, ranking: &Ranking, tree: &RestartTree) -> 
         cut: ranking.cut,
         verdict: match &ranking.verdict {
             Verdict::Enough => RankingVerdict::Enough,
-            Verdict::NotEnough { missing } => {
-                RankingVerdict::NotEnough { missing: missing.clone() }
-            }
+            Verdict::NotEnough { missing } => RankingVerdict::NotEnough {
+                missing: missing.clone(),
+            },
         },
         suspects: ranking
             .suspects
@@ -172,12 +184,26 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
             rekindle_analysis::Shape::WrongAnswer => Shape::WrongAnswer,
         },
         error_type: suspect.error_type.as_ref().map(ToString::to_string),
-        failed: shown(evidence.failed_touching, evidence.failed_total, &evidence.failed_share),
+        failed: shown(
+            evidence.failed_touching,
+            evidence.failed_total,
+            &evidence.failed_share,
+        ),
         ok: shown(evidence.ok_touching, evidence.ok_total, &evidence.ok_share),
         originated: evidence.originated,
         callers: suspect.callers.iter().map(ToString::to_string).collect(),
-        examples_failed: suspect.examples.failed.iter().map(ToString::to_string).collect(),
-        examples_ok: suspect.examples.ok.iter().map(ToString::to_string).collect(),
+        examples_failed: suspect
+            .examples
+            .failed
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        examples_ok: suspect
+            .examples
+            .ok
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         sentence: suspect.sentence.clone(),
     }
 }
@@ -189,8 +215,15 @@ pub(crate) fn units(
     incidents: &[IncidentView],
 ) -> Vec<UnitView> {
     let mut suspicions: BTreeMap<&str, Vec<SuspicionView>> = BTreeMap::new();
-    for incident in incidents.iter().filter(|incident| incident.state == IncidentState::Open) {
-        for suspect in incident.ranking.iter().flat_map(|ranking| &ranking.suspects) {
+    for incident in incidents
+        .iter()
+        .filter(|incident| incident.state == IncidentState::Open)
+    {
+        for suspect in incident
+            .ranking
+            .iter()
+            .flat_map(|ranking| &ranking.suspects)
+        {
             if let Some(unit) = &suspect.unit {
                 suspicions.entry(unit).or_default().push(SuspicionView {
                     incident: incident.id,
@@ -240,7 +273,11 @@ pub(crate) fn units(
 /// Plans, actions and budgets.
 pub(crate) fn recovery(status: &RecoveryStatus) -> RecoveryView {
     RecoveryView {
-        plans: status.recoveries.iter().filter_map(|recovery| plan(recovery, status)).collect(),
+        plans: status
+            .recoveries
+            .iter()
+            .filter_map(|recovery| plan(recovery, status))
+            .collect(),
         actions: status.recent.iter().map(action).collect(),
         budget: budget(status),
     }
@@ -345,7 +382,10 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
         acting_at: action.stopped_at.map(Into::into),
         result_at: action.ready_at.map(Into::into),
         result,
-        downtime_ms: action.stopped_at.zip(action.ready_at).and_then(|(from, to)| took(from, to)),
+        downtime_ms: action
+            .stopped_at
+            .zip(action.ready_at)
+            .and_then(|(from, to)| took(from, to)),
         failed_meanwhile: action.failed_requests.map(|failed| failed.round() as u64),
         relief: action.relief.map(|relief| ReliefView {
             drop: relief.drop,
@@ -382,7 +422,13 @@ pub(crate) fn trace(trace: &Trace, request_type: String, outcome: Outcome) -> Tr
             break;
         }
         shown.push(span_view(trace, index, depth, began));
-        stack.extend(trace.children(index).iter().rev().map(|child| (*child, depth + 1)));
+        stack.extend(
+            trace
+                .children(index)
+                .iter()
+                .rev()
+                .map(|child| (*child, depth + 1)),
+        );
     }
     let note = if shown.len() < spans.len() {
         format!("{} of {} spans are shown", shown.len(), spans.len())
@@ -416,9 +462,17 @@ fn span_view(
 ) -> SpanView {
     let span = &trace.spans()[index];
     let failed = says_failed(span);
-    let error = span.facts.error_type.as_ref().map(ToString::to_string).or_else(|| {
-        span.status_message.as_ref().filter(|_| failed).map(ToString::to_string)
-    });
+    let error = span
+        .facts
+        .error_type
+        .as_ref()
+        .map(ToString::to_string)
+        .or_else(|| {
+            span.status_message
+                .as_ref()
+                .filter(|_| failed)
+                .map(ToString::to_string)
+        });
     SpanView {
         id: span.span_id.to_string(),
         depth,
@@ -440,7 +494,10 @@ fn span_view(
         failed,
         error,
         raised: failed
-            && !trace.children(index).iter().any(|child| says_failed(&trace.spans()[*child])),
+            && !trace
+                .children(index)
+                .iter()
+                .any(|child| says_failed(&trace.spans()[*child])),
         orphan: span.parent_id.is_some() && trace.parent(index).is_none(),
     }
 }

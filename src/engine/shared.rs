@@ -18,7 +18,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(analyzer: Analyzer) -> Self {
-        Self { analyzer: Mutex::new(analyzer), exporter_lag_nanos: AtomicU64::new(0) }
+        Self {
+            analyzer: Mutex::new(analyzer),
+            exporter_lag_nanos: AtomicU64::new(0),
+        }
     }
 
     /// The analysis. A panic elsewhere while it was held leaves counts at worst one span short.
@@ -41,14 +44,26 @@ impl Shared {
 /// space ends it.
 pub(crate) fn parse_request_type(text: &str) -> RequestType {
     let (service, operation) = text.split_once(' ').unwrap_or((text, ""));
-    RequestType { service: service.into(), operation: operation.into() }
+    RequestType {
+        service: service.into(),
+        operation: operation.into(),
+    }
 }
 
 impl Cohort for Shared {
     fn fared(&self, query: &CohortQuery) -> Fared {
-        let types: Vec<RequestType> =
-            query.request_types.iter().map(|text| parse_request_type(text)).collect();
-        let (ok, bad) = self.analyzer().fared(&types, query.from.into(), query.until.into());
-        Fared { ok, bad, complete_until: SystemTime::now() - self.exporter_lag() }
+        let types: Vec<RequestType> = query
+            .request_types
+            .iter()
+            .map(|text| parse_request_type(text))
+            .collect();
+        let (ok, bad) = self
+            .analyzer()
+            .fared(&types, query.from.into(), query.until.into());
+        Fared {
+            ok,
+            bad,
+            complete_until: SystemTime::now() - self.exporter_lag(),
+        }
     }
 }

@@ -37,8 +37,9 @@ impl Stage {
             .prefix(&format!("rekindle-{name}-"))
             .tempdir()
             .expect("a temporary folder");
-        let ports: Vec<TcpListener> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let ports: Vec<TcpListener> = (0..3)
+            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+            .collect();
         let at = |index: usize| ports[index].local_addr().expect("an address");
         let (grpc, http, api) = (at(0), at(1), at(2));
         let site = Deployment::plan(
@@ -49,7 +50,10 @@ impl Stage {
             Ports::Free,
         )
         .expect("a plan")
-        .with_program(PathBuf::from(env!("CARGO_BIN_EXE_rekindle")), vec!["auction".to_owned()]);
+        .with_program(
+            PathBuf::from(env!("CARGO_BIN_EXE_rekindle")),
+            vec!["auction".to_owned()],
+        );
         let config = folder.path().join("rekindle.yaml");
         let yaml = format!(
             "state_dir: {:?}\nanalysis: {{ close_after: 2s }}\nlisten: {{ grpc: \"{grpc}\", http: \"{http}\", api: \"{api}\" }}\n{}{}",
@@ -73,7 +77,10 @@ impl Stage {
     /// Starts the engine, with a place to kill it at if one is given, and waits for it and the site.
     pub fn start_engine(&mut self, crash: Option<CrashPoint>) {
         self.starts += 1;
-        let log = self.folder.path().join(format!("engine-{}.log", self.starts));
+        let log = self
+            .folder
+            .path()
+            .join(format!("engine-{}.log", self.starts));
         let log = std::fs::File::create(log).expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
         command.arg("run").arg("--config").arg(&self.config);
@@ -116,7 +123,11 @@ impl Stage {
         let mut engine = self.engine.take().expect("it was started");
         let begun = Instant::now();
         while engine.try_wait().expect("it can be asked").is_none() {
-            assert!(begun.elapsed() < PATIENCE, "the engine never came to {point}: {}", self.logs());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the engine never came to {point}: {}",
+                self.logs()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -147,13 +158,22 @@ impl Stage {
             .build()
             .call()
             .ok()?;
-        response.body_mut().with_config().limit(64 << 20).read_json().ok()
+        response
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_json()
+            .ok()
     }
 
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !done(self) {
-            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}; {}", self.logs());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not within {PATIENCE:?}: {what}; {}",
+                self.logs()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -162,7 +182,12 @@ impl Stage {
     pub fn process_ids(&self) -> BTreeMap<String, u32> {
         ServiceName::ALL
             .into_iter()
-            .map(|service| (service.to_string(), self.site.status(service).expect("up").pid))
+            .map(|service| {
+                (
+                    service.to_string(),
+                    self.site.status(service).expect("up").pid,
+                )
+            })
             .collect()
     }
 
@@ -170,8 +195,7 @@ impl Stage {
     pub fn wait_cured(&self, component: &str) {
         let (address, question) = self.site.question(component).expect("it has a question");
         self.until(&format!("{component} works"), |_| {
-            let asked =
-                rekindle_datasets::probes::ask(address, &question, Duration::from_secs(2));
+            let asked = rekindle_datasets::probes::ask(address, &question, Duration::from_secs(2));
             asked.verdict == rekindle_datasets::probes::Verdict::Right
         });
         self.wait_settled();
@@ -191,7 +215,11 @@ impl Stage {
         let view = self.try_view().expect("the engine answers");
         let actions = &view.recovery.actions;
         let ids: BTreeSet<u64> = actions.iter().map(|action| action.id).collect();
-        assert_eq!(ids.len(), actions.len(), "{when}: an action stands twice in the ledger");
+        assert_eq!(
+            ids.len(),
+            actions.len(),
+            "{when}: an action stands twice in the ledger"
+        );
         for action in actions {
             let verdict = action.verdict.expect("every action was judged");
             if action.result.is_none() {
@@ -211,11 +239,21 @@ impl Stage {
                 );
             }
             let units = view.tree.iter().find(|unit| unit.name == service.as_str());
-            let process = units.and_then(|unit| unit.process.as_ref()).expect("supervised");
-            assert_eq!(process.pid, Some(status.pid), "{when}: {service} is not the one supervised");
+            let process = units
+                .and_then(|unit| unit.process.as_ref())
+                .expect("supervised");
+            assert_eq!(
+                process.pid,
+                Some(status.pid),
+                "{when}: {service} is not the one supervised"
+            );
         }
         let own = self.processes_of_this_state();
-        assert_eq!(own.len(), ServiceName::ALL.len(), "{when}: orphans among {own:?}");
+        assert_eq!(
+            own.len(),
+            ServiceName::ALL.len(),
+            "{when}: orphans among {own:?}"
+        );
     }
 
     /// Processes whose environment names a unit of this stage's state directory.
@@ -223,7 +261,11 @@ impl Stage {
         let data = self.folder.path().display().to_string();
         let mut found = BTreeSet::new();
         for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
                 continue;
             };
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -236,7 +278,10 @@ impl Stage {
     }
 
     fn logs(&self) -> String {
-        let last = self.folder.path().join(format!("engine-{}.log", self.starts));
+        let last = self
+            .folder
+            .path()
+            .join(format!("engine-{}.log", self.starts));
         let text = std::fs::read_to_string(last).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(25).collect();
         let tail: Vec<&str> = lines.into_iter().rev().collect();

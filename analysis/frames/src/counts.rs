@@ -22,18 +22,33 @@ pub fn requests_per_service(spans: LazyFrame) -> Result<DataFrame, FrameError> {
     spans
         .select([col("trace_id"), col("service")])
         .unique(None, UniqueKeepStrategy::Any)
-        .join(requests, [col("trace_id")], [col("trace_id")], JoinArgs::new(JoinType::Inner))
+        .join(
+            requests,
+            [col("trace_id")],
+            [col("trace_id")],
+            JoinArgs::new(JoinType::Inner),
+        )
         .group_by([col("service")])
         .agg([
-            col("request_failed").sum().cast(DataType::UInt64).alias("failed"),
-            col("request_failed").not().sum().cast(DataType::UInt64).alias("ok"),
+            col("request_failed")
+                .sum()
+                .cast(DataType::UInt64)
+                .alias("failed"),
+            col("request_failed")
+                .not()
+                .sum()
+                .cast(DataType::UInt64)
+                .alias("ok"),
         ])
         .sort_by_exprs(
             [col("failed"), col("service")],
             SortMultipleOptions::default().with_order_descending_multi([true, false]),
         )
         .collect()
-        .map_err(|source| FrameError::Shape { what: "requests per service", source })
+        .map_err(|source| FrameError::Shape {
+            what: "requests per service",
+            source,
+        })
 }
 
 #[cfg(test)]
@@ -58,10 +73,16 @@ mod tests {
             requests_per_service(spans_frame(&spans).expect("a frame").lazy()).expect("a table");
         let column = |name: &str| {
             let column = table.column(name).expect("there").u64().expect("counts");
-            column.iter().map(|count| count.expect("not null")).collect::<Vec<_>>()
+            column
+                .iter()
+                .map(|count| count.expect("not null"))
+                .collect::<Vec<_>>()
         };
         let services = table.column("service").expect("there").str().expect("text");
-        assert_eq!(services.iter().flatten().collect::<Vec<_>>(), ["catalog", "web", "accounts"]);
+        assert_eq!(
+            services.iter().flatten().collect::<Vec<_>>(),
+            ["catalog", "web", "accounts"]
+        );
         assert_eq!(column("failed"), [1, 1, 0]);
         assert_eq!(column("ok"), [0, 2, 1]);
     }

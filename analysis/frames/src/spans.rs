@@ -26,34 +26,63 @@ use crate::FrameError;
 pub fn spans_frame(spans: &[Span]) -> Result<DataFrame, FrameError> {
     let text = |get: &dyn Fn(&Span) -> String| spans.iter().map(get).collect::<Vec<_>>();
     let maybe = |get: &dyn Fn(&Span) -> Option<&Name>| {
-        spans.iter().map(|span| get(span).map(|name| name.to_string())).collect::<Vec<_>>()
+        spans
+            .iter()
+            .map(|span| get(span).map(|name| name.to_string()))
+            .collect::<Vec<_>>()
     };
-    let parents: Vec<Option<String>> =
-        spans.iter().map(|span| span.parent_id.map(|id| id.to_string())).collect();
+    let parents: Vec<Option<String>> = spans
+        .iter()
+        .map(|span| span.parent_id.map(|id| id.to_string()))
+        .collect();
     let starts: Vec<u64> = spans.iter().map(|span| span.start.0).collect();
-    let durations: Vec<u64> =
-        spans.iter().map(|span| span.end.0.saturating_sub(span.start.0)).collect();
-    let http: Vec<Option<u32>> =
-        spans.iter().map(|span| span.facts.http_status.map(u32::from)).collect();
+    let durations: Vec<u64> = spans
+        .iter()
+        .map(|span| span.end.0.saturating_sub(span.start.0))
+        .collect();
+    let http: Vec<Option<u32>> = spans
+        .iter()
+        .map(|span| span.facts.http_status.map(u32::from))
+        .collect();
     let columns = vec![
         Column::new("trace_id".into(), text(&|span| span.trace_id.to_string())),
         Column::new("span_id".into(), text(&|span| span.span_id.to_string())),
         Column::new("parent_id".into(), parents),
-        Column::new("service".into(), text(&|span| span.resource.service.to_string())),
+        Column::new(
+            "service".into(),
+            text(&|span| span.resource.service.to_string()),
+        ),
         Column::new("operation".into(), text(&|span| span.name.to_string())),
-        Column::new("instance".into(), maybe(&|span| span.resource.instance.as_ref())),
-        Column::new("version".into(), maybe(&|span| span.resource.version.as_ref())),
+        Column::new(
+            "instance".into(),
+            maybe(&|span| span.resource.instance.as_ref()),
+        ),
+        Column::new(
+            "version".into(),
+            maybe(&|span| span.resource.version.as_ref()),
+        ),
         Column::new("host".into(), maybe(&|span| span.resource.host.as_ref())),
-        Column::new("code_component".into(), maybe(&|span| span.facts.code_component.as_ref())),
-        Column::new("error_type".into(), maybe(&|span| span.facts.error_type.as_ref())),
+        Column::new(
+            "code_component".into(),
+            maybe(&|span| span.facts.code_component.as_ref()),
+        ),
+        Column::new(
+            "error_type".into(),
+            maybe(&|span| span.facts.error_type.as_ref()),
+        ),
         Column::new("kind".into(), text(&|span| kind_text(span.kind).to_owned())),
-        Column::new("status".into(), text(&|span| status_text(span.status).to_owned())),
+        Column::new(
+            "status".into(),
+            text(&|span| status_text(span.status).to_owned()),
+        ),
         Column::new("start_unix_nanos".into(), starts),
         Column::new("duration_nanos".into(), durations),
         Column::new("http_status".into(), http),
     ];
-    DataFrame::new(spans.len(), columns)
-        .map_err(|source| FrameError::Shape { what: "the frame of spans", source })
+    DataFrame::new(spans.len(), columns).map_err(|source| FrameError::Shape {
+        what: "the frame of spans",
+        source,
+    })
 }
 
 /// Writes the frame to a Parquet file (Snappy), replacing what is there.
@@ -61,8 +90,16 @@ pub fn spans_frame(spans: &[Span]) -> Result<DataFrame, FrameError> {
 /// # Errors
 /// When the file can't be created or written.
 pub fn write_parquet(frame: &mut DataFrame, path: &Path) -> Result<(), FrameError> {
-    let failed = |deed| move |source| FrameError::File { deed, path: path.to_owned(), source };
-    let file = File::create(path).map_err(PolarsError::from).map_err(failed("creating"))?;
+    let failed = |deed| {
+        move |source| FrameError::File {
+            deed,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let file = File::create(path)
+        .map_err(PolarsError::from)
+        .map_err(failed("creating"))?;
     ParquetWriter::new(file)
         .with_compression(ParquetCompression::Snappy)
         .finish(frame)
@@ -75,8 +112,14 @@ pub fn write_parquet(frame: &mut DataFrame, path: &Path) -> Result<(), FrameErro
 /// # Errors
 /// When the file can't be read, or is no Parquet.
 pub fn read_parquet(path: &Path) -> Result<DataFrame, FrameError> {
-    let failed = |source| FrameError::File { deed: "reading", path: path.to_owned(), source };
-    let file = File::open(path).map_err(PolarsError::from).map_err(failed)?;
+    let failed = |source| FrameError::File {
+        deed: "reading",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path)
+        .map_err(PolarsError::from)
+        .map_err(failed)?;
     ParquetReader::new(file).finish().map_err(failed)
 }
 
@@ -127,7 +170,10 @@ pub(crate) mod tests {
                 host: None,
                 attributes: Vec::new(),
             }),
-            facts: Facts { http_status: Some(503), ..Facts::default() },
+            facts: Facts {
+                http_status: Some(503),
+                ..Facts::default()
+            },
             attributes: Vec::new(),
             links: Vec::new(),
         }
@@ -137,14 +183,27 @@ pub(crate) mod tests {
     fn spans_survive_a_parquet_file() {
         let directory = tempfile::tempdir().expect("a folder");
         let path = directory.path().join("spans.parquet");
-        let spans = [span(1, 1, "web", Status::Error), span(2, 2, "catalog", Status::Unset)];
+        let spans = [
+            span(1, 1, "web", Status::Error),
+            span(2, 2, "catalog", Status::Unset),
+        ];
         let mut frame = spans_frame(&spans).expect("a frame");
         write_parquet(&mut frame, &path).expect("written");
         let read = read_parquet(&path).expect("read");
         assert!(read.equals_missing(&frame), "{read}");
-        let durations = read.column("duration_nanos").expect("there").u64().expect("u64");
+        let durations = read
+            .column("duration_nanos")
+            .expect("there")
+            .u64()
+            .expect("u64");
         assert_eq!(durations.get(0), Some(250_000_000));
-        assert!(read.column("version").expect("there").get(0).expect("a row").is_null());
+        assert!(
+            read.column("version")
+                .expect("there")
+                .get(0)
+                .expect("a row")
+                .is_null()
+        );
     }
 
     #[test]
