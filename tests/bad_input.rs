@@ -119,7 +119,7 @@ fn good_request(service: &str) -> String {
         .as_nanos();
     format!(
         r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{service}"}}}}]}},
-        "scopeSpans":[{{"spans":[{{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174",
+        "scopeSpans":[{{"spans":[{{"traceId":"{now:032x}","spanId":"{now:016x}",
         "name":"GET /","kind":2,"startTimeUnixNano":"{now}","endTimeUnixNano":"{now}",
         "attributes":[{{"key":"http.request.method","value":{{"stringValue":"GET"}}}},
         {{"key":"http.route","value":{{"stringValue":"/"}}}}]}}]}}]}}]}}"#

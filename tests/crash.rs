@@ -28,8 +28,8 @@ const COMPONENTS: [&str; 8] = [
 
 #[test]
 fn killed_at_every_named_point_it_tells_one_story() {
-    let mut stage = Stage::new("named");
     for (point, component) in CrashPoint::ALL.into_iter().zip(COMPONENTS) {
+        let mut stage = Stage::new(point.as_str());
         stage.start_engine(Some(point));
         stage.wait_calm();
         let processes = stage.process_ids();

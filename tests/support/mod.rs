@@ -19,8 +19,8 @@ use rekindle_recovery::crash::CrashPoint;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// See the module. Everything ends with it, by process id.
-pub struct Stage {
-    pub site: Deployment,
+pub(crate) struct Stage {
+    pub(crate) site: Deployment,
     folder: tempfile::TempDir,
     config: PathBuf,
     api: String,
@@ -32,7 +32,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix(&format!("rekindle-{name}-"))
             .tempdir()
@@ -75,7 +75,7 @@ impl Stage {
     }
 
     /// Starts the engine, with a place to kill it at if one is given, and waits for it and the site.
-    pub fn start_engine(&mut self, crash: Option<CrashPoint>) {
+    pub(crate) fn start_engine(&mut self, crash: Option<CrashPoint>) {
         self.starts += 1;
         let log = self
             .folder
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     /// Waits until the engine knows the site: requests of some types, and no open incident.
-    pub fn wait_calm(&self) {
+    pub(crate) fn wait_calm(&self) {
         self.until("calm", |stage| {
             stage.try_view().is_some_and(|view| {
                 view.open_incidents().next().is_none()
@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// Waits until the engine has killed itself.
-    pub fn wait_engine_killed(&mut self, point: CrashPoint) {
+    pub(crate) fn wait_engine_killed(&mut self, point: CrashPoint) {
         let mut engine = self.engine.take().expect("it was started");
         let begun = Instant::now();
         while engine.try_wait().expect("it can be asked").is_none() {
@@ -133,14 +133,14 @@ impl Stage {
     }
 
     /// Kills the engine with signal 9.
-    pub fn kill_engine(&mut self) {
+    pub(crate) fn kill_engine(&mut self) {
         let mut engine = self.engine.take().expect("it was started");
         engine.kill().expect("it is killed");
         engine.wait().expect("it ends");
     }
 
     /// Tells the engine to stop; the site goes on.
-    pub fn stop_engine(&mut self) {
+    pub(crate) fn stop_engine(&mut self) {
         let mut engine = self.engine.take().expect("it was started");
         let pid = rustix::process::Pid::from_child(&engine);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is told");
@@ -151,7 +151,7 @@ impl Stage {
         }
     }
 
-    pub fn try_view(&self) -> Option<View> {
+    pub(crate) fn try_view(&self) -> Option<View> {
         let mut response = ureq::get(format!("{}/api/v1/view", self.api))
             .config()
             .timeout_global(Some(Duration::from_secs(2)))
@@ -179,7 +179,7 @@ impl Stage {
     }
 
     /// The processes of the site, by service.
-    pub fn process_ids(&self) -> BTreeMap<String, u32> {
+    pub(crate) fn process_ids(&self) -> BTreeMap<String, u32> {
         ServiceName::ALL
             .into_iter()
             .map(|service| {
@@ -192,7 +192,7 @@ impl Stage {
     }
 
     /// Waits until the component works again, whoever's doing it was, and nothing is in flight.
-    pub fn wait_cured(&self, component: &str) {
+    pub(crate) fn wait_cured(&self, component: &str) {
         let (address, question) = self.site.question(component).expect("it has a question");
         self.until(&format!("{component} works"), |_| {
             let asked = rekindle_datasets::probes::ask(address, &question, Duration::from_secs(2));
@@ -201,17 +201,22 @@ impl Stage {
         self.wait_settled();
     }
 
-    /// Waits until no action waits for its verdict.
-    pub fn wait_settled(&self) {
+    /// Waits until no action has waited for its verdict for a while: a view is a moment old, and an
+    /// action that is about to begin isn't in it.
+    pub(crate) fn wait_settled(&self) {
+        let settled_since = std::cell::Cell::new(None);
         self.until("every action has its verdict", |stage| {
-            stage
+            let settled = stage
                 .try_view()
-                .is_some_and(|view| view.recovery.actions.iter().all(|a| a.verdict.is_some()))
+                .is_some_and(|view| view.recovery.actions.iter().all(|a| a.verdict.is_some()));
+            let since = settled.then(|| settled_since.get().unwrap_or_else(Instant::now));
+            settled_since.set(since);
+            since.is_some_and(|since| since.elapsed() > Duration::from_secs(2))
         });
     }
 
     /// The ledger's actions agree with each other and with what the site counted.
-    pub fn check_ledger(&self, when: &str) {
+    pub(crate) fn check_ledger(&self, when: &str) {
         let view = self.try_view().expect("the engine answers");
         let actions = &view.recovery.actions;
         let ids: BTreeSet<u64> = actions.iter().map(|action| action.id).collect();
@@ -305,15 +310,15 @@ impl Drop for Stage {
 }
 
 /// A small generator: the same seed gives the same moments.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number below `limit`, by the SplitMix64 step (Steele, Lea and Flood, OOPSLA 2014).
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
