@@ -92,17 +92,15 @@ impl Inputs {
     /// The next thing that happens. Telemetry comes last: a flood of it must not keep time from
     /// passing.
     async fn next(&mut self, ticks: &mut tokio::time::Interval) -> Event {
-        loop {
-            tokio::select! {
-                biased;
-                _ = self.shutdown.wait_for(|stop| *stop) => return Event::Stop,
-                _ = ticks.tick() => return Event::Tick,
-                Some(shadow) = self.shadows.recv() => return Event::Shadow(shadow),
-                Some(child) = self.children.recv() => return Event::Child(child),
-                Some(check) = self.checks.recv() => return Event::Check(check),
-                Some(report) = self.reports.recv() => return Event::Report(Box::new(report)),
-                Some(batch) = self.batches.recv() => return Event::Batch(batch),
-            }
+        tokio::select! {
+            biased;
+            _ = self.shutdown.wait_for(|stop| *stop) => Event::Stop,
+            _ = ticks.tick() => Event::Tick,
+            Some(shadow) = self.shadows.recv() => Event::Shadow(shadow),
+            Some(child) = self.children.recv() => Event::Child(child),
+            Some(check) = self.checks.recv() => Event::Check(check),
+            Some(report) = self.reports.recv() => Event::Report(Box::new(report)),
+            Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
     }
 }
@@ -138,10 +136,6 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, by the daemon, with named values"
-    )]
     pub(crate) fn new(
         assembler: Assembler,
         shared: Arc<Shared>,

@@ -215,6 +215,16 @@ impl Stage {
         });
     }
 
+    /// The units that the ledger has actions on.
+    pub(crate) fn restarted_units(&self) -> BTreeSet<String> {
+        let view = self.try_view().expect("the engine answers");
+        view.recovery
+            .actions
+            .iter()
+            .map(|action| action.unit.clone())
+            .collect()
+    }
+
     /// The ledger's actions agree with each other and with what the site counted.
     pub(crate) fn check_ledger(&self, when: &str) {
         let view = self.try_view().expect("the engine answers");
