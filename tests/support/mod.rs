@@ -1,5 +1,6 @@
 //! A stage for end-to-end tests: the real binary as engine, the real site as what it supervises,
 //! users on it, and what can be asked of them.
+#![allow(dead_code, reason = "each test takes what it needs of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -16,7 +17,7 @@ use rekindle_recovery::crash::CrashPoint;
 
 /// Longer than anything here takes on a machine that is busy with other tests; only a failure
 /// waits for so long.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// See the module. Everything ends with it, by process id.
 pub(crate) struct Stage {
