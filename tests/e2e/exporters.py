@@ -81,7 +81,10 @@ def requests_of(api, variant):
 
 def example_of(api, variant):
     """The spans of a failed example. Examples change while a ranking does, so all is asked anew."""
-    first = incident_of(api, variant)["ranking"]["suspects"][0]
+    incident = incident_of(api, variant)
+    first = incident["ranking"]["suspects"][0] if incident else None
+    if not first or not first["examples_failed"]:
+        return None
     return get(api, f"/api/v1/traces/{first['examples_failed'][0]}")["spans"]
 
 
