@@ -171,7 +171,7 @@ pub(super) fn run(
     story.injected(case);
     let seen = watch(case, &engine, &users, injected, injected_at, story);
     let after = users.snapshot();
-    let report = report(case, &seen?, &before, &after, injected, injected_at);
+    let report = report(case, &seen?, &before, &after, injected_at);
     if keep {
         story.says(&format!(
             "everything goes on until you press Ctrl-C; look at {} (files in {})",
@@ -224,6 +224,9 @@ fn configuration(
 #[derive(Debug, Default)]
 struct Seen {
     incident: Option<IncidentView>,
+    /// When the first request failed, since the injection. The users' own list keeps the newest
+    /// failures only.
+    first_failure: Option<Duration>,
     /// When the cure was first seen to be judged, since the injection.
     cured: Option<Duration>,
     view: View,
@@ -252,6 +255,7 @@ fn watch(
         let tally = users.snapshot();
         if !failing_told && let Some(at) = first_failure(&tally, injected) {
             failing_told = true;
+            seen.first_failure = Some(at);
             story.at(at, "the first users' requests fail");
         }
         // The fault's own incident: the first that opened since, whatever follows from it.
@@ -342,12 +346,11 @@ fn report(
     seen: &Seen,
     before: &Tally,
     after: &Tally,
-    injected: Instant,
     injected_at: SystemTime,
 ) -> CaseReport {
     let begun = UtcTime::from(injected_at);
     // Without a failure that users saw, times count from the injection.
-    let first = first_failure(after, injected).unwrap_or_default();
+    let first = seen.first_failure.unwrap_or_default();
     let since = |time: UtcTime| {
         let passed = time.since(begun).saturating_sub(first);
         u64::try_from(passed.as_millis()).ok()
