@@ -17,7 +17,7 @@ use anyhow::Context;
 use rekindle_datasets::auction::{Fault, FaultKind};
 use rekindle_datasets::deployment::Granularity;
 
-use case::{Case, CaseReport, Expectation};
+use case::{Case, CaseReport};
 use story::Story;
 
 /// What the demonstration is asked to do.
@@ -130,7 +130,7 @@ fn all_cases() -> Vec<Case> {
     for service in rekindle_datasets::auction::ServiceName::ALL {
         let component = service.components()[0];
         cases.push(Case {
-            expectation: Expectation::Unit(service.to_string()),
+            expected_unit: service.to_string(),
             ..Case::new(
                 "process killed",
                 Fault::new(component, FaultKind::Crash).in_process(),

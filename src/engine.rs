@@ -13,6 +13,7 @@ mod probing;
 mod publish;
 mod shared;
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -300,7 +301,8 @@ impl Engine {
     fn rank_all(&mut self) -> Vec<Evidence> {
         let analyzer = self.shared.analyzer();
         let clock = SystemTime::now();
-        let traffic = mapping::traffic(&analyzer, &self.tree);
+        // Asked of every unit, so only when somebody is told.
+        let traffic = LazyCell::new(|| mapping::traffic(&analyzer, &self.tree));
         let mut told = Vec::new();
         let mut shown = Vec::new();
         for incident in analyzer.incidents() {
@@ -335,7 +337,9 @@ impl Engine {
         }
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
-        told.extend(self.direct.evidence(clock, &traffic));
+        if !self.direct.is_empty() {
+            told.extend(self.direct.evidence(clock, &traffic));
+        }
         told
     }
 

@@ -27,13 +27,6 @@ const CURE_DEADLINE: Duration = Duration::from_secs(45);
 /// How long users go on after the verdict, so that a cure that doesn't last shows.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// What should happen in a case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Expectation {
-    /// The unit of this name is restarted, and nothing else.
-    Unit(String),
-}
-
 /// A case.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
@@ -42,7 +35,8 @@ pub(super) struct Case {
     pub(super) granularity: Granularity,
     /// What exporters wait for; `None` is what the SDK does on its own, 5 s.
     pub(super) export_delay: Option<Duration>,
-    pub(super) expectation: Expectation,
+    /// The one unit that should be restarted.
+    pub(super) expected_unit: String,
 }
 
 impl Case {
@@ -67,7 +61,7 @@ impl Case {
             fault,
             granularity,
             export_delay,
-            expectation: Expectation::Unit(unit),
+            expected_unit: unit,
         }
     }
 
@@ -369,12 +363,11 @@ fn report(
         .as_ref()
         .and_then(|incident| incident.ranking.as_ref())
         .and_then(|ranking| ranking.suspects.first());
-    let Expectation::Unit(expected_unit) = &case.expectation;
     CaseReport {
         name: case.name.clone(),
         fault: format!("{} in {}", case.fault.kind.as_str(), case.culprit()),
         culprit: case.culprit().to_owned(),
-        expected_unit: expected_unit.clone(),
+        expected_unit: case.expected_unit.clone(),
         top_suspect: top.map(|suspect| {
             // An instance of the process is the process, for somebody who asks which one it is.
             match suspect.components.first() {

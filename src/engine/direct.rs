@@ -144,6 +144,11 @@ impl DirectFaults {
         }
     }
 
+    /// Whether there is nothing to tell or to show.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// What recovery should know: every open fault, and each closed one once.
     /// `traffic` is what passes through each unit, in requests per second.
     pub(crate) fn evidence(
