@@ -4,6 +4,8 @@
 //! web → bidding (component place) → accounts. Ten requests a second, a third of each type. The
 //! site is calm for a while, then a fault sets in; each case says who must be named.
 
+mod aftermath;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
