@@ -535,7 +535,7 @@ fn wrong_answers_are_found_by_what_good_requests_do_not_touch() {
         "{ranking:#?}"
     );
     assert_eq!(named.shape, Shape::WrongAnswer);
-    assert!(named.confidence > 0.5, "{}", named.confidence);
+    assert!(named.confidence > 0.8, "{}", named.confidence);
     assert_eq!(named.callers, [Name::from("reporter:probe")]);
 }
 
