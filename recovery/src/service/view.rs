@@ -8,10 +8,10 @@ use super::{
     ActionView, BudgetView, JudgingView, Proposal, RecoveryStatus, RecoveryView, Tried, UnitState,
     UnitStatus,
 };
+use crate::UnitName;
 use crate::guard::World;
 use crate::ledger::{Outcome, StoredAction, StoredRecovery};
 use crate::lifecycle::State;
-use crate::{ExecutorSpec, UnitName};
 
 /// How long a unit is shown as given up when its incident can't be followed any more.
 const SHOWN_GIVEN_UP: Duration = Duration::from_secs(3600);
@@ -127,9 +127,7 @@ impl Engine {
                 let unit = &spec.name;
                 let executor = match &spec.executor {
                     None => "parts",
-                    Some(ExecutorSpec::Process(_)) => "process",
-                    Some(ExecutorSpec::Http(_)) => "http",
-                    Some(ExecutorSpec::Command(_)) => "command",
+                    Some(executor) => executor.kind(),
                 };
                 UnitStatus {
                     unit: unit.clone(),
