@@ -175,6 +175,17 @@ impl Engine {
         self.let_time_pass(received_at);
     }
 
+    /// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
+    pub(crate) fn was_blind(&self, from: UnixNanos, until: UnixNanos) {
+        self.shared.analyzer().intervene(Intervention {
+            kind: InterventionKind::Blind,
+            target: Selector::default(),
+            from,
+            until: Some(until),
+            reference: "the engine was down".into(),
+        });
+    }
+
     /// Runs until the daemon stops.
     pub(crate) async fn run(mut self, mut inputs: Inputs) {
         let mut ticks = tokio::time::interval(TICK);
@@ -295,8 +306,25 @@ impl Engine {
         }
     }
 
+    fn rank_open(&mut self) {
+        let mut analyzer = self.shared.analyzer();
+        let open: Vec<u64> = analyzer
+            .incidents()
+            .iter()
+            .filter(|incident| incident.is_open())
+            .map(|incident| incident.id)
+            .collect();
+        for id in open {
+            if let Some(ranking) = analyzer.rank(id) {
+                analyzer.keep_examples(&ranking);
+                self.rankings.insert(id, ranking);
+            }
+        }
+    }
+
     /// Ranks what is open, and says what recovery should know.
     fn rank_all(&mut self) -> Vec<Evidence> {
+        self.rank_open();
         let analyzer = self.shared.analyzer();
         let clock = SystemTime::now();
         // Asked of every unit, so only when somebody is told.
@@ -306,11 +334,6 @@ impl Engine {
         for incident in analyzer.incidents() {
             let id = self.ids.of_analysis(incident.id);
             shown.push(incident.id);
-            if incident.is_open()
-                && let Some(ranking) = analyzer.rank(incident.id)
-            {
-                self.rankings.insert(incident.id, ranking);
-            }
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
             }
