@@ -146,7 +146,7 @@ pub(super) fn replay(
             let content_type = entry.protocol.content_type();
             match decode_payload(content_type, &entry.payload, &mut context) {
                 Ok(decoded) => {
-                    engine.replay(record.position, entry.received_at, decoded.spans);
+                    engine.replay(record.position, entry.received_at, &decoded.spans);
                 }
                 // It was read once, or it would not be here: another version wrote it.
                 Err(_) => unreadable += 1,
