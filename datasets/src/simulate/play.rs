@@ -248,10 +248,11 @@ impl Decider {
         evidence: &Evidence,
         tree: &RestartTree,
         trials: &[Trial],
+        waited: bool,
         now: SystemTime,
     ) {
         if let Self::Ours { mind, learns: true } = self {
-            mind.beliefs.learn(evidence, tree, trials, now);
+            mind.beliefs.learn(evidence, tree, trials, waited, now);
         }
     }
 
@@ -350,7 +351,7 @@ pub(super) fn play_after(
         });
         // Healed before anybody could act: the incident closes.
         if course.left <= 0.0 && trials.is_empty() && choice == Choice::Wait {
-            decider.learn(&evidence, &site.tree, &[], now);
+            decider.learn(&evidence, &site.tree, &[], false, now);
             break;
         }
         match choice {
@@ -363,7 +364,7 @@ pub(super) fn play_after(
                 }
                 waited = true;
                 if course.left <= 0.0 {
-                    decider.learn(&evidence, &site.tree, &trials, now);
+                    decider.learn(&evidence, &site.tree, &trials, waited, now);
                     next(state, Event::IncidentClosed)?;
                     break;
                 }
@@ -372,7 +373,7 @@ pub(super) fn play_after(
                 course.pass(policy.human_response.as_secs_f64());
                 bill.by_person = true;
                 if !trials.is_empty() {
-                    decider.learn(&evidence, &site.tree, &trials, now);
+                    decider.learn(&evidence, &site.tree, &trials, waited, now);
                 }
                 next(state, Event::GiveUp)?;
                 break;
@@ -407,7 +408,7 @@ pub(super) fn play_after(
                     relief,
                 });
                 if verdict == Verdict::Cured {
-                    decider.learn(&evidence, &site.tree, &trials, now);
+                    decider.learn(&evidence, &site.tree, &trials, waited, now);
                     if course.left <= 0.0 {
                         break;
                     }

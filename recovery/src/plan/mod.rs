@@ -236,9 +236,9 @@ pub fn plan(
     for chain in beliefs.chains(evidence, tree, constraints.trials, now) {
         for (level, weight) in chain.levels.iter().enumerate() {
             let cured_by = match level {
-                // What goes by itself goes whatever is done meanwhile, and didn't if we waited.
+                // What goes by itself takes the time that waiting gives it, and didn't go if we waited.
                 0 if constraints.waited => continue,
-                0 => u32::MAX,
+                0 => 1 << units.len(),
                 level => match chain.units.get(level - 1) {
                     None => 0,
                     Some(smallest) => (0..units.len())

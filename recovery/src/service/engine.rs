@@ -454,7 +454,9 @@ impl Engine {
         if let Some(evidence) = case.acted_on.as_ref().or(case.evidence.as_ref())
             && (!case.trials.is_empty() || chose_to_wait)
         {
-            let rows = self.beliefs.learn(evidence, &self.tree, &case.trials, now);
+            let rows = self
+                .beliefs
+                .learn(evidence, &self.tree, &case.trials, case.waited, now);
             case.write_also(Also::Learned(rows));
         }
     }
