@@ -101,6 +101,19 @@ pub struct Trial {
     pub relief: f64,
 }
 
+/// What time alone did in a recovery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Time {
+    /// Nobody waited for it.
+    #[default]
+    NotGiven,
+    /// It was waited for, and the fault was still there.
+    InVain,
+    /// The fault went while it was waited for, after all that was tried.
+    Healed,
+}
+
 /// Everything that was learned about cures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Beliefs {
@@ -158,16 +171,16 @@ fn likelihood(tree: &RestartTree, units: &[UnitName], level: usize, trials: &[Tr
 }
 
 /// What the trials say about a chain of units if the fault is of this chain, as intervals of levels
-/// (0 is by itself) with weights that add up to `weight`. `waited` rules out that it went by itself.
+/// (0 is by itself) with weights that add up to `weight`.
 fn intervals(
     tree: &RestartTree,
     units: &[UnitName],
     trials: &[Trial],
-    waited: bool,
+    time: Time,
     weight: f64,
 ) -> Vec<(usize, usize, bool, f64)> {
     let none = units.len() + 1;
-    if trials.is_empty() {
+    if time == Time::Healed {
         return vec![(0, 0, true, weight)];
     }
     let mut seen = Vec::new();
@@ -180,12 +193,13 @@ fn intervals(
         let relief = trial.relief.clamp(0.0, 1.0);
         // What restarts nothing of the chain and cures all the same speaks of another chain.
         if covered > above {
-            seen.push((above, covered, !waited, left * relief));
+            let or_by_itself = time == Time::NotGiven;
+            seen.push((above, covered, or_by_itself, left * relief));
             left *= 1.0 - relief;
             above = covered;
         }
     }
-    seen.push((above, none, false, left));
+    seen.push((above, none, time == Time::NotGiven, left));
     seen
 }
 
@@ -297,6 +311,22 @@ impl Beliefs {
         refine(exact, &mean, STRENGTH_OF_UNIT)
     }
 
+    /// How many recoveries, faded, from this very fault in this unit there were, and in how many of
+    /// them it came out whether this level would have been enough.
+    pub fn tested(
+        &self,
+        signature: &FaultSignature,
+        unit: &UnitName,
+        level: &Level,
+        now: SystemTime,
+    ) -> (f64, f64) {
+        let key = Key::Exact(signature.clone(), unit.clone());
+        self.rows.get(&key).map_or((0.0, 0.0), |row| {
+            let fading = self.fading(row.at(), now);
+            (row.weight() * fading, row.tested(level) * fading)
+        })
+    }
+
     /// The signatures that something was learned about in this unit.
     pub fn signatures(&self, unit: &UnitName) -> impl Iterator<Item = &FaultSignature> {
         self.rows.keys().filter_map(move |key| match key {
@@ -359,22 +389,25 @@ impl Beliefs {
             .collect()
     }
 
-    /// Learns from a recovery that is over. Without trials, the incident went by itself. `waited`
-    /// says that the fault was given time to go by itself, and didn't. Returns the rows that changed,
-    /// or went, to be kept.
+    /// Learns from a recovery that is over. Returns the rows that changed, or went, to be kept: none
+    /// where nothing was tried and nothing healed.
     pub fn learn(
         &mut self,
         evidence: &Evidence,
         tree: &RestartTree,
         trials: &[Trial],
-        waited: bool,
+        time: Time,
         now: SystemTime,
     ) -> Vec<(Key, Option<Row>)> {
         let mut changed = BTreeSet::new();
+        if trials.is_empty() && time != Time::Healed {
+            return Vec::new();
+        }
         let chains = self.chains(evidence, tree, trials, now);
-        let weigh = |chain: &Chain| match trials.is_empty() {
-            true => chain.levels[0],
-            false => chain.levels.iter().sum(),
+        let weigh = |chain: &Chain| match time {
+            Time::Healed => chain.levels[0],
+            Time::InVain => chain.levels.iter().skip(1).sum(),
+            Time::NotGiven => chain.levels.iter().sum::<f64>(),
         };
         let total: f64 = chains.iter().map(weigh).sum();
         if total <= 0.0 {
@@ -389,7 +422,7 @@ impl Beliefs {
                 continue;
             };
             let weight = weigh(chain) / total;
-            let seen = intervals(tree, &chain.units, trials, waited, weight);
+            let seen = intervals(tree, &chain.units, trials, time, weight);
             let keys = if at == last {
                 vec![Key::Elsewhere]
             } else {

@@ -32,7 +32,7 @@ pub(super) struct Interval {
     pub(super) above: Level,
     /// The one that cured; [`Level::None`] where nothing did.
     pub(super) until: Level,
-    /// Whether it may also have gone by itself.
+    /// Whether nobody waited, so that it may also have gone by itself, or might yet.
     pub(super) or_by_itself: bool,
     /// How many recoveries, faded.
     pub(super) weight: f64,
@@ -97,6 +97,19 @@ impl Row {
         }
     }
 
+    /// In how many recoveries, as of its time, what happened told whether this level would have been
+    /// enough: it was tried, or time was given.
+    pub(super) fn tested(&self, level: &Level) -> f64 {
+        self.intervals
+            .iter()
+            .filter(|interval| match level {
+                Level::ByItself => interval.until == Level::ByItself || !interval.or_by_itself,
+                level => interval.until == *level || interval.above == *level,
+            })
+            .map(|interval| interval.weight)
+            .sum()
+    }
+
     /// How likely each level is, given that `mean` is believed as firmly as `strength` recoveries
     /// would make it. `place` says where in `mean` a level of the row is; what it doesn't know (a
     /// unit that the tree lost) is left out. `fading` is what a recovery of the row's time weighs now.
@@ -115,8 +128,9 @@ impl Row {
                 // Nothing but time is a single level; beside a restart it takes a coincidence.
                 let by_itself = match (until, interval.or_by_itself) {
                     (0, _) => 1.0,
-                    (_, true) => COINCIDENCE,
                     (_, false) => 0.0,
+                    (_, true) if interval.until == Level::None => 1.0 - COINCIDENCE,
+                    (_, true) => COINCIDENCE,
                 };
                 let weight = interval.weight * fading;
                 (until == 0 || above < until).then_some((above, until, by_itself, weight))

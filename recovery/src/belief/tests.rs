@@ -57,7 +57,11 @@ fn learned(recoveries: &[&[Trial]], suspects: &[(&str, f64)]) -> Vec<f64> {
     let mut beliefs = Beliefs::new(30 * DAY);
     let evidence = evidence(suspects);
     for trials in recoveries {
-        beliefs.learn(&evidence, &tree(TREE), trials, false, now());
+        let time = match trials.is_empty() {
+            true => Time::Healed,
+            false => Time::NotGiven,
+        };
+        beliefs.learn(&evidence, &tree(TREE), trials, time, now());
     }
     believed(&beliefs, &evidence, now())
 }
@@ -124,7 +128,7 @@ fn other_signatures_and_units_borrow() {
     let first = evidence(&[("shop.cart", 1.0)]);
     for _ in 0..5 {
         let trials = [trial("shop.cart", 0.0), trial("shop", 1.0)];
-        beliefs.learn(&first, &tree(TREE), &trials, false, now());
+        beliefs.learn(&first, &tree(TREE), &trials, Time::NotGiven, now());
     }
     let mut same_unit = first.clone();
     same_unit.signature.error_type = "Other".to_owned();
@@ -147,7 +151,7 @@ fn what_was_learned_fades() {
         &evidence,
         &tree(TREE),
         &[trial("shop.cart", 0.0)],
-        false,
+        Time::NotGiven,
         now(),
     );
     let soon = believed(&beliefs, &evidence, now());
@@ -165,7 +169,7 @@ fn rows_come_back_as_they_were_kept() {
         &evidence,
         &tree(TREE),
         &[trial("shop.cart", 0.5)],
-        false,
+        Time::NotGiven,
         now(),
     );
     let kept: Vec<(Key, Row)> = beliefs
@@ -180,7 +184,7 @@ fn rows_come_back_as_they_were_kept() {
 
 #[test]
 fn a_wait_in_vain_speaks_against_time() {
-    let at = |waited| {
+    let at = |time| {
         let mut beliefs = Beliefs::new(30 * DAY);
         let evidence = evidence(&[("shop.cart", 1.0)]);
         for _ in 0..5 {
@@ -188,15 +192,15 @@ fn a_wait_in_vain_speaks_against_time() {
                 &evidence,
                 &tree(TREE),
                 &[trial("shop.cart", 1.0)],
-                waited,
+                time,
                 now(),
             );
         }
         believed(&beliefs, &evidence, now())[0]
     };
-    assert!(at(true) < at(false));
+    assert!(at(Time::InVain) < at(Time::NotGiven));
     // A cure right after a restart is hardly ever a coincidence.
-    assert!(at(false) < 0.05, "{}", at(false));
+    assert!(at(Time::NotGiven) < 0.05, "{}", at(Time::NotGiven));
 }
 
 #[test]
@@ -204,12 +208,18 @@ fn a_belief_that_was_never_tested_does_not_get_firmer() {
     let mut beliefs = Beliefs::new(30 * DAY);
     let evidence = evidence(&[("shop.cart", 1.0)]);
     for _ in 0..100 {
-        beliefs.learn(&evidence, &tree(TREE), &[trial("shop", 1.0)], false, now());
+        beliefs.learn(
+            &evidence,
+            &tree(TREE),
+            &[trial("shop", 1.0)],
+            Time::NotGiven,
+            now(),
+        );
     }
     let before = believed(&beliefs, &evidence, now());
     let failed = [trial("shop.cart", 0.0), trial("shop", 1.0)];
     for _ in 0..3 {
-        beliefs.learn(&evidence, &tree(TREE), &failed, false, now());
+        beliefs.learn(&evidence, &tree(TREE), &failed, Time::NotGiven, now());
     }
     let after = believed(&beliefs, &evidence, now());
     assert!(
@@ -226,7 +236,7 @@ fn a_new_version_makes_what_was_learned_weigh_less() {
         &evidence,
         &tree(TREE),
         &[trial("shop.cart", 0.0)],
-        false,
+        Time::NotGiven,
         now(),
     );
     let before = believed(&beliefs, &evidence, now())[1];
@@ -251,7 +261,7 @@ proptest! {
         let mut beliefs = Beliefs::new(30 * DAY);
         let evidence = evidence(&[("shop.cart", probability), ("bank", 0.5)]);
         for (unit, relief) in trials {
-            beliefs.learn(&evidence, &tree(TREE), &[trial(names[unit], relief)], false, now());
+            beliefs.learn(&evidence, &tree(TREE), &[trial(names[unit], relief)], Time::NotGiven, now());
             let levels = believed(&beliefs, &evidence, now());
             prop_assert!((levels.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{levels:?}");
             prop_assert!(levels.iter().all(|level| *level >= 0.0));

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::belief::Time;
 use crate::tree::tests::tree;
 use crate::{FaultSignature, SuspectUnit};
 
@@ -162,7 +163,7 @@ fn what_was_learned_comes_first() {
         let trials = [trial("shop.cart", 0.0), trial("shop", 1.0)];
         given
             .beliefs
-            .learn(&evidence, &tree(TREE), &trials, false, now());
+            .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
     }
     assert!(given.ladder(&evidence).starts_with("restart shop, "));
     // A fault that no restart ever cured is a person's from the start.
@@ -175,7 +176,7 @@ fn what_was_learned_comes_first() {
         ];
         given
             .beliefs
-            .learn(&evidence, &tree(TREE), &trials, false, now());
+            .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
     }
     let mut costly = evidence.clone();
     for unit in ["shop.cart", "shop", "site"] {
@@ -192,7 +193,7 @@ fn a_fault_that_goes_by_itself_is_waited_for_once() {
     for _ in 0..10 {
         given
             .beliefs
-            .learn(&evidence, &tree(TREE), &[], false, now());
+            .learn(&evidence, &tree(TREE), &[], Time::Healed, now());
     }
     assert!(
         given.ladder(&evidence).starts_with("wait, "),
@@ -269,4 +270,44 @@ fn a_thousand_suspects_are_planned_for() {
     };
     let plan = plan(&evidence, &tree, &given.beliefs, &constraints, now());
     assert!(plan.candidates.len() <= MAX_ACTIONS + 1);
+}
+
+#[test]
+fn what_was_never_tried_is_tried_when_it_is_worth_it() {
+    // An old belief that the component doesn't do, and many recoveries that never asked again.
+    let mut given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.95)], 10.0, 10.0);
+    let before = now() - 4 * given.policy.half_life;
+    for _ in 0..30 {
+        let trials = [trial("shop.cart", 0.0), trial("shop", 1.0)];
+        let time = Time::NotGiven;
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &trials, time, before);
+    }
+    assert!(given.ladder(&evidence).starts_with("restart shop, "));
+    let mut tries = 0;
+    for _ in 0..20 {
+        let plan = given.plan(&evidence);
+        if plan.choice == Choice::Restart("shop.cart".into()) {
+            tries += 1;
+            assert!(
+                plan.sentence.starts_with("to find out"),
+                "{}",
+                plan.sentence
+            );
+            let trials = [trial("shop.cart", 1.0)];
+            let time = Time::NotGiven;
+            given
+                .beliefs
+                .learn(&evidence, &tree(TREE), &trials, time, now());
+            break;
+        }
+        assert!(plan.sentence.starts_with("restart "), "{}", plan.sentence);
+        let trials = [trial("shop", 1.0)];
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
+    }
+    assert_eq!(tries, 1);
 }
