@@ -12,13 +12,14 @@ use super::{
     ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
     ServiceConfig, Shadow,
 };
-use crate::belief::Beliefs;
+use crate::belief::{Beliefs, Time};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed};
 use crate::guard::{Authority, Deed, Lease, Past, Pause, Refusal, World, check};
 use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
 use crate::lifecycle::{Event, State};
+use crate::plan::Choice;
 use crate::policy::Policy;
 use crate::ports::{Notice, NoticeKind};
 use crate::{Cohort, Evidence, RestartTree, UnitName};
@@ -461,13 +462,23 @@ impl Engine {
         let Some(case) = self.cases.get_mut(&id) else {
             return;
         };
-        // Without a trial, only a wait that we chose says that it went by itself: otherwise a person
-        // may have mended it, or a restart that another incident brought.
-        let chose_to_wait = case.wait_until.is_some() && case.tried.is_empty();
-        if let Some(evidence) = case.acted_on.as_ref().or(case.evidence.as_ref())
-            && (!case.trials.is_empty() || chose_to_wait)
-        {
-            let rows = self.beliefs.learn(evidence, &self.tree, &case.trials, now);
+        // Only a wait that we chose says that it went by itself: otherwise a person may have mended it,
+        // or a restart that another incident brought.
+        let is_gone =
+            case.state == State::Watching && case.evidence.as_ref().is_some_and(|last| last.closed);
+        let waits = case.plan.as_ref().map(|plan| &plan.choice) == Some(&Choice::Wait);
+        let time = match (is_gone && waits, case.waited) {
+            (true, _) => Time::Healed,
+            (false, true) => Time::InVain,
+            (false, false) => Time::NotGiven,
+        };
+        if let Some(evidence) = case.acted_on.as_ref().or(case.evidence.as_ref()) {
+            let rows = self
+                .beliefs
+                .learn(evidence, &self.tree, &case.trials, time, now);
+            if rows.is_empty() {
+                return;
+            }
             case.write_also(Also::Learned(rows));
         }
     }
