@@ -9,4 +9,5 @@ pub mod deployment;
 pub mod load;
 pub mod probes;
 pub mod score;
+pub mod simulate;
 mod wire;
