@@ -3,9 +3,9 @@
 //! One per unit that has one. A unit without is restarted by restarting all below it, which is
 //! the business of whoever knows the tree.
 
-#[expect(dead_code, reason = "TLS is for Kubernetes, whose executor comes next")]
 mod connection;
 mod docker;
+mod kubernetes;
 mod lives;
 mod note;
 
@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::docker::Docker;
+use self::kubernetes::Kubernetes;
 use self::lives::LivesExecutor;
 use self::note::Notes;
 use crate::command::CommandExecutor;
@@ -56,6 +57,12 @@ impl Executors {
                     }
                     ExecutorSpec::Command(spec) => Arc::new(CommandExecutor::new(
                         spec,
+                        unit.ready.clone(),
+                        probes.clone(),
+                    )),
+                    ExecutorSpec::Kubernetes(spec) => Arc::new(LivesExecutor::new(
+                        Kubernetes::new(spec),
+                        notes.clone(),
                         unit.ready.clone(),
                         probes.clone(),
                     )),

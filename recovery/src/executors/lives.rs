@@ -55,6 +55,8 @@ pub(crate) struct Sight {
     pub lives: BTreeMap<String, Condition>,
     /// What is missing in the platform's own words, besides lives that aren't ready.
     pub missing: Option<String>,
+    /// How many must be ready; as many as lived before where `None`.
+    pub wanted: Option<usize>,
 }
 
 impl Sight {
@@ -76,8 +78,9 @@ impl Sight {
             .count()
     }
 
-    /// What is missing until `wanted` are ready; `None` when nothing is.
-    fn waits_for(&self, wanted: usize) -> Option<String> {
+    /// What is missing until as many are ready as must be; `None` when nothing is.
+    fn waits_for(&self, before: usize) -> Option<String> {
+        let wanted = self.wanted.unwrap_or(before);
         if let Some(missing) = &self.missing {
             return Some(missing.clone());
         }
