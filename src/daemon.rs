@@ -10,7 +10,7 @@ mod surroundings;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use rekindle_analysis::Analyzer;
@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, IncidentIds, Inputs, Shared, count_start, spawn_checks, spawn_questions,
+    Engine, EngineBackend, IncidentIds, Inputs, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use surroundings::Daemon;
@@ -92,8 +92,6 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let tree = Arc::new(tree_of(&config)?);
     let state_dir = prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
-    let life = count_start(&state_dir)
-        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
     let api_listener = TcpListener::bind(config.listen.api)
@@ -145,6 +143,9 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         Arc::clone(&stats),
         Arc::clone(&supervisor),
     );
+    let known = recovery.status().borrow().last_incident();
+    let ids = IncidentIds::open(&state_dir, known)
+        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
@@ -152,9 +153,10 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         recovery.clone(),
         Box::new(surroundings),
         view_sender,
-        IncidentIds::of_life(life),
+        ids,
     );
     parts::replay(&journal, &config, &mut engine)?;
+    shared.caught_up(SystemTime::now());
 
     let inputs = Inputs {
         batches,
