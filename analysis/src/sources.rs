@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_model::UnixNanos;
+use rekindle_model::{RequestType, UnixNanos};
+use rekindle_stats::LogHistogram;
 
 use crate::analyzer::reporter_name;
 use crate::examples::ExampleStore;
-use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Subject};
+use crate::profile::{Profile, Profiles, Segment};
+use crate::rank::{Case, Input, InputRow, InputTouch, Shaped, ShownTrace, Span, Subject, Timed};
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::spectrum::{Cell, Spectrum};
@@ -20,12 +22,20 @@ use crate::{AnalysisConfig, Counts, Incident};
 /// Everything that an input is made of.
 pub(crate) struct Sources<'a> {
     pub(crate) spectrum: &'a Spectrum,
+    pub(crate) profiles: &'a Profiles,
     pub(crate) registry: &'a Registry,
     pub(crate) types: &'a Types,
     pub(crate) records: &'a Records,
     pub(crate) examples: &'a ExampleStore,
     pub(crate) counts: &'a Counts,
     pub(crate) config: &'a AnalysisConfig,
+}
+
+/// Own times and shapes in canonical order.
+struct Measured {
+    request_types: Vec<RequestType>,
+    timed: Vec<Timed>,
+    shaped: Vec<Shaped>,
 }
 
 impl Sources<'_> {
@@ -48,10 +58,21 @@ impl Sources<'_> {
             .chain(baseline.keys())
             .map(|c| c.row)
             .collect();
+        let middle = self.profiles.middle(begin);
+        let profiles = [
+            self.profiles.between(0, middle),
+            self.profiles.between(middle, begin),
+            self.profiles.between(begin, end),
+        ];
+        let timed = profiles.iter().flat_map(|profile| profile.times.keys());
         let used: BTreeSet<u32> = used_rows
             .iter()
             .flat_map(|row| &self.spectrum.row(*row).touches)
             .map(|touch| touch.component)
+            .chain(timed.filter_map(|(_, segment)| match segment {
+                Segment::Whole(id) => Some(*id),
+                Segment::Own(_) | Segment::Gap(..) | Segment::There(..) => None,
+            }))
             .collect();
         let mut subjects: Vec<u32> = used.into_iter().collect();
         subjects.sort_by(|a, b| {
@@ -89,6 +110,7 @@ impl Sources<'_> {
                 .map(|(case, count)| Case { count, ..case })
                 .collect()
         };
+        let measured = self.measured(&profiles, &place);
         let (shown, reports) = self.shown(incident, until, &failing, &row_at);
         Input {
             incident: incident.id,
@@ -107,11 +129,83 @@ impl Sources<'_> {
             window: cases(window),
             baseline: cases(baseline),
             rows: rows.into_iter().map(|(row, _)| row).collect(),
+            request_types: measured.request_types,
+            timed: measured.timed,
+            shaped: measured.shaped,
             shown,
             reports: reports.into_iter().collect(),
             left_out: self.counts.clone(),
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
+        }
+    }
+
+    /// What was measured in both halves of the baseline and in the window. Components that no row speaks of are left out.
+    fn measured(&self, profiles: &[Profile; 3], place: &[usize]) -> Measured {
+        let mut types: Vec<(u32, RequestType)> = self
+            .types
+            .iter()
+            .map(|(id, state)| (id, state.request_type.clone()))
+            .collect();
+        types.sort_by(|a, b| a.1.cmp(&b.1));
+        let type_at: BTreeMap<u32, usize> = types
+            .iter()
+            .enumerate()
+            .map(|(at, (id, _))| (*id, at))
+            .collect();
+        let placed = |id: u32| Some(place[id as usize]).filter(|at| *at != usize::MAX);
+        let span = |segment: Segment| {
+            Some(match segment {
+                Segment::Whole(id) => Span::Whole(placed(id)?),
+                Segment::Own(id) => Span::Own(placed(id)?),
+                Segment::Gap(from, to) => Span::Gap(placed(from)?, placed(to)?),
+                Segment::There(from, to) => Span::There(placed(from)?, placed(to)?),
+            })
+        };
+        let mut timed: BTreeMap<(Span, usize), [LogHistogram; 3]> = BTreeMap::new();
+        let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
+        for (part, profile) in profiles.iter().enumerate() {
+            for ((of, segment), times) in &profile.times {
+                let Some(span) = span(*segment) else { continue };
+                timed.entry((span, type_at[of])).or_default()[part].merge(times);
+            }
+            for ((of, shape), count) in &profile.shapes {
+                let shape = self.profiles.shape(*shape);
+                let asked: Option<Vec<usize>> = shape.asked.iter().map(|id| placed(*id)).collect();
+                let (Some(subject), Some(mut asked)) = (placed(shape.component), asked) else {
+                    continue;
+                };
+                asked.sort_unstable();
+                let key = Shaped {
+                    subject,
+                    request_type: type_at[of],
+                    asked,
+                    last: shape.last.and_then(placed),
+                    baseline: [0; 2],
+                    window: 0,
+                };
+                shaped.entry(key).or_default()[part] += count;
+            }
+        }
+        Measured {
+            request_types: types.into_iter().map(|(_, name)| name).collect(),
+            timed: timed
+                .into_iter()
+                .map(|((span, request_type), [earlier, later, window])| Timed {
+                    span,
+                    request_type,
+                    baseline: [earlier, later],
+                    window,
+                })
+                .collect(),
+            shaped: shaped
+                .into_iter()
+                .map(|(shape, [earlier, later, window])| Shaped {
+                    baseline: [earlier, later],
+                    window,
+                    ..shape
+                })
+                .collect(),
         }
     }
 

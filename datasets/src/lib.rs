@@ -8,5 +8,6 @@ pub mod auction;
 pub mod deployment;
 pub mod load;
 pub mod probes;
+pub mod public;
 pub mod score;
 mod wire;
