@@ -1,6 +1,6 @@
 //! The command line: what was typed, and whom it goes to.
 //!
-//! `run`, `demo` and `check-config` do something themselves; everything else asks a running daemon
+//! `run`, `demo`, `simulate` and `check-config` do something themselves; everything else asks a running daemon
 //! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
 //! [exit codes](crate::exit).
 
@@ -8,6 +8,7 @@ mod args;
 mod ask;
 mod check;
 mod order;
+mod simulate;
 mod terminal;
 
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::entry;
 use crate::exit::Exit;
 
-pub use args::{Cli, Command, DemoArgs, Output, RunArgs};
+pub use args::{Cli, Command, DemoArgs, Output, RunArgs, SimulateArgs, SimulateScenario};
 pub(crate) use terminal::Terminal;
 
 /// Why a command didn't do what was asked.
@@ -94,6 +95,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
     match cli.command {
         Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
         Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
+        Command::Simulate(args) => simulate::simulate(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,

@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::{Change, Ranking};
+use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
-use rekindle_model::{Intervention, InterventionKind, Name, Selector, Span, UnixNanos};
+use rekindle_model::{Intervention, InterventionKind, Name, Selector, UnixNanos};
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
 use rekindle_recovery::{Evidence, RestartTree, UnitName};
@@ -169,9 +170,20 @@ impl Engine {
 
     /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
     /// recovery meanwhile: what was wrong then may long be over.
-    pub(crate) fn replay(&mut self, position: u64, received_at: UnixNanos, spans: Vec<Span>) {
+    pub(crate) fn replay(&mut self, position: u64, received_at: UnixNanos, spans: &PackedSpans) {
         self.take(position, spans, received_at);
         self.let_time_pass(received_at);
+    }
+
+    /// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
+    pub(crate) fn was_blind(&self, from: UnixNanos, until: UnixNanos) {
+        self.shared.analyzer().intervene(Intervention {
+            kind: InterventionKind::Blind,
+            target: Selector::default(),
+            from,
+            until: Some(until),
+            reference: "the engine was down".into(),
+        });
     }
 
     /// Runs until the daemon stops.
@@ -180,10 +192,7 @@ impl Engine {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             match inputs.next(&mut ticks).await {
-                Event::Batch(mut batch) => {
-                    let spans = std::mem::take(&mut batch.spans);
-                    self.take(batch.position, spans, now());
-                }
+                Event::Batch(batch) => self.take(batch.position, &batch.spans, now()),
                 Event::Report(judgement) => {
                     let at = now();
                     let mut analyzer = self.shared.analyzer();
@@ -205,12 +214,12 @@ impl Engine {
         tracing::info!("the engine has stopped");
     }
 
-    fn take(&mut self, position: u64, spans: Vec<Span>, now: UnixNanos) {
-        let mut analyzer = self.shared.analyzer();
+    fn take(&mut self, position: u64, spans: &PackedSpans, now: UnixNanos) {
         self.spans_seen += spans.len() as u64;
-        for span in spans {
+        self.assembler.push_all(spans, now);
+        let mut analyzer = self.shared.analyzer();
+        for span in spans.telling() {
             analyzer.span(&span, now);
-            self.assembler.push(span, now);
         }
         analyzer.cut_at(position);
     }
@@ -297,8 +306,25 @@ impl Engine {
         }
     }
 
+    fn rank_open(&mut self) {
+        let mut analyzer = self.shared.analyzer();
+        let open: Vec<u64> = analyzer
+            .incidents()
+            .iter()
+            .filter(|incident| incident.is_open())
+            .map(|incident| incident.id)
+            .collect();
+        for id in open {
+            if let Some(ranking) = analyzer.rank(id) {
+                analyzer.keep_examples(&ranking);
+                self.rankings.insert(id, ranking);
+            }
+        }
+    }
+
     /// Ranks what is open, and says what recovery should know.
     fn rank_all(&mut self) -> Vec<Evidence> {
+        self.rank_open();
         let analyzer = self.shared.analyzer();
         let clock = SystemTime::now();
         // Asked of every unit, so only when somebody is told.
@@ -308,11 +334,6 @@ impl Engine {
         for incident in analyzer.incidents() {
             let id = self.ids.of_analysis(incident.id);
             shown.push(incident.id);
-            if incident.is_open()
-                && let Some(ranking) = analyzer.rank(incident.id)
-            {
-                self.rankings.insert(incident.id, ranking);
-            }
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
             }

@@ -369,8 +369,12 @@ impl Analyzer {
         self.fences.forget_before(begin);
         self.forget_reports(begin);
         self.tidy();
-        self.watch
-            .tick(&mut self.types, now, self.newest, &self.config)
+        let changes = self
+            .watch
+            .tick(&mut self.types, now, self.newest, &self.config);
+        let remembered = self.watch.incidents.iter().map(|incident| incident.id);
+        self.examples.unpin(&remembered.collect());
+        changes
     }
 
     fn forget_reports(&mut self, before: UnixNanos) {
@@ -416,6 +420,15 @@ impl Analyzer {
     /// The same by another method.
     pub fn rank_by(&self, method: Method, incident: u64) -> Option<Ranking> {
         Some(rank(method, &self.input(incident)?))
+    }
+
+    /// Keeps the traces that a ranking shows while its incident is remembered.
+    pub fn keep_examples(&mut self, ranking: &Ranking) {
+        let shown = ranking.suspects.iter().flat_map(|suspect| {
+            let examples = &suspect.examples;
+            examples.failed.iter().chain(&examples.ok).copied()
+        });
+        self.examples.pin(ranking.incident, shown);
     }
 
     /// How many requests of these types (all, when there are none) that began in `[from, until)`
@@ -566,6 +579,7 @@ impl Analyzer {
             registry: &self.observer.registry,
             types: &self.types,
             records: &self.records,
+            fences: &self.fences,
             examples: &self.examples,
             counts: &self.counts,
             config: &self.config,

@@ -1,9 +1,10 @@
 //! Traces to look at: a few of each kind, bounded in all.
 //!
 //! Kept per request type, good and bad apart, newest first, so that a failed trace always finds a
-//! successful one to be compared with.
+//! successful one to be compared with. What a ranking has shown to somebody stays while its incident
+//! is remembered: a link on a page must not be dead when it is followed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rekindle_model::{Trace, TraceId};
 
@@ -12,11 +13,16 @@ use crate::{Counts, LeftOut};
 /// So many traces of each type and kind: enough to choose three for each of several suspects.
 const PER_KIND: usize = 24;
 
+/// So many shown traces stay per incident: those of a ranking of ten suspects.
+const PINNED: usize = 60;
+
 #[derive(Debug)]
 pub(crate) struct ExampleStore {
     traces: BTreeMap<TraceId, Trace>,
     /// Per request type and whether bad: the traces, oldest first.
     kinds: BTreeMap<(u32, bool), VecDeque<TraceId>>,
+    /// Per incident: the traces that its rankings showed, the last shown at the end.
+    pinned: BTreeMap<u64, VecDeque<TraceId>>,
     spans: usize,
     max_spans: usize,
 }
@@ -26,6 +32,7 @@ impl ExampleStore {
         Self {
             traces: BTreeMap::new(),
             kinds: BTreeMap::new(),
+            pinned: BTreeMap::new(),
             spans: 0,
             max_spans,
         }
@@ -41,21 +48,18 @@ impl ExampleStore {
             return;
         }
         let kind = (request_type, bad);
-        if self.kinds.get(&kind).is_some_and(|k| k.len() >= PER_KIND) {
-            self.drop_oldest(kind);
+        let full = self.kinds.get(&kind).is_some_and(|k| k.len() >= PER_KIND);
+        if full && !self.drop_oldest(kind) {
+            return;
         }
         while self.spans + size > self.max_spans {
-            // The kind with most traces has most to give.
-            let Some(fullest) = self
-                .kinds
-                .iter()
-                .max_by_key(|(kind, traces)| (traces.len(), std::cmp::Reverse(**kind)))
-                .map(|(kind, _)| *kind)
-            else {
-                break;
-            };
-            self.drop_oldest(fullest);
             counts.add(LeftOut::ExampleOverflow);
+            // The kind with most traces has most to give.
+            let mut kinds: Vec<_> = self.kinds.iter().map(|(k, v)| (v.len(), *k)).collect();
+            kinds.sort_by_key(|(len, kind)| (std::cmp::Reverse(*len), *kind));
+            if !kinds.into_iter().any(|(_, kind)| self.drop_oldest(kind)) {
+                return;
+            }
         }
         self.spans += size;
         self.kinds
@@ -82,11 +86,33 @@ impl ExampleStore {
         }
     }
 
-    fn drop_oldest(&mut self, kind: (u32, bool)) {
+    /// Keeps what a ranking of the incident shows, as far as it is here.
+    pub(crate) fn pin(&mut self, incident: u64, shown: impl Iterator<Item = TraceId>) {
+        let pinned = self.pinned.entry(incident).or_default();
+        for trace_id in shown.filter(|id| self.traces.contains_key(id)) {
+            pinned.retain(|known| *known != trace_id);
+            pinned.push_back(trace_id);
+        }
+        let surplus = pinned.len().saturating_sub(PINNED);
+        pinned.drain(..surplus);
+    }
+
+    /// Lets go of what was kept for incidents that are forgotten.
+    pub(crate) fn unpin(&mut self, remembered: &BTreeSet<u64>) {
+        self.pinned
+            .retain(|incident, _| remembered.contains(incident));
+    }
+
+    /// Drops the oldest of a kind that no ranking shows. Whether there was one.
+    fn drop_oldest(&mut self, kind: (u32, bool)) -> bool {
         let Some(traces) = self.kinds.get_mut(&kind) else {
-            return;
+            return false;
         };
-        if let Some(oldest) = traces.pop_front()
+        let is_pinned = |id: &TraceId| self.pinned.values().any(|pinned| pinned.contains(id));
+        let Some(at) = traces.iter().position(|id| !is_pinned(id)) else {
+            return false;
+        };
+        if let Some(oldest) = traces.remove(at)
             && let Some(trace) = self.traces.remove(&oldest)
         {
             self.spans -= trace.spans().len();
@@ -94,6 +120,7 @@ impl ExampleStore {
         if traces.is_empty() {
             self.kinds.remove(&kind);
         }
+        true
     }
 
     pub(crate) fn get(&self, trace_id: TraceId) -> Option<&Trace> {

@@ -112,6 +112,20 @@ impl Fences {
         })
     }
 
+    /// When something that requests of these types touch was made anew: from when, and until when
+    /// as far as that is over. In order of time.
+    pub(crate) fn changes(&self, types: &BTreeSet<u32>) -> Vec<(UnixNanos, Option<UnixNanos>)> {
+        let mut changes: Vec<_> = self
+            .fences
+            .values()
+            .filter(|fence| fence.intervention.kind != InterventionKind::Blind)
+            .filter(|fence| fence.is_everywhere() || !fence.types.is_disjoint(types))
+            .map(|fence| (fence.intervention.from, fence.intervention.until))
+            .collect();
+        changes.sort();
+        changes
+    }
+
     /// Forgets what ended before this time.
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
         self.fences

@@ -1,18 +1,22 @@
 //! From counts to the input of a ranking, in canonical order.
 //!
-//! The window is what came since the failures began, the baseline what came before. Numbers given
-//! in order of arrival are replaced by the order of names, so that the order of arrival is
-//! forgotten.
+//! The window is what came since the failures began, the baseline what came before. A window never
+//! spans a restart: what was restarted is not what it was, and the comparison would find the old
+//! instance guilty of not being the new one. Numbers given in order of arrival are replaced by the
+//! order of names, so that the order of arrival is forgotten.
+
+mod measured;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use rekindle_model::{RequestType, UnixNanos};
-use rekindle_stats::LogHistogram;
+use rekindle_model::UnixNanos;
 
 use crate::analyzer::reporter_name;
 use crate::examples::ExampleStore;
-use crate::profile::{Profile, Profiles, Segment};
-use crate::rank::{Case, Input, InputRow, InputTouch, Shaped, ShownTrace, Span, Subject, Timed};
+use crate::fence::Fences;
+use crate::profile::{Profiles, Segment};
+use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Subject};
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::spectrum::{Cell, Spectrum};
@@ -26,44 +30,48 @@ pub(crate) struct Sources<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) types: &'a Types,
     pub(crate) records: &'a Records,
+    pub(crate) fences: &'a Fences,
     pub(crate) examples: &'a ExampleStore,
     pub(crate) counts: &'a Counts,
     pub(crate) config: &'a AnalysisConfig,
 }
 
-/// Own times and shapes in canonical order.
-struct Measured {
-    request_types: Vec<RequestType>,
-    timed: Vec<Timed>,
-    shaped: Vec<Shaped>,
+/// A time in which nothing was restarted: `[from, until)`.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    from: UnixNanos,
+    until: UnixNanos,
+    /// Whether a restart ended shortly before.
+    cut_before: bool,
+    /// Whether a restart began at its end.
+    cut_after: bool,
+}
+
+impl Stretch {
+    fn holds(&self, time: UnixNanos) -> bool {
+        time >= self.from && time < self.until
+    }
 }
 
 impl Sources<'_> {
     /// The input for one incident, with the evidence up to `until`.
     pub(crate) fn input(&self, incident: &Incident, until: UnixNanos, cut: u64) -> Input {
-        let slice_nanos = (self.config.slice.as_nanos() as u64).max(1);
-        let slice = |time: UnixNanos| time.0 / slice_nanos;
-        let (begin, end) = (slice(incident.since), slice(until).saturating_add(1));
-        let window = self.spectrum.between(begin, end);
-        let baseline = self.spectrum.between(0, begin);
         let failing: BTreeSet<u32> = self
             .types
             .iter()
             .filter(|(_, state)| incident.request_types.contains(&state.request_type))
             .map(|(id, _)| id)
             .collect();
+        let stretch = self.stretch(incident.since, until, &failing);
+        let window = self.between(stretch);
+        let baseline = self.spectrum.between(0, self.slice(incident.since));
 
         let used_rows: BTreeSet<u32> = window
             .keys()
             .chain(baseline.keys())
             .map(|c| c.row)
             .collect();
-        let middle = self.profiles.middle(begin);
-        let profiles = [
-            self.profiles.between(0, middle),
-            self.profiles.between(middle, begin),
-            self.profiles.between(begin, end),
-        ];
+        let profiles = self.profiles_around(incident.since, stretch);
         let timed = profiles.iter().flat_map(|profile| profile.times.keys());
         let used: BTreeSet<u32> = used_rows
             .iter()
@@ -111,7 +119,7 @@ impl Sources<'_> {
                 .collect()
         };
         let measured = self.measured(&profiles, &place);
-        let (shown, reports) = self.shown(incident, until, &failing, &row_at);
+        let (shown, reports) = self.shown(stretch, &failing, &row_at);
         Input {
             incident: incident.id,
             at: until,
@@ -140,73 +148,71 @@ impl Sources<'_> {
         }
     }
 
-    /// What was measured in both halves of the baseline and in the window. Components that no row speaks of are left out.
-    fn measured(&self, profiles: &[Profile; 3], place: &[usize]) -> Measured {
-        let mut types: Vec<(u32, RequestType)> = self
-            .types
-            .iter()
-            .map(|(id, state)| (id, state.request_type.clone()))
-            .collect();
-        types.sort_by(|a, b| a.1.cmp(&b.1));
-        let type_at: BTreeMap<u32, usize> = types
-            .iter()
-            .enumerate()
-            .map(|(at, (id, _))| (*id, at))
-            .collect();
-        let placed = |id: u32| Some(place[id as usize]).filter(|at| *at != usize::MAX);
-        let span = |segment: Segment| {
-            Some(match segment {
-                Segment::Whole(id) => Span::Whole(placed(id)?),
-                Segment::Own(id) => Span::Own(placed(id)?),
-                Segment::Gap(from, to) => Span::Gap(placed(from)?, placed(to)?),
-                Segment::There(from, to) => Span::There(placed(from)?, placed(to)?),
-            })
+    /// The last stretch between restarts in which enough requests failed to tell why; the first one
+    /// when there is none.
+    fn stretch(&self, since: UnixNanos, until: UnixNanos, failing: &BTreeSet<u32>) -> Stretch {
+        let mut stretches = vec![Stretch {
+            from: since,
+            until: until.plus(Duration::from_nanos(1)),
+            cut_before: false,
+            cut_after: false,
+        }];
+        for (from, end) in self.fences.changes(failing) {
+            let last = stretches.len() - 1;
+            if from <= stretches[last].from || from >= until {
+                continue;
+            }
+            let rest = stretches[last].until;
+            stretches[last].until = from;
+            stretches[last].cut_after = true;
+            stretches.push(Stretch {
+                from: end.map_or(rest, |end| end.min(rest)),
+                until: rest,
+                cut_before: true,
+                cut_after: false,
+            });
+        }
+        let enough = |stretch: &&Stretch| {
+            let failed = failing.iter().map(|id| {
+                let ends = self.types.get(*id).ends(stretch.from, stretch.until);
+                ends.1
+            });
+            failed.sum::<u64>() >= self.config.min_failed
         };
-        let mut timed: BTreeMap<(Span, usize), [LogHistogram; 3]> = BTreeMap::new();
-        let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
-        for (part, profile) in profiles.iter().enumerate() {
-            for ((of, segment), times) in &profile.times {
-                let Some(span) = span(*segment) else { continue };
-                timed.entry((span, type_at[of])).or_default()[part].merge(times);
+        *stretches.iter().rev().find(enough).unwrap_or(&stretches[0])
+    }
+
+    /// What was counted in a stretch. Slices are whole seconds; what lies beyond a restart in the
+    /// first and last of them is taken out again, request by request.
+    fn between(&self, stretch: Stretch) -> BTreeMap<Cell, u64> {
+        let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
+        let mut counted = self
+            .spectrum
+            .between(self.slice(stretch.from), last.saturating_add(1));
+        if !stretch.cut_before && !stretch.cut_after {
+            return counted;
+        }
+        for (_, record) in self.records.iter() {
+            let slice = self.slice(record.start);
+            let before = stretch.cut_before
+                && record.start < stretch.from
+                && slice == self.slice(stretch.from);
+            let after = stretch.cut_after && record.start >= stretch.until && slice == last;
+            if !before && !after {
+                continue;
             }
-            for ((of, shape), count) in &profile.shapes {
-                let shape = self.profiles.shape(*shape);
-                let asked: Option<Vec<usize>> = shape.asked.iter().map(|id| placed(*id)).collect();
-                let (Some(subject), Some(mut asked)) = (placed(shape.component), asked) else {
-                    continue;
-                };
-                asked.sort_unstable();
-                let key = Shaped {
-                    subject,
-                    request_type: type_at[of],
-                    asked,
-                    last: shape.last.and_then(placed),
-                    baseline: [0; 2],
-                    window: 0,
-                };
-                shaped.entry(key).or_default()[part] += count;
+            if let Some(cell) = record.cell()
+                && let Some(count) = counted.get_mut(&cell)
+            {
+                *count = count.saturating_sub(1);
             }
         }
-        Measured {
-            request_types: types.into_iter().map(|(_, name)| name).collect(),
-            timed: timed
-                .into_iter()
-                .map(|((span, request_type), [earlier, later, window])| Timed {
-                    span,
-                    request_type,
-                    baseline: [earlier, later],
-                    window,
-                })
-                .collect(),
-            shaped: shaped
-                .into_iter()
-                .map(|(shape, [earlier, later, window])| Shaped {
-                    baseline: [earlier, later],
-                    window,
-                    ..shape
-                })
-                .collect(),
-        }
+        counted.retain(|_, count| *count > 0);
+        counted
+    }
+
+    fn slice(&self, time: UnixNanos) -> u64 {
+        time.0 / (self.config.slice.as_nanos() as u64).max(1)
     }
 
     fn row(&self, id: u32, place: &[usize]) -> InputRow {
@@ -239,16 +245,14 @@ impl Sources<'_> {
     /// Traces that can be shown, and who reported failures of the incident.
     fn shown(
         &self,
-        incident: &Incident,
-        until: UnixNanos,
+        stretch: Stretch,
         failing: &BTreeSet<u32>,
         row_at: &BTreeMap<u32, usize>,
     ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
         let mut reports = BTreeSet::new();
         for (_, record) in self.records.iter() {
-            let in_window = record.start >= incident.since && record.start <= until;
             if let Some((outcome, reporter)) = &record.reported
-                && in_window
+                && stretch.holds(record.start)
                 && outcome.is_bad()
                 && failing.contains(&record.request_type)
                 && !record.fenced
@@ -265,8 +269,7 @@ impl Sources<'_> {
                 let row = *row_at.get(&record.row?)?;
                 let bad = record.outcome().is_bad();
                 let of_incident = failing.contains(&record.request_type);
-                let fits =
-                    !record.fenced && (!bad || (of_incident && record.start >= incident.since));
+                let fits = !record.fenced && (!bad || (of_incident && stretch.holds(record.start)));
                 fits.then_some(ShownTrace { trace_id, row, bad })
             })
             .collect();

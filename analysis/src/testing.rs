@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_model::{
-    Facts, Name, ReleaseReason, Resource, Span, SpanId, SpanKind, Status, Trace, TraceId, UnixNanos,
+    Facts, Name, ReleaseReason, Resource, Shape, Span, SpanId, SpanKind, Status, Trace, TraceId,
+    UnixNanos,
 };
 
 /// A span and what it called.
@@ -158,17 +159,17 @@ impl T {
             span_id,
             parent_id: parent,
             parent_is_remote: None,
-            kind: call.kind,
-            name: call.name.as_str().into(),
-            scope: None,
             start,
             end: start,
-            status: call.status,
-            status_message: None,
-            resource: Arc::clone(&resource),
-            facts: call.facts.clone(),
-            attributes: Vec::new(),
-            links: Vec::new(),
+            shape: Arc::new(Shape {
+                kind: call.kind,
+                name: call.name.as_str().into(),
+                status: call.status,
+                resource: Arc::clone(&resource),
+                facts: call.facts.clone(),
+                ..Shape::default()
+            }),
+            links: Box::default(),
         });
         let mut now = start.plus(call.own / 2);
         for child in &call.children {

@@ -80,6 +80,12 @@ impl TypeState {
             .fold((0, 0), |sum, (_, ends)| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
+    /// The start of the oldest slice in the window.
+    pub(crate) fn first(&self) -> Option<UnixNanos> {
+        let (slice, _) = self.rates.first_key_value()?;
+        Some(UnixNanos(slice * RATE_SLICE.as_nanos() as u64))
+    }
+
     /// (Start of the slice, ended well, badly), oldest first, per `slice`.
     pub(crate) fn series(&self, slice: Duration) -> BTreeMap<u64, (u64, u64)> {
         let slice = (slice.as_nanos() as u64).max(1);

@@ -16,6 +16,8 @@ use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
 /// Fewer requests than this don't show that a type has recovered: at a failure share of one in
 /// seven, twenty good ones in a row are a matter of luck in one case of twenty-two.
 const ENOUGH_TO_CLOSE: u64 = 20;
+/// With so many requests expected, none comes in one case of twenty (Poisson).
+const UNLIKELY_SILENCE: f64 = 3.0;
 /// "Now" is the last so many seconds when a rate is asked for.
 pub(crate) const RECENT: Duration = Duration::from_secs(10);
 
@@ -92,14 +94,14 @@ impl Watch {
                 .collect();
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
             let before = (incident.ok, incident.bad);
+            // Exporters may send their newest batch first: failures that came later can be older.
+            let onsets = states.iter().filter_map(|state| state.detector.onset());
+            incident.since = onsets.fold(incident.since, UnixNanos::min);
             bring_up_to_date(incident, &states, newest);
             let quiet_for = now.since(newest.max(incident.since));
             let reason = if quiet_for >= config.window {
                 Some(ClosingReason::Silent)
-            } else if states
-                .iter()
-                .all(|s| has_recovered(s, incident, newest, config))
-            {
+            } else if have_recovered(&states, incident, newest, config) {
                 Some(ClosingReason::Recovered)
             } else {
                 None
@@ -166,9 +168,11 @@ fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: Unix
     incident.failing_per_second = recent_bad as f64 / span;
 }
 
-/// Whether the type has been back at its baseline long enough, on enough requests.
-fn has_recovered(
-    state: &TypeState,
+/// Whether the types have been back at their baseline long enough, on enough requests. They are
+/// counted together, because one that is asked for once a minute would keep the incident open for
+/// most of an hour; but none of them may go on failing, or have fallen silent against its habit.
+fn have_recovered(
+    states: &[&TypeState],
     incident: &Incident,
     newest: UnixNanos,
     config: &AnalysisConfig,
@@ -179,17 +183,46 @@ fn has_recovered(
         if from < incident.opened_at {
             return false;
         }
-        let (ok, bad) = state.ends(from, reach(newest));
-        let recent = Share::of(bad, ok);
+        let mut recent = Share::default();
+        let mut usual = 0.0;
+        for state in states {
+            let share = since(state, from, newest);
+            usual += state.detector.baseline() * share.total() as f64;
+            recent = recent.plus(share);
+        }
         if recent.total() >= ENOUGH_TO_CLOSE {
             let then = Share::of(incident.bad, incident.ok).value().unwrap_or(1.0);
             let now = recent.value().unwrap_or(1.0);
-            return recent.lower_bound(Probability::P95) <= state.detector.baseline()
-                && now <= then / 2.0;
+            return recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
+                && now <= then / 2.0
+                && !states.iter().any(|state| {
+                    still_fails(state, from, newest) || is_missed(state, incident, from, newest)
+                });
         }
         if back >= config.window {
             return false;
         }
         back = back.saturating_mul(2).min(config.window);
     }
+}
+
+fn since(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> Share {
+    let (ok, bad) = state.ends(from, reach(newest));
+    Share::of(bad, ok)
+}
+
+/// Whether its own recent requests, however few, show failures above its baseline.
+fn still_fails(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
+    since(state, from, newest).lower_bound(Probability::P95) > state.detector.baseline()
+}
+
+/// Whether nothing came where its habit before the incident says that something should have.
+fn is_missed(state: &TypeState, incident: &Incident, from: UnixNanos, newest: UnixNanos) -> bool {
+    let Some(first) = state.first() else {
+        return false;
+    };
+    let (ok, bad) = state.ends(first, incident.since);
+    let seconds = incident.since.since(first).as_secs_f64().max(1.0);
+    let expected = (ok + bad) as f64 / seconds * newest.since(from).as_secs_f64();
+    expected >= UNLIKELY_SILENCE && since(state, from, newest).total() == 0
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rekindle_analysis::rank::{Method, rank};
 use rekindle_analysis::{AnalysisConfig, Analyzer, Level};
 use rekindle_model::{
-    Facts, Name, ReleaseReason, Resource, Span, SpanId, SpanKind, Status, Trace, TraceId, UnixNanos,
+    Facts, Name, ReleaseReason, Resource, Shape, Span, SpanId, SpanKind, Trace, TraceId, UnixNanos,
 };
 use serde::Deserialize;
 
@@ -151,27 +151,24 @@ fn push(
         span_id,
         parent_id: parent,
         parent_is_remote: None,
-        kind,
-        name: peer.map_or_else(|| service.clone(), |peer| format!("call {peer}").into()),
-        scope: None,
         start,
         end: start.plus(Duration::from_micros(micros)),
-        status: Status::Unset,
-        status_message: None,
-        resource: Arc::new(Resource {
-            attributes: vec![("service.name".into(), service.clone())],
-            service,
-            instance: None,
-            version: None,
-            host: None,
+        shape: Arc::new(Shape {
+            kind,
+            name: peer.map_or_else(|| service.clone(), |peer| format!("call {peer}").into()),
+            resource: Arc::new(Resource {
+                attributes: vec![("service.name".into(), service.clone())],
+                service,
+                ..Resource::default()
+            }),
+            facts: Facts {
+                http_status: Some(status),
+                peer_service: peer.map(Name::from),
+                ..Facts::default()
+            },
+            ..Shape::default()
         }),
-        facts: Facts {
-            http_status: Some(status),
-            peer_service: peer.map(Name::from),
-            ..Facts::default()
-        },
-        attributes: Vec::new(),
-        links: Vec::new(),
+        links: Box::default(),
     });
     span_id
 }

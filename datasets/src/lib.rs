@@ -10,4 +10,5 @@ pub mod load;
 pub mod probes;
 pub mod public;
 pub mod score;
+pub mod simulate;
 mod wire;

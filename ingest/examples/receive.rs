@@ -17,6 +17,9 @@ use rekindle_ingest::{
 use rekindle_model::UnixNanos;
 use tokio::sync::{mpsc, watch};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often traces are let go when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -72,9 +75,7 @@ fn assemble(mut batches: mpsc::Receiver<Batch>, stats: &IngestStats) {
     let (mut polled, mut said) = (Instant::now(), Instant::now());
     let mut batch = batches.blocking_recv();
     while let Some(received) = batch {
-        for span in received.spans {
-            assembler.push(span, received.received_at);
-        }
+        assembler.push_all(&received.spans, received.received_at);
         if polled.elapsed() >= POLL {
             polled = Instant::now();
             assembler.poll(UnixNanos::from(SystemTime::now()), &mut traces);

@@ -6,6 +6,7 @@
 pub mod assembly;
 pub mod decode;
 pub mod journal;
+mod packed;
 pub mod receive;
 
 pub use assembly::{Assembler, AssemblerConfig, AssemblyCounts, InFlight, Pushed};
@@ -16,4 +17,5 @@ pub use journal::{
     AppendError, Durability, Entry, Journal, JournalConfig, JournalError, Protocol, Record,
     Recovered, Replayed,
 };
+pub use packed::PackedSpans;
 pub use receive::{Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig, Receivers};

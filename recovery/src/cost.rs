@@ -104,7 +104,8 @@ impl Costs {
             }
             (Some(_), Some(expected)) => expected,
             (Some(ExecutorSpec::Http(_)), None) => PRIOR_COMPONENT,
-            (Some(ExecutorSpec::Process(_) | ExecutorSpec::Command(_)), None) => PRIOR_PROCESS,
+            // A container or pod is a process with a wrapping that costs little beside its start.
+            (Some(_), None) => PRIOR_PROCESS,
         };
         let Some(measured) = self.units.get(unit) else {
             return (prior, 0.0);

@@ -120,6 +120,19 @@ pub enum Effect {
     Unknown,
 }
 
+/// What an executor can be asked about an action after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recall {
+    /// Nothing: an action that was in flight stays unknown.
+    Nothing,
+    /// What became of it.
+    Effect,
+    /// What became of it; and the same action, should it arrive late or twice, acts only once or
+    /// only on those whom it was meant for.
+    Fenced,
+}
+
 /// A boxed future, so that executors can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -135,4 +148,9 @@ pub trait Executor: Send + Sync {
         unit: &'a UnitName,
         generation: u64,
     ) -> BoxFuture<'a, Effect>;
+
+    /// What it can be asked about an action after a crash.
+    fn recall(&self) -> Recall {
+        Recall::Nothing
+    }
 }

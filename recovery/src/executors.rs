@@ -3,10 +3,19 @@
 //! One per unit that has one. A unit without is restarted by restarting all below it, which is
 //! the business of whoever knows the tree.
 
+#[expect(dead_code, reason = "TLS is for Kubernetes, whose executor comes next")]
+mod connection;
+mod docker;
+mod lives;
+mod note;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::docker::Docker;
+use self::lives::LivesExecutor;
+use self::note::Notes;
 use crate::command::CommandExecutor;
 use crate::executor::Executor;
 use crate::http_call::HttpExecutor;
@@ -36,6 +45,7 @@ impl Executors {
         let processes = ProcessUnit::among(units);
         let supervisor =
             Arc::new(Supervisor::open(state_directory, processes, probes.clone()).await?);
+        let notes = Notes::new(state_directory);
         let by_unit = units
             .iter()
             .filter_map(|unit| {
@@ -46,6 +56,12 @@ impl Executors {
                     }
                     ExecutorSpec::Command(spec) => Arc::new(CommandExecutor::new(
                         spec,
+                        unit.ready.clone(),
+                        probes.clone(),
+                    )),
+                    ExecutorSpec::Docker(spec) => Arc::new(LivesExecutor::new(
+                        Docker::new(&spec),
+                        notes.clone(),
                         unit.ready.clone(),
                         probes.clone(),
                     )),

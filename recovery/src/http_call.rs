@@ -18,7 +18,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
+use crate::executor::{
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
+};
 use crate::probe::Probes;
 use crate::{HttpSpec, ProbeSpec, UnitName};
 
@@ -310,6 +312,11 @@ impl Executor for HttpExecutor {
         _generation: u64,
     ) -> BoxFuture<'a, Effect> {
         Box::pin(self.ask(action))
+    }
+
+    /// By the `Idempotency-Key` that it is sent.
+    fn recall(&self) -> Recall {
+        Recall::Fenced
     }
 }
 

@@ -32,6 +32,7 @@ pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use policy::Policy;
 pub use spec::{
-    CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
+    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName,
+    UnitSpec,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

@@ -82,6 +82,20 @@ pub enum ExecutorSpec {
     Http(HttpSpec),
     /// A command is run.
     Command(CommandSpec),
+    /// A Docker-compatible engine restarts a container.
+    Docker(DockerSpec),
+}
+
+impl ExecutorSpec {
+    /// Its kind in one word, as the configuration calls it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Process(_) => "process",
+            Self::Http(_) => "http",
+            Self::Command(_) => "command",
+            Self::Docker(_) => "docker",
+        }
+    }
 }
 
 /// A process that Rekindle starts, and stops by TERM, grace, KILL to its process group.
@@ -118,6 +132,17 @@ pub struct CommandSpec {
     pub command: Vec<String>,
     /// How long it may take.
     pub timeout: Duration,
+}
+
+/// A container of an engine that speaks Docker's API: Docker, podman.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerSpec {
+    /// The container's name or id.
+    pub container: String,
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// How long the container may take to end after its stop signal before it is killed.
+    pub stop_grace: Duration,
 }
 
 /// A question whose answer is known.

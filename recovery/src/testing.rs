@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 pub(crate) enum Script {
     /// Answers.
     Answer(u16, String),
+    /// Answers by the request's first line and body.
+    Decide(Handler),
     /// Reads the request and never answers.
     Silent,
     /// Reads the request and closes the connection.
@@ -24,7 +26,26 @@ pub(crate) enum Script {
     DripBody,
 }
 
+/// From a request's first line and its body to status and body of the answer.
+type Decide = dyn Fn(&str, &str) -> (u16, String) + Send + Sync;
+
+/// Decides an answer.
+#[derive(Clone)]
+pub(crate) struct Handler(Arc<Decide>);
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a handler")
+    }
+}
+
 impl Script {
+    pub(crate) fn decide(
+        handler: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
+        Self::Decide(Handler(Arc::new(handler)))
+    }
+
     pub(crate) fn answer(status: u16, body: &str) -> Self {
         Self::Answer(status, body.to_owned())
     }
@@ -85,7 +106,7 @@ async fn serve(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<String
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     // Head and body both: closing with unread bytes would reset the connection.
-    loop {
+    let (line, body) = loop {
         match stream.read(&mut buffer).await {
             Ok(count @ 1..) => request.extend_from_slice(&buffer[..count]),
             _ => return,
@@ -100,12 +121,21 @@ async fn serve(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<String
             .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
             .unwrap_or(0_usize);
         if body.len() >= length {
+            let line = head.lines().next().unwrap_or_default().to_owned();
+            let body = body.to_owned();
             seen.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(text.into_owned());
-            break;
+            break (line, body);
         }
-    }
+    };
+    let script = match script {
+        Script::Decide(Handler(decide)) => {
+            let (status, body) = decide(&line, &body);
+            Script::Answer(status, body)
+        }
+        script => script,
+    };
     let drip = |head: &'static str, drop: &'static str| (head, drop);
     let (head, drop) = match script {
         Script::Answer(status, body) => {
@@ -116,7 +146,7 @@ async fn serve(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<String
             stream.write_all(answer.as_bytes()).await.ok();
             return;
         }
-        Script::HangUp => return,
+        Script::HangUp | Script::Decide(_) => return,
         Script::Silent => drip("", ""),
         Script::DripHeaders => drip("HTTP/1.1 200 OK\r\n", "X-More: yes\r\n"),
         Script::DripBody => drip("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", "x"),

@@ -19,6 +19,7 @@ Examples:
   rekindle plan                         what waits for approval
   rekindle approve 3                    do it
   rekindle pause --reason 'deploying' --for 30m
+  rekindle simulate policies            what policies cost users, in virtual time
   rekindle -o json suspects | jq '.suspects[0].unit'
 ";
 
@@ -80,6 +81,9 @@ pub enum Command {
 
     /// Watch a real auction site on this machine break and be cured, twice
     Demo(DemoArgs),
+
+    /// Try recovery on a made-up system in virtual time, beside other policies
+    Simulate(SimulateArgs),
 
     /// Say everything that is wrong with a configuration file
     CheckConfig {
@@ -261,6 +265,46 @@ pub struct DemoArgs {
     /// Where to serve the pages; a free port when not given
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_api: Option<SocketAddr>,
+}
+
+/// The arguments of `simulate`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Nothing is restarted and no daemon is asked. The same options give the same \
+    figures. It ends with 0 only if everything held that should."
+)]
+pub struct SimulateArgs {
+    /// What to try
+    #[arg(value_enum)]
+    pub scenario: SimulateScenario,
+    /// The first seed
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// How many seeds; means are over these
+    #[arg(long, value_name = "NUMBER", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub seeds: u32,
+    /// Recoveries per seed, where the scenario has any
+    #[arg(long, value_name = "NUMBER", default_value_t = 400,
+        value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    pub recoveries: u64,
+    /// Steps in all, where the scenario has any
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub steps: u64,
+}
+
+/// What can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulateScenario {
+    /// Recovery policies side by side, and beside one that knows what cures
+    Policies,
+    /// Mercury's restart trees I to V beside the published table
+    Mercury,
+    /// How many useless microreboots one process restart buys
+    FalsePositives,
+    /// How late a microreboot may come and still fail fewer requests than a process restart
+    DetectionDelay,
 }
 
 /// A base URL without a path.

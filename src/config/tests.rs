@@ -64,6 +64,7 @@ fn the_examples_mean_what_they_say() {
             ("catalog", Some("shop")),
             ("catalog.search", Some("catalog")),
             ("payments", Some("shop")),
+            ("web", Some("shop")),
         ]
     );
     let catalog = &config.restart.tree[1];

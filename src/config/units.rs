@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rekindle_recovery::tree::{RestartTree, TreeError};
 use rekindle_recovery::{
-    CommandSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName, UnitSpec,
+    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName,
+    UnitSpec,
 };
 
 use super::document::{Node, Place};
@@ -26,6 +27,9 @@ const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a restart command may take when nobody says so.
 const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The socket where Docker has it, and podman's stand-in, too.
+const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Units may be nested so deep. A restart tree is as deep as there are kinds of restart: host,
 /// container, process, component; more is a mistake, and the reader recurses.
@@ -150,16 +154,19 @@ fn question(unit: &Section<'_>, key: &'static str) -> Option<ProbeSpec> {
     probe
 }
 
-/// At most one of `process`, `http` and `command`.
+/// At most one of the ways in which a unit can be restarted.
 fn executor(unit: &Section<'_>) -> Option<ExecutorSpec> {
     let process = unit.section("process", "unit.process").map(process);
     let http = unit.section("http", "unit.http").map(http);
     let command = unit.section("command", "unit.command").map(command);
-    let mut executors = [process, http, command].into_iter().flatten();
+    let docker = unit.section("docker", "unit.docker").map(docker);
+    let executors = [process, http, command, docker];
+    let mut executors = executors.into_iter().flatten();
     let first = executors.next();
     if executors.next().is_some() {
         unit.complain_about_itself(
-            "has several of `process`, `http` and `command`; a unit is restarted in one way",
+            "has several of `process`, `http`, `command` and `docker`; a unit is restarted in one \
+             way",
         );
     }
     first.flatten()
@@ -202,5 +209,22 @@ fn command(section: Section<'_>) -> Option<ExecutorSpec> {
     Some(ExecutorSpec::Command(CommandSpec {
         command: run?,
         timeout,
+    }))
+}
+
+fn docker(section: Section<'_>) -> Option<ExecutorSpec> {
+    let container = section.read("container", Reader::filled_text);
+    let container = section.required("container", container, "the container's name or id");
+    let socket = section
+        .read("socket", |r, n| r.filled_text(n).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DOCKER_SOCKET));
+    let stop_grace = section
+        .read("stop_grace", Reader::duration)
+        .unwrap_or(DEFAULT_STOP_GRACE);
+    section.close();
+    Some(ExecutorSpec::Docker(DockerSpec {
+        container: container?,
+        socket,
+        stop_grace,
     }))
 }

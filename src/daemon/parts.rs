@@ -138,19 +138,24 @@ pub(super) fn replay(
     let now: UnixNanos = SystemTime::now().into();
     let mut context = DecodeContext::new(&keep_attributes(config));
     let mut unreadable = 0u64;
+    let mut last_seen = None;
     let replayed = journal
         .replay(now.minus(config.analysis.window), |record| {
             let entry = &record.entry;
+            last_seen = last_seen.max(Some(entry.received_at));
             let content_type = entry.protocol.content_type();
             match decode_payload(content_type, &entry.payload, &mut context) {
                 Ok(decoded) => {
-                    engine.replay(record.position, entry.received_at, decoded.spans);
+                    engine.replay(record.position, entry.received_at, &decoded.spans);
                 }
                 // It was read once, or it would not be here: another version wrote it.
                 Err(_) => unreadable += 1,
             }
         })
         .context("the journal could not be replayed")?;
+    if let Some(last_seen) = last_seen {
+        engine.was_blind(last_seen, SystemTime::now().into());
+    }
     tracing::info!(?replayed, unreadable, "the journal was replayed");
     Ok(())
 }

@@ -221,8 +221,6 @@ struct Seen {
     /// When the first request failed, since the injection. The users' own list keeps the newest
     /// failures only.
     first_failure: Option<Duration>,
-    /// When the cure was first seen to be judged, since the injection.
-    cured: Option<Duration>,
     view: View,
 }
 
@@ -291,10 +289,10 @@ fn watch(
             if let Some(verdict) = action.verdict
                 && verdicts_told.insert(action.id)
             {
-                story.judged(elapsed, action, verdict);
+                let judged = action.judged_at.map_or(elapsed, |at| at.since(begun));
+                story.judged(judged, action, verdict);
                 if verdict == VerdictView::Cured {
                     over_at.get_or_insert(Instant::now());
-                    seen.cured.get_or_insert(elapsed);
                 }
             }
         }
@@ -387,9 +385,10 @@ fn report(
             .and_then(|incident| since(incident.opened)),
         restart_ms: actions.first().and_then(|action| since(action.intent_at)),
         ready_ms: last.and_then(|action| action.result_at).and_then(since),
-        cured_ms: seen
-            .cured
-            .and_then(|at| u64::try_from(at.saturating_sub(first).as_millis()).ok()),
+        cured_ms: last
+            .filter(|action| action.verdict == Some(VerdictView::Cured))
+            .and_then(|action| action.judged_at)
+            .and_then(since),
         failed_requests: after.total.failed_requests - before.total.failed_requests,
         ok_requests: after.total.ok_requests - before.total.ok_requests,
         failed_actions: after.total.failed_actions - before.total.failed_actions,

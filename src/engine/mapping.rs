@@ -186,3 +186,184 @@ pub(crate) fn level_view(level: Level) -> crate::view::Level {
         Level::Dependency => crate::view::Level::Dependency,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_analysis::{Examples, ShareInterval};
+    use rekindle_model::RequestType;
+    use rekindle_recovery::{ExecutorSpec, HttpSpec, UnitSpec};
+    use std::time::Duration;
+
+    fn unit(name: &str, parent: Option<&str>, selector: &[(&str, &str)]) -> UnitSpec {
+        UnitSpec {
+            name: name.into(),
+            parent: parent.map(Into::into),
+            selector: selector
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            executor: parent.map(|_| {
+                ExecutorSpec::Http(HttpSpec {
+                    url: format!("http://127.0.0.1:1/{name}"),
+                    timeout: Duration::from_secs(1),
+                })
+            }),
+            start_deadline: Duration::from_secs(1),
+            ready: None,
+            check: None,
+            mode: None,
+            expected_downtime: None,
+        }
+    }
+
+    fn tree() -> RestartTree {
+        let search = [("service.name", "catalog"), ("code.namespace", "search")];
+        let items = [("service.name", "catalog"), ("code.namespace", "items")];
+        RestartTree::build(vec![
+            unit("site", None, &[]),
+            unit("catalog", Some("site"), &[("service.name", "catalog")]),
+            unit("catalog.search", Some("catalog"), &search),
+            unit("catalog.items", Some("catalog"), &items),
+        ])
+        .expect("a tree")
+    }
+
+    fn suspect(service: &str, part: Option<&str>, confidence: f64) -> Suspect {
+        let nothing = ShareInterval {
+            share: 0.0,
+            low: 0.0,
+            high: 1.0,
+        };
+        let mut attributes = BTreeMap::from([("service.name".into(), service.into())]);
+        attributes.extend(part.map(|part| ("code.namespace".into(), part.into())));
+        Suspect {
+            components: vec![match part {
+                Some(part) => Component::new(Level::CodeComponent, &service.into(), &part.into()),
+                None => Component::service(&service.into()),
+            }],
+            attributes,
+            score: confidence,
+            confidence,
+            shape: Shape::Raised,
+            error_type: Some("Corrupt".into()),
+            evidence: rekindle_analysis::Evidence {
+                failed_touching: 0,
+                failed_total: 0,
+                ok_touching: 0,
+                ok_total: 0,
+                originated: 0,
+                failed_share: nothing,
+                ok_share: nothing,
+                baseline_origin_share: 0.0,
+            },
+            callers: Vec::new(),
+            examples: Examples::default(),
+            sentence: format!("{service} is at fault"),
+        }
+    }
+
+    fn ranking(suspects: Vec<Suspect>, verdict: Verdict) -> Ranking {
+        Ranking {
+            incident: 1,
+            method: "default".into(),
+            at: UnixNanos::from_secs(20),
+            cut: 0,
+            suspects,
+            none_of_these: 0.0,
+            verdict,
+            left_out: rekindle_analysis::Counts::default(),
+        }
+    }
+
+    fn incident(closed: bool) -> Incident {
+        Incident {
+            id: 1,
+            request_types: vec![RequestType {
+                service: "web".into(),
+                operation: "GET /".into(),
+            }],
+            since: UnixNanos::from_secs(10),
+            opened_at: UnixNanos::from_secs(11),
+            closed: closed.then_some(rekindle_analysis::Closing {
+                at: UnixNanos::from_secs(30),
+                reason: rekindle_analysis::ClosingReason::Recovered,
+            }),
+            ok: 1,
+            bad: 9,
+            baseline_failure_share: 0.01,
+            failing_per_second: 3.0,
+        }
+    }
+
+    fn told(incident: &Incident, ranking: Option<&Ranking>) -> Option<Evidence> {
+        let nobody = BTreeMap::new();
+        evidence(
+            1001,
+            incident,
+            ranking,
+            &tree(),
+            &nobody,
+            wall(UnixNanos::from_secs(25)),
+        )
+    }
+
+    #[test]
+    fn parts_of_one_unit_add_up_and_what_nobody_owns_keeps_its_share() {
+        let suspects = vec![
+            suspect("catalog", Some("search"), 0.5),
+            suspect("catalog", Some("other"), 0.2),
+            suspect("catalog", None, 0.1),
+            suspect("payments", None, 0.15),
+        ];
+        let evidence =
+            told(&incident(false), Some(&ranking(suspects, Verdict::Enough))).expect("evidence");
+        let units: Vec<(&str, f64)> = evidence
+            .suspects
+            .iter()
+            .map(|suspect| (suspect.unit.as_str(), suspect.probability))
+            .collect();
+        assert_eq!(units.len(), 2, "{units:?}");
+        assert_eq!(units[0], ("catalog.search", 0.5));
+        assert_eq!(units[1].0, "catalog");
+        assert!((units[1].1 - 0.3).abs() < 1e-9, "{units:?}");
+        assert_eq!(evidence.signature.request_types, ["web GET /"]);
+        assert_eq!(evidence.signature.error_type, "Corrupt");
+        assert_eq!(evidence.signature.shape, "raised");
+        assert_eq!(evidence.at, wall(UnixNanos::from_secs(20)));
+    }
+
+    #[test]
+    fn thin_evidence_is_not_told_but_an_end_is() {
+        let missing = Verdict::NotEnough {
+            missing: "failed requests".to_owned(),
+        };
+        let thin = ranking(vec![suspect("catalog", None, 0.5)], missing);
+        assert_eq!(told(&incident(false), Some(&thin)), None);
+        assert_eq!(told(&incident(false), None), None);
+        let over = told(&incident(true), Some(&thin)).expect("an end");
+        assert!(over.closed && over.suspects.is_empty());
+    }
+
+    #[test]
+    fn two_sources_are_needed_and_one_process_is_one_source() {
+        for (shape, callers, expected) in [
+            (Shape::Raised, vec![], false),
+            (Shape::Raised, vec!["web"], true),
+            // Another part of the same process is the same source.
+            (Shape::Raised, vec!["dispatch of catalog"], false),
+            // Who doesn't answer says nothing.
+            (Shape::Unanswered, vec!["web"], false),
+            (Shape::Unanswered, vec!["web", "bidding"], true),
+            (Shape::Unanswered, vec!["dispatch of catalog", "web"], true),
+            (Shape::WrongAnswer, vec!["reporter:monitor"], false),
+            (Shape::WrongAnswer, vec!["reporter:monitor", "web"], true),
+            (Shape::WrongAnswer, vec!["reporter:probe search"], true),
+        ] {
+            let mut accused = suspect("catalog", Some("search"), 0.9);
+            accused.shape = shape;
+            accused.callers = callers.iter().map(|caller| Name::from(*caller)).collect();
+            assert_eq!(two_sided(&accused), expected, "{shape:?} {callers:?}");
+        }
+    }
+}

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{
-    Facts, Name, Outcome, OutcomeReport, Resource, Span, SpanId, SpanKind, Status, TraceId,
-    UnixNanos,
+    Name, Outcome, OutcomeReport, Resource, Shape, Span, SpanId, SpanKind, TraceId, UnixNanos,
 };
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::{ProbeSpec, UnitName};
@@ -90,19 +89,17 @@ pub(crate) fn spawn_questions(
                         span_id,
                         parent_id: None,
                         parent_is_remote: None,
-                        kind: SpanKind::Client,
-                        name: Name::from(question.name.as_str()),
-                        scope: None,
                         start,
                         end,
                         // Whether the answer was right is in the report; the spans below say what
                         // they know.
-                        status: Status::Unset,
-                        status_message: None,
-                        resource: Arc::clone(&prober),
-                        facts: Facts::default(),
-                        attributes: Vec::new(),
-                        links: Vec::new(),
+                        shape: Arc::new(Shape {
+                            kind: SpanKind::Client,
+                            name: Name::from(question.name.as_str()),
+                            resource: Arc::clone(&prober),
+                            ..Shape::default()
+                        }),
+                        links: Box::default(),
                     }),
                 };
                 if reports.send(judgement).await.is_err() {

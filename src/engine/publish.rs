@@ -6,6 +6,7 @@ use rekindle_analysis::{Analyzer, Incident, Ranking, RequestTypeSummary, Suspect
 use rekindle_model::{Outcome, Span, SpanKind, Status, Trace};
 use rekindle_recovery::RestartTree;
 use rekindle_recovery::judge;
+use rekindle_recovery::ledger;
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::plan::{Candidate, Choice};
 use rekindle_recovery::service::{self, RecoveryStatus};
@@ -276,6 +277,8 @@ pub(crate) fn recovery(status: &RecoveryStatus) -> RecoveryView {
         plans: status
             .recoveries
             .iter()
+            .rev()
+            .chain(&status.finished)
             .filter_map(|recovery| plan(recovery, status))
             .collect(),
         actions: status.recent.iter().map(action).collect(),
@@ -320,7 +323,10 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
         expires: expires.map(Into::into),
         reason: plan.sentence.clone(),
         steps: plan.ladder.iter().map(step).collect(),
-        at_step: Some(0),
+        at_step: plan
+            .ladder
+            .iter()
+            .position(|choice| matches!((choice, &recovery.target), (Choice::Restart(unit), Some(target)) if unit == target)),
         alternatives: plan
             .candidates
             .iter()
@@ -328,7 +334,13 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             .map(alternative)
             .collect(),
         guards: recovery.refusals.iter().map(ToString::to_string).collect(),
-        actions: recovery.actions.iter().map(|action| action.0).collect(),
+        actions: status
+            .recent
+            .iter()
+            .rev()
+            .filter(|action| action.recovery == recovery.recovery)
+            .map(|action| action.action.0)
+            .collect(),
         decided: None,
     })
 }
@@ -364,13 +376,13 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
     let took = |from: std::time::SystemTime, to: std::time::SystemTime| {
         u64::try_from(to.duration_since(from).unwrap_or_default().as_millis()).ok()
     };
-    let result = action.result.as_deref().map(|words| match words {
-        "done" => ActionResult::Done,
-        words if words.contains("refused") => ActionResult::Refused,
-        words if words.contains("ready") => ActionResult::NotReady,
-        words if words.contains("unknown") => ActionResult::Unknown,
-        _ => ActionResult::Done,
+    let result = action.outcome.as_ref().map(|outcome| match outcome {
+        ledger::Outcome::Done { .. } => ActionResult::Done,
+        ledger::Outcome::Refused { .. } => ActionResult::Refused,
+        ledger::Outcome::NotReady { .. } => ActionResult::NotReady,
+        ledger::Outcome::Unknown { .. } => ActionResult::Unknown,
     });
+    let said = action.outcome.as_ref().map(ledger::Outcome::words);
     ActionView {
         id: action.action.0,
         unit: action.unit.to_string(),
@@ -398,13 +410,14 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
             judge::Verdict::NotCured => VerdictView::NotCured,
             judge::Verdict::Unknown => VerdictView::Unknown,
         }),
-        note: [action.result.as_deref(), action.judged.as_deref()]
+        judged_at: action.judged_at.map(Into::into),
+        plan: action.plan.map(|plan| plan.0),
+        note: [said.as_deref(), action.judged.as_deref()]
             .into_iter()
             .flatten()
             .filter(|words| !words.is_empty())
             .collect::<Vec<_>>()
             .join("; "),
-        ..ActionView::default()
     }
 }
 

@@ -145,7 +145,7 @@ fn status_text(status: Status) -> &'static str {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use rekindle_model::{Facts, Resource, SpanId, TraceId, UnixNanos};
+    use rekindle_model::{Facts, Resource, Shape, SpanId, TraceId, UnixNanos};
 
     use super::*;
 
@@ -156,26 +156,24 @@ pub(crate) mod tests {
             span_id: SpanId::from_bytes([id; 8]).expect("not zero"),
             parent_id: None,
             parent_is_remote: None,
-            kind: SpanKind::Server,
-            name: "GET /".into(),
-            scope: None,
             start: UnixNanos::from_secs(5),
             end: UnixNanos::from_millis(5250),
-            status,
-            status_message: None,
-            resource: Arc::new(Resource {
-                service: service.into(),
-                instance: Some("i-1".into()),
-                version: None,
-                host: None,
-                attributes: Vec::new(),
+            shape: Arc::new(Shape {
+                kind: SpanKind::Server,
+                name: "GET /".into(),
+                status,
+                resource: Arc::new(Resource {
+                    service: service.into(),
+                    instance: Some("i-1".into()),
+                    ..Resource::default()
+                }),
+                facts: Facts {
+                    http_status: Some(503),
+                    ..Facts::default()
+                },
+                ..Shape::default()
             }),
-            facts: Facts {
-                http_status: Some(503),
-                ..Facts::default()
-            },
-            attributes: Vec::new(),
-            links: Vec::new(),
+            links: Box::default(),
         }
     }
 

@@ -110,6 +110,15 @@ impl Share {
         self.total
     }
 
+    /// Both together, of disjoint requests.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            hits: self.hits.saturating_add(other.hits),
+            total: self.total.saturating_add(other.total),
+        }
+    }
+
     /// The share in `[0, 1]`, or `None` of nothing.
     pub fn value(self) -> Option<f64> {
         (self.total > 0).then(|| self.hits as f64 / self.total as f64)

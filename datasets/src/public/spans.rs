@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rekindle_model::{
-    Facts, Name, ReleaseReason, Resource, Span, SpanId, SpanKind, Status, Trace, TraceId, UnixNanos,
+    Facts, Name, ReleaseReason, Resource, Shape, Span, SpanId, SpanKind, Status, Trace, TraceId,
+    UnixNanos,
 };
 
 /// What every set says about a span, in one form.
@@ -73,25 +74,27 @@ impl Builder {
                         .parent
                         .and_then(|id| SpanId::from_bytes(id.to_be_bytes())),
                     parent_is_remote: None,
-                    kind: raw.kind,
-                    name: raw.name,
-                    scope: None,
                     start: raw.start,
                     end: UnixNanos(raw.start.0.saturating_add(raw.nanos)),
-                    status: if raw.error {
-                        Status::Error
-                    } else {
-                        Status::Unset
-                    },
-                    status_message: None,
-                    resource: self.resource(&raw.service, raw.instance.as_ref()),
-                    facts: Facts {
-                        http_status: raw.http_status,
-                        peer_service: raw.peer,
-                        ..Facts::default()
-                    },
-                    attributes: Vec::new(),
-                    links: Vec::new(),
+                    links: Box::default(),
+                    shape: Arc::new(Shape {
+                        kind: raw.kind,
+                        name: raw.name,
+                        scope: None,
+                        status: if raw.error {
+                            Status::Error
+                        } else {
+                            Status::Unset
+                        },
+                        status_message: None,
+                        resource: self.resource(&raw.service, raw.instance.as_ref()),
+                        facts: Facts {
+                            http_status: raw.http_status,
+                            peer_service: raw.peer,
+                            ..Facts::default()
+                        },
+                        attributes: Vec::new(),
+                    }),
                 })
             })
             .collect();

@@ -35,6 +35,13 @@ impl From<&str> for Name {
     }
 }
 
+impl Default for Name {
+    /// The empty text.
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
 impl From<String> for Name {
     fn from(text: String) -> Self {
         Self(Arc::from(text))

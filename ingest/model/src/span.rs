@@ -3,8 +3,10 @@
 //! Only what the analysis reads is kept, under one name each: semantic conventions changed their
 //! names over the years (`http.status_code`, `http.response.status_code`), and the decoder is the
 //! only place that knows the old ones. Everything about the process is in [`Resource`], shared by
-//! all spans of an export request.
+//! all spans of an export request; everything but ids, times and links is in [`Shape`], shared by
+//! all spans that say the same.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -46,7 +48,7 @@ pub enum Status {
 }
 
 /// The process (or function, or page) that a span comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resource {
     /// `service.name`; `unknown_service` where the exporter said none.
     pub service: Name,
@@ -116,27 +118,17 @@ pub struct Link {
     pub span_id: SpanId,
 }
 
-/// One operation of one component.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
-    /// The trace it belongs to.
-    pub trace_id: TraceId,
-    /// Its id in the trace.
-    pub span_id: SpanId,
-    /// The span that caused it; `None` for a root.
-    pub parent_id: Option<SpanId>,
-    /// Whether the parent is in another process, where the exporter says (flags, bits 8 and 9).
-    pub parent_is_remote: Option<bool>,
+/// What a span says beyond its ids, times and links. All calls of one operation that end alike say
+/// the same, so it is shared: a span in memory is a few numbers and one pointer, and what is worked
+/// out from a shape can be remembered for all its spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
     /// What it is in a conversation.
     pub kind: SpanKind,
     /// The operation, as the exporter named it.
     pub name: Name,
     /// The instrumentation scope.
     pub scope: Option<Name>,
-    /// When it began.
-    pub start: UnixNanos,
-    /// When it ended; not before `start` (the decoder mends that and counts it).
-    pub end: UnixNanos,
     /// The status that was set.
     pub status: Status,
     /// What was said with the status.
@@ -148,8 +140,43 @@ pub struct Span {
     /// Further span attributes that the configuration asks for (restart units match on them), as
     /// text, sorted by key.
     pub attributes: Vec<(Name, Name)>,
+}
+
+/// One operation of one component. It reads as if the fields of its [`Shape`] were its own; writing
+/// to one of them first makes the shape the span's own, if it is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// Its id in the trace.
+    pub span_id: SpanId,
+    /// The span that caused it; `None` for a root.
+    pub parent_id: Option<SpanId>,
+    /// Whether the parent is in another process, where the exporter says (flags, bits 8 and 9).
+    pub parent_is_remote: Option<bool>,
+    /// When it began.
+    pub start: UnixNanos,
+    /// When it ended; not before `start` (the decoder mends that and counts it).
+    pub end: UnixNanos,
+    /// What it says.
+    #[serde(flatten)]
+    pub shape: Arc<Shape>,
     /// The spans it is linked to.
-    pub links: Vec<Link>,
+    pub links: Box<[Link]>,
+}
+
+impl Deref for Span {
+    type Target = Shape;
+
+    fn deref(&self) -> &Shape {
+        &self.shape
+    }
+}
+
+impl DerefMut for Span {
+    fn deref_mut(&mut self) -> &mut Shape {
+        Arc::make_mut(&mut self.shape)
+    }
 }
 
 impl Span {

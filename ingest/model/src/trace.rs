@@ -3,12 +3,13 @@
 //! Real traces miss spans (killed processes), repeat them (exporters deliver at least once) and
 //! bring children before parents. A [`Trace`] takes any such heap: duplicates are dropped, spans
 //! without their parent are kept as orphans, and nobody after it has to check again.
-
-use std::collections::HashMap;
+//!
+//! It is made for every request, and most have a dozen spans; so up to [`FEW`] of them, ids are looked
+//! for from one end to the other, which costs less than any table.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Span, SpanId, TraceId};
+use crate::{Span, SpanId, TraceId, UnixNanos};
 
 /// Why the assembler let a trace go; each reason is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,14 +27,22 @@ pub enum ReleaseReason {
     Flush,
 }
 
+/// Up to so many spans, comparing each with each costs less than sorting or hashing their ids.
+const FEW: usize = 32;
+
+/// No parent among the spans.
+const NONE: u32 = u32::MAX;
+
 /// The spans of one request. At least one; no span id twice; sorted by start, then id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     spans: Vec<Span>,
-    /// The index of each span's parent in `spans`; `None` for roots and orphans.
-    parents: Vec<Option<usize>>,
-    /// The indexes of each span's children, in order of start.
-    children: Vec<Vec<usize>>,
+    /// The index of each span's parent in `spans`; [`NONE`] for roots and orphans.
+    parents: Vec<u32>,
+    /// The indexes of all children, those of one parent together and in order of start.
+    children: Vec<usize>,
+    /// Where in `children` each span's begin; those of the next span begin where they end.
+    children_from: Vec<u32>,
     reason: ReleaseReason,
 }
 
@@ -52,35 +61,28 @@ impl Trace {
     pub fn new(mut spans: Vec<Span>, reason: ReleaseReason) -> Result<Self, EmptyTrace> {
         let trace_id = spans.first().ok_or(EmptyTrace)?.trace_id;
         spans.retain(|span| span.trace_id == trace_id);
-        spans.sort_by(|a, b| a.span_id.cmp(&b.span_id).then_with(|| b.end.cmp(&a.end)));
-        spans.dedup_by_key(|span| span.span_id);
-        spans.sort_by_key(|span| (span.start, span.span_id));
-
-        let at: HashMap<SpanId, usize> = spans
-            .iter()
-            .enumerate()
-            .map(|(index, span)| (span.span_id, index))
-            .collect();
-        let mut parents: Vec<Option<usize>> = spans
-            .iter()
-            .enumerate()
-            .map(|(index, span)| {
-                span.parent_id
-                    .and_then(|id| at.get(&id).copied())
-                    .filter(|parent| *parent != index)
-            })
-            .collect();
-        break_cycles(&mut parents);
-        let mut children = vec![Vec::new(); spans.len()];
-        for (index, parent) in parents.iter().enumerate() {
-            if let Some(parent) = parent {
-                children[*parent].push(index);
-            }
+        // More than four billion spans would not fit into any memory.
+        spans.truncate(NONE as usize);
+        if has_duplicates(&spans) {
+            spans.sort_by(|a, b| a.span_id.cmp(&b.span_id).then_with(|| b.end.cmp(&a.end)));
+            spans.dedup_by_key(|span| span.span_id);
         }
+        if !spans.is_sorted_by_key(in_order) {
+            spans.sort_unstable_by_key(in_order);
+        }
+        let mut parents = parents(&spans);
+        // Nearly always a parent begins before its children, and then there is no ring.
+        let downwards =
+            |(child, parent): (usize, &u32)| *parent == NONE || (*parent as usize) < child;
+        if !parents.iter().enumerate().all(downwards) {
+            break_cycles(&mut parents);
+        }
+        let (children_from, children) = children(&parents);
         Ok(Self {
             spans,
             parents,
             children,
+            children_from,
             reason,
         })
     }
@@ -97,12 +99,18 @@ impl Trace {
 
     /// The index of the span's parent, where it came.
     pub fn parent(&self, index: usize) -> Option<usize> {
-        self.parents[index]
+        let parent = self.parents[index];
+        (parent != NONE).then_some(parent as usize)
     }
 
     /// The indexes of the span's children, in order of start.
     pub fn children(&self, index: usize) -> &[usize] {
-        &self.children[index]
+        let from = self.children_from[index] as usize;
+        let to = match self.children_from.get(index + 1) {
+            Some(to) => *to as usize,
+            None => self.children.len(),
+        };
+        &self.children[from..to]
     }
 
     /// The root: the first span that names no parent. `None` when it didn't come.
@@ -112,9 +120,8 @@ impl Trace {
 
     /// Spans that name a parent which didn't come.
     pub fn orphans(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.spans.len()).filter(|index| {
-            self.spans[*index].parent_id.is_some() && self.parents[*index].is_none()
-        })
+        (0..self.spans.len())
+            .filter(|index| self.spans[*index].parent_id.is_some() && self.parents[*index] == NONE)
     }
 
     /// Why it was let go.
@@ -123,9 +130,84 @@ impl Trace {
     }
 }
 
+fn in_order(span: &Span) -> (UnixNanos, SpanId) {
+    (span.start, span.span_id)
+}
+
+fn has_duplicates(spans: &[Span]) -> bool {
+    if spans.len() <= FEW {
+        let mut ids = [0u64; FEW];
+        return spans.iter().enumerate().any(|(index, span)| {
+            ids[index] = span.span_id.get();
+            ids[..index].contains(&ids[index])
+        });
+    }
+    let mut ids: Vec<SpanId> = spans.iter().map(|span| span.span_id).collect();
+    ids.sort_unstable();
+    ids.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// The index of each span's parent among the spans, whose ids are distinct.
+fn parents(spans: &[Span]) -> Vec<u32> {
+    if spans.len() <= FEW {
+        let mut ids = [0u64; FEW];
+        for (id, span) in ids.iter_mut().zip(spans) {
+            *id = span.span_id.get();
+        }
+        let find = |(index, span): (usize, &Span)| {
+            let wanted = span.parent_id?.get();
+            let found = ids[..spans.len()].iter().position(|id| *id == wanted)?;
+            (found != index).then_some(found as u32)
+        };
+        let found = spans.iter().enumerate();
+        return found.map(|it| find(it).unwrap_or(NONE)).collect();
+    }
+    let mut ids: Vec<(SpanId, u32)> = spans
+        .iter()
+        .zip(0..)
+        .map(|(span, index)| (span.span_id, index))
+        .collect();
+    ids.sort_unstable();
+    let find = |(span, index): (&Span, u32)| {
+        let at = ids.binary_search_by_key(&span.parent_id?, |(id, _)| *id);
+        let found = ids[at.ok()?].1;
+        (found != index).then_some(found)
+    };
+    let found = spans.iter().zip(0..);
+    found.map(|it| find(it).unwrap_or(NONE)).collect()
+}
+
+/// Where each span's children begin in the list of all children, and that list.
+fn children(parents: &[u32]) -> (Vec<u32>, Vec<usize>) {
+    let mut from = vec![0u32; parents.len()];
+    let mut all = 0;
+    for parent in parents.iter().filter(|parent| **parent != NONE) {
+        from[*parent as usize] += 1;
+        all += 1;
+    }
+    let mut next = 0;
+    for place in &mut from {
+        next += std::mem::replace(place, next);
+    }
+    // Each span's place moves on with each child, and in the end is where the next one's was.
+    let mut children = vec![0usize; all];
+    for (child, parent) in parents.iter().enumerate() {
+        if *parent != NONE {
+            let place = &mut from[*parent as usize];
+            children[*place as usize] = child;
+            *place += 1;
+        }
+    }
+    from.rotate_right(1);
+    if let Some(first) = from.first_mut() {
+        *first = 0;
+    }
+    (from, children)
+}
+
 /// Cuts each ring of parents at one place: ids come from outside, so a ring can be sent, and a
 /// walk to the root must end all the same.
-fn break_cycles(parents: &mut [Option<usize>]) {
+fn break_cycles(parents: &mut [u32]) {
     // 0: not seen, otherwise the number of the walk that saw it first.
     let mut seen_in = vec![0usize; parents.len()];
     for start in 0..parents.len() {
@@ -134,9 +216,9 @@ fn break_cycles(parents: &mut [Option<usize>]) {
         while seen_in[at] == 0 {
             seen_in[at] = walk;
             match parents[at] {
-                Some(parent) if seen_in[parent] == walk => parents[at] = None,
-                Some(parent) => at = parent,
-                None => break,
+                NONE => break,
+                parent if seen_in[parent as usize] == walk => parents[at] = NONE,
+                parent => at = parent as usize,
             }
         }
     }
@@ -147,7 +229,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Facts, Resource, SpanKind, Status, UnixNanos};
+    use crate::Shape;
     use proptest::prelude::*;
 
     fn span(id: u8, parent: u8, start: u64) -> Span {
@@ -157,23 +239,10 @@ mod tests {
             parent_id: (parent != 0)
                 .then(|| SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, parent]).expect("not zero")),
             parent_is_remote: None,
-            kind: SpanKind::Internal,
-            name: "work".into(),
-            scope: None,
             start: UnixNanos(start),
             end: UnixNanos(start + 1),
-            status: Status::Unset,
-            status_message: None,
-            resource: Arc::new(Resource {
-                service: "shop".into(),
-                instance: None,
-                version: None,
-                host: None,
-                attributes: Vec::new(),
-            }),
-            facts: Facts::default(),
-            attributes: Vec::new(),
-            links: Vec::new(),
+            shape: Arc::new(Shape::default()),
+            links: Box::default(),
         }
     }
 
@@ -210,8 +279,8 @@ mod tests {
         /// the order of arrival makes no difference.
         #[test]
         fn any_heap_of_spans_is_a_forest(
-            heap in prop::collection::vec((1u8..20, 0u8..20, 0u64..9), 1..60),
-            turn in 0usize..60,
+            heap in prop::collection::vec((1u8..60, 0u8..60, 0u64..9), 1..80),
+            turn in 0usize..80,
         ) {
             let spans: Vec<Span> = heap.iter().map(|(id, parent, start)| span(*id, *parent, *start)).collect();
             let trace = Trace::new(spans.clone(), ReleaseReason::Flush).expect("not empty");
@@ -221,7 +290,14 @@ mod tests {
                     match trace.parent(at) { Some(parent) => at = parent, None => break }
                 }
                 prop_assert!(trace.parent(at).is_none());
+                for child in trace.children(index) {
+                    prop_assert_eq!(trace.parent(*child), Some(index));
+                    prop_assert_eq!(trace.spans()[*child].parent_id, Some(trace.spans()[index].span_id));
+                }
             }
+            let with_parent = (0..trace.spans().len()).filter(|it| trace.parent(*it).is_some()).count();
+            let children: usize = (0..trace.spans().len()).map(|it| trace.children(it).len()).sum();
+            prop_assert_eq!(with_parent, children);
             let mut distinct: Vec<u8> = heap.iter().map(|(id, ..)| *id).collect();
             distinct.sort_unstable();
             distinct.dedup();

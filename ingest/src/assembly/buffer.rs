@@ -1,74 +1,205 @@
 //! The spans of one trace so far.
+//!
+//! Millions may be held, so a span is kept as forty bytes of numbers, and what few traces need (many
+//! spans, links) is kept apart.
 
 use hashbrown::HashSet;
-use rekindle_model::{Span, SpanId, UnixNanos};
+use rekindle_model::{Link, Span, SpanId, TraceId, UnixNanos};
+
+use super::shape_slots::ShapeSlots;
+use crate::packed::PackedSpan;
 
 /// Up to so many spans, looking through them is cheaper than keeping a set of their ids; most
 /// traces have fewer.
 const SEARCHED: usize = 24;
 
+/// Memory for so many spans is kept for the next trace when one is let go.
+const SPANS_KEPT: usize = 32;
+
+/// A number that no trace has.
+pub(super) const NO_TRACE: u64 = u64::MAX;
+
+/// A span of a trace that is still open.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    span_id: SpanId,
+    parent_id: Option<SpanId>,
+    start: UnixNanos,
+    end: UnixNanos,
+    /// Where its shape is.
+    shape: u32,
+    parent_is_remote: Option<bool>,
+}
+
+/// What few traces have.
+#[derive(Default)]
+struct Rare {
+    /// The ids of all spans, once they are more than [`SEARCHED`].
+    ids: HashSet<SpanId>,
+    /// The links of the spans that have some.
+    links: Vec<(SpanId, Box<[Link]>)>,
+}
+
 /// What came of one trace that is still open.
 pub(super) struct Buffer {
-    spans: Vec<Span>,
-    /// The ids of `spans`, once they are more than [`SEARCHED`].
-    ids: HashSet<SpanId>,
-    /// The order in which traces began, which breaks ties between deadlines.
+    pub(super) trace_id: TraceId,
+    spans: Vec<Held>,
+    /// A bit for each id that came, several ids to a bit: an id whose bit isn't set is new.
+    seen: u64,
+    rare: Option<Box<Rare>>,
+    /// The order in which traces began; [`NO_TRACE`] when there is none here at present.
     pub(super) number: u64,
-    /// When the root came.
-    pub(super) root_at: Option<UnixNanos>,
+    /// When the root came; never, if it didn't.
+    root_at: UnixNanos,
     /// When the last span came.
     pub(super) last_at: UnixNanos,
     /// The deadline under which it is queued; an entry under another one is out of date.
     pub(super) queued: UnixNanos,
 }
 
+/// A time that doesn't come.
+pub(super) const NEVER: UnixNanos = UnixNanos(u64::MAX);
+
 impl Buffer {
-    pub(super) fn new(number: u64, now: UnixNanos) -> Self {
+    pub(super) fn new(trace_id: TraceId, number: u64, now: UnixNanos) -> Self {
         Self {
+            trace_id,
             spans: Vec::new(),
-            ids: HashSet::new(),
+            seen: 0,
+            rare: None,
             number,
-            root_at: None,
+            root_at: NEVER,
             last_at: now,
-            queued: UnixNanos(u64::MAX),
+            queued: NEVER,
         }
+    }
+
+    /// Begins another trace in the memory of one that was let go.
+    pub(super) fn begin(&mut self, trace_id: TraceId, number: u64, now: UnixNanos) {
+        let spans = std::mem::take(&mut self.spans);
+        *self = Self {
+            spans,
+            ..Self::new(trace_id, number, now)
+        };
+    }
+
+    /// When the root came, if it did.
+    pub(super) fn root_at(&self) -> Option<UnixNanos> {
+        (self.root_at != NEVER).then_some(self.root_at)
     }
 
     /// Takes a span; `false` when its id was there. Of two with one id the later-ending is kept,
     /// so that the order of arrival makes no difference.
-    pub(super) fn take(&mut self, span: Span, now: UnixNanos) -> bool {
+    pub(super) fn take(
+        &mut self,
+        span: &PackedSpan,
+        shape: u32,
+        links: &[Link],
+        shapes: &mut ShapeSlots,
+        now: UnixNanos,
+    ) -> bool {
         self.last_at = self.last_at.max(now);
+        let held = Held {
+            span_id: span.span_id,
+            parent_id: span.parent_id,
+            start: span.start,
+            end: span.end,
+            shape,
+            parent_is_remote: span.parent_is_remote,
+        };
         if let Some(at) = self.find(span.span_id) {
             if span.end > self.spans[at].end {
-                self.spans[at] = span;
+                shapes.hold(shape);
+                shapes.let_go(self.spans[at].shape);
+                self.spans[at] = held;
+                self.link(span.span_id, links);
             }
             return false;
         }
-        if span.parent_id.is_none() {
-            self.root_at.get_or_insert(now);
+        if span.parent_id.is_none() && self.root_at == NEVER {
+            self.root_at = now;
         }
         if self.spans.len() == SEARCHED {
-            self.ids = self.spans.iter().map(|span| span.span_id).collect();
+            let ids = self.spans.iter().map(|span| span.span_id).collect();
+            self.rare.get_or_insert_default().ids = ids;
         }
         if self.spans.len() >= SEARCHED {
-            self.ids.insert(span.span_id);
+            self.rare.get_or_insert_default().ids.insert(span.span_id);
         }
-        self.spans.push(span);
+        if !links.is_empty() {
+            self.link(span.span_id, links);
+        }
+        self.seen |= bit_of(span.span_id);
+        shapes.hold(shape);
+        self.spans.push(held);
         true
     }
 
     fn find(&self, id: SpanId) -> Option<usize> {
-        if self.spans.len() > SEARCHED && !self.ids.contains(&id) {
+        if self.seen & bit_of(id) == 0 {
+            return None;
+        }
+        let many = self.spans.len() > SEARCHED;
+        if many && !self.rare.as_ref()?.ids.contains(&id) {
             return None;
         }
         self.spans.iter().position(|span| span.span_id == id)
+    }
+
+    /// Makes these the links of the span.
+    fn link(&mut self, id: SpanId, links: &[Link]) {
+        if links.is_empty() && self.rare.is_none() {
+            return;
+        }
+        let all = &mut self.rare.get_or_insert_default().links;
+        all.retain(|(of, _)| *of != id);
+        if !links.is_empty() {
+            all.push((id, links.into()));
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.spans.len()
     }
 
-    pub(super) fn into_spans(self) -> Vec<Span> {
+    /// Ends the trace and hands out its spans, in order of their start. The buffer can begin
+    /// another one; whether its memory is kept for that is the caller's choice.
+    pub(super) fn end(&mut self, shapes: &mut ShapeSlots, keep_memory: bool) -> Vec<Span> {
+        self.number = NO_TRACE;
         self.spans
+            .sort_unstable_by_key(|span| (span.start, span.span_id));
+        let mut rare = self.rare.take();
+        let mut links_of = |id| match &mut rare {
+            Some(rare) => match rare.links.iter_mut().find(|(of, _)| *of == id) {
+                Some((_, links)) => std::mem::take(links),
+                None => Box::default(),
+            },
+            None => Box::default(),
+        };
+        let mut spans = Vec::with_capacity(self.spans.len());
+        for held in &self.spans {
+            spans.push(Span {
+                trace_id: self.trace_id,
+                span_id: held.span_id,
+                parent_id: held.parent_id,
+                parent_is_remote: held.parent_is_remote,
+                start: held.start,
+                end: held.end,
+                shape: shapes.let_go(held.shape),
+                links: links_of(held.span_id),
+            });
+        }
+        if keep_memory && self.spans.capacity() <= SPANS_KEPT {
+            self.spans.clear();
+        } else {
+            self.spans = Vec::new();
+        }
+        spans
     }
+}
+
+/// Ids are random, but some tracers count, and there every bit should have its turn too.
+fn bit_of(id: SpanId) -> u64 {
+    let id = id.get();
+    1 << ((id ^ id >> 32) & 63)
 }

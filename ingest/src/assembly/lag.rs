@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use rekindle_model::{Name, Resource, Span, UnixNanos};
+use rekindle_model::{Name, Resource, UnixNanos};
 
 /// The lag is counted in these, and less is none.
 const UNIT: Duration = Duration::from_millis(1);
@@ -54,10 +54,11 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    fn add(&mut self, lag: Duration) {
+    #[inline]
+    fn add(&mut self, lag_nanos: u64) {
         // Once full, what is there is telling enough until it is halved.
         if let Some(total) = self.total.checked_add(WEIGHT) {
-            self.counts[bucket_of(lag)] += WEIGHT;
+            self.counts[bucket_of(lag_nanos)] += WEIGHT;
             self.total = total;
         }
     }
@@ -84,9 +85,11 @@ impl Histogram {
     }
 }
 
-fn bucket_of(lag: Duration) -> usize {
+#[inline]
+fn bucket_of(lag_nanos: u64) -> usize {
     // Quarters of the unit, so that the two bits are there from one unit on.
-    let quarters = lag.as_nanos() * u128::from(BUCKETS_PER_OCTAVE) / UNIT.as_nanos();
+    const QUARTER: u64 = UNIT.as_nanos() as u64 / BUCKETS_PER_OCTAVE as u64;
+    let quarters = lag_nanos / QUARTER;
     let Some(octave) = quarters.checked_ilog2().and_then(|it| it.checked_sub(2)) else {
         return 0;
     };
@@ -129,14 +132,19 @@ impl ExporterLag {
         }
     }
 
-    /// Learns from a span that arrives now. One from the future (its host's clock is ahead) has a
-    /// lag of zero; one of absurd age counts in the highest bucket.
-    pub(super) fn learn(&mut self, span: &Span, now: UnixNanos) {
-        let index = match &self.last {
-            Some((resource, index)) if Arc::ptr_eq(resource, &span.resource) => *index,
-            _ => self.look_up(&span.resource),
-        };
-        self.histograms[index].add(now.since(span.end));
+    /// Where the spans of this process are counted, until the next [`Self::refresh`].
+    pub(super) fn place_of(&mut self, resource: &Arc<Resource>) -> usize {
+        match &self.last {
+            Some((last, place)) if Arc::ptr_eq(last, resource) => *place,
+            _ => self.look_up(resource),
+        }
+    }
+
+    /// Learns from a span that ended then and arrives now. One from the future (its host's clock is
+    /// ahead) has a lag of zero; one of absurd age counts in the highest bucket.
+    #[inline]
+    pub(super) fn learn(&mut self, place: usize, end: UnixNanos, now: UnixNanos) {
+        self.histograms[place].add(now.0.saturating_sub(end.0));
     }
 
     fn look_up(&mut self, resource: &Arc<Resource>) -> usize {
@@ -205,11 +213,16 @@ mod tests {
 
     const START: UnixNanos = UnixNanos::from_secs(1_000_000);
 
+    fn learn(lag: &mut ExporterLag, service: &str, end: UnixNanos, now: UnixNanos) {
+        let place = lag.place_of(&span_of(service, end).resource);
+        lag.learn(place, end, now);
+    }
+
     fn learned(lags_in_millis: impl IntoIterator<Item = (&'static str, i64)>) -> Duration {
         let mut lag = ExporterLag::new();
         for (service, millis) in lags_in_millis {
             let end = START.0.saturating_add_signed(-millis * 1_000_000);
-            lag.learn(&span_of(service, UnixNanos(end)), START);
+            learn(&mut lag, service, UnixNanos(end), START);
         }
         lag.refresh(START);
         lag.longest()
@@ -243,19 +256,19 @@ mod tests {
         let mut lag = ExporterLag::new();
         let mut now = START;
         for _ in 0..1000 {
-            lag.learn(&span_of("slow", now.minus(Duration::from_secs(5))), now);
+            learn(&mut lag, "slow", now.minus(Duration::from_secs(5)), now);
         }
         lag.refresh(now);
         assert!(lag.longest() >= Duration::from_secs(5));
         for _ in 0..20 {
             now = now.plus(HALF_LIFE);
-            lag.learn(&span_of("other", now), now);
+            learn(&mut lag, "other", now, now);
             lag.refresh(now);
         }
         assert_eq!(lag.longest(), Duration::ZERO);
         assert!(!lag.services.contains_key("slow"));
         for number in 0..3 * MAX_SERVICES {
-            lag.learn(&span_of(&number.to_string(), now), now);
+            learn(&mut lag, &number.to_string(), now, now);
         }
         assert!(lag.histograms.len() <= MAX_SERVICES + 1);
     }
@@ -265,7 +278,7 @@ mod tests {
         #[test]
         fn buckets_bound_what_is_in_them(nanos in 0u64..56_000_000_000) {
             let lag = Duration::from_nanos(nanos);
-            let edge = upper_edge(bucket_of(lag));
+            let edge = upper_edge(bucket_of(nanos));
             if lag >= UNIT {
                 prop_assert!(edge >= lag && edge <= lag.mul_f64(1.26), "{lag:?} {edge:?}");
             } else {

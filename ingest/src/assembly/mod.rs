@@ -11,24 +11,29 @@
 //! however many batches they come in. Waiting anew after every batch would double the delay.
 
 mod buffer;
+mod deadlines;
 mod lag;
+mod open;
 mod released;
+mod shape_slots;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use rekindle_model::{ReleaseReason, Span, Trace, TraceId, UnixNanos};
+use rekindle_model::{Link, ReleaseReason, Span, Trace, TraceId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
+use crate::packed::{PackedSpan, PackedSpans};
 use buffer::Buffer;
+use deadlines::{Deadlines, Due};
 use lag::ExporterLag;
+use open::OpenTraces;
 use released::Released;
+use shape_slots::ShapeSlots;
 
 /// How much longer than the usual lag is waited: the learned quantile is of one span in a hundred,
 /// and traces have several.
@@ -55,7 +60,7 @@ pub struct AssemblerConfig {
 impl Default for AssemblerConfig {
     /// 300 ms covers exporters that send every 200 ms before any lag is learned; 10 s is twice an
     /// SDK's default delay; 30 s an exporter's usual patience with its retries; a trace of 10,000
-    /// spans is a loop, and a million spans are some 500 MB.
+    /// spans is a loop, and a million spans are some 100 MB.
     fn default() -> Self {
         Self {
             min_quiet: Duration::from_millis(300),
@@ -111,14 +116,26 @@ pub struct InFlight {
     pub spans: usize,
 }
 
+/// A trace that was begun, whether it is still open or not.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    at: UnixNanos,
+    number: u64,
+    place: u32,
+}
+
 /// Puts the spans of requests together.
 pub struct Assembler {
     config: AssemblerConfig,
-    open: HashMap<TraceId, Buffer>,
-    /// Deadline, number and id of open traces; an entry counts if its trace is queued under it.
-    due: BinaryHeap<Reverse<(UnixNanos, u64, TraceId)>>,
-    /// Open traces by age, for when room is needed, with some that are gone.
-    by_age: std::collections::VecDeque<(u64, TraceId)>,
+    open: OpenTraces,
+    shapes: ShapeSlots,
+    /// Open traces with a root, and others that have been open for long, by deadline. An entry
+    /// counts if its trace is queued under it.
+    due: Deadlines,
+    /// Open traces by age, with some that are gone.
+    by_age: VecDeque<Begun>,
+    /// The number of the last trace that was old enough to be idle when it was looked at.
+    idle_looked_at: Option<u64>,
     released: Released,
     lag: ExporterLag,
     /// How long is waited after a root, as of the last poll.
@@ -128,6 +145,10 @@ pub struct Assembler {
     spans: usize,
     next_number: u64,
     counts: AssemblyCounts,
+    /// Places of a request's shapes and of its spans' traces, while it is taken.
+    slots: Vec<(u32, usize)>,
+    places: Vec<Option<u32>>,
+    looked_at: Vec<Due>,
 }
 
 impl Assembler {
@@ -136,36 +157,93 @@ impl Assembler {
         Self {
             quiet: quiet(&config, Duration::ZERO),
             config,
-            open: HashMap::new(),
-            due: BinaryHeap::new(),
-            by_age: std::collections::VecDeque::new(),
+            open: OpenTraces::default(),
+            shapes: ShapeSlots::default(),
+            due: Deadlines::default(),
+            by_age: VecDeque::new(),
+            idle_looked_at: None,
             released: Released::new(),
             lag: ExporterLag::new(),
             ready: Vec::new(),
             spans: 0,
             next_number: 0,
             counts: AssemblyCounts::default(),
+            slots: Vec::new(),
+            places: Vec::new(),
+            looked_at: Vec::new(),
         }
     }
 
     /// Takes a span that arrives now.
     pub fn push(&mut self, span: Span, now: UnixNanos) -> Pushed {
-        self.lag.learn(&span, now);
-        let id = span.trace_id;
-        let buffer = match self.open.entry(id) {
-            hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            hashbrown::hash_map::Entry::Vacant(entry) => {
-                if self.released.contains(id) {
-                    self.counts.late += 1;
-                    return Pushed::Late;
-                }
-                let number = self.next_number;
-                self.next_number += 1;
-                self.by_age.push_back((number, id));
-                entry.insert(Buffer::new(number, now))
-            }
+        let lag = self.lag.place_of(&span.resource);
+        self.lag.learn(lag, span.end, now);
+        let shape = self.shapes.slot(&span.shape);
+        let numbers = PackedSpan {
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+            parent_id: span.parent_id,
+            start: span.start,
+            end: span.end,
+            shape,
+            parent_is_remote: span.parent_is_remote,
         };
-        if !buffer.take(span, now) {
+        self.take(
+            &numbers,
+            shape,
+            &span.links,
+            self.open.find(span.trace_id),
+            now,
+        )
+    }
+
+    /// Takes the spans of a request, which arrive now.
+    pub fn push_all(&mut self, spans: &PackedSpans, now: UnixNanos) {
+        let (shapes, lag) = (&mut self.shapes, &mut self.lag);
+        let slots = spans.shapes().iter();
+        self.slots.clear();
+        self.slots
+            .extend(slots.map(|it| (shapes.slot(it), lag.place_of(&it.resource))));
+        // All are looked up before any is taken: the look-ups don't depend on each other, so the
+        // processor waits for memory once for several of them.
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        let packed = spans.packed();
+        places.extend(packed.iter().map(|span| self.open.find(span.trace_id)));
+        for (index, (span, place)) in packed.iter().zip(&places).enumerate() {
+            let (slot, lag) = self.slots[span.shape as usize];
+            self.lag.learn(lag, span.end, now);
+            // An earlier span of the request may have begun the trace, or brought it to its limit.
+            let place = match *place {
+                Some(place) if self.open.is_at(span.trace_id, place) => Some(place),
+                _ => self.open.find(span.trace_id),
+            };
+            self.take(span, slot, spans.links_of(index), place, now);
+        }
+        self.places = places;
+    }
+
+    /// Takes a span whose shape is in this slot, and whose trace is open at this place, if at all.
+    #[inline]
+    fn take(
+        &mut self,
+        span: &PackedSpan,
+        slot: u32,
+        links: &[Link],
+        place: Option<u32>,
+        now: UnixNanos,
+    ) -> Pushed {
+        let id = span.trace_id;
+        let place = match place {
+            Some(place) => place,
+            None if self.released.contains(id) => {
+                self.counts.late += 1;
+                return Pushed::Late;
+            }
+            None => self.begin(id, now),
+        };
+        let buffer = self.open.at(place);
+        if !buffer.take(span, slot, links, &mut self.shapes, now) {
             self.counts.duplicate += 1;
             return Pushed::Duplicate;
         }
@@ -174,23 +252,48 @@ impl Assembler {
         let full = buffer.len() >= self.config.max_spans_per_trace;
         // A deadline that moves back is found out when it is reached; only one that moves forward,
         // when the root comes, needs a new entry.
-        let deadline = deadline(&self.config, self.quiet, buffer);
-        if deadline < buffer.queued {
-            buffer.queued = deadline;
-            self.due.push(Reverse((deadline, buffer.number, id)));
-        }
-        if full {
-            self.release(id, ReleaseReason::SpanLimit);
-        }
-        while self.spans > self.config.max_spans_in_flight {
-            let Some((number, oldest)) = self.by_age.pop_front() else {
-                break;
-            };
-            if self.is_open(oldest, number) {
-                self.release(oldest, ReleaseReason::Memory);
+        if buffer.root_at().is_some() {
+            let deadline = deadline(&self.config, self.quiet, buffer);
+            if deadline < buffer.queued {
+                buffer.queued = deadline;
+                self.due.add(Due {
+                    deadline,
+                    number: buffer.number,
+                    place,
+                });
             }
         }
+        if full {
+            self.release(place, ReleaseReason::SpanLimit);
+        }
+        if self.spans > self.config.max_spans_in_flight {
+            self.make_room();
+        }
         Pushed::New
+    }
+
+    fn begin(&mut self, id: TraceId, now: UnixNanos) -> u32 {
+        let number = self.next_number;
+        self.next_number += 1;
+        let place = self.open.open(id, number, now);
+        self.by_age.push_back(Begun {
+            at: now,
+            number,
+            place,
+        });
+        place
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        while self.spans > self.config.max_spans_in_flight {
+            let Some(oldest) = self.by_age.pop_front() else {
+                break;
+            };
+            if self.open.numbered(oldest.number, oldest.place).is_some() {
+                self.release(oldest.place, ReleaseReason::Memory);
+            }
+        }
     }
 
     /// Lets go of the traces whose time has come, and hands out all that were let go since the last
@@ -198,38 +301,68 @@ impl Assembler {
     pub fn poll(&mut self, now: UnixNanos, traces: &mut Vec<Trace>) {
         self.lag.refresh(now);
         self.quiet = quiet(&self.config, self.lag.longest());
-        while let Some(Reverse((queued, number, id))) = self.due.peek().copied() {
-            if queued > now {
-                break;
-            }
-            self.due.pop();
-            let Some(buffer) = self.open.get_mut(&id) else {
+        self.look_for_idle(now);
+        let mut due = std::mem::take(&mut self.looked_at);
+        self.due.take(now, &mut due);
+        for entry in due.drain(..) {
+            let Some(buffer) = self.open.numbered(entry.number, entry.place) else {
                 continue;
             };
-            if buffer.number != number || buffer.queued != queued {
+            if buffer.queued != entry.deadline {
                 continue;
             }
             let deadline = deadline(&self.config, self.quiet, buffer);
             if deadline > now {
                 buffer.queued = deadline;
-                self.due.push(Reverse((deadline, number, id)));
+                self.due.add(Due { deadline, ..entry });
                 continue;
             }
-            let reason = match buffer.root_at {
+            let reason = match buffer.root_at() {
                 Some(_) => ReleaseReason::RootQuiet,
                 None => ReleaseReason::Idle,
             };
-            self.release(id, reason);
+            self.release(entry.place, reason);
         }
+        self.looked_at = due;
         self.tidy();
         traces.append(&mut self.ready);
     }
 
+    /// Puts the traces that are old enough to be idle among those that are due, if they have no
+    /// root. Until then their age is their entry: nearly all get a root and are gone before.
+    fn look_for_idle(&mut self, now: UnixNanos) {
+        for index in self.first_not_looked_at()..self.by_age.len() {
+            let begun = self.by_age[index];
+            if begun.at.plus(self.config.idle) > now {
+                break;
+            }
+            self.idle_looked_at = Some(begun.number);
+            if let Some(buffer) = self.open.numbered(begun.number, begun.place)
+                && buffer.root_at().is_none()
+            {
+                let deadline = deadline(&self.config, self.quiet, buffer);
+                buffer.queued = deadline;
+                self.due.add(Due {
+                    deadline,
+                    number: begun.number,
+                    place: begun.place,
+                });
+            }
+        }
+    }
+
+    /// The index of the oldest trace that hasn't been old enough to be idle.
+    fn first_not_looked_at(&self) -> usize {
+        let looked_at = self.idle_looked_at;
+        self.by_age
+            .partition_point(|begun| looked_at.is_some_and(|last| begun.number <= last))
+    }
+
     /// Lets go of everything, oldest first: the engine stops, or its input has ended.
     pub fn flush(&mut self, traces: &mut Vec<Trace>) {
-        while let Some((number, id)) = self.by_age.pop_front() {
-            if self.is_open(id, number) {
-                self.release(id, ReleaseReason::Flush);
+        while let Some(oldest) = self.by_age.pop_front() {
+            if self.open.numbered(oldest.number, oldest.place).is_some() {
+                self.release(oldest.place, ReleaseReason::Flush);
             }
         }
         self.tidy();
@@ -238,7 +371,9 @@ impl Assembler {
 
     /// When the next trace may be due; earlier than it turns out to be, if at all.
     pub fn next_deadline(&self) -> Option<UnixNanos> {
-        self.due.peek().map(|Reverse((deadline, ..))| *deadline)
+        let oldest = self.by_age.get(self.first_not_looked_at());
+        let idle = oldest.map(|begun| begun.at.plus(self.config.idle));
+        self.due.first().into_iter().chain(idle).min()
     }
 
     /// How long after their end the spans of the slowest service usually arrive, as learned.
@@ -264,17 +399,11 @@ impl Assembler {
         self.counts
     }
 
-    fn is_open(&self, id: TraceId, number: u64) -> bool {
-        self.open.get(&id).is_some_and(|it| it.number == number)
-    }
-
-    fn release(&mut self, id: TraceId, reason: ReleaseReason) {
-        let Some(buffer) = self.open.remove(&id) else {
-            return;
-        };
-        self.spans -= buffer.len();
+    fn release(&mut self, place: u32, reason: ReleaseReason) {
+        let (id, spans) = self.open.close(place, &mut self.shapes);
+        self.spans -= spans.len();
         self.released.insert(id);
-        self.counts.released_spans += buffer.len() as u64;
+        self.counts.released_spans += spans.len() as u64;
         let count = match reason {
             ReleaseReason::RootQuiet => &mut self.counts.root_quiet,
             ReleaseReason::Idle => &mut self.counts.idle,
@@ -283,8 +412,8 @@ impl Assembler {
             ReleaseReason::Flush => &mut self.counts.flush,
         };
         *count += 1;
-        // A buffer is made for a span, so it has one.
-        if let Ok(trace) = Trace::new(buffer.into_spans(), reason) {
+        // A trace is begun for a span, so it has one.
+        if let Ok(trace) = Trace::new(spans, reason) {
             self.ready.push(trace);
         }
     }
@@ -293,16 +422,22 @@ impl Assembler {
     /// stays open can't make the lists grow without end.
     fn tidy(&mut self) {
         const FEW: usize = 1024;
-        if self.by_age.len() > 2 * self.open.len() + FEW {
-            let open = &self.open;
-            self.by_age
-                .retain(|(number, id)| open.get(id).is_some_and(|it| it.number == *number));
+        self.shapes.tidy();
+        let most = 2 * self.open.len() + FEW;
+        let open = &mut self.open;
+        while let Some(oldest) = self.by_age.front()
+            && open.numbered(oldest.number, oldest.place).is_none()
+        {
+            self.by_age.pop_front();
         }
-        if self.due.len() > 2 * self.open.len() + FEW {
-            let open = &self.open;
-            self.due.retain(|Reverse((queued, number, id))| {
-                open.get(id)
-                    .is_some_and(|it| it.number == *number && it.queued == *queued)
+        if self.by_age.len() > most {
+            self.by_age
+                .retain(|it| open.numbered(it.number, it.place).is_some());
+        }
+        if self.due.len() > most {
+            self.due.retain(|it| {
+                open.numbered(it.number, it.place)
+                    .is_some_and(|buffer| buffer.queued == it.deadline)
             });
         }
     }
@@ -315,7 +450,7 @@ fn quiet(config: &AssemblerConfig, lag: Duration) -> Duration {
 }
 
 fn deadline(config: &AssemblerConfig, quiet: Duration, buffer: &Buffer) -> UnixNanos {
-    match buffer.root_at {
+    match buffer.root_at() {
         Some(root_at) => root_at
             .plus(quiet)
             .max(buffer.last_at.plus(config.min_quiet)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rekindle_model::{Facts, Resource, Span, SpanId, SpanKind, Status, TraceId, UnixNanos};
+use rekindle_model::{Resource, Shape, Span, SpanId, SpanKind, TraceId, UnixNanos};
 
 /// A root that ended then, of this service.
 pub(crate) fn span_of(service: &str, end: UnixNanos) -> Span {
@@ -11,23 +11,18 @@ pub(crate) fn span_of(service: &str, end: UnixNanos) -> Span {
         span_id: span_id(1),
         parent_id: None,
         parent_is_remote: None,
-        kind: SpanKind::Server,
-        name: "work".into(),
-        scope: None,
         start: end,
         end,
-        status: Status::Unset,
-        status_message: None,
-        resource: Arc::new(Resource {
-            service: service.into(),
-            instance: None,
-            version: None,
-            host: None,
-            attributes: Vec::new(),
+        shape: Arc::new(Shape {
+            kind: SpanKind::Server,
+            name: "work".into(),
+            resource: Arc::new(Resource {
+                service: service.into(),
+                ..Resource::default()
+            }),
+            ..Shape::default()
         }),
-        facts: Facts::default(),
-        attributes: Vec::new(),
-        links: Vec::new(),
+        links: Box::default(),
     }
 }
 

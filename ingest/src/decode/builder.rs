@@ -1,16 +1,19 @@
 //! How does what an exporter said become a [`Span`], whichever encoding it came in?
 //!
 //! The protobuf walk and the JSON reader both call this with views of the request's bytes, so there
-//! is one place that knows what attributes mean, what is invalid and what can be mended.
+//! is one place that knows what is invalid and what can be mended. What the bytes mean is worked out
+//! once for all spans that say the same: see [`super::signature`] and [`super::shapes`].
 
-use rekindle_model::{Facts, Link, Name, Span, SpanId, SpanKind, Status, TraceId, UnixNanos};
+use rekindle_model::{Link, SpanId, TraceId, UnixNanos};
 
-use super::grpc_code::grpc_code;
 use super::intern::Interner;
-use super::keys::{EXCEPTION_TYPE, FACTS, Fact, KeyTable, RANK_OF_EVENTS};
-use super::resource::{Origin, sorted};
+use super::keys::{EXCEPTION_TYPE, KeyTable, NO_KEY};
+use super::resource::Origin;
+use super::shapes::{Scope, ShapeTable};
+use super::signature::{Head, Signature};
 use super::value::Value;
-use super::{Decoded, Rejected};
+use super::{Decoded, Rejected, meaning};
+use crate::packed::PackedSpan;
 
 /// Links kept of one span, as SDKs limit them.
 const MAX_LINKS: usize = 128;
@@ -19,9 +22,6 @@ const MAX_LINKS: usize = 128;
 const PARENT_REMOTE_KNOWN: u32 = 0x100;
 /// Flag bit 9: the parent is remote.
 const PARENT_IS_REMOTE: u32 = 0x200;
-
-/// No attribute has stated the fact yet.
-const UNSTATED: u8 = u8::MAX;
 
 /// The fields of a span that aren't attributes, as they were sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,35 +41,22 @@ pub(crate) struct RawSpan<'a> {
 /// Collects what one span says, then makes it; used for one span after the other.
 pub(crate) struct SpanBuilder {
     keys: KeyTable,
-    facts: Facts,
-    /// For each fact, the rank of the attribute that stated it.
-    ranks: [u8; FACTS],
-    /// `code.function.name` without its last part, should there be no `code.namespace`.
-    code_function: Option<Name>,
-    attributes: Vec<(Name, Name)>,
+    signature: Signature,
     links: Vec<Link>,
-    scratch: String,
 }
 
 impl SpanBuilder {
     pub(crate) fn new(keys: KeyTable) -> Self {
         Self {
             keys,
-            facts: Facts::default(),
-            ranks: [UNSTATED; FACTS],
-            code_function: None,
-            attributes: Vec::new(),
+            signature: Signature::default(),
             links: Vec::new(),
-            scratch: String::new(),
         }
     }
 
     /// Forgets what was taken of a span that turned out unreadable.
     pub(crate) fn reset(&mut self) {
-        self.facts = Facts::default();
-        self.ranks = [UNSTATED; FACTS];
-        self.code_function = None;
-        self.attributes.clear();
+        self.signature.clear();
         self.links.clear();
     }
 
@@ -78,30 +65,19 @@ impl SpanBuilder {
     #[inline]
     pub(crate) fn attribute<'a, E>(
         &mut self,
-        names: &mut Interner,
         key: &[u8],
         value: impl FnOnce() -> Result<Value<'a>, E>,
     ) -> Result<(), E> {
-        let Some(known) = self.keys.find(key) else {
-            return Ok(());
-        };
-        let value = value()?;
-        let fact = known.fact;
-        if let Some(key) = known.keep.clone()
-            && let Some(text) = value.text(&mut self.scratch)
-        {
-            self.attributes.push((key, names.name(text)));
-        }
-        if let Some((fact, rank)) = fact {
-            self.state(names, fact, rank, value);
+        if let Some(number) = self.keys.find(key) {
+            self.signature.attribute(number, value()?);
         }
         Ok(())
     }
 
     /// Takes an attribute of an event of the span that is called `exception`.
-    pub(crate) fn exception(&mut self, names: &mut Interner, key: &[u8], value: Value<'_>) {
+    pub(crate) fn exception(&mut self, key: &[u8], value: Value<'_>) {
         if key == EXCEPTION_TYPE.as_bytes() {
-            self.state(names, Fact::ErrorType, RANK_OF_EVENTS, value);
+            self.signature.attribute(NO_KEY, value);
         }
     }
 
@@ -115,109 +91,72 @@ impl SpanBuilder {
         }
     }
 
-    /// Sets the fact unless a better-ranked attribute did. A value that makes no sense states
-    /// nothing, so that a worse-ranked one can.
-    fn state(&mut self, names: &mut Interner, fact: Fact, rank: u8, value: Value<'_>) {
-        if rank > self.ranks[fact as usize] {
-            return;
-        }
-        let facts = &mut self.facts;
-        let scratch = &mut self.scratch;
-        let mut name = || {
-            let text = value.text(scratch).filter(|text| !text.is_empty())?;
-            Some(names.name(text))
-        };
-        let stated = match fact {
-            Fact::HttpMethod => set(&mut facts.http_method, name()),
-            Fact::HttpRoute => set(&mut facts.http_route, name()),
-            Fact::HttpStatus => set(&mut facts.http_status, small(value)),
-            Fact::GrpcStatus => set(&mut facts.grpc_status, grpc_status(value)),
-            Fact::ErrorType => set(&mut facts.error_type, name()),
-            Fact::PeerService => set(&mut facts.peer_service, name()),
-            Fact::ServerAddress => set(&mut facts.server_address, name()),
-            Fact::ServerPort => set(&mut facts.server_port, small(value)),
-            Fact::DbSystem => set(&mut facts.db_system, name()),
-            Fact::DbNamespace => set(&mut facts.db_namespace, name()),
-            Fact::MessagingSystem => set(&mut facts.messaging_system, name()),
-            Fact::MessagingDestination => set(&mut facts.messaging_destination, name()),
-            Fact::CodeNamespace => set(&mut facts.code_component, name()),
-            Fact::CodeFunction => {
-                let namespace = value.text(scratch).and_then(without_last_part);
-                set(&mut self.code_function, namespace.map(|it| names.name(it)))
-            }
-            Fact::Generation => {
-                let number = value.integer().and_then(|it| u64::try_from(it).ok());
-                set(&mut facts.generation, number)
-            }
-        };
-        if stated {
-            self.ranks[fact as usize] = rank;
-        }
-    }
-
     /// Makes the span of all that was taken since the last one, and adds it to `decoded`; or
     /// counts why it can't be one.
     pub(crate) fn finish(
         &mut self,
         names: &mut Interner,
+        shapes: &mut ShapeTable,
         raw: &RawSpan<'_>,
         origin: &Origin,
-        scope: Option<&Name>,
+        scope: &Scope,
         decoded: &mut Decoded,
     ) {
-        let mut facts = std::mem::take(&mut self.facts);
-        let code_function = self.code_function.take();
-        let attributes = std::mem::take(&mut self.attributes);
-        let links = std::mem::take(&mut self.links);
-        self.ranks = [UNSTATED; FACTS];
-
-        let Some(trace_id) = trace_id_of(raw.trace_id) else {
-            return decoded.reject(Rejected::Trace);
-        };
-        let Some(span_id) = span_id_of(raw.span_id) else {
-            return decoded.reject(Rejected::Own);
-        };
-        let Ok(parent_id) = parent_id_of(raw.parent_id) else {
-            return decoded.reject(Rejected::Parent);
-        };
-        let kind = match raw.kind {
-            2 => SpanKind::Server,
-            3 => SpanKind::Client,
-            4 => SpanKind::Producer,
-            5 => SpanKind::Consumer,
-            _ => SpanKind::Internal,
-        };
-        if kind == SpanKind::Server {
-            // Here `server.*` is the address that the caller used, and `net.peer.*` the caller's.
-            facts.server_address = None;
-            facts.server_port = None;
+        match ids(raw) {
+            Ok(ids) => self.add(names, shapes, raw, ids, origin, scope, decoded),
+            Err(why) => decoded.reject(why),
         }
-        facts.code_component = facts.code_component.or(code_function);
-        facts.generation = facts.generation.or(origin.generation);
+        self.reset();
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one span")]
+    fn add(
+        &mut self,
+        names: &mut Interner,
+        shapes: &mut ShapeTable,
+        raw: &RawSpan<'_>,
+        (trace_id, span_id, parent_id): (TraceId, SpanId, Option<SpanId>),
+        origin: &Origin,
+        scope: &Scope,
+        decoded: &mut Decoded,
+    ) {
+        let head = Head {
+            name: raw.name,
+            message: raw.message,
+            kind: raw.kind,
+            status: raw.status,
+            origin: origin.number,
+            scope: scope.number,
+        };
+        let attributes = self.signature.finish(&head);
+        let signature = self.signature.as_bytes();
+        let keys = &self.keys;
+        let shape = shapes.place(signature, names, &mut decoded.spans, |names| {
+            meaning::shape(names, keys, &signature[..attributes], &head, origin, scope)
+        });
         let (start, end) = times(raw, decoded);
-        decoded.spans.push(Span {
+        let span = PackedSpan {
             trace_id,
             span_id,
             parent_id,
-            parent_is_remote: (raw.flags & PARENT_REMOTE_KNOWN != 0)
-                .then_some(raw.flags & PARENT_IS_REMOTE != 0),
-            kind,
-            name: names.name(raw.name),
-            scope: scope.cloned(),
             start: UnixNanos(start),
             end: UnixNanos(end),
-            status: match raw.status {
-                1 => Status::Ok,
-                2 => Status::Error,
-                _ => Status::Unset,
-            },
-            status_message: (!raw.message.is_empty()).then(|| names.message(raw.message)),
-            resource: origin.resource.clone(),
-            facts,
-            attributes: sorted(attributes),
-            links,
-        });
+            shape,
+            parent_is_remote: (raw.flags & PARENT_REMOTE_KNOWN != 0)
+                .then_some(raw.flags & PARENT_IS_REMOTE != 0),
+        };
+        decoded.spans.push(span, &self.links);
     }
+}
+
+/// The ids of a span, of its trace and of its parent.
+#[inline]
+fn ids(raw: &RawSpan<'_>) -> Result<(TraceId, SpanId, Option<SpanId>), Rejected> {
+    Ok((
+        trace_id_of(raw.trace_id).ok_or(Rejected::Trace)?,
+        span_id_of(raw.span_id).ok_or(Rejected::Own)?,
+        parent_id_of(raw.parent_id)?,
+    ))
 }
 
 /// Start and end, the end not before the start. One that is missing is taken for the other.
@@ -232,33 +171,6 @@ fn times(raw: &RawSpan<'_>, decoded: &mut Decoded) -> (u64, u64) {
     } else {
         (start, start)
     }
-}
-
-fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-    let stated = value.is_some();
-    if stated {
-        *place = value;
-    }
-    stated
-}
-
-fn small(value: Value<'_>) -> Option<u16> {
-    u16::try_from(value.integer()?).ok()
-}
-
-fn grpc_status(value: Value<'_>) -> Option<u16> {
-    match value {
-        Value::Text(text) => grpc_code(text),
-        other => small(other),
-    }
-}
-
-/// `catalog::search::run` is in `catalog::search`. A name without parts is in nothing.
-fn without_last_part(function: &[u8]) -> Option<&[u8]> {
-    let end = memchr::memrchr3(b':', b'.', b'/', function)?;
-    let namespace = &function[..end];
-    let namespace = namespace.strip_suffix(b":").unwrap_or(namespace);
-    (!namespace.is_empty()).then_some(namespace)
 }
 
 fn trace_id_of(bytes: &[u8]) -> Option<TraceId> {
@@ -276,26 +188,4 @@ fn parent_id_of(bytes: &[u8]) -> Result<Option<SpanId>, Rejected> {
     }
     let bytes = bytes.try_into().map_err(|_| Rejected::Parent)?;
     Ok(SpanId::from_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_function_is_in_its_namespace() {
-        for (function, namespace) in [
-            ("catalog::search::run", Some("catalog::search")),
-            ("com.example.Cart.add", Some("com.example.Cart")),
-            ("github.com/shop/cart.Add", Some("github.com/shop/cart")),
-            ("shop/cart", Some("shop")),
-            ("main", None),
-            ("::main", None),
-            (".x", None),
-            ("", None),
-        ] {
-            let found = without_last_part(function.as_bytes());
-            assert_eq!(found, namespace.map(str::as_bytes), "{function}");
-        }
-    }
 }

@@ -11,9 +11,10 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use rekindle_model::Name;
 
-/// Names that one interner remembers: some 10 MiB at the usual lengths, and far more than the
-/// services, operations and instances of any system in one process's sight.
-const MAX_NAMES: usize = 1 << 16;
+/// Names that one interner remembers: some 20 MiB at the usual lengths, and far more than the
+/// services, operations and instances of any system in one process's sight. Twice as many as there
+/// are shapes remembered, each of which may hold a name that nothing else does.
+const MAX_NAMES: usize = 1 << 17;
 
 /// Bytes kept of one text. Operation names and error types are far shorter; a stack trace put
 /// where a name belongs must not fill the memory.
@@ -31,6 +32,17 @@ pub(crate) struct TextCounts {
     pub(crate) cut: u64,
     /// Texts that weren't UTF-8, and had the offending bytes replaced.
     pub(crate) mended: u64,
+}
+
+impl TextCounts {
+    /// What was done since an earlier count.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            overflowed: self.overflowed - earlier.overflowed,
+            cut: self.cut - earlier.cut,
+            mended: self.mended - earlier.mended,
+        }
+    }
 }
 
 /// Makes equal texts the same [`Name`].
@@ -80,6 +92,19 @@ impl Interner {
             return name;
         }
         self.insert(text).unwrap_or_else(|text| text)
+    }
+
+    /// Counts what was done to texts when they were looked up before.
+    #[inline]
+    pub(crate) fn count(&mut self, texts: TextCounts) {
+        self.counts.overflowed += texts.overflowed;
+        self.counts.cut += texts.cut;
+        self.counts.mended += texts.mended;
+    }
+
+    /// What was mended since it was taken last.
+    pub(crate) fn counts(&self) -> TextCounts {
+        self.counts
     }
 
     /// What was mended since this was asked last.

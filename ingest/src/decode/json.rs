@@ -11,7 +11,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use rekindle_model::Name;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -19,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::builder::RawSpan;
 use super::resource::{Origin, ResourceBuilder};
+use super::shapes::Scope;
 use super::value::Value;
 use super::{ContentType, DecodeContext, Decoded};
 
@@ -49,13 +49,13 @@ struct Resource<'a> {
 #[derive(Deserialize)]
 struct ScopeSpans<'a> {
     #[serde(borrow, default)]
-    scope: Option<Scope<'a>>,
+    scope: Option<JsonScope<'a>>,
     #[serde(borrow, default)]
     spans: Raw<'a>,
 }
 
-#[derive(Deserialize)]
-struct Scope<'a> {
+#[derive(Deserialize, Default)]
+struct JsonScope<'a> {
     #[serde(borrow, default)]
     name: Text<'a>,
 }
@@ -183,12 +183,10 @@ fn resource_spans(
         }
     };
     each(spans.scope_spans, |spans: ScopeSpans<'_>| {
-        let scope = spans
-            .scope
-            .filter(|scope| !scope.name.0.is_empty())
-            .map(|scope| context.names.name(scope.name.bytes()));
+        let name = spans.scope.unwrap_or_default().name;
+        let scope = context.scopes.scope(&mut context.names, name.bytes());
         each(spans.spans, |json: JsonSpan<'_>| {
-            span(&json, &origin, scope.as_ref(), context, decoded)
+            span(&json, &origin, &scope, context, decoded)
         })
     })
 }
@@ -196,24 +194,20 @@ fn resource_spans(
 fn span(
     json: &JsonSpan<'_>,
     origin: &Origin,
-    scope: Option<&Name>,
+    scope: &Scope,
     context: &mut DecodeContext,
     decoded: &mut Decoded,
 ) -> Result<(), serde_json::Error> {
     each(json.attributes, |pair: KeyValue<'_>| {
         let value = || Ok::<_, serde_json::Error>(pair.value());
-        context
-            .span
-            .attribute(&mut context.names, pair.key.bytes(), value)
+        context.span.attribute(pair.key.bytes(), value)
     })?;
     each(json.events, |event: Event<'_>| {
         if event.name.bytes() != b"exception" {
             return Ok(());
         }
         each(event.attributes, |pair: KeyValue<'_>| {
-            context
-                .span
-                .exception(&mut context.names, pair.key.bytes(), pair.value());
+            context.span.exception(pair.key.bytes(), pair.value());
             Ok(())
         })
     })?;
@@ -240,9 +234,13 @@ fn span(
         message: status.map_or(&[], |status| status.message.bytes()),
         flags: json.flags.unsigned() as u32,
     };
-    context
-        .span
-        .finish(&mut context.names, &raw, origin, scope, decoded);
+    let DecodeContext {
+        names,
+        shapes,
+        span,
+        ..
+    } = context;
+    span.finish(names, shapes, &raw, origin, scope, decoded);
     Ok(())
 }
 

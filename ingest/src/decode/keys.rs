@@ -94,18 +94,49 @@ impl<K: Into<Name>> FromIterator<K> for KeepAttributes {
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     key: Name,
-    /// The key's last bytes: they tell nearly all keys of one length apart without a look at the
-    /// key itself.
-    tail: u64,
     /// The fact it states, and the rank of this spelling.
     pub(crate) fact: Option<(Fact, u8)>,
     /// Whether it is kept as text, under its key.
     pub(crate) keep: Option<Name>,
 }
 
-/// All keys that mean something, by length.
+/// A key that may be the one that is looked for.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    parts: Parts,
+    number: u16,
+}
+
+/// The last, first and middle bytes of a key, in this order because the last ones tell nearly all
+/// keys of one length apart. They overlap, so that with the length they are all of a key of up to
+/// [`Parts::WHOLE`] bytes, and comparing keys is comparing four numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts([u64; 4]);
+
+impl Parts {
+    /// Longer keys have bytes in no part.
+    const WHOLE: usize = 32;
+
+    #[inline]
+    fn of(key: &[u8]) -> Self {
+        let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) else {
+            let short = key.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            return Self([short, 0, 0, 0]);
+        };
+        let (Some(front), Some(back)) = (key.first_chunk::<16>(), key.last_chunk::<16>()) else {
+            return Self([number(last), number(first), 0, 0]);
+        };
+        let second = front.last_chunk().map_or(0, number);
+        let third = back.first_chunk().map_or(0, number);
+        Self([number(last), number(first), second, third])
+    }
+}
+
+/// All keys that mean something.
 pub(crate) struct KeyTable {
-    by_length: Vec<Vec<Use>>,
+    uses: Vec<Use>,
+    by_length: Vec<Vec<Candidate>>,
 }
 
 impl KeyTable {
@@ -114,7 +145,6 @@ impl KeyTable {
             .iter()
             .map(|(key, fact, rank)| Use {
                 key: (*key).into(),
-                tail: tail(key.as_bytes()),
                 fact: Some((*fact, *rank)),
                 keep: None,
             })
@@ -124,36 +154,48 @@ impl KeyTable {
                 Some(known) => known.keep = Some(key.clone()),
                 None => uses.push(Use {
                     key: key.clone(),
-                    tail: tail(key.as_bytes()),
                     fact: None,
                     keep: Some(key.clone()),
                 }),
             }
         }
+        // The last number is none of a key; a configuration has a few dozen at most.
+        uses.truncate(usize::from(NO_KEY));
         let longest = uses.iter().map(|known| known.key.len()).max().unwrap_or(0);
         let mut by_length = vec![Vec::new(); longest + 1];
-        for known in uses {
-            by_length[known.key.len()].push(known);
+        for (known, number) in uses.iter().zip(0..) {
+            by_length[known.key.len()].push(Candidate {
+                parts: Parts::of(known.key.as_bytes()),
+                number,
+            });
         }
-        Self { by_length }
+        Self { uses, by_length }
     }
 
-    /// What this key means, if anything.
+    /// The number of this key, if it means something.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8]) -> Option<&Use> {
+    pub(crate) fn find(&self, key: &[u8]) -> Option<u16> {
         let of_length = self.by_length.get(key.len())?;
-        let tail = tail(key);
-        of_length
-            .iter()
-            .find(|known| known.tail == tail && known.key.as_bytes() == key)
+        if of_length.is_empty() {
+            return None;
+        }
+        let parts = Parts::of(key);
+        let is_key = |it: &&Candidate| {
+            it.parts == parts
+                && (key.len() <= Parts::WHOLE
+                    || self.uses[usize::from(it.number)].key.as_bytes() == key)
+        };
+        of_length.iter().find(is_key).map(|it| it.number)
+    }
+
+    /// What the key of this number means.
+    pub(crate) fn get(&self, number: u16) -> Option<&Use> {
+        self.uses.get(usize::from(number))
     }
 }
 
-/// The last eight bytes; of a shorter key nothing, so that the whole is compared.
-#[inline]
-fn tail(key: &[u8]) -> u64 {
-    key.last_chunk().map_or(0, |tail| u64::from_le_bytes(*tail))
-}
+/// The number of no key.
+pub(crate) const NO_KEY: u16 = u16::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -166,16 +208,25 @@ mod tests {
             .collect();
         assert_eq!(keep.keys().len(), 3);
         let table = KeyTable::new(&keep);
+        let found = |key: &str| table.get(table.find(key.as_bytes())?);
         for (key, fact, rank) in WELL_KNOWN {
-            let found = table.find(key.as_bytes()).expect(key);
+            let found = found(key).expect(key);
             assert_eq!(found.fact, Some((*fact, *rank)), "{key}");
         }
-        assert!(
-            table
-                .find(b"code.namespace")
-                .is_some_and(|it| it.keep.is_some())
-        );
-        assert!(table.find(b"shard").is_some_and(|it| it.fact.is_none()));
+        assert!(found("code.namespace").is_some_and(|it| it.keep.is_some()));
+        assert!(found("shard").is_some_and(|it| it.fact.is_none()));
+        assert!(table.get(NO_KEY).is_none());
+        // One byte changed anywhere makes another key, whatever its length.
+        let long: String = ('a'..='z').chain('a'..='z').collect();
+        for length in 1..=long.len() {
+            let table = KeyTable::new(&[&long[..length]].into_iter().collect());
+            assert!(table.find(&long.as_bytes()[..length]).is_some());
+            for at in 0..length {
+                let mut other = long.as_bytes()[..length].to_vec();
+                other[at] ^= 1;
+                assert!(table.find(&other).is_none(), "{length} {at}");
+            }
+        }
         for unknown in [
             "http.rout",
             "http.routf",

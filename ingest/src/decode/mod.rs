@@ -10,14 +10,16 @@ mod grpc_code;
 mod intern;
 mod json;
 mod keys;
+mod meaning;
 mod protobuf;
 mod resource;
+mod shapes;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod value;
 mod wire;
 
-use rekindle_model::Span;
 use serde::{Deserialize, Serialize};
 
 pub use keys::KeepAttributes;
@@ -27,6 +29,9 @@ use builder::SpanBuilder;
 use intern::Interner;
 use keys::KeyTable;
 use resource::ResourceCache;
+use shapes::{ScopeTable, ShapeTable};
+
+use crate::packed::PackedSpans;
 
 /// The two encodings of OTLP over HTTP. gRPC has the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -97,7 +102,7 @@ impl DecodeCounts {
 #[derive(Debug, Default, PartialEq)]
 pub struct Decoded {
     /// The spans, in the order they were sent.
-    pub spans: Vec<Span>,
+    pub spans: PackedSpans,
     /// What else was in it.
     pub counts: DecodeCounts,
 }
@@ -112,11 +117,13 @@ impl Decoded {
     }
 }
 
-/// What is remembered from one request to the next: names, resources, and what to look for.
+/// What is remembered from one request to the next: names, processes, shapes, and what to look for.
 /// For one thread at a time; several may be used side by side, and share nothing.
 pub struct DecodeContext {
     names: Interner,
     resources: ResourceCache,
+    scopes: ScopeTable,
+    shapes: ShapeTable,
     span: SpanBuilder,
 }
 
@@ -126,6 +133,8 @@ impl DecodeContext {
         Self {
             names: Interner::new(),
             resources: ResourceCache::default(),
+            scopes: ScopeTable::default(),
+            shapes: ShapeTable::new(),
             span: SpanBuilder::new(KeyTable::new(keep)),
         }
     }
@@ -149,6 +158,7 @@ pub fn decode_payload(
     context: &mut DecodeContext,
 ) -> Result<Decoded, DecodeError> {
     let mut decoded = Decoded::default();
+    context.shapes.next_request();
     let read = match content_type {
         ContentType::Protobuf => {
             protobuf::request(payload, context, &mut decoded).map_err(DecodeError::Protobuf)

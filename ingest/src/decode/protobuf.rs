@@ -4,10 +4,9 @@
 //! numbers are those of `opentelemetry/proto/trace/v1/trace.proto` and its siblings; a test holds
 //! the walk against the generated types on arbitrary requests.
 
-use rekindle_model::Name;
-
 use super::builder::RawSpan;
 use super::resource::{Origin, ResourceBuilder};
+use super::shapes::Scope;
 use super::value::Value;
 use super::wire::{Malformed, Reader, fixed32, fixed64, length, varint};
 use super::{ContentType, DecodeContext, Decoded};
@@ -94,12 +93,12 @@ fn scope_spans(
 ) -> Result<(), Malformed> {
     const SCOPE: u64 = length(1);
     const SPANS: u64 = length(2);
-    let mut scope = None;
+    let mut scope = Scope::default();
     let mut count = 0;
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
         match tag {
-            SCOPE => scope = scope_name(reader.bytes()?, context)?,
+            SCOPE => scope = scope_of(reader.bytes()?, context)?,
             SPANS => {
                 reader.bytes()?;
                 count += 1;
@@ -114,14 +113,14 @@ fn scope_spans(
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
         match tag {
-            SPANS => span(reader.bytes()?, origin, scope.as_ref(), context, decoded)?,
+            SPANS => span(reader.bytes()?, origin, &scope, context, decoded)?,
             _ => reader.skip(tag)?,
         }
     }
     Ok(())
 }
 
-fn scope_name(bytes: &[u8], context: &mut DecodeContext) -> Result<Option<Name>, Malformed> {
+fn scope_of(bytes: &[u8], context: &mut DecodeContext) -> Result<Scope, Malformed> {
     const NAME: u64 = length(1);
     let mut name: &[u8] = &[];
     let mut reader = Reader::new(bytes);
@@ -131,13 +130,13 @@ fn scope_name(bytes: &[u8], context: &mut DecodeContext) -> Result<Option<Name>,
             _ => reader.skip(tag)?,
         }
     }
-    Ok((!name.is_empty()).then(|| context.names.name(name)))
+    Ok(context.scopes.scope(&mut context.names, name))
 }
 
 fn span(
     bytes: &[u8],
     origin: &Origin,
-    scope: Option<&Name>,
+    scope: &Scope,
     context: &mut DecodeContext,
     decoded: &mut Decoded,
 ) -> Result<(), Malformed> {
@@ -170,9 +169,7 @@ fn span(
             FLAGS => raw.flags = reader.fixed32()?,
             ATTRIBUTES => {
                 let (key, value) = key_value(reader.bytes()?)?;
-                context
-                    .span
-                    .attribute(&mut context.names, key, || any_value(value))?;
+                context.span.attribute(key, || any_value(value))?;
             }
             EVENTS => event(reader.bytes()?, context)?,
             LINKS => link(reader.bytes()?, context, decoded)?,
@@ -189,9 +186,13 @@ fn span(
             _ => reader.skip(tag)?,
         }
     }
-    context
-        .span
-        .finish(&mut context.names, &raw, origin, scope, decoded);
+    let DecodeContext {
+        names,
+        shapes,
+        span,
+        ..
+    } = context;
+    span.finish(names, shapes, &raw, origin, scope, decoded);
     Ok(())
 }
 
@@ -214,9 +215,7 @@ fn event(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed> {
         match tag {
             ATTRIBUTES => {
                 let (key, value) = key_value(reader.bytes()?)?;
-                context
-                    .span
-                    .exception(&mut context.names, key, any_value(value)?);
+                context.span.exception(key, any_value(value)?);
             }
             _ => reader.skip(tag)?,
         }

@@ -32,6 +32,8 @@ pub(crate) struct Origin {
     pub(crate) resource: Arc<Resource>,
     /// `rekindle.generation` of the process: that of a span that states none of its own.
     pub(crate) generation: Option<u64>,
+    /// Equal only for equal origins.
+    pub(crate) number: u64,
 }
 
 /// Resources that were seen lately.
@@ -41,6 +43,8 @@ pub(crate) struct ResourceCache {
     protobuf: HashMap<Box<[u8]>, Origin>,
     json: HashMap<Box<[u8]>, Origin>,
     by_value: HashSet<Arc<Resource>>,
+    /// The number given last.
+    last: u64,
 }
 
 impl ResourceCache {
@@ -143,9 +147,11 @@ impl ResourceBuilder {
             resource.service = service;
         }
         (resource.version, resource.host, resource.instance) = (version, host, instance);
+        cache.last += 1;
         Origin {
             resource: cache.share(resource),
             generation,
+            number: cache.last,
         }
     }
 }

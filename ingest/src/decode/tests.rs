@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1 as proto;
 use proptest::prelude::*;
 use prost::Message;
 use rekindle_model::{
-    Facts, Link, Name, Resource, Span, SpanId, SpanKind, Status, TraceId, UnixNanos,
+    Facts, Link, Name, Resource, Shape, Span, SpanId, SpanKind, Status, TraceId, UnixNanos,
 };
 use serde_json::{Value as Json, json};
 
@@ -210,7 +210,7 @@ fn oracle_span(
     let exceptions = span.events.iter().filter(|event| event.name == "exception");
     let exceptions: Vec<KeyValue> = exceptions.flat_map(|it| it.attributes.clone()).collect();
     let callee = |keys| fact(attributes, keys, as_name).filter(|_| span.kind != 2);
-    decoded.spans.push(Span {
+    let span = Span {
         trace_id,
         span_id: own_id,
         parent_id: span_id(&span.parent_span_id),
@@ -219,66 +219,71 @@ fn oracle_span(
             0x100 => Some(false),
             _ => None,
         },
-        kind: match span.kind {
-            2 => SpanKind::Server,
-            3 => SpanKind::Client,
-            4 => SpanKind::Producer,
-            5 => SpanKind::Consumer,
-            _ => SpanKind::Internal,
-        },
-        name: span.name.as_str().into(),
-        scope: scope.clone(),
         start: UnixNanos(start),
         end: UnixNanos(end),
-        status: match span.status.as_ref().map(|it| it.code) {
-            Some(1) => Status::Ok,
-            Some(2) => Status::Error,
-            _ => Status::Unset,
-        },
-        status_message: span
-            .status
-            .as_ref()
-            .filter(|it| !it.message.is_empty())
-            .map(|it| it.message.as_str().into()),
-        resource: resource.clone(),
-        facts: Facts {
-            http_method: fact(attributes, &["http.request.method", "http.method"], as_name),
-            http_route: fact(attributes, &["http.route"], as_name),
-            http_status: fact(
-                attributes,
-                &["http.response.status_code", "http.status_code"],
-                as_small,
-            ),
-            grpc_status: fact(
-                attributes,
-                &[
-                    "rpc.status_code",
-                    "rpc.response.status_code",
-                    "rpc.grpc.status_code",
-                ],
-                as_grpc,
-            ),
-            error_type: fact(attributes, &["error.type", "exception.type"], as_name)
-                .or_else(|| fact(&exceptions, &["exception.type"], as_name)),
-            peer_service: fact(attributes, &["peer.service"], as_name),
-            server_address: callee(&["server.address", "net.peer.name"]),
-            server_port: fact(attributes, &["server.port", "net.peer.port"], as_small)
-                .filter(|_| span.kind != 2),
-            db_system: fact(attributes, &["db.system.name", "db.system"], as_name),
-            db_namespace: fact(attributes, &["db.namespace", "db.name"], as_name),
-            messaging_system: fact(attributes, &["messaging.system"], as_name),
-            messaging_destination: fact(
-                attributes,
-                &["messaging.destination.name", "messaging.destination"],
-                as_name,
-            ),
-            code_component: fact(attributes, &["code.namespace"], as_name)
-                .or_else(|| fact(attributes, &["code.function.name"], as_namespace)),
-            generation: fact(attributes, &["rekindle.generation"], as_u64).or(process_generation),
-        },
-        attributes: pairs(attributes, |key| KEPT.contains(&key)),
-        links,
-    });
+        links: links.into(),
+        shape: Arc::new(Shape {
+            kind: match span.kind {
+                2 => SpanKind::Server,
+                3 => SpanKind::Client,
+                4 => SpanKind::Producer,
+                5 => SpanKind::Consumer,
+                _ => SpanKind::Internal,
+            },
+            name: span.name.as_str().into(),
+            scope: scope.clone(),
+            status: match span.status.as_ref().map(|it| it.code) {
+                Some(1) => Status::Ok,
+                Some(2) => Status::Error,
+                _ => Status::Unset,
+            },
+            status_message: span
+                .status
+                .as_ref()
+                .filter(|it| !it.message.is_empty())
+                .map(|it| it.message.as_str().into()),
+            resource: resource.clone(),
+            facts: Facts {
+                http_method: fact(attributes, &["http.request.method", "http.method"], as_name),
+                http_route: fact(attributes, &["http.route"], as_name),
+                http_status: fact(
+                    attributes,
+                    &["http.response.status_code", "http.status_code"],
+                    as_small,
+                ),
+                grpc_status: fact(
+                    attributes,
+                    &[
+                        "rpc.status_code",
+                        "rpc.response.status_code",
+                        "rpc.grpc.status_code",
+                    ],
+                    as_grpc,
+                ),
+                error_type: fact(attributes, &["error.type", "exception.type"], as_name)
+                    .or_else(|| fact(&exceptions, &["exception.type"], as_name)),
+                peer_service: fact(attributes, &["peer.service"], as_name),
+                server_address: callee(&["server.address", "net.peer.name"]),
+                server_port: fact(attributes, &["server.port", "net.peer.port"], as_small)
+                    .filter(|_| span.kind != 2),
+                db_system: fact(attributes, &["db.system.name", "db.system"], as_name),
+                db_namespace: fact(attributes, &["db.namespace", "db.name"], as_name),
+                messaging_system: fact(attributes, &["messaging.system"], as_name),
+                messaging_destination: fact(
+                    attributes,
+                    &["messaging.destination.name", "messaging.destination"],
+                    as_name,
+                ),
+                code_component: fact(attributes, &["code.namespace"], as_name)
+                    .or_else(|| fact(attributes, &["code.function.name"], as_namespace)),
+                generation: fact(attributes, &["rekindle.generation"], as_u64)
+                    .or(process_generation),
+            },
+            attributes: pairs(attributes, |key| KEPT.contains(&key)),
+        }),
+    };
+    let spans = decoded.spans.iter().chain([span]).collect();
+    decoded.spans = spans;
 }
 
 // === the same request in JSON ===
@@ -669,7 +674,13 @@ fn the_same_resource_in_two_requests_is_one_allocation() {
     let mut context = context();
     let mut resource = |content_type, bytes: &[u8]| {
         let decoded = decode_payload(content_type, bytes, &mut context).expect("valid");
-        decoded.spans[0].resource.clone()
+        decoded
+            .spans
+            .iter()
+            .next()
+            .expect("a span")
+            .resource
+            .clone()
     };
     let bytes = request.encode_to_vec();
     let one = resource(ContentType::Protobuf, &bytes);

@@ -1,26 +1,30 @@
 //! What happens between a request's last byte and its OK?
 //!
-//! In this order: decode it (what is bad is refused before anything is done for it), reserve its
-//! place in the engine's queue (full is an answer, not a wait), keep it in the journal, hand it to
-//! the engine, say OK. So what was said OK to is durable and on its way, and what was refused is
-//! neither.
+//! In this order: reserve its place in the engine's queue, decode it, keep it in the journal, hand it
+//! to the engine, say OK. So what was said OK to is durable and on its way, and what was refused is
+//! neither. The place comes first because what can't be taken shouldn't be read: an overload must
+//! not cost more than the load. For a place there is a short wait, which slows an exporter down at
+//! once, where a refusal would make it pause for seconds; after that, full is an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use libdeflater::Decompressor;
-use rekindle_model::{Span, UnixNanos};
+use rekindle_model::UnixNanos;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
 
 use super::budget::{Budget, Hold};
 use super::gzip::{self, GunzipError};
 use super::refusal::Refusal;
 use super::stats::IngestStats;
 use super::status::Partial;
-use crate::decode::{DecodeContext, DecodeCounts, KeepAttributes, decode_payload};
+use crate::decode::{ContentType, DecodeContext, DecodeCounts, KeepAttributes, decode_payload};
 use crate::journal::{AppendError, Entry, Journal, Protocol};
+use crate::packed::PackedSpans;
 
 /// The spans of one request, durable and decoded.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub struct Batch {
     /// When its last byte came.
     pub received_at: UnixNanos,
     /// Its spans, at least one.
-    pub spans: Vec<Span>,
+    pub spans: PackedSpans,
     /// The memory it takes, given back when the engine drops the batch.
     #[expect(dead_code, reason = "held for being dropped with the batch")]
     hold: Option<Hold>,
@@ -38,7 +42,7 @@ pub struct Batch {
 
 impl Batch {
     /// A batch that came from elsewhere than a receiver: a replay or a test.
-    pub fn new(position: u64, received_at: UnixNanos, spans: Vec<Span>) -> Self {
+    pub fn new(position: u64, received_at: UnixNanos, spans: PackedSpans) -> Self {
         Self {
             position,
             received_at,
@@ -62,6 +66,8 @@ pub(super) struct Intake {
     engine: mpsc::Sender<Batch>,
     keep: KeepAttributes,
     max_request_bytes: usize,
+    /// How long a place in the engine's queue is waited for.
+    queue_within: Duration,
     /// Workbenches that nobody uses. A request is read without waiting for anything, so there are
     /// never more than threads.
     workbenches: Mutex<Vec<Workbench>>,
@@ -75,6 +81,7 @@ impl Intake {
         keep: KeepAttributes,
         max_request_bytes: usize,
         budget_bytes: usize,
+        queue_within: Duration,
     ) -> Self {
         Self {
             budget: Budget::new(budget_bytes),
@@ -83,6 +90,7 @@ impl Intake {
             engine,
             keep,
             max_request_bytes,
+            queue_within,
             workbenches: Mutex::default(),
         }
     }
@@ -97,19 +105,17 @@ impl Intake {
     ) -> Result<Partial, Refusal> {
         let received_at = UnixNanos::from(SystemTime::now());
         let received = body.len();
+        if received == 0 && protocol.content_type() == ContentType::Protobuf {
+            // A message without fields: valid, and nothing to find a place for.
+            self.stats.decoded(protocol, 0, &DecodeCounts::default());
+            return Ok(Partial::default());
+        }
+        let place = self.place().await?;
         let (payload, decoded) = self.read(protocol, body, compressed, &mut hold)?;
         let payload_bytes = payload.len();
         let (spans, counts) = (decoded.spans, decoded.counts);
         let accepted = spans.len();
         if accepted > 0 {
-            let place = self
-                .engine
-                .clone()
-                .try_reserve_owned()
-                .map_err(|error| match error {
-                    TrySendError::Full(_) => Refusal::QueueFull,
-                    TrySendError::Closed(_) => Refusal::Ending,
-                })?;
             let entry = Entry {
                 received_at,
                 protocol,
@@ -135,6 +141,20 @@ impl Intake {
         self.stats.bytes(received, payload_bytes);
         self.stats.decoded(protocol, accepted, &counts);
         Ok(partial(&counts))
+    }
+
+    /// A place in the engine's queue.
+    async fn place(&self) -> Result<OwnedPermit<Batch>, Refusal> {
+        let engine = match self.engine.clone().try_reserve_owned() {
+            Ok(place) => return Ok(place),
+            Err(TrySendError::Closed(_)) => return Err(Refusal::Ending),
+            Err(TrySendError::Full(engine)) => engine,
+        };
+        match timeout(self.queue_within, engine.reserve_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(Refusal::Ending),
+            Err(_) => Err(Refusal::QueueFull),
+        }
     }
 
     /// Decompresses and decodes, without waiting for anything.

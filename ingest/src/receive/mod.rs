@@ -76,6 +76,8 @@ pub struct Limits {
     pub body_within: Duration,
     /// How long a connection may take to its first request, and a request's head to come.
     pub head_within: Duration,
+    /// How long a request waits for a place in the engine's queue before it is told to come back.
+    pub queue_within: Duration,
     /// How long requests under way may take to end at a shutdown.
     pub drain_within: Duration,
     /// Bodies and batches under way, in requests of the largest size.
@@ -84,12 +86,15 @@ pub struct Limits {
 
 impl Default for Limits {
     /// A file descriptor limit of 1,024 is common, and others need some. 30 s is an exporter's usual
-    /// patience, after which nobody waits for the answer. Four of the largest requests are 256 MiB.
+    /// patience, after which nobody waits for the answer. Half a second is longer than any pause of
+    /// the engine that isn't an overload, and a tenth of the least patience that exporters have by
+    /// default (the Collector's 5 s). Four of the largest requests are 256 MiB.
     fn default() -> Self {
         Self {
             connections: 768,
             body_within: Duration::from_secs(30),
             head_within: Duration::from_secs(60),
+            queue_within: Duration::from_millis(500),
             drain_within: Duration::from_secs(5),
             largest_requests_at_once: 4,
         }
@@ -168,6 +173,7 @@ impl Receivers {
             config.keep_attributes,
             config.max_request_bytes,
             budget,
+            config.limits.queue_within,
         );
         let shared = Arc::new(Shared {
             intake,

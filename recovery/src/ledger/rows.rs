@@ -11,7 +11,7 @@ use crate::executor::ActionId;
 use crate::guard::Pause;
 use crate::judge::{Relief, Verdict};
 use crate::lifecycle::{Event, State};
-use crate::plan::PlanId;
+use crate::plan::{Plan, PlanId};
 use crate::service::RecoveryId;
 use crate::{Evidence, UnitName};
 
@@ -116,6 +116,8 @@ impl Outcome {
 pub struct Judged {
     /// The attempt's number in its recovery.
     pub attempt: u32,
+    /// When.
+    pub at: SystemTime,
     /// The verdict.
     pub verdict: Verdict,
     /// How much it helped.
@@ -176,6 +178,10 @@ pub struct StoredAction {
     pub failed_requests: Option<f64>,
     /// The verdict's reasons.
     pub judged: Option<String>,
+    /// When it was judged.
+    pub judged_at: Option<SystemTime>,
+    /// The plan it was part of.
+    pub plan: Option<PlanId>,
 }
 
 /// One recovery as it was written, with its actions.
@@ -199,6 +205,8 @@ pub struct StoredRecovery {
     pub since: SystemTime,
     /// Its actions, oldest first.
     pub actions: Vec<StoredAction>,
+    /// The last plan that was written for it.
+    pub plan: Option<Plan>,
 }
 
 /// Everything that a starting engine must know.
@@ -209,6 +217,8 @@ pub struct Memory {
     /// Recoveries that ended lately with a no (given up, rejected), newest last: their incidents
     /// aren't taken up again.
     pub settled: Vec<StoredRecovery>,
+    /// Recoveries that planned something and ended lately, oldest first: what people are shown.
+    pub finished: Vec<StoredRecovery>,
     /// Actions of the last period, oldest first.
     pub actions: Vec<StoredAction>,
     /// The last recovery's number, 0 when there is none.

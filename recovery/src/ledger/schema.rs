@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use super::LedgerError;
 
 /// Each entry brings the format from its index to the next. Entries are never changed, only added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE recoveries (
         id INTEGER PRIMARY KEY,
         incident INTEGER,
@@ -63,7 +64,9 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE costs (unit TEXT PRIMARY KEY, cost TEXT NOT NULL) STRICT;
     CREATE TABLE trials (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT;
     CREATE TABLE pauses (id INTEGER PRIMARY KEY CHECK (id = 1), pause TEXT NOT NULL) STRICT;
-"];
+",
+    "ALTER TABLE actions ADD COLUMN judged_at INTEGER",
+];
 
 /// Brings the database to the newest format.
 pub(super) fn migrate(database: &mut Connection, path: &Path) -> Result<(), LedgerError> {

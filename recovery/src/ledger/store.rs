@@ -328,7 +328,7 @@ impl Store {
                  ORDER BY actions.id DESC LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![unit.map(UnitName::as_str), limit], |row| {
-                let incident: Option<i64> = row.get(17)?;
+                let incident: Option<i64> = row.get(19)?;
                 Ok((action(row)?, incident.map(uint)))
             })?;
             rows.collect()
@@ -353,6 +353,10 @@ impl Store {
         }
         let settled = self.recoveries(
             "is_over = 1 AND incident IS NOT NULL AND state IN ('\"given_up\"', '\"rejected\"')
+             AND id > (SELECT max(id) FROM recoveries) - 100",
+        )?;
+        let finished = self.recoveries(
+            "is_over = 1 AND id IN (SELECT recovery FROM plans)
              AND id > (SELECT max(id) FROM recoveries) - 100",
         )?;
         self.read("reading what was learned", |database| {
@@ -389,6 +393,7 @@ impl Store {
             Ok(Memory {
                 unfinished: unfinished.clone(),
                 settled: settled.clone(),
+                finished: finished.clone(),
                 actions,
                 last_recovery: last_recovery.map_or(0, uint),
                 generations,
@@ -408,6 +413,8 @@ impl Store {
             let mut of = database.prepare(&format!(
                 "{ACTION} FROM actions WHERE recovery = ?1 ORDER BY id"
             ))?;
+            let mut plan =
+                database.prepare("SELECT plan FROM plans WHERE recovery = ?1 ORDER BY id DESC")?;
             let rows = statement.query_map([], |row| {
                 let id: i64 = row.get(0)?;
                 let incident: Option<i64> = row.get(1)?;
@@ -421,6 +428,10 @@ impl Store {
                     state: parse(&row.get::<_, String>(6)?)?,
                     since: time(row.get(7)?),
                     actions: of.query_map([id], action)?.collect::<Sql<Vec<_>>>()?,
+                    plan: optional(
+                        plan.query_row([id], |row| row.get::<_, String>(0))
+                            .optional()?,
+                    )?,
                 })
             })?;
             rows.collect()
@@ -542,7 +553,7 @@ impl Store {
 
 const ACTION: &str = "SELECT actions.id, actions.recovery, attempt, target, unit, generation,
     deadline, actions.by, actions.reason, actions.evidence, expected_cost, intended_at, result,
-    verdict, relief, failed_requests, judged";
+    verdict, relief, failed_requests, judged, judged_at, plan";
 
 fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
     Ok(StoredAction {
@@ -563,6 +574,8 @@ fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
         relief: optional(row.get(14)?)?,
         failed_requests: row.get(15)?,
         judged: row.get(16)?,
+        judged_at: row.get::<_, Option<i64>>(17)?.map(time),
+        plan: row.get::<_, Option<i64>>(18)?.map(|id| PlanId(uint(id))),
     })
 }
 
@@ -664,7 +677,7 @@ fn write_plan(transaction: &Transaction<'_>, recovery: RecoveryId, plan: &Plan) 
 
 fn write_verdict(transaction: &Transaction<'_>, recovery: RecoveryId, judged: &Judged) -> Sql<()> {
     transaction.execute(
-        "UPDATE actions SET verdict = ?3, relief = ?4, judged = ?5
+        "UPDATE actions SET verdict = ?3, relief = ?4, judged = ?5, judged_at = ?6
          WHERE recovery = ?1 AND attempt = ?2",
         params![
             int(recovery.0),
@@ -672,6 +685,7 @@ fn write_verdict(transaction: &Transaction<'_>, recovery: RecoveryId, judged: &J
             json(&judged.verdict)?,
             judged.relief.as_ref().map(json).transpose()?,
             judged.words,
+            nanos(judged.at),
         ],
     )?;
     // What an attempt cost is written once, beside what it was expected to cost.

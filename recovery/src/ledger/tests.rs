@@ -63,6 +63,7 @@ fn done() -> Outcome {
 fn judged() -> Judged {
     Judged {
         attempt: 1,
+        at: at(5),
         verdict: Verdict::Cured,
         relief: None,
         failed_requests: Some(4.0),

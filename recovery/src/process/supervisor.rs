@@ -22,7 +22,9 @@ use super::table::{Row, Table};
 use super::unit::{Order, Shared, Unit};
 use super::{OpenError, ProcessUnit, SuperviseError};
 use crate::UnitName;
-use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
+use crate::executor::{
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
+};
 use crate::probe::Probes;
 
 /// Orders that wait for one unit. There is one recovery at a time per unit, so more than a stop
@@ -259,6 +261,11 @@ impl Executor for Supervisor {
                 Err(_) => Effect::Unknown,
             }
         })
+    }
+
+    /// By its table of children.
+    fn recall(&self) -> Recall {
+        Recall::Fenced
     }
 }
 

@@ -131,11 +131,13 @@ impl Engine {
                 intended_at: now,
                 stopped_at: None,
                 ready_at: None,
-                result: None,
+                outcome: None,
                 verdict: None,
                 relief: None,
                 failed_requests: None,
                 judged: None,
+                judged_at: None,
+                plan: intent.plan,
             });
         }
         self.actions
@@ -403,6 +405,7 @@ impl Engine {
 
     /// A restart that was none, or only half of one: its verdict is clear at once.
     async fn fell_short(&mut self, id: RecoveryId, event: Event) {
+        let now = self.now();
         let Some(attempt) = self.cases.get(&id).and_then(|case| case.attempt.as_ref()) else {
             return;
         };
@@ -422,6 +425,7 @@ impl Engine {
         };
         let judged = Judged {
             attempt: attempt.number,
+            at: now,
             verdict,
             relief: None,
             failed_requests: None,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::executor::ActionId;
 use crate::guard::{Pause, Refusal};
 use crate::judge::{Relief, Verdict};
+use crate::ledger::Outcome;
 use crate::lifecycle::State;
 use crate::plan::PlanId;
 use crate::service::RecoveryId;
@@ -178,8 +179,8 @@ pub struct ActionView {
     pub stopped_at: Option<SystemTime>,
     /// When the new life was ready, where known.
     pub ready_at: Option<SystemTime>,
-    /// What the executor said; `None` while it hasn't.
-    pub result: Option<String>,
+    /// What came of the executor's call; `None` while it hasn't answered.
+    pub outcome: Option<Outcome>,
     /// The verdict; `None` while there is none.
     pub verdict: Option<Verdict>,
     /// How much it helped, where that could be told.
@@ -188,6 +189,10 @@ pub struct ActionView {
     pub failed_requests: Option<f64>,
     /// The verdict's reasons.
     pub judged: Option<String>,
+    /// When it was judged.
+    pub judged_at: Option<SystemTime>,
+    /// The plan it is part of.
+    pub plan: Option<PlanId>,
 }
 
 /// What is believed about one kind of fault in a unit.

@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 
 use super::case::Case;
 use super::{
-    ActionView, Command, CommandError, RecoveryId, RecoveryStatus, Reply, ServiceConfig, Shadow,
+    ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
+    ServiceConfig, Shadow,
 };
 use crate::belief::Beliefs;
 use crate::cost::Costs;
@@ -28,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const LEDGER_RETRY: Duration = Duration::from_secs(5);
 /// Notices that are shown.
 const MAX_NOTICES: usize = 20;
+/// Recoveries that are over and still shown.
+const MAX_FINISHED: usize = 50;
 /// Incidents that ended, and aren't taken up again as long as they go on.
 const MAX_ENDED: usize = 1000;
 /// Recoveries that aren't over. More incidents than this at once are one, and a person's.
@@ -80,6 +83,8 @@ pub(super) struct Engine {
     pub(super) costs: Costs,
     pub(super) past: Vec<Past>,
     pub(super) actions: VecDeque<ActionView>,
+    /// Recoveries that planned something and are over, newest first.
+    pub(super) finished: VecDeque<RecoveryView>,
     pub(super) generations: BTreeMap<UnitName, u64>,
     pub(super) traffic: BTreeMap<UnitName, f64>,
     pub(super) pause: Option<Pause>,
@@ -116,6 +121,7 @@ impl Engine {
             at: now,
             units: Vec::new(),
             recoveries: Vec::new(),
+            finished: Vec::new(),
             proposals: Vec::new(),
             recent: Vec::new(),
             paused: None,
@@ -151,6 +157,13 @@ impl Engine {
             actions: history
                 .into_iter()
                 .map(|(action, incident)| super::view::action(&action, incident))
+                .collect(),
+            finished: memory
+                .finished
+                .iter()
+                .rev()
+                .map(super::view::finished)
+                .take(MAX_FINISHED)
                 .collect(),
             generations: memory.generations,
             traffic: BTreeMap::new(),
@@ -471,6 +484,10 @@ impl Engine {
         let Some(case) = self.cases.remove(&id) else {
             return;
         };
+        if case.plan.is_some() {
+            self.finished.push_front(self.recovery(&case));
+            self.finished.truncate(MAX_FINISHED);
+        }
         tracing::info!(recovery = %id, incident = ?case.incident, state = %case.state, "recovery is over");
         if let Some(incident) = case.incident {
             let ended = Ended {

@@ -36,6 +36,8 @@ pub struct RecoveryStatus {
     pub units: Vec<UnitStatus>,
     /// Recoveries that are not over, oldest first.
     pub recoveries: Vec<RecoveryView>,
+    /// Recoveries that planned something and are over, newest first.
+    pub finished: Vec<RecoveryView>,
     /// Plans that wait for a person, oldest first.
     pub proposals: Vec<Proposal>,
     /// Past actions, newest first, at most `Policy::recent_actions`.

@@ -117,6 +117,7 @@ impl Engine {
                 attempt.relief = relief;
                 let judged = Judged {
                     attempt: attempt.number,
+                    at: now,
                     verdict,
                     relief,
                     failed_requests: self.failed_meanwhile(id),
@@ -322,6 +323,7 @@ impl Engine {
                 view.verdict = Some(judged.verdict);
                 view.relief = judged.relief;
                 view.judged = Some(judged.words.clone());
+                view.judged_at = Some(judged.at);
                 view.failed_requests = judged.failed_requests;
             }
         }

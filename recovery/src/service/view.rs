@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use super::case::Case;
 use super::engine::Engine;
 use super::{
-    ActionView, BudgetView, JudgingView, Proposal, RecoveryStatus, RecoveryView, UnitState,
+    ActionView, BudgetView, JudgingView, Proposal, RecoveryStatus, RecoveryView, Tried, UnitState,
     UnitStatus,
 };
+use crate::UnitName;
 use crate::guard::World;
-use crate::ledger::{Outcome, StoredAction};
+use crate::ledger::{Outcome, StoredAction, StoredRecovery};
 use crate::lifecycle::State;
-use crate::{ExecutorSpec, UnitName};
 
 /// How long a unit is shown as given up when its incident can't be followed any more.
 const SHOWN_GIVEN_UP: Duration = Duration::from_secs(3600);
@@ -34,11 +34,13 @@ pub(super) fn action(stored: &StoredAction, incident: Option<u64>) -> ActionView
         intended_at: stored.intended_at,
         stopped_at: None,
         ready_at: None,
-        result: None,
+        outcome: None,
         verdict: stored.verdict,
         relief: stored.relief,
         failed_requests: stored.failed_requests,
         judged: stored.judged.clone(),
+        judged_at: stored.judged_at,
+        plan: stored.plan,
     };
     if let Some(outcome) = &stored.outcome {
         set_outcome(&mut view, outcome);
@@ -47,7 +49,7 @@ pub(super) fn action(stored: &StoredAction, incident: Option<u64>) -> ActionView
 }
 
 pub(super) fn set_outcome(view: &mut ActionView, outcome: &Outcome) {
-    view.result = Some(outcome.words());
+    view.outcome = Some(outcome.clone());
     if let Outcome::Done {
         stopped_at,
         ready_at,
@@ -56,6 +58,35 @@ pub(super) fn set_outcome(view: &mut ActionView, outcome: &Outcome) {
     {
         view.stopped_at = Some(*stopped_at);
         view.ready_at = Some(*ready_at);
+    }
+}
+
+/// A recovery of an engine before this one, as it ended.
+pub(super) fn finished(stored: &StoredRecovery) -> RecoveryView {
+    let tried = |action: &StoredAction| {
+        Some(Tried {
+            unit: action.target.clone(),
+            verdict: action.verdict?,
+            relief: action.relief,
+        })
+    };
+    let mut attempts: Vec<&StoredAction> = stored.actions.iter().collect();
+    attempts.dedup_by_key(|action| action.attempt);
+    let evidence = stored.evidence.as_ref();
+    RecoveryView {
+        recovery: stored.recovery,
+        incident: stored.incident,
+        state: stored.state,
+        since: stored.since,
+        signature: evidence.map(|evidence| evidence.signature.clone()),
+        suspects: evidence.map_or_else(Vec::new, |evidence| evidence.suspects.clone()),
+        target: attempts.last().map(|action| action.target.clone()),
+        actions: Vec::new(),
+        plan: stored.plan.clone(),
+        refusals: Vec::new(),
+        tried: attempts.into_iter().filter_map(tried).collect(),
+        judging: None,
+        deadline: None,
     }
 }
 
@@ -75,6 +106,7 @@ impl Engine {
                 .values()
                 .map(|case| self.recovery(case))
                 .collect(),
+            finished: self.finished.iter().cloned().collect(),
             proposals: self
                 .cases
                 .values()
@@ -95,9 +127,7 @@ impl Engine {
                 let unit = &spec.name;
                 let executor = match &spec.executor {
                     None => "parts",
-                    Some(ExecutorSpec::Process(_)) => "process",
-                    Some(ExecutorSpec::Http(_)) => "http",
-                    Some(ExecutorSpec::Command(_)) => "command",
+                    Some(executor) => executor.kind(),
                 };
                 UnitStatus {
                     unit: unit.clone(),
@@ -170,7 +200,7 @@ impl Engine {
         state
     }
 
-    fn recovery(&self, case: &Case) -> RecoveryView {
+    pub(super) fn recovery(&self, case: &Case) -> RecoveryView {
         let attempt = case.attempt.as_ref();
         let policy = &self.config.policy;
         let target = attempt.map(|attempt| attempt.target.clone());

@@ -7,8 +7,11 @@
 //! of these, with good ones of other types too.
 //!
 //! A component is suspected when failed requests touch it more often than good ones do, by the
-//! lower end of Newcombe's interval. Among those as good as the best, the deepest and most specific
-//! comes first: what lies above it on every path is touched whenever it is.
+//! lower end of Newcombe's interval. How much each is believed is the likelihood of what was seen if
+//! touching it were what decides how a request ends (as Abreu, Zoeteweij and van Gemund rank
+//! candidates in Barinel, ASE 2009): a process whose other parts answer well is hardly at fault for
+//! one part. Among those as good as the best, the deepest and most specific comes first: what lies
+//! above it on every path is touched whenever it is.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -32,6 +35,8 @@ const ENOUGH_JUDGED: u64 = 5;
 struct Candidate {
     subjects: Vec<usize>,
     score: f64,
+    /// The logarithm of the likelihood of the ends that were seen.
+    log_likelihood: f64,
     depth: u8,
 }
 
@@ -90,6 +95,8 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
         let candidate = candidates.entry((level, rows)).or_insert(Candidate {
             subjects: Vec::new(),
             score: difference.low,
+            log_likelihood: log_likelihood(*touched, ok)
+                + log_likelihood(all_failed - touched, all_good - ok),
             depth: 0,
         });
         candidate.subjects.push(*subject);
@@ -105,8 +112,16 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
     weighed(input, candidates.into_values().collect(), mass, shape)
 }
 
-/// Orders the candidates and shares the mass among them: by the square of the contrast, and half as
-/// much for each one that comes before.
+/// The logarithm of the greatest likelihood of so many failed and good requests that all fail with
+/// one chance. Half a request of each kind keeps a chance of 0 or 1 from being certain.
+fn log_likelihood(failed: u64, good: u64) -> f64 {
+    let (failed, good) = (failed as f64, good as f64);
+    let chance = (failed + 0.5) / (failed + good + 1.0);
+    failed * chance.ln() + good * (1.0 - chance).ln()
+}
+
+/// Orders the candidates and shares the mass among them: by their likelihoods, and half as much for
+/// each one that comes before.
 fn weighed(input: &Input, mut candidates: Vec<Candidate>, mass: f64, shape: Shape) -> Vec<Charge> {
     let best = candidates.iter().map(|c| c.score).fold(0.0, f64::max);
     candidates.sort_by(|a, b| {
@@ -124,10 +139,16 @@ fn weighed(input: &Input, mut candidates: Vec<Candidate>, mass: f64, shape: Shap
             .then_with(|| b.score.total_cmp(&a.score))
             .then_with(|| a.subjects.cmp(&b.subjects))
     });
+    let likeliest = candidates
+        .iter()
+        .map(|candidate| candidate.log_likelihood)
+        .fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = candidates
         .iter()
         .enumerate()
-        .map(|(rank, candidate)| candidate.score.powi(2) * 0.5f64.powi(rank as i32))
+        .map(|(rank, candidate)| {
+            (candidate.log_likelihood - likeliest).exp() * 0.5f64.powi(rank as i32)
+        })
         .collect();
     let sum: f64 = weights.iter().sum();
     candidates

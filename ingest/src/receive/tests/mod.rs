@@ -635,6 +635,10 @@ async fn what_is_taken_and_refused_over_grpc() {
 async fn a_full_queue_is_told_to_come_back() {
     let one_place = ReceiverConfig {
         queue: 1,
+        limits: Limits {
+            queue_within: Duration::from_millis(1),
+            ..config().limits
+        },
         ..config()
     };
     let mut server = Server::start(one_place, Journal::off()).await;
@@ -659,9 +663,7 @@ async fn a_full_queue_is_told_to_come_back() {
     let details = reply.details();
     let info = RetryInfo::decode(&details.details[0].value[..]).expect("a RetryInfo");
     assert_eq!(info.retry_delay.map(|it| it.seconds), Some(1));
-    // What is bad is bad even now, and what needs no place is taken.
-    let bad = http(server.http, "POST", TRACES, &[PROTOBUF], b"\xff").await;
-    assert_eq!(bad.status, 400);
+    // What needs no place is taken.
     assert_eq!(
         http(server.http, "POST", TRACES, &[PROTOBUF], b"")
             .await
@@ -674,6 +676,32 @@ async fn a_full_queue_is_told_to_come_back() {
     assert_eq!(again.status, 200);
     let counts = server.stop().await;
     assert_eq!((counts.requests_busy, counts.spans_http_protobuf), (3, 2));
+}
+
+/// A pause of the engine that is shorter than the exporter's patience costs nobody a retry.
+#[tokio::test]
+async fn a_place_that_is_free_soon_is_waited_for() {
+    let one_place = ReceiverConfig {
+        queue: 1,
+        limits: Limits {
+            queue_within: Duration::from_secs(600),
+            ..config().limits
+        },
+        ..config()
+    };
+    let mut server = Server::start(one_place, Journal::off()).await;
+    let body = request(1, 0);
+    let first = http(server.http, "POST", TRACES, &[PROTOBUF], &body).await;
+    assert_eq!(first.status, 200);
+    let address = server.http;
+    let waits = tokio::spawn(async move {
+        let body = request(1, 0);
+        http(address, "POST", TRACES, &[PROTOBUF], &body).await
+    });
+    server.engine.recv().await.expect("the first");
+    server.engine.recv().await.expect("the second");
+    assert_eq!(waits.await.expect("an answer").status, 200);
+    assert_eq!(server.stop().await.requests_busy, 0);
 }
 
 /// What the engine hasn't taken counts against the memory that requests may take together.

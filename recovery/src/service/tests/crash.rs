@@ -60,7 +60,7 @@ async fn killed_at(point: CrashPoint, can_tell: bool, cured_by: &str) -> World {
     };
     for action in &history {
         assert!(
-            action.verdict.is_some() && action.result.is_some(),
+            action.verdict.is_some() && action.outcome.is_some(),
             "{point}: {action:?}"
         );
     }

@@ -477,9 +477,9 @@ async fn executors_that_fail() {
         assert_eq!(action.verdict, Some(verdict), "{manner:?}");
         assert!(
             action
-                .result
+                .outcome
                 .as_ref()
-                .is_some_and(|result| result.starts_with(first)),
+                .is_some_and(|outcome| outcome.words().starts_with(first)),
             "{action:?}"
         );
         // What was done for sure, or surely not, is followed by the next level; the rest by a person.

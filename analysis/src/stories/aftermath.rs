@@ -1,0 +1,139 @@
+//! Stories of what comes after a fault was noticed: late spans, restarts, recovery.
+
+use super::*;
+
+/// A request for a page whose catalog runs as this instance.
+fn page(operation: &str, instance: &str, broken: bool) -> Call {
+    let answer = Call::server("catalog", "GET /catalog")
+        .instance(instance)
+        .http(if broken { 500 } else { 200 });
+    let call = Call::client("GET")
+        .with(answer)
+        .http(if broken { 500 } else { 200 });
+    web(operation, vec![call])
+}
+
+fn ask(site: &mut Site, requests: u64, operation: &str, instance: &str, broken: bool) {
+    for _ in 0..requests {
+        let trace = build(site, page(operation, instance, broken));
+        site.take(&trace);
+    }
+}
+
+fn build(site: &mut Site, call: Call) -> rekindle_model::Trace {
+    site.now = site.now.plus(Duration::from_millis(100));
+    site.n += 1;
+    T {
+        id: u128::from(site.n),
+        start: site.now,
+    }
+    .build(call)
+}
+
+#[test]
+fn a_restart_that_cured_does_not_change_who_is_named() {
+    let mut site = Site::new();
+    ask(&mut site, 600, "GET /", "catalog-before", false);
+    ask(&mut site, 20, "GET /", "catalog-before", true);
+    // The last ones end.
+    site.now = site.now.plus(Duration::from_secs(1));
+    let before = site.ranking();
+    site.analyzer.keep_examples(&before);
+    let named = first(&before).clone();
+    assert_eq!(
+        named.components[0],
+        component(Level::Service, "catalog", "catalog")
+    );
+    let from = site.now;
+    site.analyzer.intervene(Intervention {
+        kind: InterventionKind::Restart,
+        target: Selector(vec![("service.name".into(), "catalog".into())]),
+        from,
+        until: Some(from.plus(Duration::from_millis(20))),
+        reference: "action-1".into(),
+    });
+    ask(&mut site, 100, "GET /", "catalog-after", false);
+    let after = first(&site.ranking()).clone();
+    assert_eq!(after.components, named.components);
+    assert_eq!(after.evidence, named.evidence);
+    assert_eq!(after.examples, named.examples);
+}
+
+#[test]
+fn a_restart_that_did_not_cure_starts_the_comparison_anew() {
+    let mut site = Site::new();
+    site.run(60, Fault::None).run(5, Fault::SearchRaises);
+    let from = site.now.plus(Duration::from_millis(10));
+    site.analyzer.intervene(restart_of_bidding(
+        from,
+        Some(from.plus(Duration::from_millis(20))),
+    ));
+    // Nobody touched bidding among the failing requests, so nothing is cut.
+    site.run(5, Fault::SearchRaises);
+    assert!(first(&site.ranking()).evidence.failed_total > 30);
+    let from = site.now.plus(Duration::from_millis(10));
+    let mut restart = restart_of_bidding(from, Some(from.plus(Duration::from_millis(20))));
+    restart.target = Selector(vec![("service.name".into(), "catalog".into())]);
+    restart.reference = "action-2".into();
+    site.analyzer.intervene(restart);
+    site.run(3, Fault::SearchRaises);
+    let ranking = site.ranking();
+    let named = first(&ranking);
+    assert_eq!(named.evidence.failed_total, 10, "{}", named.sentence);
+    assert_eq!(
+        named.components,
+        [component(Level::CodeComponent, "catalog", "search")]
+    );
+}
+
+#[test]
+fn a_batch_that_comes_newest_first_moves_the_beginning_back() {
+    let mut site = Site::new();
+    site.run(60, Fault::None);
+    let failing: Vec<_> = (0..30).map(|_| site.make(Fault::CatalogRaises)).collect();
+    let began = failing[0].spans()[0].start;
+    for trace in failing.iter().rev() {
+        site.take(trace);
+    }
+    let incident = &site.analyzer.incidents()[0];
+    assert!(
+        incident.since <= began.plus(Duration::from_secs(1)),
+        "{:?} after the first failure",
+        incident.since.since(began)
+    );
+    assert!(!first(&site.ranking()).examples.failed.is_empty());
+}
+
+#[test]
+fn a_rare_type_does_not_keep_an_incident_open_but_a_missed_one_does() {
+    for (reports_before, stays_open) in [(3, false), (60, true)] {
+        let mut site = Site::new();
+        for _ in 0..reports_before {
+            ask(&mut site, 600 / reports_before, "GET /", "one", false);
+            ask(&mut site, 1, "GET /report", "one", false);
+        }
+        ask(&mut site, 20, "GET /", "one", true);
+        ask(&mut site, 20, "GET /report", "one", true);
+        assert_eq!(site.analyzer.incidents()[0].request_types.len(), 2);
+        ask(&mut site, 500, "GET /", "one", false);
+        assert_eq!(
+            site.analyzer.incidents()[0].is_open(),
+            stays_open,
+            "{reports_before} reports in the minute before"
+        );
+    }
+}
+
+#[test]
+fn what_a_ranking_has_shown_stays_while_its_incident_is_remembered() {
+    let mut site = Site::new();
+    site.run(60, Fault::None).run(5, Fault::SearchRaises);
+    let ranking = site.ranking();
+    site.analyzer.keep_examples(&ranking);
+    site.run(60, Fault::SearchRaises);
+    let shown = &first(&ranking).examples;
+    assert!(shown.failed.len() + shown.ok.len() >= 4);
+    for id in shown.failed.iter().chain(&shown.ok) {
+        assert!(site.analyzer.example(*id).is_some(), "{id} is gone");
+    }
+}

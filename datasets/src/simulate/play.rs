@@ -1,0 +1,429 @@
+//! One recovery, from the alarm to the end, under one policy: what it costs users.
+//!
+//! The parts that decide are recovery's own: the planner, the beliefs, the judge with its error
+//! rates, and the life of a recovery with its one transition function. Only the world is made up.
+//! All policies are judged by the same judge and meet the same faults with the same luck.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use rand::rngs::StdRng;
+use rekindle_recovery::belief::{Beliefs, Trial};
+use rekindle_recovery::cost::Costs;
+use rekindle_recovery::judge::{Judgement, Question, Verdict, judge};
+use rekindle_recovery::lifecycle::{Event, IllegalTransition, State, next};
+use rekindle_recovery::plan::{Choice, Constraints, plan};
+use rekindle_recovery::{Evidence, Fared, Policy, RestartTree, UnitName};
+
+use super::random::{binomial, poisson, stream};
+use super::world::{BASELINE, Cure, Fault, REQUESTS_PER_SECOND, Site};
+
+/// From the first failure to the alarm, in seconds: the demo's detector needs a few failures, and
+/// exporters a moment.
+const DETECTION: f64 = 2.0;
+/// A policy that does more than this in one recovery is going in circles.
+const MAX_STEPS: usize = 40;
+
+/// Who decides.
+#[derive(Clone, Debug)]
+pub(super) enum Decider {
+    /// Always the whole tree.
+    Root,
+    /// Always the server's process, then the whole tree: what a supervisor does.
+    Process,
+    /// The likeliest suspect, then what contains it, and so on up.
+    Ladder,
+    /// What has the most chance per cost first, as if restarts were independent of each other.
+    ChancePerCost(Mind),
+    /// Rekindle's planner.
+    Ours {
+        /// What it knows.
+        mind: Mind,
+        /// Whether it learns.
+        learns: bool,
+    },
+    /// Knows what cures.
+    Clairvoyant,
+    /// These, one after the other.
+    Script(Vec<UnitName>),
+}
+
+/// What was learned.
+#[derive(Clone, Debug)]
+pub(super) struct Mind {
+    pub(super) beliefs: Beliefs,
+    pub(super) costs: Costs,
+}
+
+impl Mind {
+    pub(super) fn empty(policy: &Policy) -> Self {
+        Self {
+            beliefs: Beliefs::new(policy.half_life),
+            costs: Costs::new(policy.half_life),
+        }
+    }
+}
+
+/// What a recovery cost and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Bill {
+    /// Users' requests that failed from the first failure to the end.
+    pub(super) failed: f64,
+    /// How many restarts were done.
+    pub(super) restarts: u32,
+    /// Whether it ended with a person.
+    pub(super) by_person: bool,
+    /// Whether a restart or time could end the fault.
+    pub(super) is_curable: bool,
+    /// How often `cured` was said and wasn't.
+    pub(super) wrongly_cured: u32,
+}
+
+/// What the world is like while a recovery goes on.
+struct Course<'a> {
+    site: &'a Site,
+    fault: &'a Fault,
+    policy: &'a Policy,
+    /// Seconds since the first failure.
+    at: f64,
+    /// The part of the fault that is still there, in `[0, 1]`.
+    left: f64,
+    failed: f64,
+    before: Fared,
+    now: SystemTime,
+}
+
+impl Course<'_> {
+    /// Requests per second of the failing types.
+    fn rate(&self) -> f64 {
+        self.site.traffic(&self.fault.shows_in)
+    }
+
+    /// The share of them that fails at this time.
+    fn share(&self) -> f64 {
+        self.fault.severity * self.left
+    }
+
+    fn pass(&mut self, seconds: f64) {
+        let sick = match self.fault.cure {
+            // It may go meanwhile.
+            Cure::Time(heals_after) => (heals_after - self.at).clamp(0.0, seconds),
+            _ => seconds,
+        };
+        self.failed += sick * self.rate() * self.share();
+        self.at += seconds;
+        if let Cure::Time(heals_after) = self.fault.cure
+            && self.at >= heals_after
+        {
+            self.left = 0.0;
+        }
+    }
+
+    /// A while that counts as "before" for the judge.
+    fn observe(&mut self, seconds: f64) {
+        let requests = seconds * self.rate();
+        let bad = (requests * self.share()).round();
+        self.before.bad += bad as u64;
+        self.before.ok += (requests - bad).round().max(0.0) as u64;
+    }
+
+    /// Restarts a unit: what passes through it fails meanwhile, and what fails anyway goes on.
+    fn restart(&mut self, unit: &UnitName, random: &mut StdRng) -> f64 {
+        let downtime = self.site.downtime(unit, random);
+        let away = downtime + self.policy.in_flight.as_secs_f64();
+        let through = self.site.traffic(unit);
+        let is_inside = self.site.tree.contains(unit, &self.fault.shows_in);
+        // Those that fail anyway are among those that pass through what contains it.
+        let others = if is_inside {
+            0.0
+        } else {
+            self.rate() * self.share()
+        };
+        self.failed += away * (through + others).min(REQUESTS_PER_SECOND);
+        self.at += downtime;
+        let cures = |cure: &UnitName| self.site.tree.contains(unit, cure);
+        match &self.fault.cure {
+            Cure::Restart(cure) if cures(cure) => self.left = 0.0,
+            Cure::Time(heals_after) if self.at >= *heals_after => self.left = 0.0,
+            _ => {
+                if let Some((part, relief)) = &self.fault.eased_by
+                    && cures(part)
+                {
+                    self.left = self.left.min(1.0 - relief);
+                }
+            }
+        }
+        downtime
+    }
+
+    /// Waits for the judge's verdict.
+    fn judge(&mut self, random: &mut StdRng) -> (Verdict, Option<f64>) {
+        let warm_up = self.policy.warm_up + self.policy.exporter_delay;
+        self.pass(warm_up.as_secs_f64());
+        let step = self.policy.judge_interval.as_secs_f64();
+        let steps = (self.policy.judge_deadline.as_secs_f64() / step).ceil() as u64;
+        let mut after = Fared {
+            ok: 0,
+            bad: 0,
+            complete_until: self.now,
+        };
+        for round in 1..=steps {
+            let share = self.share().max(BASELINE);
+            let requests = poisson(random, self.rate() * step);
+            let bad = binomial(random, requests, share);
+            after.bad += bad;
+            after.ok += requests - bad;
+            self.pass(step);
+            let question = Question {
+                before: self.before,
+                after,
+                baseline: BASELINE,
+                probed: None,
+                probes_in_a_row: self.policy.probes_in_a_row,
+                by_probe: false,
+                deadline: round == steps,
+            };
+            if let Judgement::Decided {
+                verdict, relief, ..
+            } = judge(&question)
+            {
+                return (verdict, relief.map(|relief| relief.share));
+            }
+        }
+        (Verdict::Unknown, None)
+    }
+}
+
+/// What a policy looks at.
+struct Situation<'a> {
+    tree: &'a RestartTree,
+    evidence: &'a Evidence,
+    trials: &'a [Trial],
+    waited: bool,
+    fault: &'a Fault,
+    policy: &'a Policy,
+    now: SystemTime,
+}
+
+impl Decider {
+    fn choose(&self, on: &Situation<'_>) -> Choice {
+        let tried = |unit: &UnitName| on.trials.iter().any(|trial| trial.unit == *unit);
+        let first_of = |units: &[&UnitName]| {
+            let untried = units.iter().find(|unit| !tried(unit));
+            untried.map_or(Choice::Human, |unit| Choice::Restart((*unit).clone()))
+        };
+        match self {
+            Self::Root => first_of(on.tree.root().as_slice()),
+            Self::Process => first_of(&[&"server".into(), &"node".into()]),
+            Self::Ladder => {
+                let suspect = on.evidence.suspects.first();
+                let chain = suspect.map_or(Vec::new(), |suspect| on.tree.chain(&suspect.unit));
+                first_of(&chain)
+            }
+            Self::ChancePerCost(mind) => chance_per_cost(mind, on, &tried),
+            Self::Ours { mind, .. } => {
+                let constraints = Constraints {
+                    policy: on.policy,
+                    costs: &mind.costs,
+                    trials: on.trials,
+                    waited: on.waited,
+                    excluded: &BTreeSet::new(),
+                };
+                plan(on.evidence, on.tree, &mind.beliefs, &constraints, on.now).choice
+            }
+            Self::Script(units) => units
+                .get(on.trials.len())
+                .cloned()
+                .map_or(Choice::Human, Choice::Restart),
+            Self::Clairvoyant => match &on.fault.cure {
+                Cure::Person => Choice::Human,
+                Cure::Time(_) => Choice::Wait,
+                Cure::Restart(unit) => Choice::Restart(unit.clone()),
+            },
+        }
+    }
+
+    fn learn(
+        &mut self,
+        evidence: &Evidence,
+        tree: &RestartTree,
+        trials: &[Trial],
+        now: SystemTime,
+    ) {
+        if let Self::Ours { mind, learns: true } = self {
+            mind.beliefs.learn(evidence, tree, trials, now);
+        }
+    }
+
+    fn measure(&mut self, unit: &UnitName, downtime: f64, now: SystemTime) {
+        if let Self::Ours { mind, learns: true } = self
+            && let Ok(downtime) = Duration::try_from_secs_f64(downtime)
+        {
+            mind.costs.learn(unit, downtime, now);
+        }
+    }
+}
+
+/// The textbook's order for independent actions (Kadane and Simon 1977): most chance per cost first,
+/// each chance as it was before anything was tried.
+fn chance_per_cost(mind: &Mind, on: &Situation<'_>, tried: &dyn Fn(&UnitName) -> bool) -> Choice {
+    let chains = mind.beliefs.chains(on.evidence, on.tree, &[], on.now);
+    let mut best: Option<(f64, UnitName)> = None;
+    for chain in &chains {
+        for unit in chain.units.iter().filter(|unit| !tried(unit)) {
+            let chance: f64 = chains
+                .iter()
+                .flat_map(|other| other.units.iter().zip(other.levels.iter().skip(1)))
+                .filter(|(smallest, _)| on.tree.contains(unit, smallest))
+                .map(|(_, chance)| chance)
+                .sum();
+            let (downtime, _) = mind.costs.downtime(on.tree, unit, on.now);
+            let traffic = on.evidence.traffic.get(unit).copied().unwrap_or(1.0);
+            let value = chance / (downtime.as_secs_f64() * traffic).max(1e-9);
+            if best.as_ref().is_none_or(|(most, _)| value > *most) {
+                best = Some((value, unit.clone()));
+            }
+        }
+    }
+    best.map_or(Choice::Human, |(_, unit)| Choice::Restart(unit))
+}
+
+/// Plays one recovery to its end.
+///
+/// # Errors
+/// When the policy did something that the life of a recovery doesn't know.
+pub(super) fn play(
+    site: &Site,
+    fault: &Fault,
+    decider: &mut Decider,
+    policy: &Policy,
+    luck: (u64, u64),
+) -> Result<Bill, IllegalTransition> {
+    play_after(DETECTION, site, fault, decider, policy, luck)
+}
+
+/// As [`play`], with the alarm after so many seconds.
+pub(super) fn play_after(
+    detection: f64,
+    site: &Site,
+    fault: &Fault,
+    decider: &mut Decider,
+    policy: &Policy,
+    luck: (u64, u64),
+) -> Result<Bill, IllegalTransition> {
+    let now = fault.evidence.at;
+    let mut course = Course {
+        site,
+        fault,
+        policy,
+        at: 0.0,
+        left: 1.0,
+        failed: 0.0,
+        before: Fared {
+            ok: 0,
+            bad: 0,
+            complete_until: now,
+        },
+        now,
+    };
+    let mut bill = Bill {
+        is_curable: fault.cure != Cure::Person,
+        ..Bill::default()
+    };
+    let mut trials: Vec<Trial> = Vec::new();
+    let mut waited = false;
+    let mut state = State::Watching;
+    // A fault is always seen to fail before anything is done, however early the alarm.
+    course.observe(detection.max(1.0));
+    course.pass(detection);
+    for step in 0..MAX_STEPS {
+        let mut evidence = fault.evidence.clone();
+        evidence.failing_per_second = course.rate() * course.share();
+        let choice = decider.choose(&Situation {
+            tree: &site.tree,
+            evidence: &evidence,
+            trials: &trials,
+            waited,
+            fault,
+            policy,
+            now,
+        });
+        // Healed before anybody could act: the incident closes.
+        if course.left <= 0.0 && trials.is_empty() && choice == Choice::Wait {
+            decider.learn(&evidence, &site.tree, &[], now);
+            break;
+        }
+        match choice {
+            Choice::Wait => {
+                course.observe(policy.wait.as_secs_f64());
+                let mut left = policy.wait.as_secs_f64();
+                while left > 0.0 && course.left > 0.0 {
+                    course.pass(0.1f64.min(left));
+                    left -= 0.1;
+                }
+                waited = true;
+                if course.left <= 0.0 {
+                    decider.learn(&evidence, &site.tree, &trials, now);
+                    next(state, Event::IncidentClosed)?;
+                    break;
+                }
+            }
+            Choice::Human => {
+                course.pass(policy.human_response.as_secs_f64());
+                bill.by_person = true;
+                if !trials.is_empty() {
+                    decider.learn(&evidence, &site.tree, &trials, now);
+                }
+                next(state, Event::GiveUp)?;
+                break;
+            }
+            Choice::Restart(unit) => {
+                let mut random = stream(luck.0, &[2, luck.1, step as u64]);
+                for event in [Event::Lease, Event::Commit, Event::Act] {
+                    state = next(state, event)?;
+                }
+                let downtime = course.restart(&unit, &mut random);
+                decider.measure(&unit, downtime, now);
+                bill.restarts += 1;
+                for event in [Event::Done, Event::Settled] {
+                    state = next(state, event)?;
+                }
+                let (verdict, relief) = course.judge(&mut random);
+                state = next(state, Event::Judged(verdict))?;
+                let relief = match verdict {
+                    Verdict::Cured => relief.unwrap_or(1.0),
+                    Verdict::Helped => relief.unwrap_or(0.5),
+                    Verdict::NotCured => relief.unwrap_or(0.0),
+                    // Not repeated unattended: a person decides, as the service has it.
+                    Verdict::Unknown => {
+                        course.pass(policy.human_response.as_secs_f64());
+                        bill.by_person = true;
+                        next(state, Event::GiveUp)?;
+                        break;
+                    }
+                };
+                trials.push(Trial {
+                    unit: unit.clone(),
+                    relief,
+                });
+                if verdict == Verdict::Cured {
+                    decider.learn(&evidence, &site.tree, &trials, now);
+                    if course.left <= 0.0 {
+                        break;
+                    }
+                    // It wasn't: found again, and begun anew.
+                    bill.wrongly_cured += 1;
+                    trials.clear();
+                    waited = false;
+                    state = State::Watching;
+                    course.observe(detection);
+                    course.pass(detection);
+                } else {
+                    state = next(state, Event::Climb)?;
+                }
+            }
+        }
+    }
+    bill.failed = course.failed;
+    Ok(bill)
+}

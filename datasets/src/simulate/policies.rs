@@ -1,0 +1,260 @@
+//! What do policies cost users beside each other, and beside one that knows what cures?
+//!
+//! Every policy meets the same faults with the same luck; the difference to the clairvoyant is its
+//! regret. Learners meet the first half knowing nothing (or what is wrong), and the second half is
+//! shown by itself.
+
+use std::time::{Duration, SystemTime};
+
+use rekindle_recovery::Policy;
+
+use super::parallel::over_seeds;
+use super::play::{Bill, Decider, Mind, play};
+use super::report::{Mean, Report, Table, number};
+use super::world::{Mix, Site};
+use super::{Options, SimulateError};
+
+/// Between two faults: far enough for no budget to matter, near enough for nothing to be forgotten.
+const BETWEEN: Duration = Duration::from_secs(2 * 3600);
+/// Wrong priors: so many recoveries on a site where everything is cured at another level.
+const LEARNED_WRONG: u64 = 100;
+/// After how many recoveries a learner should know the site.
+const LEARNED: usize = 200;
+/// What "learned" must come to, beside the clairvoyant.
+const NEAR: f64 = 1.10;
+/// What no learner may exceed, beside the ladder.
+const NEVER_ABOVE: f64 = 1.05;
+
+const NAMES: [&str; 8] = [
+    "always root",
+    "process, then root",
+    "fixed ladder",
+    "p/c order",
+    "ours, not learning",
+    "ours, wrong priors",
+    "ours, learning",
+    "clairvoyant",
+];
+const LADDER: usize = 2;
+const WRONG: usize = 5;
+const OURS: usize = 6;
+const CLAIRVOYANT: usize = 7;
+
+/// The bills of one seed, by policy and recovery.
+type Bills = Vec<Vec<Bill>>;
+
+fn one_seed(seed: u64, recoveries: u64) -> Result<Bills, SimulateError> {
+    let site = Site::new();
+    let policy = Policy::default();
+    let mix = Mix::of(seed);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let time = |number: u64| start + BETWEEN * u32::try_from(number).unwrap_or(u32::MAX);
+
+    let mut wrong = Decider::Ours {
+        mind: Mind::empty(&policy),
+        learns: true,
+    };
+    let elsewhere = mix.inverted();
+    for number in 0..LEARNED_WRONG {
+        let fault = elsewhere.fault(&site, number, time(number));
+        play(&site, &fault, &mut wrong, &policy, (seed, number))?;
+    }
+    let mind = || Mind::empty(&policy);
+    let deciders = [
+        Decider::Root,
+        Decider::Process,
+        Decider::Ladder,
+        Decider::ChancePerCost(mind()),
+        Decider::Ours {
+            mind: mind(),
+            learns: false,
+        },
+        wrong,
+        Decider::Ours {
+            mind: mind(),
+            learns: true,
+        },
+        Decider::Clairvoyant,
+    ];
+    let mut bills = Vec::new();
+    for mut decider in deciders {
+        let mut row = Vec::new();
+        for number in 0..recoveries {
+            let fault = mix.fault(&site, number, time(LEARNED_WRONG + number));
+            row.push(play(&site, &fault, &mut decider, &policy, (seed, number))?);
+        }
+        bills.push(row);
+    }
+    Ok(bills)
+}
+
+fn failed(bills: &[Bill], only_curable: bool) -> f64 {
+    bills
+        .iter()
+        .filter(|bill| bill.is_curable || !only_curable)
+        .map(|bill| bill.failed)
+        .sum()
+}
+
+/// The largest that the policy's cumulative cost ever is beside the ladder's, after each recovery of
+/// the mean over all seeds.
+fn worst_beside_ladder(seeds: &[Bills], which: usize) -> (f64, usize) {
+    let count = seeds.first().map_or(0, |bills| bills[which].len());
+    let (mut ours, mut ladder, mut worst) = (0.0, 0.0, (0.0, 0));
+    for number in 0..count {
+        for bills in seeds {
+            ours += bills[which][number].failed;
+            ladder += bills[LADDER][number].failed;
+        }
+        let ratio = ours / ladder;
+        if ratio > worst.0 {
+            worst = (ratio, number + 1);
+        }
+    }
+    worst
+}
+
+fn table(title: &str, seeds: &[Bills], from: usize, only_curable: bool) -> Table {
+    let mut table = Table::new(
+        title,
+        &[
+            "policy",
+            "failed requests per recovery",
+            "regret per recovery",
+            "beside the clairvoyant",
+            "restarts",
+            "to a person",
+        ],
+    );
+    for (which, name) in NAMES.iter().enumerate() {
+        let per_recovery = |total: f64, bills: &[Bill]| {
+            let count = bills
+                .iter()
+                .filter(|bill| bill.is_curable || !only_curable)
+                .count();
+            total / count.max(1) as f64
+        };
+        let mut costs = Vec::new();
+        let mut regrets = Vec::new();
+        let (mut all, mut least) = (0.0, 0.0);
+        let (mut restarts, mut people, mut count) = (0.0, 0.0, 0.0);
+        for bills in seeds {
+            let (mine, best) = (&bills[which][from..], &bills[CLAIRVOYANT][from..]);
+            let (cost, known) = (failed(mine, only_curable), failed(best, only_curable));
+            costs.push(per_recovery(cost, mine));
+            regrets.push(per_recovery(cost - known, mine));
+            all += cost;
+            least += known;
+            for bill in mine.iter().filter(|bill| bill.is_curable || !only_curable) {
+                restarts += f64::from(bill.restarts);
+                people += f64::from(u8::from(bill.by_person));
+                count += 1.0;
+            }
+        }
+        table.row([
+            (*name).to_owned(),
+            Mean::of(&costs).words(),
+            Mean::of(&regrets).words(),
+            format!("{:.2}×", all / least),
+            format!("{:.2}", restarts / count),
+            format!("{:.1} %", 100.0 * people / count),
+        ]);
+    }
+    table
+}
+
+fn beside_clairvoyant(seeds: &[Bills], which: usize, from: usize, only_curable: bool) -> f64 {
+    let sum = |which: usize| -> f64 {
+        seeds
+            .iter()
+            .map(|bills| failed(&bills[which][from..], only_curable))
+            .sum()
+    };
+    sum(which) / sum(CLAIRVOYANT)
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When a policy did what no recovery may.
+pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
+    let recoveries = options.recoveries.max(2);
+    let seeds = over_seeds(options, |seed| one_seed(seed, recoveries))?;
+    let learned_after = LEARNED.min(recoveries as usize / 2);
+    let mut report = Report {
+        scenario: "policies".to_owned(),
+        question: "What do recovery policies cost users beside one that knows what cures?"
+            .to_owned(),
+        assumptions: vec![
+            "site: 20 units; restart times are the microreboot paper's (beans 0.41-0.60 s, entity \
+             group 0.83 s, web tier 1.03 s, application 7.7 s, server 19.1 s), ±20 %; node 60 s \
+             assumed; 72 requests/s"
+                .to_owned(),
+            "faults: the paper's 16 kinds and their smallest cures; frequencies of kinds and of \
+             components are drawn anew per seed, uniformly; 30-100 % of the requests through the \
+             component fail"
+                .to_owned(),
+            "four kinds end by a person only (two wrong values, database) or by themselves in \
+             2-8 s (two); kinds that look alike can't be told apart"
+                .to_owned(),
+            "ranking: the first suspect is right as often as it says (95, 80, 60 or 45 %), the \
+             second or neither otherwise; one component fault in ten is only eased by the \
+             component's restart and ended by the application's"
+                .to_owned(),
+            "a person takes 15 min; all policies use Rekindle's judge; guards are off, since the \
+             others have none"
+                .to_owned(),
+            format!(
+                "wrong priors: {LEARNED_WRONG} recoveries learned on a site where component faults \
+                 take the server and server faults a component"
+            ),
+            format!(
+                "{} seeds, {recoveries} recoveries each; ± is the 95 % interval over seeds",
+                options.seeds
+            ),
+        ],
+        ..Report::default()
+    };
+    report
+        .tables
+        .push(table("All recoveries, all faults", &seeds, 0, false));
+    report.tables.push(table(
+        &format!("After {learned_after} recoveries, all faults"),
+        &seeds,
+        learned_after,
+        false,
+    ));
+    report.tables.push(table(
+        &format!("After {learned_after} recoveries, only faults that a restart or time ends"),
+        &seeds,
+        learned_after,
+        true,
+    ));
+    let all = beside_clairvoyant(&seeds, OURS, learned_after, false);
+    report.claim(
+        format!(
+            "ours, learned: within 10 % of the clairvoyant after {learned_after} recoveries, all \
+             faults"
+        ),
+        format!("{:.1} % above", 100.0 * (all - 1.0)),
+        all <= NEAR,
+    );
+    let curable = beside_clairvoyant(&seeds, OURS, learned_after, true);
+    report.claim(
+        "the same, only faults that a restart or time ends",
+        format!("{:.1} % above", 100.0 * (curable - 1.0)),
+        curable <= NEAR,
+    );
+    for (which, name) in [(OURS, "ours, learning"), (WRONG, "ours, wrong priors")] {
+        let (worst, at) = worst_beside_ladder(&seeds, which);
+        report.claim(
+            format!("{name}: cumulative cost never more than 5 % above the fixed ladder's"),
+            format!(
+                "at most {} % of it, after {at} recoveries",
+                number(100.0 * worst)
+            ),
+            worst <= NEVER_ABOVE,
+        );
+    }
+    Ok(report)
+}

@@ -1,0 +1,93 @@
+//! Which traces are open, found by their ids.
+//!
+//! The buffers lie in one list and are found through a table of their numbers, which at four bytes a
+//! trace stays in the processor's cache when the buffers don't. A place that is free is used again,
+//! with the memory that its last trace's spans had.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use rekindle_model::{Span, TraceId, UnixNanos};
+
+use super::buffer::{Buffer, NO_TRACE};
+use super::shape_slots::ShapeSlots;
+
+/// Free places that may always keep their memory.
+const FEW: usize = 1024;
+
+/// The traces that are open.
+#[derive(Default)]
+pub(super) struct OpenTraces {
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    buffers: Vec<Buffer>,
+    free: Vec<u32>,
+}
+
+impl OpenTraces {
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The place of this trace, if it is open.
+    #[inline]
+    pub(super) fn find(&self, id: TraceId) -> Option<u32> {
+        let hash = self.hasher.hash_one(id);
+        let is_it = |place: &u32| self.buffers[*place as usize].trace_id == id;
+        self.places.find(hash, is_it).copied()
+    }
+
+    /// Whether this trace is open at this place.
+    #[inline]
+    pub(super) fn is_at(&self, id: TraceId, place: u32) -> bool {
+        let buffer = self.buffers.get(place as usize);
+        buffer.is_some_and(|it| it.trace_id == id && it.number != NO_TRACE)
+    }
+
+    /// The trace of this number, if it is open, at this place.
+    pub(super) fn numbered(&mut self, number: u64, place: u32) -> Option<&mut Buffer> {
+        let buffer = self.buffers.get_mut(place as usize)?;
+        (buffer.number == number).then_some(buffer)
+    }
+
+    /// The buffer at a place that [`Self::find`] or [`Self::open`] gave.
+    #[inline]
+    pub(super) fn at(&mut self, place: u32) -> &mut Buffer {
+        &mut self.buffers[place as usize]
+    }
+
+    /// Opens a trace that isn't open, and says its place.
+    pub(super) fn open(&mut self, id: TraceId, number: u64, now: UnixNanos) -> u32 {
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.buffers[place as usize].begin(id, number, now);
+                place
+            }
+            None => {
+                self.buffers.push(Buffer::new(id, number, now));
+                // Four billion of them don't fit into any memory.
+                (self.buffers.len() - 1) as u32
+            }
+        };
+        let (hasher, buffers) = (&self.hasher, &self.buffers);
+        let hash = hasher.hash_one(id);
+        self.places.insert_unique(hash, place, |place| {
+            hasher.hash_one(buffers[*place as usize].trace_id)
+        });
+        place
+    }
+
+    /// Closes the trace at this place, and hands out its id and spans.
+    pub(super) fn close(&mut self, place: u32, shapes: &mut ShapeSlots) -> (TraceId, Vec<Span>) {
+        let id = self.buffers[place as usize].trace_id;
+        let hash = self.hasher.hash_one(id);
+        if let Ok(entry) = self.places.find_entry(hash, |it| *it == place) {
+            entry.remove();
+        }
+        // A quarter of what is open is as much as is let go and begun anew between two polls.
+        let keep_memory = self.free.len() <= self.places.len() / 4 + FEW;
+        let spans = self.buffers[place as usize].end(shapes, keep_memory);
+        self.free.push(place);
+        (id, spans)
+    }
+}

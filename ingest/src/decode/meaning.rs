@@ -1,0 +1,188 @@
+//! What does a span say, by the words of its conventions?
+//!
+//! The one place that knows what attributes mean. It reads signatures and not requests, so it is
+//! asked once for all spans that say the same, in either encoding.
+
+use rekindle_model::{Facts, Name, Shape, SpanKind, Status};
+
+use super::grpc_code::grpc_code;
+use super::intern::Interner;
+use super::keys::{FACTS, Fact, KeyTable, NO_KEY, RANK_OF_EVENTS};
+use super::resource::{Origin, sorted};
+use super::shapes::Scope;
+use super::signature::{self, Head};
+use super::value::Value;
+
+/// No attribute has stated the fact yet.
+const UNSTATED: u8 = u8::MAX;
+
+/// What the spans with these attributes and this head say.
+pub(crate) fn shape(
+    names: &mut Interner,
+    keys: &KeyTable,
+    attributes: &[u8],
+    head: &Head<'_>,
+    origin: &Origin,
+    scope: &Scope,
+) -> Shape {
+    let mut said = Said::default();
+    let mut kept = Vec::new();
+    for (number, value) in signature::attributes(attributes) {
+        if number == NO_KEY {
+            said.state(names, Fact::ErrorType, RANK_OF_EVENTS, value);
+            continue;
+        }
+        let Some(known) = keys.get(number) else {
+            continue;
+        };
+        if let Some(key) = &known.keep
+            && let Some(text) = value.text(&mut said.scratch)
+        {
+            kept.push((key.clone(), names.name(text)));
+        }
+        if let Some((fact, rank)) = known.fact {
+            said.state(names, fact, rank, value);
+        }
+    }
+    let kind = match head.kind {
+        2 => SpanKind::Server,
+        3 => SpanKind::Client,
+        4 => SpanKind::Producer,
+        5 => SpanKind::Consumer,
+        _ => SpanKind::Internal,
+    };
+    let mut facts = said.facts;
+    if kind == SpanKind::Server {
+        // Here `server.*` is the address that the caller used, and `net.peer.*` the caller's.
+        facts.server_address = None;
+        facts.server_port = None;
+    }
+    facts.code_component = facts.code_component.or(said.code_function);
+    facts.generation = facts.generation.or(origin.generation);
+    Shape {
+        kind,
+        name: names.name(head.name),
+        scope: scope.name.clone(),
+        status: match head.status {
+            1 => Status::Ok,
+            2 => Status::Error,
+            _ => Status::Unset,
+        },
+        status_message: (!head.message.is_empty()).then(|| names.message(head.message)),
+        resource: origin.resource.clone(),
+        facts,
+        attributes: sorted(kept),
+    }
+}
+
+/// What the attributes so far said.
+struct Said {
+    facts: Facts,
+    /// For each fact, the rank of the attribute that stated it.
+    ranks: [u8; FACTS],
+    /// `code.function.name` without its last part, should there be no `code.namespace`.
+    code_function: Option<Name>,
+    scratch: String,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            facts: Facts::default(),
+            ranks: [UNSTATED; FACTS],
+            code_function: None,
+            scratch: String::new(),
+        }
+    }
+}
+
+impl Said {
+    /// Sets the fact unless a better-ranked attribute did. A value that makes no sense states
+    /// nothing, so that a worse-ranked one can.
+    fn state(&mut self, names: &mut Interner, fact: Fact, rank: u8, value: Value<'_>) {
+        if rank > self.ranks[fact as usize] {
+            return;
+        }
+        let facts = &mut self.facts;
+        let scratch = &mut self.scratch;
+        let mut name = || {
+            let text = value.text(scratch).filter(|text| !text.is_empty())?;
+            Some(names.name(text))
+        };
+        let stated = match fact {
+            Fact::HttpMethod => set(&mut facts.http_method, name()),
+            Fact::HttpRoute => set(&mut facts.http_route, name()),
+            Fact::HttpStatus => set(&mut facts.http_status, small(value)),
+            Fact::GrpcStatus => set(&mut facts.grpc_status, grpc_status(value)),
+            Fact::ErrorType => set(&mut facts.error_type, name()),
+            Fact::PeerService => set(&mut facts.peer_service, name()),
+            Fact::ServerAddress => set(&mut facts.server_address, name()),
+            Fact::ServerPort => set(&mut facts.server_port, small(value)),
+            Fact::DbSystem => set(&mut facts.db_system, name()),
+            Fact::DbNamespace => set(&mut facts.db_namespace, name()),
+            Fact::MessagingSystem => set(&mut facts.messaging_system, name()),
+            Fact::MessagingDestination => set(&mut facts.messaging_destination, name()),
+            Fact::CodeNamespace => set(&mut facts.code_component, name()),
+            Fact::CodeFunction => {
+                let namespace = value.text(scratch).and_then(without_last_part);
+                set(&mut self.code_function, namespace.map(|it| names.name(it)))
+            }
+            Fact::Generation => {
+                let number = value.integer().and_then(|it| u64::try_from(it).ok());
+                set(&mut facts.generation, number)
+            }
+        };
+        if stated {
+            self.ranks[fact as usize] = rank;
+        }
+    }
+}
+
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let stated = value.is_some();
+    if stated {
+        *place = value;
+    }
+    stated
+}
+
+fn small(value: Value<'_>) -> Option<u16> {
+    u16::try_from(value.integer()?).ok()
+}
+
+fn grpc_status(value: Value<'_>) -> Option<u16> {
+    match value {
+        Value::Text(text) => grpc_code(text),
+        other => small(other),
+    }
+}
+
+/// `catalog::search::run` is in `catalog::search`. A name without parts is in nothing.
+fn without_last_part(function: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memrchr3(b':', b'.', b'/', function)?;
+    let namespace = &function[..end];
+    let namespace = namespace.strip_suffix(b":").unwrap_or(namespace);
+    (!namespace.is_empty()).then_some(namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_in_its_namespace() {
+        for (function, namespace) in [
+            ("catalog::search::run", Some("catalog::search")),
+            ("com.example.Cart.add", Some("com.example.Cart")),
+            ("github.com/shop/cart.Add", Some("github.com/shop/cart")),
+            ("shop/cart", Some("shop")),
+            ("main", None),
+            ("::main", None),
+            (".x", None),
+            ("", None),
+        ] {
+            let found = without_last_part(function.as_bytes());
+            assert_eq!(found, namespace.map(str::as_bytes), "{function}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Has a span said just this before?
+//!
+//! Most have: a system has some thousands of shapes, and sends each of them thousands of times. They
+//! are remembered by their signatures in two tables. When the younger is full it becomes the older,
+//! and what is asked for again moves back to the younger; so what isn't sent any more (the shapes of
+//! instances that are gone, of messages with an id in them) is forgotten, in bounded memory.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::hash_table::{Entry, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap};
+use rekindle_model::{Name, Shape};
+
+use super::intern::{Interner, TextCounts};
+use crate::packed::PackedSpans;
+
+/// Shapes per table. A thousand instances with ten operations each that end in two ways are 20,000;
+/// both tables full are some 40 MB.
+const SHAPES_PER_TABLE: usize = 1 << 15;
+
+/// Bytes of a signature worth remembering. Beyond, a span has attributes of some length, which are
+/// hardly the same twice.
+const MAX_REMEMBERED_BYTES: usize = 4 << 10;
+
+/// Scopes numbered at a time: instrumentation libraries, of which a process has a dozen.
+const MAX_SCOPES: usize = 4096;
+
+/// A shape that was made before.
+struct Known {
+    signature: Box<[u8]>,
+    shape: Arc<Shape>,
+    /// What was done to its texts, which is counted for each span.
+    texts: TextCounts,
+    /// The request that it came in last, and its place in that request's list.
+    request: u64,
+    place: u32,
+}
+
+/// Shapes by their signatures.
+pub(crate) struct ShapeTable {
+    younger: HashTable<Known>,
+    older: HashTable<Known>,
+    hasher: DefaultHashBuilder,
+    per_table: usize,
+    /// The number of the request being read.
+    request: u64,
+}
+
+impl ShapeTable {
+    pub(crate) fn new() -> Self {
+        Self::with_room_for(SHAPES_PER_TABLE)
+    }
+
+    fn with_room_for(per_table: usize) -> Self {
+        Self {
+            younger: HashTable::new(),
+            older: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            per_table,
+            request: 0,
+        }
+    }
+
+    /// Begins another request, which has a list of shapes of its own.
+    pub(crate) fn next_request(&mut self) {
+        self.request += 1;
+    }
+
+    /// The place in `spans` of the shape with this signature, which `make` makes if it isn't known.
+    #[inline]
+    pub(crate) fn place(
+        &mut self,
+        signature: &[u8],
+        names: &mut Interner,
+        spans: &mut PackedSpans,
+        make: impl FnOnce(&mut Interner) -> Shape,
+    ) -> u32 {
+        let hash = self.hasher.hash_one(signature);
+        let found = self
+            .younger
+            .find_mut(hash, |known| *known.signature == *signature);
+        if let Some(known) = found {
+            names.count(known.texts);
+            if known.request != self.request {
+                known.request = self.request;
+                known.place = spans.add_shape(known.shape.clone());
+            }
+            return known.place;
+        }
+        self.place_rare(hash, signature, names, spans, make)
+    }
+
+    #[cold]
+    fn place_rare(
+        &mut self,
+        hash: u64,
+        signature: &[u8],
+        names: &mut Interner,
+        spans: &mut PackedSpans,
+        make: impl FnOnce(&mut Interner) -> Shape,
+    ) -> u32 {
+        let known = self
+            .older
+            .find_entry(hash, |known| *known.signature == *signature);
+        let mut known = match known {
+            Ok(entry) => {
+                let (known, _) = entry.remove();
+                names.count(known.texts);
+                known
+            }
+            Err(_) => {
+                let before = names.counts();
+                let shape = Arc::new(make(names));
+                let texts = names.counts().since(before);
+                // A name for which there was no room may find some the next time.
+                if texts.overflowed > 0 || signature.len() > MAX_REMEMBERED_BYTES {
+                    return spans.add_shape(shape);
+                }
+                Known {
+                    signature: signature.into(),
+                    shape,
+                    texts,
+                    request: 0,
+                    place: 0,
+                }
+            }
+        };
+        if self.younger.len() >= self.per_table {
+            std::mem::swap(&mut self.younger, &mut self.older);
+            self.younger.clear();
+        }
+        known.request = self.request;
+        known.place = spans.add_shape(known.shape.clone());
+        let place = known.place;
+        let hasher = &self.hasher;
+        let entry = self.younger.entry(
+            hash,
+            |other| other.signature == known.signature,
+            |other| hasher.hash_one(&*other.signature),
+        );
+        if let Entry::Vacant(vacant) = entry {
+            vacant.insert(known);
+        }
+        place
+    }
+}
+
+/// The instrumentation scope of some spans.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    pub(crate) name: Option<Name>,
+    /// Equal only for equal names; 0 for none.
+    pub(crate) number: u64,
+}
+
+/// Scopes that were seen lately.
+#[derive(Default)]
+pub(crate) struct ScopeTable {
+    numbers: HashMap<Name, u64>,
+    last: u64,
+}
+
+impl ScopeTable {
+    /// The scope of this name.
+    pub(crate) fn scope(&mut self, names: &mut Interner, name: &[u8]) -> Scope {
+        if name.is_empty() {
+            return Scope::default();
+        }
+        let name = names.name(name);
+        let number = match self.numbers.get(&name) {
+            Some(number) => *number,
+            None => {
+                if self.numbers.len() >= MAX_SCOPES {
+                    self.numbers.clear();
+                }
+                self.last += 1;
+                self.numbers.insert(name.clone(), self.last);
+                self.last
+            }
+        };
+        Scope {
+            name: Some(name),
+            number,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Shape {
+        Shape {
+            name: name.into(),
+            ..Shape::default()
+        }
+    }
+
+    #[test]
+    fn what_is_sent_on_is_kept_and_the_rest_forgotten() {
+        let (mut table, mut names) = (ShapeTable::with_room_for(100), Interner::new());
+        let mut made = 0;
+        for round in 0..1000u32 {
+            table.next_request();
+            let mut spans = PackedSpans::default();
+            for text in ["sent on".to_owned(), format!("sent once, {round}")] {
+                for _ in 0..3 {
+                    table.place(text.as_bytes(), &mut names, &mut spans, |_| {
+                        made += 1;
+                        named(&text)
+                    });
+                }
+            }
+            assert_eq!(spans.shapes().len(), 2, "each is in the list once");
+            assert!(table.younger.len() + table.older.len() <= 200);
+        }
+        assert_eq!(made, 1 + 1000);
+    }
+
+    #[test]
+    fn a_shape_without_room_for_its_name_is_made_again() {
+        let (mut table, mut names) = (ShapeTable::new(), Interner::new());
+        let mut spans = PackedSpans::default();
+        for _ in 0..2 {
+            table.place(b"one", &mut names, &mut spans, |names| {
+                names.count(TextCounts {
+                    overflowed: 1,
+                    ..TextCounts::default()
+                });
+                named("other")
+            });
+        }
+        assert_eq!(spans.shapes().len(), 2);
+    }
+
+    #[test]
+    fn what_was_done_to_texts_is_counted_for_each_span() {
+        let (mut table, mut names) = (ShapeTable::with_room_for(2), Interner::new());
+        let mut spans = PackedSpans::default();
+        for signature in ["a", "b", "c", "a", "a"] {
+            table.place(signature.as_bytes(), &mut names, &mut spans, |names| {
+                names.name(b"caf\xe9");
+                Shape::default()
+            });
+        }
+        assert_eq!(names.take_counts().mended, 5);
+    }
+
+    #[test]
+    fn scopes_are_told_apart_however_many_there_are() {
+        let (mut scopes, mut names) = (ScopeTable::default(), Interner::new());
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..2 * MAX_SCOPES {
+            let name = format!("scope {number}");
+            let scope = scopes.scope(&mut names, name.as_bytes());
+            assert!(scope.number > 0 && seen.insert(scope.number));
+            assert_eq!(
+                scopes.scope(&mut names, name.as_bytes()).number,
+                scope.number
+            );
+            assert!(scopes.numbers.len() <= MAX_SCOPES);
+        }
+        assert_eq!(scopes.scope(&mut names, b"").number, 0);
+    }
+}

@@ -1,0 +1,189 @@
+//! How is a container restarted by a Docker-compatible engine, over its socket?
+//!
+//! The engine stops and starts in one order, so that a crash of ours in between can't leave the
+//! container down. A life is a container's id and start time. The engine takes no action id with a
+//! restart, and labels and environment of a container can't change, so a crash is answered by
+//! comparing start times (see [`super::lives`]). The order names the container by its id: one that
+//! was made anew under the same name meanwhile isn't hit.
+//!
+//! Paths carry no API version: an engine then speaks its newest, and what is read here has been the
+//! same in all of them, while every fixed version is some day too old for an engine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper::Method;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::connection::{Answered, Ask, Endpoint, ask, escaped};
+use super::lives::{Condition, LOOK, Platform, Sight};
+use crate::DockerSpec;
+use crate::executor::{BoxFuture, Permit, Recall};
+use crate::http_call::CallFailure;
+
+/// A socket on the same machine answers in a millisecond, and downtime counts.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// As much of an id as people are shown, by the habit of engines.
+const SHORT_ID: usize = 12;
+
+/// The stop takes as long as its grace; this is for the engine itself.
+const ENGINE_SLACK: Duration = Duration::from_secs(2);
+
+/// A container of an engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Docker {
+    endpoint: Endpoint,
+    container: String,
+    stop_grace: Duration,
+}
+
+/// As much of an inspected container as matters.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    state: State,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct State {
+    running: bool,
+    paused: bool,
+    pid: i64,
+    exit_code: i64,
+    error: String,
+    started_at: String,
+    health: Option<Health>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Health {
+    status: String,
+}
+
+impl Docker {
+    pub(crate) fn new(spec: &DockerSpec) -> Self {
+        Self::at(Endpoint::Unix(spec.socket.clone()), spec)
+    }
+
+    fn at(endpoint: Endpoint, spec: &DockerSpec) -> Self {
+        Self {
+            endpoint,
+            container: spec.container.clone(),
+            stop_grace: spec.stop_grace,
+        }
+    }
+
+    async fn inspect(&self) -> Result<Inspected, CallFailure> {
+        let path = format!("/containers/{}/json", escaped(&self.container));
+        let answered = ask(&self.endpoint, Ask::new(Method::GET, path), LOOK).await?;
+        if !answered.is_success() {
+            return Err(self.refusal(&answered, false));
+        }
+        answered.json()
+    }
+
+    fn refusal(&self, answered: &Answered, maybe_sent: bool) -> CallFailure {
+        let reason = match answered.status {
+            404 => format!("the engine has no container {:?}", self.container),
+            status => format!("the engine answered {status}: {}", answered.message()),
+        };
+        CallFailure { maybe_sent, reason }
+    }
+}
+
+impl Inspected {
+    fn identity(&self) -> String {
+        let short: String = self.id.chars().take(SHORT_ID).collect();
+        format!("container {short} of {}", self.state.started_at)
+    }
+
+    fn sight(&self) -> Sight {
+        let state = &self.state;
+        let mut sight = Sight::default();
+        // podman says that a container isn't running as soon as it was told to stop, and shows by its
+        // process that it still is.
+        if !state.running && state.pid != 0 {
+            sight.missing = Some("it is stopping".to_owned());
+            sight.lives = BTreeMap::from([(self.identity(), Condition::Ending)]);
+            return sight;
+        }
+        if !state.running {
+            let error = match state.error.as_str() {
+                "" => String::new(),
+                error => format!(": {error}"),
+            };
+            let code = state.exit_code;
+            sight.missing = Some(format!("it is not running, its exit code is {code}{error}"));
+            return sight;
+        }
+        let condition = match state.health.as_ref().map(|health| health.status.as_str()) {
+            // Without a health check, or one that says nothing yet known to us, running is all.
+            None | Some("" | "none" | "healthy") => Condition::Ready,
+            Some(status) => Condition::NotReady(format!("its health check says {status}")),
+        };
+        if let Condition::NotReady(reason) = &condition {
+            sight.missing = Some(reason.clone());
+        }
+        sight.lives = BTreeMap::from([(self.identity(), condition)]);
+        sight
+    }
+}
+
+impl Platform for Docker {
+    fn look(&self) -> BoxFuture<'_, Result<Sight, CallFailure>> {
+        Box::pin(async { Ok(self.inspect().await?.sight()) })
+    }
+
+    fn order<'a>(
+        &'a self,
+        _permit: &'a Permit,
+        before: &'a Sight,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(), CallFailure>> {
+        Box::pin(async move {
+            let seen = self.inspect().await?;
+            let refuse = |reason: &str| CallFailure {
+                maybe_sent: false,
+                reason: reason.to_owned(),
+            };
+            if seen.state.paused {
+                return Err(refuse("somebody has paused the container"));
+            }
+            if seen.sight().lives.keys().ne(before.lives.keys()) {
+                return Err(refuse("somebody else is restarting the container"));
+            }
+            // Whole seconds are all that the API takes; a part of one is rounded up, so that a short
+            // grace is not none.
+            let grace = self.stop_grace.as_millis().div_ceil(1000);
+            let path = format!("/containers/{}/restart?t={grace}", escaped(&seen.id));
+            let limit = until.saturating_duration_since(Instant::now());
+            let answered = ask(&self.endpoint, Ask::new(Method::POST, path), limit).await?;
+            match answered.status {
+                200..300 => Ok(()),
+                // The engine's own failure may have come after the stop.
+                500.. => Err(self.refusal(&answered, true)),
+                _ => Err(self.refusal(&answered, false)),
+            }
+        })
+    }
+
+    fn untouched(&self) -> Duration {
+        self.stop_grace + ENGINE_SLACK
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    fn recall(&self) -> Recall {
+        Recall::Effect
+    }
+}
+
+#[cfg(test)]
+mod tests;

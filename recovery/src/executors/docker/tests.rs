@@ -1,0 +1,185 @@
+//! Against an engine of paper for what engines rarely do, and, with the feature `real-platforms`,
+//! against a real one (`tests/e2e/docker`).
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::executor::{ActionId, Effect, ExecuteError, Executor as _};
+use crate::executors::lives::LivesExecutor;
+use crate::executors::note::Notes;
+use crate::probe::Probes;
+use crate::testing::{Script, Server};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn spec(container: &str) -> DockerSpec {
+    DockerSpec {
+        container: container.to_owned(),
+        socket: "/nonexistent/engine.sock".into(),
+        stop_grace: Duration::from_millis(300),
+    }
+}
+
+fn permit(deadline: Duration) -> Permit {
+    Permit::new(ActionId(5), "web".into(), 2, deadline)
+}
+
+fn executor(docker: Docker, state: &std::path::Path) -> LivesExecutor<Docker> {
+    LivesExecutor::new(docker, Notes::new(state), None, Probes::new())
+}
+
+fn said(result: Result<crate::executor::Executed, ExecuteError>) -> String {
+    match result {
+        Ok(executed) => executed.note,
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What an engine of paper answers to a restart, and what its container is like afterwards.
+struct Paper {
+    status: u16,
+    after: &'static str,
+}
+
+async fn engine(before: &'static str, paper: Paper) -> (Server, Docker) {
+    let state = Arc::new(Mutex::new(before));
+    let server = Server::start(vec![Script::decide(move |line, _body| {
+        let mut state = state.lock().expect("not poisoned");
+        if line == "POST /containers/0123456789abcdef/restart?t=1 HTTP/1.1" {
+            *state = paper.after;
+            return (paper.status, r#"{"message": "as I say"}"#.to_owned());
+        }
+        assert_eq!(line, "GET /containers/a%2Fb/json HTTP/1.1");
+        match *state {
+            "" => (404, r#"{"message": "no such container"}"#.to_owned()),
+            state => (
+                200,
+                format!(r#"{{"Id": "0123456789abcdef", "State": {state}}}"#),
+            ),
+        }
+    })])
+    .await;
+    let address = server.address();
+    let (host, port) = address.rsplit_once(':').expect("has a port");
+    let endpoint = Endpoint::Plain {
+        host: host.to_owned(),
+        port: port.parse().expect("a number"),
+    };
+    (server, Docker::at(endpoint, &spec("a/b")))
+}
+
+const FIRST: &str = r#"{"Running": true, "StartedAt": "first"}"#;
+const SECOND: &str = r#"{"Running": true, "StartedAt": "second", "Health": {"Status": "healthy"}}"#;
+
+#[tokio::test]
+async fn what_an_engine_answers_has_its_meaning() {
+    for (before, status, after, deadline, expected) in [
+        (
+            FIRST,
+            204,
+            SECOND,
+            DEADLINE,
+            "container 0123456789ab of first replaced",
+        ),
+        // The answer says failure, what is seen says that it was done.
+        (
+            FIRST,
+            500,
+            SECOND,
+            DEADLINE,
+            "container 0123456789ab of first replaced",
+        ),
+        (
+            FIRST,
+            404,
+            FIRST,
+            DEADLINE,
+            "restart of web was refused: the engine has no container",
+        ),
+        (
+            FIRST,
+            409,
+            FIRST,
+            DEADLINE,
+            "restart of web was refused: the engine answered 409: as I say",
+        ),
+        (
+            FIRST,
+            500,
+            FIRST,
+            Duration::from_millis(200),
+            "whether web was restarted is unknown: container 0123456789ab of first had not ended",
+        ),
+        (
+            "",
+            204,
+            FIRST,
+            DEADLINE,
+            "restart of web was refused: the engine has no container \"a/b\"",
+        ),
+        (
+            r#"{"Running": true, "Paused": true, "StartedAt": "first"}"#,
+            204,
+            SECOND,
+            DEADLINE,
+            "restart of web was refused: somebody has paused the container",
+        ),
+        (
+            FIRST,
+            204,
+            r#"{"Running": false, "ExitCode": 3, "Error": "no memory"}"#,
+            Duration::from_millis(200),
+            "web did not become ready within 200ms: it is not running, its exit code is 3: no memory",
+        ),
+        (
+            FIRST,
+            204,
+            r#"{"Running": true, "StartedAt": "second", "Health": {"Status": "starting"}}"#,
+            Duration::from_millis(200),
+            "web did not become ready within 200ms: its health check says starting",
+        ),
+        (
+            FIRST,
+            204,
+            r#"{"Running": false, "Pid": 17, "StartedAt": "first"}"#,
+            Duration::from_millis(200),
+            "whether web was restarted is unknown: container 0123456789ab of first had not ended",
+        ),
+        // What had ended before is started.
+        (
+            r#"{"Running": false}"#,
+            204,
+            SECOND,
+            DEADLINE,
+            "nothing that lived replaced",
+        ),
+    ] {
+        let (_server, docker) = engine(before, Paper { status, after }).await;
+        let state = tempfile::tempdir().expect("a directory");
+        let said = said(
+            executor(docker, state.path())
+                .restart(permit(deadline))
+                .await,
+        );
+        assert!(
+            said.starts_with(expected),
+            "{before} {status} {after}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_refuses() {
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = executor(Docker::new(&spec("web")), state.path());
+    let said = said(executor.restart(permit(DEADLINE)).await);
+    assert!(
+        said.starts_with("restart of web was refused: no connection to /nonexistent/engine.sock"),
+        "{said}"
+    );
+    let effect = executor.inquire(ActionId(5), &"web".into(), 2).await;
+    assert_eq!(effect, Effect::NotDone);
+}
+
+#[cfg(feature = "real-platforms")]
+mod real;
