@@ -31,6 +31,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const LEDGER_RETRY: Duration = Duration::from_secs(5);
 /// Notices that are shown.
 const MAX_NOTICES: usize = 20;
+/// Exporters that are later than this are not waited for.
+const MAX_EXPORTER_DELAY: Duration = Duration::from_secs(30);
 /// Recoveries that are over and still shown.
 const MAX_FINISHED: usize = 50;
 /// Incidents that ended, and aren't taken up again as long as they go on.
@@ -109,6 +111,9 @@ pub(super) struct Engine {
     pub(super) executors: BTreeSet<UnitName>,
     /// What the last engine left; taken up when the task starts.
     pub(super) unfinished: Vec<crate::ledger::StoredRecovery>,
+    /// What engines before this one restarted lately, whose shadows are to be told again.
+    pub(super) former: Vec<StoredAction>,
+    least_exporter_delay: Duration,
 }
 
 /// How far back any guard looks.
@@ -148,7 +153,12 @@ impl Engine {
             let ended = Ended {
                 state: recovery.state,
                 at: recovery.since,
-                evidence: recovery.evidence.clone(),
+                // What it acted on: later evidence is of a system that was being cured.
+                evidence: recovery
+                    .actions
+                    .last()
+                    .and_then(|action| action.evidence.clone())
+                    .or_else(|| recovery.evidence.clone()),
                 is_orphan: true,
             };
             Some((recovery.incident?, ended))
@@ -188,6 +198,8 @@ impl Engine {
             looked_at: (now, Instant::now()),
             notices: VecDeque::new(),
             unfinished: memory.unfinished,
+            former: memory.actions,
+            least_exporter_delay: config.policy.exporter_delay,
             config,
         };
         engine.publish(now);
@@ -295,6 +307,7 @@ impl Engine {
     /// Looks at everything that time may have changed.
     async fn look(&mut self) {
         let now = self.now();
+        self.policy_of_now();
         self.past
             .retain(|past| past.at >= oldest_of_interest(&self.config.policy, now));
         if self.pause.as_ref().is_some_and(|pause| !pause.holds(now)) {
@@ -334,6 +347,12 @@ impl Engine {
             }
             self.forget_if_over(id);
         }
+    }
+
+    /// How late exporters are is learned by whoever reads them; the configuration is its least.
+    fn policy_of_now(&mut self) {
+        let lag = self.cohort.exporter_lag().min(MAX_EXPORTER_DELAY);
+        self.config.policy.exporter_delay = self.least_exporter_delay.max(lag);
     }
 
     /// Whether a waiting recovery is to be decided about again: new evidence does so at once, the
