@@ -142,6 +142,7 @@ fn one_thing_at_a_time() {
             |given| {
                 given.pause = Some(Pause {
                     reason: "sale".to_owned(),
+                    by: "ada".to_owned(),
                     since: now(),
                     until: None,
                 });
@@ -154,6 +155,7 @@ fn one_thing_at_a_time() {
                 let until = Some(now());
                 given.pause = Some(Pause {
                     reason: "sale".to_owned(),
+                    by: "ada".to_owned(),
                     since: now(),
                     until,
                 });

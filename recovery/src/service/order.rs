@@ -46,11 +46,16 @@ impl Engine {
                 self.known(&unit)?;
                 self.order(unit, &by, &reason).await
             }
-            Command::Pause { reason, duration } => {
+            Command::Pause {
+                by,
+                reason,
+                duration,
+            } => {
                 let since = self.now();
                 let until = duration.and_then(|duration| since.checked_add(duration));
                 let pause = Pause {
                     reason,
+                    by,
                     since,
                     until,
                 };

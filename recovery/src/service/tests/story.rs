@@ -354,6 +354,7 @@ async fn one_source_asks_and_a_pause_waits() {
     let world = World::new();
     let mut story = Story::new(&world);
     let pause = Command::Pause {
+        by: "ada".to_owned(),
         reason: "sale".to_owned(),
         duration: Some(Duration::from_secs(30)),
     };
@@ -561,6 +562,7 @@ async fn many_at_once_are_a_storm() {
     let mut story = Story::new(&world);
     world.break_down("nobody", 1.0);
     let pause = Command::Pause {
+        by: "ada".to_owned(),
         reason: "to gather".to_owned(),
         duration: None,
     };
