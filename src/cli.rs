@@ -6,6 +6,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod check;
 mod order;
 mod simulate;
@@ -21,7 +22,10 @@ use crate::config::{Config, ConfigError};
 use crate::entry;
 use crate::exit::Exit;
 
-pub use args::{Cli, Command, DemoArgs, Output, RunArgs, SimulateArgs, SimulateScenario};
+pub use args::{
+    BenchCommand, Cli, Command, DemoArgs, Grouping, LocalizationArgs, Output, RunArgs,
+    SimulateArgs, SimulateScenario,
+};
 pub(crate) use terminal::Terminal;
 
 /// Why a command didn't do what was asked.
@@ -96,6 +100,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
         Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Simulate(args) => simulate::simulate(terminal, &args),
+        Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,

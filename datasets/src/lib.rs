@@ -7,6 +7,7 @@
 pub mod auction;
 pub mod deployment;
 pub mod load;
+pub mod localization;
 pub mod probes;
 pub mod public;
 pub mod score;

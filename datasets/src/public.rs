@@ -14,6 +14,7 @@ mod tracerca;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rekindle_model::Trace;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,24 @@ impl Set {
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// A name that no set has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no set is called {name:?}; there are {}", Set::ALL.map(Set::as_str).join(", "))]
+pub struct UnknownSet {
+    name: String,
+}
+
+impl FromStr for Set {
+    type Err = UnknownSet;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSet> {
+        let named = Self::ALL.into_iter().find(|set| set.as_str() == name);
+        named.ok_or_else(|| UnknownSet {
+            name: name.to_owned(),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rekindle_datasets::public::Set;
 
 use crate::config::{Overrides, parse_duration};
 use crate::exit::EXIT_CODES_HELP;
@@ -190,6 +191,10 @@ pub enum Command {
         limit: u16,
     },
 
+    /// Score how well culprits are found, on labelled traces of public data sets
+    #[command(subcommand)]
+    Bench(BenchCommand),
+
     /// One process of the demo's auction site
     #[command(hide = true, disable_help_flag = true)]
     Auction {
@@ -197,6 +202,48 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+/// What to score.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Methods × labelled cases: how often is the true culprit first?
+    #[command(after_help = "Examples:\n  \
+        rekindle bench localization --data FOLDER                 every set, by fault\n  \
+        rekindle bench localization --set nezha --by case         each case of one set\n  \
+        rekindle bench localization --method all -o json > r.json for notebooks\n\n\
+        FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json. Nothing is fitted: \
+        every case is judged by itself. AC@k: the first k hold as many of the true culprits as they \
+        can; intervals are 95 % bootstraps over cases.")]
+    Localization(LocalizationArgs),
+}
+
+/// The arguments of `bench localization`.
+#[derive(Clone, Debug, Args)]
+pub struct LocalizationArgs {
+    /// The folder with the sets
+    #[arg(long, env = "REKINDLE_DATASETS", value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// A set; all that the folder holds when not given
+    #[arg(long = "set", value_name = "SET")]
+    pub sets: Vec<Set>,
+    /// A method, or `all`
+    #[arg(long = "method", value_name = "METHOD", default_value = "default")]
+    pub methods: Vec<String>,
+    /// What a line of the table is
+    #[arg(long, value_enum, default_value_t = Grouping::Fault)]
+    pub by: Grouping,
+}
+
+/// What results are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Grouping {
+    /// Set, system and fault
+    Fault,
+    /// Set and system
+    System,
+    /// Every case by itself
+    Case,
 }
 
 /// Whose word it is.
