@@ -6,6 +6,7 @@
 //! only unless the configuration says otherwise in words, and [`guard`] keeps web pages of other
 //! origins from using a visitor's browser as the way in.
 
+mod availability;
 mod backend;
 mod command;
 mod guard;
@@ -23,6 +24,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+pub use availability::Availability;
 pub use backend::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Reply, ReportedOutcome,
 };
@@ -91,6 +93,10 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/suspects", get(read::suspects))
         .route("/tree", get(read::tree))
         .route("/units/{unit}", get(read::unit))
+        .route(
+            "/units/{unit}/availability",
+            get(availability::availability),
+        )
         .route("/units/{unit}/restart", post(command::restart))
         .route("/plans", get(read::plans))
         .route("/plans/{id}", get(read::plan))
@@ -131,13 +137,14 @@ async fn bounded(
     Ok(next.run(request).await)
 }
 
-/// Answers are of the moment, and no page may frame, sniff or refer to ours.
+/// Answers are of the moment, and no page may frame or sniff ours, or learn its address. Not
+/// `no-referrer`: it makes browsers call the origin of our own forms `null`, which the guard refuses.
 async fn with_common_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
         headers

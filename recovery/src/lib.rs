@@ -32,7 +32,7 @@ pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use policy::Policy;
 pub use spec::{
-    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName,
-    UnitSpec,
+    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
+    ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

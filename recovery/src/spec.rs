@@ -84,6 +84,10 @@ pub enum ExecutorSpec {
     Command(CommandSpec),
     /// A Docker-compatible engine restarts a container.
     Docker(DockerSpec),
+    /// Kubernetes replaces pods or containers.
+    Kubernetes(KubernetesSpec),
+    /// systemd restarts a service.
+    Systemd(SystemdSpec),
 }
 
 impl ExecutorSpec {
@@ -94,6 +98,8 @@ impl ExecutorSpec {
             Self::Http(_) => "http",
             Self::Command(_) => "command",
             Self::Docker(_) => "docker",
+            Self::Kubernetes(_) => "kubernetes",
+            Self::Systemd(_) => "systemd",
         }
     }
 }
@@ -143,6 +149,68 @@ pub struct DockerSpec {
     pub socket: PathBuf,
     /// How long the container may take to end after its stop signal before it is killed.
     pub stop_grace: Duration,
+}
+
+/// Something that Kubernetes keeps alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesSpec {
+    /// What is restarted, and how.
+    pub restart: KubernetesRestart,
+    /// Its namespace; the one that the credentials name where `None`.
+    pub namespace: Option<String>,
+    /// The kubeconfig file; where `None`, the service account of the pod that Rekindle runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context; its current one where `None`.
+    pub context: Option<String>,
+}
+
+/// The ways in which Kubernetes restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubernetesRestart {
+    /// All pods of a workload are replaced, a few at a time, as its strategy says.
+    Rollout {
+        /// Which kind of workload.
+        kind: WorkloadKind,
+        /// Its name.
+        name: String,
+    },
+    /// The pods with these labels are evicted, within their disruption budgets.
+    Evict {
+        /// The labels, all of which a pod has.
+        pods: BTreeMap<String, String>,
+    },
+    /// The pods with these labels are deleted, whatever their disruption budgets say.
+    Delete {
+        /// The labels, all of which a pod has.
+        pods: BTreeMap<String, String>,
+    },
+    /// One container in each pod with these labels is restarted in place, by OpenKruise.
+    Recreate {
+        /// The labels, all of which a pod has.
+        pods: BTreeMap<String, String>,
+        /// The container's name in the pod.
+        container: String,
+    },
+}
+
+/// Workloads that can be rolled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkloadKind {
+    /// A Deployment.
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
+}
+
+/// A service of systemd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemdSpec {
+    /// The unit's name, `catalog.service`.
+    pub service: String,
+    /// The bus that systemd is on, as D-Bus writes addresses.
+    pub bus: String,
 }
 
 /// A question whose answer is known.

@@ -65,6 +65,11 @@ fn the_examples_mean_what_they_say() {
             ("catalog.search", Some("catalog")),
             ("payments", Some("shop")),
             ("web", Some("shop")),
+            ("orders", Some("shop")),
+            ("orders.pod", Some("orders")),
+            ("orders.container", Some("orders.pod")),
+            ("stock", Some("shop")),
+            ("mail", Some("shop")),
         ]
     );
     let catalog = &config.restart.tree[1];
@@ -238,6 +243,22 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              k=v; put one below the other, or let them differ in the value of a key\n\
              r.yaml: `restart.tree` at line 7, column 11: d can't be restarted: it has no \
              executor and no units below it; give it an executor, or units that have one",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",
+            "r.yaml: `restart.tree[0]` at line 3, column 7: has several of `process`, `http`, \
+             `command`, `docker`, `kubernetes` and `systemd`; a unit is restarted in one way\n\
+             r.yaml: unknown key `sokcet` at line 4, column 30; did you mean `socket`?",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      kubernetes: {rollout: pod/x}\n",
+            "r.yaml: `restart.tree[0].kubernetes.rollout` at line 4, column 29: \"pod/x\" is no \
+             workload; write deployment/NAME, statefulset/NAME or daemonset/NAME",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      kubernetes: {evict: {app: a}, container: x}\n",
+            "r.yaml: `restart.tree[0].kubernetes` at line 4, column 19: needs `container`, the \
+             container's name, with `recreate`, and only there",
         ),
         (
             "assembly:\n  min_quiet: 20s\n",

@@ -1,13 +1,14 @@
 //! The restart tree as it is written: nested units, read into a flat list. Whether they make a tree
 //! is recovery's to say; what it says is told with the place of the unit that it is about.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::tree::{RestartTree, TreeError};
 use rekindle_recovery::{
-    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, Mode, ProbeSpec, ProcessSpec, UnitName,
-    UnitSpec,
+    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
+    ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 
 use super::document::{Node, Place};
@@ -30,6 +31,9 @@ const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The socket where Docker has it, and podman's stand-in, too.
 const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where systemd's bus is.
+const DEFAULT_SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 
 /// Units may be nested so deep. A restart tree is as deep as there are kinds of restart: host,
 /// container, process, component; more is a mistake, and the reader recurses.
@@ -160,13 +164,17 @@ fn executor(unit: &Section<'_>) -> Option<ExecutorSpec> {
     let http = unit.section("http", "unit.http").map(http);
     let command = unit.section("command", "unit.command").map(command);
     let docker = unit.section("docker", "unit.docker").map(docker);
-    let executors = [process, http, command, docker];
+    let kubernetes = unit
+        .section("kubernetes", "unit.kubernetes")
+        .map(kubernetes);
+    let systemd = unit.section("systemd", "unit.systemd").map(systemd);
+    let executors = [process, http, command, docker, kubernetes, systemd];
     let mut executors = executors.into_iter().flatten();
     let first = executors.next();
     if executors.next().is_some() {
         unit.complain_about_itself(
-            "has several of `process`, `http`, `command` and `docker`; a unit is restarted in one \
-             way",
+            "has several of `process`, `http`, `command`, `docker`, `kubernetes` and `systemd`; a \
+             unit is restarted in one way",
         );
     }
     first.flatten()
@@ -227,4 +235,94 @@ fn docker(section: Section<'_>) -> Option<ExecutorSpec> {
         socket,
         stop_grace,
     }))
+}
+
+fn kubernetes(section: Section<'_>) -> Option<ExecutorSpec> {
+    let rollout = section
+        .node("rollout")
+        .map(|_| section.read("rollout", workload));
+    let labels = |key| {
+        section.node(key).map(|_| {
+            let labels: BTreeMap<String, String> = section.pairs(key).into_iter().collect();
+            if labels.is_empty() {
+                section.complain(
+                    key,
+                    section.at(),
+                    "names no label, so it would be every pod",
+                );
+                return None;
+            }
+            Some(labels)
+        })
+    };
+    let (evict, delete, recreate) = (labels("evict"), labels("delete"), labels("recreate"));
+    let container = section.read("container", Reader::filled_text);
+    let is_recreate = recreate.is_some();
+    if is_recreate != container.is_some() {
+        section.complain_about_itself(
+            "needs `container`, the container's name, with `recreate`, and only there",
+        );
+    }
+    let ways = [
+        rollout
+            .map(|workload| workload.map(|(kind, name)| KubernetesRestart::Rollout { kind, name })),
+        evict.map(|pods| pods.map(|pods| KubernetesRestart::Evict { pods })),
+        delete.map(|pods| pods.map(|pods| KubernetesRestart::Delete { pods })),
+        recreate.map(|pods| {
+            let (pods, container) = pods.zip(container)?;
+            Some(KubernetesRestart::Recreate { pods, container })
+        }),
+    ];
+    let mut ways = ways.into_iter().flatten();
+    let restart = ways.next();
+    if restart.is_none() || ways.next().is_some() {
+        section.complain_about_itself(
+            "needs exactly one of `rollout`, `evict`, `delete` and `recreate`",
+        );
+    }
+    let namespace = section.read("namespace", Reader::filled_text);
+    let path = |r: &Reader<'_>, n: &Node| r.filled_text(n).map(PathBuf::from);
+    let kubeconfig = section.read("kubeconfig", path);
+    let context = section.read("context", Reader::filled_text);
+    section.close();
+    Some(ExecutorSpec::Kubernetes(KubernetesSpec {
+        restart: restart.flatten()?,
+        namespace,
+        kubeconfig,
+        context,
+    }))
+}
+
+/// `deployment/NAME` and its like.
+fn workload(reader: &Reader<'_>, node: &Node) -> Read<(WorkloadKind, String)> {
+    let text = reader.filled_text(node)?;
+    let (kind, name) = text.split_once('/').unwrap_or_default();
+    let kind = match kind {
+        "deployment" => Some(WorkloadKind::Deployment),
+        "statefulset" => Some(WorkloadKind::StatefulSet),
+        "daemonset" => Some(WorkloadKind::DaemonSet),
+        _ => None,
+    };
+    kind.filter(|_| !name.is_empty())
+        .map(|kind| (kind, name.to_owned()))
+        .ok_or_else(|| {
+            format!(
+                "{text:?} is no workload; write deployment/NAME, statefulset/NAME or daemonset/NAME"
+            )
+        })
+}
+
+fn systemd(section: Section<'_>) -> Option<ExecutorSpec> {
+    let service = section.read("service", Reader::filled_text);
+    let service = section.required("service", service, "the name of systemd's unit");
+    let bus = section
+        .read("bus", Reader::filled_text)
+        .unwrap_or_else(|| DEFAULT_SYSTEM_BUS.to_owned());
+    section.close();
+    let mut service = service?;
+    // As `systemctl` does.
+    if !service.contains('.') {
+        service.push_str(".service");
+    }
+    Some(ExecutorSpec::Systemd(SystemdSpec { service, bus }))
 }

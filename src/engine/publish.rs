@@ -246,6 +246,9 @@ pub(crate) fn units(
                 "process" => ExecutorKind::Process,
                 "http" => ExecutorKind::Http,
                 "command" => ExecutorKind::Command,
+                "docker" => ExecutorKind::Docker,
+                "kubernetes" => ExecutorKind::Kubernetes,
+                "systemd" => ExecutorKind::Systemd,
                 _ => ExecutorKind::Parts,
             }),
             selector: tree.selector(&unit.unit).cloned().unwrap_or_default(),
@@ -341,7 +344,7 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             .filter(|action| action.recovery == recovery.recovery)
             .map(|action| action.action.0)
             .collect(),
-        decided: None,
+        decided: recovery.decided.clone(),
     })
 }
 

@@ -62,6 +62,12 @@ words! {
         Http = "http",
         /// A command is run.
         Command = "command",
+        /// A Docker-compatible engine restarts a container.
+        Docker = "docker",
+        /// Kubernetes replaces pods or containers.
+        Kubernetes = "kubernetes",
+        /// systemd restarts a service.
+        Systemd = "systemd",
         /// By restarting all below it.
         Parts = "parts",
     }

@@ -45,8 +45,10 @@ pub(crate) enum Endpoint {
     },
     /// TLS.
     Tls {
-        /// Name or address, as its certificate says it.
+        /// Name or address.
         host: String,
+        /// What its certificate must say.
+        name: String,
         /// Its port.
         port: u16,
         /// Whom to believe, and who we are.
@@ -160,10 +162,15 @@ async fn exchange(
                 .map_err(unreachable)?;
             over(stream, &authority(host, *port), ask, is_sent).await
         }
-        Endpoint::Tls { host, port, config } => {
-            let name = ServerName::try_from(host.clone()).map_err(|error| CallFailure {
+        Endpoint::Tls {
+            host,
+            name,
+            port,
+            config,
+        } => {
+            let name = ServerName::try_from(name.clone()).map_err(|error| CallFailure {
                 maybe_sent: false,
-                reason: format!("{host} can't be the name of a TLS server: {error}"),
+                reason: format!("{name} can't be the name of a TLS server: {error}"),
             })?;
             let stream = TcpStream::connect((host.as_str(), *port))
                 .await

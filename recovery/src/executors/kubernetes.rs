@@ -1,0 +1,165 @@
+//! How does Kubernetes restart something, and when is it known that it did?
+//!
+//! | way | what is ordered | who lives |
+//! |---|---|---|
+//! | rollout | a mark in the pod template, on the version that was read | pods, by uid |
+//! | evict | an eviction of each pod, by uid; disruption budgets may say no | pods, by uid |
+//! | delete | a deletion of each pod, by uid | pods, by uid |
+//! | recreate | OpenKruise's request to restart a container, named after the action | containers, by id |
+//!
+//! Every order names those whom it is meant for, so one that arrives late or twice can't hit their
+//! successors: Kubernetes fences. That the old life has ended is seen, not believed (see
+//! [`super::lives`]); a pod that was told to end and still has its object is not gone.
+
+mod access;
+mod client;
+mod object;
+mod pods;
+mod recreate;
+mod rollout;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::client::Client;
+use self::object::{Pod, labels};
+use super::lives::{Platform, Sight};
+use crate::executor::{ActionId, BoxFuture, Permit, Recall};
+use crate::http_call::CallFailure;
+use crate::{KubernetesRestart, KubernetesSpec};
+
+/// Restarts of pods take seconds, and the API server has others to serve.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A deletion is seen in the pod as soon as it was taken; a rollout and a recreation are remembered.
+const UNTOUCHED: Duration = Duration::from_secs(2);
+
+/// What Kubernetes keeps alive of a unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Kubernetes {
+    spec: KubernetesSpec,
+}
+
+impl Kubernetes {
+    pub(crate) fn new(spec: KubernetesSpec) -> Self {
+        Self { spec }
+    }
+
+    async fn see(&self) -> Result<Sight, CallFailure> {
+        let client = Client::new(&self.spec)?;
+        match &self.spec.restart {
+            KubernetesRestart::Rollout { kind, name } => rollout::see(&client, *kind, name).await,
+            KubernetesRestart::Evict { pods } | KubernetesRestart::Delete { pods } => {
+                Ok(sight(&some_pods(&client, pods).await?))
+            }
+            KubernetesRestart::Recreate { pods, container } => {
+                recreate::see(&client, pods, container).await
+            }
+        }
+    }
+
+    async fn give(
+        &self,
+        permit: &Permit,
+        before: &Sight,
+        until: Instant,
+    ) -> Result<(), CallFailure> {
+        let client = Client::new(&self.spec)?;
+        match &self.spec.restart {
+            KubernetesRestart::Rollout { kind, name } => {
+                rollout::order(&client, *kind, name, permit, until).await
+            }
+            KubernetesRestart::Evict { pods } => {
+                let pods = seen_before(some_pods(&client, pods).await?, before);
+                pods::evict(&client, &pods, until).await
+            }
+            KubernetesRestart::Delete { pods } => {
+                let pods = seen_before(some_pods(&client, pods).await?, before);
+                pods::delete(&client, &pods, until).await
+            }
+            KubernetesRestart::Recreate { pods, container } => {
+                recreate::order(&client, pods, container, permit, until).await
+            }
+        }
+    }
+
+    async fn has(&self, action: ActionId, generation: u64) -> Result<Option<bool>, CallFailure> {
+        let client = Client::new(&self.spec)?;
+        match &self.spec.restart {
+            KubernetesRestart::Rollout { kind, name } => {
+                rollout::remembers(&client, *kind, name, action, generation)
+                    .await
+                    .map(Some)
+            }
+            KubernetesRestart::Recreate { .. } => recreate::remembers(&client, action, generation)
+                .await
+                .map(Some),
+            KubernetesRestart::Evict { .. } | KubernetesRestart::Delete { .. } => Ok(None),
+        }
+    }
+}
+
+/// The pods with these labels. None at all is no unit that could be restarted.
+async fn some_pods(
+    client: &Client,
+    wanted: &BTreeMap<String, String>,
+) -> Result<Vec<Pod>, CallFailure> {
+    client.pods(&labels(wanted)).await
+}
+
+fn seen_before(pods: Vec<Pod>, before: &Sight) -> Vec<Pod> {
+    let mut pods = pods;
+    pods.retain(|pod| before.lives.contains_key(&pod.identity()));
+    pods
+}
+
+fn sight(pods: &[Pod]) -> Sight {
+    Sight {
+        lives: pods
+            .iter()
+            .map(|pod| (pod.identity(), pod.condition()))
+            .collect(),
+        missing: pods.is_empty().then(|| "there is no such pod".to_owned()),
+        wanted: None,
+    }
+}
+
+impl Platform for Kubernetes {
+    fn look(&self) -> BoxFuture<'_, Result<Sight, CallFailure>> {
+        Box::pin(self.see())
+    }
+
+    fn order<'a>(
+        &'a self,
+        permit: &'a Permit,
+        before: &'a Sight,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(), CallFailure>> {
+        Box::pin(self.give(permit, before, until))
+    }
+
+    fn remembers<'a>(
+        &'a self,
+        action: ActionId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<Option<bool>, CallFailure>> {
+        Box::pin(self.has(action, generation))
+    }
+
+    fn untouched(&self) -> Duration {
+        UNTOUCHED
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    fn recall(&self) -> Recall {
+        Recall::Fenced
+    }
+}
+
+#[cfg(test)]
+mod tests;
