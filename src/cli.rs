@@ -4,6 +4,7 @@
 //! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
 //! [exit codes](crate::exit).
 
+mod analyze;
 mod args;
 mod ask;
 mod bench;
@@ -23,7 +24,7 @@ use crate::entry;
 use crate::exit::Exit;
 
 pub use args::{
-    BenchCommand, Cli, Command, DemoArgs, Grouping, LocalizationArgs, Output, RunArgs,
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LocalizationArgs, Output, RunArgs,
     SimulateArgs, SimulateScenario,
 };
 pub(crate) use terminal::Terminal;
@@ -100,6 +101,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
         Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Simulate(args) => simulate::simulate(terminal, &args),
+        Command::Analyze(args) => analyze::analyze(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {

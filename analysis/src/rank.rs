@@ -5,17 +5,24 @@
 //! the same evidence per suspect, so that they can be compared. The default is [`default`]; the
 //! others are there to be measured against.
 
+mod alert_count;
 pub mod barinel;
+pub mod decision_tree;
 pub mod default;
 pub mod dstar;
 mod evidence;
 mod explain;
 mod input;
 pub mod jaccard;
+mod largest_z;
 pub mod ochiai;
 pub mod op2;
+pub mod pinpoint;
+mod plain;
 pub mod spectrum_formula;
 pub mod tarantula;
+mod three_sigma;
+pub mod trace_rca;
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,11 +55,23 @@ pub enum Method {
     Op2,
     /// Barinel's probability of the spectrum, for single faults.
     Barinel,
+    /// Pinpoint's clustering of components with failures.
+    Pinpoint,
+    /// A decision tree over requests.
+    DecisionTree,
+    /// TraceRCA's score of services.
+    TraceRca,
+    /// The largest distance of a mean duration.
+    LargestZ,
+    /// The count of operations whose mean duration moved.
+    AlertCount,
+    /// The share of calls beyond three standard deviations.
+    ThreeSigma,
 }
 
 impl Method {
     /// Every method there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Default,
         Self::Ochiai,
         Self::Tarantula,
@@ -60,6 +79,12 @@ impl Method {
         Self::DStar,
         Self::Op2,
         Self::Barinel,
+        Self::Pinpoint,
+        Self::DecisionTree,
+        Self::TraceRca,
+        Self::LargestZ,
+        Self::AlertCount,
+        Self::ThreeSigma,
     ];
 
     /// Its name: `default`, `ochiai`, `d_star` and so on.
@@ -72,6 +97,12 @@ impl Method {
             Self::DStar => "d_star",
             Self::Op2 => "op2",
             Self::Barinel => "barinel",
+            Self::Pinpoint => "pinpoint",
+            Self::DecisionTree => "decision_tree",
+            Self::TraceRca => "trace_rca",
+            Self::LargestZ => "largest_z",
+            Self::AlertCount => "alert_count",
+            Self::ThreeSigma => "three_sigma",
         }
     }
 }
@@ -111,6 +142,12 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
         Method::DStar => (dstar::suspects(input, &tally), false),
         Method::Op2 => (op2::suspects(input, &tally), false),
         Method::Barinel => (barinel::suspects(input, &tally), false),
+        Method::Pinpoint => (pinpoint::suspects(input, &tally), false),
+        Method::DecisionTree => (decision_tree::suspects(input, &tally), false),
+        Method::TraceRca => (trace_rca::suspects(input, &tally), false),
+        Method::LargestZ => (largest_z::suspects(input, &tally), false),
+        Method::AlertCount => (alert_count::suspects(input, &tally), false),
+        Method::ThreeSigma => (three_sigma::suspects(input, &tally), false),
     };
     suspects.truncate(input.max_suspects);
     let believed: f64 = suspects.iter().map(|suspect| suspect.confidence).sum();

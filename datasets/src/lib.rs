@@ -10,6 +10,7 @@ pub mod load;
 pub mod localization;
 pub mod probes;
 pub mod public;
+pub mod recorded;
 pub mod score;
 pub mod simulate;
 mod wire;

@@ -20,6 +20,7 @@ use rekindle_model::Trace;
 use serde::{Deserialize, Serialize};
 
 pub use manifest::CaseInfo;
+pub(crate) use shapleyiq::jaeger_traces;
 
 /// A public set whose layout is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -149,7 +150,7 @@ pub fn load(folder: &Path, set: Set, case: &CaseInfo) -> Result<LabelledTraces, 
 }
 
 /// The bytes of a file, unpacked when its name ends in `.gz`.
-fn read(path: &Path) -> Result<Vec<u8>, PublicError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, PublicError> {
     let failed = |source| PublicError::Read {
         path: path.to_owned(),
         source,
