@@ -137,13 +137,14 @@ async fn bounded(
     Ok(next.run(request).await)
 }
 
-/// Answers are of the moment, and no page may frame, sniff or refer to ours.
+/// Answers are of the moment, and no page may frame or sniff ours, or learn its address. Not
+/// `no-referrer`: it makes browsers call the origin of our own forms `null`, which the guard refuses.
 async fn with_common_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
         headers

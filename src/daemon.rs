@@ -5,12 +5,13 @@
 //! daemon that was killed starts just the same.
 
 mod parts;
+mod running;
 mod surroundings;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use rekindle_analysis::Analyzer;
@@ -29,9 +30,10 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, IncidentIds, Inputs, Shared, count_start, spawn_checks, spawn_questions,
+    Engine, EngineBackend, IncidentIds, Inputs, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
+use running::{Running, Signals};
 use surroundings::Daemon;
 
 /// How long tasks may take to end after the stop.
@@ -47,8 +49,8 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How a daemon is run, beside its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Stop the supervised processes when the daemon is told to stop. Otherwise they go on, and are
-    /// adopted by the next one.
+    /// Stop the supervised processes when the daemon ends, told to or not. Otherwise they go on, and
+    /// are adopted by the next one.
     pub stop_children: bool,
     /// Where to kill the daemon, for tests of what happens then.
     pub crash_point: Option<CrashPoint>,
@@ -57,8 +59,8 @@ pub struct RunOptions {
 /// Runs until the process is told to stop (TERM or an interrupt).
 ///
 /// # Errors
-/// When the state directory is taken or can't be written, a socket can't be bound, or the restart
-/// tree is wrong.
+/// When the state directory is taken or can't be written, a socket can't be bound, the restart tree
+/// is wrong, or a part of the daemon ended by itself.
 pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -89,24 +91,84 @@ pub fn tree_of(config: &Config) -> anyhow::Result<RestartTree> {
 }
 
 async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
+    // Before anything is started: whoever is told to stop meanwhile must still clear up.
+    let mut signals = Signals::watch()?;
     let tree = Arc::new(tree_of(&config)?);
     let state_dir = prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
-    let life = count_start(&state_dir)
-        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
-    let api_listener = TcpListener::bind(config.listen.api)
+    let api = TcpListener::bind(config.listen.api)
         .await
         .with_context(|| format!("listening on {} for the API", config.listen.api))?;
-    let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
-    tracing::info!(?recovered, "the journal is open");
-
-    let (stop, stopped) = watch::channel(false);
     let probes = Probes::new();
     let executors = Executors::build(&config.restart.tree, &state_dir, &probes)
         .await
         .context("the supervised processes could not be taken over")?;
+    let supervisor = Arc::clone(executors.supervisor());
+
+    let mut running = Running::new();
+    let start = Start {
+        config,
+        tree,
+        state_dir,
+        receivers,
+        api,
+        probes,
+        executors,
+        crash: options.crash_point.map(crash_hook),
+    };
+    let ended = tokio::select! {
+        () = signals.next() => Ok(()),
+        ended = live(start, &mut running) => ended,
+    };
+    if let Err(error) = &ended {
+        tracing::error!("stopping: {error:#}");
+    } else {
+        tracing::info!("stopping");
+    }
+    // First of all, so that nothing is restarted that is about to be stopped.
+    running.tell();
+    if options.stop_children {
+        for (unit, stopped) in supervisor.stop_all().await {
+            if let Err(error) = stopped {
+                tracing::error!(%unit, %error, "a supervised process could not be stopped");
+            }
+        }
+    }
+    running.stop(DRAIN).await;
+    ended
+}
+
+/// What is taken before anything runs.
+struct Start {
+    config: Config,
+    tree: Arc<RestartTree>,
+    state_dir: PathBuf,
+    receivers: Receivers,
+    api: TcpListener,
+    probes: Probes,
+    executors: Executors,
+    crash: Option<CrashHook>,
+}
+
+/// Starts everything and lets it run, until a part of it ends by itself. Whoever drops this has told
+/// the daemon to stop.
+async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
+    let Start {
+        config,
+        tree,
+        state_dir,
+        receivers,
+        api,
+        probes,
+        executors,
+        crash,
+    } = start;
+    let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
+    tracing::info!(?recovered, "the journal is open");
+
+    let stopped = running.stopped();
     let supervisor = Arc::clone(executors.supervisor());
     let children = supervisor
         .events()
@@ -121,30 +183,42 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
             executors: executors.by_unit().clone(),
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
             notifier: parts::notifier(&config),
-            crash: options.crash_point.map(crash_hook),
+            crash,
             clock: system_clock(),
         },
         Arc::clone(&tree),
         cohort,
     )
     .context("recovery could not be started")?;
+    let (watched, mut told) = (recovery.clone(), stopped.clone());
+    running.spawn("recovery", async move {
+        tokio::select! {
+            () = watched.finished() => {}
+            // An error means that nobody is left to say so.
+            _ = told.wait_for(|stop| *stop) => {}
+        }
+    });
 
     let stats = Arc::new(IngestStats::default());
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let (report_sender, reports) = mpsc::channel(EVENT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
+    let listening = [
+        receivers.grpc_addr(),
+        receivers.http_addr(),
+        api.local_addr()?,
+    ];
     let surroundings = Daemon::new(
-        &config,
-        state_dir.clone(),
-        [
-            receivers.grpc_addr(),
-            receivers.http_addr(),
-            api_listener.local_addr()?,
-        ],
+        &tree,
+        state_dir,
+        listening,
         Arc::clone(&stats),
         Arc::clone(&supervisor),
     );
+    let known = recovery.status().borrow().last_incident();
+    let ids = IncidentIds::open(&state_dir, known)
+        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
@@ -152,9 +226,14 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         recovery.clone(),
         Box::new(surroundings),
         view_sender,
-        IncidentIds::of_life(life),
+        ids,
     );
-    parts::replay(&journal, &config, &mut engine)?;
+    // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
+    let replayed = tokio::task::spawn_blocking(move || {
+        parts::replay(&journal, &config, &mut engine).map(|()| (journal, config, engine))
+    });
+    let (journal, config, engine) = replayed.await.context("the replay was broken off")??;
+    shared.caught_up(SystemTime::now());
 
     let inputs = Inputs {
         batches,
@@ -164,9 +243,11 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         checks,
         shutdown: stopped.clone(),
     };
-    let engine_thread = spawn_engine(engine, inputs)?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(receivers.serve(journal, batch_sender, stats, stopped.clone()));
+    running.spawn_thread("engine", engine.run(inputs))?;
+    running.spawn(
+        "receivers",
+        receivers.serve(journal, batch_sender, stats, stopped.clone()),
+    );
     let backend = Arc::new(EngineBackend {
         view,
         shared,
@@ -176,8 +257,8 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
     let api_stopped = stopped.clone();
-    tasks.spawn(async move {
-        if let Err(error) = api::serve(api_listener, router, api_stopped).await {
+    running.spawn("API", async move {
+        if let Err(error) = api::serve(api, router, api_stopped).await {
             tracing::error!(%error, "the API has stopped serving");
         }
     });
@@ -187,43 +268,31 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         }
     }
     // Only now: whoever asks a site that is still starting learns nothing.
+    let mut askers = JoinSet::new();
     spawn_questions(
-        &mut tasks,
+        &mut askers,
         parts::questions(&config),
         &probes,
         &report_sender,
         &stopped,
     );
     spawn_checks(
-        &mut tasks,
+        &mut askers,
         parts::checks(&tree),
         CHECK_EVERY,
         &probes,
         &check_sender,
         &stopped,
     );
-    tracing::info!(grpc = %config.listen.grpc, http = %config.listen.http, api = %config.listen.api, "ready");
+    running.adopt("probes", askers);
+    let [grpc, http, api] = listening;
+    tracing::info!(%grpc, %http, %api, "ready");
 
-    wait_for_stop().await?;
-    tracing::info!("stopping");
-    stop.send_replace(true);
-    if options.stop_children {
-        for (unit, stopped) in supervisor.stop_all().await {
-            if let Err(error) = stopped {
-                tracing::error!(%unit, %error, "a supervised process could not be stopped");
-            }
-        }
-    }
-    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} });
-    if drained.await.is_err() {
-        tracing::warn!("some tasks did not end within {DRAIN:?} and are dropped");
-    }
-    // The engine has seen the stop as well; a thread that panicked has said so in its own words.
-    let _ = engine_thread.join();
-    Ok(())
+    let part = running.first_to_end().await;
+    bail!("the part `{part}` ended by itself, and without it the rest is no use")
 }
 
-/// Makes the state directory, and proves that it can be written.
+/// Makes the state directory where it is missing; [`IncidentIds::open`] finds out whether it can be written.
 fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("making the state directory {}", path.display()))?;
@@ -248,17 +317,6 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn spawn_engine(engine: Engine, inputs: Inputs) -> anyhow::Result<std::thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the engine's runtime could not be started")?;
-    std::thread::Builder::new()
-        .name(String::from("engine"))
-        .spawn(move || runtime.block_on(engine.run(inputs)))
-        .context("the engine's thread could not be started")
-}
-
 /// Kills this process at one place, as an outside hand would: nothing runs afterwards.
 fn crash_hook(at: CrashPoint) -> CrashHook {
     Arc::new(move |passed| {
@@ -267,15 +325,4 @@ fn crash_hook(at: CrashPoint) -> CrashHook {
             let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
         }
     })
-}
-
-async fn wait_for_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("watching for TERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("watching for interrupts")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod case;
 mod engine_process;
+mod interrupt;
 mod report;
 mod story;
 
@@ -18,6 +19,7 @@ use rekindle_datasets::auction::{Fault, FaultKind};
 use rekindle_datasets::deployment::Granularity;
 
 use case::{Case, CaseReport};
+use interrupt::Interrupt;
 use story::Story;
 
 /// What the demonstration is asked to do.
@@ -45,13 +47,16 @@ const ILL: &str = "catalog.search";
 const SHORT_DELAY: Duration = Duration::from_millis(200);
 
 /// Runs the demonstration. `true` means: in every case the true component was ranked first, only
-/// the unit that should be was restarted, and the fault was cured.
+/// the unit that should be was restarted, the fault was judged cured, and users and the component
+/// itself say so, too.
 ///
 /// # Errors
-/// When the engine or the site can't be started or talked to.
+/// When the engine or the site can't be started or talked to, or somebody interrupts it. Whatever was
+/// started has ended then.
 pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
+    let interrupt = Interrupt::watch()?;
     if options.all_faults {
-        return run_all_faults(options);
+        return run_all_faults(options, &interrupt);
     }
     let mut story = Story::new(options.json);
     story.opening();
@@ -69,7 +74,7 @@ pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
     {
         story.chapter(number + 1, &one);
         let keep = options.keep && options.fast && number == 1;
-        reports.push(play(&one, options, keep, &mut story)?);
+        reports.push(play(&one, options, keep, &interrupt, &mut story)?);
     }
     if !options.fast {
         // Most of these two is waiting for exporters, so they wait together, each with a site and an
@@ -79,8 +84,9 @@ pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
         story.chapter(3, &told);
         story.says("(beside it, untold, the same with process restarts)");
         let (first, second) = std::thread::scope(|scope| {
-            let beside = scope.spawn(|| play(&aside, options, false, &mut Story::silent()));
-            let first = play(&told, options, options.keep, &mut story);
+            let beside =
+                scope.spawn(|| play(&aside, options, false, &interrupt, &mut Story::silent()));
+            let first = play(&told, options, options.keep, &interrupt, &mut story);
             (first, beside.join())
         });
         reports.push(first?);
@@ -97,10 +103,15 @@ fn play(
     case: &Case,
     options: &DemoOptions,
     keep: bool,
+    interrupt: &Interrupt,
     story: &mut Story,
 ) -> anyhow::Result<CaseReport> {
-    let report = case::run(case, options, keep, story)
-        .with_context(|| format!("the case `{}` could not be played", case.name))?;
+    let played = case::run(case, options, keep, interrupt, story);
+    if played.is_err() {
+        // What an engine says that is being interrupted as well is beside the point.
+        interrupt.check()?;
+    }
+    let report = played.with_context(|| format!("the case `{}` could not be played", case.name))?;
     story.verdict(&report);
     Ok(report)
 }
@@ -142,14 +153,14 @@ fn all_cases() -> Vec<Case> {
     cases
 }
 
-fn run_all_faults(options: &DemoOptions) -> anyhow::Result<bool> {
+fn run_all_faults(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let story = Story::new(options.json);
     story.opening();
     let cases = all_cases();
     let mut reports = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         story.progress(index + 1, cases.len(), case);
-        let report = play(case, options, false, &mut Story::silent())?;
+        let report = play(case, options, false, interrupt, &mut Story::silent())?;
         story.row(&report);
         reports.push(report);
     }

@@ -4,8 +4,9 @@
 //! attributes are those that all the processes it was seen in agree on: an instance keeps all of
 //! its resource's, a service keeps its name and whatever else never differs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use rekindle_model::{Name, Resource};
 
 use crate::{Component, Counts, LeftOut, Level};

@@ -5,8 +5,9 @@
 //! whole request (which components, in which states), because only so can the ranking see what
 //! failed together; counts per component are derived from rows, never kept beside them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{Name, Outcome, RequestType};

@@ -1,8 +1,9 @@
 //! Every request type: how often it is asked for, how it ends, how long it takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use rekindle_model::{RequestType, UnixNanos};
 use rekindle_stats::{LogHistogram, Probability};
 

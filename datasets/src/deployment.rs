@@ -336,6 +336,8 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(CONTROL_TIMEOUT))
         .http_status_as_error(false)
+        // A proxy for the web has no business between the processes of one machine.
+        .proxy(None)
         .build()
         .into()
 }

@@ -182,6 +182,8 @@ pub fn ask(server: SocketAddr, question: &KnownAnswer, timeout: Duration) -> Ask
         .config()
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
+        // A proxy for the web has no business between the processes of one machine.
+        .proxy(None)
         .build()
         .call();
     let unanswered = |error: ureq::Error| Verdict::Unanswered {

@@ -91,15 +91,17 @@ fn judge(
     if method.is_safe() {
         return Ok(());
     }
+    let site = headers.get("sec-fetch-site").map(|v| v.as_bytes());
+    match site {
+        None | Some(b"same-origin" | b"none") => {}
+        Some(_) => return Err(forbidden("a page of another site may give no orders")),
+    }
     let origin = single(headers, &header::ORIGIN)?;
     if let Some(origin) = origin
         && !same_origin(origin, host)
+        && !is_hidden_but_ours(origin, site)
     {
         return Err(forbidden(format!("a page of {origin} may give no orders")));
-    }
-    match headers.get("sec-fetch-site").map(|v| v.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => {}
-        Some(_) => return Err(forbidden("a page of another site may give no orders")),
     }
     let content_type = single(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
     let essence = content_type
@@ -120,6 +122,12 @@ fn judge(
             format!("the content type is {content_type:?}; send application/json"),
         )),
     }
+}
+
+/// Whether a browser withholds the origin and yet vouches that the page is ours. Extensions and
+/// settings for privacy hide it; no page can set `Sec-Fetch-Site`, which browsers send themselves.
+fn is_hidden_but_ours(origin: &str, site: Option<&[u8]>) -> bool {
+    origin == "null" && site == Some(b"same-origin")
 }
 
 /// Whether the origin is the very host that was asked. Plain HTTP, or HTTPS ended by a proxy.
@@ -191,18 +199,25 @@ mod tests {
         const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
         const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
         const OURS: (&str, &str) = ("origin", "http://127.0.0.1:4320");
+        const NULL: (&str, &str) = ("origin", "null");
         const THEIRS: (&str, &str) = ("origin", "http://evil.example");
         type Sent = &'static [(&'static str, &'static str)];
         let cases: &[(Sent, Result<(), u16>)] = &[
             (&[JSON], Ok(())),
             (&[JSON, OURS], Ok(())),
             (&[JSON, THEIRS], Err(403)),
-            (&[JSON, ("origin", "null")], Err(403)),
+            (&[JSON, NULL], Err(403)),
             (&[JSON, ("origin", "http://127.0.0.1:9999")], Err(403)),
             (&[JSON, ("sec-fetch-site", "cross-site")], Err(403)),
             (&[JSON, ("sec-fetch-site", "same-site")], Err(403)),
             (&[JSON, OURS, ("sec-fetch-site", "same-origin")], Ok(())),
             (&[FORM, OURS], Ok(())),
+            (&[FORM, OURS, ("sec-fetch-site", "cross-site")], Err(403)),
+            (&[FORM, NULL], Err(403)),
+            (&[FORM, NULL, ("sec-fetch-site", "none")], Err(403)),
+            (&[FORM, NULL, ("sec-fetch-site", "same-site")], Err(403)),
+            (&[FORM, NULL, ("sec-fetch-site", "same-origin")], Ok(())),
+            (&[FORM, THEIRS, ("sec-fetch-site", "same-origin")], Err(403)),
             (&[FORM], Err(403)),
             (&[FORM, THEIRS], Err(403)),
             (&[("content-type", "text/plain")], Err(415)),

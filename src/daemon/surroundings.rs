@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rekindle_ingest::receive::{IngestCounts, IngestStats};
-use rekindle_recovery::Mode;
 use rekindle_recovery::process::{ChildStatus, Supervisor};
+use rekindle_recovery::{Mode, RestartTree};
 
-use crate::config::Config;
 use crate::engine::Surroundings;
 use crate::view::{HealthView, ListeningView, StatusView};
 
@@ -32,7 +31,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) fn new(
-        config: &Config,
+        tree: &RestartTree,
         state_dir: PathBuf,
         [grpc, http, api]: [SocketAddr; 3],
         stats: Arc<IngestStats>,
@@ -41,7 +40,7 @@ impl Daemon {
         Self {
             started: SystemTime::now(),
             state_dir,
-            mode: config.restart.mode,
+            mode: furthest(tree),
             listening: ListeningView {
                 grpc: grpc.to_string(),
                 http: http.to_string(),
@@ -106,6 +105,14 @@ impl Surroundings for Daemon {
     }
 }
 
+/// How far any part of the tree may go; without one, nothing is done.
+fn furthest(tree: &RestartTree) -> Mode {
+    tree.units()
+        .map(|unit| tree.mode(&unit.name))
+        .max()
+        .unwrap_or_default()
+}
+
 /// The memory that this process holds, as the kernel counts it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -135,4 +142,35 @@ fn not_used(counts: &IngestCounts) -> BTreeMap<String, u64> {
         .filter_map(|(name, count)| Some((name, count.as_u64().filter(|count| *count > 0)?)))
         .filter(|(name, _)| !USED.contains(&name.as_str()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+    use crate::daemon::tree_of;
+
+    #[test]
+    fn the_furthest_mode_is_that_of_the_boldest_part() {
+        let cases = [
+            ("restart: { mode: auto }", Mode::Observe),
+            (
+                "restart: { mode: observe, tree: [{ unit: a, command: { run: [a] } }] }",
+                Mode::Observe,
+            ),
+            (
+                "restart: { tree: [{ unit: a, command: { run: [a] }, units: [{ unit: b, mode: auto, command: { run: [b] } }] }] }",
+                Mode::Auto,
+            ),
+            (
+                "restart: { mode: auto, tree: [{ unit: a, mode: propose, command: { run: [a] } }] }",
+                Mode::Propose,
+            ),
+        ];
+        for (yaml, expected) in cases {
+            let config =
+                Config::parse("r.yaml", yaml, &Overrides::default(), &|_| None).expect(yaml);
+            assert_eq!(furthest(&tree_of(&config).expect(yaml)), expected, "{yaml}");
+        }
+    }
 }

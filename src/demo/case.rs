@@ -7,16 +7,21 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail};
 use rekindle_datasets::auction::{Fault, FaultKind, FaultScope};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
-use rekindle_datasets::load::{LoadConfig, Tally, Users, UsersHandle};
+use rekindle_datasets::load::{Counts, LoadConfig, Tally, Users, UsersHandle};
+use rekindle_datasets::probes;
 use serde::Serialize;
 
 use super::DemoOptions;
 use super::engine_process::{Addresses, EngineProcess};
+use super::interrupt::Interrupt;
 use super::story::Story;
 use crate::view::{IncidentView, UtcTime, VerdictView, View};
 
 /// How long the site may take to start; the first start makes its data.
 const SITE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long to wait for the site before looking whether somebody interrupts.
+const SITE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How often the engine is asked what it knows.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -24,8 +29,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a cure may take before the case is lost.
 const CURE_DEADLINE: Duration = Duration::from_secs(45);
 
-/// How long users go on after the verdict, so that a cure that doesn't last shows.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+/// How long the component's own question may take to be answered.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often the question is asked again when there is no answer at all: a machine that is busy with
+/// five starting processes may need more than one.
+const ASKED: usize = 3;
 
 /// A case.
 #[derive(Clone, Debug)]
@@ -90,6 +99,15 @@ impl Case {
             None => Duration::from_secs(8),
         }
     }
+
+    /// How long users go on after the verdict, so that a cure that doesn't last shows. Longer than
+    /// exporters wait: what the engine judged by is all told when it ends.
+    fn afterwards(&self) -> Duration {
+        match self.export_delay {
+            Some(_) => Duration::from_millis(1500),
+            None => Duration::from_secs(6),
+        }
+    }
 }
 
 /// What became of a case. Times are milliseconds since the first failed request that users saw.
@@ -110,14 +128,90 @@ pub(crate) struct CaseReport {
     pub(super) ok_requests: u64,
     pub(super) failed_actions: u64,
     pub(super) ok_actions: u64,
+    /// What users saw before the fault.
+    pub(super) users_before: Answered,
+    /// What users saw of the requests that they made after the fault was judged cured.
+    pub(super) users_after: Answered,
+    /// Whether the component's own question got the right answer at the end.
+    pub(super) answers_rightly: Option<bool>,
+}
+
+/// Requests and how many of them failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Answered {
+    pub(super) failed: u64,
+    pub(super) requests: u64,
+}
+
+impl Answered {
+    fn of(counts: &Counts) -> Self {
+        Self {
+            failed: counts.failed_requests,
+            requests: counts.failed_requests + counts.ok_requests,
+        }
+    }
+
+    /// Whether clearly more of them fail than before: the shares' 95 % intervals don't overlap. Of
+    /// no requests nobody knows, which is not well.
+    fn is_worse_than(self, before: Self) -> bool {
+        let interval = |answered: Self| {
+            let share = rekindle_stats::Share::new(answered.failed, answered.requests).ok()?;
+            share.value()?;
+            Some(share.wilson(rekindle_stats::Probability::P95))
+        };
+        match (interval(self), interval(before)) {
+            (Some(after), Some(before)) => after.low > before.high,
+            _ => true,
+        }
+    }
 }
 
 impl CaseReport {
-    /// The true component first, only its unit restarted, and the fault cured.
+    /// The true component first, only its unit restarted, and the fault cured: in the engine's eyes,
+    /// in the users', and by the component's own answer.
     pub(crate) fn is_success(&self) -> bool {
         self.top_suspect.as_deref() == Some(self.culprit.as_str())
             && self.restarted == [self.expected_unit.clone()]
             && self.verdict.as_deref() == Some("cured")
+            && self.users_are_content()
+            && self.answers_rightly == Some(true)
+    }
+
+    /// Whether users fare as before the fault.
+    pub(super) fn users_are_content(&self) -> bool {
+        !self.users_after.is_worse_than(self.users_before)
+    }
+}
+
+/// Asks the component the question whose answer is known.
+fn answers_rightly(site: &Deployment, component: &str) -> anyhow::Result<bool> {
+    let (server, question) = site.question(component)?;
+    for _ in 0..ASKED {
+        match probes::ask(server, &question, ANSWER_WITHIN).verdict {
+            probes::Verdict::Right => return Ok(true),
+            probes::Verdict::Unanswered { .. } => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+/// What users saw of the requests that they made after the fault was judged cured.
+fn users_after(seen: &Seen, after: &Tally) -> Answered {
+    let Some((at, until_then)) = &seen.cured else {
+        return Answered::default();
+    };
+    let (then, now) = (Answered::of(&until_then.total), Answered::of(&after.total));
+    // Not the difference of the failed: some of those were made before, and waited for an answer.
+    let made_at = at.saturating_duration_since(after.started);
+    let failed = after
+        .failures
+        .iter()
+        .filter(|failure| Duration::from_millis(failure.at_ms) >= made_at)
+        .count() as u64;
+    Answered {
+        failed,
+        requests: (now.requests - then.requests).max(failed),
     }
 }
 
@@ -126,8 +220,10 @@ pub(super) fn run(
     case: &Case,
     options: &DemoOptions,
     keep: bool,
+    interrupt: &Interrupt,
     story: &mut Story,
 ) -> anyhow::Result<CaseReport> {
+    interrupt.check()?;
     let folder = tempfile::Builder::new()
         .prefix("rekindle-demo-")
         .tempdir()
@@ -150,12 +246,12 @@ pub(super) fn run(
 
     story.says("starting the engine and the auction site");
     let log = folder.path().join("engine.log");
-    let mut engine = EngineProcess::start(&config, &log, addresses.api)?;
-    site.wait_ready(SITE_DEADLINE)?;
+    let mut engine = EngineProcess::start(&config, &log, addresses.api, interrupt)?;
+    wait_ready(&site, interrupt)?;
     story.address(&engine.api);
     let load = LoadConfig::new(site.world());
     let users = Users::start(seed, site.web(), load)?;
-    std::thread::sleep(case.calm());
+    interrupt.sleep(case.calm())?;
     story.calm(&users.snapshot());
 
     let before = users.snapshot();
@@ -163,17 +259,24 @@ pub(super) fn run(
     let injected_at = SystemTime::now();
     site.inject(&case.fault)?;
     story.injected(case);
-    let seen = watch(case, &engine, &users, injected, injected_at, story);
+    let watched = Watched {
+        case,
+        engine: &engine,
+        users: &users,
+        injected,
+        injected_at,
+    };
+    let seen = watch(&watched, interrupt, story)?;
     let after = users.snapshot();
-    let report = report(case, &seen?, &before, &after, injected_at);
+    let mut report = report(case, &seen, &before, &after, injected_at);
+    report.answers_rightly = Some(answers_rightly(&site, &case.fault.component)?);
     if keep {
         story.says(&format!(
             "everything goes on until you press Ctrl-C; look at {} (files in {})",
             engine.api,
             folder.path().display()
         ));
-        engine.wait()?;
-        engine.keep();
+        engine.wait(interrupt)?;
     }
     drop(users);
     drop(engine);
@@ -188,6 +291,19 @@ pub(super) fn run(
         ));
     }
     Ok(report)
+}
+
+/// Waits until the site is up, or somebody interrupts.
+fn wait_ready(site: &Deployment, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        interrupt.check()?;
+        match site.wait_ready(SITE_PATIENCE) {
+            Ok(()) => return Ok(()),
+            Err(_) if begun.elapsed() < SITE_DEADLINE => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn configuration(
@@ -222,26 +338,36 @@ struct Seen {
     /// failures only.
     first_failure: Option<Duration>,
     view: View,
+    /// When the fault was judged cured, and what users had seen until then.
+    cured: Option<(Instant, Tally)>,
+}
+
+/// What is watched.
+struct Watched<'a> {
+    case: &'a Case,
+    engine: &'a EngineProcess,
+    users: &'a UsersHandle,
+    injected: Instant,
+    injected_at: SystemTime,
 }
 
 /// Watches until the fault is judged cured, or nothing more is to be hoped for.
-fn watch(
-    case: &Case,
-    engine: &EngineProcess,
-    users: &UsersHandle,
-    injected: Instant,
-    injected_at: SystemTime,
-    story: &mut Story,
-) -> anyhow::Result<Seen> {
+fn watch(watched: &Watched<'_>, interrupt: &Interrupt, story: &mut Story) -> anyhow::Result<Seen> {
+    let Watched {
+        case,
+        engine,
+        users,
+        injected,
+        injected_at,
+    } = *watched;
     let mut seen = Seen::default();
     let mut failing_told = false;
     let mut opened_told = false;
     let mut actions_told: BTreeSet<u64> = BTreeSet::new();
     let mut verdicts_told: BTreeSet<u64> = BTreeSet::new();
-    let mut over_at: Option<Instant> = None;
     let begun = UtcTime::from(injected_at);
     loop {
-        std::thread::sleep(LOOK_EVERY);
+        interrupt.sleep(LOOK_EVERY)?;
         let view = engine.view()?;
         let elapsed = injected.elapsed();
         let tally = users.snapshot();
@@ -292,12 +418,14 @@ fn watch(
                 let judged = action.judged_at.map_or(elapsed, |at| at.since(begun));
                 story.judged(judged, action, verdict);
                 if verdict == VerdictView::Cured {
-                    over_at.get_or_insert(Instant::now());
+                    seen.cured
+                        .get_or_insert_with(|| (Instant::now(), tally.clone()));
                 }
             }
         }
-        let lasted = over_at.is_some_and(|at| at.elapsed() >= AFTERWARDS);
-        let lost = over_at.is_none() && elapsed > CURE_DEADLINE;
+        let cured = seen.cured.as_ref();
+        let lasted = cured.is_some_and(|(at, _)| at.elapsed() >= case.afterwards());
+        let lost = cured.is_none() && elapsed > CURE_DEADLINE;
         seen.view = view;
         if lost {
             story.at(
@@ -393,5 +521,8 @@ fn report(
         ok_requests: after.total.ok_requests - before.total.ok_requests,
         failed_actions: after.total.failed_actions - before.total.failed_actions,
         ok_actions: after.total.ok_actions - before.total.ok_actions,
+        users_before: Answered::of(&before.total),
+        users_after: users_after(seen, after),
+        answers_rightly: None,
     }
 }

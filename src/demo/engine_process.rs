@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::interrupt::Interrupt;
 use crate::view::View;
 
 /// How long the engine may take until it answers: it opens a database and three sockets.
@@ -47,12 +48,16 @@ pub(super) struct EngineProcess {
     child: Child,
     pub(super) api: String,
     agent: ureq::Agent,
-    keep: bool,
 }
 
 impl EngineProcess {
     /// Starts it with the configuration file, and waits until it is ready.
-    pub(super) fn start(config: &Path, log: &Path, api: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        config: &Path,
+        log: &Path,
+        api: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("where this program is can't be told")?;
         let log_file = File::create(log).with_context(|| format!("creating {}", log.display()))?;
         let child = Command::new(program)
@@ -67,13 +72,14 @@ impl EngineProcess {
             .context("the engine could not be started")?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(2)))
+            // A proxy for the web has no business on loopback.
+            .proxy(None)
             .build()
             .new_agent();
         let mut engine = Self {
             child,
             api: format!("http://{api}"),
             agent,
-            keep: false,
         };
         let begun = Instant::now();
         while engine
@@ -92,7 +98,7 @@ impl EngineProcess {
                     engine.api
                 );
             }
-            std::thread::sleep(Duration::from_millis(20));
+            interrupt.sleep(Duration::from_millis(20))?;
         }
         Ok(engine)
     }
@@ -112,23 +118,21 @@ impl EngineProcess {
             .with_context(|| format!("asking the engine at {}", self.api))
     }
 
-    /// Lets it run on when this is dropped.
-    pub(super) fn keep(&mut self) {
-        self.keep = true;
-    }
-
-    /// Waits until somebody ends the engine (an interrupt from the terminal reaches it, too).
-    pub(super) fn wait(&mut self) -> anyhow::Result<()> {
-        self.child.wait().context("waiting for the engine")?;
+    /// Waits until somebody ends the engine, or interrupts us (from a terminal, that is both).
+    pub(super) fn wait(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
+        while self
+            .child
+            .try_wait()
+            .context("waiting for the engine")?
+            .is_none()
+            && interrupt.sleep(Duration::from_millis(100)).is_ok()
+        {}
         Ok(())
     }
 }
 
 impl Drop for EngineProcess {
     fn drop(&mut self) {
-        if self.keep {
-            return;
-        }
         let pid = rustix::process::Pid::from_child(&self.child);
         // It may have ended already, which is what is wanted.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

@@ -39,10 +39,28 @@ pub(super) fn sentence(report: &CaseReport) -> String {
         Some(verdict) => wrong.push(format!("the verdict was {verdict}")),
         None => wrong.push(String::from("there was no verdict")),
     }
+    if report.verdict.is_some() && !report.users_are_content() {
+        let after = report.users_after;
+        wrong.push(match after.requests {
+            0 => String::from("no user asked for anything afterwards"),
+            requests => format!(
+                "users still saw {} of {requests} requests fail afterwards",
+                after.failed
+            ),
+        });
+    }
+    if report.answers_rightly == Some(false) {
+        wrong.push(format!("{} still doesn't answer rightly", report.culprit));
+    }
     if wrong.is_empty() {
         format!(
-            "           {}: found, only {} restarted, cured; users saw {} failed requests",
-            report.fault, report.expected_unit, report.failed_requests
+            "           {}: found, only {} restarted, cured; users saw {} failed requests, and {} of {} \
+             afterwards",
+            report.fault,
+            report.expected_unit,
+            report.failed_requests,
+            report.users_after.failed,
+            report.users_after.requests
         )
     } else {
         format!("           {}: FAILED: {}", report.fault, wrong.join("; "))
@@ -128,6 +146,7 @@ pub(super) fn fault_table(reports: &[CaseReport]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::case::Answered;
 
     fn report() -> CaseReport {
         CaseReport {
@@ -140,6 +159,15 @@ mod tests {
             verdict: Some("cured".into()),
             detected_ms: Some(640),
             failed_requests: 12,
+            users_before: Answered {
+                failed: 0,
+                requests: 300,
+            },
+            users_after: Answered {
+                failed: 0,
+                requests: 200,
+            },
+            answers_rightly: Some(true),
             ..CaseReport::default()
         }
     }
@@ -191,11 +219,51 @@ mod tests {
                 },
                 "there was no verdict",
             ),
+            (
+                CaseReport {
+                    users_after: Answered {
+                        failed: 30,
+                        requests: 200,
+                    },
+                    ..report()
+                },
+                "users still saw 30 of 200 requests fail",
+            ),
+            (
+                CaseReport {
+                    users_after: Answered::default(),
+                    ..report()
+                },
+                "no user asked for anything afterwards",
+            ),
+            (
+                CaseReport {
+                    answers_rightly: Some(false),
+                    ..report()
+                },
+                "catalog.search still doesn't answer rightly",
+            ),
         ];
         for (case, words) in cases {
             assert!(!case.is_success(), "{words}");
             assert!(sentence(&case).contains(words), "{}", sentence(&case));
         }
+    }
+
+    #[test]
+    fn one_failure_that_is_not_above_what_is_usual_is_no_failure_of_the_cure() {
+        let content = CaseReport {
+            users_before: Answered {
+                failed: 2,
+                requests: 300,
+            },
+            users_after: Answered {
+                failed: 1,
+                requests: 200,
+            },
+            ..report()
+        };
+        assert!(content.is_success());
     }
 
     #[test]

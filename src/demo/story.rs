@@ -96,10 +96,11 @@ impl Story {
     }
 
     pub(super) fn calm(&self, tally: &Tally) {
-        self.says(&format!(
-            "all is well: {} requests answered, {} failed",
-            tally.total.ok_requests, tally.total.failed_requests
-        ));
+        let (ok, failed) = (tally.total.ok_requests, tally.total.failed_requests);
+        self.says(&match failed {
+            0 => format!("all is well: {ok} requests answered, none failed"),
+            _ => format!("before anything is made ill: {ok} requests answered, {failed} failed"),
+        });
     }
 
     pub(super) fn injected(&self, case: &Case) {

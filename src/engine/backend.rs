@@ -1,7 +1,7 @@
 //! The engine as the API sees it: snapshots, example traces, and orders to recovery.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
 use rekindle_recovery::UnitName;
@@ -19,7 +19,11 @@ use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
 };
-use crate::view::{TraceView, View};
+use crate::view::{TraceView, UtcTime, View};
+
+/// How old the newest snapshot may be. One is made four times a second; the engine that has missed
+/// forty is stuck, or its machine is.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 /// What stands behind the API in the daemon.
 pub(crate) struct EngineBackend {
@@ -42,6 +46,31 @@ impl Backend for EngineBackend {
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>> {
         Box::pin(self.carry_out(command))
     }
+
+    fn ready(&self) -> Result<(), String> {
+        readiness(&self.view.borrow(), SystemTime::now().into())
+    }
+}
+
+/// Whether telemetry is taken and something can be done about what it says, or why not.
+fn readiness(view: &View, now: UtcTime) -> Result<(), String> {
+    if view.now == UtcTime::default() {
+        return Err(String::from("the engine is starting"));
+    }
+    let silent = now.since(view.now);
+    if silent > SILENT_AFTER {
+        return Err(format!(
+            "the engine has said nothing for {} s",
+            silent.as_secs()
+        ));
+    }
+    let status = &view.status;
+    for (part, health) in [("journal", &status.journal), ("ledger", &status.ledger)] {
+        if !health.ok {
+            return Err(format!("the {part} can't be written: {}", health.note));
+        }
+    }
+    Ok(())
 }
 
 impl EngineBackend {
@@ -285,4 +314,54 @@ fn problem(error: CommandError) -> Problem {
         CommandError::Ledger { .. } | CommandError::Unavailable { .. } => ProblemKind::Busy,
     };
     Problem::new(kind, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::HealthView;
+
+    #[test]
+    fn ready_is_who_takes_telemetry_and_can_act() {
+        let now = UtcTime::from_millis(1_000_000);
+        let well = |at: UtcTime| {
+            let mut view = View {
+                now: at,
+                ..View::default()
+            };
+            view.status.journal.ok = true;
+            view.status.ledger.ok = true;
+            view
+        };
+        let sick = HealthView {
+            ok: false,
+            note: String::from("no space left on device"),
+        };
+        let mut no_journal = well(now);
+        no_journal.status.journal = sick.clone();
+        let mut no_ledger = well(now);
+        no_ledger.status.ledger = sick;
+        let cases = [
+            (well(now), Ok(())),
+            (well(UtcTime::from_millis(990_000)), Ok(())),
+            (well(UtcTime::from_millis(1_500_000)), Ok(())),
+            (View::default(), Err("the engine is starting")),
+            (
+                well(UtcTime::from_millis(985_000)),
+                Err("the engine has said nothing for 15 s"),
+            ),
+            (
+                no_journal,
+                Err("the journal can't be written: no space left on device"),
+            ),
+            (
+                no_ledger,
+                Err("the ledger can't be written: no space left on device"),
+            ),
+        ];
+        for (view, expected) in cases {
+            let found = readiness(&view, now);
+            assert_eq!(found, expected.map_err(str::to_owned), "{:?}", view.now);
+        }
+    }
 }

@@ -275,6 +275,30 @@ fn nothing_comes_from_elsewhere() {
     }
 }
 
+/// The origin that a browser names when a form on this page is sent to its own server: Fetch,
+/// "append a request Origin header", for a navigation with POST.
+fn origin_of_a_form(server: &Server, page: &str) -> String {
+    let answer = agent().get(server.url(page)).call().expect("it answers");
+    let policy = answer.headers()["referrer-policy"].to_str().expect("text");
+    if policy == "no-referrer" {
+        return String::from("null");
+    }
+    format!("http://{}", server.address)
+}
+
+#[test]
+fn a_browser_may_send_the_forms_of_our_pages() {
+    let server = Server::start(view());
+    for page in ["/", "/incidents/7", "/history"] {
+        let answer = agent()
+            .post(server.url("/resume"))
+            .header("Origin", &origin_of_a_form(&server, page))
+            .send_form([("reason", "over")])
+            .expect("it answers");
+        assert_eq!(answer.status(), 303, "from {page}");
+    }
+}
+
 #[test]
 fn buttons_do_what_they_say() {
     let server = Server::start(view());

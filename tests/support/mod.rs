@@ -156,6 +156,7 @@ impl Stage {
         let mut response = ureq::get(format!("{}/api/v1/view", self.api))
             .config()
             .timeout_global(Some(Duration::from_secs(2)))
+            .proxy(None)
             .build()
             .call()
             .ok()?;

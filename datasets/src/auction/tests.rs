@@ -118,6 +118,7 @@ fn request(
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(30)))
+        .proxy(None)
         .build()
         .into();
     let mut request = http::Request::builder()

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
-use rekindle_recovery::belief::{Beliefs, Trial};
+use rekindle_recovery::belief::{Beliefs, Time, Trial};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::judge::{Judgement, Question, Verdict, judge};
 use rekindle_recovery::lifecycle::{Event, IllegalTransition, State, next};
@@ -77,6 +77,8 @@ pub(super) struct Bill {
     pub(super) is_curable: bool,
     /// How often `cured` was said and wasn't.
     pub(super) wrongly_cured: u32,
+    /// The fault's kind.
+    pub(super) kind: &'static str,
 }
 
 /// What the world is like while a recovery goes on.
@@ -248,10 +250,11 @@ impl Decider {
         evidence: &Evidence,
         tree: &RestartTree,
         trials: &[Trial],
+        time: Time,
         now: SystemTime,
     ) {
         if let Self::Ours { mind, learns: true } = self {
-            mind.beliefs.learn(evidence, tree, trials, now);
+            mind.beliefs.learn(evidence, tree, trials, time, now);
         }
     }
 
@@ -286,6 +289,11 @@ fn chance_per_cost(mind: &Mind, on: &Situation<'_>, tried: &dyn Fn(&UnitName) ->
         }
     }
     best.map_or(Choice::Human, |(_, unit)| Choice::Restart(unit))
+}
+
+/// What time did, where it didn't heal.
+const fn given(waited: bool) -> Time {
+    if waited { Time::InVain } else { Time::NotGiven }
 }
 
 /// Plays one recovery to its end.
@@ -328,6 +336,7 @@ pub(super) fn play_after(
     };
     let mut bill = Bill {
         is_curable: fault.cure != Cure::Person,
+        kind: fault.kind,
         ..Bill::default()
     };
     let mut trials: Vec<Trial> = Vec::new();
@@ -350,7 +359,7 @@ pub(super) fn play_after(
         });
         // Healed before anybody could act: the incident closes.
         if course.left <= 0.0 && trials.is_empty() && choice == Choice::Wait {
-            decider.learn(&evidence, &site.tree, &[], now);
+            decider.learn(&evidence, &site.tree, &[], Time::Healed, now);
             break;
         }
         match choice {
@@ -363,7 +372,7 @@ pub(super) fn play_after(
                 }
                 waited = true;
                 if course.left <= 0.0 {
-                    decider.learn(&evidence, &site.tree, &trials, now);
+                    decider.learn(&evidence, &site.tree, &trials, Time::Healed, now);
                     next(state, Event::IncidentClosed)?;
                     break;
                 }
@@ -372,7 +381,7 @@ pub(super) fn play_after(
                 course.pass(policy.human_response.as_secs_f64());
                 bill.by_person = true;
                 if !trials.is_empty() {
-                    decider.learn(&evidence, &site.tree, &trials, now);
+                    decider.learn(&evidence, &site.tree, &trials, given(waited), now);
                 }
                 next(state, Event::GiveUp)?;
                 break;
@@ -407,7 +416,7 @@ pub(super) fn play_after(
                     relief,
                 });
                 if verdict == Verdict::Cured {
-                    decider.learn(&evidence, &site.tree, &trials, now);
+                    decider.learn(&evidence, &site.tree, &trials, given(waited), now);
                     if course.left <= 0.0 {
                         break;
                     }

@@ -11,6 +11,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 
+use super::encoding::Encoding;
 use super::refusal::{Refusal, grpc_code};
 use super::status::{
     Partial, message_of, response_json, response_protobuf, status_json, status_protobuf,
@@ -100,7 +101,7 @@ pub(super) fn http_refusal(request: Option<ContentType>, refusal: &Refusal) -> R
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
         Refusal::Encoding => {
-            let accepted = HeaderValue::from_static("gzip, identity");
+            let accepted = HeaderValue::from_static(Encoding::ACCEPTED);
             headers.insert(http::header::ACCEPT_ENCODING, accepted);
         }
         _ => {}
@@ -142,7 +143,7 @@ pub(super) fn grpc_refusal(refusal: &Refusal) -> Response<Answer> {
     if *refusal == Refusal::Encoding {
         headers.insert(
             GRPC_ACCEPT_ENCODING,
-            HeaderValue::from_static("identity,gzip"),
+            HeaderValue::from_static(Encoding::ACCEPTED),
         );
     }
     response

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use libdeflater::Decompressor;
 use rekindle_model::UnixNanos;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::OwnedPermit;
@@ -18,10 +17,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
 use super::budget::{Budget, Hold};
+use super::encoding::Encoding;
 use super::gzip::{self, GunzipError};
 use super::refusal::Refusal;
 use super::stats::IngestStats;
 use super::status::Partial;
+use super::zstd::{self, UnzstdError};
 use crate::decode::{ContentType, DecodeContext, DecodeCounts, KeepAttributes, decode_payload};
 use crate::journal::{AppendError, Entry, Journal, Protocol};
 use crate::packed::PackedSpans;
@@ -55,7 +56,8 @@ impl Batch {
 /// What it takes to read a request, used by one request at a time.
 struct Workbench {
     context: DecodeContext,
-    decompressor: Decompressor,
+    gunzip: libdeflater::Decompressor,
+    unzstd: Option<::zstd::bulk::Decompressor<'static>>,
 }
 
 /// Takes requests of any protocol.
@@ -100,7 +102,7 @@ impl Intake {
         &self,
         protocol: Protocol,
         body: Bytes,
-        compressed: bool,
+        encoding: Encoding,
         mut hold: Hold,
     ) -> Result<Partial, Refusal> {
         let received_at = UnixNanos::from(SystemTime::now());
@@ -111,7 +113,7 @@ impl Intake {
             return Ok(Partial::default());
         }
         let place = self.place().await?;
-        let (payload, decoded) = self.read(protocol, body, compressed, &mut hold)?;
+        let (payload, decoded) = self.read(protocol, body, encoding, &mut hold)?;
         let payload_bytes = payload.len();
         let (spans, counts) = (decoded.spans, decoded.counts);
         let accepted = spans.len();
@@ -162,14 +164,15 @@ impl Intake {
         &self,
         protocol: Protocol,
         body: Bytes,
-        compressed: bool,
+        encoding: Encoding,
         hold: &mut Hold,
     ) -> Result<(Bytes, crate::decode::Decoded), Refusal> {
         let mut workbench = self.lock().pop().unwrap_or_else(|| Workbench {
             context: DecodeContext::new(&self.keep),
-            decompressor: Decompressor::new(),
+            gunzip: libdeflater::Decompressor::new(),
+            unzstd: None,
         });
-        let read = self.read_with(&mut workbench, protocol, body, compressed, hold);
+        let read = self.read_with(&mut workbench, protocol, body, encoding, hold);
         self.lock().push(workbench);
         read
     }
@@ -179,13 +182,13 @@ impl Intake {
         workbench: &mut Workbench,
         protocol: Protocol,
         body: Bytes,
-        compressed: bool,
+        encoding: Encoding,
         hold: &mut Hold,
     ) -> Result<(Bytes, crate::decode::Decoded), Refusal> {
-        let payload = if compressed {
-            self.decompress(&mut workbench.decompressor, &body, hold)?
-        } else {
-            body
+        let payload = match encoding {
+            Encoding::Identity => body,
+            Encoding::Gzip => self.gunzip(&mut workbench.gunzip, &body, hold)?,
+            Encoding::Zstd => self.unzstd(&mut workbench.unzstd, &body, hold)?,
         };
         let content_type = protocol.content_type();
         let decoded = decode_payload(content_type, &payload, &mut workbench.context)
@@ -193,9 +196,9 @@ impl Intake {
         Ok((payload, decoded))
     }
 
-    fn decompress(
+    fn gunzip(
         &self,
-        decompressor: &mut Decompressor,
+        decompressor: &mut libdeflater::Decompressor,
         body: &Bytes,
         hold: &mut Hold,
     ) -> Result<Bytes, Refusal> {
@@ -215,6 +218,27 @@ impl Intake {
             true => Ok(Bytes::from(payload)),
             false => Err(Refusal::MemoryFull),
         }
+    }
+
+    fn unzstd(
+        &self,
+        decompressor: &mut Option<::zstd::bulk::Decompressor<'static>>,
+        body: &Bytes,
+        hold: &mut Hold,
+    ) -> Result<Bytes, Refusal> {
+        // Made when it is first needed: it takes 150 kB, and few exporters use it.
+        let decompressor = match decompressor {
+            Some(made) => made,
+            None => decompressor.insert(zstd::decompressor().map_err(|_| Refusal::MemoryFull)?),
+        };
+        let payload = zstd::unzstd(decompressor, body, self.max_request_bytes, hold);
+        payload.map(Bytes::from).map_err(|error| match error {
+            UnzstdError::TooLarge => self.too_large(),
+            UnzstdError::MemoryFull => Refusal::MemoryFull,
+            UnzstdError::Corrupt => Refusal::Malformed {
+                reason: "the body is not zstd, or damaged".to_owned(),
+            },
+        })
     }
 
     fn too_large(&self) -> Refusal {

@@ -9,6 +9,7 @@
 mod answer;
 mod body;
 mod budget;
+mod encoding;
 mod gzip;
 mod intake;
 mod over_grpc;
@@ -19,6 +20,7 @@ mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
+mod zstd;
 
 use std::io;
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use super::Shared;
 use super::answer::{Answer, grpc_ok, grpc_refusal, grpc_unsupported};
 use super::body::{self, BodyLimits, Framing, PREFIX_BYTES};
+use super::encoding::Encoding;
 use super::refusal::Refusal;
 use super::status::Partial;
 use crate::journal::Protocol;
@@ -58,10 +59,13 @@ async fn take(
     let mut hold = shared.intake.budget.hold();
     let bytes = body::read(body, Framing::Grpc, limits, &mut hold).await?;
     let (flag, message) = message(bytes)?;
-    let compressed = match flag {
-        0 => false,
-        1 if encoding(&head.headers) == Some(b"gzip") => true,
-        1 => return Err(Refusal::Encoding),
+    let encoding = match flag {
+        0 => Encoding::Identity,
+        // Compressed, but by nothing, makes no sense.
+        1 => match encoding(&head.headers) {
+            Some(Encoding::Identity) | None => return Err(Refusal::Encoding),
+            Some(encoding) => encoding,
+        },
         _ => {
             return Err(malformed(
                 "the message's compressed flag is neither 0 nor 1",
@@ -70,13 +74,12 @@ async fn take(
     };
     shared
         .intake
-        .take(Protocol::Grpc, message, compressed, hold)
+        .take(Protocol::Grpc, message, encoding, hold)
         .await
 }
 
-fn encoding(headers: &HeaderMap) -> Option<&[u8]> {
-    let encoding = headers.get("grpc-encoding")?;
-    Some(encoding.as_bytes())
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    Encoding::named(headers.get("grpc-encoding")?.as_bytes())
 }
 
 /// The one message that a unary call has, and whether it is compressed.

@@ -1,4 +1,4 @@
-//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, plain or gzip.
+//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, plain, gzip or zstd.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Method, Request, Response, Version};
@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use super::Shared;
 use super::answer::{Answer, http_ok, http_refusal};
 use super::body::{self, BodyLimits, Framing};
+use super::encoding::Encoding;
 use super::refusal::Refusal;
 use super::status::Partial;
 use crate::decode::ContentType;
@@ -47,7 +48,7 @@ async fn take(
         return Err(Refusal::Method);
     }
     let content_type = content_type.ok_or(Refusal::ContentType)?;
-    let compressed = is_compressed(&head.headers)?;
+    let encoding = encoding(&head.headers)?;
     let limits = BodyLimits {
         bytes: shared.max_request_bytes,
         within: shared.limits.body_within,
@@ -58,12 +59,12 @@ async fn take(
         ContentType::Protobuf => Protocol::HttpProtobuf,
         ContentType::Json => Protocol::HttpJson,
     };
-    // An empty request is a valid one, gzip or not.
-    let compressed = compressed && !bytes.is_empty();
-    let partial = shared
-        .intake
-        .take(protocol, bytes, compressed, hold)
-        .await?;
+    // An empty request is a valid one, compressed or not.
+    let encoding = match bytes.is_empty() {
+        true => Encoding::Identity,
+        false => encoding,
+    };
+    let partial = shared.intake.take(protocol, bytes, encoding, hold).await?;
     Ok((content_type, partial))
 }
 
@@ -80,20 +81,11 @@ fn content_type(headers: &HeaderMap) -> Option<ContentType> {
     }
 }
 
-fn is_compressed(headers: &HeaderMap) -> Result<bool, Refusal> {
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-    let Some(encoding) = encodings.next() else {
-        return Ok(false);
-    };
-    if encodings.next().is_some() {
-        return Err(Refusal::Encoding);
-    }
-    let encoding = encoding.as_bytes().trim_ascii();
-    if encoding.eq_ignore_ascii_case(b"gzip") {
-        Ok(true)
-    } else if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
-        Ok(false)
-    } else {
-        Err(Refusal::Encoding)
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(Encoding::Identity),
+        (Some(one), None) => Encoding::named(one.as_bytes()).ok_or(Refusal::Encoding),
+        (Some(_), Some(_)) => Err(Refusal::Encoding),
     }
 }

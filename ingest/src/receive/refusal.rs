@@ -43,7 +43,7 @@ pub(super) enum Refusal {
     Ending,
     #[error("the content type is neither application/x-protobuf nor application/json")]
     ContentType,
-    #[error("the compression is neither gzip nor identity")]
+    #[error("the compression is none of gzip, zstd and identity")]
     Encoding,
     #[error("the method isn't POST")]
     Method,

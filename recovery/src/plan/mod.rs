@@ -3,10 +3,12 @@
 //! Every suspect's unit and all that contain it are candidates, and so are waiting and calling a
 //! person. Each is priced in failed user requests: those in flight when the unit is killed, those
 //! that come while it is away, those that fail until it is clear that it didn't help, and what the
-//! best of the rest then costs. The cheapest wins; [`ladder`] finds it exactly.
+//! best of the rest then costs. The cheapest wins; [`ladder`] finds it exactly. Now and then something
+//! else is tried to learn ([`explore`]).
 //!
 //! Pure: the same evidence, beliefs, costs and time give the same plan, with the same words.
 
+mod explore;
 mod ladder;
 
 use std::collections::BTreeSet;
@@ -97,7 +99,7 @@ pub struct Plan {
     pub ladder: Vec<Choice>,
     /// What the ladder is expected to come to, in failed user requests.
     pub expected_total: f64,
-    /// Everything that was considered, cheapest first.
+    /// Everything that was considered: what is done, then the cheapest first.
     pub candidates: Vec<Candidate>,
     /// The plan in a sentence.
     pub sentence: String,
@@ -225,10 +227,11 @@ pub fn plan(
     }
     choices.push(Choice::Wait);
     takes.push(policy.wait);
-    // What is clear at the end of the wait needs no confirming.
+    // What goes goes at any time of the wait, in its middle on average; what doesn't costs all of it.
+    let half = failing * policy.wait.as_secs_f64() / 2.0;
     actions.push(Action {
-        cost: failing * policy.wait.as_secs_f64(),
-        confirming: 0.0,
+        cost: half,
+        confirming: half,
     });
     let giving_up = failing * policy.human_response.as_secs_f64();
 
@@ -236,9 +239,9 @@ pub fn plan(
     for chain in beliefs.chains(evidence, tree, constraints.trials, now) {
         for (level, weight) in chain.levels.iter().enumerate() {
             let cured_by = match level {
-                // What goes by itself goes whatever is done meanwhile, and didn't if we waited.
+                // What goes by itself takes the time that waiting gives it, and didn't go if we waited.
                 0 if constraints.waited => continue,
-                0 => u32::MAX,
+                0 => 1 << units.len(),
                 level => match chain.units.get(level - 1) {
                     None => 0,
                     Some(smallest) => (0..units.len())
@@ -269,10 +272,14 @@ pub fn plan(
             reason: String::new(),
         })
         .collect();
-    explain(&mut considered);
+    let tried = explore::worth_trying(&considered, evidence, tree, beliefs, now);
+    if let Some(at) = tried {
+        considered[..=at].rotate_right(1);
+    }
+    explain(&mut considered, tried.is_some());
     let (choice, ladder, expected_total, sentence) = match considered.first() {
         Some(best) => {
-            let sentence = sentence(best);
+            let sentence = sentence(best, tried.is_some());
             (
                 best.choice.clone(),
                 best.ladder.clone(),
@@ -309,23 +316,33 @@ fn about(number: f64) -> String {
     }
 }
 
-fn explain(candidates: &mut [Candidate]) {
-    let best = candidates
+fn explain(candidates: &mut [Candidate], is_trial: bool) {
+    let Some((choice, first)) = candidates
         .first()
-        .map(|best| (best.choice.clone(), best.expected_total));
+        .map(|best| (best.choice.clone(), best.expected_total))
+    else {
+        return;
+    };
     for (place, candidate) in candidates.iter_mut().enumerate() {
         candidate.chosen = place == 0;
         let chance = about(100.0 * candidate.probability);
         let total = about(candidate.expected_total);
-        candidate.reason = match (&best, place) {
-            (_, 0) | (None, _) => {
-                format!("cheapest: {total} failed requests expected, cures with {chance} %")
-            }
-            (Some((choice, least)), _) => {
-                let more = about(candidate.expected_total - least);
+        let difference = candidate.expected_total - first;
+        candidate.reason = match place {
+            0 if is_trial => format!(
+                "hardly ever tried, and would be cheaper if it worked: {total} failed requests \
+                 expected, cures with {chance} %"
+            ),
+            0 => format!("cheapest: {total} failed requests expected, cures with {chance} %"),
+            _ => {
+                let (apart, word) = match difference < 0.0 {
+                    true => (-difference, "fewer"),
+                    false => (difference, "more"),
+                };
                 format!(
-                    "{total} failed requests expected, {more} more than to {choice}; cures with \
+                    "{total} failed requests expected, {} {word} than to {choice}; cures with \
                      {chance} %, costs {} by itself",
+                    about(apart),
                     about(candidate.cost)
                 )
             }
@@ -333,7 +350,7 @@ fn explain(candidates: &mut [Candidate]) {
     }
 }
 
-fn sentence(best: &Candidate) -> String {
+fn sentence(best: &Candidate, is_trial: bool) -> String {
     let chance = about(100.0 * best.probability);
     let total = about(best.expected_total);
     let what = match &best.choice {
@@ -355,6 +372,10 @@ fn sentence(best: &Candidate) -> String {
         .skip(1)
         .map(ToString::to_string)
         .collect();
+    let what = match is_trial {
+        true => format!("to find out whether it is enough, {what}"),
+        false => what,
+    };
     if rest.is_empty() {
         what
     } else {

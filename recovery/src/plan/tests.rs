@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::belief::Time;
 use crate::tree::tests::tree;
 use crate::{FaultSignature, SuspectUnit};
 
@@ -102,7 +103,7 @@ fn the_smallest_first_then_what_contains_it() {
     let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
     assert_eq!(
         given.ladder(&evidence),
-        "restart shop.cart, restart shop, restart site, call a person"
+        "restart shop.cart, restart shop, wait, restart site, call a person"
     );
     let plan = given.plan(&evidence);
     assert_eq!(plan.restarts, ["shop.cart".into()]);
@@ -133,6 +134,9 @@ fn what_failed_is_not_repeated_and_its_parent_comes_next() {
     given.trials.push(trial("shop.cart", 0.0));
     assert!(given.ladder(&evidence).starts_with("restart shop, "));
     given.trials.push(trial("shop", 0.0));
+    // The site takes forty seconds; ten to see whether it goes are cheaper, once.
+    assert_eq!(given.ladder(&evidence), "wait, restart site, call a person");
+    given.waited = true;
     assert_eq!(given.ladder(&evidence), "restart site, call a person");
     given.trials.push(trial("site", 0.0));
     assert_eq!(given.ladder(&evidence), "call a person");
@@ -157,7 +161,9 @@ fn what_was_learned_comes_first() {
     let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
     for _ in 0..10 {
         let trials = [trial("shop.cart", 0.0), trial("shop", 1.0)];
-        given.beliefs.learn(&evidence, &tree(TREE), &trials, now());
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
     }
     assert!(given.ladder(&evidence).starts_with("restart shop, "));
     // A fault that no restart ever cured is a person's from the start.
@@ -168,7 +174,9 @@ fn what_was_learned_comes_first() {
             trial("shop", 0.0),
             trial("site", 0.0),
         ];
-        given.beliefs.learn(&evidence, &tree(TREE), &trials, now());
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
     }
     let mut costly = evidence.clone();
     for unit in ["shop.cart", "shop", "site"] {
@@ -183,7 +191,9 @@ fn a_fault_that_goes_by_itself_is_waited_for_once() {
     let mut evidence = evidence(&[("shop.cart", 0.9)], 1.0, 500.0);
     evidence.traffic.insert("shop.cart".into(), 500.0);
     for _ in 0..10 {
-        given.beliefs.learn(&evidence, &tree(TREE), &[], now());
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &[], Time::Healed, now());
     }
     assert!(
         given.ladder(&evidence).starts_with("wait, "),
@@ -260,4 +270,44 @@ fn a_thousand_suspects_are_planned_for() {
     };
     let plan = plan(&evidence, &tree, &given.beliefs, &constraints, now());
     assert!(plan.candidates.len() <= MAX_ACTIONS + 1);
+}
+
+#[test]
+fn what_was_never_tried_is_tried_when_it_is_worth_it() {
+    // An old belief that the component doesn't do, and many recoveries that never asked again.
+    let mut given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.95)], 10.0, 10.0);
+    let before = now() - 4 * given.policy.half_life;
+    for _ in 0..30 {
+        let trials = [trial("shop.cart", 0.0), trial("shop", 1.0)];
+        let time = Time::NotGiven;
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &trials, time, before);
+    }
+    assert!(given.ladder(&evidence).starts_with("restart shop, "));
+    let mut tries = 0;
+    for _ in 0..20 {
+        let plan = given.plan(&evidence);
+        if plan.choice == Choice::Restart("shop.cart".into()) {
+            tries += 1;
+            assert!(
+                plan.sentence.starts_with("to find out"),
+                "{}",
+                plan.sentence
+            );
+            let trials = [trial("shop.cart", 1.0)];
+            let time = Time::NotGiven;
+            given
+                .beliefs
+                .learn(&evidence, &tree(TREE), &trials, time, now());
+            break;
+        }
+        assert!(plan.sentence.starts_with("restart "), "{}", plan.sentence);
+        let trials = [trial("shop", 1.0)];
+        given
+            .beliefs
+            .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
+    }
+    assert_eq!(tries, 1);
 }

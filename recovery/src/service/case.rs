@@ -27,6 +27,8 @@ pub(super) struct Case {
     pub(super) is_known: bool,
     pub(super) by: String,
     pub(super) reason: String,
+    /// What a person said about its plan.
+    pub(super) decided: Option<String>,
     /// The latest.
     pub(super) evidence: Option<Evidence>,
     /// What was known when it last acted: later evidence is of a system that is being cured.
@@ -172,6 +174,7 @@ impl Case {
             is_known: false,
             by: by.to_owned(),
             reason: reason.to_owned(),
+            decided: None,
             evidence: None,
             acted_on: None,
             is_orphan: false,
@@ -232,6 +235,7 @@ impl Case {
             opened_at: self.opened_at,
             by: self.by.clone(),
             reason: self.reason.clone(),
+            decided: self.decided.clone(),
             evidence: self.evidence.clone(),
             events: self.unsaved.clone(),
             also: self.also.clone(),

@@ -12,13 +12,14 @@ use super::{
     ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
     ServiceConfig, Shadow,
 };
-use crate::belief::Beliefs;
+use crate::belief::{Beliefs, Time};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed};
 use crate::guard::{Authority, Deed, Lease, Past, Pause, Refusal, World, check};
 use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
 use crate::lifecycle::{Event, State};
+use crate::plan::Choice;
 use crate::policy::Policy;
 use crate::ports::{Notice, NoticeKind};
 use crate::{Cohort, Evidence, RestartTree, UnitName};
@@ -29,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const LEDGER_RETRY: Duration = Duration::from_secs(5);
 /// Notices that are shown.
 const MAX_NOTICES: usize = 20;
+/// Exporters that are later than this are not waited for.
+const MAX_EXPORTER_DELAY: Duration = Duration::from_secs(30);
 /// Recoveries that are over and still shown.
 const MAX_FINISHED: usize = 50;
 /// Incidents that ended, and aren't taken up again as long as they go on.
@@ -94,6 +97,9 @@ pub(super) struct Engine {
     pub(super) executors: BTreeSet<UnitName>,
     /// What the last engine left; taken up when the task starts.
     pub(super) unfinished: Vec<crate::ledger::StoredRecovery>,
+    /// What engines before this one restarted lately, whose shadows are to be told again.
+    pub(super) former: Vec<StoredAction>,
+    least_exporter_delay: Duration,
 }
 
 /// How far back any guard looks.
@@ -133,7 +139,12 @@ impl Engine {
             let ended = Ended {
                 state: recovery.state,
                 at: recovery.since,
-                evidence: recovery.evidence.clone(),
+                // What it acted on: later evidence is of a system that was being cured.
+                evidence: recovery
+                    .actions
+                    .last()
+                    .and_then(|action| action.evidence.clone())
+                    .or_else(|| recovery.evidence.clone()),
                 is_orphan: true,
             };
             Some((recovery.incident?, ended))
@@ -172,6 +183,8 @@ impl Engine {
             ledger_retry: now,
             notices: VecDeque::new(),
             unfinished: memory.unfinished,
+            former: memory.actions,
+            least_exporter_delay: config.policy.exporter_delay,
             config,
         };
         engine.publish(now);
@@ -242,6 +255,7 @@ impl Engine {
     /// Looks at everything that time may have changed.
     async fn look(&mut self) {
         let now = self.now();
+        self.policy_of_now();
         self.past
             .retain(|past| past.at >= oldest_of_interest(&self.config.policy, now));
         if self.pause.as_ref().is_some_and(|pause| !pause.holds(now)) {
@@ -281,6 +295,12 @@ impl Engine {
             }
             self.forget_if_over(id);
         }
+    }
+
+    /// How late exporters are is learned by whoever reads them; the configuration is its least.
+    fn policy_of_now(&mut self) {
+        let lag = self.cohort.exporter_lag().min(MAX_EXPORTER_DELAY);
+        self.config.policy.exporter_delay = self.least_exporter_delay.max(lag);
     }
 
     /// Whether a waiting recovery is to be decided about again: new evidence does so at once, the
@@ -461,13 +481,23 @@ impl Engine {
         let Some(case) = self.cases.get_mut(&id) else {
             return;
         };
-        // Without a trial, only a wait that we chose says that it went by itself: otherwise a person
-        // may have mended it, or a restart that another incident brought.
-        let chose_to_wait = case.wait_until.is_some() && case.tried.is_empty();
-        if let Some(evidence) = case.acted_on.as_ref().or(case.evidence.as_ref())
-            && (!case.trials.is_empty() || chose_to_wait)
-        {
-            let rows = self.beliefs.learn(evidence, &self.tree, &case.trials, now);
+        // Only a wait that we chose says that it went by itself: otherwise a person may have mended it,
+        // or a restart that another incident brought.
+        let is_gone =
+            case.state == State::Watching && case.evidence.as_ref().is_some_and(|last| last.closed);
+        let waits = case.plan.as_ref().map(|plan| &plan.choice) == Some(&Choice::Wait);
+        let time = match (is_gone && waits, case.waited) {
+            (true, _) => Time::Healed,
+            (false, true) => Time::InVain,
+            (false, false) => Time::NotGiven,
+        };
+        if let Some(evidence) = case.acted_on.as_ref().or(case.evidence.as_ref()) {
+            let rows = self
+                .beliefs
+                .learn(evidence, &self.tree, &case.trials, time, now);
+            if rows.is_empty() {
+                return;
+            }
             case.write_also(Also::Learned(rows));
         }
     }

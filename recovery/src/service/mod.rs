@@ -136,6 +136,12 @@ impl Recovery {
         answered.await.map_err(|_| ended())?
     }
 
+    /// Waits until the service's task has ended. It does so by itself only by a panic: as long as this
+    /// handle lives, nobody has told it to.
+    pub async fn finished(&self) {
+        self.inputs.closed().await;
+    }
+
     /// Recovery at this and every later moment.
     pub fn status(&self) -> watch::Receiver<Arc<RecoveryStatus>> {
         self.status.clone()

@@ -23,6 +23,7 @@ use client::{EXPORT, RetryInfo, Server, config, framed, grpc, head, http, read_r
 const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
+const ZSTD: (&str, &str) = ("Content-Encoding", "zstd");
 const TRACES: &str = "/v1/traces";
 
 /// A request of good spans and of spans with an invalid trace id.
@@ -64,6 +65,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("ends")
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ::zstd::bulk::compress(bytes, 1).expect("compresses")
+}
+
 #[tokio::test]
 async fn what_is_taken_over_http() {
     struct Case {
@@ -102,6 +107,20 @@ async fn what_is_taken_over_http() {
             &[JSON, GZIP],
             gzip(JSON_SPAN.as_bytes()),
             1,
+            0,
+        ),
+        case(
+            "Collector confighttp: zstd",
+            &[PROTOBUF, ZSTD],
+            zstd(&request(3, 0)),
+            3,
+            0,
+        ),
+        case(
+            "S: an empty request succeeds, zstd",
+            &[PROTOBUF, ZSTD],
+            zstd(b""),
+            0,
             0,
         ),
         case(
@@ -213,10 +232,10 @@ async fn what_is_taken_over_http() {
         }
     }
     let counts = server.stop().await;
-    assert_eq!((counts.requests_ok, counts.requests_partial), (20, 4));
+    assert_eq!((counts.requests_ok, counts.requests_partial), (24, 4));
     assert_eq!(
         (counts.spans_http_protobuf, counts.spans_http_json),
-        (24, 6)
+        (30, 6)
     );
     assert_eq!(counts.rejected_trace_id, 8);
 }
@@ -225,7 +244,7 @@ async fn what_is_taken_over_http() {
 async fn what_is_refused_over_http() {
     let large = vec![0; 65 << 10];
     let garbage = b"\x0a\xff\xff\xff\x0fgarbage".to_vec();
-    let zstd = ("Content-Encoding", "zstd");
+    let brotli = ("Content-Encoding", "br");
     let text = ("Content-Type", "text/plain");
     // Clause, method, path, headers, body, status, gRPC code in the Status.
     type Case<'a> = (
@@ -321,10 +340,28 @@ async fn what_is_refused_over_http() {
             3,
         ),
         (
+            "S: undecodable is 400, no zstd",
+            "POST",
+            TRACES,
+            vec![PROTOBUF, ZSTD],
+            request(1, 0),
+            400,
+            3,
+        ),
+        (
+            "S: too large after decompression, zstd",
+            "POST",
+            TRACES,
+            vec![PROTOBUF, ZSTD],
+            zstd(&vec![0; 10 << 20]),
+            413,
+            8,
+        ),
+        (
             "RFC 9110: another encoding is 415",
             "POST",
             TRACES,
-            vec![PROTOBUF, zstd],
+            vec![PROTOBUF, brotli],
             request(1, 0),
             415,
             12,
@@ -425,8 +462,8 @@ async fn what_is_refused_over_http() {
     }
     assert!(server.engine.try_recv().is_err());
     let counts = server.stop().await;
-    assert_eq!(counts.requests_too_large, 3);
-    assert_eq!(counts.requests_malformed, 6);
+    assert_eq!(counts.requests_too_large, 4);
+    assert_eq!(counts.requests_malformed, 7);
     assert_eq!(counts.requests_unsupported, 9);
 }
 
@@ -434,6 +471,7 @@ async fn what_is_refused_over_http() {
 async fn what_is_taken_and_refused_over_grpc() {
     let gzip_header = ("grpc-encoding", "gzip");
     let zstd_header = ("grpc-encoding", "zstd");
+    let snappy_header = ("grpc-encoding", "snappy");
     let metrics = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     let claims_much = [&[0][..], &u32::MAX.to_be_bytes(), b"little"].concat();
     // Clause, path, headers, body, code, spans.
@@ -467,6 +505,14 @@ async fn what_is_taken_and_refused_over_grpc() {
             EXPORT,
             vec![gzip_header],
             framed(1, &gzip(&request(3, 0))),
+            0,
+            3,
+        ),
+        (
+            "Collector configgrpc: zstd",
+            EXPORT,
+            vec![zstd_header],
+            framed(1, &zstd(&request(3, 0))),
             0,
             3,
         ),
@@ -563,8 +609,8 @@ async fn what_is_taken_and_refused_over_grpc() {
         (
             "gRPC: an unknown encoding is UNIMPLEMENTED",
             EXPORT,
-            vec![zstd_header],
-            framed(1, b"zstd"),
+            vec![snappy_header],
+            framed(1, b"snappy"),
             12,
             0,
         ),
@@ -626,7 +672,7 @@ async fn what_is_taken_and_refused_over_grpc() {
         }
     }
     let counts = server.stop().await;
-    assert_eq!((counts.spans_grpc, counts.requests_too_large), (28, 6));
+    assert_eq!((counts.spans_grpc, counts.requests_too_large), (34, 6));
 }
 
 /// S: overload is 503 with Retry-After, or UNAVAILABLE with RetryInfo; and what is taken before and

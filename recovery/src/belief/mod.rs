@@ -1,0 +1,527 @@
+//! Which restart cures which fault?
+//!
+//! One distribution per fault signature and chain of units (from the suspect up to the root), over
+//! the *smallest level that cures*, with `by itself` and `none` among the levels. So a parent never
+//! cures less than its child, a child that failed raises its parent by the right amount, and a
+//! child that was not tried is not counted as failed: what a recovery says is an interval of levels,
+//! and is kept as that (see [`row`]). A trial of relief `r` counts as a cure by `r` and as a failure by
+//! `1 - r`, and the whole weighs as much as the suspect is believed to have been the right one.
+//!
+//! What was seen of one signature in one unit is backed by what was seen of such faults elsewhere, each
+//! step's mean being the next one's prior with a fixed strength:
+//!
+//! ```text
+//! prior ─▶ this shape anywhere ─┬▶ this shape in the unit ──────────┬▶ this very fault in the unit
+//!                               └▶ this shape and error anywhere ───┘
+//! ```
+//!
+//! Where two meet, they multiply and are divided by what they have in common, as independent
+//! witnesses of one thing do. A fault that none of the suspects has is believed to sit beside the
+//! likeliest one; which level above that covers it is learned too.
+
+mod row;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::row::Row;
+use self::row::{COINCIDENCE, Interval};
+use crate::{Evidence, FaultSignature, RestartTree, UnitName};
+
+/// Prior: one fault in twenty is gone before anybody has done anything (a peer's restart, a
+/// passing overload). Waiting is cheap to try, so it needn't be believed in.
+const PRIOR_BY_ITSELF: f64 = 0.05;
+/// Prior: one fault in ten isn't cured by any restart (its state survives, or it isn't ours).
+const PRIOR_NONE: f64 = 0.10;
+/// Prior: what contains a unit is the smallest that cures a fifth as often as the unit itself, and so
+/// on upwards. Of the faults in the microreboot paper's table (OSDI 2004) that some restart cures,
+/// 7 kinds of 12 need the component; but 4 of the other 5 are in what all components share and
+/// show in all of them, and then the process is the suspect. Of those that show in one component
+/// it is 7 of 8. A little less, since evidence is never complete: two failures of a child turn it.
+const PRIOR_NEXT: f64 = 0.2;
+/// How many recoveries the prior weighs against the same shape anywhere …
+const STRENGTH_OF_PRIOR: f64 = 4.0;
+/// … the same shape anywhere against the same shape in the unit, or with the same error …
+const STRENGTH_OF_SHAPE: f64 = 2.0;
+/// … and these against the very signature: two recoveries from the same fault in the same unit say
+/// more than everything else.
+const STRENGTH_OF_UNIT: f64 = 1.0;
+/// Two witnesses make a level so many times likelier or less likely than it was, at most: they may
+/// have seen the same recoveries.
+const MOST_AGREED: f64 = 20.0;
+/// Rows kept; the lightest goes first. A thousand units with ten faults each.
+const MAX_ROWS: usize = 10_000;
+
+/// Prior of a fault that none of the suspects has: it may have gone, and it may not be in the tree
+/// at all. Otherwise the smallest that covers it is a level above the likeliest suspect, each next
+/// one half as likely: ranking mistakes a component for its neighbour more often than for another
+/// process's.
+const ELSEWHERE_BY_ITSELF: f64 = 0.1;
+const ELSEWHERE_NONE: f64 = 0.4;
+const ELSEWHERE_NEXT: f64 = 0.5;
+
+/// What may be the smallest that cures.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// It goes away without anybody doing anything.
+    ByItself,
+    /// The restart of this unit, or of any that contains it.
+    Unit(UnitName),
+    /// The n-th unit of a chain, counted from the suspect's: what is shared between units.
+    Step(usize),
+    /// No restart at all.
+    None,
+}
+
+/// What a row of counts is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Key {
+    /// This very fault in this unit.
+    Exact(FaultSignature, UnitName),
+    /// A fault of this shape in this unit.
+    Shape(String, UnitName),
+    /// A fault of this shape anywhere.
+    Anywhere(String),
+    /// A fault of this shape and error type anywhere.
+    Error(String, String),
+    /// A fault that no suspect has, by steps above the likeliest.
+    Elsewhere,
+}
+
+/// One restart that was tried and judged. What is unknown is no trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The unit that was restarted.
+    pub unit: UnitName,
+    /// How much it helped, in `[0, 1]`.
+    pub relief: f64,
+}
+
+/// What time alone did in a recovery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Time {
+    /// Nobody waited for it.
+    #[default]
+    NotGiven,
+    /// It was waited for, and the fault was still there.
+    InVain,
+    /// The fault went while it was waited for, after all that was tried.
+    Healed,
+}
+
+/// Everything that was learned about cures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beliefs {
+    rows: BTreeMap<Key, Row>,
+    half_life: Duration,
+}
+
+/// What is believed about one suspect, given what was already tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// The suspect's unit and all that contain it, nearest first.
+    pub units: Vec<UnitName>,
+    /// How likely it goes by itself, each unit is the smallest that cures, and nothing cures; of
+    /// `units.len() + 2` entries. Adds up to the suspect's probability before the trials, and to
+    /// less after them: divide by the sum over all chains.
+    pub levels: Vec<f64>,
+}
+
+/// A distribution over `by itself`, so many units, and `none`, each unit `next` times as likely as the
+/// one before.
+fn geometric(units: usize, by_itself: f64, none: f64, next: f64) -> Vec<f64> {
+    if units == 0 {
+        return vec![by_itself, 1.0 - by_itself];
+    }
+    let weights: Vec<f64> = std::iter::successors(Some(1.0), |weight| Some(weight * next))
+        .take(units)
+        .collect();
+    let all: f64 = weights.iter().sum();
+    let curable = 1.0 - by_itself - none;
+    let mut levels = vec![by_itself];
+    levels.extend(weights.iter().map(|weight| curable * weight / all));
+    levels.push(none);
+    levels
+}
+
+/// The prior over `by itself`, a chain of so many units, and `none`.
+fn prior(units: usize) -> Vec<f64> {
+    geometric(units, PRIOR_BY_ITSELF, PRIOR_NONE, PRIOR_NEXT)
+}
+
+/// The likelihood of what the trials brought, if this level is the smallest that cures.
+fn likelihood(tree: &RestartTree, units: &[UnitName], level: usize, trials: &[Trial]) -> f64 {
+    trials
+        .iter()
+        .map(|trial| {
+            let relief = trial.relief.clamp(0.0, 1.0);
+            let smallest = level.checked_sub(1).and_then(|at| units.get(at));
+            match (level, smallest) {
+                (0, _) => relief * COINCIDENCE + (1.0 - relief) * (1.0 - COINCIDENCE),
+                (_, Some(unit)) if tree.contains(&trial.unit, unit) => relief,
+                _ => 1.0 - relief,
+            }
+        })
+        .product()
+}
+
+/// What the trials say about a chain of units if the fault is of this chain, as intervals of levels
+/// (0 is by itself) with weights that add up to `weight`.
+fn intervals(
+    tree: &RestartTree,
+    units: &[UnitName],
+    trials: &[Trial],
+    time: Time,
+    weight: f64,
+) -> Vec<(usize, usize, bool, f64)> {
+    let none = units.len() + 1;
+    if time == Time::Healed {
+        return vec![(0, 0, true, weight)];
+    }
+    let mut seen = Vec::new();
+    let (mut above, mut left) = (0, weight);
+    for trial in trials {
+        let covered = units
+            .iter()
+            .take_while(|unit| tree.contains(&trial.unit, unit))
+            .count();
+        let relief = trial.relief.clamp(0.0, 1.0);
+        // What restarts nothing of the chain and cures all the same speaks of another chain.
+        if covered > above {
+            let or_by_itself = time == Time::NotGiven;
+            seen.push((above, covered, or_by_itself, left * relief));
+            left *= 1.0 - relief;
+            above = covered;
+        }
+    }
+    seen.push((above, none, time == Time::NotGiven, left));
+    seen
+}
+
+/// How levels are called in rows of named units, and of steps.
+fn named(units: &[UnitName], level: usize) -> Level {
+    match level {
+        0 => Level::ByItself,
+        level => units
+            .get(level - 1)
+            .map_or(Level::None, |unit| Level::Unit(unit.clone())),
+    }
+}
+
+fn step(units: &[UnitName], level: usize) -> Level {
+    match level {
+        0 => Level::ByItself,
+        level if level > units.len() => Level::None,
+        level => Level::Step(level - 1),
+    }
+}
+
+/// Where a level is in a chain; `None` for a unit that isn't in it. A step above the chain's top is
+/// the top.
+fn place(units: &[UnitName], level: &Level) -> Option<usize> {
+    match level {
+        Level::ByItself => Some(0),
+        Level::Unit(name) => units.iter().position(|unit| unit == name).map(|at| at + 1),
+        Level::Step(at) => Some((at + 1).min(units.len())),
+        Level::None => Some(units.len() + 1),
+    }
+}
+
+impl Beliefs {
+    /// Nothing learned yet. What will be learned loses half its weight in every half-life.
+    pub fn new(half_life: Duration) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            half_life: half_life.max(Duration::from_secs(1)),
+        }
+    }
+
+    /// What was learned before, from [`Self::rows`].
+    pub fn with_rows(half_life: Duration, rows: impl IntoIterator<Item = (Key, Row)>) -> Self {
+        let mut beliefs = Self::new(half_life);
+        beliefs.rows = rows.into_iter().collect();
+        beliefs
+    }
+
+    /// All that was learned, to be kept.
+    pub fn rows(&self) -> impl Iterator<Item = (&Key, &Row)> {
+        self.rows.iter()
+    }
+
+    fn fading(&self, since: SystemTime, now: SystemTime) -> f64 {
+        let age = now.duration_since(since).unwrap_or_default();
+        0.5f64.powf(age.as_secs_f64() / self.half_life.as_secs_f64())
+    }
+
+    /// The mean of a row whose prior is `mean`, and the row's weight now.
+    fn refine(
+        &self,
+        key: &Key,
+        units: &[UnitName],
+        mean: &[f64],
+        strength: f64,
+        now: SystemTime,
+    ) -> (Vec<f64>, f64) {
+        let Some(row) = self.rows.get(key) else {
+            return (mean.to_vec(), 0.0);
+        };
+        let fading = self.fading(row.at(), now);
+        let refined = row.refine(mean, strength, fading, |level| place(units, level));
+        (refined, row.weight() * fading)
+    }
+
+    /// How likely each level is the smallest that cures such a fault in the first unit of the chain:
+    /// `by itself`, the units in order, `none`. Adds up to 1. The second value is how many
+    /// recoveries, faded, this rests on. Without a signature it is about a fault never seen here.
+    pub fn levels(
+        &self,
+        signature: Option<&FaultSignature>,
+        units: &[UnitName],
+        now: SystemTime,
+    ) -> (Vec<f64>, f64) {
+        let mean = prior(units.len());
+        let (Some(unit), Some(signature)) = (units.first(), signature) else {
+            return (mean, 0.0);
+        };
+        let FaultSignature {
+            shape, error_type, ..
+        } = signature;
+        let refine = |key, mean: &[f64], strength| self.refine(&key, units, mean, strength, now);
+        let anywhere = Key::Anywhere(shape.clone());
+        let (common, _) = refine(anywhere, &mean, STRENGTH_OF_PRIOR);
+        let error = Key::Error(shape.clone(), error_type.clone());
+        let (by_error, _) = refine(error, &common, STRENGTH_OF_SHAPE);
+        let in_unit = Key::Shape(shape.clone(), unit.clone());
+        let (by_unit, _) = refine(in_unit, &common, STRENGTH_OF_SHAPE);
+        let mut mean: Vec<f64> = (0..mean.len())
+            .map(|level| {
+                let common = common[level];
+                let agreed = by_error[level] / common * (by_unit[level] / common);
+                common * agreed.clamp(1.0 / MOST_AGREED, MOST_AGREED)
+            })
+            .collect();
+        let all: f64 = mean.iter().sum();
+        mean.iter_mut().for_each(|level| *level /= all);
+        let exact = Key::Exact(signature.clone(), unit.clone());
+        refine(exact, &mean, STRENGTH_OF_UNIT)
+    }
+
+    /// How many recoveries, faded, from this very fault in this unit there were, and in how many of
+    /// them it came out whether this level would have been enough.
+    pub fn tested(
+        &self,
+        signature: &FaultSignature,
+        unit: &UnitName,
+        level: &Level,
+        now: SystemTime,
+    ) -> (f64, f64) {
+        let key = Key::Exact(signature.clone(), unit.clone());
+        self.rows.get(&key).map_or((0.0, 0.0), |row| {
+            let fading = self.fading(row.at(), now);
+            (row.weight() * fading, row.tested(level) * fading)
+        })
+    }
+
+    /// The signatures that something was learned about in this unit.
+    pub fn signatures(&self, unit: &UnitName) -> impl Iterator<Item = &FaultSignature> {
+        self.rows.keys().filter_map(move |key| match key {
+            Key::Exact(signature, of) if of == unit => Some(signature),
+            _ => None,
+        })
+    }
+
+    /// What is believed about each suspect, given what was tried; the last chain is of a fault that
+    /// none of them has.
+    pub fn chains(
+        &self,
+        evidence: &Evidence,
+        tree: &RestartTree,
+        trials: &[Trial],
+        now: SystemTime,
+    ) -> Vec<Chain> {
+        let mut left: f64 = 1.0;
+        let mut chains = Vec::new();
+        let mut likeliest: Option<(f64, &UnitName)> = None;
+        for suspect in &evidence.suspects {
+            let units: Vec<UnitName> = tree.chain(&suspect.unit).into_iter().cloned().collect();
+            if units.is_empty() || suspect.probability.is_nan() {
+                continue;
+            }
+            let probability = suspect.probability.clamp(0.0, left);
+            left -= probability;
+            if likeliest.is_none_or(|(most, _)| probability > most) {
+                likeliest = Some((probability, &suspect.unit));
+            }
+            let (levels, _) = self.levels(Some(&evidence.signature), &units, now);
+            chains.push((units, levels, probability));
+        }
+        // Beside the likeliest suspect, below what contains it; anywhere, where there is none.
+        let beside = likeliest.map_or(Vec::new(), |(_, unit)| tree.ancestors(unit));
+        let units: Vec<UnitName> = match beside.is_empty() {
+            true => tree.root().into_iter().cloned().collect(),
+            false => beside.into_iter().cloned().collect(),
+        };
+        let mean = geometric(
+            units.len(),
+            ELSEWHERE_BY_ITSELF,
+            ELSEWHERE_NONE,
+            ELSEWHERE_NEXT,
+        );
+        let (levels, _) = self.refine(&Key::Elsewhere, &units, &mean, STRENGTH_OF_PRIOR, now);
+        chains.push((units, levels, left));
+        chains
+            .into_iter()
+            .map(|(units, levels, probability)| {
+                let levels = levels
+                    .iter()
+                    .enumerate()
+                    .map(|(level, mean)| {
+                        probability * mean * likelihood(tree, &units, level, trials)
+                    })
+                    .collect();
+                Chain { units, levels }
+            })
+            .collect()
+    }
+
+    /// Learns from a recovery that is over. Returns the rows that changed, or went, to be kept: none
+    /// where nothing was tried and nothing healed.
+    pub fn learn(
+        &mut self,
+        evidence: &Evidence,
+        tree: &RestartTree,
+        trials: &[Trial],
+        time: Time,
+        now: SystemTime,
+    ) -> Vec<(Key, Option<Row>)> {
+        let mut changed = BTreeSet::new();
+        if trials.is_empty() && time != Time::Healed {
+            return Vec::new();
+        }
+        let chains = self.chains(evidence, tree, trials, now);
+        let weigh = |chain: &Chain| match time {
+            Time::Healed => chain.levels[0],
+            Time::InVain => chain.levels.iter().skip(1).sum(),
+            Time::NotGiven => chain.levels.iter().sum::<f64>(),
+        };
+        let total: f64 = chains.iter().map(weigh).sum();
+        if total <= 0.0 {
+            return Vec::new();
+        }
+        let FaultSignature {
+            shape, error_type, ..
+        } = &evidence.signature;
+        let last = chains.len() - 1;
+        for (at, chain) in chains.iter().enumerate() {
+            let Some(suspect) = chain.units.first() else {
+                continue;
+            };
+            let weight = weigh(chain) / total;
+            let seen = intervals(tree, &chain.units, trials, time, weight);
+            let keys = if at == last {
+                vec![Key::Elsewhere]
+            } else {
+                vec![
+                    Key::Exact(evidence.signature.clone(), suspect.clone()),
+                    Key::Shape(shape.clone(), suspect.clone()),
+                    Key::Anywhere(shape.clone()),
+                    Key::Error(shape.clone(), error_type.clone()),
+                ]
+            };
+            for key in keys {
+                let is_named = matches!(key, Key::Exact(..) | Key::Shape(..));
+                let name = if is_named { named } else { step };
+                if self.add(&key, &chain.units, &seen, name, now) {
+                    changed.insert(key);
+                }
+            }
+        }
+        while self.rows.len() > MAX_ROWS {
+            let weight = |row: &Row| row.weight() * self.fading(row.at(), now);
+            let lightest = self
+                .rows
+                .iter()
+                .min_by(|a, b| weight(a.1).total_cmp(&weight(b.1)))
+                .map(|(key, _)| key.clone());
+            let Some(lightest) = lightest else { break };
+            self.rows.remove(&lightest);
+            changed.insert(lightest);
+        }
+        changed
+            .into_iter()
+            .map(|key| {
+                let row = self.rows.get(&key).cloned();
+                (key, row)
+            })
+            .collect()
+    }
+
+    fn add(
+        &mut self,
+        key: &Key,
+        units: &[UnitName],
+        seen: &[(usize, usize, bool, f64)],
+        name: impl Fn(&[UnitName], usize) -> Level,
+        now: SystemTime,
+    ) -> bool {
+        // A suspect that was hardly believed teaches nothing worth a row.
+        const TOO_LIGHT: f64 = 0.01;
+        let mut is_changed = false;
+        for (above, until, or_by_itself, weight) in seen {
+            if *weight < TOO_LIGHT {
+                continue;
+            }
+            let fading = self
+                .rows
+                .get(key)
+                .map_or(1.0, |row| self.fading(row.at(), now));
+            let row = self
+                .rows
+                .entry(key.clone())
+                .or_insert_with(|| Row::new(now));
+            row.fade(fading, now);
+            row.add(Interval {
+                above: name(units, *above),
+                until: name(units, *until),
+                or_by_itself: *or_by_itself,
+                weight: *weight,
+            });
+            is_changed = true;
+        }
+        is_changed
+    }
+
+    /// A unit has a new version: what was learned about it, and about what contains it as a part of
+    /// it, is about software that is gone. It keeps a quarter of its weight, since most releases
+    /// change little. Returns the rows that changed, to be kept.
+    pub fn new_version(
+        &mut self,
+        unit: &UnitName,
+        tree: &RestartTree,
+        now: SystemTime,
+    ) -> Vec<(Key, Option<Row>)> {
+        const KEPT: f64 = 0.25;
+        let half_life = self.half_life;
+        let mut changed = Vec::new();
+        for (key, row) in &mut self.rows {
+            let (Key::Exact(_, of) | Key::Shape(_, of)) = key else {
+                continue;
+            };
+            if tree.contains(unit, of) {
+                let age = now.duration_since(row.at()).unwrap_or_default();
+                let fading = 0.5f64.powf(age.as_secs_f64() / half_life.as_secs_f64());
+                row.fade(KEPT * fading, now);
+                changed.push((key.clone(), Some(row.clone())));
+            }
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests;
