@@ -12,6 +12,7 @@ mod command;
 mod guard;
 mod problem;
 mod read;
+mod said;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub use command::{
 pub use guard::HostPolicy;
 pub use problem::{Problem, ProblemKind};
 pub use read::{Health, HistoryQuery};
+pub use said::{Condition, HeartbeatBody, ReportBody};
 
 pub(crate) use command::reason;
 pub(crate) use read::{find_trace, number};
@@ -107,6 +109,8 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/history", get(read::history))
         .route("/traces/{id}", get(read::trace))
         .route("/outcomes", post(command::outcomes))
+        .route("/heartbeats", post(said::heartbeats))
+        .route("/reports", post(said::reports))
         .route("/explain/{what}", get(read::explain));
     Router::new()
         .nest("/api/v1", api)

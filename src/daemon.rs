@@ -203,6 +203,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let (report_sender, reports) = mpsc::channel(EVENT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
+    let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -241,6 +242,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shadows,
         children,
         checks,
+        said,
         shutdown: stopped.clone(),
     };
     running.spawn_thread("engine", engine.run(inputs))?;
@@ -253,6 +255,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shared,
         recovery,
         reports: report_sender.clone(),
+        said: said_sender,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);

@@ -11,6 +11,7 @@ mod ids;
 mod mapping;
 mod probing;
 mod publish;
+mod said;
 mod shared;
 
 use std::cell::LazyCell;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use backend::EngineBackend;
 pub(crate) use ids::IncidentIds;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
+pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
@@ -60,6 +62,8 @@ enum Event {
     Child(ChildEvent),
     /// A unit's check was answered.
     Check(CheckResult),
+    /// Somebody said how a unit is.
+    Said(Said),
     /// Time passed.
     Tick,
     /// The daemon stops.
@@ -87,6 +91,8 @@ pub(crate) struct Inputs {
     pub(crate) children: mpsc::Receiver<ChildEvent>,
     /// From the units' checks.
     pub(crate) checks: mpsc::Receiver<CheckResult>,
+    /// From the API: heartbeats and reports about units.
+    pub(crate) said: mpsc::Receiver<Said>,
     /// Turns true when the daemon stops.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -102,6 +108,7 @@ impl Inputs {
             Some(shadow) = self.shadows.recv() => Event::Shadow(shadow),
             Some(child) = self.children.recv() => Event::Child(child),
             Some(check) = self.checks.recv() => Event::Check(check),
+            Some(said) = self.said.recv() => Event::Said(said),
             Some(report) = self.reports.recv() => Event::Report(Box::new(report)),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
@@ -386,6 +393,7 @@ impl Engine {
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
         self.ids.keep(&shown);
+        self.direct.listen(clock, &mut self.ids);
         if !self.direct.is_empty() {
             told.extend(self.direct.evidence(clock, &traffic));
         }

@@ -103,7 +103,7 @@ pub struct OutcomeBody {
     pub detail: Option<String>,
 }
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
 pub(super) async fn approve(
     State(state): State<ApiState>,
@@ -216,11 +216,11 @@ pub(super) async fn outcomes(
     give(&state, ApiCommand::Outcomes(reports)).await
 }
 
-async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Problem> {
+pub(super) async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Problem> {
     state.command(command).await.map(Json)
 }
 
-fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
     let bytes = body.map_err(|rejection| {
         let kind = if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
             ProblemKind::TooLarge
@@ -262,7 +262,7 @@ pub(crate) fn reason(text: &str) -> Result<String, Problem> {
 }
 
 /// One line of bounded length: control characters would garble terminals and logs.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::probing::Judgement;
 use super::publish;
+use super::said::{Said, Speaker};
 use super::shared::Shared;
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
@@ -31,6 +32,7 @@ pub(crate) struct EngineBackend {
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
     pub(crate) reports: mpsc::Sender<Judgement>,
+    pub(crate) said: mpsc::Sender<Said>,
 }
 
 impl Backend for EngineBackend {
@@ -108,6 +110,19 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Said {
+                unit,
+                reporter,
+                wrong,
+                next_within,
+            } => {
+                return self.say(Said {
+                    unit: UnitName(unit),
+                    by: reporter.map_or(Speaker::Itself, Speaker::Reporter),
+                    wrong,
+                    next_within,
+                });
+            }
             ApiCommand::Approve { plan, by } => Command::Approve {
                 plan: PlanId(plan),
                 by,
@@ -192,6 +207,17 @@ impl EngineBackend {
             }
         }
         Ok(Reply::done(format!("{count} reports were taken")))
+    }
+
+    fn say(&self, said: Said) -> Result<Reply, Problem> {
+        let done = Reply::done(format!("heard about {}", said.unit));
+        match self.said.try_send(said) {
+            Ok(()) => Ok(done),
+            Err(_) => Err(Problem::new(
+                ProblemKind::Busy,
+                "too much is said at once; say it again in a second",
+            )),
+        }
     }
 
     fn explanation(&self, unit: &UnitExplained) -> Explanation {
