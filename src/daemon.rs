@@ -210,6 +210,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         receivers.http_addr(),
         api.local_addr()?,
     ];
+    let known = recovery.status().borrow().last_incident();
+    let ids = IncidentIds::open(&state_dir, known)
+        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let surroundings = Daemon::new(
         &tree,
         state_dir,
@@ -217,9 +220,6 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Arc::clone(&stats),
         Arc::clone(&supervisor),
     );
-    let known = recovery.status().borrow().last_incident();
-    let ids = IncidentIds::open(&state_dir, known)
-        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
