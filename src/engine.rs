@@ -223,6 +223,7 @@ impl Engine {
                 Event::Check(check) => {
                     self.direct.check(check, SystemTime::now(), &mut self.ids);
                 }
+                Event::Said(said) => self.direct.said(said, SystemTime::now()),
                 Event::Tick => {
                     let waiting = !inputs.batches.is_empty();
                     let counted = if waiting { self.received_at } else { now() };

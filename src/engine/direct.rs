@@ -348,7 +348,8 @@ mod tests {
     fn what_is_said_opens_an_incident_but_is_no_proof() {
         use crate::engine::said::{Said, Speaker};
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let mut ids = IncidentIds::of_life(0);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
         let mut faults = DirectFaults::default();
         let said = |wrong: Option<&str>| Said {
             unit: "catalog".into(),

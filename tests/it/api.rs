@@ -481,7 +481,7 @@ fn orders_reach_the_backend_as_they_were_meant() {
             ApiCommand::Outcomes(vec![ReportedOutcome {
                 trace_id: OK_TRACE.parse().expect("an id"),
                 outcome: OutcomeWord::Failed,
-                reporter: by("probe"),
+                reporter: by("api probe"),
                 detail: Some(by("wrong price")),
             }]),
             ApiCommand::Said {
