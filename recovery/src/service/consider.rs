@@ -21,6 +21,13 @@ const MAX_SUSPECTS: usize = 1000;
 
 fn usable(evidence: &mut Evidence) {
     evidence.suspects.truncate(MAX_SUSPECTS);
+    // What is no number accuses nobody, and no ledger could hold it.
+    evidence
+        .suspects
+        .retain(|suspect| suspect.probability.is_finite());
+    for suspect in &mut evidence.suspects {
+        suspect.probability = suspect.probability.clamp(0.0, 1.0);
+    }
     for number in [
         &mut evidence.failing_per_second,
         &mut evidence.baseline_failure_share,
