@@ -497,6 +497,12 @@ impl Analyzer {
         self.records.get(trace_id).map(Record::outcome)
     }
 
+    /// The type of a remembered request.
+    pub fn request_type_of(&self, trace_id: TraceId) -> Option<&RequestType> {
+        let record = self.records.get(trace_id)?;
+        Some(&self.types.get(record.request_type).request_type)
+    }
+
     /// Requests per second that touch this component, over the last half minute of telemetry.
     /// Requests that are fenced don't count.
     pub fn throughput(&self, component: &Component) -> f64 {
