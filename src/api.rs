@@ -6,6 +6,7 @@
 //! only unless the configuration says otherwise in words, and [`guard`] keeps web pages of other
 //! origins from using a visitor's browser as the way in.
 
+mod availability;
 mod backend;
 mod command;
 mod guard;
@@ -24,6 +25,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+pub use availability::Availability;
 pub use backend::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Reply, ReportedOutcome,
 };
@@ -98,6 +100,10 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/suspects", get(read::suspects))
         .route("/tree", get(read::tree))
         .route("/units/{unit}", get(read::unit))
+        .route(
+            "/units/{unit}/availability",
+            get(availability::availability),
+        )
         .route("/units/{unit}/restart", post(command::restart))
         .route("/plans", get(read::plans))
         .route("/plans/{id}", get(read::plan))

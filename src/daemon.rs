@@ -11,7 +11,7 @@ mod surroundings;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use rekindle_analysis::Analyzer;
@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, IncidentIds, Inputs, Shared, count_start, spawn_checks, spawn_questions,
+    Engine, EngineBackend, IncidentIds, Inputs, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -169,8 +169,6 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         executors,
         crash,
     } = start;
-    let life = count_start(&state_dir)
-        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
     tracing::info!(?recovered, "the journal is open");
 
@@ -215,6 +213,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         receivers.http_addr(),
         api.local_addr()?,
     ];
+    let known = recovery.status().borrow().last_incident();
+    let ids = IncidentIds::open(&state_dir, known)
+        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let surroundings = Daemon::new(
         &tree,
         state_dir,
@@ -229,13 +230,14 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &recovery,
         Box::new(surroundings),
         view_sender,
-        IncidentIds::of_life(life),
+        ids,
     );
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
         parts::replay(&journal, &config, &mut engine).map(|()| (journal, config, engine))
     });
     let (journal, config, engine) = replayed.await.context("the replay was broken off")??;
+    shared.caught_up(SystemTime::now());
 
     let inputs = Inputs {
         batches,
@@ -300,7 +302,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     bail!("the part `{part}` ended by itself, and without it the rest is no use")
 }
 
-/// Makes the state directory where it is missing; [`count_start`] finds out whether it can be written.
+/// Makes the state directory where it is missing; [`IncidentIds::open`] finds out whether it can be written.
 fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("making the state directory {}", path.display()))?;

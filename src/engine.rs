@@ -24,6 +24,7 @@ use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
 use rekindle_model::{Intervention, InterventionKind, Name, Selector, UnixNanos};
+use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
 use rekindle_recovery::{Evidence, RestartTree, UnitName};
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
-pub(crate) use ids::{IncidentIds, count_start};
+pub(crate) use ids::IncidentIds;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use shared::Shared;
 
@@ -130,6 +131,8 @@ pub(crate) struct Engine {
     /// Spans taken since the start; the rate that the status shows is made of it.
     pub(crate) spans_seen: u64,
     traces_seen: u64,
+    /// When the newest batch that was counted came in.
+    received_at: UnixNanos,
     rankings: BTreeMap<u64, Ranking>,
     /// The unit that led each incident's last ranking.
     leading: BTreeMap<u64, Option<UnitName>>,
@@ -161,6 +164,7 @@ impl Engine {
             ids,
             spans_seen: 0,
             traces_seen: 0,
+            received_at: UnixNanos::default(),
             rankings: BTreeMap::new(),
             leading: BTreeMap::new(),
             ranked_at: None,
@@ -199,7 +203,10 @@ impl Engine {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             match inputs.next(&mut ticks).await {
-                Event::Batch(batch) => self.take(batch.position, &batch.spans, now()),
+                Event::Batch(batch) => {
+                    self.take(batch.position, &batch.spans, batch.received_at);
+                    self.received_at = batch.received_at;
+                }
                 Event::Reports(judgements) => {
                     let at = now();
                     let mut analyzer = self.shared.analyzer();
@@ -213,10 +220,17 @@ impl Engine {
                 }
                 Event::Shadow(shadow) => self.shadow(&shadow),
                 Event::Child(event) => self.direct.child(&event, SystemTime::now(), &mut self.ids),
+                // What we restart is expected not to answer.
+                Event::Check(check) if self.is_disturbed(&check.unit) => {}
                 Event::Check(check) => {
                     self.direct.check(check, SystemTime::now(), &mut self.ids);
                 }
-                Event::Tick => self.tick(),
+                Event::Tick => {
+                    let waiting = !inputs.batches.is_empty();
+                    let counted = if waiting { self.received_at } else { now() };
+                    self.shared.caught_up(mapping::wall(counted));
+                    self.tick();
+                }
                 Event::Stop => break,
             }
         }
@@ -244,6 +258,19 @@ impl Engine {
         }
         self.traces_seen += traces.len() as u64;
         analyzer.tick(now)
+    }
+
+    /// Whether a restart of ours lies on the unit: one that is under way, or hasn't settled.
+    fn is_disturbed(&self, unit: &UnitName) -> bool {
+        let status = self.status.borrow();
+        status.recoveries.iter().any(|recovery| {
+            let acts = matches!(
+                recovery.state,
+                State::Leased | State::Committed | State::Acting | State::Settling
+            );
+            let target = recovery.target.as_ref();
+            acts && target.is_some_and(|target| self.tree.contains(target, unit))
+        })
     }
 
     fn shadow(&self, shadow: &Shadow) {
@@ -368,6 +395,7 @@ impl Engine {
         }
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
+        self.ids.keep(&shown);
         if !self.direct.is_empty() {
             told.extend(self.direct.evidence(clock, &traffic));
         }

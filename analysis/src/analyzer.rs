@@ -15,6 +15,7 @@ use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
 use crate::observe::Observer;
 use crate::outcome::failure;
+use crate::profile::Profiles;
 use crate::rank::{Input, Method, rank};
 use crate::records::{Record, Records};
 use crate::request::{Requests, TraceKind};
@@ -73,6 +74,7 @@ pub struct Analyzer {
     types: Types,
     observer: Observer,
     spectrum: Spectrum,
+    profiles: Profiles,
     records: Records,
     waiting_reports: BTreeMap<TraceId, OutcomeReport>,
     fences: Fences,
@@ -94,6 +96,7 @@ impl Analyzer {
             types: Types::new(),
             observer: Observer::new(&config),
             spectrum: Spectrum::new(config.max_rows),
+            profiles: Profiles::new(config.max_rows),
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
@@ -180,7 +183,13 @@ impl Analyzer {
         let calm = state.incident.is_none() && !record.fenced && !bad;
         if calm {
             state.learn_duration(record.end.since(record.start));
-            self.observer.learn_own_times(&observed.own_times);
+            self.observer.learn_own_times(&observed.works);
+        }
+        if !record.fenced {
+            let slice = self.slice(record.start);
+            let of = record.request_type;
+            self.profiles
+                .add(slice, of, observed.works, &mut self.counts);
         }
         self.examples
             .add(trace, record.request_type, bad, &mut self.counts);
@@ -355,6 +364,7 @@ impl Analyzer {
             state.forget_before(begin);
         }
         self.spectrum.forget_before(self.slice(begin));
+        self.profiles.forget_before(self.slice(begin));
         self.records.forget_before(begin);
         self.fences.forget_before(begin);
         self.forget_reports(begin);
@@ -381,14 +391,17 @@ impl Analyzer {
         let components = self.observer.registry.len();
         if !full(components, self.config.max_components)
             && !full(self.spectrum.rows(), self.config.max_rows)
+            && !full(self.profiles.shapes(), self.config.max_rows)
         {
             return;
         }
         // Fenced requests are in no slice, but may be freed yet.
         let remembered = self.records.iter().filter_map(|(_, record)| record.row);
-        let (rows, used) = self.spectrum.in_use(components, remembered);
+        let (rows, mut used) = self.spectrum.in_use(components, remembered);
+        self.profiles.mark_used(&mut used);
         let components = self.observer.keep(&used);
         let rows = self.spectrum.keep(&rows, &components);
+        self.profiles.keep(&components);
         for record in self.records.values_mut() {
             record.row = record.row.and_then(|row| rows[row as usize]);
         }
@@ -568,6 +581,7 @@ impl Analyzer {
     fn sources(&self) -> Sources<'_> {
         Sources {
             spectrum: &self.spectrum,
+            profiles: &self.profiles,
             registry: &self.observer.registry,
             types: &self.types,
             records: &self.records,

@@ -27,6 +27,9 @@ pub(crate) struct Visit {
     pub(crate) depth: u8,
     /// Nanoseconds that it worked, or waited for nobody in particular.
     pub(crate) own_nanos: u64,
+    /// The visit that called it from another process, with the nanoseconds of the way there and
+    /// back (part of `own_nanos`), and of the way there alone.
+    pub(crate) way: Option<(usize, u64, u64)>,
 }
 
 /// A trace cut into visits.
@@ -124,6 +127,7 @@ impl Hops {
             code_component: component,
             depth,
             own_nanos: 0,
+            way: None,
         });
     }
 
@@ -154,10 +158,14 @@ impl Hops {
             let away = union_length(ways, entry.start.0, entry.end.0);
             let mut total = nanos(entry);
             if let Some(parent) = trace.parent(visit.entry)
-                && self.visit_of[parent].is_some()
+                && let Some(caller) = self.visit_of[parent]
                 && spans[parent].kind == SpanKind::Client
             {
-                total = total.max(nanos(&spans[parent]));
+                let call = &spans[parent];
+                let gap = nanos(call).saturating_sub(total);
+                let there = entry.start.0.saturating_sub(call.start.0).min(gap);
+                visit.way = Some((caller, gap, there));
+                total = total.max(nanos(call));
             }
             visit.own_nanos = total.saturating_sub(away);
         }

@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_model::{Name, Outcome, Resource, SpanKind, Trace};
+use rekindle_model::{Name, Outcome, Resource, SpanKind, Trace, UnixNanos};
 use rekindle_stats::{LogHistogram, Probability};
 use serde::{Deserialize, Serialize};
 
 use crate::address::AddressBook;
 use crate::hops::{Hops, is_call, nanos, together};
 use crate::outcome::{failure, was_answered};
+use crate::profile::{Hop, Work};
 use crate::registry::Registry;
 use crate::request::Requests;
 use crate::{AnalysisConfig, Component, Counts, Level};
@@ -67,8 +68,8 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) row: Row,
-    /// Own time per operation and dependency, in nanoseconds.
-    pub(crate) own_times: Vec<(u32, u64)>,
+    /// Own time and callees per visit, and own time per call of a dependency.
+    pub(crate) works: Vec<Work>,
     /// Whether something failed inside, seen from outside or not.
     pub(crate) failed_inside: bool,
 }
@@ -80,6 +81,8 @@ pub(crate) struct Observer {
     pub(crate) book: AddressBook,
     /// Usual own times, per operation and dependency.
     own: BTreeMap<u32, LogHistogram>,
+    /// The operation that calls of this name from this service reach.
+    usual_operation: BTreeMap<(Name, Name), u32>,
 }
 
 /// An excess of own time counts from half the largest one on: two that share the blame equally are
@@ -89,6 +92,9 @@ const SHARE_OF_LARGEST_EXCESS: f64 = 0.5;
 const SHARE_OF_WAIT: f64 = 0.5;
 /// Histograms of own time halve at this size, so that what is usual follows the system.
 const FADE_AT: u64 = 20_000;
+/// So many calls by name are remembered with whom they reach; names with ids in them must not fill
+/// the memory.
+const MAX_USUAL_OPERATIONS: usize = 10_000;
 
 /// A request being read.
 pub(crate) struct Reading<'a> {
@@ -98,7 +104,10 @@ pub(crate) struct Reading<'a> {
     touches: BTreeMap<u32, (State, u8)>,
     errors: Vec<(u32, Name)>,
     complaints: Vec<(u32, Name)>,
-    own_times: Vec<(u32, u64)>,
+    /// Of the visits first, in order; then of dependencies.
+    works: Vec<Work>,
+    /// The number in `works` of each visit.
+    work_of: Vec<Option<usize>>,
     /// The components of each visit, most general first.
     members: Vec<Vec<u32>>,
 }
@@ -109,6 +118,7 @@ impl Observer {
             registry: Registry::new(config.max_components),
             book: AddressBook::new(config.max_addresses),
             own: BTreeMap::new(),
+            usual_operation: BTreeMap::new(),
         }
     }
 
@@ -129,7 +139,8 @@ impl Observer {
             touches: BTreeMap::new(),
             errors: Vec::new(),
             complaints: Vec::new(),
-            own_times: Vec::new(),
+            works: Vec::new(),
+            work_of: Vec::new(),
             members: Vec::new(),
             hops,
         };
@@ -137,6 +148,7 @@ impl Observer {
         self.learn_addresses(&reading, counts);
         let failed_inside = self.blame_failures(&mut reading, counts);
         self.touch_dependencies(&mut reading, counts);
+        self.note_callees(&mut reading);
         if outcome == Outcome::Slow {
             self.blame_slowness(&mut reading);
         }
@@ -144,7 +156,7 @@ impl Observer {
             touches,
             mut errors,
             mut complaints,
-            own_times,
+            works,
             ..
         } = reading;
         errors.sort();
@@ -164,16 +176,16 @@ impl Observer {
                 errors,
                 complaints,
             },
-            own_times,
+            works,
             failed_inside,
         }
     }
 
     /// Takes the request's own times into what is usual. Only for requests of calm times.
-    pub(crate) fn learn_own_times(&mut self, own_times: &[(u32, u64)]) {
-        for (component, nanos) in own_times {
-            let histogram = self.own.entry(*component).or_default();
-            histogram.add(*nanos);
+    pub(crate) fn learn_own_times(&mut self, works: &[Work]) {
+        for work in works {
+            let histogram = self.own.entry(work.component).or_default();
+            histogram.add(work.own_nanos);
             if histogram.total() > FADE_AT {
                 histogram.fade();
             }
@@ -186,6 +198,10 @@ impl Observer {
         self.own = std::mem::take(&mut self.own)
             .into_iter()
             .filter_map(|(old, histogram)| Some((mapping[old as usize]?, histogram)))
+            .collect();
+        self.usual_operation = std::mem::take(&mut self.usual_operation)
+            .into_iter()
+            .filter_map(|(call, old)| Some((call, mapping[old as usize]?)))
             .collect();
         mapping
     }
@@ -241,7 +257,16 @@ impl Observer {
             let operation = Component::new(Level::Operation, service, &operation);
             if let Some(id) = self.registry.intern(operation, Some(resource), counts) {
                 members.push(id);
-                reading.own_times.push((id, visit.own_nanos));
+                reading.work_of.push(Some(reading.works.len()));
+                reading.works.push(Work {
+                    component: id,
+                    own_nanos: visit.own_nanos,
+                    hop: None,
+                    asked: Vec::new(),
+                    last: None,
+                });
+            } else {
+                reading.work_of.push(None);
             }
             for id in &members {
                 mark(&mut reading.touches, *id, State::Touched, visit.depth);
@@ -450,11 +475,84 @@ impl Observer {
                 continue;
             };
             let [id] = meant.components[..] else { continue };
-            // An instrumented callee whose spans are missing was not seen: that isn't fine.
+            let mut timed = id;
+            // An instrumented callee whose spans are missing was not seen: that isn't fine. But how
+            // long it took is known.
             if self.registry.info(id).component.level == Level::Dependency {
                 let depth = reading.depth(index).saturating_add(1);
                 mark(&mut reading.touches, id, State::Touched, depth);
-                reading.own_times.push((id, nanos(span)));
+            } else {
+                let call = (span.resource.service.clone(), span.name.clone());
+                timed = self.usual_operation.get(&call).copied().unwrap_or(id);
+            }
+            reading.works.push(Work {
+                component: timed,
+                own_nanos: nanos(span),
+                hop: None,
+                asked: Vec::new(),
+                last: None,
+            });
+        }
+    }
+
+    /// Whom each visit asked, in which order. Calls that nobody answered are known by whom the same
+    /// call usually reaches.
+    fn note_callees(&mut self, reading: &mut Reading<'_>) {
+        let trace = reading.trace;
+        let spans = trace.spans();
+        let operation = |reading: &Reading<'_>, visit: usize| {
+            reading.work_of[visit].map(|work| reading.works[work].component)
+        };
+        for visit in 0..reading.hops.visits.len() {
+            if let Some((from, gap_nanos, there_nanos)) = reading.hops.visits[visit].way
+                && let (Some(work), Some(caller)) =
+                    (reading.work_of[visit], operation(reading, from))
+            {
+                reading.works[work].hop = Some(Hop {
+                    caller,
+                    gap_nanos,
+                    there_nanos,
+                });
+            }
+        }
+        let mut calls: Vec<(UnixNanos, usize, u32)> = Vec::new();
+        for index in &reading.hops.order {
+            let Some(visit) = reading.hops.visit_of[*index] else {
+                continue;
+            };
+            let above = trace.parent(*index).and_then(|parent| {
+                let caller = reading.hops.visit_of[parent]?;
+                (caller != visit).then_some((parent, caller))
+            });
+            if let (Some((parent, caller)), Some(id)) = (above, operation(reading, visit)) {
+                calls.push((spans[*index].start, caller, id));
+                if self.usual_operation.len() < MAX_USUAL_OPERATIONS {
+                    let key = (
+                        spans[parent].resource.service.clone(),
+                        spans[parent].name.clone(),
+                    );
+                    self.usual_operation.insert(key, id);
+                }
+            }
+            let unanswered = is_call(&spans[*index])
+                && !reading.hops.answered[*index]
+                && !reading.hops.wraps_call[*index];
+            if unanswered {
+                let span = &spans[*index];
+                let key = (span.resource.service.clone(), span.name.clone());
+                if let Some(id) = self.usual_operation.get(&key) {
+                    calls.push((span.start, visit, *id));
+                }
+            }
+        }
+        calls.sort_unstable();
+        for (_, caller, id) in calls {
+            if let Some(work) = reading.work_of[caller] {
+                let work = &mut reading.works[work];
+                work.last = Some(id);
+                if let Err(at) = work.asked.binary_search(&id) {
+                    work.asked.insert(at, id);
+                }
             }
         }
     }
@@ -462,16 +560,16 @@ impl Observer {
     /// Of a request that took too long: who took more than usual.
     fn blame_slowness(&self, reading: &mut Reading<'_>) {
         let excess: Vec<(usize, f64)> = reading
-            .own_times
+            .works
             .iter()
             .enumerate()
-            .map(|(at, (id, nanos))| {
+            .map(|(at, work)| {
                 let usual = self
                     .own
-                    .get(id)
+                    .get(&work.component)
                     .and_then(|own| own.quantile(Probability::clamped(0.5)))
                     .unwrap_or(0);
-                (at, nanos.saturating_sub(usual) as f64)
+                (at, work.own_nanos.saturating_sub(usual) as f64)
             })
             .collect();
         let largest = excess.iter().map(|(_, x)| *x).fold(0.0, f64::max);
@@ -482,8 +580,7 @@ impl Observer {
             if excess < largest * SHARE_OF_LARGEST_EXCESS {
                 continue;
             }
-            // The first own times are the visits', in order; those after are dependencies'.
-            let (id, _) = reading.own_times[at];
+            let id = reading.works[at].component;
             let visit = reading.members.iter().position(|m| m.contains(&id));
             match visit {
                 Some(visit) => {

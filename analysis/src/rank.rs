@@ -17,10 +17,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ranking, Verdict};
+use crate::{Ranking, Suspect, Verdict};
 
 pub use evidence::Tally;
-pub use input::{Case, Input, InputRow, InputTouch, ShownTrace, Subject};
+pub use input::{Case, Input, InputRow, InputTouch, Shaped, ShownTrace, Span, Subject, Timed};
 
 /// A way to rank.
 #[derive(
@@ -60,14 +60,14 @@ impl fmt::Display for Method {
 /// Ranks the suspects of the input's incident.
 pub fn rank(method: Method, input: &Input) -> Ranking {
     let tally = Tally::of(input);
-    let mut suspects = match method {
+    let (mut suspects, clear_change) = match method {
         Method::Default => default::suspects(input, &tally),
-        Method::Ochiai => ochiai::suspects(input, &tally),
-        Method::Tarantula => tarantula::suspects(input, &tally),
+        Method::Ochiai => (ochiai::suspects(input, &tally), false),
+        Method::Tarantula => (tarantula::suspects(input, &tally), false),
     };
     suspects.truncate(input.max_suspects);
     let believed: f64 = suspects.iter().map(|suspect| suspect.confidence).sum();
-    let verdict = match missing(input, &tally, suspects.is_empty()) {
+    let verdict = match missing(input, &tally, &suspects, clear_change) {
         Some(missing) => Verdict::NotEnough { missing },
         None => Verdict::Enough,
     };
@@ -84,7 +84,15 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
 }
 
 /// What would be needed to believe the ranking.
-fn missing(input: &Input, tally: &Tally, no_suspect: bool) -> Option<String> {
+fn missing(
+    input: &Input,
+    tally: &Tally,
+    suspects: &[Suspect],
+    clear_change: bool,
+) -> Option<String> {
+    if clear_change {
+        return None;
+    }
     if tally.failed < input.min_failed {
         return Some(format!(
             "{} of at least {} failed requests with their traces",
@@ -94,7 +102,7 @@ fn missing(input: &Input, tally: &Tally, no_suspect: bool) -> Option<String> {
     if tally.ok == 0 {
         return Some("good requests to compare the failed ones with".to_owned());
     }
-    if no_suspect {
+    if suspects.is_empty() {
         return Some("a component that failed requests touch more often than good ones".to_owned());
     }
     None

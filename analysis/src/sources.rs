@@ -5,6 +5,8 @@
 //! instance guilty of not being the new one. Numbers given in order of arrival are replaced by the
 //! order of names, so that the order of arrival is forgotten.
 
+mod measured;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use rekindle_model::UnixNanos;
 use crate::analyzer::reporter_name;
 use crate::examples::ExampleStore;
 use crate::fence::Fences;
+use crate::profile::{Profiles, Segment};
 use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Subject};
 use crate::records::Records;
 use crate::registry::Registry;
@@ -23,6 +26,7 @@ use crate::{AnalysisConfig, Counts, Incident};
 /// Everything that an input is made of.
 pub(crate) struct Sources<'a> {
     pub(crate) spectrum: &'a Spectrum,
+    pub(crate) profiles: &'a Profiles,
     pub(crate) registry: &'a Registry,
     pub(crate) types: &'a Types,
     pub(crate) records: &'a Records,
@@ -67,10 +71,16 @@ impl Sources<'_> {
             .chain(baseline.keys())
             .map(|c| c.row)
             .collect();
+        let profiles = self.profiles_around(incident.since, stretch);
+        let timed = profiles.iter().flat_map(|profile| profile.times.keys());
         let used: BTreeSet<u32> = used_rows
             .iter()
             .flat_map(|row| &self.spectrum.row(*row).touches)
             .map(|touch| touch.component)
+            .chain(timed.filter_map(|(_, segment)| match segment {
+                Segment::Whole(id) => Some(*id),
+                Segment::Own(_) | Segment::Gap(..) | Segment::There(..) => None,
+            }))
             .collect();
         let mut subjects: Vec<u32> = used.into_iter().collect();
         subjects.sort_by(|a, b| {
@@ -108,6 +118,7 @@ impl Sources<'_> {
                 .map(|(case, count)| Case { count, ..case })
                 .collect()
         };
+        let measured = self.measured(&profiles, &place);
         let (shown, reports) = self.shown(stretch, &failing, &row_at);
         Input {
             incident: incident.id,
@@ -126,6 +137,9 @@ impl Sources<'_> {
             window: cases(window),
             baseline: cases(baseline),
             rows: rows.into_iter().map(|(row, _)| row).collect(),
+            request_types: measured.request_types,
+            timed: measured.timed,
+            shaped: measured.shaped,
             shown,
             reports: reports.into_iter().collect(),
             left_out: self.counts.clone(),

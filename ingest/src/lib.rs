@@ -1,11 +1,12 @@
 //! Receiving, decoding, keeping and assembling OpenTelemetry traces.
 //!
 //! [`receive`] takes OTLP from exporters, [`decode`] reads it, [`journal`] keeps it before they hear
-//! OK, and [`assembly`] puts the spans of one request together.
+//! OK, and [`assembly`] puts the spans of one request together. [`load`] sends them, to be measured.
 
 pub mod assembly;
 pub mod decode;
 pub mod journal;
+pub mod load;
 mod packed;
 pub mod receive;
 

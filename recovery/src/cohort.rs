@@ -1,6 +1,6 @@
 //! The port through which recovery asks how users' requests fared.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,4 +38,9 @@ impl Fared {
 pub trait Cohort: Send + Sync {
     /// How the requests of the query fared, as far as is known now.
     fn fared(&self, query: &CohortQuery) -> Fared;
+
+    /// How late telemetry usually comes; zero while nothing is known.
+    fn exporter_lag(&self) -> Duration {
+        Duration::ZERO
+    }
 }

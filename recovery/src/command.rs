@@ -201,8 +201,15 @@ impl CommandExecutor {
         let reason = end.to_string();
         match end {
             CommandEnd::Success => {}
-            CommandEnd::Failed { .. } | CommandEnd::NotStarted(_) => {
-                return Err(ExecuteError::Refused { unit, reason });
+            CommandEnd::NotStarted(_) => return Err(ExecuteError::Refused { unit, reason }),
+            // It ran, and may have ended the old life before it failed.
+            CommandEnd::Failed { .. } => {
+                let until = began + permit.deadline();
+                let ready = self.ready.as_ref();
+                return Err(self
+                    .probes
+                    .after_failure(ready, &permit, until, reason)
+                    .await);
             }
             CommandEnd::TimedOut(_) | CommandEnd::Lost(_) => {
                 return Err(ExecuteError::Unknown { unit, reason });
@@ -271,12 +278,12 @@ mod tests {
                     "seq 100000 >&2; echo '  no such service ' >&2; exit 5",
                 ],
                 LONG,
-                "restart of web was refused: sh exited with code 5: 99999; 100000; no such service",
+                "whether web was restarted is unknown: sh exited with code 5: 99999; 100000; no such service",
             ),
             (
                 &["sh", "-c", "kill -9 $$"],
                 LONG,
-                "restart of web was refused: sh was killed by signal 9",
+                "whether web was restarted is unknown: sh was killed by signal 9",
             ),
             (
                 &["/no/such/restarter"],

@@ -8,6 +8,7 @@ mod docker;
 mod kubernetes;
 mod lives;
 mod note;
+mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 
 use self::docker::Docker;
 use self::kubernetes::Kubernetes;
-use self::lives::LivesExecutor;
+use self::lives::{LivesExecutor, Platform};
 use self::note::Notes;
+use self::systemd::Systemd;
 use crate::command::CommandExecutor;
 use crate::executor::Executor;
 use crate::http_call::HttpExecutor;
@@ -60,18 +62,11 @@ impl Executors {
                         unit.ready.clone(),
                         probes.clone(),
                     )),
-                    ExecutorSpec::Kubernetes(spec) => Arc::new(LivesExecutor::new(
-                        Kubernetes::new(spec),
-                        notes.clone(),
-                        unit.ready.clone(),
-                        probes.clone(),
-                    )),
-                    ExecutorSpec::Docker(spec) => Arc::new(LivesExecutor::new(
-                        Docker::new(&spec),
-                        notes.clone(),
-                        unit.ready.clone(),
-                        probes.clone(),
-                    )),
+                    ExecutorSpec::Docker(spec) => kept(Docker::new(&spec), unit, &notes, probes),
+                    ExecutorSpec::Kubernetes(spec) => {
+                        kept(Kubernetes::new(spec), unit, &notes, probes)
+                    }
+                    ExecutorSpec::Systemd(spec) => kept(Systemd::new(spec), unit, &notes, probes),
                 };
                 Some((unit.name.clone(), executor))
             })
@@ -97,6 +92,17 @@ impl Executors {
     pub fn supervisor(&self) -> &Arc<Supervisor> {
         &self.supervisor
     }
+}
+
+/// The executor of a unit that a platform keeps alive.
+fn kept(
+    platform: impl Platform + 'static,
+    unit: &UnitSpec,
+    notes: &Notes,
+    probes: &Probes,
+) -> Arc<dyn Executor> {
+    let (notes, ready, probes) = (notes.clone(), unit.ready.clone(), probes.clone());
+    Arc::new(LivesExecutor::new(platform, notes, ready, probes))
 }
 
 impl std::fmt::Debug for Executors {

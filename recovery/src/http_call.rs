@@ -4,7 +4,8 @@
 //! | how it ends | what it means |
 //! |---|---|
 //! | no connection: refused, no such host, no answer to the connect | nothing was done: `Refused` |
-//! | an answer other than 2xx | the endpoint says that it did nothing: `Refused`, in its words |
+//! | an answer of 3xx or 4xx | the endpoint says that it did nothing: `Refused`, in its words |
+//! | an answer of 5xx, a proxy's or its own | it is asked what became of the action; what it can't say, the readiness probe may |
 //! | a 2xx answer | the old life has ended; the readiness probe says when the new one is there |
 //! | the connection breaks, or no answer in time, after the request may have been sent | `Unknown` |
 //!
@@ -251,11 +252,22 @@ impl HttpExecutor {
                     ExecuteError::Refused { unit, reason }
                 }
             })?;
-        if !answer.is_success() {
-            return Err(ExecuteError::Refused {
-                unit: unit.clone(),
-                reason: answer.summary(),
-            });
+        if answer.status >= 500 {
+            match self.ask(permit.action()).await {
+                Effect::Done => {}
+                Effect::NotDone => return Err(refused(unit, &answer)),
+                Effect::Unknown => {
+                    let until = began + permit.deadline();
+                    let ready = self.ready.as_ref();
+                    let reason = answer.summary();
+                    return Err(self
+                        .probes
+                        .after_failure(ready, &permit, until, reason)
+                        .await);
+                }
+            }
+        } else if !answer.is_success() {
+            return Err(refused(unit, &answer));
         }
         let answered = began.elapsed();
         self.probes
@@ -297,6 +309,13 @@ impl HttpExecutor {
             }
             _ => Effect::Unknown,
         }
+    }
+}
+
+fn refused(unit: &UnitName, answer: &Answer) -> ExecuteError {
+    ExecuteError::Refused {
+        unit: unit.clone(),
+        reason: answer.summary(),
     }
 }
 
@@ -349,7 +368,7 @@ mod tests {
             (
                 Script::answer(500, ""),
                 LONG,
-                "restart of catalog was refused: it answered 500",
+                "whether catalog was restarted is unknown: it answered 500",
             ),
             (
                 Script::answer(302, "elsewhere"),

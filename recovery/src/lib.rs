@@ -33,6 +33,6 @@ pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, UnitName, UnitSpec, WorkloadKind,
+    ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ProbeSpec;
 use crate::command::{self, CommandEnd};
+use crate::executor::{ExecuteError, Permit};
 use crate::http_call::{Call, Caller};
 
 /// The pause between two questions to a unit that is starting. Its start-up is downtime, so it is
@@ -100,6 +101,26 @@ impl Probes {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(READY_PAUSE.min(left)).await;
+        }
+    }
+
+    /// What a restart came to whose executor failed halfway: the old life may have ended or not. A
+    /// unit that isn't ready by the deadline was left down; of one that is ready nothing can be told.
+    pub(crate) async fn after_failure(
+        &self,
+        spec: Option<&ProbeSpec>,
+        permit: &Permit,
+        deadline: Instant,
+        reason: String,
+    ) -> ExecuteError {
+        let unit = permit.unit().clone();
+        match self.until_ready(spec, deadline).await {
+            Ok(()) => ExecuteError::Unknown { unit, reason },
+            Err(failure) => ExecuteError::NotReady {
+                unit,
+                deadline: permit.deadline(),
+                reason: format!("{reason}; {}", failure.reason),
+            },
         }
     }
 

@@ -86,6 +86,8 @@ pub enum ExecutorSpec {
     Docker(DockerSpec),
     /// Kubernetes replaces pods or containers.
     Kubernetes(KubernetesSpec),
+    /// systemd restarts a service.
+    Systemd(SystemdSpec),
 }
 
 impl ExecutorSpec {
@@ -97,6 +99,7 @@ impl ExecutorSpec {
             Self::Command(_) => "command",
             Self::Docker(_) => "docker",
             Self::Kubernetes(_) => "kubernetes",
+            Self::Systemd(_) => "systemd",
         }
     }
 }
@@ -199,6 +202,15 @@ pub enum WorkloadKind {
     StatefulSet,
     /// A DaemonSet.
     DaemonSet,
+}
+
+/// A service of systemd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemdSpec {
+    /// The unit's name, `catalog.service`.
+    pub service: String,
+    /// The bus that systemd is on, as D-Bus writes addresses.
+    pub bus: String,
 }
 
 /// A question whose answer is known.

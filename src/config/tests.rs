@@ -69,6 +69,7 @@ fn the_examples_mean_what_they_say() {
             ("orders.pod", Some("orders")),
             ("orders.container", Some("orders.pod")),
             ("stock", Some("shop")),
+            ("mail", Some("shop")),
         ]
     );
     let catalog = &config.restart.tree[1];
@@ -246,7 +247,7 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
         (
             "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",
             "r.yaml: `restart.tree[0]` at line 3, column 7: has several of `process`, `http`, \
-             `command`, `docker` and `kubernetes`; a unit is restarted in one way\n\
+             `command`, `docker`, `kubernetes` and `systemd`; a unit is restarted in one way\n\
              r.yaml: unknown key `sokcet` at line 4, column 30; did you mean `socket`?",
         ),
         (

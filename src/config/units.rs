@@ -8,7 +8,7 @@ use std::time::Duration;
 use rekindle_recovery::tree::{RestartTree, TreeError};
 use rekindle_recovery::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, UnitName, UnitSpec, WorkloadKind,
+    ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 
 use super::document::{Node, Place};
@@ -31,6 +31,9 @@ const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The socket where Docker has it, and podman's stand-in, too.
 const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where systemd's bus is.
+const DEFAULT_SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 
 /// Units may be nested so deep. A restart tree is as deep as there are kinds of restart: host,
 /// container, process, component; more is a mistake, and the reader recurses.
@@ -164,13 +167,14 @@ fn executor(unit: &Section<'_>) -> Option<ExecutorSpec> {
     let kubernetes = unit
         .section("kubernetes", "unit.kubernetes")
         .map(kubernetes);
-    let executors = [process, http, command, docker, kubernetes];
+    let systemd = unit.section("systemd", "unit.systemd").map(systemd);
+    let executors = [process, http, command, docker, kubernetes, systemd];
     let mut executors = executors.into_iter().flatten();
     let first = executors.next();
     if executors.next().is_some() {
         unit.complain_about_itself(
-            "has several of `process`, `http`, `command`, `docker` and `kubernetes`; a unit is \
-             restarted in one way",
+            "has several of `process`, `http`, `command`, `docker`, `kubernetes` and `systemd`; a \
+             unit is restarted in one way",
         );
     }
     first.flatten()
@@ -306,4 +310,19 @@ fn workload(reader: &Reader<'_>, node: &Node) -> Read<(WorkloadKind, String)> {
                 "{text:?} is no workload; write deployment/NAME, statefulset/NAME or daemonset/NAME"
             )
         })
+}
+
+fn systemd(section: Section<'_>) -> Option<ExecutorSpec> {
+    let service = section.read("service", Reader::filled_text);
+    let service = section.required("service", service, "the name of systemd's unit");
+    let bus = section
+        .read("bus", Reader::filled_text)
+        .unwrap_or_else(|| DEFAULT_SYSTEM_BUS.to_owned());
+    section.close();
+    let mut service = service?;
+    // As `systemctl` does.
+    if !service.contains('.') {
+        service.push_str(".service");
+    }
+    Some(ExecutorSpec::Systemd(SystemdSpec { service, bus }))
 }

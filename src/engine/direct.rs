@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn one_wrong_answer_is_a_hiccup_and_three_are_a_fault() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let mut ids = IncidentIds::of_life(0);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
         let mut faults = DirectFaults::default();
         for _ in 0..2 {
             faults.check(check("catalog", Err("no such text")), now, &mut ids);

@@ -353,7 +353,7 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             .filter(|action| action.recovery == recovery.recovery)
             .map(|action| action.action.0)
             .collect(),
-        decided: None,
+        decided: recovery.decided.clone(),
     })
 }
 

@@ -5,8 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::Analyzer;
-use rekindle_model::RequestType;
+use rekindle_model::{RequestType, UnixNanos};
 use rekindle_recovery::{Cohort, CohortQuery, Fared};
+
+use super::mapping;
 
 /// The analysis, behind a lock that is held for microseconds at a time: by the engine while it takes
 /// a batch, by recovery's judge and the API while they look something up.
@@ -14,6 +16,9 @@ use rekindle_recovery::{Cohort, CohortQuery, Fared};
 pub(crate) struct Shared {
     analyzer: Mutex<Analyzer>,
     exporter_lag_nanos: AtomicU64,
+    /// Up to when everything that was received has been counted, in nanoseconds since 1970; 0 until
+    /// the journal is replayed.
+    counted_until: AtomicU64,
 }
 
 impl Shared {
@@ -21,6 +26,7 @@ impl Shared {
         Self {
             analyzer: Mutex::new(analyzer),
             exporter_lag_nanos: AtomicU64::new(0),
+            counted_until: AtomicU64::new(0),
         }
     }
 
@@ -32,6 +38,12 @@ impl Shared {
     /// How late spans usually come, learned by the assembler.
     pub(crate) fn exporter_lag(&self) -> Duration {
         Duration::from_nanos(self.exporter_lag_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Everything that was received before this time has been counted.
+    pub(crate) fn caught_up(&self, until: SystemTime) {
+        let until = UnixNanos::from(until);
+        self.counted_until.fetch_max(until.0, Ordering::Relaxed);
     }
 
     pub(crate) fn set_exporter_lag(&self, lag: Duration) {
@@ -52,6 +64,15 @@ pub(crate) fn parse_request_type(text: &str) -> RequestType {
 
 impl Cohort for Shared {
     fn fared(&self, query: &CohortQuery) -> Fared {
+        let counted_until = self.counted_until.load(Ordering::Relaxed);
+        if counted_until == 0 {
+            // The journal is being replayed: half a story is none.
+            return Fared {
+                ok: 0,
+                bad: 0,
+                complete_until: SystemTime::UNIX_EPOCH,
+            };
+        }
         let types: Vec<RequestType> = query
             .request_types
             .iter()
@@ -63,7 +84,11 @@ impl Cohort for Shared {
         Fared {
             ok,
             bad,
-            complete_until: SystemTime::now() - self.exporter_lag(),
+            complete_until: mapping::wall(UnixNanos(counted_until)) - self.exporter_lag(),
         }
+    }
+
+    fn exporter_lag(&self) -> Duration {
+        self.exporter_lag()
     }
 }

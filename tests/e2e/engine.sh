@@ -27,13 +27,17 @@ cat >"$CONTAINERS_CONF" <<'CONF'
 default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
 CONF
 
+engine_line=(podman --root "$work/storage" --runroot "$work/run" --storage-driver vfs
+    --runtime runc --cgroup-manager cgroupfs)
 engine() {
-    podman --root "$work/storage" --runroot "$work/run" --storage-driver vfs \
-        --runtime runc --cgroup-manager cgroupfs "$@"
+    "${engine_line[@]}" "$@"
 }
 
 engine_end() {
-    if [ -n "${service:-}" ]; then kill "$service" 2>/dev/null || true; fi
+    if [ -n "${service:-}" ]; then
+        kill "$service" 2>/dev/null || true
+        wait "$service" 2>/dev/null || true
+    fi
     engine rm --all --force --time 0 >/dev/null 2>&1 || true
     # The storage of each container may still be mounted.
     engine umount --all >/dev/null 2>&1 || true
@@ -53,7 +57,8 @@ engine_start() {
     fi
     trap engine_end EXIT
     engine import --quiet "$packed" "$image" >/dev/null
-    engine system service --time 0 "unix://$socket" >"$work/engine.log" 2>&1 &
+    # Not through the function: that would be a shell around it, and the shell would be what ends.
+    "${engine_line[@]}" system service --time 0 "unix://$socket" >"$work/engine.log" 2>&1 &
     service=$!
     for _ in $(seq 100); do
         if [ -S "$socket" ]; then return; fi

@@ -68,6 +68,26 @@ fn post(server: &Server, path: &str, headers: &str, body: &str) -> Answer {
 const JSON: &str = "Content-Type: application/json\n";
 
 #[test]
+fn callers_learn_whether_to_wait_for_a_unit() {
+    let server = Server::start(view());
+    let answer = get(&server, "/api/v1/units/catalog.search/availability");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["available"], true);
+    assert!(!answer.has("retry-after"));
+    let answer = get(&server, "/api/v1/units/sessions/availability");
+    assert_eq!(answer.status, 503);
+    assert!(answer.has("retry-after: 1\r\n"), "{}", answer.head);
+    assert!(answer.has("rekindle-retry-after-ms: 40"), "{}", answer.head);
+    let expected = json!({
+        "unit": "sessions", "available": false, "away": "sessions", "state": "down",
+        "retry_after_ms": 40,
+    });
+    assert_eq!(answer.json(), expected);
+    let answer = get(&server, "/api/v1/units/nobody/availability");
+    assert_eq!(answer.status, 404);
+}
+
+#[test]
 fn every_part_of_the_view_has_its_path() {
     let server = Server::start(view());
     let expected = view();
@@ -447,7 +467,7 @@ fn orders_reach_the_backend_as_they_were_meant() {
             ApiCommand::Outcomes(vec![ReportedOutcome {
                 trace_id: OK_TRACE.parse().expect("an id"),
                 outcome: OutcomeWord::Failed,
-                reporter: by("probe"),
+                reporter: by("api probe"),
                 detail: Some(by("wrong price")),
             }]),
         ]

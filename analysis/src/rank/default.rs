@@ -14,7 +14,13 @@
 //! The confidence is the part of the failed requests that a suspect explains, out of all of them
 //! and one more: the imagined one that none of these explains. So four requests leave one in five
 //! of doubt, and four hundred none to speak of.
+//!
+//! 5. *Change.* Who got slower or stops halfway is suspected without any failed request
+//!    (`default/changes.rs`); where that says more than where failures began (callers gave up on a
+//!    component that is merely slow), it goes first (`default/combine.rs`).
 
+mod changes;
+mod combine;
 mod contrast;
 mod specific;
 
@@ -41,8 +47,16 @@ pub(crate) struct Shares {
     pub(crate) unexplained: u64,
 }
 
-/// The suspects, most suspicious first.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
+/// The suspects, most suspicious first, and whether the first one stands without failed requests.
+pub(crate) fn suspects(input: &Input, tally: &Tally) -> (Vec<Suspect>, bool) {
+    let combined = combine::combined(input, tally, failure_charges(input, tally));
+    let mut charges = combined.charges;
+    charges.retain(|charge| charge.confidence >= WORTH_NAMING);
+    (dress(input, tally, charges), combined.clear_change)
+}
+
+/// The charges that failed requests make.
+fn failure_charges(input: &Input, tally: &Tally) -> Vec<Charge> {
     if tally.failed == 0 {
         return Vec::new();
     }
@@ -62,7 +76,7 @@ pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
     }
     charges.extend(contrast::charges(input, tally, &shares, all));
     charges.retain(|charge| charge.confidence >= WORTH_NAMING);
-    dress(input, tally, charges)
+    charges
 }
 
 /// The part of a component's origins in the window that its baseline doesn't explain, in `[0, 1]`.

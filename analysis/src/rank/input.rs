@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
+use rekindle_model::{Name, Outcome, RequestType, TraceId, UnixNanos};
+use rekindle_stats::LogHistogram;
 
 use crate::observe::State;
 use crate::{Component, Counts};
@@ -91,6 +92,51 @@ pub struct ShownTrace {
     pub bad: bool,
 }
 
+/// What is timed; numbers are indexes in [`Input::subjects`], of operations and dependencies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Span {
+    /// Own time and the way to it from another process.
+    Whole(usize),
+    /// Own time alone, of what is called from another process.
+    Own(usize),
+    /// The way from the first to the second and back.
+    Gap(usize, usize),
+    /// The way there.
+    There(usize, usize),
+}
+
+/// How long a span of the work took in requests of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timed {
+    /// Of what.
+    pub span: Span,
+    /// The request type, as an index in [`Input::request_types`].
+    pub request_type: usize,
+    /// Nanoseconds per visit, before the window, in its earlier and its later half: how much they
+    /// differ is how much calm times drift.
+    pub baseline: [LogHistogram; 2],
+    /// The same in the window.
+    pub window: LogHistogram,
+}
+
+/// Visits of one operation that asked the same callees, in requests of one type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shaped {
+    /// The operation's index in [`Input::subjects`].
+    pub subject: usize,
+    /// The request type, as an index in [`Input::request_types`].
+    pub request_type: usize,
+    /// Operations and dependencies that were asked, sorted, each once.
+    pub asked: Vec<usize>,
+    /// The one that was asked last.
+    pub last: Option<usize>,
+    /// How many such visits there were before the window, in the earlier and the later half: how
+    /// much they differ is how much calm times drift.
+    pub baseline: [u64; 2],
+    /// How many there were in the window.
+    pub window: u64,
+}
+
 /// The input of every method.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -108,6 +154,12 @@ pub struct Input {
     pub window: Vec<Case>,
     /// Requests before, sorted by row.
     pub baseline: Vec<Case>,
+    /// Request types, sorted.
+    pub request_types: Vec<RequestType>,
+    /// Own times, sorted by subject and request type.
+    pub timed: Vec<Timed>,
+    /// Whom visits asked, sorted.
+    pub shaped: Vec<Shaped>,
     /// Traces to choose examples from, sorted by id.
     pub shown: Vec<ShownTrace>,
     /// Who said from outside that one of the failures was one: the request's row in

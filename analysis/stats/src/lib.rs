@@ -15,6 +15,7 @@ mod rank_sum;
 mod robust;
 mod sample;
 mod share;
+mod shift;
 
 pub use beta::{BetaBelief, BetaError};
 pub use detector::{DetectorState, ShareRise};
@@ -26,3 +27,4 @@ pub use rank_sum::{RankSum, rank_sum};
 pub use robust::robust_z;
 pub use sample::{Sample, SampleError};
 pub use share::{Interval, Probability, Share, ShareError};
+pub use shift::{Shift, Usual, shift, slower_share, student_quantile, student_tails};

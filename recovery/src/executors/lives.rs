@@ -8,7 +8,8 @@
 //! 2. order the restart;
 //! 3. look until none of those still lives, so the stop is confirmed, and as many as before are
 //!    ready;
-//! 4. ask the unit's own readiness question.
+//! 4. ask the unit's own readiness question; where it has none, see that the new lives stay up for a
+//!    moment.
 //!
 //! An order whose answer was lost is not lost: looking shows whether it was carried out. Only when
 //! at the deadline all that lived still live is it unknown. The same comparison answers after a
@@ -33,6 +34,11 @@ pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
 /// How long an inquiry looks for a change. The service waits 10 s for its answer.
 const INQUIRY: Duration = Duration::from_secs(8);
+
+/// How long what nobody can ask whether it is ready must stay up to count as such. What can't start at
+/// all (a wrong configuration, a port that is taken) mostly ends within its first moments, and looks
+/// like what has started until then.
+const STAYS_UP: Duration = Duration::from_millis(500);
 
 /// More identities than this are not named to people; their number says enough.
 const MAX_NAMED: usize = 3;
@@ -62,6 +68,11 @@ pub(crate) struct Sight {
 impl Sight {
     fn identities(&self) -> BTreeSet<String> {
         self.lives.keys().cloned().collect()
+    }
+
+    /// Whether none of these lives any more.
+    fn replaces(&self, old: &BTreeSet<String>) -> bool {
+        old.iter().all(|life| !self.lives.contains_key(life))
     }
 
     fn staying(&self) -> usize {
@@ -176,20 +187,22 @@ impl<P: Platform> LivesExecutor<P> {
             Err(failure) if failure.maybe_sent => Some(failure.reason),
             Err(failure) => return Err(refused(failure.reason)),
         };
-        self.watch(&permit, &before, until, lost).await?;
+        let mut ready_at = self.watch(&permit, &before, until, lost).await?;
         let replaced = began.elapsed();
-        let until = until.into_std();
-        self.probes
-            .until_ready(self.ready.as_ref(), until)
-            .await
-            .map_err(|failure| ExecuteError::NotReady {
-                unit: unit.clone(),
-                deadline: permit.deadline(),
-                reason: failure.reason,
-            })?;
+        if self.ready.is_some() {
+            self.probes
+                .until_ready(self.ready.as_ref(), until.into_std())
+                .await
+                .map_err(|failure| ExecuteError::NotReady {
+                    unit: unit.clone(),
+                    deadline: permit.deadline(),
+                    reason: failure.reason,
+                })?;
+            ready_at = SystemTime::now();
+        }
         Ok(Executed {
             stopped_at,
-            ready_at: SystemTime::now(),
+            ready_at,
             note: format!(
                 "{} replaced after {replaced:.1?}, ready after {:.1?}",
                 named(&note.lives),
@@ -198,32 +211,45 @@ impl<P: Platform> LivesExecutor<P> {
         })
     }
 
-    /// Until all who lived have ended and as many are ready.
+    /// Until all who lived have ended and as many are ready; since when they are.
     async fn watch(
         &self,
         permit: &Permit,
         before: &Sight,
         until: Instant,
         lost: Option<String>,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<SystemTime, ExecuteError> {
         let old = before.identities();
         let wanted = before.staying();
+        let must_stay = match self.ready {
+            Some(_) => Duration::ZERO,
+            None => STAYS_UP,
+        };
+        let mut up: Option<(Instant, SystemTime, BTreeSet<String>)> = None;
         loop {
             let seen = self.platform.look().await;
-            if let Ok(now) = &seen {
-                let has_ended = old.iter().all(|life| !now.lives.contains_key(life));
-                if has_ended && now.waits_for(wanted).is_none() {
-                    return match lost {
-                        // Nobody lived who could have felt an order whose answer was lost.
-                        Some(reason) if old.is_empty() => Err(ExecuteError::Unknown {
-                            unit: permit.unit().clone(),
-                            reason,
-                        }),
-                        _ => Ok(()),
-                    };
-                }
-            }
             let left = until.saturating_duration_since(Instant::now());
+            match &seen {
+                Ok(now) if now.replaces(&old) && now.waits_for(wanted).is_none() => {
+                    if let (Some(reason), true) = (&lost, old.is_empty()) {
+                        // Nobody lived who could have felt an order whose answer was lost.
+                        return Err(ExecuteError::Unknown {
+                            unit: permit.unit().clone(),
+                            reason: reason.clone(),
+                        });
+                    }
+                    let lives = now.identities();
+                    let (since, at, _) = up
+                        .take()
+                        .filter(|(_, _, same)| *same == lives)
+                        .unwrap_or_else(|| (Instant::now(), SystemTime::now(), lives.clone()));
+                    if since.elapsed() >= must_stay || left.is_zero() {
+                        return Ok(at);
+                    }
+                    up = Some((since, at, lives));
+                }
+                _ => up = None,
+            }
             if left.is_zero() {
                 return Err(not_in_time(permit, &old, wanted, seen, lost));
             }

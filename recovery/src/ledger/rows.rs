@@ -28,6 +28,8 @@ pub struct Entry {
     pub by: String,
     /// Why, for an order.
     pub reason: String,
+    /// What a person said about its plan; `None` leaves what is written.
+    pub decided: Option<String>,
     /// The latest evidence.
     pub evidence: Option<Evidence>,
     /// What happened, in order.
@@ -203,6 +205,8 @@ pub struct StoredRecovery {
     pub state: State,
     /// When it came there.
     pub since: SystemTime,
+    /// What a person said about its plan.
+    pub decided: Option<String>,
     /// Its actions, oldest first.
     pub actions: Vec<StoredAction>,
     /// The last plan that was written for it.
@@ -214,8 +218,8 @@ pub struct StoredRecovery {
 pub struct Memory {
     /// Recoveries that aren't over, oldest first.
     pub unfinished: Vec<StoredRecovery>,
-    /// Recoveries that ended lately with a no (given up, rejected), newest last: their incidents
-    /// aren't taken up again.
+    /// Recoveries that ended lately with a no (given up, rejected) or a cure, newest last: their
+    /// incidents aren't taken up again while they drain.
     pub settled: Vec<StoredRecovery>,
     /// Recoveries that planned something and ended lately, oldest first: what people are shown.
     pub finished: Vec<StoredRecovery>,

@@ -65,7 +65,8 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE trials (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT;
     CREATE TABLE pauses (id INTEGER PRIMARY KEY CHECK (id = 1), pause TEXT NOT NULL) STRICT;
 ",
-    "ALTER TABLE actions ADD COLUMN judged_at INTEGER",
+    "ALTER TABLE actions ADD COLUMN judged_at INTEGER;
+     ALTER TABLE recoveries ADD COLUMN decided TEXT",
 ];
 
 /// Brings the database to the newest format.

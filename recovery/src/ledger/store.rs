@@ -92,11 +92,18 @@ impl From<LedgerError> for Failure {
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {
-    // A log that can't grow is told as a failing write, not as a full disk.
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
-    )
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    // A log that can't grow is told as a failing write, not as a full disk; so is the memory that
+    // readers share. Other failures of the device have words of their own.
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || extended.is_some_and(|code| {
+            [
+                rusqlite::ffi::SQLITE_IOERR_WRITE,
+                rusqlite::ffi::SQLITE_IOERR_SHMSIZE,
+                rusqlite::ffi::SQLITE_IOERR_TRUNCATE,
+            ]
+            .contains(&code)
+        })
 }
 
 impl Store {
@@ -352,7 +359,7 @@ impl Store {
             }
         }
         let settled = self.recoveries(
-            "is_over = 1 AND incident IS NOT NULL AND state IN ('\"given_up\"', '\"rejected\"')
+            "is_over = 1 AND incident IS NOT NULL AND state IN ('\"given_up\"', '\"rejected\"', '\"cured\"')
              AND id > (SELECT max(id) FROM recoveries) - 100",
         )?;
         let finished = self.recoveries(
@@ -407,7 +414,8 @@ impl Store {
     fn recoveries(&self, which: &'static str) -> Result<Vec<StoredRecovery>, LedgerError> {
         self.read("reading recoveries", |database| {
             let mut statement = database.prepare(&format!(
-                "SELECT id, incident, opened_at, by, reason, evidence, state, changed_at
+                "SELECT id, incident, opened_at, by, reason, evidence, state, changed_at,
+                     decided
                  FROM recoveries WHERE {which} ORDER BY id"
             ))?;
             let mut of = database.prepare(&format!(
@@ -427,6 +435,7 @@ impl Store {
                     evidence: optional(row.get(5)?)?,
                     state: parse(&row.get::<_, String>(6)?)?,
                     since: time(row.get(7)?),
+                    decided: row.get(8)?,
                     actions: of.query_map([id], action)?.collect::<Sql<Vec<_>>>()?,
                     plan: optional(
                         plan.query_row([id], |row| row.get::<_, String>(0))
@@ -589,7 +598,7 @@ fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
     let evidence = entry.evidence.as_ref().map(json).transpose()?;
     if known.is_none() {
         transaction.execute(
-            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0)",
+            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0, NULL)",
             params![
                 id,
                 entry.incident.map(int),
@@ -626,8 +635,15 @@ fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
     let changed_at = entry.events.last().map(|(at, _)| nanos(*at));
     transaction.execute(
         "UPDATE recoveries SET evidence = coalesce(?2, evidence), state = ?3, is_over = ?4,
-             changed_at = coalesce(?5, changed_at) WHERE id = ?1",
-        params![id, evidence, json(&state)?, state.is_over(), changed_at],
+             changed_at = coalesce(?5, changed_at), decided = coalesce(?6, decided) WHERE id = ?1",
+        params![
+            id,
+            evidence,
+            json(&state)?,
+            state.is_over(),
+            changed_at,
+            entry.decided
+        ],
     )?;
     for also in &entry.also {
         write_also(transaction, entry.recovery, also)?;

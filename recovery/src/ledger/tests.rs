@@ -19,6 +19,7 @@ fn entry(recovery: u64, events: &[Event]) -> Entry {
         opened_at: at(0),
         by: "auto".to_owned(),
         reason: String::new(),
+        decided: None,
         evidence: None,
         events: events.iter().map(|event| (at(1), *event)).collect(),
         also: Vec::new(),

@@ -190,8 +190,11 @@ impl Unit {
         }
         let missing = match &self.row.phase {
             Phase::Never | Phase::Stopped { .. } => true,
-            // A restart of the host is no failure of the child.
-            Phase::Exited { how, .. } => *how == Ending::HostRestarted,
+            // A restart of the host is no failure of the child, and what never ran may have been
+            // mistyped, and mended since.
+            Phase::Exited { how, .. } => {
+                matches!(how, Ending::HostRestarted | Ending::NotSpawned(_))
+            }
             Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => false,
         };
         let before = self.row.clone();

@@ -12,8 +12,9 @@ use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
 use crate::guard::Past;
 use crate::judge::Verdict;
-use crate::ledger::{Also, IntendedRestart, Intent, Judged, LedgerError, Outcome};
+use crate::ledger::{Also, IntendedRestart, Intent, Judged, Outcome};
 use crate::lifecycle::Event;
+use crate::service::CommandError;
 
 /// Beyond its deadline an executor may need a moment to say so; after this nobody waits for it.
 const EXECUTOR_SLACK: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ impl Engine {
         by: &str,
         reason: &str,
         expected_cost: f64,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), CommandError> {
         let now = self.now();
         let restarts: Vec<IntendedRestart> = self
             .tree
@@ -53,9 +54,10 @@ impl Engine {
         let lease_until = now
             .checked_add(acting + policy.warm_up + policy.judge_deadline + policy.lease_slack)
             .unwrap_or(now);
-        let Some(case) = self.cases.get_mut(&id) else {
-            return Ok(());
+        let gone = || CommandError::Unavailable {
+            reason: format!("recovery {id} isn't waiting any more"),
         };
+        let case = self.cases.get_mut(&id).ok_or_else(gone)?;
         let mark = case.mark();
         let number = case.attempts + 1;
         let legal = case.apply(lease, now).and_then(|()| {
@@ -68,7 +70,7 @@ impl Engine {
             tracing::error!(recovery = %id, %error, "a recovery went a way that there isn't");
             case.go_back_to(mark);
             case.attempt = None;
-            return Ok(());
+            return Err(gone());
         }
         let entry = case.entry();
         let signature = case
@@ -100,7 +102,7 @@ impl Engine {
                     case.attempt = None;
                 }
                 self.ledger_failed(&error);
-                return Err(error);
+                return Err(error.into());
             }
         };
         self.crash(CrashPoint::AfterIntent);

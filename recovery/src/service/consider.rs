@@ -21,6 +21,13 @@ const MAX_SUSPECTS: usize = 1000;
 
 fn usable(evidence: &mut Evidence) {
     evidence.suspects.truncate(MAX_SUSPECTS);
+    // What is no number accuses nobody, and no ledger could hold it.
+    evidence
+        .suspects
+        .retain(|suspect| suspect.probability.is_finite());
+    for suspect in &mut evidence.suspects {
+        suspect.probability = suspect.probability.clamp(0.0, 1.0);
+    }
     for number in [
         &mut evidence.failing_per_second,
         &mut evidence.baseline_failure_share,
@@ -106,17 +113,22 @@ impl Engine {
     /// it is cured and not failing again.
     fn has_ended(&mut self, evidence: &Evidence) -> bool {
         let is_persons = |state| matches!(state, State::GivenUp | State::Rejected);
-        let Some(ended) = self.ended.get(&evidence.incident) else {
-            // What the last engine gave up on stays given up, though its number is new.
-            return self.ended.values().any(|ended: &Ended| {
-                ended.is_orphan
-                    && is_persons(ended.state)
-                    && evidence.since <= ended.at
-                    && ended
-                        .evidence
-                        .as_ref()
-                        .is_some_and(|old| self.is_same(old, evidence))
-            });
+        // What the last engine ended stays ended, though its number is new.
+        let is_left = |ended: &Ended| {
+            let old = ended.evidence.as_ref();
+            ended.is_orphan
+                && evidence.since <= ended.at
+                && old.is_some_and(|old| self.is_same(old, evidence))
+        };
+        let number = match self.ended.get(&evidence.incident) {
+            Some(ended) if !ended.is_orphan => evidence.incident,
+            _ => match self.ended.iter().rev().find(|(_, ended)| is_left(ended)) {
+                Some((number, _)) => *number,
+                None => return false,
+            },
+        };
+        let Some(ended) = self.ended.get(&number) else {
+            return false;
         };
         if is_persons(ended.state) {
             return true;
@@ -127,7 +139,7 @@ impl Engine {
             .map_or(0.0, |old| old.failing_per_second);
         let is_relapse = evidence.at > ended.at && evidence.failing_per_second >= RELAPSE * before;
         if is_relapse {
-            self.ended.remove(&evidence.incident);
+            self.ended.remove(&number);
         }
         !is_relapse
     }

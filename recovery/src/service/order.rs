@@ -122,8 +122,15 @@ impl Engine {
         if !refusals.is_empty() {
             return Err(CommandError::Refused { refusals });
         }
-        self.begin(id, target, Event::Approve, by, &plan.sentence, cost)
-            .await?;
+        let decided = case.decided.clone();
+        self.decide(id, format!("approved by {by}"));
+        let begun = self
+            .begin(id, target, Event::Approve, by, &plan.sentence, cost)
+            .await;
+        if let (Err(_), Some(case)) = (&begun, self.cases.get_mut(&id)) {
+            case.decided = decided;
+        }
+        begun?;
         Ok(Reply::Started { recovery: id })
     }
 
@@ -136,12 +143,17 @@ impl Engine {
         let id = self.waiting(number)?;
         tracing::info!(recovery = %id, plan = %number, by, reason, "rejected");
         self.learn(id);
-        if let Some(case) = self.cases.get_mut(&id) {
-            case.reason = format!("rejected by {by}: {reason}");
-        }
+        self.decide(id, format!("rejected by {by}: {reason}"));
         self.end(id, Event::Reject).await;
         self.forget_if_over(id);
         Ok(Reply::Rejected)
+    }
+
+    /// Remembers what a person said about a recovery's plan; it is written with what follows.
+    fn decide(&mut self, id: RecoveryId, words: String) {
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.decided = Some(words);
+        }
     }
 
     /// What restarting a unit costs at the traffic last told.

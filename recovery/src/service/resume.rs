@@ -68,6 +68,7 @@ fn case(stored: &StoredRecovery) -> Case {
         stored.opened_at,
     );
     case.evidence.clone_from(&stored.evidence);
+    case.decided.clone_from(&stored.decided);
     case.is_orphan = true;
     case.is_known = true;
     case.state = stored.state;
@@ -138,8 +139,30 @@ fn case(stored: &StoredRecovery) -> Case {
 }
 
 impl Engine {
+    /// Tells again which restarts cast which shadows: whoever reads the telemetry of their time
+    /// anew must fence it anew.
+    fn retell_shadows(&mut self) {
+        let warm_up = self.config.policy.warm_up;
+        for stored in std::mem::take(&mut self.former) {
+            let (from, until) = match &stored.outcome {
+                Some(Outcome::Done {
+                    stopped_at,
+                    ready_at,
+                    ..
+                }) => (*stopped_at, ready_at.checked_add(warm_up)),
+                Some(Outcome::Refused { .. }) => continue,
+                _ => (
+                    stored.intended_at,
+                    stored.intended_at.checked_add(stored.deadline + warm_up),
+                ),
+            };
+            self.shadow(stored.action, &stored.unit, stored.generation, from, until);
+        }
+    }
+
     /// Takes up what the last engine left.
     pub(super) async fn resume(&mut self) {
+        self.retell_shadows();
         for stored in std::mem::take(&mut self.unfinished) {
             let id = stored.recovery;
             tracing::info!(recovery = %id, state = %stored.state, "left by the last engine");

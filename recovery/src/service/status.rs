@@ -70,6 +70,17 @@ pub enum UnitState {
     GivenUp,
 }
 
+impl RecoveryStatus {
+    /// The greatest incident number that anything here speaks of; 0 without any.
+    pub fn last_incident(&self) -> u64 {
+        let actions = self.recent.iter().map(|action| action.incident);
+        let over = self.finished.iter().map(|recovery| recovery.incident);
+        let going_on = self.recoveries.iter().map(|recovery| recovery.incident);
+        let all = actions.chain(over).chain(going_on);
+        all.flatten().max().unwrap_or(0)
+    }
+}
+
 /// One unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UnitStatus {
@@ -138,6 +149,8 @@ pub struct RecoveryView {
     pub actions: Vec<ActionId>,
     /// What it would do, or does.
     pub plan: Option<Plan>,
+    /// What a person said about its plan, and who.
+    pub decided: Option<String>,
     /// Why it doesn't do it now.
     pub refusals: Vec<Refusal>,
     /// What was already tried.

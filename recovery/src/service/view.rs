@@ -83,6 +83,7 @@ pub(super) fn finished(stored: &StoredRecovery) -> RecoveryView {
         target: attempts.last().map(|action| action.target.clone()),
         actions: Vec::new(),
         plan: stored.plan.clone(),
+        decided: stored.decided.clone(),
         refusals: Vec::new(),
         tried: attempts.into_iter().filter_map(tried).collect(),
         judging: None,
@@ -223,6 +224,7 @@ impl Engine {
                 .map(|attempt| attempt.parts.iter().map(|part| part.action).collect())
                 .unwrap_or_default(),
             plan: case.plan.clone(),
+            decided: case.decided.clone(),
             refusals: case.refusals.clone(),
             tried: case.tried.clone(),
             judging: attempt.and_then(|attempt| {

@@ -28,6 +28,8 @@ struct Paper {
     ready: Option<u64>,
     /// How long an order may be under way unseen.
     untouched: u64,
+    /// In these tenths of a second after the order the new ones end again, each time another one.
+    flickers: std::ops::Range<u64>,
     /// Looks fail in these seconds after the order.
     blind: std::ops::Range<u64>,
 }
@@ -40,6 +42,7 @@ impl Default for Paper {
             ends: Some(2),
             ready: Some(5),
             untouched: 1,
+            flickers: 0..0,
             blind: 0..0,
         }
     }
@@ -56,6 +59,11 @@ impl World {
             paper,
             ordered: Mutex::new(None),
         }
+    }
+
+    fn tenths(&self) -> Option<u64> {
+        let ordered = *self.ordered.lock().expect("not poisoned");
+        ordered.map(|at| u64::try_from(at.elapsed().as_millis() / 100).expect("fits"))
     }
 
     fn since(&self) -> Option<u64> {
@@ -84,6 +92,12 @@ impl Platform for World {
                     sight
                         .lives
                         .insert(format!("old-{number}"), Condition::Ready);
+                } else if self
+                    .tenths()
+                    .is_some_and(|at| self.paper.flickers.contains(&at))
+                {
+                    let life = format!("new-{number}-{}", self.tenths().unwrap_or(0) / 3);
+                    sight.lives.insert(life, Condition::Ready);
                 } else if passed(self.paper.ready) {
                     sight
                         .lives
@@ -213,6 +227,23 @@ async fn each_way_of_ending_has_its_meaning() {
             Err(error) => error.to_string(),
         };
         assert_eq!(said, expected, "{paper:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_up_and_ends_at_once_is_not_up() {
+    for (flickers, expected) in [(0..0, 55), (50..80, 85)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let paper = Paper {
+            flickers,
+            ..Paper::default()
+        };
+        let executor = executor(paper, directory.path());
+        executor
+            .restart(permit())
+            .await
+            .expect("restarted in the end");
+        assert_eq!(executor.platform.tenths(), Some(expected));
     }
 }
 

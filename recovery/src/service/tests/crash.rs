@@ -166,3 +166,39 @@ async fn a_kill_while_people_decide_loses_nothing_but_the_number() {
     );
     task.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cured_before_a_restart_of_the_engine_is_not_restarted_while_it_drains() {
+    let world = World::new();
+    let (recovery, _shadows, task) = world.service(policy(), None);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let began = world.evidence(1, &[("shop.cart", 0.9)]).since;
+    drop(world.tell(&recovery, 1, &[("shop.cart", 0.9)]));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.calls(), ["shop.cart"]);
+    task.abort();
+    drop(task.await);
+
+    // The journal's replay opens the same incident under a new number, and it closes slowly.
+    let (recovery, mut shadows, task) = world.service(policy(), None);
+    for turn in 0..240 {
+        let mut evidence = world.evidence(1001, &[("shop.cart", 0.9)]);
+        evidence.since = began;
+        evidence.failing_per_second = 2.0;
+        recovery.evidence(evidence).await.expect("taken");
+        sleep(Duration::from_millis(250)).await;
+        assert_eq!(world.calls(), ["shop.cart"], "{turn}");
+    }
+    let shadow = shadows.try_recv().expect("the old restart's shadow");
+    assert_eq!(shadow.unit.as_str(), "shop.cart");
+    assert!(shadow.until.is_some());
+
+    // The same fault again is another matter.
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&recovery, 1001, &[("shop.cart", 0.9)]);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.calls(), ["shop.cart", "shop.cart"]);
+    task.abort();
+}

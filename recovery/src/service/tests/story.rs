@@ -339,10 +339,11 @@ async fn a_rejected_or_forgotten_proposal() {
         Ok(Reply::Rejected)
     );
     story.go(60).await;
-    assert!(
-        story.recovery.status().borrow().recoveries.is_empty(),
-        "{}",
-        story.text
+    let status = story.recovery.status().borrow().clone();
+    assert!(status.recoveries.is_empty(), "{}", story.text);
+    assert_eq!(
+        status.finished[0].decided.as_deref(),
+        Some("rejected by ann: rollout")
     );
     assert_eq!(world.calls(), Vec::<String>::new());
     story.end().await;

@@ -1,0 +1,155 @@
+//! Who works differently than before, whether or not a request failed?
+//!
+//! Not every fault makes failures: a component gets slower, or stops asking whom it used to ask. Both
+//! are found by comparing the window with the baseline, per operation and request type, and both are
+//! measured in one unit: *the share of calls that are affected, times how badly*. How badly is
+//! counted in doublings of the duration; a call that isn't made any more counts as one
+//! ([`stops`]), a call that failed as ten (`default.rs`).
+//!
+//! How much calm times change by themselves is measured the same way, between the two halves of the
+//! baseline: what is not above that is no evidence.
+
+mod slower;
+mod stops;
+mod ways;
+
+use std::collections::BTreeMap;
+
+use rekindle_model::Name;
+use rekindle_stats::LogHistogram;
+
+use crate::rank::input::{Input, Span, Timed};
+use crate::{Level, Shape};
+
+/// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
+const MISTAKES: f64 = 0.05;
+
+/// A service or dependency that works differently.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// Its index among the subjects.
+    pub(super) family: usize,
+    /// The share of calls affected, times how badly.
+    pub(super) score: f64,
+    /// Whether chance is no explanation, as often as was looked (Bonferroni's correction).
+    pub(super) clear: bool,
+    pub(super) shape: Shape,
+    /// What changed, in words.
+    pub(super) remark: String,
+}
+
+/// Which two times are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Period {
+    /// The window with the baseline.
+    Fault,
+    /// The later half of the baseline with the earlier one.
+    Calm,
+}
+
+/// What changed, the most first; each family once, with its largest change.
+pub(super) fn changes(input: &Input, period: Period) -> Vec<Change> {
+    let families = Families::of(input);
+    let stops = stops::stops(input, period, &families);
+    let mut found = slower::slower(input, period, &families);
+    found.extend(slower::faster(input, period, &families, &stops.changed));
+    found.extend(stops.changes);
+    let mut best: BTreeMap<usize, Change> = BTreeMap::new();
+    for change in found {
+        if change.score < 0.0 {
+            continue;
+        }
+        let mut clear = change.clear;
+        if let Some(known) = best.get_mut(&change.family) {
+            clear |= known.clear;
+            known.clear = clear;
+            if known.score >= change.score {
+                continue;
+            }
+        }
+        best.insert(change.family, Change { clear, ..change });
+    }
+    let mut changes: Vec<Change> = best.into_values().collect();
+    changes.sort_by(|a, b| {
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| a.family.cmp(&b.family))
+    });
+    changes
+}
+
+/// The service of each operation, as a subject where it is one.
+pub(super) struct Families {
+    of: Vec<usize>,
+}
+
+impl Families {
+    fn of(input: &Input) -> Self {
+        let services: BTreeMap<&Name, usize> = input
+            .subjects
+            .iter()
+            .enumerate()
+            .filter(|(_, subject)| subject.component.level == Level::Service)
+            .map(|(at, subject)| (&subject.component.service, at))
+            .collect();
+        let family = |(at, subject): (usize, &crate::rank::Subject)| {
+            services
+                .get(&subject.component.service)
+                .copied()
+                .unwrap_or(at)
+        };
+        Self {
+            of: input.subjects.iter().enumerate().map(family).collect(),
+        }
+    }
+
+    pub(super) fn get(&self, subject: usize) -> usize {
+        self.of[subject]
+    }
+}
+
+/// Durations before and now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Durations {
+    pub(super) before: LogHistogram,
+    pub(super) now: LogHistogram,
+}
+
+/// Durations per span, and per request type (counted from 1) or over all of them (0).
+pub(super) fn durations(
+    input: &Input,
+    period: Period,
+    by_type: bool,
+) -> BTreeMap<(Span, usize), Durations> {
+    let mut sums: BTreeMap<(Span, usize), Durations> = BTreeMap::new();
+    for timed in &input.timed {
+        let group = if by_type { timed.request_type + 1 } else { 0 };
+        let sum = sums.entry((timed.span, group)).or_default();
+        let Timed {
+            baseline: [earlier, later],
+            window,
+            ..
+        } = timed;
+        sum.before.merge(earlier);
+        match period {
+            Period::Fault => {
+                sum.before.merge(later);
+                sum.now.merge(window);
+            }
+            Period::Calm => sum.now.merge(later),
+        }
+    }
+    sums
+}
+
+/// A duration as people say it.
+pub(super) fn spoken(nanos: u64) -> String {
+    let millis = nanos as f64 / 1e6;
+    if millis < 10.0 {
+        format!("{millis:.1} ms")
+    } else if millis < 10_000.0 {
+        format!("{millis:.0} ms")
+    } else {
+        format!("{:.0} s", millis / 1e3)
+    }
+}

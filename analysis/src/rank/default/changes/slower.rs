@@ -1,0 +1,137 @@
+//! Who takes longer for its own work, and by how much?
+//!
+//! A service's own time is its entry span less the calls it waited for, and the way to it
+//! (`default/changes/ways.rs` decides when the way is the caller's). Both together are compared per
+//! request type and over all of them: an effect within one type must not drown in the others, and one
+//! that few requests of each type show must add up.
+
+use std::collections::BTreeSet;
+
+use rekindle_stats::{LogHistogram, Probability, Shift, Usual, shift};
+
+use super::ways::Ways;
+use super::{Change, Durations, Families, MISTAKES, Period, durations, spoken};
+use crate::Shape;
+use crate::rank::input::{Input, Span};
+
+/// The share of slower calls is counted with so many more that are as before: whoever was called
+/// twice or thrice is no suspect beside somebody who was called a hundred times. Ten, as for any rule
+/// of thumb about the fewest observations of a share.
+const CALLS_AS_BEFORE: f64 = 10.0;
+/// Less load makes everybody faster, so being faster counts half.
+const FASTER: f64 = 0.5;
+
+fn score(found: &Shift, calls: u64) -> f64 {
+    let calls = calls as f64;
+    found.affected * calls / (calls + CALLS_AS_BEFORE) * found.low
+}
+
+/// Whatever takes longer.
+pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for by_type in [false, true] {
+        let durations = durations(input, period, by_type);
+        let compared = durations.len() as f64;
+        let usual = |wanted: fn(&Span) -> bool| {
+            let those = durations.iter().filter(|((span, _), _)| wanted(span));
+            Usual::of(those.map(|(_, durations)| &durations.before))
+        };
+        let usual_gap = usual(|span| matches!(span, Span::Gap(..)));
+        let usual_whole = usual(|span| matches!(span, Span::Whole(_)));
+        let usual_own = usual(|span| matches!(span, Span::Own(_)));
+        let ways = Ways::of(&durations, &usual_gap, families);
+        for ((span, group), both) in &durations {
+            // Of a new combination nothing is known; over all types it may be no new one.
+            if *group > 0 && both.before.total() == 0 {
+                continue;
+            }
+            let mut counts = true;
+            let (whose, both, usual) = match *span {
+                Span::Whole(id) if ways.any_callers(id, *group) => {
+                    match durations.get(&(Span::Own(id), *group)) {
+                        Some(own) => (id, own, &usual_own),
+                        None => continue,
+                    }
+                }
+                Span::Whole(id) => (id, both, &usual_whole),
+                Span::Gap(from, to) if ways.is_callers(from, to, *group) => {
+                    (from, both, &usual_gap)
+                }
+                // The others' ways, where one of them was taken out of the whole.
+                Span::Gap(_, to) if ways.any_callers(to, *group) => (to, both, &usual_gap),
+                // How bad it is for callers is in the whole, but how sure it is may be plainer here:
+                // an operation's own time varies more than the way to it.
+                Span::Gap(_, to) => {
+                    counts = false;
+                    (to, both, &usual_gap)
+                }
+                Span::Own(_) | Span::There(..) => continue,
+            };
+            if let Some(found) = shift(&both.before, &both.now, usual) {
+                let score = score(&found, both.now.total());
+                changes.push(Change {
+                    family: families.get(whose),
+                    score: if counts { score } else { score.min(0.0) },
+                    clear: found.chance * compared <= MISTAKES,
+                    shape: Shape::Slow,
+                    remark: remark(input, *span, both),
+                });
+            }
+        }
+    }
+    changes
+}
+
+/// Whatever takes less time for itself than before: work that isn't done any more. Operations that
+/// stop asking whom they used to ask are faster for that reason, and charged elsewhere.
+pub(super) fn faster(
+    input: &Input,
+    period: Period,
+    families: &Families,
+    changed: &BTreeSet<usize>,
+) -> Vec<Change> {
+    let durations = durations(input, period, false);
+    let own = durations.iter().filter_map(|((span, _), both)| match span {
+        Span::Own(id) if !changed.contains(id) => Some((*id, *span, both)),
+        _ => None,
+    });
+    let usual = Usual::of(own.clone().map(|(_, _, both)| &both.before));
+    let compared = durations.len() as f64;
+    own.filter(|(_, _, both)| both.before.total() > 0)
+        .filter_map(|(id, span, both)| {
+            let found = shift(&both.now, &both.before, &usual)?;
+            Some(Change {
+                family: families.get(id),
+                score: FASTER * score(&found, both.now.total()),
+                clear: found.chance * compared <= MISTAKES,
+                shape: Shape::WrongAnswer,
+                remark: remark(input, span, both),
+            })
+        })
+        .collect()
+}
+
+fn remark(input: &Input, span: Span, both: &Durations) -> String {
+    let name = |id: usize| &input.subjects[id].component;
+    let what = match span {
+        Span::Whole(id) => format!("{} took", name(id)),
+        Span::Own(id) => format!("the own work of {} took", name(id)),
+        Span::Gap(from, to) | Span::There(from, to) => {
+            format!("the way from {} to {} took", name(from), name(to))
+        }
+    };
+    let typical = |histogram: &LogHistogram, share: f64| {
+        histogram
+            .quantile(Probability::clamped(share))
+            .map_or_else(|| "unknown".to_owned(), spoken)
+    };
+    format!(
+        "{what} {} in the middle and {} at the 90th percentile of {} calls, before {} and {} of {}",
+        typical(&both.now, 0.5),
+        typical(&both.now, 0.9),
+        both.now.total(),
+        typical(&both.before, 0.5),
+        typical(&both.before, 0.9),
+        both.before.total(),
+    )
+}

@@ -1,0 +1,175 @@
+//! Who stops in the middle of its work, and why?
+//!
+//! A visit that asks only some of those that such visits used to ask was cut short: right after its
+//! last call, or before any. Either that callee answered something that ended it, or the visit itself
+//! went wrong after the call. Without a status to tell, this decides:
+//!
+//! - a callee whose own visits are cut short explains its caller's; the caller is not charged;
+//! - a callee after which *several* services stop is the common cause;
+//! - a callee whose own time changed in the same window did something else than before;
+//! - otherwise the visit itself is at fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_stats::{LogHistogram, Probability, Share, difference_interval};
+
+use super::{Change, Families, MISTAKES, Period, durations};
+use crate::Shape;
+use crate::rank::input::{Input, Shaped, Span};
+
+/// Intervals of the shares: with a hundred operations, one in twenty wrong would be five.
+const CONFIDENCE: f64 = 0.99;
+/// An own time is another one when its ranks differ by so many standard deviations: one in 370 by
+/// chance.
+const OTHER_OWN_TIME: f64 = 3.0;
+
+/// What was found.
+pub(super) struct Stops {
+    pub(super) changes: Vec<Change>,
+    /// The operations that are cut short.
+    pub(super) changed: BTreeSet<usize>,
+}
+
+/// Visits of an operation in one request type that asked this callee; `None`: all visits.
+type Place = (usize, usize, Option<usize>);
+
+/// Of the visits that got so far, how many stopped there: in both halves of the baseline, and now.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    asked: [u64; 3],
+    stopped: [u64; 3],
+}
+
+/// Who is cut short, and whom that is charged to.
+pub(super) fn stops(input: &Input, period: Period, families: &Families) -> Stops {
+    let mut places: BTreeMap<Place, (f64, bool)> = BTreeMap::new();
+    let counted = count(input);
+    let clearly = 1.0 - MISTAKES / counted.len().max(1) as f64;
+    for (place, counts) in counted {
+        let rise_at = |confidence| rise(&counts, period, Probability::clamped(confidence));
+        let rise = rise_at(CONFIDENCE);
+        if rise > 0.0 {
+            places.insert(place, (rise, rise_at(clearly) > 0.0));
+        }
+    }
+    let changed: BTreeSet<usize> = places.keys().map(|(operation, _, _)| *operation).collect();
+    let mut callers: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (operation, _, last) in places.keys() {
+        if let Some(last) = last {
+            let caller = families.get(*operation);
+            callers.entry(*last).or_default().insert(caller);
+        }
+    }
+    let own = durations(input, period, false);
+    let other_own_time = |id: usize| {
+        let both = own.get(&(Span::Own(id), 0));
+        both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
+    };
+    let mut changes = Vec::new();
+    for ((operation, _, last), (rise, clear)) in places {
+        let whose = match last {
+            None => operation,
+            Some(last) if changed.contains(&last) => continue,
+            Some(last) if callers[&last].len() > 1 || other_own_time(last) => last,
+            Some(_) => operation,
+        };
+        let name = |id: usize| &input.subjects[id].component;
+        let place = match last {
+            None => "before any call".to_owned(),
+            Some(last) => format!("right after asking {}", name(last)),
+        };
+        changes.push(Change {
+            family: families.get(whose),
+            score: rise,
+            clear,
+            shape: Shape::WrongAnswer,
+            remark: format!(
+                "{} now stops {place} in at least {:.0} % more of its visits that get there",
+                name(operation),
+                rise * 100.0
+            ),
+        });
+    }
+    Stops { changes, changed }
+}
+
+fn count(input: &Input) -> BTreeMap<Place, Counts> {
+    let mut by_operation: BTreeMap<(usize, usize), Vec<&Shaped>> = BTreeMap::new();
+    for shaped in &input.shaped {
+        let key = (shaped.subject, shaped.request_type);
+        by_operation.entry(key).or_default().push(shaped);
+    }
+    let mut places: BTreeMap<Place, Counts> = BTreeMap::new();
+    for ((operation, request_type), shapes) in by_operation {
+        for shaped in &shapes {
+            let [earlier, later] = shaped.baseline;
+            let seen = [earlier, later, shaped.window];
+            let cut_short = shapes.iter().any(|longer| {
+                longer.baseline != [0, 0]
+                    && longer.asked.len() > shaped.asked.len()
+                    && shaped.asked.iter().all(|id| longer.asked.contains(id))
+            });
+            let reached = shaped.asked.iter().map(|id| Some(*id)).chain([None]);
+            for place in reached {
+                let counts = places.entry((operation, request_type, place)).or_default();
+                let stopped_here = cut_short && place == shaped.last;
+                for (part, n) in seen.iter().enumerate() {
+                    counts.asked[part] += n;
+                    counts.stopped[part] += if stopped_here { *n } else { 0 };
+                }
+            }
+        }
+    }
+    places
+}
+
+/// By how much the share of visits that stop there rose at least, against both halves of the
+/// baseline.
+fn rise(counts: &Counts, period: Period, confidence: Probability) -> f64 {
+    let share = |part: usize| {
+        Share::of(
+            counts.stopped[part],
+            counts.asked[part] - counts.stopped[part],
+        )
+    };
+    let (now, before): (usize, &[usize]) = match period {
+        Period::Fault => (2, &[0, 1]),
+        Period::Calm => (1, &[0]),
+    };
+    if counts.stopped[now] == 0 {
+        return 0.0;
+    }
+    let known = before.iter().filter(|part| counts.asked[**part] > 0);
+    known
+        .map(|part| difference_interval(share(now), share(*part), confidence).low)
+        .reduce(f64::min)
+        .unwrap_or(0.0)
+}
+
+/// The rank-sum statistic's distance from its mean in standard deviations, ties corrected (Mann and
+/// Whitney 1947). Positive when `now` is larger.
+fn rank_distance(before: &LogHistogram, now: &LogHistogram) -> f64 {
+    let mut counts: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+    for (value, k) in before.buckets() {
+        counts.entry(value.to_bits()).or_default().0 += k as f64;
+    }
+    for (value, k) in now.buckets() {
+        counts.entry(value.to_bits()).or_default().1 += k as f64;
+    }
+    let (n, m) = (before.total() as f64, now.total() as f64);
+    let (mut below, mut u, mut ties) = (0.0, 0.0, 0.0);
+    // Positive numbers are in the order of their bits.
+    for (in_before, in_now) in counts.into_values() {
+        u += in_now * (below + in_before / 2.0);
+        below += in_before;
+        let tied: f64 = in_before + in_now;
+        ties += tied * tied * tied - tied;
+    }
+    let total = n + m;
+    let variance = n * m / 12.0 * (total + 1.0 - ties / (total * (total - 1.0)).max(1.0));
+    if variance > 0.0 {
+        (u - n * m / 2.0) / variance.sqrt()
+    } else {
+        0.0
+    }
+}

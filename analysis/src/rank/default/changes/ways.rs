@@ -1,0 +1,144 @@
+//! The way between two processes got longer: whose fault is that?
+//!
+//! Usually the callee's: it is slow to accept, or its network is slow to answer, so the gap between
+//! the caller's span and the callee's is charged to the callee. Two things speak for the caller:
+//!
+//! - *The ways to most of its callees got longer* (three or more), and not those from the callees'
+//!   other callers: what they have in common is the caller.
+//! - *Only the way there got longer, not the way back.* A slow network delays what its own end
+//!   sends: on the caller's side requests, on the callee's side answers (and the handshake). Starts
+//!   of spans are compared for this, so clocks must not drift between baseline and window; a constant
+//!   difference cancels out. A callee that is slow to accept looks the same from one caller, so the
+//!   other callees and callers have a say here, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_stats::{LogHistogram, Usual, shift};
+
+use super::{Durations, Families};
+use crate::rank::input::Span;
+
+/// A way is longer when it surely takes 40 % more (half a doubling).
+const LONGER: f64 = 0.5;
+/// The part of the excess that lies on the way there. A callee's slow network delays its answers at
+/// least as much as its handshake, so up to a half; a caller's delays requests only, so all. This is
+/// the middle.
+const ONE_WAY: f64 = 0.75;
+/// From so many callees on, a majority of them is no coincidence.
+const SEVERAL: usize = 3;
+
+/// One way in one group of requests.
+#[derive(Clone, Copy)]
+struct Way {
+    longer: bool,
+    only_there: bool,
+}
+
+/// How many groups of requests on the ways between two services there are, and in how many the way
+/// got longer, and only there.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    groups: u32,
+    longer: u32,
+    only_there: u32,
+}
+
+/// Whom longer ways are charged to.
+pub(super) struct Ways {
+    callers_fault: BTreeSet<(usize, usize, usize)>,
+    charged: BTreeSet<(usize, usize)>,
+}
+
+impl Ways {
+    pub(super) fn of(
+        durations: &BTreeMap<(Span, usize), Durations>,
+        usual: &Usual,
+        families: &Families,
+    ) -> Self {
+        let mut ways: BTreeMap<(usize, usize, usize), Way> = BTreeMap::new();
+        let mut by_caller: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
+        let mut by_callee: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
+        for ((span, group), gap) in durations {
+            let Span::Gap(from, to) = *span else { continue };
+            if *group > 0 && gap.before.total() == 0 {
+                continue;
+            }
+            let Some(found) = shift(&gap.before, &gap.now, usual) else {
+                continue;
+            };
+            let there = durations.get(&(Span::There(from, to), *group));
+            let excess = mean(&gap.now) - mean(&gap.before);
+            let excess_there = there.map_or(0.0, |there| mean(&there.now) - mean(&there.before));
+            let longer = found.low > LONGER;
+            let way = Way {
+                longer,
+                only_there: longer && excess_there >= ONE_WAY * excess,
+            };
+            ways.insert((from, to, *group), way);
+            let (caller, callee) = (families.get(from), families.get(to));
+            let both = [
+                by_caller.entry(caller).or_default().entry(callee),
+                by_callee.entry(callee).or_default().entry(caller),
+            ];
+            for entry in both {
+                let seen = entry.or_default();
+                seen.groups += 1;
+                seen.longer += u32::from(way.longer);
+                seen.only_there += u32::from(way.only_there);
+            }
+        }
+        let mut found = Self {
+            callers_fault: BTreeSet::new(),
+            charged: BTreeSet::new(),
+        };
+        for ((from, to, group), way) in ways {
+            let (caller, callee) = (families.get(from), families.get(to));
+            if is_callers_fault(way, &by_caller[&caller], &by_callee[&callee]) {
+                found.callers_fault.insert((from, to, group));
+                found.charged.insert((to, group));
+            }
+        }
+        found
+    }
+
+    /// Whether the way between these operations is the caller's to answer for.
+    pub(super) fn is_callers(&self, from: usize, to: usize, group: usize) -> bool {
+        self.callers_fault.contains(&(from, to, group))
+    }
+
+    /// Whether any way to this operation is its caller's to answer for.
+    pub(super) fn any_callers(&self, to: usize, group: usize) -> bool {
+        self.charged.contains(&(to, group))
+    }
+}
+
+fn is_callers_fault(
+    way: Way,
+    to_callees: &BTreeMap<usize, Seen>,
+    from_callers: &BTreeMap<usize, Seen>,
+) -> bool {
+    if !way.longer {
+        return false;
+    }
+    let share = |seen: &BTreeMap<usize, Seen>, of: fn(&Seen) -> u32| {
+        let most = seen.values().filter(|seen| of(seen) * 2 >= seen.groups);
+        most.count() as f64 / seen.len() as f64
+    };
+    let callees_longer = share(to_callees, |seen| seen.longer);
+    let callees_there = share(to_callees, |seen| seen.only_there);
+    // A sole caller can't be told from the rest.
+    let callers_longer = if from_callers.len() > 1 {
+        share(from_callers, |seen| seen.longer)
+    } else {
+        0.0
+    };
+    let one_way = way.only_there && callees_there > 0.5 && callers_longer <= callees_there;
+    let most_ways =
+        to_callees.len() >= SEVERAL && callees_longer > 0.5 && callers_longer < callees_longer;
+    one_way || most_ways
+}
+
+fn mean(histogram: &LogHistogram) -> f64 {
+    let sum: f64 = histogram.buckets().map(|(v, k)| v * k as f64).sum();
+    sum / histogram.total().max(1) as f64
+}

@@ -1,0 +1,157 @@
+//! Failures and changes, weighed against each other.
+//!
+//! Both are measured as the share of a component's calls that are affected, times how badly
+//! (`default/changes.rs`), so they add up. Where the strongest component is also the one that failed
+//! requests accuse most, failed requests decide all shares, as they would alone: they are what the
+//! users feel. Otherwise shares go by the square of the strength, so that one twice as strong as
+//! another is four times as likely.
+
+use std::collections::BTreeMap;
+
+use rekindle_stats::{Probability, Share, difference_interval};
+
+use super::changes::{Change, Period, changes};
+use crate::Level;
+use crate::rank::evidence::{Charge, Tally};
+use crate::rank::input::Input;
+
+/// A failed call is as bad as one that takes a thousand times as long (2¹⁰): nobody waits for that.
+const FAILED: f64 = 10.0;
+/// Changes below this strength are not named: a tenth of the calls a tenth slower.
+const LEAST_CHANGE: f64 = 0.01;
+/// Where calm times are perfectly calm, there is still as much doubt as if they changed by a tenth
+/// of the calls being twice as slow: two short halves may agree by luck.
+const LEAST_DOUBT: f64 = 0.1;
+/// A change without failures is believed from this strength on (a third of the calls nearly twice as
+/// slow) when it is also more than what calm times change.
+const BELIEVED: f64 = 0.3;
+
+/// The charges of both.
+pub(super) struct Combined {
+    /// Their confidences add up to at most 1.
+    pub(super) charges: Vec<Charge>,
+    /// Whether the first one is suspected for a change that neither chance nor the drift of calm
+    /// times explains.
+    pub(super) clear_change: bool,
+}
+
+/// Weighs failures and changes.
+pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> Combined {
+    let only = |charges| Combined {
+        charges,
+        clear_change: false,
+    };
+    let level = |charge: &Charge| input.subjects[charge.subjects[0]].component.level;
+    if failures.iter().any(|charge| level(charge) == Level::Host) {
+        return only(failures);
+    }
+    let changes: Vec<Change> = changes(input, Period::Fault)
+        .into_iter()
+        .filter(|change| change.score >= LEAST_CHANGE)
+        .collect();
+    if changes.is_empty() {
+        return only(failures);
+    }
+    let mut accused: BTreeMap<usize, f64> = BTreeMap::new();
+    let mut strengths: BTreeMap<usize, f64> = BTreeMap::new();
+    for charge in &failures {
+        let family = family_of(input, charge.subjects[0]);
+        *accused.entry(family).or_default() += charge.confidence;
+        let strength = FAILED * affected(tally, charge, family) * charge.confidence;
+        *strengths.entry(family).or_default() += strength;
+    }
+    let failing = strengths.clone();
+    for change in &changes {
+        *strengths.entry(change.family).or_default() += change.score;
+    }
+    let first = |by: &BTreeMap<usize, f64>| {
+        let most = by
+            .iter()
+            .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(a.0)));
+        most.map_or(usize::MAX, |(family, _)| *family)
+    };
+    let lead = first(&strengths);
+    let squares: f64 = strengths.values().map(|strength| strength.powi(2)).sum();
+    let share = |family: usize| strengths[&family].powi(2) / squares;
+    let by_failures = failing.get(&lead).copied().unwrap_or(0.0);
+    let mostly_failing = by_failures * 2.0 >= strengths[&lead];
+    let mut charges = failures;
+    let mut clear_change = false;
+    let left = if mostly_failing && first(&accused) == lead {
+        (1.0 - accused.values().sum::<f64>()).max(0.0)
+    } else {
+        let calm = changes_in_calm(input);
+        let certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
+        clear_change = strengths[&lead] >= calm.max(BELIEVED)
+            && changes
+                .iter()
+                .any(|change| change.family == lead && change.clear);
+        for charge in &mut charges {
+            let family = family_of(input, charge.subjects[0]);
+            let part = charge.confidence / accused[&family].max(f64::MIN_POSITIVE);
+            charge.confidence = part * share(family) * certainty;
+        }
+        certainty
+    };
+    for change in changes {
+        let known = charges
+            .iter_mut()
+            .find(|charge| family_of(input, charge.subjects[0]) == change.family);
+        match known {
+            Some(charge) => add_remark(charge, change.remark),
+            None => charges.push(Charge {
+                subjects: vec![change.family],
+                score: change.score,
+                confidence: left * share(change.family),
+                shape: Some(change.shape),
+                remark: Some(change.remark),
+            }),
+        }
+    }
+    Combined {
+        charges,
+        clear_change,
+    }
+}
+
+/// The largest change between the two halves of the baseline.
+fn changes_in_calm(input: &Input) -> f64 {
+    changes(input, Period::Calm)
+        .first()
+        .map_or(0.0, |change| change.score)
+}
+
+/// The share of calls that a failure charge is about, at least.
+fn affected(tally: &Tally, charge: &Charge, family: usize) -> f64 {
+    if charge.shape.is_some() {
+        // Nothing failed inside: the score is the difference of shares itself.
+        return charge.score.clamp(0.0, 1.0);
+    }
+    let share = |(touched, origin): (u64, u64)| Share::of(origin, touched - origin);
+    let (now, before) = (tally.window[family], tally.baseline[family]);
+    difference_interval(share(now), share(before), Probability::P95)
+        .low
+        .max(0.0)
+}
+
+/// The service that a subject is a part of, as a subject; itself where there is none.
+fn family_of(input: &Input, subject: usize) -> usize {
+    let component = &input.subjects[subject].component;
+    if matches!(
+        component.level,
+        Level::Service | Level::Dependency | Level::Host
+    ) {
+        return subject;
+    }
+    let service = input.subjects.iter().position(|other| {
+        other.component.level == Level::Service && other.component.service == component.service
+    });
+    service.unwrap_or(subject)
+}
+
+fn add_remark(charge: &mut Charge, remark: String) {
+    charge.remark = Some(match charge.remark.take() {
+        Some(said) => format!("{said}; {remark}"),
+        None => remark,
+    });
+}

@@ -1,0 +1,104 @@
+//! Own times, ways and callee sets, from slices to the input of a ranking, in canonical order.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::{RequestType, UnixNanos};
+use rekindle_stats::LogHistogram;
+
+use super::{Sources, Stretch};
+use crate::profile::{Profile, Segment};
+use crate::rank::{Shaped, Span, Timed};
+
+/// Own times and shapes in canonical order.
+pub(super) struct Measured {
+    pub(super) request_types: Vec<RequestType>,
+    pub(super) timed: Vec<Timed>,
+    pub(super) shaped: Vec<Shaped>,
+}
+
+impl Sources<'_> {
+    /// The earlier and the later half of the baseline, and the window. A slice that a restart cuts
+    /// is left out: histograms can't be taken apart again.
+    pub(super) fn profiles_around(&self, since: UnixNanos, stretch: Stretch) -> [Profile; 3] {
+        let begin = self.slice(since);
+        let middle = self.profiles.middle(begin);
+        let first = self.slice(stretch.from) + u64::from(stretch.cut_before);
+        let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
+        let end = last + u64::from(!stretch.cut_after);
+        [
+            self.profiles.between(0, middle),
+            self.profiles.between(middle, begin),
+            self.profiles.between(first, end),
+        ]
+    }
+
+    /// What was measured in both halves of the baseline and in the window. Components that
+    /// no row speaks of are left out.
+    pub(super) fn measured(&self, profiles: &[Profile; 3], place: &[usize]) -> Measured {
+        let mut types: Vec<(u32, RequestType)> = self
+            .types
+            .iter()
+            .map(|(id, state)| (id, state.request_type.clone()))
+            .collect();
+        types.sort_by(|a, b| a.1.cmp(&b.1));
+        let type_at: BTreeMap<u32, usize> = types
+            .iter()
+            .enumerate()
+            .map(|(at, (id, _))| (*id, at))
+            .collect();
+        let placed = |id: u32| Some(place[id as usize]).filter(|at| *at != usize::MAX);
+        let span = |segment: Segment| {
+            Some(match segment {
+                Segment::Whole(id) => Span::Whole(placed(id)?),
+                Segment::Own(id) => Span::Own(placed(id)?),
+                Segment::Gap(from, to) => Span::Gap(placed(from)?, placed(to)?),
+                Segment::There(from, to) => Span::There(placed(from)?, placed(to)?),
+            })
+        };
+        let mut timed: BTreeMap<(Span, usize), [LogHistogram; 3]> = BTreeMap::new();
+        let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
+        for (part, profile) in profiles.iter().enumerate() {
+            for ((of, segment), times) in &profile.times {
+                let Some(span) = span(*segment) else { continue };
+                timed.entry((span, type_at[of])).or_default()[part].merge(times);
+            }
+            for ((of, shape), count) in &profile.shapes {
+                let shape = self.profiles.shape(*shape);
+                let asked: Option<Vec<usize>> = shape.asked.iter().map(|id| placed(*id)).collect();
+                let (Some(subject), Some(mut asked)) = (placed(shape.component), asked) else {
+                    continue;
+                };
+                asked.sort_unstable();
+                let key = Shaped {
+                    subject,
+                    request_type: type_at[of],
+                    asked,
+                    last: shape.last.and_then(placed),
+                    baseline: [0; 2],
+                    window: 0,
+                };
+                shaped.entry(key).or_default()[part] += count;
+            }
+        }
+        Measured {
+            request_types: types.into_iter().map(|(_, name)| name).collect(),
+            timed: timed
+                .into_iter()
+                .map(|((span, request_type), [earlier, later, window])| Timed {
+                    span,
+                    request_type,
+                    baseline: [earlier, later],
+                    window,
+                })
+                .collect(),
+            shaped: shaped
+                .into_iter()
+                .map(|(shape, [earlier, later, window])| Shaped {
+                    baseline: [earlier, later],
+                    window,
+                    ..shape
+                })
+                .collect(),
+        }
+    }
+}

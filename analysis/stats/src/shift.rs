@@ -1,0 +1,232 @@
+//! By how much did something get slower, and in how many calls? For four calls and four million.
+//!
+//! The size is a difference of mean logarithms, in doublings: latencies vary by factors, and a rare
+//! call of 4 ms that now takes 233 ms must not lose to the jitter of a frequent one. Its lower end
+//! is a moderated t interval (Smyth 2004, *Linear models and empirical Bayes methods for assessing
+//! differential expression in microarray experiments*, Statistical Applications in Genetics and
+//! Molecular Biology 3:3): the spread of one histogram is pooled with what is usual for all of them,
+//! so that one or two calls have an interval at all, and a thousand one of their own. The same prior
+//! stands in for a baseline that is missing or tiny.
+//!
+//! How many calls are affected is the one-sided distance of Kolmogorov and Smirnov: the largest
+//! difference of the two distributions' shares below any value.
+
+use statrs::function::beta::{beta_reg, inv_beta_reg};
+
+use crate::LogHistogram;
+
+/// Nanoseconds that are added to each value before the logarithm: below a millisecond, doublings
+/// are nobody's concern.
+const UNNOTICED_NANOS: f64 = 1e6;
+/// The prior spread weighs as much as so many calls: more than one, so that two calls that happen to
+/// agree prove little, and few, so that ten speak for themselves.
+const PRIOR_CALLS: f64 = 2.0;
+/// Spreads below this share of a doubling (as variance: a tenth of one) are finer than the buckets
+/// and the clocks that measured them.
+const LEAST_VARIANCE: f64 = 0.01;
+/// A two-sided 95 % interval.
+const SURPRISE: f64 = 0.05;
+
+/// What is usual for histograms of one kind, on the scale of logarithms to base 2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usual {
+    /// The middle of the histograms' means.
+    mean: f64,
+    /// The variance of the means.
+    between: f64,
+    /// The middle of the variances within a histogram.
+    within: f64,
+}
+
+/// How two histograms differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shift {
+    /// How many times the typical duration doubled; negative when it got shorter.
+    pub doublings: f64,
+    /// The lower end of its 95 % interval.
+    pub low: f64,
+    /// How probable at least such a doubling or halving is where nothing changed, in `[0, 1]`.
+    pub chance: f64,
+    /// The share of calls that are slower than before, in `[0, 1]`.
+    pub affected: f64,
+}
+
+/// Count, mean and sum of squared distances of the logarithms.
+fn moments(histogram: &LogHistogram) -> (f64, f64, f64) {
+    let log = |nanos: f64| (nanos + UNNOTICED_NANOS).log2();
+    let n = histogram.total() as f64;
+    if n == 0.0 {
+        return (0.0, 0.0, 0.0);
+    }
+    let values = || histogram.buckets();
+    let mean = values().map(|(v, k)| log(v) * k as f64).sum::<f64>() / n;
+    let squares = values()
+        .map(|(v, k)| (log(v) - mean).powi(2) * k as f64)
+        .sum();
+    (n, mean, squares)
+}
+
+fn middle(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+impl Usual {
+    /// What is usual for these; histograms of fewer than two values say nothing about spread. From
+    /// none, a guess that is wide enough to prove nothing: 4 ms, give or take sixteen times.
+    pub fn of<'a>(histograms: impl Iterator<Item = &'a LogHistogram>) -> Self {
+        let (mut means, mut variances) = (Vec::new(), Vec::new());
+        for histogram in histograms.filter(|histogram| histogram.total() >= 2) {
+            let (n, mean, squares) = moments(histogram);
+            means.push(mean);
+            variances.push(squares / (n - 1.0));
+        }
+        let (Some(mean), Some(within)) = (middle(means.clone()), middle(variances)) else {
+            return Self {
+                mean: 22.0,
+                between: 16.0,
+                within: 1.0,
+            };
+        };
+        // 1.4826 makes the median distance of a normal sample its standard deviation.
+        let distances = means.iter().map(|other| (other - mean).abs()).collect();
+        let deviation = 1.4826 * middle(distances).unwrap_or(0.0);
+        Self {
+            mean,
+            // Never so narrow that a first call of something new would be surprising by itself.
+            between: (deviation * deviation).max(1.0),
+            within: within.max(LEAST_VARIANCE),
+        }
+    }
+}
+
+/// How `now` differs from `before`; `None` when there is nothing now.
+pub fn shift(before: &LogHistogram, now: &LogHistogram, usual: &Usual) -> Option<Shift> {
+    if now.total() == 0 {
+        return None;
+    }
+    let (n, mean_before, squares_before) = moments(before);
+    let (m, mean_now, squares_now) = moments(now);
+    let variance = |n: f64, squares: f64| {
+        let calls = PRIOR_CALLS + (n - 1.0).max(0.0);
+        ((PRIOR_CALLS * usual.within + squares) / calls).max(LEAST_VARIANCE)
+    };
+    let variance_before = variance(n, squares_before);
+    // What got slower varies more, too; what varies less by chance must not look surer for it.
+    let variance_now = variance(m, squares_now).max(variance_before);
+    // The prior mean counts as a small part of a call.
+    let prior = usual.within / usual.between;
+    let base = (n * mean_before + prior * usual.mean) / (n + prior);
+    let error = (variance_before / (n + prior) + variance_now / m).sqrt();
+    let doublings = mean_now - base;
+    let degrees = PRIOR_CALLS + m - 1.0;
+    Some(Shift {
+        doublings,
+        low: doublings - student_quantile(degrees, SURPRISE) * error,
+        chance: student_tails(doublings / error, degrees),
+        affected: if n == 0.0 {
+            1.0
+        } else {
+            slower_share(before, now)
+        },
+    })
+}
+
+/// The one-sided Kolmogorov–Smirnov distance: by how much the share of `before` below some value
+/// exceeds the share of `now` below it, at most. 0 when either is empty.
+pub fn slower_share(before: &LogHistogram, now: &LogHistogram) -> f64 {
+    let (n, m) = (before.total() as f64, now.total() as f64);
+    if n == 0.0 || m == 0.0 {
+        return 0.0;
+    }
+    let (mut first, mut second) = (before.buckets().peekable(), now.buckets().peekable());
+    let (mut below_before, mut below_now, mut most) = (0.0, 0.0, 0.0f64);
+    while let Some((value, _)) = first.peek().copied() {
+        // Equal buckets have equal middles, bit by bit.
+        while let Some((_, k)) = first.next_if(|(v, _)| *v <= value) {
+            below_before += k as f64;
+        }
+        while let Some((_, k)) = second.next_if(|(v, _)| *v <= value) {
+            below_now += k as f64;
+        }
+        most = most.max(below_before / n - below_now / m);
+    }
+    most
+}
+
+/// The value that Student's t with so many degrees of freedom exceeds, in either direction, with
+/// probability `tails` (in `(0, 1)`); by the incomplete beta function (Abramowitz and Stegun 26.5.27).
+pub fn student_quantile(degrees: f64, tails: f64) -> f64 {
+    let x = inv_beta_reg(degrees / 2.0, 0.5, tails);
+    (degrees * (1.0 - x) / x).sqrt()
+}
+
+/// The probability that Student's t is at least as far from 0 as `t`, in either direction.
+pub fn student_tails(t: f64, degrees: f64) -> f64 {
+    beta_reg(degrees / 2.0, 0.5, degrees / (degrees + t * t))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn histogram(millis: &[u64]) -> LogHistogram {
+        let mut histogram = LogHistogram::default();
+        millis.iter().for_each(|ms| histogram.add(ms * 1_000_000));
+        histogram
+    }
+
+    #[test]
+    fn few_calls_that_all_got_slower_suffice() {
+        let before = histogram(&[4, 5, 3, 6, 4, 5, 4, 3]);
+        let usual = Usual::of([&before].into_iter());
+        for now in [&[233, 240, 229, 251][..], &[233, 240], &[233]] {
+            let found = shift(&before, &histogram(now), &usual).expect("calls");
+            assert!(found.low > 3.0, "{now:?}: {found:?}");
+            assert!(found.affected > 0.99, "{now:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_merely_new_is_not_slow() {
+        let others = [
+            histogram(&[4, 5, 3]),
+            histogram(&[40, 50, 30]),
+            histogram(&[1, 1, 2]),
+        ];
+        let usual = Usual::of(others.iter());
+        let nothing = LogHistogram::default();
+        let found = shift(&nothing, &histogram(&[6, 7, 9]), &usual).expect("calls");
+        assert!(found.low < 0.0, "{found:?}");
+        let found = shift(&nothing, &histogram(&[2000, 2010, 1990]), &usual).expect("calls");
+        assert!(found.low > 1.0, "{found:?}");
+    }
+
+    #[test]
+    fn nothing_now_says_nothing() {
+        let before = histogram(&[4, 5]);
+        let usual = Usual::of([&before].into_iter());
+        assert_eq!(shift(&before, &LogHistogram::default(), &usual), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_low_end_is_low_and_shares_are_shares(
+            a in prop::collection::vec(1u64..10_000, 0..40), b in prop::collection::vec(1u64..10_000, 1..40),
+        ) {
+            let (before, now) = (histogram(&a), histogram(&b));
+            let found = shift(&before, &now, &Usual::of([&before].into_iter())).expect("calls");
+            prop_assert!(found.low <= found.doublings);
+            prop_assert!((0.0..=1.0).contains(&found.affected));
+        }
+
+        #[test]
+        fn the_same_twice_is_no_shift(a in prop::collection::vec(1u64..10_000, 2..40)) {
+            let calls = histogram(&a);
+            let found = shift(&calls, &calls, &Usual::of([&calls].into_iter())).expect("calls");
+            prop_assert!(found.low < 0.0);
+            prop_assert!(found.affected < 1e-12);
+        }
+    }
+}

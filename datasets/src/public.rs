@@ -1,0 +1,147 @@
+//! Public labelled traces: of each case the traces from before the fault and with it, and the truth.
+//!
+//! A folder holds sets, each in its own layout with a `manifest.json` ([`Set`]). Everything that is
+//! peculiar to a set is dealt with in its loader, so that what comes out is traces as our own
+//! receivers would have put them together, and no method can know from which set they are. What
+//! can't be read is counted and skipped; a case of which nothing is left says so.
+
+mod manifest;
+mod nezha;
+mod shapleyiq;
+mod spans;
+mod tracerca;
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rekindle_model::Trace;
+use serde::{Deserialize, Serialize};
+
+pub use manifest::CaseInfo;
+
+/// A public set whose layout is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Set {
+    /// Nezha (FSE 2023): Online Boutique and Train Ticket, no status codes.
+    Nezha,
+    /// TraceRCA (IWQoS 2021): Train Ticket, edges without ids.
+    TraceRca,
+    /// ShapleyIQ (ASPLOS 2023): Train Ticket, Jaeger JSON.
+    ShapleyIq,
+}
+
+impl Set {
+    /// Every set there is.
+    pub const ALL: [Self; 3] = [Self::Nezha, Self::TraceRca, Self::ShapleyIq];
+
+    /// Its name, which is its folder's.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nezha => "nezha",
+            Self::TraceRca => "tracerca",
+            Self::ShapleyIq => "shapleyiq",
+        }
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a set or a case can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicError {
+    /// A file could not be read.
+    #[error("failed reading `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A manifest has another form than its set's.
+    #[error("`{path}` is no manifest of labelled cases")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// No trace could be read from a case's files.
+    #[error("case `{case}` has no readable trace {when} its fault")]
+    NoTraces {
+        /// The case.
+        case: String,
+        /// `before` or `with`.
+        when: &'static str,
+    },
+}
+
+/// The traces of one case.
+#[derive(Debug)]
+pub struct LabelledTraces {
+    /// From before the fault, or from elsewhere without it.
+    pub baseline: Vec<Trace>,
+    /// With the fault.
+    pub window: Vec<Trace>,
+    /// Lines, rows or traces that could not be read.
+    pub unreadable: u64,
+}
+
+/// The sets that are in this folder.
+pub fn sets_in(folder: &Path) -> Vec<Set> {
+    let mut sets = Set::ALL.to_vec();
+    sets.retain(|set| folder.join(set.as_str()).join("manifest.json").is_file());
+    sets
+}
+
+/// The cases that a set's manifest names.
+///
+/// # Errors
+/// When the manifest can't be read.
+pub fn cases(folder: &Path, set: Set) -> Result<Vec<CaseInfo>, PublicError> {
+    manifest::read(&folder.join(set.as_str()).join("manifest.json"))
+}
+
+/// Reads the traces of one case.
+///
+/// # Errors
+/// When one of its files can't be read, or nothing is in them.
+pub fn load(folder: &Path, set: Set, case: &CaseInfo) -> Result<LabelledTraces, PublicError> {
+    let folder = folder.join(set.as_str());
+    let traces = match set {
+        Set::Nezha => nezha::load(&folder, case)?,
+        Set::TraceRca => tracerca::load(&folder, case)?,
+        Set::ShapleyIq => shapleyiq::load(&folder, case)?,
+    };
+    for (part, when) in [(&traces.baseline, "before"), (&traces.window, "with")] {
+        if part.is_empty() {
+            return Err(PublicError::NoTraces {
+                case: case.id.clone(),
+                when,
+            });
+        }
+    }
+    Ok(traces)
+}
+
+/// The bytes of a file, unpacked when its name ends in `.gz`.
+fn read(path: &Path) -> Result<Vec<u8>, PublicError> {
+    let failed = |source| PublicError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::with_capacity(bytes.len() * 8);
+    flate2::read::MultiGzDecoder::new(&bytes[..])
+        .read_to_end(&mut plain)
+        .map_err(failed)?;
+    Ok(plain)
+}

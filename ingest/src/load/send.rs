@@ -1,0 +1,400 @@
+//! How fast does the receiver take what it is sent?
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::generate::{Generator, SystemShape};
+use super::{Compression, LoadConfig, LoadError, LoadReport, Transport};
+
+/// How long an answer is waited for, as SDKs do.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long to wait before connecting again, and when told to come back without being told when.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest that a receiver may ask for, so that a test ends.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What one connection counted.
+#[derive(Default)]
+struct Counted {
+    report: LoadReport,
+    bytes: u64,
+    /// Of each acknowledged request.
+    millis: Vec<f64>,
+}
+
+/// Sends the load, and says what came of it.
+///
+/// # Errors
+/// When nobody listens, or the very first answer says that this is no OTLP receiver.
+pub async fn run(config: LoadConfig) -> Result<LoadReport, LoadError> {
+    let began = Instant::now();
+    let ends = began + config.duration;
+    // Before anything is counted: is there anybody?
+    try_out(&config).await?;
+    let config = Arc::new(config);
+    let mut connections = JoinSet::new();
+    for number in 0..config.connections.max(1) {
+        connections.spawn(connection(config.clone(), number as u64, ends));
+    }
+    let mut sum = Counted::default();
+    while let Some(counted) = connections.join_next().await {
+        // A task that panicked has said so; what the others counted still holds.
+        let Ok(mut counted) = counted else { continue };
+        sum.report.requests += counted.report.requests;
+        sum.report.spans += counted.report.spans;
+        sum.report.told_to_come_back += counted.report.told_to_come_back;
+        sum.report.refused += counted.report.refused;
+        sum.report.broken_connections += counted.report.broken_connections;
+        sum.bytes += counted.bytes;
+        sum.millis.append(&mut counted.millis);
+    }
+    let mut report = sum.report;
+    report.seconds = began.elapsed().as_secs_f64();
+    report.spans_per_second = report.spans as f64 / report.seconds;
+    report.bytes_per_second = sum.bytes as f64 / report.seconds;
+    sum.millis.sort_unstable_by(f64::total_cmp);
+    let quantile = |share: f64| {
+        let at = (sum.millis.len() as f64 * share) as usize;
+        let last = sum.millis.len().checked_sub(1);
+        last.map_or(0.0, |last| sum.millis[at.min(last)])
+    };
+    report.median_millis = quantile(0.5);
+    report.p99_millis = quantile(0.99);
+    report.longest_millis = quantile(1.0);
+    Ok(report)
+}
+
+/// An empty request, which any receiver of OTLP takes.
+async fn try_out(config: &LoadConfig) -> Result<(), LoadError> {
+    let to = config.to;
+    let refused = |answer| LoadError::Refused {
+        to,
+        over: match config.transport {
+            Transport::Http => "HTTP",
+            Transport::Grpc => "gRPC",
+        },
+        answer,
+    };
+    let mut sender = Sender::connect(config)
+        .await
+        .map_err(|source| LoadError::Connect { to, source })?;
+    match sender.send(config, Bytes::new()).await {
+        Answer::Taken | Answer::ComeBack(_) => Ok(()),
+        Answer::Refused(answer) => Err(refused(answer)),
+        Answer::Broken => Err(refused("nothing that could be read".to_owned())),
+    }
+}
+
+async fn connection(config: Arc<LoadConfig>, number: u64, ends: Instant) -> Counted {
+    let mut counted = Counted::default();
+    let shape = SystemShape {
+        seed: config.shape.seed.wrapping_add(number),
+        ..config.shape
+    };
+    let mut generator = Generator::new(shape);
+    let share = config
+        .rate
+        .map(|rate| rate / config.connections.max(1) as f64);
+    let mut due = Instant::now();
+    let mut sender = None;
+    let mut waiting: Option<(Bytes, usize)> = None;
+    while Instant::now() < ends {
+        let connected = match sender.take() {
+            Some(connected) => Ok(connected),
+            None => Sender::connect(&config).await,
+        };
+        let mut connected: Sender = match connected {
+            Ok(connected) => connected,
+            Err(_) => {
+                counted.report.broken_connections += 1;
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (body, spans) = match waiting.take() {
+            Some(again) => again,
+            None => {
+                sleep_until(due.min(ends).into()).await;
+                let request = generator.request(SystemTime::now().into());
+                if let Some(rate) = share {
+                    // From when it was due, not from now: a slow answer isn't taken off the load.
+                    due += Duration::from_secs_f64(request.spans as f64 / rate.max(0.001));
+                }
+                (
+                    compressed(config.compression, request.payload),
+                    request.spans,
+                )
+            }
+        };
+        let sent = Instant::now();
+        match connected.send(&config, body.clone()).await {
+            Answer::Taken => {
+                counted.report.requests += 1;
+                counted.report.spans += spans as u64;
+                counted.bytes += body.len() as u64;
+                counted.millis.push(sent.elapsed().as_secs_f64() * 1e3);
+            }
+            Answer::ComeBack(after) => {
+                counted.report.told_to_come_back += 1;
+                waiting = Some((body, spans));
+                sleep(after.min(LONGEST_PAUSE)).await;
+            }
+            Answer::Refused(_) => counted.report.refused += 1,
+            Answer::Broken => {
+                counted.report.broken_connections += 1;
+                waiting = Some((body, spans));
+                continue;
+            }
+        }
+        sender = Some(connected);
+    }
+    counted
+}
+
+fn compressed(compression: Compression, payload: Vec<u8>) -> Bytes {
+    // Writing to memory doesn't fail; if it did, what is sent would be refused and counted.
+    match compression {
+        Compression::None => payload.into(),
+        Compression::Gzip => {
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            let written = encoder.write_all(&payload);
+            written
+                .and_then(|()| encoder.finish())
+                .unwrap_or_default()
+                .into()
+        }
+        Compression::Zstd => ::zstd::bulk::compress(&payload, 1)
+            .unwrap_or_default()
+            .into(),
+    }
+}
+
+enum Answer {
+    Taken,
+    ComeBack(Duration),
+    Refused(String),
+    Broken,
+}
+
+/// One connection.
+struct Sender {
+    calls: Calls,
+    #[expect(dead_code, reason = "the connection's task ends when this is dropped")]
+    task: JoinSet<()>,
+}
+
+enum Calls {
+    Http(http1::SendRequest<Full<Bytes>>),
+    Grpc(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    async fn connect(config: &LoadConfig) -> std::io::Result<Self> {
+        let socket = TcpStream::connect(config.to).await?;
+        socket.set_nodelay(true)?;
+        let io = TokioIo::new(socket);
+        let mut task = JoinSet::new();
+        let other = std::io::Error::other;
+        let calls = match config.transport {
+            Transport::Http => {
+                let (calls, connection) = http1::handshake(io).await.map_err(other)?;
+                task.spawn(async move { drop(connection.await) });
+                Calls::Http(calls)
+            }
+            Transport::Grpc => {
+                let runs = TokioExecutor::new();
+                let (calls, connection) = http2::handshake(runs, io).await.map_err(other)?;
+                task.spawn(async move { drop(connection.await) });
+                Calls::Grpc(calls)
+            }
+        };
+        Ok(Self { calls, task })
+    }
+
+    async fn send(&mut self, config: &LoadConfig, body: Bytes) -> Answer {
+        let answered = async {
+            match &mut self.calls {
+                Calls::Http(sender) => {
+                    let request = http_request(config, body)?;
+                    sender.ready().await.ok()?;
+                    let response = sender.send_request(request).await.ok()?;
+                    http_answer(response).await
+                }
+                Calls::Grpc(sender) => {
+                    let request = grpc_request(config, &body)?;
+                    sender.ready().await.ok()?;
+                    let response = sender.send_request(request).await.ok()?;
+                    grpc_answer(response).await
+                }
+            }
+        };
+        match timeout(ANSWER_WITHIN, answered).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(_) => Answer::Broken,
+        }
+    }
+}
+
+fn http_request(config: &LoadConfig, body: Bytes) -> Option<http::Request<Full<Bytes>>> {
+    let mut request = http::Request::post("/v1/traces")
+        .header(header::HOST, config.to.to_string())
+        .header(header::CONTENT_TYPE, "application/x-protobuf");
+    if let Some(encoding) = encoding(config.compression).filter(|_| !body.is_empty()) {
+        request = request.header(header::CONTENT_ENCODING, encoding);
+    }
+    request.body(Full::new(body)).ok()
+}
+
+async fn http_answer(response: Response<Incoming>) -> Option<Answer> {
+    let status = response.status();
+    let after = response.headers().get(header::RETRY_AFTER);
+    let after = after.and_then(|it| it.to_str().ok()?.parse().ok());
+    let after = after.map_or(PAUSE, Duration::from_secs);
+    // To its end, so that the connection can be used again.
+    response.into_body().collect().await.ok()?;
+    Some(match status {
+        StatusCode::OK => Answer::Taken,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Answer::ComeBack(after),
+        status => Answer::Refused(status.to_string()),
+    })
+}
+
+fn grpc_request(config: &LoadConfig, message: &Bytes) -> Option<http::Request<Full<Bytes>>> {
+    const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let compressed = config.compression != Compression::None && !message.is_empty();
+    let mut framed = Vec::with_capacity(message.len() + 5);
+    framed.push(u8::from(compressed));
+    framed.extend_from_slice(&u32::try_from(message.len()).ok()?.to_be_bytes());
+    framed.extend_from_slice(message);
+    let mut request = http::Request::post(format!("http://{}{PATH}", config.to))
+        .version(Version::HTTP_2)
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers");
+    if let Some(encoding) = encoding(config.compression) {
+        request = request.header("grpc-encoding", encoding);
+    }
+    request.body(Full::new(framed.into())).ok()
+}
+
+async fn grpc_answer(response: Response<Incoming>) -> Option<Answer> {
+    let (head, body) = response.into_parts();
+    let body: Result<_, hyper::Error> = body.collect().await;
+    let body = body.ok()?;
+    let status = |headers: &http::HeaderMap| headers.get("grpc-status").cloned();
+    let status = body
+        .trailers()
+        .and_then(status)
+        .or_else(|| status(&head.headers));
+    let Some(status) = status else {
+        return Some(Answer::Refused(format!(
+            "{} without a gRPC status",
+            head.status
+        )));
+    };
+    Some(match status.as_bytes() {
+        b"0" => Answer::Taken,
+        // UNAVAILABLE, RESOURCE_EXHAUSTED with a delay, and their like.
+        b"14" | b"1" | b"4" | b"10" | b"11" | b"15" => Answer::ComeBack(PAUSE),
+        b"8" if head.headers.contains_key("grpc-status-details-bin") => Answer::ComeBack(PAUSE),
+        other => Answer::Refused(format!("gRPC status {}", String::from_utf8_lossy(other))),
+    })
+}
+
+fn encoding(compression: Compression) -> Option<&'static str> {
+    match compression {
+        Compression::None => None,
+        Compression::Gzip => Some("gzip"),
+        Compression::Zstd => Some("zstd"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::{IngestStats, Journal, ReceiverConfig, Receivers};
+
+    fn config(to: SocketAddr, transport: Transport, compression: Compression) -> LoadConfig {
+        LoadConfig {
+            to,
+            transport,
+            compression,
+            connections: 2,
+            rate: None,
+            duration: Duration::from_millis(100),
+            shape: SystemShape {
+                spans_per_request: 50,
+                ..SystemShape::default()
+            },
+        }
+    }
+
+    /// What it says was acknowledged is what our receivers counted, over each way there is.
+    #[tokio::test]
+    async fn what_is_reported_is_what_arrived() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let receivers = ReceiverConfig {
+            grpc: any,
+            http: any,
+            ..ReceiverConfig::default()
+        };
+        let receivers = Receivers::bind(&receivers).await.expect("binds");
+        let (grpc, http) = (receivers.grpc_addr(), receivers.http_addr());
+        let stats = Arc::new(IngestStats::default());
+        let (engine, mut batches) = mpsc::channel(8);
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(receivers.serve(Journal::off(), engine, stats.clone(), stopped));
+        let draining = tokio::spawn(async move {
+            let mut spans = 0;
+            while let Some(batch) = batches.recv().await {
+                spans += batch.spans.len() as u64;
+            }
+            spans
+        });
+        let mut spans = 0;
+        for (to, transport) in [(http, Transport::Http), (grpc, Transport::Grpc)] {
+            for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+                let report = run(config(to, transport, compression)).await.expect("runs");
+                let bad = (report.refused, report.broken_connections);
+                assert_eq!(bad, (0, 0), "{transport:?} {compression:?}");
+                assert!(report.spans > 0 && report.median_millis <= report.longest_millis);
+                spans += report.spans;
+            }
+        }
+        stop.send_replace(true);
+        serving.await.expect("ends");
+        assert_eq!(draining.await.expect("ends"), spans);
+        assert_eq!(stats.snapshot().spans(), spans);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_receiver_says_so() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("binds");
+        let to = listener.local_addr().expect("an address");
+        drop(listener);
+        let nobody = run(config(to, Transport::Http, Compression::None)).await;
+        assert!(matches!(nobody, Err(LoadError::Connect { .. })));
+    }
+}

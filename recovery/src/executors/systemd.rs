@@ -1,0 +1,354 @@
+//! How does systemd restart a service, and when is it known that it did?
+//!
+//! Over D-Bus, as `systemctl` does, but without a program in between whose words would have to be
+//! read. systemd gives every life of a unit an invocation id, which is what a life is here. It stops
+//! the whole control group before it starts anew, unless the unit's `KillMode` says otherwise. It
+//! takes no action id, so a crash is answered by comparing invocations (see [`super::lives`]).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use zbus::connection::Builder;
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, Type};
+
+use super::lives::{Condition, LOOK, Platform, Sight};
+use crate::SystemdSpec;
+use crate::executor::{BoxFuture, Permit, Recall};
+use crate::http_call::CallFailure;
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// A bus on the same machine answers in a millisecond, and downtime counts.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A job is seen as soon as it was taken; this is for the bus.
+const UNTOUCHED: Duration = Duration::from_secs(2);
+
+/// A service of systemd.
+#[derive(Clone, Debug)]
+pub(crate) struct Systemd {
+    spec: SystemdSpec,
+}
+
+/// As much of a unit's properties as matters.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    load: String,
+    active: String,
+    sub: String,
+    invocation: String,
+    /// The number of the job that is under way, or 0.
+    job: u32,
+    /// Why a service ended; empty for other kinds of units.
+    result: String,
+}
+
+impl Systemd {
+    pub(crate) fn new(spec: SystemdSpec) -> Self {
+        Self { spec }
+    }
+
+    async fn see(&self) -> Result<Seen, CallFailure> {
+        let work = async {
+            let bus = self.connect().await?;
+            let unit: OwnedObjectPath = self
+                .call(
+                    &bus,
+                    MANAGER_PATH,
+                    MANAGER,
+                    "LoadUnit",
+                    &self.spec.service.as_str(),
+                )
+                .await?;
+            let mut properties: HashMap<String, OwnedVariant> = self
+                .call(&bus, unit.as_str(), PROPERTIES, "GetAll", &UNIT)
+                .await?;
+            let mut text = |name: &str| {
+                let value = properties.remove(name);
+                value
+                    .and_then(|value| String::try_from(value).ok())
+                    .unwrap_or_default()
+            };
+            let (load, active, sub) = (text("LoadState"), text("ActiveState"), text("SubState"));
+            let invocation = properties
+                .remove("InvocationID")
+                .and_then(|value| Vec::<u8>::try_from(value).ok())
+                .unwrap_or_default();
+            let job = properties
+                .remove("Job")
+                .and_then(|value| <(u32, OwnedObjectPath)>::try_from(value).ok())
+                .map_or(0, |(job, _)| job);
+            let result = self
+                .call::<OwnedVariant>(&bus, unit.as_str(), PROPERTIES, "Get", &(SERVICE, "Result"))
+                .await
+                .ok()
+                .and_then(|value| String::try_from(value).ok());
+            Ok(Seen {
+                load,
+                active,
+                sub,
+                invocation: invocation
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+                job,
+                result: result.unwrap_or_default(),
+            })
+        };
+        let seen = within(LOOK, false, work).await?;
+        match seen.load.as_str() {
+            "loaded" => Ok(seen),
+            "not-found" => Err(refusal(format!(
+                "systemd has no unit {}",
+                self.spec.service
+            ))),
+            load => Err(refusal(format!(
+                "systemd says that {} is {load}",
+                self.spec.service
+            ))),
+        }
+    }
+
+    async fn give(&self, before: &Sight, until: Instant) -> Result<(), CallFailure> {
+        let seen = self.see().await?;
+        if seen.job != 0
+            || seen
+                .sight(&self.spec.service)
+                .lives
+                .keys()
+                .ne(before.lives.keys())
+        {
+            return Err(refusal(
+                "somebody else is starting or stopping it".to_owned(),
+            ));
+        }
+        let bus = within(LOOK, false, self.connect()).await?;
+        let limit = until.saturating_duration_since(Instant::now()).min(LOOK);
+        // `replace`: a job that was queued meanwhile gives way. The job runs on without us.
+        let body = (self.spec.service.as_str(), "replace");
+        let order = self.call::<OwnedObjectPath>(&bus, MANAGER_PATH, MANAGER, "RestartUnit", &body);
+        within(limit, true, order).await.map(|_job| ())
+    }
+
+    async fn connect(&self) -> Result<Connection, CallFailure> {
+        Builder::address(self.spec.bus.as_str())
+            .build()
+            .await
+            .map_err(|error| refusal(format!("no connection to {}: {error}", self.spec.bus)))
+    }
+
+    async fn call<T: DeserializeOwned + Type>(
+        &self,
+        bus: &Connection,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &(impl Serialize + Type),
+    ) -> Result<T, CallFailure> {
+        let reply = bus
+            .call_method(Some(SYSTEMD), path, Some(interface), method, body)
+            .await
+            .map_err(|error| failure(&error))?;
+        reply
+            .body()
+            .deserialize_ignore_signature()
+            .map_err(|error| CallFailure {
+                maybe_sent: true,
+                reason: format!("systemd's answer to {method} can't be read: {error}"),
+            })
+    }
+}
+
+fn refusal(reason: String) -> CallFailure {
+    CallFailure {
+        maybe_sent: false,
+        reason,
+    }
+}
+
+/// An error in answer says that nothing was done; anything else, that it isn't known.
+fn failure(error: &zbus::Error) -> CallFailure {
+    match error {
+        zbus::Error::MethodError(name, message, _) => refusal(format!(
+            "systemd says {}",
+            message.as_deref().unwrap_or(name.as_str())
+        )),
+        zbus::Error::FDO(error) => refusal(format!("systemd says {error}")),
+        other => CallFailure {
+            maybe_sent: true,
+            reason: format!("the bus failed: {other}"),
+        },
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    maybe_sent: bool,
+    work: impl Future<Output = Result<T, CallFailure>>,
+) -> Result<T, CallFailure> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(CallFailure {
+            maybe_sent,
+            reason: format!("systemd did not answer within {limit:.1?}"),
+        })
+    })
+}
+
+impl Seen {
+    fn sight(&self, service: &str) -> Sight {
+        let mut sight = Sight::default();
+        let condition = match self.active.as_str() {
+            // A job that waits its turn will end it.
+            "active" | "reloading" if self.job != 0 => Condition::Ending,
+            "active" | "reloading" => Condition::Ready,
+            "deactivating" => Condition::Ending,
+            // Between two starts by its own `Restart=`, nothing of it lives.
+            "activating" if self.sub != "auto-restart" => {
+                Condition::NotReady(format!("{service} is {}", self.sub))
+            }
+            _ => {
+                let result = match self.result.as_str() {
+                    "" | "success" => String::new(),
+                    result => format!(" ({result})"),
+                };
+                sight.missing = Some(format!("{service} is {}{result}", self.active));
+                return sight;
+            }
+        };
+        if condition != Condition::Ready {
+            sight.missing = Some(format!("{service} is {}", self.sub));
+        }
+        let identity = format!("{service} in invocation {}", self.invocation);
+        sight.lives.insert(identity, condition);
+        sight
+    }
+}
+
+impl Platform for Systemd {
+    fn look(&self) -> BoxFuture<'_, Result<Sight, CallFailure>> {
+        Box::pin(async { Ok(self.see().await?.sight(&self.spec.service)) })
+    }
+
+    fn order<'a>(
+        &'a self,
+        _permit: &'a Permit,
+        before: &'a Sight,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(), CallFailure>> {
+        Box::pin(self.give(before, until))
+    }
+
+    fn untouched(&self) -> Duration {
+        UNTOUCHED
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    fn recall(&self) -> Recall {
+        Recall::Effect
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::executor::{ActionId, Executor as _};
+    use crate::executors::lives::LivesExecutor;
+    use crate::executors::note::Notes;
+    use crate::probe::Probes;
+
+    fn permit(deadline: Duration) -> Permit {
+        Permit::new(ActionId(5), "web".into(), 2, deadline)
+    }
+
+    fn executor(service: &str, bus: &str, state: &Path) -> LivesExecutor<Systemd> {
+        let systemd = Systemd::new(SystemdSpec {
+            service: service.to_owned(),
+            bus: bus.to_owned(),
+        });
+        LivesExecutor::new(systemd, Notes::new(state), None, Probes::new())
+    }
+
+    #[test]
+    fn what_a_unit_shows_has_its_meaning() {
+        for (active, sub, job, result, expected) in [
+            ("active", "running", 0, "success", "Ready"),
+            ("active", "running", 7, "success", "Ending, stays running"),
+            (
+                "deactivating",
+                "stop-sigterm",
+                7,
+                "success",
+                "Ending, stays stop-sigterm",
+            ),
+            (
+                "activating",
+                "start-pre",
+                7,
+                "success",
+                "NotReady, stays start-pre",
+            ),
+            (
+                "activating",
+                "auto-restart",
+                0,
+                "exit-code",
+                "none, stays activating (exit-code)",
+            ),
+            (
+                "failed",
+                "failed",
+                0,
+                "oom-kill",
+                "none, stays failed (oom-kill)",
+            ),
+            ("inactive", "dead", 0, "success", "none, stays inactive"),
+        ] {
+            let seen = Seen {
+                load: "loaded".to_owned(),
+                active: active.to_owned(),
+                sub: sub.to_owned(),
+                invocation: "ab".to_owned(),
+                job,
+                result: result.to_owned(),
+            };
+            let sight = seen.sight("it");
+            let condition = match sight.lives.get("it in invocation ab") {
+                None => "none",
+                Some(Condition::Ready) => "Ready",
+                Some(Condition::NotReady(_)) => "NotReady",
+                Some(Condition::Ending) => "Ending",
+            };
+            let missing = sight.missing.unwrap_or_default();
+            let stays = missing.replacen("it is ", ", stays ", 1);
+            assert_eq!(format!("{condition}{stays}"), expected, "{seen:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_is_away_refuses() {
+        let state = tempfile::tempdir().expect("a directory");
+        let executor = executor("x.service", "unix:path=/nonexistent/bus", state.path());
+        let error = executor
+            .restart(permit(LOOK))
+            .await
+            .expect_err("nobody is there");
+        let expected = "restart of web was refused: no connection to unix:path=/nonexistent/bus";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[cfg(feature = "real-platforms")]
+    mod real;
+}

@@ -1,0 +1,105 @@
+//! Against a real systemd in a container: `REKINDLE_TEST_SYSTEMD_BUS` is the address of its bus.
+//! `tests/e2e/systemd` starts it, with the services that are named here.
+
+use super::*;
+use crate::executor::Effect;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn bus() -> String {
+    std::env::var("REKINDLE_TEST_SYSTEMD_BUS").unwrap_or_else(|_| {
+        panic!("REKINDLE_TEST_SYSTEMD_BUS is not set: run tests/e2e/systemd, which sets it")
+    })
+}
+
+async fn seen(service: &str) -> Seen {
+    let systemd = Systemd::new(SystemdSpec {
+        service: service.to_owned(),
+        bus: bus(),
+    });
+    systemd.see().await.expect("systemd answers")
+}
+
+#[tokio::test]
+async fn a_service_is_restarted_and_can_be_asked_about() {
+    for service in ["well.service", "stubborn.service"] {
+        let old = seen(service).await;
+        assert_eq!(old.active, "active", "{old:?}");
+        let state = tempfile::tempdir().expect("a directory");
+        let executor = executor(service, &bus(), state.path());
+        let executed = executor.restart(permit(DEADLINE)).await.expect("restarted");
+        println!("{service}: {}", executed.note);
+        let new = seen(service).await;
+        assert_eq!(new.active, "active", "{new:?}");
+        assert_ne!(old.invocation, new.invocation);
+        let unit = "web".into();
+        assert_eq!(executor.inquire(ActionId(5), &unit, 2).await, Effect::Done);
+        assert_eq!(
+            executor.inquire(ActionId(6), &unit, 3).await,
+            Effect::NotDone
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_restarted_says_why() {
+    for (service, deadline, expected) in [
+        (
+            "once.service",
+            2,
+            "web did not become ready within 2s: once.service is failed (exit-code)",
+        ),
+        (
+            "nowhere.service",
+            20,
+            "restart of web was refused: systemd has no unit nowhere.service",
+        ),
+        (
+            "masked.service",
+            20,
+            "restart of web was refused: systemd says that masked.service is masked",
+        ),
+        (
+            "refused.service",
+            20,
+            "restart of web was refused: systemd says Operation refused, unit refused.service may be \
+             requested by dependency only",
+        ),
+    ] {
+        let state = tempfile::tempdir().expect("a directory");
+        let executor = executor(service, &bus(), state.path());
+        let error = executor
+            .restart(permit(Duration::from_secs(deadline)))
+            .await
+            .expect_err(service);
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_had_failed_is_started() {
+    assert_eq!(seen("ended.service").await.active, "failed");
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = executor("ended.service", &bus(), state.path());
+    executor.restart(permit(DEADLINE)).await.expect("started");
+    assert_eq!(seen("ended.service").await.active, "active");
+}
+
+/// The engine dies while the service takes its time to stop; the job is systemd's to finish.
+#[tokio::test]
+async fn an_order_that_was_given_before_a_crash_is_found_done() {
+    let service = "slow.service";
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = executor(service, &bus(), state.path());
+    let is_stopping = async {
+        while seen(service).await.active != "deactivating" {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        ended = executor.restart(permit(DEADLINE)) => panic!("it stops slowly: {ended:?}"),
+        () = is_stopping => {}
+    }
+    let effect = executor.inquire(ActionId(5), &"web".into(), 2).await;
+    assert_eq!(effect, Effect::Done);
+}
