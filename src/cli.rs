@@ -4,8 +4,10 @@
 //! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
 //! [exit codes](crate::exit).
 
+mod analyze;
 mod args;
 mod ask;
+mod bench;
 mod check;
 mod load;
 mod order;
@@ -23,8 +25,8 @@ use crate::entry;
 use crate::exit::Exit;
 
 pub use args::{
-    Cli, Command, DemoArgs, LoadArgs, LoadCompression, LoadTransport, Output, RunArgs,
-    SimulateArgs, SimulateScenario,
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
+    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario,
 };
 pub(crate) use terminal::Terminal;
 
@@ -100,6 +102,8 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
         Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Simulate(args) => simulate::simulate(terminal, &args),
+        Command::Analyze(args) => analyze::analyze(terminal, &args),
+        Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
         Command::Load(args) => load::load(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {

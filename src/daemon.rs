@@ -6,6 +6,7 @@
 
 mod parts;
 mod running;
+mod state_dir;
 mod surroundings;
 
 use std::fs::{File, TryLockError};
@@ -42,6 +43,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Events between tasks that may wait. Each kind comes at most a few times a second per unit or
 /// probe; a reader that is this far behind has stopped.
 const EVENT_QUEUE: usize = 1024;
+
+/// Lists of outcome reports that may wait for the engine, which takes twenty ticks a second. Of the
+/// longest lists, these are some 20 MB; who finds this full is told to come again.
+const REPORT_QUEUE: usize = 64;
 
 /// How often units' checks are asked.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -94,7 +99,7 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     // Before anything is started: whoever is told to stop meanwhile must still clear up.
     let mut signals = Signals::watch()?;
     let tree = Arc::new(tree_of(&config)?);
-    let state_dir = prepare(&config.state_dir)?;
+    let state_dir = state_dir::prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
@@ -201,8 +206,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let stats = Arc::new(IngestStats::default());
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
-    let (report_sender, reports) = mpsc::channel(EVENT_QUEUE);
+    let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
+    let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -223,7 +229,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
         Arc::clone(&tree),
-        recovery.clone(),
+        &recovery,
         Box::new(surroundings),
         view_sender,
         ids,
@@ -241,8 +247,17 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shadows,
         children,
         checks,
+        said,
         shutdown: stopped.clone(),
     };
+    let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
+    running.spawn("courier", async move {
+        tokio::select! {
+            () = carrier.run(brought) => {}
+            // An error means that nobody is left to say so.
+            _ = told.wait_for(|stop| *stop) => {}
+        }
+    });
     running.spawn_thread("engine", engine.run(inputs))?;
     running.spawn(
         "receivers",
@@ -253,15 +268,14 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shared,
         recovery,
         reports: report_sender.clone(),
+        said: said_sender,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
-    let api_stopped = stopped.clone();
-    running.spawn("API", async move {
-        if let Err(error) = api::serve(api, router, api_stopped).await {
-            tracing::error!(%error, "the API has stopped serving");
-        }
-    });
+    running.spawn(
+        "API",
+        api::serve(api, router, api::Limits::default(), stopped.clone()),
+    );
     for (unit, started) in supervisor.start_missing().await {
         if let Err(error) = started {
             tracing::error!(%unit, %error, "a supervised process could not be started");
@@ -292,18 +306,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     bail!("the part `{part}` ended by itself, and without it the rest is no use")
 }
 
-/// Makes the state directory where it is missing; [`IncidentIds::open`] finds out whether it can be written.
-fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(path)
-        .with_context(|| format!("making the state directory {}", path.display()))?;
-    path.canonicalize()
-        .with_context(|| format!("resolving the state directory {}", path.display()))
-}
-
 /// One engine per state directory: two would both restart.
 fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let file =
+        state_dir::open_private(&path).with_context(|| format!("creating {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(

@@ -2,7 +2,7 @@
 //! recovery's own planner, beliefs, guards, judge and state machine.
 //!
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
-//! touches a process or a socket.
+//! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
 
 mod mercury;
 mod parallel;
@@ -10,10 +10,13 @@ mod play;
 mod policies;
 mod random;
 mod report;
+mod safety;
 mod sweeps;
 mod world;
 
+use rekindle_recovery::ledger::LedgerError;
 use rekindle_recovery::lifecycle::IllegalTransition;
+use rekindle_recovery::service::StartError;
 
 pub use self::report::{Claim, Report, Table};
 
@@ -28,6 +31,8 @@ pub enum Scenario {
     FalsePositives,
     /// How late a microreboot may come.
     DetectionDelay,
+    /// Lies, overload, flapping, clock jumps: what recovery's guards let through.
+    Safety,
 }
 
 /// How much, and with which luck.
@@ -62,6 +67,18 @@ pub enum SimulateError {
     /// A policy took a recovery where it can't go.
     #[error("a simulated recovery went a way that there isn't")]
     Illegal(#[from] IllegalTransition),
+    /// No room for the simulated service's ledger, or no thread for it.
+    #[error("the simulated service has nowhere to live")]
+    Room(#[from] std::io::Error),
+    /// The simulated service can't start.
+    #[error("the simulated service can't start")]
+    Start(#[from] StartError),
+    /// Its ledger can't be read again.
+    #[error("the simulated service's ledger can't be read")]
+    Ledger(#[from] LedgerError),
+    /// The simulated service ended by itself.
+    #[error("the simulated service ended: {0}")]
+    Ended(String),
 }
 
 /// Simulates.
@@ -74,6 +91,7 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, SimulateErro
         Scenario::Mercury => mercury::run(options),
         Scenario::FalsePositives => sweeps::false_positives(options),
         Scenario::DetectionDelay => sweeps::detection_delay(options),
+        Scenario::Safety => safety::run(options),
     }
 }
 

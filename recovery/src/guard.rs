@@ -89,6 +89,9 @@ impl fmt::Display for Refusal {
 pub struct Pause {
     /// Why.
     pub reason: String,
+    /// Who said so; empty where a ledger from before it was asked doesn't say.
+    #[serde(default)]
+    pub by: String,
     /// Since when.
     pub since: SystemTime,
     /// Until when; `None` until somebody resumes.
@@ -245,6 +248,7 @@ impl World<'_> {
             .backoff
             .saturating_mul(2u32.pow(doublings))
             .min(policy.backoff_limit);
+        let wait = wait.mul_f64(1.0 + jitter(deed.target, in_vain));
         // Our own restart of a part must not delay the climb to the whole; somebody else's must.
         let last = self
             .in_period(period, now)
@@ -260,6 +264,19 @@ impl World<'_> {
             (until, format!("{} was restarted {ago} s ago", last.target))
         })
     }
+}
+
+/// A wait is up to this much longer, so that units that failed together aren't restarted together.
+const MOST_JITTER: f64 = 0.25;
+
+/// How much longer this wait is, in `[0, MOST_JITTER)`. By the name and the number of restarts (FNV-1a),
+/// since a guard that threw dice couldn't be asked twice.
+fn jitter(unit: &UnitName, restarts: usize) -> f64 {
+    let bytes = unit.as_str().bytes().chain(restarts.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    MOST_JITTER * f64::from((hash >> 32) as u32) / 4_294_967_296.0
 }
 
 /// Asks all guards. Empty means yes.
@@ -329,10 +346,15 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
     let (target, policy) = (deed.target, world.policy);
     let minutes = policy.budget_period.as_secs() / 60;
 
-    let spent = world.spent_on_unit(target, now);
-    if spent >= policy.restarts_per_unit {
+    // What only groups others is restarted by their executors, so their budgets count as well. (That a
+    // part's budget is spent doesn't keep its process from being restarted by its own: that is the climb.)
+    let parts = world.tree.restarts(target).into_iter().chain([target]);
+    let spent = parts
+        .map(|unit| (world.spent_on_unit(unit, now), unit))
+        .max_by_key(|(spent, _)| *spent);
+    if let Some((spent, unit)) = spent.filter(|(spent, _)| *spent >= policy.restarts_per_unit) {
         let words = format!(
-            "{target} was restarted {spent} times in {minutes} min, and its budget is {}",
+            "{unit} was restarted {spent} times in {minutes} min, and its budget is {}",
             policy.restarts_per_unit
         );
         refusals.push(no(Guard::UnitBudget, Consequence::GiveUp, None, words));
@@ -402,6 +424,14 @@ fn stale(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Option<Refusal>
     let age = now.duration_since(evidence.at).unwrap_or_default();
     if age > policy.evidence_expiry {
         return wait(format!("the evidence is {} s old", age.as_secs()));
+    }
+    // Clocks differ a little; from further ahead nobody knows how old it is.
+    let ahead = evidence.at.duration_since(now).unwrap_or_default();
+    if ahead > policy.evidence_expiry {
+        return wait(format!(
+            "the evidence is from {} s in the future, so its age can't be told",
+            ahead.as_secs()
+        ));
     }
     let after = policy.warm_up + policy.exporter_delay;
     let done = world

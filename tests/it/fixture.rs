@@ -543,6 +543,7 @@ impl Backend for Fixture {
                 actions.truncate(limit);
                 Ok(Reply::History { actions })
             }
+            ApiCommand::Said { unit, .. } => Ok(Reply::done(format!("heard about {unit}"))),
             ApiCommand::Outcomes(reports) => Ok(Reply::done(format!("{} reports", reports.len()))),
         };
         Box::pin(async move { reply })
@@ -586,7 +587,8 @@ impl Server {
         let hosts = HostPolicy::new([text("rekindle.test")]);
         let router = rekindle::api::router(backend, hosts);
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        runtime.spawn(rekindle::api::serve(listener, router, stopped));
+        let limits = rekindle::api::Limits::default();
+        runtime.spawn(rekindle::api::serve(listener, router, limits, stopped));
         Self {
             address,
             fixture,

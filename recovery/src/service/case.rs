@@ -1,7 +1,7 @@
 //! One recovery in memory: what its ledger has, and what is not written yet.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::belief::Trial;
 use crate::executor::{ActionId, Permit};
@@ -152,6 +152,33 @@ impl Attempt {
     }
 }
 
+/// By how much, and which way, the wall's clock was set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shift {
+    pub(super) by: Duration,
+    pub(super) forward: bool,
+}
+
+impl Shift {
+    pub(super) fn between(expected: SystemTime, found: SystemTime) -> Self {
+        match found.duration_since(expected) {
+            Ok(by) => Self { by, forward: true },
+            Err(error) => Self {
+                by: error.duration(),
+                forward: false,
+            },
+        }
+    }
+
+    pub(super) fn apply(self, at: &mut SystemTime) {
+        let shifted = match self.forward {
+            true => at.checked_add(self.by),
+            false => at.checked_sub(self.by),
+        };
+        *at = shifted.unwrap_or(*at);
+    }
+}
+
 /// Where a case was before something that may have to be undone.
 pub(super) struct Mark {
     state: State,
@@ -192,6 +219,29 @@ impl Case {
             considered_at: None,
             attempts: 0,
             attempt: None,
+        }
+    }
+
+    /// The clock was set: what waits or ages goes on waiting and ageing from where it was. When
+    /// requests were made and lives ended stays: spans have those times too.
+    pub(super) fn shift(&mut self, shift: Shift) {
+        shift.apply(&mut self.since);
+        for evidence in self.evidence.iter_mut().chain(&mut self.acted_on) {
+            shift.apply(&mut evidence.at);
+        }
+        for at in self.wait_until.iter_mut().chain(&mut self.considered_at) {
+            shift.apply(at);
+        }
+        if let Some(attempt) = &mut self.attempt {
+            for at in [
+                &mut attempt.lease_until,
+                &mut attempt.settle_until,
+                &mut attempt.judge_until,
+                &mut attempt.next_look,
+                &mut attempt.next_probe,
+            ] {
+                shift.apply(at);
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::case::Case;
+use super::case::{Case, Shift};
 use super::{
     ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
     ServiceConfig, Shadow,
@@ -39,7 +40,18 @@ const MAX_ENDED: usize = 1000;
 /// Recoveries that aren't over. More incidents than this at once are one, and a person's.
 const MAX_CASES: usize = 200;
 
-/// Everything that can wake the task.
+/// The wall's clock was set when it is so far from where a steady clock has it. What is less, no guard
+/// is about, and clocks are slewed by as much all the time.
+const CLOCK_WAS_SET: Duration = Duration::from_secs(1);
+
+/// What woke the task.
+enum Woken {
+    Work(Box<Result<(tokio::task::Id, Work), tokio::task::JoinError>>),
+    Input(Option<Input>),
+    Time,
+}
+
+/// Everything that can wake the task from outside.
 pub(super) enum Input {
     Evidence(Box<Evidence>),
     Command(Box<Command>, oneshot::Sender<Result<Reply, CommandError>>),
@@ -93,6 +105,8 @@ pub(super) struct Engine {
     pub(super) pause: Option<Pause>,
     pub(super) disabled: Option<String>,
     ledger_retry: SystemTime,
+    /// What the wall's clock and a steady one said when they were last looked at.
+    looked_at: (SystemTime, Instant),
     pub(super) notices: VecDeque<Notice>,
     pub(super) executors: BTreeSet<UnitName>,
     /// What the last engine left; taken up when the task starts.
@@ -181,6 +195,7 @@ impl Engine {
             pause: memory.pause,
             disabled: None,
             ledger_retry: now,
+            looked_at: (now, Instant::now()),
             notices: VecDeque::new(),
             unfinished: memory.unfinished,
             former: memory.actions,
@@ -207,29 +222,66 @@ impl Engine {
         self.publish(self.now());
         loop {
             let nap = self.nap();
-            tokio::select! {
+            let woken = tokio::select! {
                 // Results first: they free what others wait for.
                 biased;
-                Some(work) = self.work.join_next_with_id() => match work {
+                Some(work) = self.work.join_next_with_id() => Woken::Work(Box::new(work)),
+                input = inputs.recv() => Woken::Input(input),
+                () = tokio::time::sleep(nap) => Woken::Time,
+            };
+            self.mind_the_clock().await;
+            match woken {
+                Woken::Work(work) => match *work {
                     Ok((task, work)) => {
                         self.jobs.remove(&task);
                         self.worked(work).await;
                     }
                     Err(error) => self.lost(&error).await,
                 },
-                input = inputs.recv() => match input {
-                    None => return,
-                    Some(Input::Evidence(evidence)) => self.take_evidence(*evidence).await,
-                    Some(Input::Command(command, answer)) => {
-                        let reply = self.command(*command).await;
-                        // Whoever asked may be gone; what was asked for is done all the same.
-                        drop(answer.send(reply));
-                    }
-                },
-                () = tokio::time::sleep(nap) => {}
+                Woken::Input(None) => return,
+                Woken::Input(Some(Input::Evidence(evidence))) => {
+                    self.take_evidence(*evidence).await;
+                }
+                Woken::Input(Some(Input::Command(command, answer))) => {
+                    let reply = self.command(*command).await;
+                    // Whoever asked may be gone; what was asked for is done all the same.
+                    drop(answer.send(reply));
+                }
+                Woken::Time => {}
             }
             self.look().await;
             self.publish(self.now());
+        }
+    }
+
+    /// Budgets, backoffs, pauses and the age of evidence are about time that passes, and the wall's
+    /// clock can be set: forward, and every budget would be fresh; back, and old evidence would be new.
+    /// So when it is set, what we remember is set with it. (A machine that slept has let no time pass.)
+    async fn mind_the_clock(&mut self) {
+        let (wall, steady) = (self.now(), Instant::now());
+        let passed = steady.duration_since(self.looked_at.1);
+        let expected = self.looked_at.0.checked_add(passed).unwrap_or(wall);
+        self.looked_at = (wall, steady);
+        let shift = Shift::between(expected, wall);
+        if shift.by < CLOCK_WAS_SET {
+            return;
+        }
+        tracing::warn!(by = ?shift.by, forward = shift.forward, "the clock was set");
+        for past in &mut self.past {
+            shift.apply(&mut past.at);
+            past.ready_at.iter_mut().for_each(|at| shift.apply(at));
+        }
+        for ended in self.ended.values_mut() {
+            shift.apply(&mut ended.at);
+        }
+        for case in self.cases.values_mut() {
+            case.shift(shift);
+        }
+        shift.apply(&mut self.ledger_retry);
+        if let Some(pause) = &mut self.pause {
+            shift.apply(&mut pause.since);
+            pause.until.iter_mut().for_each(|at| shift.apply(at));
+            self.write_pause().await;
         }
     }
 
@@ -409,7 +461,13 @@ impl Engine {
             unit,
             text,
         };
-        tracing::warn!(kind = ?notice.kind, incident = ?notice.incident, "{}", notice.text);
+        let (incident, unit) = (notice.incident, notice.unit.as_ref().map(UnitName::as_str));
+        match notice.kind {
+            NoticeKind::Proposal => tracing::warn!(incident, unit, "{}", notice.text),
+            NoticeKind::GivenUp | NoticeKind::Disabled => {
+                tracing::error!(incident, unit, "{}", notice.text);
+            }
+        }
         self.config.notifier.notify(&notice);
         self.notices.push_front(notice);
         self.notices.truncate(MAX_NOTICES);

@@ -1,0 +1,387 @@
+//! Can recovery be made to do harm?
+//!
+//! The service itself (its task, its ledger on disk, its guards) in virtual time, in a world that
+//! lies: false evidence, numbers that are none, overload, a shared database that is down, faults that
+//! no restart cures, flapping, cold starts, executors that hang, refuse or panic, clocks that jump, a
+//! person who pauses and approves at random. Whoever carries out a restart checks the rules for
+//! himself, from what he has seen; he shares no code with the guards. Beside it, what a liveness
+//! probe would do to the same world.
+
+mod liveness;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rekindle_recovery::ledger::{Threading, audit};
+use rekindle_recovery::service::{Command, Recovery, prepare};
+use rekindle_recovery::{Cohort, Evidence, FaultSignature, Mode, Policy, SuspectUnit, UnitName};
+use tokio::time::sleep;
+
+use self::world::{Harm, Manner, World};
+use super::parallel::over_seeds;
+use super::random::{exponential, stream, weighted};
+use super::report::{Mean, Report, Table, number};
+use super::{Options, SimulateError};
+
+/// Between two things that happen, on average.
+const BETWEEN: f64 = 1.0;
+/// The longest that a clock jumps, either way.
+const LONGEST_JUMP: u64 = 2 * 3600;
+/// Incidents that lies are told about.
+const INCIDENTS: u64 = 24;
+
+/// What the adversary does, and how often.
+const DEEDS: [(Deed, f64); 9] = [
+    (Deed::Lie, 30.0),
+    (Deed::Truth, 40.0),
+    (Deed::Garbage, 5.0),
+    (Deed::Close, 5.0),
+    (Deed::Executor, 2.0),
+    (Deed::Approve, 3.0),
+    (Deed::Pause, 0.3),
+    (Deed::Resume, 1.0),
+    (Deed::Clock, 0.2),
+];
+
+#[derive(Clone, Copy)]
+enum Deed {
+    /// Somebody accuses a unit that nothing is wrong with.
+    Lie,
+    /// What is wrong is told as it is.
+    Truth,
+    /// Numbers that are none, units that don't exist, times that aren't now.
+    Garbage,
+    /// An incident is said to be over.
+    Close,
+    /// An executor becomes unreliable, or reliable again.
+    Executor,
+    /// A person approves whatever waits.
+    Approve,
+    Pause,
+    Resume,
+    Clock,
+}
+
+/// What one seed came to.
+#[derive(Clone, Debug, Default)]
+struct Outcome {
+    violations: Vec<String>,
+    restarts: u64,
+    ours: Harm,
+    liveness: Harm,
+    nothing: Harm,
+    steps: u64,
+    virtual_seconds: f64,
+}
+
+/// Tight limits, so that they are reached all the time.
+fn policy() -> Policy {
+    Policy {
+        restarts_per_unit: 3,
+        restarts_per_tree: 12,
+        failed_requests: 3000.0,
+        backoff: Duration::from_secs(5),
+        judge_deadline: Duration::from_secs(10),
+        human_response: Duration::from_secs(120),
+        ..Policy::default()
+    }
+}
+
+fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    let folder = tempfile::tempdir()?;
+    runtime.block_on(async {
+        let world = World::new(seed, policy(), steps as f64 * BETWEEN * 1.5);
+        let cohort: Arc<dyn Cohort> = Arc::new(world.clone());
+        let config = world.config(folder.path());
+        let (recovery, shadows, task) =
+            prepare(config, world.tree.clone(), cohort, Threading::Caller)?;
+        let task = tokio::spawn(task);
+        // Nobody reads the shadows; the service must not mind.
+        drop(shadows);
+        let mut random = stream(seed, &[1]);
+        for _ in 0..steps {
+            let seconds = exponential(&mut random, BETWEEN).min(30.0);
+            sleep(Duration::from_secs_f64(seconds)).await;
+            do_something(&world, &recovery, &mut random).await?;
+        }
+        // What is in flight may end.
+        sleep(Duration::from_secs(120)).await;
+        drop(recovery);
+        task.await
+            .map_err(|_| SimulateError::Ended("recovery's task panicked".to_owned()))?;
+        let mut violations = world.violations();
+        for crime in audit(folder.path().join("ledger.db"))? {
+            violations.push(format!("ledger: {crime}"));
+        }
+        let (restarts, ours) = world.harm();
+        let seconds = world.seconds();
+        Ok(Outcome {
+            violations,
+            restarts,
+            ours,
+            liveness: liveness::play(&world, seconds, true),
+            nothing: liveness::play(&world, seconds, false),
+            steps,
+            virtual_seconds: seconds,
+        })
+    })
+}
+
+async fn do_something(
+    world: &World,
+    recovery: &Recovery,
+    random: &mut StdRng,
+) -> Result<(), SimulateError> {
+    let weights: Vec<f64> = DEEDS.iter().map(|deed| deed.1).collect();
+    let units: Vec<UnitName> = world.tree.units().map(|spec| spec.name.clone()).collect();
+    let any = |random: &mut StdRng| units[random.random_range(0..units.len())].clone();
+    match DEEDS[weighted(random, &weights)].0 {
+        Deed::Lie => {
+            let incident = 1 + random.random_range(0..INCIDENTS);
+            let suspects = (0..random.random_range(1..4usize))
+                .map(|_| (any(random), random.random::<f64>(), random.random::<bool>()))
+                .collect::<Vec<_>>();
+            let mut evidence = world.evidence(incident, &suspects);
+            evidence.failing_per_second = exponential(random, 20.0);
+            say(world, recovery, evidence).await
+        }
+        Deed::Truth => {
+            for evidence in world.truth() {
+                say(world, recovery, evidence).await?;
+            }
+            Ok(())
+        }
+        Deed::Garbage => {
+            let incident = 1 + random.random_range(0..INCIDENTS);
+            let mut evidence = world.evidence(incident, &[(any(random), 0.9, true)]);
+            match random.random_range(0..6) {
+                0 => evidence.suspects[0].probability = f64::NAN,
+                1 => evidence.suspects[0].probability = 1e9,
+                2 => evidence.suspects[0].unit = "nobody".into(),
+                3 => evidence.failing_per_second = f64::INFINITY,
+                4 => evidence.at -= Duration::from_secs(random.random_range(61..100_000)),
+                _ => {
+                    let rates = evidence.traffic.values_mut();
+                    rates.for_each(|rate| *rate = -1.0);
+                }
+            }
+            say(world, recovery, evidence).await
+        }
+        Deed::Close => {
+            let incident = 1 + random.random_range(0..INCIDENTS);
+            let mut evidence = world.evidence(incident, &[]);
+            evidence.closed = true;
+            say(world, recovery, evidence).await
+        }
+        Deed::Executor => {
+            let manners = [
+                Manner::Works,
+                Manner::Works,
+                Manner::Refuses,
+                Manner::NeverReady,
+                Manner::Hangs,
+                Manner::Panics,
+                Manner::Cold,
+            ];
+            let manner = manners[random.random_range(0..manners.len())];
+            world.with(|state| state.manner.insert(any(random), manner));
+            Ok(())
+        }
+        Deed::Approve => {
+            let proposal = recovery.status().borrow().proposals.first().cloned();
+            if let Some(proposal) = proposal {
+                world.approve(&proposal.unit);
+                let approve = Command::Approve {
+                    plan: proposal.plan,
+                    by: "ann".to_owned(),
+                };
+                // A proposal that is gone by now is refused, as it should be.
+                drop(recovery.command(approve).await);
+            }
+            Ok(())
+        }
+        Deed::Pause => {
+            let seconds = random.random_range(10..600);
+            let pause = Command::Pause {
+                by: "ann".to_owned(),
+                reason: "to look".to_owned(),
+                duration: Some(Duration::from_secs(seconds)),
+            };
+            drop(recovery.command(pause).await);
+            world.pause(Some(Duration::from_secs(seconds)));
+            Ok(())
+        }
+        Deed::Resume => {
+            drop(recovery.command(Command::Resume).await);
+            world.pause(None);
+            Ok(())
+        }
+        Deed::Clock => {
+            let seconds = random.random_range(1..LONGEST_JUMP);
+            world.jump(random.random::<bool>(), Duration::from_secs(seconds));
+            Ok(())
+        }
+    }
+}
+
+async fn say(world: &World, recovery: &Recovery, evidence: Evidence) -> Result<(), SimulateError> {
+    world.told(&evidence);
+    recovery
+        .evidence(evidence)
+        .await
+        .map_err(|error| SimulateError::Ended(error.to_string()))
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the service can't be started, or ends by itself.
+pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
+    let seeds = u64::from(options.seeds.max(1));
+    let steps = options.steps.div_ceil(seeds);
+    let outcomes = over_seeds(options, |seed| one_seed(seed, steps))?;
+    let policy = policy();
+    let mut report = Report {
+        scenario: "safety".to_owned(),
+        question: "Can recovery be made to do harm?".to_owned(),
+        assumptions: vec![
+            "the service itself, with its ledger, in virtual time; two in three messages are lies, \
+             garbage, or about incidents that aren't there"
+                .to_owned(),
+            "the world: one fault in about five minutes (half of them cured by no restart: overload, \
+             a shared database, poison messages), executors that hang, refuse, panic or start cold, \
+             clocks that jump by up to two hours, pauses and approvals at random"
+                .to_owned(),
+            format!(
+                "limits: {} restarts of a unit and {} in all per {} min, {} failed requests",
+                policy.restarts_per_unit,
+                policy.restarts_per_tree,
+                policy.budget_period.as_secs() / 60,
+                policy.failed_requests
+            ),
+            "the liveness probe asks each process every 10 s, restarts it after three failures in a \
+             row, waits 10 s and twice as long each time up to 5 min (Kubernetes' defaults); it sees \
+             no lies, and its question goes through the database, as many do"
+                .to_owned(),
+            format!(
+                "{seeds} seeds of {steps} steps, {:.1} days in all",
+                outcomes.iter().map(|seed| seed.virtual_seconds).sum::<f64>() / 86_400.0
+            ),
+        ],
+        ..Report::default()
+    };
+    let total: u64 = outcomes.iter().map(|seed| seed.steps).sum();
+    let violations: Vec<&String> = outcomes.iter().flat_map(|seed| &seed.violations).collect();
+    let mut table = Table::new(
+        "Per virtual hour",
+        &[
+            "policy",
+            "restarts",
+            "requests failed by restarts",
+            "requests failed in all",
+        ],
+    );
+    let per_hour = |of: &dyn Fn(&Outcome) -> f64| {
+        let values: Vec<f64> = outcomes
+            .iter()
+            .map(|seed| of(seed) / (seed.virtual_seconds / 3600.0))
+            .collect();
+        Mean::of(&values)
+    };
+    for (name, restarts, harm) in [
+        (
+            "rekindle, lied to",
+            per_hour(&|seed| seed.restarts as f64),
+            (|seed: &Outcome| seed.ours.clone()) as fn(&Outcome) -> Harm,
+        ),
+        (
+            "liveness probes, told the truth",
+            per_hour(&|seed| seed.liveness.restarts),
+            |seed| seed.liveness.clone(),
+        ),
+        ("nobody", per_hour(&|seed| seed.nothing.restarts), |seed| {
+            seed.nothing.clone()
+        }),
+    ] {
+        table.row([
+            name.to_owned(),
+            restarts.words(),
+            per_hour(&|seed| harm(seed).by_restarts).words(),
+            per_hour(&|seed| harm(seed).in_all).words(),
+        ]);
+    }
+    report.tables.push(table);
+    if !violations.is_empty() {
+        let mut table = Table::new("Rules broken (the first 20)", &["what"]);
+        for violation in violations.iter().take(20) {
+            table.row([(*violation).clone()]);
+        }
+        report.tables.push(table);
+    }
+    report.claim(
+        format!("no rule broken in {total} steps"),
+        format!(
+            "{} broken, {} restarts carried out",
+            violations.len(),
+            outcomes.iter().map(|seed| seed.restarts).sum::<u64>()
+        ),
+        violations.is_empty(),
+    );
+    let ours = per_hour(&|seed| seed.ours.by_restarts).mean;
+    let probes = per_hour(&|seed| seed.liveness.by_restarts).mean;
+    report.claim(
+        "restarts do less harm than a liveness probe's, though lied to",
+        format!(
+            "{} and {} failed requests an hour",
+            number(ours),
+            number(probes)
+        ),
+        ours <= probes,
+    );
+    Ok(report)
+}
+
+/// Evidence of the usual form.
+fn evidence_of(
+    incident: u64,
+    suspects: &[(UnitName, f64, bool)],
+    failing_per_second: f64,
+    at: std::time::SystemTime,
+    shape: &str,
+) -> Evidence {
+    Evidence {
+        incident,
+        at,
+        since: at - Duration::from_secs(5),
+        signature: FaultSignature {
+            request_types: vec!["front GET /".to_owned()],
+            error_type: "Broken".to_owned(),
+            shape: shape.to_owned(),
+        },
+        suspects: suspects
+            .iter()
+            .map(|(unit, probability, two_sided)| SuspectUnit {
+                unit: unit.clone(),
+                probability: *probability,
+                two_sided: *two_sided,
+                reason: String::new(),
+            })
+            .collect(),
+        baseline_failure_share: 0.002,
+        failing_per_second,
+        traffic: std::collections::BTreeMap::new(),
+        closed: false,
+    }
+}
+
+/// Whether nobody may touch the unit without a person's word.
+const fn needs_approval(mode: Mode) -> bool {
+    !matches!(mode, Mode::Auto)
+}
