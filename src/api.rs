@@ -114,7 +114,8 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/history", get(read::history))
         .route("/traces/{id}", get(read::trace))
         .route("/outcomes", post(command::outcomes))
-        .route("/explain/{what}", get(read::explain));
+        .route("/explain/{what}", get(read::explain))
+        .route("/", get(read::endpoints));
     Router::new()
         .nest("/api/v1", api)
         .route("/-/healthy", get(read::healthy))

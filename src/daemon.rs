@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, IncidentIds, Inputs, Shared, spawn_checks, spawn_questions,
+    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -170,7 +170,13 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         crash,
     } = start;
     let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
-    tracing::info!(?recovered, "the journal is open");
+    tracing::info!(
+        segments = recovered.segments,
+        bytes = recovered.bytes,
+        torn_bytes = recovered.torn_bytes,
+        damaged_segments = recovered.damaged_segments,
+        "the journal is open"
+    );
 
     let stopped = running.stopped();
     let supervisor = Arc::clone(executors.supervisor());
@@ -214,7 +220,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         api.local_addr()?,
     ];
     let known = recovery.status().borrow().last_incident();
-    let ids = IncidentIds::open(&state_dir, known)
+    let incidents = KnownIncidents::open(&state_dir, known, SystemTime::now().into())
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let surroundings = Daemon::new(
         &tree,
@@ -230,7 +236,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &recovery,
         Box::new(surroundings),
         view_sender,
-        ids,
+        incidents,
     );
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
@@ -264,6 +270,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view,
         shared,
         recovery,
+        tree: Arc::clone(&tree),
         reports: report_sender.clone(),
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
@@ -302,7 +309,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     bail!("the part `{part}` ended by itself, and without it the rest is no use")
 }
 
-/// Makes the state directory where it is missing; [`IncidentIds::open`] finds out whether it can be written.
+/// Makes the state directory where it is missing; [`KnownIncidents::open`] finds out whether it can be written.
 fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("making the state directory {}", path.display()))?;

@@ -70,7 +70,7 @@ impl DirectFaults {
                 self.open(unit, Kind::Exited, *at, words, ids);
             }
             ChildEvent::Ready { unit, .. } | ChildEvent::Adopted { unit, .. } => {
-                self.close(unit, Kind::Exited, now);
+                self.close(unit, Kind::Exited, now, ids);
             }
             ChildEvent::Started { .. } => {}
             ChildEvent::NotReady { unit, reason, .. } => {
@@ -92,7 +92,7 @@ impl DirectFaults {
                     state: Some(true),
                     words: String::new(),
                 };
-                self.close(&check.unit, Kind::WrongAnswer, now);
+                self.close(&check.unit, Kind::WrongAnswer, now, ids);
             }
             Err(words) => {
                 seen.wrong = seen.wrong.saturating_add(1);
@@ -125,18 +125,20 @@ impl DirectFaults {
         {
             self.faults.remove(oldest);
         }
+        let (incident, since) = ids.of_direct(unit.as_str(), kind.view(), since.into());
         self.faults.push(Fault {
-            incident: ids.fresh(),
+            incident,
             unit: unit.clone(),
             kind,
-            since,
+            since: since.into(),
             words,
             closed: None,
             told_closed: false,
         });
     }
 
-    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime) {
+    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime, ids: &mut IncidentIds) {
+        ids.is_over(unit.as_str(), kind.view());
         for fault in &mut self.faults {
             if fault.unit == *unit && fault.kind == kind && fault.closed.is_none() {
                 fault.closed = Some(now);
@@ -219,10 +221,7 @@ impl DirectFaults {
                         unit: Some(fault.unit.to_string()),
                         score: 1.0,
                         confidence: 1.0,
-                        shape: match fault.kind {
-                            Kind::Exited => Shape::Exited,
-                            Kind::WrongAnswer => Shape::WrongAnswer,
-                        },
+                        shape: fault.kind.view(),
                         sentence: fault.words.clone(),
                         ..SuspectView::default()
                     }],
@@ -278,6 +277,13 @@ fn child_phase(child: &ChildStatus) -> ProcessPhase {
 }
 
 impl Kind {
+    const fn view(self) -> Shape {
+        match self {
+            Self::Exited => Shape::Exited,
+            Self::WrongAnswer => Shape::WrongAnswer,
+        }
+    }
+
     const fn shape(self) -> &'static str {
         match self {
             Self::Exited => "exited",
