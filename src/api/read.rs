@@ -194,7 +194,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 22] = [
+const ENDPOINTS: [(&str, &str); 24] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -241,6 +241,11 @@ const ENDPOINTS: [(&str, &str); 22] = [
     (
         "POST /api/v1/outcomes",
         "how requests ended; {reporter, outcomes: [{trace_id, outcome, detail}]}",
+    ),
+    ("POST /api/v1/heartbeats", "a unit lives"),
+    (
+        "POST /api/v1/reports",
+        "what a unit, or somebody about it, has to say",
     ),
     ("GET /-/healthy", "200 while the process serves"),
     (

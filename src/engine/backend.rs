@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::mapping;
 use super::probing::Judgement;
 use super::publish;
+use super::said::{Said, Speaker};
 use super::shared::Shared;
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
@@ -42,6 +43,7 @@ pub(crate) struct EngineBackend {
     pub(crate) recovery: Recovery,
     pub(crate) tree: Arc<RestartTree>,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
+    pub(crate) said: mpsc::Sender<Said>,
 }
 
 impl Backend for EngineBackend {
@@ -124,6 +126,19 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Said {
+                unit,
+                reporter,
+                wrong,
+                next_within,
+            } => {
+                return self.say(Said {
+                    unit: UnitName(unit),
+                    by: reporter.map_or(Speaker::Itself, Speaker::Reporter),
+                    wrong,
+                    next_within,
+                });
+            }
             ApiCommand::Approve { plan, by } => Command::Approve {
                 plan: PlanId(plan),
                 by,
@@ -247,6 +262,17 @@ impl EngineBackend {
     fn dry_run(&self, dry_run: &service::DryRun) -> DryRun {
         let traffic = mapping::traffic(&self.shared.analyzer(), &self.tree);
         dry_run_view(dry_run, traffic.get(&dry_run.unit).copied())
+    }
+
+    fn say(&self, said: Said) -> Result<Reply, Problem> {
+        let done = Reply::done(format!("heard about {}", said.unit));
+        match self.said.try_send(said) {
+            Ok(()) => Ok(done),
+            Err(_) => Err(Problem::new(
+                ProblemKind::Busy,
+                "too much is said at once; say it again in a second",
+            )),
+        }
     }
 
     fn explanation(&self, unit: &UnitExplained) -> Explanation {

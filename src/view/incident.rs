@@ -140,6 +140,8 @@ pub enum Shape {
     WrongAnswer,
     /// Its process ended.
     Exited,
+    /// It says so itself, somebody else does, or it is silent.
+    Reported,
 }
 
 impl fmt::Display for Shape {
@@ -150,6 +152,7 @@ impl fmt::Display for Shape {
             Self::Slow => "slow",
             Self::WrongAnswer => "wrong answer",
             Self::Exited => "exited",
+            Self::Reported => "reported",
         })
     }
 }
