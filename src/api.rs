@@ -12,6 +12,7 @@ mod command;
 mod guard;
 mod problem;
 mod read;
+mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +35,10 @@ pub use command::{
 pub use guard::HostPolicy;
 pub use problem::{Problem, ProblemKind};
 pub use read::{Health, HistoryQuery};
+pub use server::{Limits, serve};
 
 pub(crate) use command::reason;
+pub(crate) use problem::Segment;
 pub(crate) use read::{find_trace, number};
 
 /// The longest body of an order. The largest one is a list of outcome reports, a hundred bytes each.
@@ -44,6 +47,10 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Requests that may be under way at once. Each holds a snapshot and at most one body; more than
 /// this is no people but a program run wild, which gets 503 and may try again.
 const MAX_CONCURRENT_REQUESTS: usize = 64;
+
+/// How long a request may take in all, its body's arrival included: longer than an order. Whoever
+/// sends a byte a second would hold a place for hours.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long an order may take until its answer is "it isn't known": longer than a lease takes,
 /// shorter than a person waits.
@@ -122,7 +129,7 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .with_state(state)
 }
 
-/// Lets a bounded number of requests in; the rest may try again.
+/// Lets a bounded number of requests in, each for a bounded time; the rest may try again.
 async fn bounded(
     axum::extract::State(state): axum::extract::State<ApiState>,
     request: axum::extract::Request,
@@ -134,7 +141,17 @@ async fn bounded(
             "too many requests are under way; try again in a second",
         ));
     };
-    Ok(next.run(request).await)
+    tokio::time::timeout(REQUEST_DEADLINE, next.run(request))
+        .await
+        .map_err(|_| {
+            Problem::new(
+                ProblemKind::NoAnswer,
+                format!(
+                    "the request was not done within {} s, its body's arrival included",
+                    REQUEST_DEADLINE.as_secs()
+                ),
+            )
+        })
 }
 
 /// Answers are of the moment, and no page may frame or sniff ours, or learn its address. Not
@@ -152,22 +169,4 @@ async fn with_common_headers(mut response: Response) -> Response {
             .or_insert_with(|| HeaderValue::from_static(value));
     }
     response
-}
-
-/// Serves the router on this socket until `shutdown` turns true or its sender is gone, then lets
-/// the requests under way end.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    mut shutdown: tokio::sync::watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            // A sender that is gone means that the daemon ends, too.
-            let _ = shutdown.wait_for(|stop| *stop).await;
-        })
-        .await
 }

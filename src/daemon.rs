@@ -43,6 +43,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// probe; a reader that is this far behind has stopped.
 const EVENT_QUEUE: usize = 1024;
 
+/// Lists of outcome reports that may wait for the engine, which takes twenty ticks a second. Of the
+/// longest lists, these are some 20 MB; who finds this full is told to come again.
+const REPORT_QUEUE: usize = 64;
+
 /// How often units' checks are asked.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
@@ -201,7 +205,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let stats = Arc::new(IngestStats::default());
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
-    let (report_sender, reports) = mpsc::channel(EVENT_QUEUE);
+    let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
@@ -209,6 +213,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         receivers.http_addr(),
         api.local_addr()?,
     ];
+    let known = recovery.status().borrow().last_incident();
+    let ids = IncidentIds::open(&state_dir, known)
+        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let surroundings = Daemon::new(
         &tree,
         state_dir,
@@ -216,14 +223,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Arc::clone(&stats),
         Arc::clone(&supervisor),
     );
-    let known = recovery.status().borrow().last_incident();
-    let ids = IncidentIds::open(&state_dir, known)
-        .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
         Arc::clone(&tree),
-        recovery.clone(),
+        &recovery,
         Box::new(surroundings),
         view_sender,
         ids,
@@ -243,6 +247,14 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         checks,
         shutdown: stopped.clone(),
     };
+    let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
+    running.spawn("courier", async move {
+        tokio::select! {
+            () = carrier.run(brought) => {}
+            // An error means that nobody is left to say so.
+            _ = told.wait_for(|stop| *stop) => {}
+        }
+    });
     running.spawn_thread("engine", engine.run(inputs))?;
     running.spawn(
         "receivers",
@@ -256,12 +268,10 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
-    let api_stopped = stopped.clone();
-    running.spawn("API", async move {
-        if let Err(error) = api::serve(api, router, api_stopped).await {
-            tracing::error!(%error, "the API has stopped serving");
-        }
-    });
+    running.spawn(
+        "API",
+        api::serve(api, router, api::Limits::default(), stopped.clone()),
+    );
     for (unit, started) in supervisor.start_missing().await {
         if let Err(error) = started {
             tracing::error!(%unit, %error, "a supervised process could not be started");

@@ -6,6 +6,7 @@
 //! recovery wait for a free worker.
 
 mod backend;
+mod courier;
 mod direct;
 mod ids;
 mod mapping;
@@ -30,6 +31,7 @@ use rekindle_recovery::{Evidence, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use backend::EngineBackend;
+pub(crate) use courier::Courier;
 pub(crate) use ids::IncidentIds;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use shared::Shared;
@@ -52,8 +54,8 @@ const RANK_EVERY: Duration = Duration::from_millis(200);
 enum Event {
     /// An exporter's spans, already durable.
     Batch(Batch),
-    /// Somebody outside judged a request.
-    Report(Box<Judgement>),
+    /// Somebody outside judged requests.
+    Reports(Vec<Judgement>),
     /// Recovery restarts something, or has.
     Shadow(Shadow),
     /// A supervised process started, ended or was adopted.
@@ -80,7 +82,7 @@ pub(crate) struct Inputs {
     /// From the receivers.
     pub(crate) batches: mpsc::Receiver<Batch>,
     /// From probes and the API.
-    pub(crate) reports: mpsc::Receiver<Judgement>,
+    pub(crate) reports: mpsc::Receiver<Vec<Judgement>>,
     /// From recovery.
     pub(crate) shadows: mpsc::Receiver<Shadow>,
     /// From the supervisor.
@@ -102,7 +104,7 @@ impl Inputs {
             Some(shadow) = self.shadows.recv() => Event::Shadow(shadow),
             Some(child) = self.children.recv() => Event::Child(child),
             Some(check) = self.checks.recv() => Event::Check(check),
-            Some(report) = self.reports.recv() => Event::Report(Box::new(report)),
+            Some(reports) = self.reports.recv() => Event::Reports(reports),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
     }
@@ -121,12 +123,12 @@ pub(crate) struct Engine {
     pub(crate) assembler: Assembler,
     pub(crate) shared: Arc<Shared>,
     pub(crate) tree: Arc<RestartTree>,
-    pub(crate) recovery: Recovery,
+    courier: Courier,
     pub(crate) status: watch::Receiver<Arc<RecoveryStatus>>,
     pub(crate) surroundings: Box<dyn Surroundings>,
     pub(crate) view: watch::Sender<Arc<View>>,
     pub(crate) ids: IncidentIds,
-    /// Requests per exporter batch, for the rate that the status shows.
+    /// Spans taken since the start; the rate that the status shows is made of it.
     pub(crate) spans_seen: u64,
     traces_seen: u64,
     /// When the newest batch that was counted came in.
@@ -145,7 +147,7 @@ impl Engine {
         assembler: Assembler,
         shared: Arc<Shared>,
         tree: Arc<RestartTree>,
-        recovery: Recovery,
+        recovery: &Recovery,
         surroundings: Box<dyn Surroundings>,
         view: watch::Sender<Arc<View>>,
         ids: IncidentIds,
@@ -155,7 +157,7 @@ impl Engine {
             assembler,
             shared,
             tree,
-            recovery,
+            courier: Courier::default(),
             status,
             surroundings,
             view,
@@ -170,6 +172,11 @@ impl Engine {
             published: None,
             spans_per_second: 0.0,
         }
+    }
+
+    /// Where what recovery should know is left, for the task that brings it.
+    pub(crate) fn courier(&self) -> Courier {
+        self.courier.clone()
     }
 
     /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
@@ -200,14 +207,16 @@ impl Engine {
                     self.take(batch.position, &batch.spans, batch.received_at);
                     self.received_at = batch.received_at;
                 }
-                Event::Report(judgement) => {
+                Event::Reports(judgements) => {
                     let at = now();
                     let mut analyzer = self.shared.analyzer();
-                    if let Some(root) = judgement.root {
-                        analyzer.span(&root, at);
-                        self.assembler.push(root, at);
+                    for judgement in judgements {
+                        if let Some(root) = judgement.root {
+                            analyzer.span(&root, at);
+                            self.assembler.push(root, at);
+                        }
+                        analyzer.report(judgement.report, at);
                     }
-                    analyzer.report(judgement.report, at);
                 }
                 Event::Shadow(shadow) => self.shadow(&shadow),
                 Event::Child(event) => self.direct.child(&event, SystemTime::now(), &mut self.ids),
@@ -220,7 +229,7 @@ impl Engine {
                     let waiting = !inputs.batches.is_empty();
                     let counted = if waiting { self.received_at } else { now() };
                     self.shared.caught_up(mapping::wall(counted));
-                    self.tick().await;
+                    self.tick();
                 }
                 Event::Stop => break,
             }
@@ -283,7 +292,7 @@ impl Engine {
         });
     }
 
-    async fn tick(&mut self) {
+    fn tick(&mut self) {
         let at = now();
         let changes = self.let_time_pass(at);
         for change in &changes {
@@ -295,8 +304,9 @@ impl Engine {
         if due || !changes.is_empty() {
             self.ranked_at = Some(at);
             for evidence in self.rank_all() {
-                if let Err(error) = self.recovery.evidence(evidence).await {
-                    tracing::warn!(%error, "recovery did not take evidence");
+                let incident = evidence.incident;
+                if !self.courier.leave(evidence) {
+                    tracing::warn!(incident, "too much evidence waits for recovery");
                 }
             }
         }
@@ -464,7 +474,7 @@ impl Engine {
             since: pause.since.into(),
             until: pause.until.map(Into::into),
             reason: pause.reason.clone(),
-            by: String::new(),
+            by: pause.by.clone(),
         });
         View {
             now: UtcTime::from(at),

@@ -18,7 +18,8 @@ pub enum Exit {
     Usage = 64,
     /// No daemon answers.
     Unreachable = 69,
-    /// A guard, or the state of things, says no. Nothing was done; later it may say yes.
+    /// A guard, or the state of things, says no, or the daemon has too much to do. Nothing was done;
+    /// later it may say yes.
     Refused = 75,
 }
 
@@ -30,7 +31,7 @@ Exit codes:
    2  what was asked about isn't there (no such incident, suspect, unit or plan)
   64  the command line or the configuration is wrong
   69  no daemon answers
-  75  refused by a guard or the state of things: nothing was done, later it may be";
+  75  refused by a guard or the state of things, or too busy: nothing was done, later it may be";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -42,13 +43,15 @@ impl From<ProblemKind> for Exit {
     fn from(kind: ProblemKind) -> Self {
         match kind {
             ProblemKind::NotFound => Self::NotFound,
-            ProblemKind::Refused => Self::Refused,
+            ProblemKind::Refused | ProblemKind::Busy => Self::Refused,
             ProblemKind::Invalid
             | ProblemKind::MethodNotAllowed
             | ProblemKind::TooLarge
             | ProblemKind::UnsupportedMediaType => Self::Usage,
-            ProblemKind::Busy => Self::Unreachable,
-            ProblemKind::Forbidden | ProblemKind::Internal | ProblemKind::NoAnswer => Self::Failed,
+            ProblemKind::Ended
+            | ProblemKind::Forbidden
+            | ProblemKind::Internal
+            | ProblemKind::NoAnswer => Self::Failed,
         }
     }
 }
@@ -56,6 +59,20 @@ impl From<ProblemKind> for Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_silence_is_no_daemon() {
+        let cases = [
+            (ProblemKind::Ended, Exit::Failed),
+            (ProblemKind::Busy, Exit::Refused),
+            (ProblemKind::Refused, Exit::Refused),
+            (ProblemKind::NoAnswer, Exit::Failed),
+            (ProblemKind::NotFound, Exit::NotFound),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(Exit::from(kind), expected, "{kind:?}");
+        }
+    }
 
     #[test]
     fn the_help_names_every_code() {

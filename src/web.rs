@@ -17,13 +17,13 @@ mod trace;
 mod tree;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{Markup, html};
 
-use crate::api::{ApiCommand, ApiState, Problem, Reply, find_trace, number};
+use crate::api::{ApiCommand, ApiState, Problem, Reply, Segment, find_trace, number};
 use crate::view::View;
 
 /// Nothing but our own files may run, load or be posted to.
@@ -96,7 +96,7 @@ async fn overview_page(State(state): State<ApiState>) -> Response {
 
 async fn incident_page(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, PageProblem> {
     let id = number(&id, "incident")?;
     let view = state.backend.view();
@@ -110,7 +110,7 @@ async fn incident_page(
 
 async fn trace_page(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, PageProblem> {
     let trace = find_trace(&state, &id).await?;
     let view = state.backend.view();

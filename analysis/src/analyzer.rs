@@ -365,6 +365,7 @@ impl Analyzer {
         }
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
+        self.profiles.settle(self.slice(now));
         self.records.forget_before(begin);
         self.fences.forget_before(begin);
         self.forget_reports(begin);
@@ -494,6 +495,12 @@ impl Analyzer {
     /// How a remembered request ended, everything considered.
     pub fn outcome(&self, trace_id: TraceId) -> Option<Outcome> {
         self.records.get(trace_id).map(Record::outcome)
+    }
+
+    /// The type of a remembered request.
+    pub fn request_type_of(&self, trace_id: TraceId) -> Option<&RequestType> {
+        let record = self.records.get(trace_id)?;
+        Some(&self.types.get(record.request_type).request_type)
     }
 
     /// Requests per second that touch this component, over the last half minute of telemetry.

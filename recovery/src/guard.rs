@@ -89,6 +89,9 @@ impl fmt::Display for Refusal {
 pub struct Pause {
     /// Why.
     pub reason: String,
+    /// Who said so; empty where a ledger from before it was asked doesn't say.
+    #[serde(default)]
+    pub by: String,
     /// Since when.
     pub since: SystemTime,
     /// Until when; `None` until somebody resumes.

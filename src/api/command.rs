@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use rekindle_model::TraceId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::problem::Segment;
 use super::read::{no_unit, number};
 use super::{ApiCommand, ApiState, OutcomeWord, Problem, ProblemKind, Reply, ReportedOutcome};
 
@@ -21,6 +22,9 @@ const MAX_WORDS: usize = 500;
 
 /// The longest pause that ends by itself: 30 days. Longer is a configuration, not a pause.
 const MAX_PAUSE_SECONDS: f64 = 30.0 * 86_400.0;
+
+/// The most reports in one request: what the body may hold when each says its reason in some words.
+const MAX_OUTCOMES: usize = 2000;
 
 /// Who the pages say gives an order.
 pub const fn by_page() -> &'static str {
@@ -86,7 +90,7 @@ pub struct ResumeBody {
 pub struct OutcomesBody {
     /// Who says so.
     pub reporter: String,
-    /// One per request.
+    /// One per request; at most 2000.
     pub outcomes: Vec<OutcomeBody>,
 }
 
@@ -107,7 +111,7 @@ type Body = Result<Bytes, BytesRejection>;
 
 pub(super) async fn approve(
     State(state): State<ApiState>,
-    Path(plan): Path<String>,
+    Segment(plan): Segment,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
     let plan = number(&plan, "plan")?;
@@ -124,7 +128,7 @@ pub(super) async fn approve(
 
 pub(super) async fn reject(
     State(state): State<ApiState>,
-    Path(plan): Path<String>,
+    Segment(plan): Segment,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
     let plan = number(&plan, "plan")?;
@@ -139,7 +143,7 @@ pub(super) async fn reject(
 
 pub(super) async fn restart(
     State(state): State<ApiState>,
-    Path(unit): Path<String>,
+    Segment(unit): Segment,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
     let body: RestartBody = parse_or_default(body)?;
@@ -199,6 +203,15 @@ pub(super) async fn outcomes(
             "reporter is empty: say who judged these requests",
         ));
     }
+    if body.outcomes.len() > MAX_OUTCOMES {
+        return Err(Problem::new(
+            ProblemKind::TooLarge,
+            format!(
+                "{} reports are too many for one request; send at most {MAX_OUTCOMES} at a time",
+                body.outcomes.len()
+            ),
+        ));
+    }
     let reports = body
         .outcomes
         .into_iter()
@@ -222,12 +235,14 @@ async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Prob
 
 fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
     let bytes = body.map_err(|rejection| {
-        let kind = if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            ProblemKind::TooLarge
-        } else {
-            ProblemKind::Invalid
-        };
-        Problem::new(kind, rejection.body_text())
+        if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+            let limit = super::MAX_BODY_BYTES / 1024;
+            return Problem::new(
+                ProblemKind::TooLarge,
+                format!("the body is longer than {limit} KiB; send less at a time"),
+            );
+        }
+        Problem::invalid(rejection.body_text())
     })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Problem::invalid(format!("the body can't be read: {error}")))

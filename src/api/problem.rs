@@ -2,6 +2,8 @@
 //! tell apart.
 
 use axum::Json;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,9 @@ pub enum ProblemKind {
     /// Not now, perhaps in a moment: 503.
     #[serde(rename = "urn:rekindle:problem:busy")]
     Busy,
+    /// A part of the daemon that this takes has ended: 503. Waiting doesn't help.
+    #[serde(rename = "urn:rekindle:problem:ended")]
+    Ended,
     /// The engine didn't answer in time; what came of it isn't known: 504.
     #[serde(rename = "urn:rekindle:problem:no-answer")]
     NoAnswer,
@@ -52,7 +57,7 @@ impl ProblemKind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Ended => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -69,6 +74,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => "the body must be JSON",
             Self::Internal => "something broke",
             Self::Busy => "not now",
+            Self::Ended => "a part of the daemon has ended",
             Self::NoAnswer => "no answer in time",
         }
     }
@@ -128,6 +134,21 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+/// A name in a path, as text. One that is no text is a problem like any other, which axum's own
+/// extractor answers in words of its own.
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! What can be read: parts of the latest snapshot, each under its path.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use rekindle_model::TraceId;
 use serde::{Deserialize, Serialize};
 
+use super::problem::Segment;
 use super::{ApiCommand, ApiState, Explanation, Problem, ProblemKind, Reply};
 use crate::view::{
     IncidentView, PlanView, RankingView, RequestTypeView, StatusView, TraceView, UnitView, View,
@@ -35,7 +36,7 @@ pub(super) async fn incidents(State(state): State<ApiState>) -> Json<Vec<Inciden
 
 pub(super) async fn incident(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<IncidentView>, Problem> {
     let id = number(&id, "incident")?;
     let view = state.backend.view();
@@ -80,7 +81,7 @@ pub(super) async fn tree(State(state): State<ApiState>) -> Json<Vec<UnitView>> {
 
 pub(super) async fn unit(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<UnitView>, Problem> {
     let view = state.backend.view();
     Ok(Json(
@@ -96,7 +97,7 @@ pub(super) async fn plans(State(state): State<ApiState>) -> Json<Vec<PlanView>> 
 
 pub(super) async fn plan(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<PlanView>, Problem> {
     let id = number(&id, "plan")?;
     let view = state.backend.view();
@@ -131,7 +132,7 @@ pub(super) async fn history(
 
 pub(super) async fn trace(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<TraceView>, Problem> {
     Ok(Json(find_trace(&state, &id).await?))
 }
@@ -151,7 +152,7 @@ pub(crate) async fn find_trace(state: &ApiState, id: &str) -> Result<TraceView, 
 /// What is known about a suspect (by rank or name) or a unit.
 pub(super) async fn explain(
     State(state): State<ApiState>,
-    Path(what): Path<String>,
+    Segment(what): Segment,
 ) -> Result<Json<Explanation>, Problem> {
     let view = state.backend.view();
     let suspect = view.suspect(&what);

@@ -85,10 +85,11 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             Some(until) => format!(" until {until}"),
             None => String::new(),
         };
-        let words = format!(
-            "by {} since {}{until}: {}",
-            paused.by, paused.since, paused.reason
-        );
+        let by = match paused.by.as_str() {
+            "" => String::new(),
+            by => format!("by {by} "),
+        };
+        let words = format!("{by}since {}{until}: {}", paused.since, paused.reason);
         rows.push(vec![plain("paused"), (words, Tone::Attention)]);
     }
     if let Some(memory) = status.memory_bytes {

@@ -10,6 +10,7 @@ use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::service::{
     self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
 };
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use super::probing::Judgement;
@@ -30,7 +31,7 @@ pub(crate) struct EngineBackend {
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
-    pub(crate) reports: mpsc::Sender<Judgement>,
+    pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
 }
 
 impl Backend for EngineBackend {
@@ -50,6 +51,23 @@ impl Backend for EngineBackend {
     fn ready(&self) -> Result<(), String> {
         readiness(&self.view.borrow(), SystemTime::now().into())
     }
+}
+
+/// An example of the other kind, of the first suspect that this trace is an example of.
+fn counterpart(view: &View, trace: &str) -> Option<String> {
+    let rankings = view.incidents.iter().filter_map(|i| i.ranking.as_ref());
+    let mut suspects = rankings.flat_map(|ranking| &ranking.suspects);
+    suspects.find_map(|suspect| {
+        let is_in = |examples: &[String]| examples.iter().any(|id| id == trace);
+        let others = if is_in(&suspect.examples_failed) {
+            &suspect.examples_ok
+        } else if is_in(&suspect.examples_ok) {
+            &suspect.examples_failed
+        } else {
+            return None;
+        };
+        others.first().cloned()
+    })
 }
 
 /// Whether telemetry is taken and something can be done about what it says, or why not.
@@ -77,30 +95,18 @@ impl EngineBackend {
     fn find_trace(&self, id: TraceId) -> Option<TraceView> {
         let analyzer = self.shared.analyzer();
         let trace = analyzer.example(id)?;
-        let entry = &trace.spans()[trace.root().unwrap_or(0)];
-        let view = self.view();
-        let text = id.to_string();
-        let mut outcome = Outcome::Unknown;
-        let mut compare = None;
-        for suspect in view
-            .incidents
-            .iter()
-            .filter_map(|incident| incident.ranking.as_ref())
-            .flat_map(|ranking| &ranking.suspects)
-        {
-            if suspect.examples_failed.contains(&text) {
-                outcome = Outcome::Failed;
-                compare = suspect.examples_ok.first().cloned();
-            } else if suspect.examples_ok.contains(&text) {
-                outcome = Outcome::Ok;
-                compare = suspect.examples_failed.first().cloned();
-            }
-            if outcome != Outcome::Unknown {
-                break;
-            }
-        }
-        let request_type = format!("{} {}", entry.resource.service, entry.name);
+        // An example may be kept for longer than what is remembered of its request.
+        let outcome = analyzer.outcome(id).unwrap_or(Outcome::Unknown);
+        let request_type = analyzer.request_type_of(id).map_or_else(
+            || {
+                let entry = &trace.spans()[trace.root().unwrap_or(0)];
+                format!("{} {}", entry.resource.service, entry.name)
+            },
+            ToString::to_string,
+        );
         let mut shown = publish::trace(trace, request_type, outcome);
+        drop(analyzer);
+        let compare = counterpart(&self.view(), &id.to_string());
         shown.compare = compare;
         Some(shown)
     }
@@ -133,7 +139,8 @@ impl EngineBackend {
                 reason,
                 duration,
             } => Command::Pause {
-                reason: format!("{reason} ({by})"),
+                by,
+                reason,
                 duration,
             },
             ApiCommand::Resume { .. } => Command::Resume,
@@ -166,10 +173,12 @@ impl EngineBackend {
         })
     }
 
+    /// All or nothing: whoever is told to come again sends the whole list again.
     fn report(&self, reports: Vec<ReportedOutcome>) -> Result<Reply, Problem> {
         let count = reports.len();
-        for report in reports {
-            let report = OutcomeReport {
+        let now = SystemTime::now().into();
+        let judgements = reports.into_iter().map(|report| Judgement {
+            report: OutcomeReport {
                 trace_id: report.trace_id,
                 outcome: match report.outcome {
                     OutcomeWord::Ok => Outcome::Ok,
@@ -177,21 +186,23 @@ impl EngineBackend {
                     OutcomeWord::Slow => Outcome::Slow,
                 },
                 reporter: Name::from(report.reporter),
-                at: SystemTime::now().into(),
+                at: now,
                 detail: report.detail.map(Name::from),
-            };
-            if self
-                .reports
-                .try_send(Judgement { report, root: None })
-                .is_err()
-            {
-                return Err(Problem::new(
-                    ProblemKind::Busy,
-                    "too many reports are waiting; send them again in a second",
-                ));
-            }
+            },
+            root: None,
+        });
+        match self.reports.try_send(judgements.collect()) {
+            Ok(()) => Ok(Reply::done(format!("{count} reports were taken"))),
+            Err(TrySendError::Full(_)) => Err(Problem::new(
+                ProblemKind::Busy,
+                "too many lists of reports are waiting; none of this one was taken, send it again \
+                 in a second",
+            )),
+            Err(TrySendError::Closed(_)) => Err(Problem::new(
+                ProblemKind::Ended,
+                "the engine has ended, so no report is taken",
+            )),
         }
-        Ok(Reply::done(format!("{count} reports were taken")))
     }
 
     fn explanation(&self, unit: &UnitExplained) -> Explanation {
@@ -311,7 +322,8 @@ fn problem(error: CommandError) -> Problem {
     let kind = match &error {
         CommandError::NoSuchUnit { .. } | CommandError::NoSuchPlan { .. } => ProblemKind::NotFound,
         CommandError::Refused { .. } => ProblemKind::Refused,
-        CommandError::Ledger { .. } | CommandError::Unavailable { .. } => ProblemKind::Busy,
+        CommandError::Ledger { .. } => ProblemKind::Busy,
+        CommandError::Unavailable { .. } => ProblemKind::Ended,
     };
     Problem::new(kind, error.to_string())
 }

@@ -261,7 +261,7 @@ impl DirectFaults {
                 ProcessPhase::Running => UnitState::Up,
                 ProcessPhase::Starting => UnitState::Starting,
                 ProcessPhase::Stopping => UnitState::Restarting,
-                ProcessPhase::Exited | ProcessPhase::BackingOff => UnitState::Down,
+                ProcessPhase::Exited => UnitState::Down,
             };
         }
     }

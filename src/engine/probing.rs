@@ -46,7 +46,7 @@ pub(crate) fn spawn_questions(
     tasks: &mut JoinSet<()>,
     questions: Vec<Question>,
     probes: &Probes,
-    reports: &mpsc::Sender<Judgement>,
+    reports: &mpsc::Sender<Vec<Judgement>>,
     shutdown: &watch::Receiver<bool>,
 ) {
     for question in questions {
@@ -102,7 +102,7 @@ pub(crate) fn spawn_questions(
                         links: Box::default(),
                     }),
                 };
-                if reports.send(judgement).await.is_err() {
+                if reports.send(vec![judgement]).await.is_err() {
                     return;
                 }
             }
@@ -153,7 +153,7 @@ fn steady(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Ids that nobody else has. The top bit of the span id is set, so that it can't be zero.
+/// Ids that nobody else has. Zero is no id, and comes up once in 2⁶⁴ draws.
 fn fresh_ids() -> (TraceId, SpanId) {
     loop {
         if let (Some(trace), Some(span)) = (

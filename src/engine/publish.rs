@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use rekindle_analysis::{Analyzer, Incident, Ranking, RequestTypeSummary, Suspect, Verdict};
 use rekindle_model::{Outcome, Span, SpanKind, Status, Trace};
-use rekindle_recovery::RestartTree;
 use rekindle_recovery::judge;
 use rekindle_recovery::ledger;
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::plan::{Candidate, Choice};
 use rekindle_recovery::service::{self, RecoveryStatus};
+use rekindle_recovery::{RestartTree, UnitName};
 
 use super::mapping;
 use crate::view::{
@@ -242,15 +242,7 @@ pub(crate) fn units(
             parent: unit.parent.as_ref().map(ToString::to_string),
             depth: unit.depth,
             mode: unit.mode,
-            executor: Some(match unit.executor.as_str() {
-                "process" => ExecutorKind::Process,
-                "http" => ExecutorKind::Http,
-                "command" => ExecutorKind::Command,
-                "docker" => ExecutorKind::Docker,
-                "kubernetes" => ExecutorKind::Kubernetes,
-                "systemd" => ExecutorKind::Systemd,
-                _ => ExecutorKind::Parts,
-            }),
+            executor: ExecutorKind::named(&unit.executor),
             selector: tree.selector(&unit.unit).cloned().unwrap_or_default(),
             generation: unit.generation,
             state: match unit.state {
@@ -267,11 +259,28 @@ pub(crate) fn units(
                 _ => String::new(),
             },
             downtime_ms: u64::try_from(unit.expected_downtime.as_millis()).ok(),
+            cure_probability: cure_probability(&unit.unit, status),
             last_action: unit.last_action.as_ref().map(|action| action.action.0),
             suspicions: suspicions.remove(unit.unit.as_str()).unwrap_or_default(),
             ..UnitView::default()
         })
         .collect()
+}
+
+/// How likely the unit's restart cures what is being worked on, as the newest plan weighs it; `None`
+/// where no plan does. What is believed of other faults is told by `explain`.
+fn cure_probability(unit: &UnitName, status: &RecoveryStatus) -> Option<f64> {
+    let restart = Choice::Restart(unit.clone());
+    let mut plans = status
+        .recoveries
+        .iter()
+        .rev()
+        .filter_map(|recovery| recovery.plan.as_ref());
+    plans.find_map(|plan| {
+        let mut candidates = plan.candidates.iter();
+        let weighed = candidates.find(|candidate| candidate.choice == restart)?;
+        Some(weighed.probability)
+    })
 }
 
 /// Plans, actions and budgets.
@@ -521,4 +530,27 @@ fn span_view(
 /// A time for the view, from the standard library's.
 pub(crate) fn utc(time: std::time::SystemTime) -> UtcTime {
     time.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_executor_keeps_its_name() {
+        for kind in ExecutorKind::ALL {
+            assert_eq!(ExecutorKind::named(kind.as_str()), Some(*kind));
+        }
+        for word in [
+            "process",
+            "http",
+            "command",
+            "docker",
+            "kubernetes",
+            "parts",
+        ] {
+            assert!(ExecutorKind::named(word).is_some(), "{word}");
+        }
+        assert_eq!(ExecutorKind::named("telepathy"), None);
+    }
 }

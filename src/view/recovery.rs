@@ -17,6 +17,9 @@ macro_rules! words {
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
+            /// All of them, in the order in which they are declared.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
             /// The word for people.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
@@ -66,10 +69,18 @@ words! {
         Docker = "docker",
         /// Kubernetes replaces pods or containers.
         Kubernetes = "kubernetes",
-        /// systemd restarts a service.
+        /// systemd restarts a unit of its own.
         Systemd = "systemd",
         /// By restarting all below it.
         Parts = "parts",
+    }
+}
+
+impl ExecutorKind {
+    /// The one that recovery calls so; `None` for a word that it has and we don't.
+    pub fn named(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|kind| kind.as_str() == word)
     }
 }
 
@@ -82,10 +93,8 @@ words! {
         Running = "running",
         /// Told to end.
         Stopping = "stopping",
-        /// Ended; it will be started again.
+        /// Ended.
         Exited = "exited",
-        /// It ends too often; the next start waits.
-        BackingOff = "backing off",
     }
 }
 
@@ -191,7 +200,7 @@ pub struct UnitView {
     pub depth: usize,
     /// How far Rekindle may go with it.
     pub mode: Mode,
-    /// How it is restarted.
+    /// How it is restarted; `None` in a way that has no word here.
     pub executor: Option<ExecutorKind>,
     /// The telemetry attributes that are its.
     pub selector: BTreeMap<String, String>,
@@ -207,7 +216,8 @@ pub struct UnitView {
     pub note: String,
     /// The downtime that a restart costs, measured or expected.
     pub downtime_ms: Option<u64>,
-    /// How likely a restart cures what this unit is suspected of, from experience, in `[0, 1]`.
+    /// How likely its restart cures what is being worked on, from experience, in `[0, 1]`; `None` where
+    /// no plan weighs it.
     pub cure_probability: Option<f64>,
     /// The last action on it.
     pub last_action: Option<u64>,

@@ -62,9 +62,9 @@ pub struct PausedView {
     pub since: UtcTime,
     /// Until when; `None` until someone resumes.
     pub until: Option<UtcTime>,
-    /// Why, in whose words.
+    /// Why.
     pub reason: String,
-    /// Who said so.
+    /// Who said so; empty where that isn't known.
     pub by: String,
 }
 

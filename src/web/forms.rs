@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, State};
 use axum::response::Redirect;
 use serde::Deserialize;
 
 use super::PageProblem;
-use crate::api::{ApiCommand, ApiState, Problem, by_page, number, reason};
+use crate::api::{ApiCommand, ApiState, Problem, Segment, by_page, number, reason};
 
 /// A form that only says why.
 #[derive(Debug, Deserialize)]
@@ -28,14 +28,14 @@ pub(super) struct Pause {
 type Answer = Result<Redirect, PageProblem>;
 type Sent<T> = Result<Form<T>, FormRejection>;
 
-pub(super) async fn approve(State(state): State<ApiState>, Path(plan): Path<String>) -> Answer {
+pub(super) async fn approve(State(state): State<ApiState>, Segment(plan): Segment) -> Answer {
     let plan = number(&plan, "plan")?;
     give(&state, ApiCommand::Approve { plan, by: by() }).await
 }
 
 pub(super) async fn reject(
     State(state): State<ApiState>,
-    Path(plan): Path<String>,
+    Segment(plan): Segment,
     form: Sent<Why>,
 ) -> Answer {
     let plan = number(&plan, "plan")?;
@@ -53,7 +53,7 @@ pub(super) async fn reject(
 
 pub(super) async fn restart(
     State(state): State<ApiState>,
-    Path(unit): Path<String>,
+    Segment(unit): Segment,
     form: Sent<Why>,
 ) -> Answer {
     let command = ApiCommand::Restart {

@@ -32,7 +32,7 @@ pub(super) fn actions(actions: &[ActionView], at_most: usize) -> Markup {
             tbody {
                 @for action in actions.iter().take(at_most) {
                     tr {
-                        td data-label="When" { time datetime=(action.intent_at) title=(action.intent_at) { (action.intent_at.clock()) } " " span.quiet { "#" (action.id) } }
+                        td data-label="When" { time datetime=(action.intent_at) title=(action.intent_at) { (words::when(action.intent_at)) } " " span.quiet { "#" (action.id) } }
                         td data-label="Unit" { b { (action.unit) } " " span.quiet { "→ " (action.generation) } }
                         td data-label="Verdict" { (parts::verdict(action)) }
                         td data-label="Failure share" { @match &action.relief { Some(relief) => (words::relief(relief)), None => span.quiet { "not known" } } }

@@ -31,10 +31,10 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
                 }
             }
             p {
-                "Failures began at " time datetime=(incident.since) { (incident.since.clock()) } ", noticed after "
+                "Failures began at " time datetime=(incident.since) { (words::when(incident.since)) } " UTC, noticed after "
                 (words::millis(incident.opened.since(incident.since).as_millis() as u64))
                 @if let Some(closed) = incident.closed {
-                    "; over at " time datetime=(closed) { (closed.clock()) } ", after "
+                    "; over at " time datetime=(closed) { (words::when(closed)) } " UTC, after "
                     (words::millis(closed.since(incident.since).as_millis() as u64))
                 }
                 ". " b { (words::count(incident.failed)) } " requests failed, "

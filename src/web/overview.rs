@@ -109,8 +109,10 @@ fn notices(view: &View) -> Markup {
         @if let Some(paused) = &status.paused {
             div.note {
                 p {
-                    b { "Paused" } " by " (paused.by) " since " (paused.since.clock()) " UTC"
-                    @if let Some(until) = paused.until { ", until " (until.clock()) " UTC" }
+                    b { "Paused" }
+                    @if !paused.by.is_empty() { " by " (paused.by) }
+                    " since " (words::when(paused.since)) " UTC"
+                    @if let Some(until) = paused.until { ", until " (words::when(until)) " UTC" }
                     ": " (paused.reason) " — nothing is restarted unattended."
                 }
                 form method="post" action="/resume" { button { "Resume" } }

@@ -41,7 +41,7 @@ pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
                     }
                 }
                 @if let Some(expires) = plan.expires {
-                    p.quiet { "Made " (words::ago(plan.created, view.now)) "; lapses at " (expires.clock()) " UTC." }
+                    p.quiet { "Made " (words::ago(plan.created, view.now)) "; lapses at " (words::when(expires)) " UTC." }
                 }
             }
             @if let Some(decided) = &plan.decided { p.quiet { (decided) } }

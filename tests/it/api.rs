@@ -179,6 +179,25 @@ fn health() {
     }
 }
 
+/// A list of this many outcome reports.
+fn reports(count: usize) -> String {
+    let report = format!("{{\"trace_id\":\"{OK_TRACE}\",\"outcome\":\"ok\"}}");
+    let list = vec![report; count].join(",");
+    format!("{{\"reporter\":\"a\",\"outcomes\":[{list}]}}")
+}
+
+#[test]
+fn the_longest_list_of_reports_is_one_order() {
+    let server = Server::start(view());
+    let answer = post(&server, "/api/v1/outcomes", JSON, &reports(2000));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let told = server.fixture.told();
+    assert!(
+        matches!(&told[..], [ApiCommand::Outcomes(reports)] if reports.len() == 2000),
+        "they are given as one"
+    );
+}
+
 #[test]
 fn problems_say_what_is_wrong() {
     let server = Server::start(quiet_view());
@@ -337,7 +356,19 @@ fn problems_say_what_is_wrong() {
             post(&server, "/api/v1/pause", JSON, &huge),
             413,
             "too-large",
-            "Failed to buffer the request body: length limit exceeded",
+            "the body is longer than 256 KiB; send less at a time",
+        ),
+        (
+            post(&server, "/api/v1/outcomes", JSON, &reports(2001)),
+            413,
+            "too-large",
+            "2001 reports are too many for one request; send at most 2000 at a time",
+        ),
+        (
+            get(&server, "/api/v1/units/%ff"),
+            400,
+            "invalid",
+            "Invalid URL: Invalid UTF-8 in `unit`",
         ),
     ];
     for (answer, status, kind, detail) in cases {

@@ -586,7 +586,8 @@ impl Server {
         let hosts = HostPolicy::new([text("rekindle.test")]);
         let router = rekindle::api::router(backend, hosts);
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        runtime.spawn(rekindle::api::serve(listener, router, stopped));
+        let limits = rekindle::api::Limits::default();
+        runtime.spawn(rekindle::api::serve(listener, router, limits, stopped));
         Self {
             address,
             fixture,

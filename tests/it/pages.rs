@@ -101,7 +101,7 @@ fn the_overview_tells_the_whole_story() {
         "mode propose: a person approves",
         "25 times as dear, and cures hardly more surely",
         "Approve: restart catalog.search",
-        "lapses at 09:39:40 UTC",
+        "lapses at 2026-08-01 09:39:40 UTC",
         // The charts.
         "60% fail now, usually 0.2%; 40 per second",
         // The tree and what was done.
@@ -140,7 +140,7 @@ fn what_is_wrong_with_rekindle_itself_is_said() {
     };
     let text = overview(view);
     for told in [
-        "Paused by ada since 09:29:00 UTC: deploying — nothing is restarted unattended.",
+        "Paused by ada since 2026-08-01 09:29:00 UTC: deploying — nothing is restarted unattended.",
         "The ledger is not well, so nothing is restarted: no space left on device",
     ] {
         assert!(text.contains(told), "{told}\n\n{text}");

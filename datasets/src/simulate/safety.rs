@@ -210,6 +210,7 @@ async fn do_something(
         Deed::Pause => {
             let seconds = random.random_range(10..600);
             let pause = Command::Pause {
+                by: "ann".to_owned(),
                 reason: "to look".to_owned(),
                 duration: Some(Duration::from_secs(seconds)),
             };

@@ -12,6 +12,7 @@ mod budget;
 mod encoding;
 mod gzip;
 mod intake;
+mod origin;
 mod over_grpc;
 mod over_http;
 mod refusal;

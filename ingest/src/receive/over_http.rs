@@ -8,6 +8,7 @@ use super::Shared;
 use super::answer::{Answer, http_ok, http_refusal};
 use super::body::{self, BodyLimits, Framing};
 use super::encoding::Encoding;
+use super::origin;
 use super::refusal::Refusal;
 use super::status::Partial;
 use crate::decode::ContentType;
@@ -46,6 +47,9 @@ async fn take(
     }
     if head.method != Method::POST {
         return Err(Refusal::Method);
+    }
+    if !origin::is_ours(&head.uri, &head.headers) {
+        return Err(Refusal::Origin);
     }
     let content_type = content_type.ok_or(Refusal::ContentType)?;
     let encoding = encoding(&head.headers)?;

@@ -49,6 +49,8 @@ pub(super) enum Refusal {
     Method,
     #[error("there is nothing here: OTLP traces are taken at POST /v1/traces")]
     Path,
+    #[error("a web page of another origin may send nothing here")]
+    Origin,
     #[error("the gRPC method is unknown: only TraceService/Export is served")]
     GrpcMethod,
 }
@@ -80,9 +82,12 @@ impl Refusal {
             Self::Stalled { .. } => Class::Stalled,
             Self::QueueFull | Self::MemoryFull | Self::Ending => Class::Busy,
             Self::NotKept => Class::NotKept,
-            Self::ContentType | Self::Encoding | Self::Method | Self::Path | Self::GrpcMethod => {
-                Class::Unsupported
-            }
+            Self::ContentType
+            | Self::Encoding
+            | Self::Method
+            | Self::Path
+            | Self::Origin
+            | Self::GrpcMethod => Class::Unsupported,
         }
     }
 
@@ -91,6 +96,7 @@ impl Refusal {
         match self {
             Self::ContentType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Path | Self::GrpcMethod => StatusCode::NOT_FOUND,
             _ => match self.class() {
                 Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

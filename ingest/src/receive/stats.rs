@@ -66,7 +66,8 @@ counters! {
     requests_malformed,
     /// Requests that are too large (413, RESOURCE_EXHAUSTED).
     requests_too_large,
-    /// Requests for something else or in another form (404, 405, 415, UNIMPLEMENTED).
+    /// Requests for something else, in another form or from a foreign web page (403, 404, 405, 415,
+    /// UNIMPLEMENTED).
     requests_unsupported,
     /// Requests whose body didn't come in time (503, UNAVAILABLE).
     requests_stalled,

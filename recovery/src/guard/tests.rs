@@ -142,6 +142,7 @@ fn one_thing_at_a_time() {
             |given| {
                 given.pause = Some(Pause {
                     reason: "sale".to_owned(),
+                    by: "ada".to_owned(),
                     since: now(),
                     until: None,
                 });
@@ -154,6 +155,7 @@ fn one_thing_at_a_time() {
                 let until = Some(now());
                 given.pause = Some(Pause {
                     reason: "sale".to_owned(),
+                    by: "ada".to_owned(),
                     since: now(),
                     until,
                 });
@@ -273,7 +275,7 @@ fn one_thing_at_a_time() {
         (
             "restarted long enough ago",
             |given| {
-                given.past = vec![past("shop.cart", 10, Some(Verdict::NotCured))];
+                given.past = vec![past("shop.cart", 13, Some(Verdict::NotCured))];
             },
             &[],
         ),
@@ -291,7 +293,7 @@ fn one_thing_at_a_time() {
             |given| {
                 let cured = Some(Verdict::Cured);
                 given.past = (1..3)
-                    .map(|turn| past("shop.cart", 12 * turn, cured))
+                    .map(|turn| past("shop.cart", 13 * turn, cured))
                     .collect();
             },
             &[],

@@ -244,6 +244,7 @@ async fn its_own_thread_answers_and_closes() {
         let ledger = Ledger::open(&path, Threading::Own).expect("free again each time");
         let pause = Pause {
             reason: format!("round {round}"),
+            by: "ada".to_owned(),
             since: at(round),
             until: None,
         };

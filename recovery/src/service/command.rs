@@ -48,6 +48,9 @@ pub enum Command {
     },
     /// Let nothing happen unattended.
     Pause {
+        /// Who says so.
+        #[serde(default)]
+        by: String,
         /// Why.
         reason: String,
         /// For how long; `None` until resumed.

@@ -438,6 +438,15 @@ async fn what_is_refused_over_http() {
             404,
             12,
         ),
+        (
+            "RFC 6454: another origin is 403",
+            "POST",
+            TRACES,
+            vec![JSON, ("Origin", "http://evil.example")],
+            b"{}".to_vec(),
+            403,
+            12,
+        ),
     ];
     let mut server = Server::start(config(), Journal::off()).await;
     for (clause, method, path, headers, body, status, code) in &cases {
@@ -464,7 +473,7 @@ async fn what_is_refused_over_http() {
     let counts = server.stop().await;
     assert_eq!(counts.requests_too_large, 4);
     assert_eq!(counts.requests_malformed, 7);
-    assert_eq!(counts.requests_unsupported, 9);
+    assert_eq!(counts.requests_unsupported, 10);
 }
 
 #[tokio::test]

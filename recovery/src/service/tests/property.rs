@@ -148,6 +148,7 @@ async fn play(steps: Vec<Step>) {
             Step::Pause(seconds) => {
                 let duration = Some(Duration::from_secs(seconds));
                 let pause = Command::Pause {
+                    by: "ada".to_owned(),
                     reason: "because".to_owned(),
                     duration,
                 };
