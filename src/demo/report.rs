@@ -140,7 +140,12 @@ pub(super) fn fault_table(reports: &[CaseReport]) -> String {
         ]);
     }
     let right = reports.iter().filter(|report| report.is_success()).count();
-    format!("{table}\n{right} of {} as they should be.", reports.len())
+    format!(
+        "{table}\nTimes count from the first failed request. An action is what a user came for; it fails with \
+         the first of its requests that does.\nEach row had a site and an engine of its own, whose pages are gone \
+         with it; `rekindle demo --keep` leaves one up.\n{right} of {} as they should be.",
+        reports.len()
+    )
 }
 
 #[cfg(test)]

@@ -485,6 +485,68 @@ mod tests {
     use crate::view::HealthView;
 
     #[test]
+    fn a_plan_that_was_decided_on_is_told_from_one_that_never_was() {
+        let mut view = View::default();
+        view.recovery.plans.push(crate::view::PlanView {
+            id: 3,
+            state: crate::view::PlanState::Judging,
+            decided: Some(String::from("approved by ada")),
+            ..Default::default()
+        });
+        for (number, kind, words) in [
+            (
+                3,
+                ProblemKind::Refused,
+                "it was approved by ada; now it is judging",
+            ),
+            (77, ProblemKind::NotFound, "there is no plan 77"),
+            (0, ProblemKind::NotFound, "there is no plan 0"),
+        ] {
+            let problem = no_such_plan(number, &view);
+            assert_eq!(problem.kind, kind, "{number}");
+            assert!(problem.detail.contains(words), "{}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn objections_do_not_contradict_each_other() {
+        let refusal = |guard, words: &str| Refusal {
+            guard,
+            consequence: rekindle_recovery::guard::Consequence::Ask,
+            words: words.to_owned(),
+            until: None,
+        };
+        let nothing = refusal(Guard::ThinEvidence, "nothing speaks against cart");
+        let thin = refusal(Guard::ThinEvidence, "the fault lies in cart with 40 % only");
+        let mode = refusal(Guard::Mode, "cart is in mode propose");
+        let no_reason = "Nothing speaks against it now, so there is no reason to restart it.";
+        for (refusals, is_concerned, expected) in [
+            (vec![], true, vec![]),
+            (vec![nothing.clone()], false, vec![no_reason]),
+            // It is at work, or suspected: then something does speak against it.
+            (vec![nothing.clone()], true, vec![]),
+            (
+                vec![mode.clone(), nothing],
+                false,
+                vec![
+                    no_reason,
+                    "Unattended it would not be restarted in any case: cart is in mode propose.",
+                ],
+            ),
+            (
+                vec![mode, thin],
+                true,
+                vec![
+                    "Unattended it would not be restarted now: the fault lies in cart with 40 % only; \
+                     cart is in mode propose.",
+                ],
+            ),
+        ] {
+            assert_eq!(objection_words(&refusals, is_concerned), expected);
+        }
+    }
+
+    #[test]
     fn ready_is_who_takes_telemetry_and_can_act() {
         let now = UtcTime::from_millis(1_000_000);
         let well = |at: UtcTime| {
