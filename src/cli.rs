@@ -1,6 +1,6 @@
 //! The command line: what was typed, and whom it goes to.
 //!
-//! `run`, `demo`, `simulate` and `check-config` do something themselves; everything else asks a running daemon
+//! `run`, `demo`, `simulate`, `load` and `check-config` do something themselves; everything else asks a running daemon
 //! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
 //! [exit codes](crate::exit).
 
@@ -9,6 +9,7 @@ mod args;
 mod ask;
 mod bench;
 mod check;
+mod load;
 mod order;
 mod simulate;
 mod terminal;
@@ -24,8 +25,8 @@ use crate::entry;
 use crate::exit::Exit;
 
 pub use args::{
-    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LocalizationArgs, Output, RunArgs,
-    SimulateArgs, SimulateScenario,
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
+    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario,
 };
 pub(crate) use terminal::Terminal;
 
@@ -103,6 +104,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Simulate(args) => simulate::simulate(terminal, &args),
         Command::Analyze(args) => analyze::analyze(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
+        Command::Load(args) => load::load(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,

@@ -88,6 +88,9 @@ pub enum Command {
     /// Try recovery on a made-up system in virtual time, beside other policies
     Simulate(SimulateArgs),
 
+    /// Send made-up traces to any receiver of OTLP, and say how fast it took them
+    Load(LoadArgs),
+
     /// Say everything that is wrong with a configuration file
     CheckConfig {
         /// The file
@@ -392,6 +395,88 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
+    /// take long; --seeds 8 --steps 100000 a few minutes
+    Safety,
+}
+
+/// What is sent, and where to.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rekindle load                                as fast as the local \
+    daemon takes it\n  rekindle load --rate 50000 --for 10m         does it bear that for long?\n  \
+    rekindle load --over grpc --to 127.0.0.1:4317 --compression zstd\n\nThe services are called \
+    load-00, load-01 and so on. A daemon that gets them will see an incident: some of the requests \
+    fail. Don't send them where people look for real ones."
+)]
+pub struct LoadArgs {
+    /// The receiver
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
+    pub to: SocketAddr,
+    /// Over what
+    #[arg(long, value_enum, default_value_t = LoadTransport::Http)]
+    pub over: LoadTransport,
+    /// How bodies are compressed
+    #[arg(long, value_enum, default_value_t = LoadCompression::None)]
+    pub compression: LoadCompression,
+    /// Spans per second in all; as fast as answers come, if not given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// How long
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Connections, each with one request under way at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+    /// Spans in a request
+    #[arg(long, value_name = "NUMBER", default_value_t = 512,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub spans: u16,
+    /// Processes whose spans come in one request: 1 as from an SDK, more as from a gateway
+    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub processes: u16,
+    /// Services of the made-up system, of two processes each
+    #[arg(long, value_name = "NUMBER", default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub services: u16,
+    /// The share of user requests that fail, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
+    pub failing: f64,
+    /// What all else is drawn from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Over what load is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadTransport {
+    /// OTLP/HTTP, protobuf
+    Http,
+    /// OTLP/gRPC
+    Grpc,
+}
+
+/// How load is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadCompression {
+    /// Not at all
+    None,
+    /// gzip, at its fastest
+    Gzip,
+    /// zstd, at its fastest
+    Zstd,
+}
+
+/// A share of a whole.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "write it as in 0.02")?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share is between 0 and 1".to_owned())
+    }
 }
 
 /// A base URL without a path.
