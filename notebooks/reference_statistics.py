@@ -77,6 +77,22 @@ def main(folder):
         adjusted = stats.false_discovery_control(p, method="bh")
         rows.append((" ".join(map(repr, p)), " ".join(repr(float(x)) for x in adjusted)))
     write(folder, "benjamini_hochberg.csv", ["p", "adjusted"], rows)
+    write(
+        folder, "student.csv", ["degrees", "tails", "quantile"],
+        [
+            (d, p, repr(float(stats.t.isf(p / 2, d))))
+            for d in (1, 2, 3, 5.5, 17, 1000, 250000)
+            for p in (0.3, 0.05, 0.001, 1e-6)
+        ],
+    )
+    rows = []
+    # Powers of two of nanoseconds: far enough apart for the histogram's buckets.
+    for n, m, shift in [(1, 1, 3), (3, 40, 0), (40, 3, 2), (50, 60, 0.5), (200, 200, 0), (30, 30, -2)]:
+        before = [round(22 + rng.gauss(0, 2)) for _ in range(n)]
+        now = [round(22 + shift + rng.gauss(0, 2)) for _ in range(m)]
+        found = stats.ks_2samp(before, now, alternative="greater")
+        rows.append((" ".join(map(str, before)), " ".join(map(str, now)), repr(float(found.statistic))))
+    write(folder, "slower_share.csv", ["log2_before", "log2_now", "share"], rows)
 
 
 if __name__ == "__main__":

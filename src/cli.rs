@@ -1,12 +1,15 @@
 //! The command line: what was typed, and whom it goes to.
 //!
-//! `run`, `demo`, `simulate` and `check-config` do something themselves; everything else asks a running daemon
+//! `run`, `demo`, `simulate`, `load` and `check-config` do something themselves; everything else asks a running daemon
 //! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
 //! [exit codes](crate::exit).
 
+mod analyze;
 mod args;
 mod ask;
+mod bench;
 mod check;
+mod load;
 mod order;
 mod simulate;
 mod terminal;
@@ -21,7 +24,10 @@ use crate::config::{Config, ConfigError};
 use crate::entry;
 use crate::exit::Exit;
 
-pub use args::{Cli, Command, DemoArgs, Output, RunArgs, SimulateArgs, SimulateScenario};
+pub use args::{
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
+    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario,
+};
 pub(crate) use terminal::Terminal;
 
 /// Why a command didn't do what was asked.
@@ -96,6 +102,9 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Run(args) => Ok(entry::run(load(&args)?, &args)?),
         Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Simulate(args) => simulate::simulate(terminal, &args),
+        Command::Analyze(args) => analyze::analyze(terminal, &args),
+        Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
+        Command::Load(args) => load::load(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,

@@ -208,6 +208,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
+    let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -246,6 +247,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shadows,
         children,
         checks,
+        said,
         shutdown: stopped.clone(),
     };
     let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
@@ -266,6 +268,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shared,
         recovery,
         reports: report_sender.clone(),
+        said: said_sender,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);

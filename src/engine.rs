@@ -12,6 +12,7 @@ mod ids;
 mod mapping;
 mod probing;
 mod publish;
+mod said;
 mod shared;
 
 use std::cell::LazyCell;
@@ -34,6 +35,7 @@ pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
 pub(crate) use ids::IncidentIds;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
+pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
@@ -62,6 +64,8 @@ enum Event {
     Child(ChildEvent),
     /// A unit's check was answered.
     Check(CheckResult),
+    /// Somebody said how a unit is.
+    Said(Said),
     /// Time passed.
     Tick,
     /// The daemon stops.
@@ -89,6 +93,8 @@ pub(crate) struct Inputs {
     pub(crate) children: mpsc::Receiver<ChildEvent>,
     /// From the units' checks.
     pub(crate) checks: mpsc::Receiver<CheckResult>,
+    /// From the API: heartbeats and reports about units.
+    pub(crate) said: mpsc::Receiver<Said>,
     /// Turns true when the daemon stops.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -105,6 +111,7 @@ impl Inputs {
             Some(child) = self.children.recv() => Event::Child(child),
             Some(check) = self.checks.recv() => Event::Check(check),
             Some(reports) = self.reports.recv() => Event::Reports(reports),
+            Some(said) = self.said.recv() => Event::Said(said),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
     }
@@ -225,6 +232,7 @@ impl Engine {
                 Event::Check(check) => {
                     self.direct.check(check, SystemTime::now(), &mut self.ids);
                 }
+                Event::Said(said) => self.direct.said(said, SystemTime::now()),
                 Event::Tick => {
                     let waiting = !inputs.batches.is_empty();
                     let counted = if waiting { self.received_at } else { now() };
@@ -396,6 +404,7 @@ impl Engine {
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
         self.ids.keep(&shown);
+        self.direct.listen(clock, &mut self.ids);
         if !self.direct.is_empty() {
             told.extend(self.direct.evidence(clock, &traffic));
         }

@@ -365,6 +365,7 @@ impl Analyzer {
         }
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
+        self.profiles.settle(self.slice(now));
         self.records.forget_before(begin);
         self.fences.forget_before(begin);
         self.forget_reports(begin);

@@ -40,6 +40,29 @@ pub enum LeftOut {
     ExampleOverflow,
 }
 
+impl LeftOut {
+    /// What was left out, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::HealthCheck => "health checks",
+            Self::Background => "traces that no user began",
+            Self::NoEntry => "traces whose entry span did not come",
+            Self::Repeated => "traces that were counted before",
+            Self::OutsideWindow => "traces from outside the window",
+            Self::Fenced => "requests during an intervention on what they touch",
+            Self::OtherRequestType => "requests of types beyond those that are told apart",
+            Self::ComponentOverflow => "mentions of components beyond those that are told apart",
+            Self::RowOverflow => "observations beyond those that are told apart",
+            Self::RecordOverflow => "requests not remembered one by one",
+            Self::ReportWithoutTrace => "outcome reports without their trace",
+            Self::ReportOverflow => "outcome reports without room to wait",
+            Self::AddressOverflow => "addresses without room",
+            Self::InterventionOverflow => "interventions without room",
+            Self::ExampleOverflow => "example traces that made room for newer ones",
+        }
+    }
+}
+
 /// How much was left out, per reason. Only reasons that occurred are in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

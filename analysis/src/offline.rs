@@ -63,3 +63,146 @@ fn tell(analyzer: &mut Analyzer, trace: &Trace, now: &mut UnixNanos) {
         analyzer.trace(&moved, *now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rank::{Method, rank};
+    use crate::testing::{Call, T};
+    use crate::{Level, Ranking, Verdict};
+
+    /// What is different in the window.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        Nothing,
+        /// The cart works longer, in one call of so many.
+        SlowCart(u64),
+        /// The network of the cart delays what it sends: answers.
+        CartSendsLate,
+        /// The network of the shop delays what it sends: requests to all it calls.
+        ShopSendsLate,
+        /// Who calls the price service stops right after.
+        StopsAfterPrice,
+        /// The shop stops after the cart, which is as ever.
+        ShopStops,
+        /// The stock service does no work any more.
+        StockIsQuick,
+    }
+
+    /// The `n`th request: a shop asks cart, price and stock; another asks price alone, by a checkout.
+    fn request(n: u64, fault: Fault) -> Trace {
+        let jitter = n * 7 % 5;
+        let way = |callee: Call, there: u64, back: u64| {
+            Call::client("call")
+                .takes(2 * back)
+                .late(there)
+                .with(callee)
+        };
+        let affected = match fault {
+            Fault::SlowCart(one_in) => n.is_multiple_of(one_in),
+            _ => true,
+        };
+        let on = |wanted: bool, millis: u64| if wanted && affected { millis } else { 0 };
+        let there = on(fault == Fault::ShopSendsLate, 200);
+        let cart = Call::server("cart", "GET /cart")
+            .takes(4 + jitter + on(matches!(fault, Fault::SlowCart(_)), 80));
+        let price = Call::server("price", "GET /price").takes(6 + jitter);
+        let stock = Call::server("stock", "GET /stock").takes(if fault == Fault::StockIsQuick {
+            0
+        } else {
+            20 + jitter
+        });
+        let root = if n.is_multiple_of(3) {
+            let checkout = Call::server("checkout", "POST /checkout").takes(3 + jitter);
+            let checkout = checkout.with(way(price, 0, 0));
+            if fault == Fault::StopsAfterPrice {
+                checkout
+            } else {
+                checkout.with(way(stock, 0, 0))
+            }
+        } else {
+            let back = on(fault == Fault::CartSendsLate, 100);
+            let shop = Call::server("shop", "GET /").takes(5 + jitter);
+            let shop = shop.with(way(cart, there, back));
+            let shop = match fault {
+                Fault::ShopStops => return trace(n, shop),
+                _ => shop.with(way(price, there, 0)),
+            };
+            if fault == Fault::StopsAfterPrice {
+                shop
+            } else {
+                shop.with(way(stock, there, 0))
+            }
+        };
+        trace(n, root)
+    }
+
+    fn trace(n: u64, root: Call) -> Trace {
+        let t = T {
+            id: u128::from(n) + 1,
+            ..T::default()
+        };
+        t.build(root)
+    }
+
+    fn ranking(fault: Fault, requests: u64) -> Ranking {
+        let baseline: Vec<Trace> = (0..300).map(|n| request(n, Fault::Nothing)).collect();
+        let window: Vec<Trace> = (1_000..1_000 + requests)
+            .map(|n| request(n, fault))
+            .collect();
+        let config = AnalysisConfig::default();
+        rank(Method::Default, &input_of(&config, &baseline, &window))
+    }
+
+    #[test]
+    fn faults_that_fail_nobody_have_a_culprit() {
+        for (fault, requests, culprit) in [
+            (Fault::SlowCart(1), 60, "cart"),
+            (Fault::SlowCart(1), 8, "cart"),
+            (Fault::SlowCart(2), 200, "cart"),
+            (Fault::CartSendsLate, 60, "cart"),
+            (Fault::ShopSendsLate, 60, "shop"),
+            (Fault::StopsAfterPrice, 60, "price"),
+            (Fault::ShopStops, 60, "shop"),
+            (Fault::StockIsQuick, 60, "stock"),
+        ] {
+            let ranking = ranking(fault, requests);
+            let first = ranking.suspects.first().map(|first| &first.components[0]);
+            let named = first.is_some_and(|first| {
+                first.level == Level::Service && first.name.as_str() == culprit
+            });
+            assert!(named, "{fault:?} in {requests}: {ranking:#?}");
+            assert_eq!(
+                ranking.verdict,
+                Verdict::Enough,
+                "{fault:?} in {requests}: {ranking:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn calm_times_have_none() {
+        let ranking = ranking(Fault::Nothing, 60);
+        assert!(
+            matches!(ranking.verdict, Verdict::NotEnough { .. }),
+            "{ranking:#?}"
+        );
+    }
+
+    #[test]
+    fn the_order_of_arrival_within_a_part_makes_no_difference() {
+        let config = AnalysisConfig::default();
+        // Few enough for one slice, so that the baseline has no halves to differ.
+        let mut baseline: Vec<Trace> = (0..300).map(|n| request(n, Fault::Nothing)).collect();
+        let mut window: Vec<Trace> = (0..60).map(|n| request(n, Fault::SlowCart(2))).collect();
+        let first = rank(Method::Default, &input_of(&config, &baseline, &window));
+        baseline.reverse();
+        window.reverse();
+        let second = rank(Method::Default, &input_of(&config, &baseline, &window));
+        assert_eq!(first.suspects.len(), second.suspects.len());
+        for (a, b) in first.suspects.iter().zip(&second.suspects) {
+            assert_eq!((&a.components, &a.sentence), (&b.components, &b.sentence));
+            assert!((a.confidence - b.confidence).abs() < 1e-12);
+        }
+    }
+}

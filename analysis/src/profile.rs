@@ -90,13 +90,25 @@ impl Profile {
     }
 }
 
+/// So many recent slices are kept one by one: as long as an incident's beginning is still being
+/// found, and longer than any ranking is waited for.
+const RECENT: u64 = 60;
+/// So many older slices are put together: a ranking then adds up a hundred profiles, not a thousand.
+/// An incident that began in the middle of them does without them.
+const TOGETHER: u64 = 30;
+
 /// The profiles of all slices of the window.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     shapes: Vec<VisitShape>,
     // Only looked up, never iterated.
     ids: HashMap<VisitShape, u32>,
+    /// Recent slices, by number.
     slices: BTreeMap<u64, Profile>,
+    /// Older ones put together, by the first slice's number over [`TOGETHER`].
+    older: BTreeMap<u64, Profile>,
+    /// Slices below this one are put together; a multiple of [`TOGETHER`].
+    recent_from: u64,
     max_shapes: usize,
 }
 
@@ -106,6 +118,8 @@ impl Profiles {
             shapes: Vec::new(),
             ids: HashMap::new(),
             slices: BTreeMap::new(),
+            older: BTreeMap::new(),
+            recent_from: 0,
             max_shapes,
         }
     }
@@ -118,7 +132,11 @@ impl Profiles {
         works: Vec<Work>,
         counts: &mut Counts,
     ) {
-        let profile = self.slices.entry(slice).or_default();
+        let profile = if slice < self.recent_from {
+            self.older.entry(slice / TOGETHER).or_default()
+        } else {
+            self.slices.entry(slice).or_default()
+        };
         for work in works {
             let mut time = |segment, nanos| {
                 let times = profile.times.entry((request_type, segment));
@@ -157,26 +175,50 @@ impl Profiles {
         &self.shapes[id as usize]
     }
 
-    /// Everything in the slices in `[from, until)`, added up.
+    /// Everything in the slices in `[from, until)`, added up; older ones only where all that were
+    /// put together lie within.
     pub(crate) fn between(&self, from: u64, until: u64) -> Profile {
         let mut sum = Profile::default();
-        if from < until {
-            for profile in self.slices.range(from..until).map(|(_, profile)| profile) {
-                sum.merge(profile);
-            }
+        if from >= until {
+            return sum;
         }
+        let whole = from.div_ceil(TOGETHER)..until / TOGETHER;
+        if whole.start < whole.end {
+            let older = self.older.range(whole);
+            older.for_each(|(_, profile)| sum.merge(profile));
+        }
+        let recent = self.slices.range(from..until);
+        recent.for_each(|(_, profile)| sum.merge(profile));
         sum
     }
 
     /// The slice in the middle of those before `until` that hold anything.
     pub(crate) fn middle(&self, until: u64) -> u64 {
-        let slices = self.slices.range(..until).count();
-        let middle = self.slices.range(..until).nth(slices / 2);
-        middle.map_or(until, |(slice, _)| *slice)
+        let older = self.older.keys().map(|at| at * TOGETHER);
+        let held: Vec<u64> = older
+            .chain(self.slices.keys().copied())
+            .take_while(|slice| *slice < until)
+            .collect();
+        held.get(held.len() / 2).copied().unwrap_or(until)
+    }
+
+    /// Puts together what isn't recent any more, now that it is the time of slice `now`.
+    pub(crate) fn settle(&mut self, now: u64) {
+        let recent_from = now.saturating_sub(RECENT) / TOGETHER * TOGETHER;
+        if recent_from <= self.recent_from {
+            return;
+        }
+        self.recent_from = recent_from;
+        let recent = self.slices.split_off(&recent_from);
+        for (slice, profile) in std::mem::replace(&mut self.slices, recent) {
+            let older = self.older.entry(slice / TOGETHER).or_default();
+            older.merge(&profile);
+        }
     }
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
         self.slices = self.slices.split_off(&slice);
+        self.older = self.older.split_off(&(slice / TOGETHER));
     }
 
     pub(crate) fn shapes(&self) -> usize {
@@ -185,7 +227,7 @@ impl Profiles {
 
     /// Marks the components that any slice speaks of.
     pub(crate) fn mark_used(&self, used: &mut [bool]) {
-        for profile in self.slices.values() {
+        for profile in self.slices.values().chain(self.older.values()) {
             for (_, segment) in profile.times.keys() {
                 let (Segment::Whole(a) | Segment::Own(a)) = *segment else {
                     continue; // Both ends of a hop have times of their own.
@@ -204,7 +246,8 @@ impl Profiles {
     /// Renumbers components, and drops shapes that no slice speaks of.
     pub(crate) fn keep(&mut self, components: &[Option<u32>]) {
         let mut in_use = vec![false; self.shapes.len()];
-        for (_, shape) in self.slices.values().flat_map(|p| p.shapes.keys()) {
+        let all = self.slices.values().chain(self.older.values());
+        for (_, shape) in all.flat_map(|profile| profile.shapes.keys()) {
             in_use[*shape as usize] = true;
         }
         let mut mapping = vec![None; self.shapes.len()];
@@ -228,7 +271,7 @@ impl Profiles {
             self.ids.insert(shape.clone(), new);
             self.shapes.push(shape);
         }
-        for profile in self.slices.values_mut() {
+        for profile in self.slices.values_mut().chain(self.older.values_mut()) {
             profile.times = std::mem::take(&mut profile.times)
                 .into_iter()
                 .filter_map(|((of, segment), times)| {
@@ -285,6 +328,32 @@ mod tests {
             profiles.between(0, 9).times[&(0, Segment::Whole(0))].total(),
             1
         );
+    }
+
+    #[test]
+    fn older_slices_are_put_together_and_late_ones_join_them() {
+        let mut counts = Counts::default();
+        let mut profiles = Profiles::new(10);
+        let mut add = |profiles: &mut Profiles, slice| {
+            profiles.add(slice, 0, vec![work(3, &[])], &mut counts);
+        };
+        for slice in 0..200 {
+            add(&mut profiles, slice);
+            profiles.settle(slice);
+        }
+        add(&mut profiles, 7);
+        let seen = |profiles: &Profiles, from, until| {
+            let times = profiles.between(from, until).times;
+            times
+                .get(&(0, Segment::Whole(3)))
+                .map_or(0, LogHistogram::total)
+        };
+        assert_eq!(seen(&profiles, 0, 200), 201);
+        // What lies across either end is left out.
+        assert_eq!(seen(&profiles, 10, 75), 30);
+        assert_eq!(seen(&profiles, 130, 140), 10);
+        profiles.forget_before(60);
+        assert_eq!(seen(&profiles, 0, 200), 140);
     }
 
     #[test]

@@ -5,15 +5,27 @@
 //! the same evidence per suspect, so that they can be compared. The default is [`default`]; the
 //! others are there to be measured against.
 
+mod alert_count;
+pub mod barinel;
+pub mod decision_tree;
 pub mod default;
+pub mod dstar;
 mod evidence;
 mod explain;
 mod input;
+pub mod jaccard;
+mod largest_z;
 pub mod ochiai;
+pub mod op2;
+pub mod pinpoint;
+mod plain;
 pub mod spectrum_formula;
 pub mod tarantula;
+mod three_sigma;
+pub mod trace_rca;
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,18 +47,62 @@ pub enum Method {
     Ochiai,
     /// Tarantula's suspiciousness of the spectrum.
     Tarantula,
+    /// The Jaccard coefficient of the spectrum.
+    Jaccard,
+    /// DStar of the spectrum, with the exponent 2.
+    DStar,
+    /// Op2 of the spectrum.
+    Op2,
+    /// Barinel's probability of the spectrum, for single faults.
+    Barinel,
+    /// Pinpoint's clustering of components with failures.
+    Pinpoint,
+    /// A decision tree over requests.
+    DecisionTree,
+    /// TraceRCA's score of services.
+    TraceRca,
+    /// The largest distance of a mean duration.
+    LargestZ,
+    /// The count of operations whose mean duration moved.
+    AlertCount,
+    /// The share of calls beyond three standard deviations.
+    ThreeSigma,
 }
 
 impl Method {
     /// Every method there is.
-    pub const ALL: [Self; 3] = [Self::Default, Self::Ochiai, Self::Tarantula];
+    pub const ALL: [Self; 13] = [
+        Self::Default,
+        Self::Ochiai,
+        Self::Tarantula,
+        Self::Jaccard,
+        Self::DStar,
+        Self::Op2,
+        Self::Barinel,
+        Self::Pinpoint,
+        Self::DecisionTree,
+        Self::TraceRca,
+        Self::LargestZ,
+        Self::AlertCount,
+        Self::ThreeSigma,
+    ];
 
-    /// Its name: `default`, `ochiai`, `tarantula`.
+    /// Its name: `default`, `ochiai`, `d_star` and so on.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::Ochiai => "ochiai",
             Self::Tarantula => "tarantula",
+            Self::Jaccard => "jaccard",
+            Self::DStar => "d_star",
+            Self::Op2 => "op2",
+            Self::Barinel => "barinel",
+            Self::Pinpoint => "pinpoint",
+            Self::DecisionTree => "decision_tree",
+            Self::TraceRca => "trace_rca",
+            Self::LargestZ => "largest_z",
+            Self::AlertCount => "alert_count",
+            Self::ThreeSigma => "three_sigma",
         }
     }
 }
@@ -57,6 +113,24 @@ impl fmt::Display for Method {
     }
 }
 
+/// A name that no method has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no method is called {name:?}; there are {}", Method::ALL.map(Method::as_str).join(", "))]
+pub struct UnknownMethod {
+    name: String,
+}
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMethod> {
+        let named = Self::ALL.into_iter().find(|method| method.as_str() == name);
+        named.ok_or_else(|| UnknownMethod {
+            name: name.to_owned(),
+        })
+    }
+}
+
 /// Ranks the suspects of the input's incident.
 pub fn rank(method: Method, input: &Input) -> Ranking {
     let tally = Tally::of(input);
@@ -64,6 +138,16 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
         Method::Default => default::suspects(input, &tally),
         Method::Ochiai => (ochiai::suspects(input, &tally), false),
         Method::Tarantula => (tarantula::suspects(input, &tally), false),
+        Method::Jaccard => (jaccard::suspects(input, &tally), false),
+        Method::DStar => (dstar::suspects(input, &tally), false),
+        Method::Op2 => (op2::suspects(input, &tally), false),
+        Method::Barinel => (barinel::suspects(input, &tally), false),
+        Method::Pinpoint => (pinpoint::suspects(input, &tally), false),
+        Method::DecisionTree => (decision_tree::suspects(input, &tally), false),
+        Method::TraceRca => (trace_rca::suspects(input, &tally), false),
+        Method::LargestZ => (largest_z::suspects(input, &tally), false),
+        Method::AlertCount => (alert_count::suspects(input, &tally), false),
+        Method::ThreeSigma => (three_sigma::suspects(input, &tally), false),
     };
     suspects.truncate(input.max_suspects);
     let believed: f64 = suspects.iter().map(|suspect| suspect.confidence).sum();

@@ -20,6 +20,7 @@ pub(crate) struct Call {
     facts: Facts,
     status: Status,
     own: Duration,
+    late: Duration,
     children: Vec<Call>,
 }
 
@@ -35,6 +36,7 @@ impl Call {
             facts: Facts::default(),
             status: Status::Unset,
             own: Duration::from_millis(1),
+            late: Duration::ZERO,
             children: Vec::new(),
         }
     }
@@ -106,6 +108,11 @@ impl Call {
         self.own = Duration::from_millis(millis);
         self
     }
+    /// How long it takes until the first of its calls begins, beside its own time.
+    pub(crate) fn late(mut self, millis: u64) -> Self {
+        self.late = Duration::from_millis(millis);
+        self
+    }
     /// Whether the span itself says that it failed.
     pub(crate) fn failed(&self) -> bool {
         self.facts.error_type.is_some()
@@ -171,7 +178,7 @@ impl T {
             }),
             links: Box::default(),
         });
-        let mut now = start.plus(call.own / 2);
+        let mut now = start.plus(call.own / 2).plus(call.late);
         for child in &call.children {
             now = self.lay(child, Some(span_id), now, &resource, spans);
         }

@@ -7,8 +7,10 @@
 pub mod auction;
 pub mod deployment;
 pub mod load;
+pub mod localization;
 pub mod probes;
 pub mod public;
+pub mod recorded;
 pub mod score;
 pub mod simulate;
 mod wire;

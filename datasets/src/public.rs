@@ -14,11 +14,13 @@ mod tracerca;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rekindle_model::Trace;
 use serde::{Deserialize, Serialize};
 
 pub use manifest::CaseInfo;
+pub(crate) use shapleyiq::jaeger_traces;
 
 /// A public set whose layout is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +51,24 @@ impl Set {
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// A name that no set has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no set is called {name:?}; there are {}", Set::ALL.map(Set::as_str).join(", "))]
+pub struct UnknownSet {
+    name: String,
+}
+
+impl FromStr for Set {
+    type Err = UnknownSet;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSet> {
+        let named = Self::ALL.into_iter().find(|set| set.as_str() == name);
+        named.ok_or_else(|| UnknownSet {
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -130,7 +150,7 @@ pub fn load(folder: &Path, set: Set, case: &CaseInfo) -> Result<LabelledTraces, 
 }
 
 /// The bytes of a file, unpacked when its name ends in `.gz`.
-fn read(path: &Path) -> Result<Vec<u8>, PublicError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, PublicError> {
     let failed = |source| PublicError::Read {
         path: path.to_owned(),
         source,

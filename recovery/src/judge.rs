@@ -139,6 +139,8 @@ pub struct Question {
     pub probes_in_a_row: u32,
     /// Whether the fault is one that probes show and requests may not.
     pub by_probe: bool,
+    /// Whether anything is known to have been wrong: without that nothing can be cured.
+    pub has_fault: bool,
     /// Whether there is no more time.
     pub deadline: bool,
 }
@@ -257,27 +259,24 @@ pub fn judge(question: &Question) -> Judgement {
         return decided(Verdict::NotCured, relief, counts);
     }
     if question.by_probe && question.probed.is_some() {
-        let all = |share: f64| Relief {
-            drop: share,
-            drop_low: share,
-            drop_high: share,
-            share,
-            share_low: share,
-            share_high: share,
-        };
         if probed.right_in_a_row >= enough {
-            let words = format!(
-                "right {} times in a row when asked; {counts}",
-                probed.right_in_a_row
-            );
-            return decided(Verdict::Cured, relief.or(Some(all(1.0))), words);
+            let right = probed.right_in_a_row;
+            if !question.has_fault {
+                let words = format!(
+                    "right {right} times in a row when asked, but no incident says what it should \
+                     have cured"
+                );
+                return decided(Verdict::Unknown, None, words);
+            }
+            let words = format!("right {right} times in a row when asked; {counts}");
+            return decided(Verdict::Cured, relief, words);
         }
         if probed.wrong_in_a_row >= enough {
             let words = format!(
                 "wrong {} times in a row when asked; {counts}",
                 probed.wrong_in_a_row
             );
-            return decided(Verdict::NotCured, Some(all(0.0)), words);
+            return decided(Verdict::NotCured, relief, words);
         }
         if question.deadline {
             let words = format!("now right, now wrong when asked; {counts}");
@@ -334,6 +333,7 @@ mod tests {
             probed: None,
             probes_in_a_row: 5,
             by_probe: false,
+            has_fault: true,
             deadline: false,
         }
     }

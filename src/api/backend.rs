@@ -94,6 +94,17 @@ pub enum ApiCommand {
         /// The reports.
         Vec<ReportedOutcome>,
     ),
+    /// How a unit is in the words of somebody who wasn't asked. Answered by [`Reply::Done`].
+    Said {
+        /// The unit.
+        unit: String,
+        /// Who says so; `None` for the unit itself.
+        reporter: Option<String>,
+        /// What is wrong; `None` when all is well.
+        wrong: Option<String>,
+        /// In which time the speaker will be heard of again.
+        next_within: Option<Duration>,
+    },
 }
 
 /// What somebody outside says about one request.

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rekindle_analysis::rank::Method;
+use rekindle_datasets::public::Set;
+use rekindle_model::UnixNanos;
 
 use crate::config::{Overrides, parse_duration};
 use crate::exit::EXIT_CODES_HELP;
@@ -84,6 +87,9 @@ pub enum Command {
 
     /// Try recovery on a made-up system in virtual time, beside other policies
     Simulate(SimulateArgs),
+
+    /// Send made-up traces to any receiver of OTLP, and say how fast it took them
+    Load(LoadArgs),
 
     /// Say everything that is wrong with a configuration file
     CheckConfig {
@@ -190,6 +196,18 @@ pub enum Command {
         limit: u16,
     },
 
+    /// Who is suspected in recorded traces? No daemon needed
+    #[command(after_help = "Examples:\n  \
+        rekindle analyze bad.jsonl --baseline good.jsonl    two recordings compared\n  \
+        rekindle analyze all.jsonl --since 2026-11-21T10:30:00Z\n\n\
+        Reads what the Collector's file exporter writes (OTLP JSON, one request a line), OTLP in \
+        protobuf, and Jaeger's JSON; plain or gzipped.")]
+    Analyze(AnalyzeArgs),
+
+    /// Score how well culprits are found, on labelled traces of public data sets
+    #[command(subcommand)]
+    Bench(BenchCommand),
+
     /// One process of the demo's auction site
     #[command(hide = true, disable_help_flag = true)]
     Auction {
@@ -197,6 +215,78 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+/// The arguments of `analyze`.
+#[derive(Clone, Debug, Args)]
+pub struct AnalyzeArgs {
+    /// Recorded traces with the fault
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// Recorded traces without it
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "since")]
+    pub baseline: Vec<PathBuf>,
+    /// When the fault began: earlier traces are the baseline
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub since: Option<UnixNanos>,
+    /// How to rank
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Default)]
+    pub method: Method,
+    /// Also write durations and counts per component and request type, for notebooks
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
+/// RFC 3339.
+fn point_in_time(text: &str) -> Result<UnixNanos, String> {
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| "write it as in 2026-11-21T10:30:00Z".to_owned())?;
+    u64::try_from(time.as_nanosecond())
+        .map(UnixNanos)
+        .map_err(|_| "a time between 1970 and 2554".to_owned())
+}
+
+/// What to score.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Methods × labelled cases: how often is the true culprit first?
+    #[command(after_help = "Examples:\n  \
+        rekindle bench localization --data FOLDER                 every set, by fault\n  \
+        rekindle bench localization --set nezha --by case         each case of one set\n  \
+        rekindle bench localization --method all -o json > r.json for notebooks\n\n\
+        FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json. Nothing is fitted: \
+        every case is judged by itself. AC@k: the first k hold as many of the true culprits as they \
+        can; intervals are 95 % bootstraps over cases.")]
+    Localization(LocalizationArgs),
+}
+
+/// The arguments of `bench localization`.
+#[derive(Clone, Debug, Args)]
+pub struct LocalizationArgs {
+    /// The folder with the sets
+    #[arg(long, env = "REKINDLE_DATASETS", value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// A set; all that the folder holds when not given
+    #[arg(long = "set", value_name = "SET")]
+    pub sets: Vec<Set>,
+    /// A method, or `all`
+    #[arg(long = "method", value_name = "METHOD", default_value = "default")]
+    pub methods: Vec<String>,
+    /// What a line of the table is
+    #[arg(long, value_enum, default_value_t = Grouping::Fault)]
+    pub by: Grouping,
+}
+
+/// What results are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Grouping {
+    /// Set, system and fault
+    Fault,
+    /// Set and system
+    System,
+    /// Every case by itself
+    Case,
 }
 
 /// Whose word it is.
@@ -305,6 +395,85 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+}
+
+/// What is sent, and where to.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rekindle load                                as fast as the local \
+    daemon takes it\n  rekindle load --rate 50000 --for 10m         does it bear that for long?\n  \
+    rekindle load --over grpc --to 127.0.0.1:4317 --compression zstd\n\nThe services are called \
+    load-00, load-01 and so on. A daemon that gets them will see an incident: some of the requests \
+    fail. Don't send them where people look for real ones."
+)]
+pub struct LoadArgs {
+    /// The receiver
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
+    pub to: SocketAddr,
+    /// Over what
+    #[arg(long, value_enum, default_value_t = LoadTransport::Http)]
+    pub over: LoadTransport,
+    /// How bodies are compressed
+    #[arg(long, value_enum, default_value_t = LoadCompression::None)]
+    pub compression: LoadCompression,
+    /// Spans per second in all; as fast as answers come, if not given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// How long
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Connections, each with one request under way at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+    /// Spans in a request
+    #[arg(long, value_name = "NUMBER", default_value_t = 512,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub spans: u16,
+    /// Processes whose spans come in one request: 1 as from an SDK, more as from a gateway
+    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub processes: u16,
+    /// Services of the made-up system, of two processes each
+    #[arg(long, value_name = "NUMBER", default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub services: u16,
+    /// The share of user requests that fail, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
+    pub failing: f64,
+    /// What all else is drawn from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Over what load is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadTransport {
+    /// OTLP/HTTP, protobuf
+    Http,
+    /// OTLP/gRPC
+    Grpc,
+}
+
+/// How load is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadCompression {
+    /// Not at all
+    None,
+    /// gzip, at its fastest
+    Gzip,
+    /// zstd, at its fastest
+    Zstd,
+}
+
+/// A share of a whole.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "write it as in 0.02")?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share is between 0 and 1".to_owned())
+    }
 }
 
 /// A base URL without a path.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::probing::Judgement;
 use super::publish;
+use super::said::{Said, Speaker};
 use super::shared::Shared;
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
@@ -32,6 +33,7 @@ pub(crate) struct EngineBackend {
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
+    pub(crate) said: mpsc::Sender<Said>,
 }
 
 impl Backend for EngineBackend {
@@ -114,6 +116,19 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Said {
+                unit,
+                reporter,
+                wrong,
+                next_within,
+            } => {
+                return self.say(Said {
+                    unit: UnitName(unit),
+                    by: reporter.map_or(Speaker::Itself, Speaker::Reporter),
+                    wrong,
+                    next_within,
+                });
+            }
             ApiCommand::Approve { plan, by } => Command::Approve {
                 plan: PlanId(plan),
                 by,
@@ -201,6 +216,17 @@ impl EngineBackend {
             Err(TrySendError::Closed(_)) => Err(Problem::new(
                 ProblemKind::Ended,
                 "the engine has ended, so no report is taken",
+            )),
+        }
+    }
+
+    fn say(&self, said: Said) -> Result<Reply, Problem> {
+        let done = Reply::done(format!("heard about {}", said.unit));
+        match self.said.try_send(said) {
+            Ok(()) => Ok(done),
+            Err(_) => Err(Problem::new(
+                ProblemKind::Busy,
+                "too much is said at once; say it again in a second",
             )),
         }
     }

@@ -137,6 +137,8 @@ pub enum Shape {
     WrongAnswer,
     /// Its process ended.
     Exited,
+    /// It says so itself, somebody else does, or it is silent.
+    Reported,
 }
 
 impl fmt::Display for Shape {
@@ -147,6 +149,7 @@ impl fmt::Display for Shape {
             Self::Slow => "slow",
             Self::WrongAnswer => "wrong answer",
             Self::Exited => "exited",
+            Self::Reported => "reported",
         })
     }
 }

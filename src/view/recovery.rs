@@ -69,7 +69,7 @@ words! {
         Docker = "docker",
         /// Kubernetes replaces pods or containers.
         Kubernetes = "kubernetes",
-        /// systemd restarts a service.
+        /// systemd restarts a unit of its own.
         Systemd = "systemd",
         /// By restarting all below it.
         Parts = "parts",

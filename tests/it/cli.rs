@@ -345,3 +345,28 @@ fn a_closed_pipe_is_no_failure() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
 }
+
+/// Load for nobody says who wasn't there; load for something else says that it is no receiver.
+#[test]
+fn load_needs_a_receiver() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let outcome = rekindle(None, &["load", "--to", &nobody]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.err.contains(&nobody), "{}", outcome.err);
+
+    let server = Server::start(view());
+    let page = server.url("").replace("http://", "");
+    let outcome = rekindle(None, &["load", "--to", page.trim_end_matches('/')]);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.err.contains("does not take OTLP over HTTP"),
+        "{}",
+        outcome.err
+    );
+
+    let outcome = rekindle(None, &["load", "--failing", "2"]);
+    assert_eq!(outcome.code, 64);
+    assert!(outcome.err.contains("between 0 and 1"), "{}", outcome.err);
+}

@@ -543,6 +543,7 @@ impl Backend for Fixture {
                 actions.truncate(limit);
                 Ok(Reply::History { actions })
             }
+            ApiCommand::Said { unit, .. } => Ok(Reply::done(format!("heard about {unit}"))),
             ApiCommand::Outcomes(reports) => Ok(Reply::done(format!("{} reports", reports.len()))),
         };
         Box::pin(async move { reply })

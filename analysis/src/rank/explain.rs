@@ -15,6 +15,9 @@ pub(crate) fn sentence(
 ) -> String {
     let who = list(suspect.components.iter().map(ToString::to_string));
     let evidence = &suspect.evidence;
+    if let (0, Some(change)) = (evidence.originated, &remark) {
+        return changed(&who, suspect, change);
+    }
     let deed = match suspect.shape {
         Shape::Raised => "raised the failure",
         Shape::Unanswered => "did not answer",
@@ -54,6 +57,21 @@ pub(crate) fn sentence(
     }
     if let Some(remark) = remark {
         text.push_str(&format!("; {remark}"));
+    }
+    text.push('.');
+    text
+}
+
+/// Of a suspect that works differently, and in which no failure began.
+fn changed(who: &str, suspect: &Suspect, change: &str) -> String {
+    let evidence = &suspect.evidence;
+    let mut text = format!("{who} works differently than before: {change}");
+    if evidence.failed_total > 0 {
+        text.push_str(&format!(
+            "; {} of failed and {} of good requests touched it, but none of the failures began in it",
+            percent(evidence.failed_share.share),
+            percent(evidence.ok_share.share),
+        ));
     }
     text.push('.');
     text

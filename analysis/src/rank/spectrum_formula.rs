@@ -22,8 +22,7 @@ pub struct Counted {
     pub p: f64,
 }
 
-/// Ranks by a formula. The confidence is the score's part in the sum of all scores and one more: no
-/// formula comes with a probability.
+/// Ranks by a formula.
 pub(crate) fn by_formula(
     input: &Input,
     tally: &Tally,
@@ -39,6 +38,19 @@ pub(crate) fn by_formula(
             };
             (subject, formula(counted))
         })
+        .collect();
+    by_score(input, tally, scores)
+}
+
+/// Ranks by scores that are larger than 0. The confidence is the score's part in the sum of all scores
+/// and one more: no such score comes with a probability.
+pub(crate) fn by_score(
+    input: &Input,
+    tally: &Tally,
+    scores: impl IntoIterator<Item = (usize, f64)>,
+) -> Vec<Suspect> {
+    let scores: Vec<(usize, f64)> = scores
+        .into_iter()
         .filter(|(_, score)| score.is_finite() && *score > 0.0)
         .collect();
     let sum: f64 = 1.0 + scores.iter().map(|(_, score)| score).sum::<f64>();

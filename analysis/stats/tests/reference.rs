@@ -2,8 +2,8 @@
 //! `notebooks/reference_statistics.py`.
 
 use rekindle_stats::{
-    BetaBelief, Probability, Sample, Share, benjamini_hochberg, difference_interval,
-    normal_quantile, rank_sum,
+    BetaBelief, LogHistogram, Probability, Sample, Share, benjamini_hochberg, difference_interval,
+    normal_quantile, rank_sum, slower_share, student_quantile, student_tails,
 };
 
 fn rows(table: &str) -> Vec<Vec<&str>> {
@@ -99,5 +99,34 @@ fn adjusted_p_values() {
         for (found, expected) in benjamini_hochberg(&p).iter().zip(row[1].split(' ')) {
             check(&row, *found, expected, 1e-12);
         }
+    }
+}
+
+#[test]
+fn student_quantiles() {
+    for row in rows(include_str!("reference/student.csv")) {
+        let (degrees, tails) = (number(row[0]), number(row[1]));
+        check(&row, student_quantile(degrees, tails), row[2], 1e-5);
+        check(&row, student_tails(number(row[2]), degrees), row[1], 1e-6);
+    }
+}
+
+#[test]
+fn slower_shares() {
+    let histogram = |logs: &str| {
+        let mut histogram = LogHistogram::default();
+        for log in logs.split(' ') {
+            let exponent: u32 = log.parse().expect("an exponent");
+            histogram.add(1 << exponent);
+        }
+        histogram
+    };
+    for row in rows(include_str!("reference/slower_share.csv")) {
+        check(
+            &row,
+            slower_share(&histogram(row[0]), &histogram(row[1])),
+            row[2],
+            1e-12,
+        );
     }
 }

@@ -67,21 +67,17 @@ struct Process {
 }
 
 pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, PublicError> {
-    let mut builder = Builder::default();
     let mut unreadable = 0;
     let mut part = |files: &[String]| -> Result<Vec<Trace>, PublicError> {
         let mut traces = Vec::new();
         for file in files {
             let bytes = read(&folder.join(file))?;
-            let Ok(document) = serde_json::from_slice::<Document>(&bytes) else {
-                unreadable += 1;
-                continue;
-            };
-            for trace in document.data {
-                match build(&trace, &mut builder) {
-                    Some(trace) => traces.push(trace),
-                    None => unreadable += 1,
+            match jaeger_traces(&bytes) {
+                Some((found, bad)) => {
+                    traces.extend(found);
+                    unreadable += bad;
                 }
+                None => unreadable += 1,
             }
         }
         Ok(traces)
@@ -92,6 +88,21 @@ pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, Pub
         window,
         unreadable,
     })
+}
+
+/// The traces of one file of Jaeger's JSON, and how many of them could not be read; `None` when it is
+/// something else.
+pub(crate) fn jaeger_traces(bytes: &[u8]) -> Option<(Vec<Trace>, u64)> {
+    let document: Document = serde_json::from_slice(bytes).ok()?;
+    let mut builder = Builder::default();
+    let all = document.data.len();
+    let traces: Vec<Trace> = document
+        .data
+        .iter()
+        .filter_map(|trace| build(trace, &mut builder))
+        .collect();
+    let unreadable = (all - traces.len()) as u64;
+    Some((traces, unreadable))
 }
 
 fn build(trace: &JaegerTrace, builder: &mut Builder) -> Option<Trace> {

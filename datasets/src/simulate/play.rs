@@ -183,6 +183,7 @@ impl Course<'_> {
                 probed: None,
                 probes_in_a_row: self.policy.probes_in_a_row,
                 by_probe: false,
+                has_fault: true,
                 deadline: round == steps,
             };
             if let Judgement::Decided {

@@ -210,7 +210,7 @@ async fn do_something(
         Deed::Pause => {
             let seconds = random.random_range(10..600);
             let pause = Command::Pause {
-                by: "somebody".to_owned(),
+                by: "ann".to_owned(),
                 reason: "to look".to_owned(),
                 duration: Some(Duration::from_secs(seconds)),
             };

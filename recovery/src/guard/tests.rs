@@ -275,7 +275,7 @@ fn one_thing_at_a_time() {
         (
             "restarted long enough ago",
             |given| {
-                given.past = vec![past("shop.cart", 10, Some(Verdict::NotCured))];
+                given.past = vec![past("shop.cart", 13, Some(Verdict::NotCured))];
             },
             &[],
         ),
@@ -293,7 +293,7 @@ fn one_thing_at_a_time() {
             |given| {
                 let cured = Some(Verdict::Cured);
                 given.past = (1..3)
-                    .map(|turn| past("shop.cart", 12 * turn, cured))
+                    .map(|turn| past("shop.cart", 13 * turn, cured))
                     .collect();
             },
             &[],

@@ -105,6 +105,35 @@ pub struct Plan {
     pub sentence: String,
 }
 
+impl Plan {
+    /// Keeps to another choice than the cheapest, if that is not cheaper by more than this part.
+    pub fn stay_with(&mut self, choice: &Choice, part: f64, tree: &RestartTree) {
+        let best = self.expected_total;
+        let Some(at) = self.candidates.iter().position(|candidate| {
+            candidate.choice == *choice && candidate.expected_total <= best * (1.0 + part)
+        }) else {
+            return;
+        };
+        for (place, candidate) in self.candidates.iter_mut().enumerate() {
+            candidate.chosen = place == at;
+        }
+        let candidate = &self.candidates[at];
+        self.choice = candidate.choice.clone();
+        self.restarts = restarts(tree, choice);
+        self.ladder.clone_from(&candidate.ladder);
+        self.expected_total = candidate.expected_total;
+        self.sentence = sentence(candidate, false);
+    }
+}
+
+/// The units whose executors are called for a choice.
+fn restarts(tree: &RestartTree, choice: &Choice) -> Vec<UnitName> {
+    match choice {
+        Choice::Restart(unit) => tree.restarts(unit).into_iter().cloned().collect(),
+        Choice::Wait | Choice::Human => Vec::new(),
+    }
+}
+
 /// What limits a plan besides evidence and beliefs.
 #[derive(Clone, Copy, Debug)]
 pub struct Constraints<'a> {
@@ -184,6 +213,11 @@ fn candidates(
             .chain(&suspect.unit)
             .into_iter()
             .filter(|unit| !units.contains(unit) && !constraints.excluded.contains(*unit))
+            // What is restarted through something that can't be can't be either.
+            .filter(|unit| {
+                let mut parts = tree.restarts(unit).into_iter();
+                !parts.any(|part| constraints.excluded.contains(part))
+            })
             // A part of what was restarted already was restarted with it.
             .filter(|unit| {
                 !constraints
@@ -289,10 +323,7 @@ pub fn plan(
         }
         None => (Choice::Human, vec![Choice::Human], giving_up, String::new()),
     };
-    let restarts = match &choice {
-        Choice::Restart(unit) => tree.restarts(unit).into_iter().cloned().collect(),
-        Choice::Wait | Choice::Human => Vec::new(),
-    };
+    let restarts = restarts(tree, &choice);
     Plan {
         id: PlanId(0),
         incident: Some(evidence.incident),

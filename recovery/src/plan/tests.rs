@@ -212,6 +212,26 @@ fn what_cannot_be_restarted_is_left_out() {
     assert!(given.ladder(&evidence).starts_with("restart shop, "));
 }
 
+/// A process that can't be started, below a unit that only groups processes: restarting the group
+/// would call the same executor again, and take its healthy siblings down for nothing.
+#[test]
+fn a_group_is_not_restarted_for_a_part_that_cannot_be() {
+    let tree = tree("site -\n  shop -\n    ghost process\n    prices process");
+    let given = Given::default();
+    let excluded = BTreeSet::from(["ghost".into()]);
+    let constraints = Constraints {
+        policy: &given.policy,
+        costs: &given.costs,
+        trials: &[],
+        waited: false,
+        excluded: &excluded,
+    };
+    let evidence = evidence(&[("ghost", 1.0)], 10.0, 10.0);
+    let planned = plan(&evidence, &tree, &given.beliefs, &constraints, evidence.at);
+    let restarts = |candidate: &Candidate| matches!(candidate.choice, Choice::Restart(_));
+    assert!(!planned.candidates.iter().any(restarts), "{planned:#?}");
+}
+
 #[test]
 fn nobody_to_suspect_and_nothing_to_restart() {
     let given = Given::default();

@@ -13,9 +13,9 @@ use crate::{Evidence, Mode, UnitName};
 
 /// A recovery that nobody has spoken of for so long is of no incident that still is one.
 const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
-/// A cured incident is failing again when it fails at least this much as much as before its cure.
-/// Less is what is left to drain while the incident closes.
-const RELAPSE: f64 = 0.5;
+/// What waits for a person is replaced by what is better by more than this part: a person needs longer
+/// to read a plan than evidence to move a little.
+const BETTER: f64 = 0.2;
 /// Suspects and units' traffic that are kept of each evidence.
 const MAX_SUSPECTS: usize = 1000;
 
@@ -133,11 +133,7 @@ impl Engine {
         if is_persons(ended.state) {
             return true;
         }
-        let before = ended
-            .evidence
-            .as_ref()
-            .map_or(0.0, |old| old.failing_per_second);
-        let is_relapse = evidence.at > ended.at && evidence.failing_per_second >= RELAPSE * before;
+        let is_relapse = evidence.at > ended.at && self.fails_since(evidence, ended.at);
         if is_relapse {
             self.ended.remove(&number);
         }
@@ -168,9 +164,15 @@ impl Engine {
         if self.expire(id, now) {
             self.save(id).await;
         }
-        let Some(plan) = self.plan(id, &evidence, now) else {
+        let Some(mut plan) = self.plan(id, &evidence, now) else {
             return;
         };
+        if let Some(case) = self.cases.get(&id)
+            && case.state == State::Proposed
+            && let Some(waiting) = &case.plan
+        {
+            plan.stay_with(&waiting.choice, BETTER, &self.tree);
+        }
         match plan.choice.clone() {
             Choice::Wait => self.wait(id, plan, now).await,
             Choice::Human => self.call_a_person(id, &evidence, plan).await,
@@ -267,13 +269,14 @@ impl Engine {
             .candidates
             .first()
             .map_or(0.0, |candidate| candidate.cost);
-        let refusals = self.check(
+        let mut refusals = self.check(
             Some(id),
             &target,
             Authority::Unattended,
             Some(evidence),
             cost,
         );
+        refusals.extend(self.is_over_already(&target, evidence));
         let is_observed = refusals.iter().any(|refusal| {
             refusal.guard == Guard::Mode && refusal.consequence == Consequence::Wait
         });
@@ -322,6 +325,20 @@ impl Engine {
             }
             Some(Consequence::Ask) => self.propose(id, plan, target, refusals).await,
         }
+    }
+
+    /// Says no when nothing has failed since the last restart that would have cured it, too: the
+    /// incident is only draining.
+    fn is_over_already(&self, target: &UnitName, evidence: &Evidence) -> Option<Refusal> {
+        let settled = self.restarted_before(target, self.now())?;
+        (!self.fails_since(evidence, settled)).then(|| Refusal {
+            guard: Guard::StaleEvidence,
+            consequence: Consequence::Wait,
+            until: None,
+            words: format!(
+                "nothing has failed since {target}, or what it is part of, was restarted"
+            ),
+        })
     }
 
     fn hold(&mut self, id: RecoveryId, plan: Plan, refusals: Vec<Refusal>) {

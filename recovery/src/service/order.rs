@@ -11,7 +11,7 @@ use crate::guard::{Authority, Pause};
 use crate::ledger::LedgerError;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, PlanId};
-use crate::{FaultSignature, UnitName};
+use crate::{Evidence, FaultSignature, UnitName};
 
 /// History that `ExplainUnit` gives, and faults that it tells of.
 const EXPLAINED: usize = 20;
@@ -200,6 +200,19 @@ impl Engine {
         })
     }
 
+    /// What an incident that was given up on, and is still open, said of this unit.
+    fn given_up_in(&self, unit: &UnitName) -> Option<&Evidence> {
+        self.ended
+            .values()
+            .rev()
+            .filter(|ended| matches!(ended.state, State::GivenUp | State::Rejected))
+            .filter_map(|ended| ended.evidence.as_ref())
+            .find(|evidence| {
+                let mut suspects = evidence.suspects.iter();
+                suspects.any(|suspect| self.tree.contains(unit, &suspect.unit))
+            })
+    }
+
     async fn order(
         &mut self,
         unit: UnitName,
@@ -229,8 +242,10 @@ impl Engine {
             }
             None => {
                 let id = self.number();
-                self.cases
-                    .insert(id, Case::new(id, None, by, reason, self.now()));
+                let mut case = Case::new(id, None, by, reason, self.now());
+                // What was given up on is still there to be judged by, and to be cured.
+                case.evidence = self.given_up_in(&unit).cloned();
+                self.cases.insert(id, case);
                 id
             }
         };

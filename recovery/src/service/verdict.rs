@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use rekindle_stats::{Probability, Share};
+
 use super::RecoveryId;
 use super::case::Case;
 use super::engine::{Engine, Job, Work};
@@ -20,6 +22,8 @@ enum Ask {
     Running(UnitName),
 }
 
+/// So many failures since a restart are no straggler any more.
+const FAILS_AGAIN: u64 = 3;
 /// A probe that says nothing for so long says no.
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -144,6 +148,7 @@ impl Engine {
             probed: attempt.probed,
             probes_in_a_row: policy.probes_in_a_row,
             by_probe: is_probes_matter(evidence),
+            has_fault: evidence.is_some(),
             deadline: now >= attempt.judge_until,
         };
         let Some(evidence) = evidence else {
@@ -169,7 +174,12 @@ impl Engine {
                 until,
             })
         };
-        question.before = ask(evidence.since, until);
+        // What failed before an earlier restart was another life's.
+        let from = self
+            .restarted_before(&attempt.target, stopped)
+            .filter(|ready| *ready < until)
+            .map_or(evidence.since, |ready| ready.max(evidence.since));
+        question.before = ask(from, until);
         question.after = ask(attempt.settle_until, now);
         // Where failing takes longer than answering, the good ones come first; only what is complete
         // can be compared.
@@ -183,6 +193,39 @@ impl Engine {
             };
         }
         Some(question)
+    }
+
+    /// When the last restart before this time of something that overlaps the unit had settled.
+    pub(super) fn restarted_before(
+        &self,
+        unit: &UnitName,
+        before: SystemTime,
+    ) -> Option<SystemTime> {
+        self.past
+            .iter()
+            .filter(|past| past.at < before && self.tree.overlap(&past.target, unit))
+            .filter_map(|past| past.ready_at)
+            .filter(|ready| *ready < before)
+            .max()
+            .and_then(|ready| ready.checked_add(self.config.policy.warm_up))
+    }
+
+    /// Whether requests that began since then show that the fault is there: failures above the
+    /// baseline, and more than a stray one.
+    pub(super) fn fails_since(&self, evidence: &Evidence, from: SystemTime) -> bool {
+        let signature = &evidence.signature;
+        if signature.request_types.is_empty() {
+            // Seen directly: what ended again ended since; what is asked is asked again all the time.
+            return signature.shape != "exited" || evidence.since >= from;
+        }
+        let fared = self.cohort.fared(&CohortQuery {
+            request_types: signature.request_types.clone(),
+            from,
+            until: self.now(),
+        });
+        let failing = Share::of(fared.bad, fared.ok);
+        fared.bad >= FAILS_AGAIN
+            && failing.lower_bound(Probability::P95) > evidence.baseline_failure_share
     }
 
     /// Users' requests that failed from the kill to the end of the warm-up.

@@ -634,6 +634,85 @@ async fn a_cured_incident_that_closes_slowly_is_left_alone_and_a_relapse_is_not(
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_incident_of_what_was_just_restarted_waits_until_something_fails_again() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let first = world.evidence(1, &[("shop.cart", 0.9)]);
+    story.recovery.evidence(first.clone()).await.expect("taken");
+    story.go(5).await;
+    assert_eq!(world.calls(), ["shop.cart"], "{}", story.text);
+    // What failed before the restart makes an incident of its own, and looks as bad as it was.
+    for _ in 0..120 {
+        let mut evidence = first.clone();
+        evidence.incident = 2;
+        evidence.at = world.now();
+        story.recovery.evidence(evidence).await.expect("taken");
+        sleep(Duration::from_millis(250)).await;
+    }
+    story.note();
+    assert_eq!(world.calls(), ["shop.cart"], "{}", story.text);
+    let status = story.recovery.status().borrow().clone();
+    let words: Vec<&str> = status.recoveries[0]
+        .refusals
+        .iter()
+        .map(|refusal| refusal.words.as_str())
+        .collect();
+    assert!(
+        words
+            .iter()
+            .any(|words| words.contains("nothing has failed since")),
+        "{words:?}"
+    );
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_restarts_is_cured_only_of_what_was_known_to_be_wrong() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    let restart = |unit: &str| Command::Restart {
+        unit: unit.into(),
+        dry_run: false,
+        by: "ann".to_owned(),
+        reason: "new code".to_owned(),
+    };
+    assert!(story.recovery.command(restart("bank")).await.is_ok());
+    story.go(70).await;
+    let judged = story.recovery.status().borrow().recent[0].clone();
+    assert_eq!(judged.verdict, Some(Verdict::Unknown), "{judged:?}");
+    assert_eq!(judged.relief, None);
+
+    // A person said no to the plan, then restarts by hand: the incident says what came of it.
+    world.break_down("mail", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("mail", 0.9)]);
+    story.go(2).await;
+    let plan = story
+        .recovery
+        .status()
+        .borrow()
+        .proposals
+        .first()
+        .map(|it| it.plan);
+    if let Some(plan) = plan {
+        let reject = Command::Reject {
+            plan,
+            by: "ann".to_owned(),
+            reason: "by hand".to_owned(),
+        };
+        assert!(story.recovery.command(reject).await.is_ok());
+    }
+    assert!(story.recovery.command(restart("mail")).await.is_ok());
+    story.go(10).await;
+    let judged = story.recovery.status().borrow().recent[0].clone();
+    assert_eq!(judged.verdict, Some(Verdict::Cured), "{judged:?}");
+    assert!(judged.relief.is_some_and(|relief| relief.share > 0.9));
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_stops_acting_and_nothing_else() {
     let world = World::new();
     let mut store = Store::open(&world.path().join("ledger.db")).expect("a ledger");

@@ -1,0 +1,363 @@
+//! How often is the true culprit first? Methods × labelled cases, scored.
+//!
+//! Nothing is fitted here or anywhere: a method gets the traces of one case and nothing else, so
+//! each system is judged by a method that has never seen any other. Classes are small, so every share
+//! has an interval (percentile bootstrap over cases, seeded), and results are shown per class before
+//! anybody pools them.
+//!
+//! All rankings are scored at the level of services, which is what the sets label: a suspected part
+//! counts for its service, a dependency under its own name. Suspects that no request can tell apart
+//! count where the last of them stands (`score`). With several true culprits AC@k asks that the first
+//! k hold as many of them as they can.
+
+use std::path::Path;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rekindle_analysis::rank::{Method, rank};
+use rekindle_analysis::{AnalysisConfig, Level, Ranking, Verdict, input_of};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::public::{CaseInfo, PublicError, Set, load};
+use crate::score::rank_of;
+
+/// Bootstrap samples: the ends of a 95 % interval are then known to about one part in a hundred.
+const RESAMPLES: usize = 2_000;
+/// So many distinct rows of observations; recorded heaps may hold more than a live window.
+const MAX_ROWS: usize = 1_000_000;
+/// How many suspects are looked at.
+const SUSPECTS: usize = 10;
+
+/// One method's answer to one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseResult {
+    /// The set.
+    pub set: Set,
+    /// The case's name within the set.
+    pub case: String,
+    /// The system that was broken.
+    pub system: String,
+    /// How.
+    pub fault_type: String,
+    /// The services that were broken.
+    pub roots: Vec<String>,
+    /// Where each of them stands in the ranking, from 1; `None` where it isn't there.
+    pub ranks: Vec<Option<usize>>,
+    /// The method.
+    pub method: Method,
+    /// The services in the order of the ranking; several where they can't be told apart.
+    pub suspects: Vec<Vec<String>>,
+    /// The confidence of the first suspect, in `[0, 1]`; 0 without one.
+    pub confidence: f64,
+    /// Whether the method says that the evidence suffices.
+    pub answered: bool,
+    /// CPU seconds for reading all traces of the case into what is ranked; all methods share it.
+    pub read_seconds: f64,
+    /// CPU seconds for ranking.
+    pub rank_seconds: f64,
+    /// Traces from before the fault, and with it.
+    pub traces: (usize, usize),
+    /// Rows or traces of the case's files that couldn't be read.
+    pub unreadable: u64,
+}
+
+impl CaseResult {
+    /// Whether the first `k` hold as many of the true culprits as they can.
+    pub fn hit(&self, k: usize) -> bool {
+        let found = self.ranks.iter().flatten().filter(|rank| **rank <= k);
+        !self.roots.is_empty() && found.count() >= self.roots.len().min(k)
+    }
+
+    /// The class: set, system, fault, and how many faults at once.
+    pub fn class(&self) -> String {
+        let several = match self.roots.len() {
+            1 => String::new(),
+            n => format!(" ×{n}"),
+        };
+        format!("{} {} {}{several}", self.set, self.system, self.fault_type)
+    }
+}
+
+/// Ranks one case by each method.
+///
+/// # Errors
+/// When its traces can't be read.
+pub fn judge(
+    folder: &Path,
+    set: Set,
+    case: &CaseInfo,
+    methods: &[Method],
+) -> Result<Vec<CaseResult>, PublicError> {
+    let traces = load(folder, set, case)?;
+    let config = AnalysisConfig {
+        max_rows: MAX_ROWS,
+        max_suspects: SUSPECTS,
+        ..AnalysisConfig::default()
+    };
+    let before = cpu_seconds();
+    let input = input_of(&config, &traces.baseline, &traces.window);
+    let read_seconds = cpu_seconds() - before;
+    let results = methods.iter().map(|method| {
+        let before = cpu_seconds();
+        let ranking = rank(*method, &input);
+        let rank_seconds = cpu_seconds() - before;
+        let suspects = services(&ranking);
+        CaseResult {
+            set,
+            case: case.id.clone(),
+            system: case.system.clone(),
+            fault_type: case.fault_type.clone(),
+            ranks: case
+                .roots
+                .iter()
+                .map(|root| rank_of(root, &suspects))
+                .collect(),
+            roots: case.roots.clone(),
+            method: *method,
+            confidence: ranking
+                .suspects
+                .first()
+                .map_or(0.0, |first| first.confidence),
+            answered: ranking.verdict == Verdict::Enough,
+            suspects,
+            read_seconds,
+            rank_seconds,
+            traces: (traces.baseline.len(), traces.window.len()),
+            unreadable: traces.unreadable,
+        }
+    });
+    Ok(results.collect())
+}
+
+/// The services of a ranking, each once, where it is named first.
+fn services(ranking: &Ranking) -> Vec<Vec<String>> {
+    let mut seen: Vec<Vec<String>> = Vec::new();
+    for suspect in &ranking.suspects {
+        let mut group: Vec<String> = Vec::new();
+        for component in &suspect.components {
+            let name = match component.level {
+                Level::Dependency | Level::Host => component.name.to_string(),
+                _ => component.service.to_string(),
+            };
+            if !group.contains(&name) && !seen.iter().any(|known| known.contains(&name)) {
+                group.push(name);
+            }
+        }
+        if !group.is_empty() {
+            seen.push(group);
+        }
+    }
+    seen
+}
+
+/// A share with the 95 % interval of its bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The share of cases.
+    pub value: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// How one method did on a class of cases.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The class.
+    pub class: String,
+    /// The method.
+    pub method: Method,
+    /// How many cases.
+    pub cases: usize,
+    /// The true culprit first.
+    pub ac1: Estimate,
+    /// Among the first three.
+    pub ac3: Estimate,
+    /// Among the first five.
+    pub ac5: Estimate,
+    /// The mean of AC@1 to AC@5.
+    pub avg5: Estimate,
+    /// How many were answered: the method says that its evidence suffices.
+    pub answered: usize,
+    /// How many of these were right.
+    pub answered_right: usize,
+    /// Mean CPU seconds a case, reading and ranking.
+    pub cpu_seconds: f64,
+}
+
+/// Summarizes results per class and method, in order of names. `class` says which class a result
+/// belongs to.
+pub fn summarize(results: &[CaseResult], class: impl Fn(&CaseResult) -> String) -> Vec<Summary> {
+    let mut groups: std::collections::BTreeMap<(String, Method), Vec<&CaseResult>> =
+        std::collections::BTreeMap::new();
+    for result in results {
+        let key = (class(result), result.method);
+        groups.entry(key).or_default().push(result);
+    }
+    groups
+        .into_iter()
+        .map(|((class, method), of)| {
+            let hits = |k: usize| -> Vec<f64> {
+                of.iter().map(|r| f64::from(u8::from(r.hit(k)))).collect()
+            };
+            let avg5 = of
+                .iter()
+                .map(|r| (1..=5).filter(|k| r.hit(*k)).count() as f64 / 5.0)
+                .collect::<Vec<f64>>();
+            let seconds = of.iter().map(|r| r.read_seconds + r.rank_seconds);
+            let answered = of.iter().filter(|r| r.answered);
+            Summary {
+                class,
+                method,
+                cases: of.len(),
+                ac1: bootstrap(&hits(1)),
+                ac3: bootstrap(&hits(3)),
+                ac5: bootstrap(&hits(5)),
+                avg5: bootstrap(&avg5),
+                answered: answered.clone().count(),
+                answered_right: answered.filter(|r| r.hit(1)).count(),
+                cpu_seconds: seconds.sum::<f64>() / of.len() as f64,
+            }
+        })
+        .collect()
+}
+
+/// Of the first suspects that were given a confidence in `[from, to)`, how many were right?
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// The method.
+    pub method: Method,
+    /// The lowest confidence of the bin.
+    pub from: f64,
+    /// The next bin's.
+    pub to: f64,
+    /// How many first suspects are in it.
+    pub cases: usize,
+    /// Their mean confidence.
+    pub confidence: f64,
+    /// The share of them that was right.
+    pub right: f64,
+}
+
+/// The bins of [`Calibration`]: unlikely, undecided, likely, sure.
+const BINS: [(f64, f64); 4] = [(0.0, 0.5), (0.5, 0.75), (0.75, 0.9), (0.9, 1.01)];
+
+/// How much the confidences are worth, per method; bins without cases are left out.
+pub fn calibrate(results: &[CaseResult]) -> Vec<Calibration> {
+    let mut methods: Vec<Method> = results.iter().map(|result| result.method).collect();
+    methods.sort();
+    methods.dedup();
+    let mut bins = Vec::new();
+    for method in methods {
+        for (from, to) in BINS {
+            let inside: Vec<&CaseResult> = results
+                .iter()
+                .filter(|r| r.method == method && !r.suspects.is_empty())
+                .filter(|r| r.confidence >= from && r.confidence < to)
+                .collect();
+            if inside.is_empty() {
+                continue;
+            }
+            let n = inside.len() as f64;
+            bins.push(Calibration {
+                method,
+                from,
+                to: to.min(1.0),
+                cases: inside.len(),
+                confidence: inside.iter().map(|r| r.confidence).sum::<f64>() / n,
+                right: inside.iter().filter(|r| r.hit(1)).count() as f64 / n,
+            });
+        }
+    }
+    bins
+}
+
+/// The mean with its percentile-bootstrap interval (Efron 1979), seeded, so that a report is the same
+/// twice.
+fn bootstrap(values: &[f64]) -> Estimate {
+    let n = values.len();
+    let mean = |sum: f64| if n == 0 { 0.0 } else { sum / n as f64 };
+    let mut generator = StdRng::seed_from_u64(n as u64);
+    let mut means: Vec<f64> = (0..RESAMPLES)
+        .map(|_| mean((0..n).map(|_| values[generator.random_range(0..n)]).sum()))
+        .collect();
+    means.sort_by(f64::total_cmp);
+    Estimate {
+        value: mean(values.iter().sum()),
+        low: means[RESAMPLES / 40],
+        high: means[RESAMPLES - 1 - RESAMPLES / 40],
+    }
+}
+
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(roots: &[&str], suspects: &[&[&str]], confidence: f64) -> CaseResult {
+        let suspects: Vec<Vec<String>> = suspects
+            .iter()
+            .map(|group| group.iter().map(ToString::to_string).collect())
+            .collect();
+        let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
+        CaseResult {
+            set: Set::Nezha,
+            case: "case".to_owned(),
+            system: "shop".to_owned(),
+            fault_type: "delay".to_owned(),
+            ranks: roots.iter().map(|root| rank_of(root, &suspects)).collect(),
+            roots,
+            method: Method::Default,
+            suspects,
+            confidence,
+            answered: confidence > 0.5,
+            read_seconds: 0.5,
+            rank_seconds: 0.5,
+            traces: (1, 1),
+            unreadable: 0,
+        }
+    }
+
+    #[test]
+    fn hits_with_one_and_several_roots() {
+        let one = result(&["b"], &[&["a"], &["b"]], 0.9);
+        assert_eq!([one.hit(1), one.hit(2)], [false, true]);
+        let two = result(&["b", "c"], &[&["b"], &["x"], &["c"]], 0.9);
+        assert_eq!([two.hit(1), two.hit(2), two.hit(3)], [true, false, true]);
+        let lumped = result(&["b"], &[&["a", "b"]], 0.9);
+        assert_eq!([lumped.hit(1), lumped.hit(2)], [false, true]);
+        assert!(!result(&[], &[&["a"]], 0.9).hit(1));
+    }
+
+    #[test]
+    fn summaries_count_and_calibrate() {
+        let results = [
+            result(&["a"], &[&["a"]], 0.95),
+            result(&["a"], &[&["b"], &["a"]], 0.92),
+            result(&["a"], &[], 0.0),
+            result(&["a"], &[&["a"]], 0.4),
+        ];
+        let summaries = summarize(&results, CaseResult::class);
+        let [all] = &summaries[..] else {
+            panic!("one class: {summaries:?}")
+        };
+        assert_eq!((all.cases, all.answered, all.answered_right), (4, 2, 1));
+        assert!((all.ac1.value - 0.5).abs() < 1e-12);
+        assert!((all.ac3.value - 0.75).abs() < 1e-12);
+        assert!((all.avg5.value - 0.7).abs() < 1e-12);
+        assert!(all.ac1.low < 0.5 && all.ac1.high > 0.5);
+        assert!((all.cpu_seconds - 1.0).abs() < 1e-12);
+        let bins = calibrate(&results);
+        let sure = bins.last().expect("a bin");
+        assert_eq!(sure.cases, 2);
+        assert!((sure.right - 0.5).abs() < 1e-12);
+        assert_eq!(bins.len(), 2, "{bins:?}");
+        assert_eq!(summarize(&results, CaseResult::class), summaries);
+    }
+}

@@ -1,0 +1,251 @@
+//! How well are culprits found? Labelled cases of public sets, scored.
+//!
+//! Per class first, then the calibration, then what could not be read: an average over everything
+//! would hide that one system is easy and another hard.
+
+use std::io::{self, IsTerminal, Write};
+
+use rekindle_analysis::rank::Method;
+use rekindle_datasets::localization::{
+    Calibration, CaseResult, Estimate, Summary, calibrate, judge, summarize,
+};
+use rekindle_datasets::public::{self, Set};
+use serde::Serialize;
+
+use super::args::{Grouping, LocalizationArgs};
+use super::terminal::{Tone, Words, plain};
+use super::{Failure, Terminal};
+use crate::exit::Exit;
+
+/// Everything, for programs.
+#[derive(Debug, Serialize)]
+struct Report {
+    summaries: Vec<Summary>,
+    calibration: Vec<Calibration>,
+    unusable: Vec<Unusable>,
+    cases: Vec<CaseResult>,
+}
+
+/// A case that could not be judged.
+#[derive(Debug, Serialize)]
+struct Unusable {
+    set: Set,
+    case: String,
+    reason: String,
+}
+
+/// Scores methods on the labelled cases of a folder.
+pub(super) fn localization(
+    terminal: &mut Terminal,
+    args: &LocalizationArgs,
+) -> Result<Exit, Failure> {
+    let methods = methods(&args.methods)?;
+    let mut sets = public::sets_in(&args.data);
+    if let Some(missing) = args.sets.iter().find(|set| !sets.contains(set)) {
+        let folder = args.data.display();
+        return Err(Failure::Usage(format!(
+            "{folder} holds no {missing}/manifest.json"
+        )));
+    }
+    sets.retain(|set| args.sets.is_empty() || args.sets.contains(set));
+    if sets.is_empty() {
+        let folder = args.data.display();
+        return Err(Failure::Usage(format!(
+            "{folder} holds no set: expected nezha/, tracerca/ or shapleyiq/ with a manifest.json"
+        )));
+    }
+    let mut results = Vec::new();
+    let mut unusable = Vec::new();
+    for set in sets {
+        let cases = public::cases(&args.data, set).map_err(anyhow::Error::from)?;
+        for (at, case) in cases.iter().enumerate() {
+            progress(&format!("{set} {} of {}", at + 1, cases.len()));
+            match judge(&args.data, set, case, &methods) {
+                Ok(judged) => results.extend(judged),
+                Err(error) => unusable.push(Unusable {
+                    set,
+                    case: case.id.clone(),
+                    reason: format!("{:#}", anyhow::Error::from(error)),
+                }),
+            }
+        }
+    }
+    progress("");
+    let report = Report {
+        summaries: summarize(&results, |result| class(result, args.by)),
+        calibration: calibrate(&results),
+        unusable,
+        cases: results,
+    };
+    terminal.answer(&report, |terminal, report| {
+        if args.by == Grouping::Case {
+            show_cases(terminal, &report.cases)?;
+        } else {
+            show_summaries(terminal, &report.summaries)?;
+        }
+        show_calibration(terminal, &report.calibration)?;
+        for case in &report.unusable {
+            terminal.line(format!(
+                "Unusable: {} {}: {}",
+                case.set, case.case, case.reason
+            ))?;
+        }
+        Ok(())
+    })?;
+    Ok(if report.unusable.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
+}
+
+fn methods(names: &[String]) -> Result<Vec<Method>, Failure> {
+    let mut methods = Vec::new();
+    for name in names {
+        if name == "all" {
+            methods.extend(Method::ALL);
+        } else {
+            let method = name.parse();
+            methods.push(
+                method.map_err(|error| Failure::Usage(format!("{error}, or all of them: all")))?,
+            );
+        }
+    }
+    methods.sort();
+    methods.dedup();
+    Ok(methods)
+}
+
+fn class(result: &CaseResult, by: Grouping) -> String {
+    match by {
+        Grouping::Fault => result.class(),
+        Grouping::System => format!("{} {}", result.set, result.system),
+        Grouping::Case => format!("{} {}", result.set, result.case),
+    }
+}
+
+/// How far it is, on one line of a terminal that is overwritten; nobody else is told.
+fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        // Whoever closed standard error doesn't want to know.
+        let _ = write!(io::stderr(), "\r\x1b[K{text}");
+    }
+}
+
+fn show_summaries(terminal: &mut Terminal, summaries: &[Summary]) -> io::Result<()> {
+    let rows = summaries.iter().map(|summary| {
+        let right = match summary.answered {
+            0 => "–".to_owned(),
+            answered => format!("{} of {answered}", summary.answered_right),
+        };
+        vec![
+            plain(&summary.class),
+            plain(summary.method.as_str()),
+            plain(summary.cases.to_string()),
+            estimate(&summary.ac1),
+            estimate(&summary.ac3),
+            estimate(&summary.ac5),
+            estimate(&summary.avg5),
+            plain(right),
+            plain(format!("{:.3} s", summary.cpu_seconds)),
+        ]
+    });
+    terminal.table(
+        &[
+            "CLASS",
+            "METHOD",
+            "CASES",
+            "AC@1",
+            "AC@3",
+            "AC@5",
+            "AVG@5",
+            "ANSWERED RIGHT",
+            "CPU",
+        ],
+        rows.collect(),
+    )
+}
+
+fn estimate(estimate: &Estimate) -> Words {
+    plain(format!(
+        "{:.2} ({:.2}–{:.2})",
+        estimate.value, estimate.low, estimate.high
+    ))
+}
+
+fn show_cases(terminal: &mut Terminal, results: &[CaseResult]) -> io::Result<()> {
+    let rows = results.iter().map(|result| {
+        let tone = if result.hit(1) { Tone::Good } else { Tone::Bad };
+        let ranks: Vec<String> = result
+            .ranks
+            .iter()
+            .map(|rank| rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string()))
+            .collect();
+        let first: Vec<String> = result
+            .suspects
+            .iter()
+            .take(3)
+            .map(|group| group.join(" = "))
+            .collect();
+        vec![
+            plain(format!("{} {}", result.set, result.case)),
+            plain(result.method.as_str()),
+            (ranks.join(", "), tone),
+            plain(format!("{:.2}", result.confidence)),
+            plain(if result.answered { "yes" } else { "no" }),
+            plain(first.join(", ")),
+        ]
+    });
+    terminal.table(
+        &[
+            "CASE",
+            "METHOD",
+            "RANK",
+            "CONFIDENCE",
+            "ANSWERED",
+            "FIRST THREE",
+        ],
+        rows.collect(),
+    )
+}
+
+fn show_calibration(terminal: &mut Terminal, bins: &[Calibration]) -> io::Result<()> {
+    let rows = bins.iter().map(|bin| {
+        vec![
+            plain(bin.method.as_str()),
+            plain(format!("{:.2} to {:.2}", bin.from, bin.to)),
+            plain(bin.cases.to_string()),
+            plain(format!("{:.2}", bin.confidence)),
+            plain(format!("{:.2}", bin.right)),
+        ]
+    });
+    terminal
+        .line("Of the first suspects that were given such a confidence, so many were right:")?;
+    terminal.table(
+        &["METHOD", "CONFIDENCE", "CASES", "MEAN", "RIGHT"],
+        rows.collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_named_once_and_all_is_all() {
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            methods(&names)
+        };
+        assert_eq!(
+            named(&["all", "ochiai"]).expect("names").len(),
+            Method::ALL.len()
+        );
+        assert_eq!(named(&["ochiai"]).expect("a name"), [Method::Ochiai]);
+        let error = named(&["oracle"]).expect_err("no such method").to_string();
+        assert!(
+            error.contains("\"oracle\"") && error.contains("tarantula"),
+            "{error}"
+        );
+    }
+}
