@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rekindle_recovery::Mode;
+
 use crate::config::show_duration;
 use crate::view::{ReliefView, ShareView, UtcTime};
 
@@ -80,6 +82,15 @@ pub(crate) fn when(time: UtcTime) -> String {
     match text.split_once('T') {
         Some((day, _)) => format!("{day} {}", time.clock()),
         None => text,
+    }
+}
+
+/// What the furthest mode of a tree means, rather than its name alone.
+pub(crate) fn furthest_mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observes only",
+        Mode::Propose => "asks before restarting",
+        Mode::Auto => "restarts by itself",
     }
 }
 

@@ -56,7 +56,7 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
                 "{}, up for {}, {}",
                 status.version,
                 words::millis(status.uptime_ms / 1000 * 1000),
-                mode_words(status.mode)
+                words::furthest_mode(status.mode)
             )),
         ],
         vec![plain("pages"), plain(client.api())],
@@ -130,14 +130,6 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
     });
     let header = ["Request type", "Per second", "Fails now", "Usually", ""];
     terminal.table(&header, rows.collect())
-}
-
-fn mode_words(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Observe => "observes only",
-        Mode::Propose => "asks before restarting",
-        Mode::Auto => "restarts by itself",
-    }
 }
 
 fn mode_name(mode: Mode) -> &'static str {
