@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
 use rekindle_recovery::UnitName;
+use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::Refusal;
 use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::service::{
@@ -246,6 +247,17 @@ impl EngineBackend {
         sentences.push(format!(
             "Recovery may go as far as `{}` with it.",
             mode_word(unit.mode)
+        ));
+        sentences.push(format!(
+            "Should Rekindle die meanwhile, {}.",
+            match unit.recall {
+                Recall::Nothing => "nobody can tell what became of the restart: a person is asked",
+                Recall::Effect => "it can be told afterwards whether the restart was carried out",
+                Recall::Fenced => {
+                    "it can be told afterwards whether the restart was carried out, and the same \
+                     order twice acts once"
+                }
+            }
         ));
         sentences.push(format!(
             "A restart is expected to take {} ms ({}).",
