@@ -6,6 +6,7 @@
 
 mod parts;
 mod running;
+mod state_dir;
 mod surroundings;
 
 use std::fs::{File, TryLockError};
@@ -98,7 +99,7 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     // Before anything is started: whoever is told to stop meanwhile must still clear up.
     let mut signals = Signals::watch()?;
     let tree = Arc::new(tree_of(&config)?);
-    let state_dir = prepare(&config.state_dir)?;
+    let state_dir = state_dir::prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
@@ -305,18 +306,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     bail!("the part `{part}` ended by itself, and without it the rest is no use")
 }
 
-/// Makes the state directory where it is missing; [`IncidentIds::open`] finds out whether it can be written.
-fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(path)
-        .with_context(|| format!("making the state directory {}", path.display()))?;
-    path.canonicalize()
-        .with_context(|| format!("resolving the state directory {}", path.display()))
-}
-
 /// One engine per state directory: two would both restart.
 fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let file =
+        state_dir::open_private(&path).with_context(|| format!("creating {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(

@@ -395,6 +395,9 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
+    /// take long; --seeds 8 --steps 100000 a few minutes
+    Safety,
 }
 
 /// What is sent, and where to.

@@ -20,6 +20,7 @@ use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
 
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Question};
+use crate::view::UtcTime;
 
 /// How long a webhook may take to answer: whoever is told is asleep, and seconds don't matter.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -224,7 +225,7 @@ impl ports::Notifier for People {
             unit: notice.unit.clone(),
             title: title.to_owned(),
             text: notice.text.clone(),
-            at: notice.at,
+            at: UtcTime::from(notice.at).to_string(),
             link: Some(match notice.incident {
                 Some(incident) => format!("{}/incidents/{incident}", self.page),
                 None => self.page.clone(),
