@@ -12,6 +12,7 @@ mod command;
 mod guard;
 mod problem;
 mod read;
+mod said;
 mod server;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use command::{
 pub use guard::HostPolicy;
 pub use problem::{Problem, ProblemKind};
 pub use read::{Health, HistoryQuery};
+pub use said::{Condition, HeartbeatBody, ReportBody};
 pub use server::{Limits, serve};
 
 pub(crate) use command::reason;
@@ -114,7 +116,10 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/history", get(read::history))
         .route("/traces/{id}", get(read::trace))
         .route("/outcomes", post(command::outcomes))
-        .route("/explain/{what}", get(read::explain));
+        .route("/heartbeats", post(said::heartbeats))
+        .route("/reports", post(said::reports))
+        .route("/explain/{what}", get(read::explain))
+        .route("/", get(read::endpoints));
     Router::new()
         .nest("/api/v1", api)
         .route("/-/healthy", get(read::healthy))

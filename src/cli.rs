@@ -1,6 +1,6 @@
 //! The command line: what was typed, and whom it goes to.
 //!
-//! `run`, `demo`, `simulate` and `check-config` do something themselves; everything else asks a running daemon
+//! `run`, `demo`, `simulate`, `load` and `check-config` do something themselves; everything else asks a running daemon
 //! over its HTTP API. People get tables, programs get the API's JSON (`-o json`), scripts get
 //! [exit codes](crate::exit).
 
@@ -9,6 +9,7 @@ mod args;
 mod ask;
 mod bench;
 mod check;
+mod load;
 mod order;
 mod simulate;
 mod terminal;
@@ -24,8 +25,8 @@ use crate::entry;
 use crate::exit::Exit;
 
 pub use args::{
-    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LocalizationArgs, Output, RunArgs,
-    SimulateArgs, SimulateScenario,
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
+    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario,
 };
 pub(crate) use terminal::Terminal;
 
@@ -63,6 +64,22 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// For programs: the daemon's problem as it sent it, else the same fields as far as they are known.
+    fn to_json(&self, exit: Exit) -> serde_json::Value {
+        let mut value = match self {
+            Self::Client(ClientError::Problem(problem)) => {
+                serde_json::to_value(problem).unwrap_or_default()
+            }
+            _ => serde_json::json!({ "detail": self.to_string() }),
+        };
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("exit".to_owned(), (exit as u8).into());
+        }
+        value
+    }
+}
+
 /// Does what the arguments say.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
@@ -77,6 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             };
         }
     };
+    let json = cli.output == Output::Json;
     let mut terminal = Terminal::stdout(cli.output);
     match dispatch(cli, &mut terminal) {
         Ok(exit) => exit,
@@ -88,7 +106,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
                     Failure::Config(_) => "",
                     _ => "rekindle: ",
                 };
-                let _ = writeln!(io::stderr(), "{name}{failure}");
+                let _ = match json {
+                    true => writeln!(io::stderr(), "{}", failure.to_json(exit)),
+                    false => writeln!(io::stderr(), "{name}{failure}"),
+                };
             }
             exit
         }
@@ -103,6 +124,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Simulate(args) => simulate::simulate(terminal, &args),
         Command::Analyze(args) => analyze::analyze(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
+        Command::Load(args) => load::load(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {
             file,
@@ -114,17 +136,21 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Incidents => ask::incidents(terminal, &client()),
         Command::Tree => ask::tree(terminal, &client()),
         Command::Plan { plan } => ask::plan(terminal, &client(), plan),
-        Command::History { limit } => ask::history(terminal, &client(), limit),
-        Command::Approve { plan, by } => order::approve(terminal, &client(), plan, by),
+        Command::History { limit, long } => ask::history(terminal, &client(), limit, long),
+        Command::Approve { plan, wait, by } => order::approve(terminal, &client(), plan, wait, by),
         Command::Reject { plan, reason, by } => {
             order::reject(terminal, &client(), plan, reason, by)
         }
         Command::Restart {
             unit,
             dry_run,
+            wait,
             reason,
             by,
-        } => order::restart(terminal, &client(), &unit, dry_run, reason, by),
+        } => {
+            let reply = order::restart(&client(), &unit, dry_run, reason, by)?;
+            order::show(terminal, &client(), &reply, wait)
+        }
         Command::Pause {
             reason,
             duration,

@@ -6,6 +6,7 @@
 
 mod parts;
 mod running;
+mod state_dir;
 mod surroundings;
 
 use std::fs::{File, TryLockError};
@@ -30,7 +31,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, IncidentIds, Inputs, Shared, spawn_checks, spawn_questions,
+    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -98,7 +99,7 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     // Before anything is started: whoever is told to stop meanwhile must still clear up.
     let mut signals = Signals::watch()?;
     let tree = Arc::new(tree_of(&config)?);
-    let state_dir = prepare(&config.state_dir)?;
+    let state_dir = state_dir::prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
@@ -170,7 +171,13 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         crash,
     } = start;
     let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
-    tracing::info!(?recovered, "the journal is open");
+    tracing::info!(
+        segments = recovered.segments,
+        bytes = recovered.bytes,
+        torn_bytes = recovered.torn_bytes,
+        damaged_segments = recovered.damaged_segments,
+        "the journal is open"
+    );
 
     let stopped = running.stopped();
     let supervisor = Arc::clone(executors.supervisor());
@@ -207,6 +214,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
+    let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -214,7 +222,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         api.local_addr()?,
     ];
     let known = recovery.status().borrow().last_incident();
-    let ids = IncidentIds::open(&state_dir, known)
+    let incidents = KnownIncidents::open(&state_dir, known, SystemTime::now().into())
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let surroundings = Daemon::new(
         &tree,
@@ -230,7 +238,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &recovery,
         Box::new(surroundings),
         view_sender,
-        ids,
+        incidents,
     );
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
@@ -245,6 +253,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shadows,
         children,
         checks,
+        said,
         shutdown: stopped.clone(),
     };
     let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
@@ -264,7 +273,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view,
         shared,
         recovery,
+        tree: Arc::clone(&tree),
         reports: report_sender.clone(),
+        said: said_sender,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
@@ -302,18 +313,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     bail!("the part `{part}` ended by itself, and without it the rest is no use")
 }
 
-/// Makes the state directory where it is missing; [`IncidentIds::open`] finds out whether it can be written.
-fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(path)
-        .with_context(|| format!("making the state directory {}", path.display()))?;
-    path.canonicalize()
-        .with_context(|| format!("resolving the state directory {}", path.display()))
-}
-
 /// One engine per state directory: two would both restart.
 fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let file =
+        state_dir::open_private(&path).with_context(|| format!("creating {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(

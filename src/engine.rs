@@ -5,6 +5,7 @@
 //! It runs on a thread of its own, so that a burst of spans never makes an exporter, a person or a
 //! recovery wait for a free worker.
 
+mod archive;
 mod backend;
 mod courier;
 mod direct;
@@ -12,6 +13,7 @@ mod ids;
 mod mapping;
 mod probing;
 mod publish;
+mod said;
 mod shared;
 
 use std::cell::LazyCell;
@@ -30,14 +32,17 @@ use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
 use rekindle_recovery::{Evidence, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use archive::KnownIncidents;
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
-pub(crate) use ids::IncidentIds;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
+pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
+use archive::Archive;
 use direct::DirectFaults;
+use ids::IncidentIds;
 
 /// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
 /// is noticed by entry spans, which don't wait for a tick to be counted.
@@ -62,6 +67,8 @@ enum Event {
     Child(ChildEvent),
     /// A unit's check was answered.
     Check(CheckResult),
+    /// Somebody said how a unit is.
+    Said(Said),
     /// Time passed.
     Tick,
     /// The daemon stops.
@@ -89,6 +96,8 @@ pub(crate) struct Inputs {
     pub(crate) children: mpsc::Receiver<ChildEvent>,
     /// From the units' checks.
     pub(crate) checks: mpsc::Receiver<CheckResult>,
+    /// From the API: heartbeats and reports about units.
+    pub(crate) said: mpsc::Receiver<Said>,
     /// Turns true when the daemon stops.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -105,6 +114,7 @@ impl Inputs {
             Some(child) = self.children.recv() => Event::Child(child),
             Some(check) = self.checks.recv() => Event::Check(check),
             Some(reports) = self.reports.recv() => Event::Reports(reports),
+            Some(said) = self.said.recv() => Event::Said(said),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
     }
@@ -127,7 +137,8 @@ pub(crate) struct Engine {
     pub(crate) status: watch::Receiver<Arc<RecoveryStatus>>,
     pub(crate) surroundings: Box<dyn Surroundings>,
     pub(crate) view: watch::Sender<Arc<View>>,
-    pub(crate) ids: IncidentIds,
+    ids: IncidentIds,
+    archive: Archive,
     /// Spans taken since the start; the rate that the status shows is made of it.
     pub(crate) spans_seen: u64,
     traces_seen: u64,
@@ -150,8 +161,9 @@ impl Engine {
         recovery: &Recovery,
         surroundings: Box<dyn Surroundings>,
         view: watch::Sender<Arc<View>>,
-        ids: IncidentIds,
+        incidents: KnownIncidents,
     ) -> Self {
+        let KnownIncidents { ids, archive } = incidents;
         let status = recovery.status();
         Self {
             assembler,
@@ -162,6 +174,7 @@ impl Engine {
             surroundings,
             view,
             ids,
+            archive,
             spans_seen: 0,
             traces_seen: 0,
             received_at: UnixNanos::default(),
@@ -225,6 +238,7 @@ impl Engine {
                 Event::Check(check) => {
                     self.direct.check(check, SystemTime::now(), &mut self.ids);
                 }
+                Event::Said(said) => self.direct.said(said, SystemTime::now()),
                 Event::Tick => {
                     let waiting = !inputs.batches.is_empty();
                     let counted = if waiting { self.received_at } else { now() };
@@ -310,9 +324,11 @@ impl Engine {
                 }
             }
         }
-        let due = self
-            .published
-            .is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
+        // What recovery does is news at once: whoever has ordered it looks for it.
+        let due = self.status.has_changed().unwrap_or(false)
+            || self
+                .published
+                .is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
         if due {
             self.publish(at);
         }
@@ -333,7 +349,7 @@ impl Engine {
             .iter()
             .map(ToString::to_string)
             .collect();
-        let number = self.ids.of_analysis(id);
+        let number = self.ids.of_analysis(id, incident.since.into(), &types);
         match change {
             Change::Opened(_) => {
                 tracing::warn!(incident = number, requests = %types.join(", "), "incident opened");
@@ -369,7 +385,8 @@ impl Engine {
         let mut told = Vec::new();
         let mut shown = Vec::new();
         for incident in analyzer.incidents() {
-            let id = self.ids.of_analysis(incident.id);
+            let (since, types) = (incident.since.into(), &incident.request_types);
+            let id = self.ids.of_analysis(incident.id, since, types);
             shown.push(incident.id);
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
@@ -396,6 +413,7 @@ impl Engine {
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
         self.ids.keep(&shown);
+        self.direct.listen(clock, &mut self.ids);
         if !self.direct.is_empty() {
             told.extend(self.direct.evidence(clock, &traffic));
         }
@@ -422,10 +440,13 @@ impl Engine {
         let mut incidents: Vec<IncidentView> = Vec::new();
         for incident in analyzer.incidents() {
             let ranking = self.rankings.get(&incident.id);
-            let id = self.ids.of_analysis(incident.id);
+            let (since, types) = (incident.since.into(), &incident.request_types);
+            let id = self.ids.of_analysis(incident.id, since, types);
             incidents.push(publish::incident(id, incident, ranking, &self.tree, status));
         }
         incidents.extend(self.direct.incidents(status));
+        self.archive.note(&incidents, at.into());
+        incidents.extend(self.archive.others(&incidents));
         incidents.sort_by_key(|incident| {
             (
                 incident.closed.is_some(),
@@ -436,7 +457,7 @@ impl Engine {
         let summaries = analyzer.request_types();
         let mut request_types: Vec<_> = summaries
             .iter()
-            .map(|summary| publish::request_type(summary, &analyzer))
+            .map(|summary| publish::request_type(summary, &analyzer, at))
             .collect();
         request_types.sort_by(|a, b| {
             b.failing

@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle");
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A proxy for the web has no business on loopback.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().proxy(None);
+    config.build().new_agent()
+}
+
 /// A running daemon without a restart tree of its own, killed at the end.
 struct Daemon {
     child: Child,
@@ -19,6 +25,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(folder: &Path, state: &Path, more: &str) -> Self {
+        Self::start_by(Command::new(BINARY), folder, state, more)
+    }
+
+    /// As [`Self::start`], by a command that becomes the daemon.
+    fn start_by(mut command: Command, folder: &Path, state: &Path, more: &str) -> Self {
         let ports: Vec<TcpListener> = (0..3)
             .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
             .collect();
@@ -32,7 +43,7 @@ impl Daemon {
         std::fs::write(&config, yaml).expect("the configuration is written");
         let log = folder.join("log");
         let output = std::fs::File::create(&log).expect("a log");
-        let child = Command::new(BINARY)
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(&config)
@@ -64,7 +75,7 @@ impl Daemon {
     }
 
     fn get(&self, path: &str) -> Result<serde_json::Value, ureq::Error> {
-        let mut answer = ureq::get(format!("http://{}{path}", self.api)).call()?;
+        let mut answer = agent().get(format!("http://{}{path}", self.api)).call()?;
         let text = answer
             .body_mut()
             .with_config()
@@ -77,6 +88,7 @@ impl Daemon {
     fn post(&self, content_type: &str, encoding: Option<&str>, body: &[u8]) -> u16 {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .proxy(None)
             .build()
             .new_agent();
         let mut request = agent
@@ -264,7 +276,8 @@ fn a_command_that_does_not_exist_and_a_probe_that_never_answers_are_told() {
     );
     let daemon = Daemon::start(folder.path(), &folder.path().join("state"), &more);
     for (unit, words) in [("gone", "/no/such/program"), ("mute", "not")] {
-        let answer = ureq::post(format!("http://{}/api/v1/units/{unit}/restart", daemon.api))
+        let answer = agent()
+            .post(format!("http://{}/api/v1/units/{unit}/restart", daemon.api))
             .send_json(serde_json::json!({ "by": "test", "reason": "test", "dry_run": false }))
             .expect("it is begun");
         assert!(answer.status().is_success());
@@ -309,11 +322,49 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Needs no rights, so it runs everywhere: what the disk does when it is full, the limit on a file's
+/// size does to the journal.
+#[test]
+fn a_journal_that_may_not_grow_is_a_retryable_answer_and_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new("sh");
+    // 2 MiB in blocks of 512 bytes. The signal that comes with the refusal would end the process.
+    let limited = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
+    command.args(["-c", limited, BINARY]);
+    let daemon = Daemon::start_by(command, folder.path(), &folder.path().join("state"), "");
+    daemon.serves("before-full");
+    // Spans that are kept in the journal and not worth much more.
+    let padding = "x".repeat(200 << 10);
+    let body = good_request("padded").replace("\"GET /\"", &format!("\"GET /{padding}\""));
+    daemon.until("the exporter is told to come again", |daemon| {
+        daemon.post("application/json", None, body.as_bytes()) == 503
+    });
+    daemon.until("it is not ready, and says why", |daemon| {
+        let ready = format!("http://{}/-/ready", daemon.api);
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None);
+        let mut answer = agent
+            .build()
+            .new_agent()
+            .get(ready)
+            .call()
+            .expect("it answers");
+        let said = answer.body_mut().read_to_string().expect("text");
+        answer.status() == 503 && said.contains("the journal can't be written")
+    });
+    let view = daemon.get("/api/v1/view").expect("it still answers");
+    assert!(view["status"]["version"].is_string());
+}
+
 #[test]
 fn a_full_disk_is_a_retryable_answer_and_is_recovered_from() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(disk) = SmallDisk::mount(folder.path().join("disk")) else {
-        eprintln!("skipped: a small file system can't be mounted here (it takes root)");
+        // Not by `eprintln!`, which the test's harness swallows when all is well.
+        let said = "skipped: a full disk can't be had, since nothing can be mounted here (it takes \
+                    root); a file that may not grow was tested instead\n";
+        let _ = std::io::stderr().lock().write_all(said.as_bytes());
         return;
     };
     let daemon = Daemon::start(folder.path(), &disk.0.join("state"), "");

@@ -1,12 +1,13 @@
 //! How does a person learn that Rekindle wants them?
 //!
-//! Always through the log, and through a webhook where one is configured: one POST of JSON per
-//! notice, tried a few times. Notices wait in a short queue for one task, so that a webhook that
-//! hangs holds up nobody; what doesn't fit any more is counted and still in the log.
+//! Through a webhook where one is configured: one POST of JSON per notice, tried a few times. The log
+//! has every notice anyway: the service writes it there once, whoever else is told. Notices wait in a
+//! short queue for one task, so that a webhook that hangs holds up nobody; what doesn't fit any more
+//! is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -37,7 +38,7 @@ pub enum Severity {
     Critical,
 }
 
-/// What a person is told.
+/// What a person is told: the webhook's payload, as a JSON object with these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// How urgent.
@@ -50,8 +51,8 @@ pub struct Notice {
     pub title: String,
     /// In a few sentences.
     pub text: String,
-    /// When it came to be so.
-    pub at: SystemTime,
+    /// When it came to be so, by RFC 3339.
+    pub at: String,
     /// Where to look.
     pub link: Option<String>,
 }
@@ -120,9 +121,8 @@ impl Notifier {
         }
     }
 
-    /// Logs a notice and queues it for the webhook. Never waits.
+    /// Queues a notice for the webhook. Never waits.
     pub fn notify(&self, notice: Notice) {
-        log(&notice);
         if let Some(queue) = &self.queue
             && queue.try_send(notice).is_err()
         {
@@ -154,24 +154,6 @@ impl Drop for Notifier {
         if let Some(task) = &self.task {
             task.abort();
         }
-    }
-}
-
-fn log(notice: &Notice) {
-    let Notice {
-        incident,
-        unit,
-        title,
-        text,
-        link,
-        ..
-    } = notice;
-    let unit = unit.as_ref().map(UnitName::as_str);
-    let link = link.as_deref();
-    match notice.severity {
-        Severity::Info => tracing::info!(incident, unit, link, "{title}: {text}"),
-        Severity::Warning => tracing::warn!(incident, unit, link, "{title}: {text}"),
-        Severity::Critical => tracing::error!(incident, unit, link, "{title}: {text}"),
     }
 }
 
@@ -237,7 +219,7 @@ mod tests {
             unit: Some("catalog".into()),
             title: "recovery has given up".to_owned(),
             text: "The root was restarted and it still fails.".to_owned(),
-            at: SystemTime::UNIX_EPOCH,
+            at: "1970-01-01T00:00:00Z".to_owned(),
             link: Some("http://127.0.0.1/incidents/7".to_owned()),
         }
     }
@@ -299,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_webhook_there_is_the_log() {
+    async fn without_a_webhook_nothing_waits() {
         let notifier = Notifier::start(None);
         notifier.notify(notice());
         assert_eq!(

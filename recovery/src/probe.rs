@@ -4,6 +4,8 @@
 //! nothing, or send a byte now and then for ever. What is read is bounded. A probe can carry a
 //! `traceparent`, so that what it touched is seen in its trace like any other request.
 
+mod grpc;
+
 use std::time::{Duration, Instant};
 
 use crate::ProbeSpec;
@@ -60,7 +62,7 @@ impl Probes {
         self.probe_traced(spec, None).await
     }
 
-    /// Asks once, with a W3C `traceparent` on an HTTP question and in the environment of a command
+    /// Asks once, with a W3C `traceparent` on an HTTP or gRPC question and in the environment of a command
     /// (`TRACEPARENT`).
     ///
     /// # Errors
@@ -182,6 +184,16 @@ impl Probes {
                         "{address}: no connection within {timeout:?}"
                     ))),
                 }
+            }
+            ProbeSpec::Grpc {
+                address,
+                service,
+                timeout,
+            } => {
+                let limit = limit.min(*timeout);
+                grpc::ask(address, service, traceparent.as_deref(), limit)
+                    .await
+                    .map_err(|reason| ProbeFailure::new(format!("{address}: {reason}")))
             }
             ProbeSpec::Command { command, timeout } => {
                 let environment: Vec<_> = traceparent

@@ -234,6 +234,15 @@ pub enum ProbeSpec {
         /// How long it may take.
         timeout: Duration,
     },
+    /// Ask a gRPC server by gRPC's health protocol, in the clear; `SERVING` is right.
+    Grpc {
+        /// `host:port`.
+        address: String,
+        /// The service that is asked about; the server as a whole where it is empty.
+        service: String,
+        /// How long it may take.
+        timeout: Duration,
+    },
     /// Run a command; exit code 0 is right.
     Command {
         /// Program and arguments; no shell.

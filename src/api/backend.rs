@@ -94,6 +94,17 @@ pub enum ApiCommand {
         /// The reports.
         Vec<ReportedOutcome>,
     ),
+    /// How a unit is in the words of somebody who wasn't asked. Answered by [`Reply::Done`].
+    Said {
+        /// The unit.
+        unit: String,
+        /// Who says so; `None` for the unit itself.
+        reporter: Option<String>,
+        /// What is wrong; `None` when all is well.
+        wrong: Option<String>,
+        /// In which time the speaker will be heard of again.
+        next_within: Option<Duration>,
+    },
 }
 
 /// What somebody outside says about one request.
@@ -130,6 +141,9 @@ pub enum Reply {
     Done {
         /// What was done, in a sentence.
         message: String,
+        /// The recovery that was begun by it, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery: Option<u64>,
     },
     /// What a restart would do.
     DryRun(Box<DryRun>),
@@ -147,6 +161,7 @@ impl Reply {
     pub fn done(message: impl Into<String>) -> Self {
         Self::Done {
             message: message.into(),
+            recovery: None,
         }
     }
 }

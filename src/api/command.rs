@@ -107,7 +107,7 @@ pub struct OutcomeBody {
     pub detail: Option<String>,
 }
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
 pub(super) async fn approve(
     State(state): State<ApiState>,
@@ -229,11 +229,11 @@ pub(super) async fn outcomes(
     give(&state, ApiCommand::Outcomes(reports)).await
 }
 
-async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Problem> {
+pub(super) async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Problem> {
     state.command(command).await.map(Json)
 }
 
-fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
     let bytes = body.map_err(|rejection| {
         if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
             let limit = super::MAX_BODY_BYTES / 1024;
@@ -277,7 +277,7 @@ pub(crate) fn reason(text: &str) -> Result<String, Problem> {
 }
 
 /// One line of bounded length: control characters would garble terminals and logs.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -33,8 +33,7 @@ Examples:
     name = "rekindle",
     version,
     after_help = format!("{EXAMPLES}\n{EXIT_CODES_HELP}"),
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub struct Cli {
     /// Where a running daemon answers
@@ -88,9 +87,12 @@ pub enum Command {
     /// Try recovery on a made-up system in virtual time, beside other policies
     Simulate(SimulateArgs),
 
+    /// Send made-up traces to any receiver of OTLP, and say how fast it took them
+    Load(LoadArgs),
+
     /// Say everything that is wrong with a configuration file
     CheckConfig {
-        /// The file
+        /// The file; `-` for the standard input
         #[arg(value_name = "FILE", required_unless_present = "print_default")]
         file: Option<PathBuf>,
         /// Print the commented default configuration instead
@@ -101,7 +103,7 @@ pub enum Command {
     /// How Rekindle itself is, and how requests fare
     Status,
 
-    /// Who is suspected of an incident, with the evidence
+    /// Who is suspected of an incident, with the evidence; of none when there is no incident
     Suspects {
         /// The incident; the newest open one when not given
         incident: Option<u64>,
@@ -126,14 +128,19 @@ pub enum Command {
 
     /// What is planned, or was: the ladder of restarts, its price, and why nothing else
     Plan {
-        /// The plan; all live ones when not given
+        /// The plan's number; all live ones when not given
+        #[arg(value_parser = plan_number)]
         plan: Option<u64>,
     },
 
     /// Carry out a plan that waits
     Approve {
-        /// The plan
+        /// The plan's number
+        #[arg(value_parser = plan_number)]
         plan: u64,
+        /// Wait for the verdict; anything but `cured` ends with 3
+        #[arg(long)]
+        wait: bool,
         /// Whose word it is.
         #[command(flatten)]
         by: By,
@@ -141,7 +148,8 @@ pub enum Command {
 
     /// Drop a plan that waits
     Reject {
-        /// The plan
+        /// The plan's number
+        #[arg(value_parser = plan_number)]
         plan: u64,
         /// Why
         #[arg(long)]
@@ -158,6 +166,9 @@ pub enum Command {
         /// Only say what would be done, at what price, and which guards object
         #[arg(long)]
         dry_run: bool,
+        /// Wait for the verdict; anything but `cured` ends with 3
+        #[arg(long, conflicts_with = "dry_run")]
+        wait: bool,
         /// Why
         #[arg(long)]
         reason: Option<String>,
@@ -191,6 +202,9 @@ pub enum Command {
         /// At most this many, newest first
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
+        /// All that was said of each, without cutting anything off
+        #[arg(long)]
+        long: bool,
     },
 
     /// Who is suspected in recorded traces? No daemon needed
@@ -294,6 +308,14 @@ pub struct By {
     pub by: Option<String>,
 }
 
+impl By {
+    /// The name, or, where the environment has none (a cron job, a container), the user's number.
+    pub fn name(self) -> Option<String> {
+        let named = self.by.filter(|name| !name.trim().is_empty());
+        named.or_else(|| Some(format!("uid {}", rustix::process::getuid().as_raw())))
+    }
+}
+
 /// The arguments of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
@@ -395,6 +417,93 @@ pub enum SimulateScenario {
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
     /// take long; --seeds 8 --steps 100000 a few minutes
     Safety,
+}
+
+/// What is sent, and where to.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rekindle load                                as fast as the local \
+    daemon takes it\n  rekindle load --rate 50000 --for 10m         does it bear that for long?\n  \
+    rekindle load --over grpc --to 127.0.0.1:4317 --compression zstd\n\nThe services are called \
+    load-00, load-01 and so on. A daemon that gets them will see an incident: some of the requests \
+    fail. Don't send them where people look for real ones."
+)]
+pub struct LoadArgs {
+    /// The receiver
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
+    pub to: SocketAddr,
+    /// Over what
+    #[arg(long, value_enum, default_value_t = LoadTransport::Http)]
+    pub over: LoadTransport,
+    /// How bodies are compressed
+    #[arg(long, value_enum, default_value_t = LoadCompression::None)]
+    pub compression: LoadCompression,
+    /// Spans per second in all; as fast as answers come, if not given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// How long
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Connections, each with one request under way at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+    /// Spans in a request
+    #[arg(long, value_name = "NUMBER", default_value_t = 512,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub spans: u16,
+    /// Processes whose spans come in one request: 1 as from an SDK, more as from a gateway
+    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub processes: u16,
+    /// Services of the made-up system, of two processes each
+    #[arg(long, value_name = "NUMBER", default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub services: u16,
+    /// The share of user requests that fail, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
+    pub failing: f64,
+    /// What all else is drawn from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Over what load is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadTransport {
+    /// OTLP/HTTP, protobuf
+    Http,
+    /// OTLP/gRPC
+    Grpc,
+}
+
+/// How load is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadCompression {
+    /// Not at all
+    None,
+    /// gzip, at its fastest
+    Gzip,
+    /// zstd, at its fastest
+    Zstd,
+}
+
+/// A share of a whole.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "write it as in 0.02")?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share is between 0 and 1".to_owned())
+    }
+}
+
+/// A plan's number, as `rekindle plan` shows it.
+fn plan_number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "a plan is called by its number, which `rekindle plan` shows".to_owned())
 }
 
 /// A base URL without a path.

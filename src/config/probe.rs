@@ -16,7 +16,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a question is asked when nobody says so.
 const DEFAULT_EVERY: Duration = Duration::from_secs(5);
 
-/// The question that a section asks: exactly one of `http`, `tcp` and `command`.
+/// The question that a section asks: exactly one of `http`, `tcp`, `grpc` and `command`.
 pub(super) fn probe(section: &Section<'_>) -> Option<ProbeSpec> {
     let timeout = section
         .read("timeout", Reader::some_time)
@@ -33,6 +33,9 @@ pub(super) fn probe(section: &Section<'_>) -> Option<ProbeSpec> {
                 timeout,
             })
         });
+    let grpc = section
+        .node("grpc")
+        .map(|node| grpc(section, node, timeout));
     let command = section
         .node("command")
         .map(|_| section.read("command", Reader::command))
@@ -42,10 +45,10 @@ pub(super) fn probe(section: &Section<'_>) -> Option<ProbeSpec> {
                 timeout,
             })
         });
-    let mut asked = [http, tcp, command].into_iter().flatten();
+    let mut asked = [http, tcp, grpc, command].into_iter().flatten();
     let first = asked.next();
     if first.is_none() || asked.next().is_some() {
-        section.complain_about_itself("needs exactly one of `http`, `tcp` and `command`");
+        section.complain_about_itself("needs exactly one of `http`, `tcp`, `grpc` and `command`");
         return None;
     }
     first.flatten()
@@ -74,6 +77,28 @@ fn http(parent: &Section<'_>, node: &Node, timeout: Duration) -> Option<ProbeSpe
         timeout,
         status,
         contains,
+    })
+}
+
+/// `grpc: HOST:PORT`, or `grpc: {address: …, service: …}`.
+fn grpc(parent: &Section<'_>, node: &Node, timeout: Duration) -> Option<ProbeSpec> {
+    if matches!(node.value, Value::Text(_)) {
+        let address = parent.read("grpc", Reader::host_and_port)?;
+        return Some(ProbeSpec::Grpc {
+            address,
+            service: String::new(),
+            timeout,
+        });
+    }
+    let section = parent.section("grpc", "probe.grpc")?;
+    let address = section.read("address", Reader::host_and_port);
+    let address = section.required("address", address, "the server's HOST:PORT");
+    let service = section.read("service", Reader::filled_text);
+    section.close();
+    Some(ProbeSpec::Grpc {
+        address: address?,
+        service: service.unwrap_or_default(),
+        timeout,
     })
 }
 

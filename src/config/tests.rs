@@ -99,7 +99,7 @@ fn the_examples_mean_what_they_say() {
         config.restart.webhook.as_deref(),
         Some("http://127.0.0.1:9000/rekindle")
     );
-    assert_eq!(config.probes.len(), 3);
+    assert_eq!(config.probes.len(), 4);
     assert_eq!(config.analysis.slow[0].after, Duration::from_secs(2));
     assert_eq!(
         config.matched_attributes().into_iter().collect::<Vec<_>>(),
@@ -207,8 +207,8 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
         ),
         (
             "probes:\n  - name: a\n    tcp: there:1\n    command: [x]\n",
-            "r.yaml: `probes[0]` at line 2, column 5: needs exactly one of `http`, `tcp` and \
-             `command`",
+            "r.yaml: `probes[0]` at line 2, column 5: needs exactly one of `http`, `tcp`, \
+             `grpc` and `command`",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      command:\n        run: systemctl restart a\n",

@@ -20,6 +20,7 @@ use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
 
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Question};
+use crate::view::UtcTime;
 
 /// How long a webhook may take to answer: whoever is told is asleep, and seconds don't matter.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -156,7 +157,12 @@ pub(super) fn replay(
     if let Some(last_seen) = last_seen {
         engine.was_blind(last_seen, SystemTime::now().into());
     }
-    tracing::info!(?replayed, unreadable, "the journal was replayed");
+    tracing::info!(
+        records = replayed.records,
+        damaged_segments = replayed.damaged_segments,
+        unreadable,
+        "the journal was replayed"
+    );
     Ok(())
 }
 
@@ -224,7 +230,7 @@ impl ports::Notifier for People {
             unit: notice.unit.clone(),
             title: title.to_owned(),
             text: notice.text.clone(),
-            at: notice.at,
+            at: UtcTime::from(notice.at).to_string(),
             link: Some(match notice.incident {
                 Some(incident) => format!("{}/incidents/{incident}", self.page),
                 None => self.page.clone(),

@@ -14,6 +14,7 @@ use rekindle_recovery::{Evidence, FaultSignature, SuspectUnit, UnitName};
 use super::CheckResult;
 use super::ids::IncidentIds;
 use super::publish;
+use super::said::{Said, Words};
 use crate::view::{
     HealthState, IncidentState, IncidentView, ProcessPhase, ProcessView, RankingView, Shape,
     SuspectView, UnitState, UnitView,
@@ -33,6 +34,8 @@ const MAX_FAULTS: usize = 200;
 enum Kind {
     Exited,
     WrongAnswer,
+    /// In somebody's words, or because nobody says anything any more.
+    Said,
 }
 
 #[derive(Debug, Clone)]
@@ -58,6 +61,7 @@ struct Checked {
 pub(crate) struct DirectFaults {
     faults: Vec<Fault>,
     checks: BTreeMap<UnitName, Checked>,
+    words: Words,
 }
 
 impl DirectFaults {
@@ -70,7 +74,7 @@ impl DirectFaults {
                 self.open(unit, Kind::Exited, *at, words, ids);
             }
             ChildEvent::Ready { unit, .. } | ChildEvent::Adopted { unit, .. } => {
-                self.close(unit, Kind::Exited, now);
+                self.close(unit, Kind::Exited, now, ids);
             }
             ChildEvent::Started { .. } => {}
             ChildEvent::NotReady { unit, reason, .. } => {
@@ -92,7 +96,7 @@ impl DirectFaults {
                     state: Some(true),
                     words: String::new(),
                 };
-                self.close(&check.unit, Kind::WrongAnswer, now);
+                self.close(&check.unit, Kind::WrongAnswer, now, ids);
             }
             Err(words) => {
                 seen.wrong = seen.wrong.saturating_add(1);
@@ -101,6 +105,21 @@ impl DirectFaults {
                     seen.state = Some(false);
                     self.open(&check.unit, Kind::WrongAnswer, now, words, ids);
                 }
+            }
+        }
+    }
+
+    /// Somebody said how a unit is.
+    pub(crate) fn said(&mut self, said: Said, now: SystemTime) {
+        self.words.take(said, now);
+    }
+
+    /// What was said, and what should have been said by now.
+    pub(crate) fn listen(&mut self, now: SystemTime, ids: &mut IncidentIds) {
+        for (unit, wrong) in self.words.standing(now) {
+            match wrong {
+                Some(words) => self.open(&unit, Kind::Said, now, words, ids),
+                None => self.close(&unit, Kind::Said, now, ids),
             }
         }
     }
@@ -125,18 +144,20 @@ impl DirectFaults {
         {
             self.faults.remove(oldest);
         }
+        let (incident, since) = ids.of_direct(unit.as_str(), kind.view(), since.into());
         self.faults.push(Fault {
-            incident: ids.fresh(),
+            incident,
             unit: unit.clone(),
             kind,
-            since,
+            since: since.into(),
             words,
             closed: None,
             told_closed: false,
         });
     }
 
-    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime) {
+    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime, ids: &mut IncidentIds) {
+        ids.is_over(unit.as_str(), kind.view());
         for fault in &mut self.faults {
             if fault.unit == *unit && fault.kind == kind && fault.closed.is_none() {
                 fault.closed = Some(now);
@@ -180,8 +201,8 @@ impl DirectFaults {
                     unit: fault.unit.clone(),
                     probability: 1.0,
                     // The operating system, or the unit's own answer to a question that we asked:
-                    // neither is telemetry that a stranger can write.
-                    two_sided: true,
+                    // neither is telemetry that a stranger can write. What is merely said is.
+                    two_sided: fault.kind != Kind::Said,
                     reason: fault.words.clone(),
                 }],
                 baseline_failure_share: 0.0,
@@ -219,10 +240,7 @@ impl DirectFaults {
                         unit: Some(fault.unit.to_string()),
                         score: 1.0,
                         confidence: 1.0,
-                        shape: match fault.kind {
-                            Kind::Exited => Shape::Exited,
-                            Kind::WrongAnswer => Shape::WrongAnswer,
-                        },
+                        shape: fault.kind.view(),
                         sentence: fault.words.clone(),
                         ..SuspectView::default()
                     }],
@@ -278,10 +296,19 @@ fn child_phase(child: &ChildStatus) -> ProcessPhase {
 }
 
 impl Kind {
+    const fn view(self) -> Shape {
+        match self {
+            Self::Exited => Shape::Exited,
+            Self::WrongAnswer => Shape::WrongAnswer,
+            Self::Said => Shape::Reported,
+        }
+    }
+
     const fn shape(self) -> &'static str {
         match self {
             Self::Exited => "exited",
             Self::WrongAnswer => "wrong_answer",
+            Self::Said => "reported",
         }
     }
 }
@@ -321,5 +348,29 @@ mod tests {
         assert_eq!(faults.evidence(now, &BTreeMap::new()), []);
         faults.evidence(now + SHOWN_AFTER, &BTreeMap::new());
         assert_eq!(faults.faults.len(), 0);
+    }
+
+    #[test]
+    fn what_is_said_opens_an_incident_but_is_no_proof() {
+        use crate::engine::said::{Said, Speaker};
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let said = |wrong: Option<&str>| Said {
+            unit: "catalog".into(),
+            by: Speaker::Reporter("pager".to_owned()),
+            wrong: wrong.map(str::to_owned),
+            next_within: None,
+        };
+        faults.said(said(Some("too slow")), now);
+        faults.listen(now, &mut ids);
+        let told = faults.evidence(now, &BTreeMap::new());
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].suspects[0].reason, "pager says: too slow");
+        assert!(!told[0].suspects[0].two_sided);
+        faults.said(said(None), now);
+        faults.listen(now, &mut ids);
+        assert!(faults.evidence(now, &BTreeMap::new())[0].closed);
     }
 }

@@ -40,6 +40,9 @@ pub struct IncidentView {
     pub since: UtcTime,
     /// When it was over.
     pub closed: Option<UtcTime>,
+    /// Why it counts as over, where that is not because requests fare as before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ended: String,
     /// The request types that fail.
     pub request_types: Vec<String>,
     /// Requests that failed in it so far.
@@ -137,6 +140,8 @@ pub enum Shape {
     WrongAnswer,
     /// Its process ended.
     Exited,
+    /// It says so itself, somebody else does, or it is silent.
+    Reported,
 }
 
 impl fmt::Display for Shape {
@@ -147,6 +152,7 @@ impl fmt::Display for Shape {
             Self::Slow => "slow",
             Self::WrongAnswer => "wrong answer",
             Self::Exited => "exited",
+            Self::Reported => "reported",
         })
     }
 }

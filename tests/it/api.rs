@@ -68,6 +68,41 @@ fn post(server: &Server, path: &str, headers: &str, body: &str) -> Answer {
 const JSON: &str = "Content-Type: application/json\n";
 
 #[test]
+fn what_is_said_about_units_is_checked() {
+    let server = Server::start(view());
+    for (path, body, status, detail) in [
+        (
+            "heartbeats",
+            json!({"unit": "catalog.search", "generation": 3, "status": "well"}),
+            409,
+            "generation 3 of catalog.search is over; it is in generation 4",
+        ),
+        (
+            "heartbeats",
+            json!({"unit": "catalog.serch", "status": "well"}),
+            404,
+            "there is no restart unit \"catalog.serch\"; did you mean \"catalog.search\"?",
+        ),
+        (
+            "heartbeats",
+            json!({"unit": "catalog", "status": "well", "next_within_ms": 0}),
+            400,
+            "next_within_ms is 0; it must be between 1 and 86400000",
+        ),
+        (
+            "reports",
+            json!({"reporter": " ", "unit": "catalog", "verdict": "sick"}),
+            400,
+            "reporter is empty: say who judges the unit",
+        ),
+    ] {
+        let answer = post(&server, &format!("/api/v1/{path}"), JSON, &body.to_string());
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert_eq!(answer.json()["detail"], detail);
+    }
+}
+
+#[test]
 fn callers_learn_whether_to_wait_for_a_unit() {
     let server = Server::start(view());
     let answer = get(&server, "/api/v1/units/catalog.search/availability");
@@ -169,6 +204,20 @@ fn traces_history_and_explanations() {
     let no_unit = get(&server, "/api/v1/explain/3").json();
     assert_eq!(no_unit["unit"], Value::Null);
     assert_eq!(no_unit["suspect"]["rank"], 3);
+}
+
+#[test]
+fn the_list_of_endpoints_is_true() {
+    let server = Server::start(view());
+    let listed = get(&server, "/api/v1").json();
+    let listed = listed.as_object().expect("a list");
+    assert!(listed.len() > 20);
+    for endpoint in listed.keys() {
+        let (method, path) = endpoint.split_once(' ').expect("method and path");
+        if method == "GET" && !path.contains('{') {
+            assert_eq!(get(&server, path).status, 200, "{endpoint}");
+        }
+    }
 }
 
 #[test]
@@ -426,14 +475,22 @@ fn orders_reach_the_backend_as_they_were_meant() {
         ),
         ("/resume", "{}", "resumed"),
         ("/outcomes", &report, "1 reports"),
+        (
+            "/heartbeats",
+            "{\"unit\":\"catalog.search\",\"generation\":4,\"status\":\"well\",\"next_within_ms\":2000}",
+            "heard about catalog.search",
+        ),
+        (
+            "/reports",
+            "{\"reporter\":\"pager\",\"unit\":\"catalog\",\"verdict\":\"sick\",\"detail\":\"too\\nslow\"}",
+            "heard about catalog",
+        ),
     ] {
         let answer = post(&server, &format!("/api/v1{path}"), JSON, body);
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-        assert_eq!(
-            answer.json(),
-            json!({"reply": "done", "message": message}),
-            "{path}"
-        );
+        let answer = answer.json();
+        assert_eq!(answer["reply"], "done", "{path}");
+        assert_eq!(answer["message"], message, "{path}");
     }
     let by = |name: &str| name.to_owned();
     assert_eq!(
@@ -467,9 +524,21 @@ fn orders_reach_the_backend_as_they_were_meant() {
             ApiCommand::Outcomes(vec![ReportedOutcome {
                 trace_id: OK_TRACE.parse().expect("an id"),
                 outcome: OutcomeWord::Failed,
-                reporter: by("probe"),
+                reporter: by("api probe"),
                 detail: Some(by("wrong price")),
             }]),
+            ApiCommand::Said {
+                unit: by("catalog.search"),
+                reporter: None,
+                wrong: None,
+                next_within: Some(Duration::from_secs(2)),
+            },
+            ApiCommand::Said {
+                unit: by("catalog"),
+                reporter: Some(by("pager")),
+                wrong: Some(by("too slow")),
+                next_within: None,
+            },
         ]
     );
 }

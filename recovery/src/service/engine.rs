@@ -461,7 +461,13 @@ impl Engine {
             unit,
             text,
         };
-        tracing::warn!(kind = ?notice.kind, incident = ?notice.incident, "{}", notice.text);
+        let (incident, unit) = (notice.incident, notice.unit.as_ref().map(UnitName::as_str));
+        match notice.kind {
+            NoticeKind::Proposal => tracing::warn!(incident, unit, "{}", notice.text),
+            NoticeKind::GivenUp | NoticeKind::Disabled => {
+                tracing::error!(incident, unit, "{}", notice.text);
+            }
+        }
         self.config.notifier.notify(&notice);
         self.notices.push_front(notice);
         self.notices.truncate(MAX_NOTICES);

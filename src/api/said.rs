@@ -1,0 +1,133 @@
+//! What is said about units without being asked: a unit's own heartbeats, and reports of monitors,
+//! clients and people.
+//!
+//! (What somebody says about one *request* goes to `/outcomes`.) Nobody's word is proof: it opens an
+//! incident, and unattended restarts need a second source. A heartbeat of a life that is over is
+//! refused, so that a late one doesn't speak for the life after it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::command::{Body, give, parse, words};
+use super::read::no_unit;
+use super::{ApiCommand, ApiState, Problem, ProblemKind, Reply};
+
+/// The longest time until the next heartbeat that can be promised, a day: silence is meant to be
+/// noticed.
+const MAX_NEXT_WITHIN_MS: u64 = 86_400_000;
+
+/// How somebody says that a unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// As it should be.
+    Well,
+    /// Not as it should be.
+    Sick,
+}
+
+/// A unit says that it lives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatBody {
+    /// The unit.
+    pub unit: String,
+    /// The number of its life, as `REKINDLE_GENERATION` told it; not compared when absent.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// How it finds itself.
+    pub status: Condition,
+    /// What is wrong.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// In which time the next heartbeat comes; its absence then counts as a fault. Nothing is expected
+    /// when absent.
+    #[serde(default)]
+    pub next_within_ms: Option<u64>,
+}
+
+/// Somebody says how a unit is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportBody {
+    /// Who says so.
+    pub reporter: String,
+    /// The unit.
+    pub unit: String,
+    /// How it is.
+    pub verdict: Condition,
+    /// What is wrong.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+pub(super) async fn heartbeats(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: HeartbeatBody = parse(body)?;
+    let view = state.backend.view();
+    let unit = view
+        .unit(&body.unit)
+        .ok_or_else(|| no_unit(&view, &body.unit))?;
+    if let Some(generation) = body.generation
+        && generation < unit.generation
+    {
+        let problem = format!(
+            "generation {generation} of {} is over; it is in generation {}",
+            unit.name, unit.generation
+        );
+        return Err(Problem::new(ProblemKind::Refused, problem));
+    }
+    let next_within = match body.next_within_ms {
+        Some(millis) if millis == 0 || millis > MAX_NEXT_WITHIN_MS => {
+            return Err(Problem::invalid(format!(
+                "next_within_ms is {millis}; it must be between 1 and {MAX_NEXT_WITHIN_MS}"
+            )));
+        }
+        millis => millis.map(Duration::from_millis),
+    };
+    let command = ApiCommand::Said {
+        unit: body.unit,
+        reporter: None,
+        wrong: wrong(body.status, body.detail.as_deref()),
+        next_within,
+    };
+    give(&state, command).await
+}
+
+pub(super) async fn reports(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: ReportBody = parse(body)?;
+    let view = state.backend.view();
+    if view.unit(&body.unit).is_none() {
+        return Err(no_unit(&view, &body.unit));
+    }
+    let reporter = words(&body.reporter);
+    if reporter.is_empty() {
+        return Err(Problem::invalid(
+            "reporter is empty: say who judges the unit",
+        ));
+    }
+    let command = ApiCommand::Said {
+        unit: body.unit,
+        reporter: Some(reporter),
+        wrong: wrong(body.verdict, body.detail.as_deref()),
+        next_within: None,
+    };
+    give(&state, command).await
+}
+
+fn wrong(condition: Condition, detail: Option<&str>) -> Option<String> {
+    let detail = words(detail.unwrap_or_default());
+    match condition {
+        Condition::Well => None,
+        Condition::Sick if detail.is_empty() => Some("it is sick".to_owned()),
+        Condition::Sick => Some(detail),
+    }
+}
