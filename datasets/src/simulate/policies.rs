@@ -247,8 +247,8 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
              components are drawn anew per seed, uniformly; 30-100 % of the requests through the \
              component fail"
                 .to_owned(),
-            "four kinds end by a person only (two wrong values, database) or by themselves in \
-             2-8 s (two); kinds that look alike can't be told apart"
+            "three kinds end by a person only (two wrong values, database), two by themselves in \
+             2-8 s; kinds that look alike can't be told apart"
                 .to_owned(),
             "ranking: the first suspect is right as often as it says (95, 80, 60 or 45 %), the \
              second or neither otherwise; one component fault in ten is only eased by the \

@@ -480,3 +480,31 @@ fn what_observes_waits_and_what_proposes_asks() {
         assert_eq!(refusals[0].consequence, consequence, "{unit}");
     }
 }
+
+#[test]
+fn a_group_spends_what_its_parts_have() {
+    let spent = |target: &str, of: &str| {
+        let mut given = Given::new(target);
+        // Who can't be touched unattended is another guard's matter.
+        given.authority = Authority::Approved;
+        given.sick.clear();
+        for ago in [3000, 2500, 2000, 1500, 1000, 900] {
+            given.past.push(past(of, ago, Some(Verdict::NotCured)));
+        }
+        given.said().contains(&Guard::UnitBudget)
+    };
+    // The site has no executor of its own: its restart is theirs.
+    assert!(spent("site", "mail"));
+    // A process has: that its component was tried often is why it is restarted.
+    assert!(!spent("shop", "shop.cart"));
+    assert!(spent("shop.cart", "shop"));
+}
+
+#[test]
+fn evidence_from_the_future_is_of_no_known_age() {
+    let mut given = Given::new("shop");
+    if let Some(evidence) = &mut given.evidence {
+        evidence.at = now() + given.policy.evidence_expiry + secs(1);
+    }
+    assert_eq!(given.said(), [Guard::StaleEvidence]);
+}
