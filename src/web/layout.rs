@@ -1,9 +1,9 @@
 //! What all pages share: head, navigation, and the word on how fresh the page is.
 
 use maud::{DOCTYPE, Markup, html};
-use rekindle_recovery::Mode;
 
 use crate::view::View;
+use crate::words;
 
 /// How often a browser without scripts loads the page again.
 const PLAIN_REFRESH_SECONDS: &str = "5";
@@ -54,18 +54,9 @@ fn title_mark(view: &View) -> &'static str {
 fn state_words(view: &View) -> Markup {
     html! {
         @if view.now.as_millis() > 0 {
-            span.pill { (mode_words(view.status.mode)) }
+            span.pill { (words::modes(&view.tree)) }
             @if view.status.paused.is_some() { " " span.pill.warn { "paused" } }
             " " span.quiet { "as of " time datetime=(view.now) { (view.now.clock()) } " UTC" }
         }
-    }
-}
-
-/// What the furthest mode means, rather than its name alone.
-fn mode_words(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Observe => "observes only",
-        Mode::Propose => "asks before restarting",
-        Mode::Auto => "restarts by itself",
     }
 }
