@@ -118,7 +118,8 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/outcomes", post(command::outcomes))
         .route("/heartbeats", post(said::heartbeats))
         .route("/reports", post(said::reports))
-        .route("/explain/{what}", get(read::explain));
+        .route("/explain/{what}", get(read::explain))
+        .route("/", get(read::endpoints));
     Router::new()
         .nest("/api/v1", api)
         .route("/-/healthy", get(read::healthy))

@@ -64,6 +64,22 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// For programs: the daemon's problem as it sent it, else the same fields as far as they are known.
+    fn to_json(&self, exit: Exit) -> serde_json::Value {
+        let mut value = match self {
+            Self::Client(ClientError::Problem(problem)) => {
+                serde_json::to_value(problem).unwrap_or_default()
+            }
+            _ => serde_json::json!({ "detail": self.to_string() }),
+        };
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("exit".to_owned(), (exit as u8).into());
+        }
+        value
+    }
+}
+
 /// Does what the arguments say.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
@@ -78,6 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             };
         }
     };
+    let json = cli.output == Output::Json;
     let mut terminal = Terminal::stdout(cli.output);
     match dispatch(cli, &mut terminal) {
         Ok(exit) => exit,
@@ -89,7 +106,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
                     Failure::Config(_) => "",
                     _ => "rekindle: ",
                 };
-                let _ = writeln!(io::stderr(), "{name}{failure}");
+                let _ = match json {
+                    true => writeln!(io::stderr(), "{}", failure.to_json(exit)),
+                    false => writeln!(io::stderr(), "{name}{failure}"),
+                };
             }
             exit
         }
@@ -116,17 +136,21 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Incidents => ask::incidents(terminal, &client()),
         Command::Tree => ask::tree(terminal, &client()),
         Command::Plan { plan } => ask::plan(terminal, &client(), plan),
-        Command::History { limit } => ask::history(terminal, &client(), limit),
-        Command::Approve { plan, by } => order::approve(terminal, &client(), plan, by),
+        Command::History { limit, long } => ask::history(terminal, &client(), limit, long),
+        Command::Approve { plan, wait, by } => order::approve(terminal, &client(), plan, wait, by),
         Command::Reject { plan, reason, by } => {
             order::reject(terminal, &client(), plan, reason, by)
         }
         Command::Restart {
             unit,
             dry_run,
+            wait,
             reason,
             by,
-        } => order::restart(terminal, &client(), &unit, dry_run, reason, by),
+        } => {
+            let reply = order::restart(&client(), &unit, dry_run, reason, by)?;
+            order::show(terminal, &client(), &reply, wait)
+        }
         Command::Pause {
             reason,
             duration,

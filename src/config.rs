@@ -133,6 +133,7 @@ impl Config {
         }
         config.overrule(overrides);
         config.check_loopback(reader, document);
+        config.check_ports(reader, document);
         config
     }
 
@@ -148,6 +149,23 @@ impl Config {
         listen.grpc = grpc.unwrap_or(listen.grpc);
         listen.http = http.unwrap_or(listen.http);
         listen.api = api.unwrap_or(listen.api);
+    }
+
+    /// One port can't be listened on twice. Port 0 is another each time.
+    fn check_ports(&self, reader: &Reader<'_>, document: &Node) {
+        let addresses = self.listen.addresses();
+        for (index, (key, address)) in addresses.iter().enumerate() {
+            let taken = addresses[..index]
+                .iter()
+                .find(|(_, other)| other == address && address.port() != 0);
+            if let Some((other, _)) = taken {
+                reader.complain(
+                    format!("`listen.{key}`"),
+                    place_of(document, &["listen", key]),
+                    &format!("{address} is what `listen.{other}` listens on already"),
+                );
+            }
+        }
     }
 
     /// Without a login, whoever reaches a port may use it: beyond this machine only on request.

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, IncidentIds, Inputs, Shared, spawn_checks, spawn_questions,
+    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -171,7 +171,13 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         crash,
     } = start;
     let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
-    tracing::info!(?recovered, "the journal is open");
+    tracing::info!(
+        segments = recovered.segments,
+        bytes = recovered.bytes,
+        torn_bytes = recovered.torn_bytes,
+        damaged_segments = recovered.damaged_segments,
+        "the journal is open"
+    );
 
     let stopped = running.stopped();
     let supervisor = Arc::clone(executors.supervisor());
@@ -216,7 +222,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         api.local_addr()?,
     ];
     let known = recovery.status().borrow().last_incident();
-    let ids = IncidentIds::open(&state_dir, known)
+    let incidents = KnownIncidents::open(&state_dir, known, SystemTime::now().into())
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let surroundings = Daemon::new(
         &tree,
@@ -232,7 +238,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &recovery,
         Box::new(surroundings),
         view_sender,
-        ids,
+        incidents,
     );
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
@@ -267,6 +273,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view,
         shared,
         recovery,
+        tree: Arc::clone(&tree),
         reports: report_sender.clone(),
         said: said_sender,
     });

@@ -5,6 +5,7 @@
 //! It runs on a thread of its own, so that a burst of spans never makes an exporter, a person or a
 //! recovery wait for a free worker.
 
+mod archive;
 mod backend;
 mod courier;
 mod direct;
@@ -31,15 +32,17 @@ use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
 use rekindle_recovery::{Evidence, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use archive::KnownIncidents;
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
-pub(crate) use ids::IncidentIds;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
+use archive::Archive;
 use direct::DirectFaults;
+use ids::IncidentIds;
 
 /// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
 /// is noticed by entry spans, which don't wait for a tick to be counted.
@@ -134,7 +137,8 @@ pub(crate) struct Engine {
     pub(crate) status: watch::Receiver<Arc<RecoveryStatus>>,
     pub(crate) surroundings: Box<dyn Surroundings>,
     pub(crate) view: watch::Sender<Arc<View>>,
-    pub(crate) ids: IncidentIds,
+    ids: IncidentIds,
+    archive: Archive,
     /// Spans taken since the start; the rate that the status shows is made of it.
     pub(crate) spans_seen: u64,
     traces_seen: u64,
@@ -157,8 +161,9 @@ impl Engine {
         recovery: &Recovery,
         surroundings: Box<dyn Surroundings>,
         view: watch::Sender<Arc<View>>,
-        ids: IncidentIds,
+        incidents: KnownIncidents,
     ) -> Self {
+        let KnownIncidents { ids, archive } = incidents;
         let status = recovery.status();
         Self {
             assembler,
@@ -169,6 +174,7 @@ impl Engine {
             surroundings,
             view,
             ids,
+            archive,
             spans_seen: 0,
             traces_seen: 0,
             received_at: UnixNanos::default(),
@@ -318,9 +324,11 @@ impl Engine {
                 }
             }
         }
-        let due = self
-            .published
-            .is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
+        // What recovery does is news at once: whoever has ordered it looks for it.
+        let due = self.status.has_changed().unwrap_or(false)
+            || self
+                .published
+                .is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
         if due {
             self.publish(at);
         }
@@ -341,7 +349,7 @@ impl Engine {
             .iter()
             .map(ToString::to_string)
             .collect();
-        let number = self.ids.of_analysis(id);
+        let number = self.ids.of_analysis(id, incident.since.into(), &types);
         match change {
             Change::Opened(_) => {
                 tracing::warn!(incident = number, requests = %types.join(", "), "incident opened");
@@ -377,7 +385,8 @@ impl Engine {
         let mut told = Vec::new();
         let mut shown = Vec::new();
         for incident in analyzer.incidents() {
-            let id = self.ids.of_analysis(incident.id);
+            let (since, types) = (incident.since.into(), &incident.request_types);
+            let id = self.ids.of_analysis(incident.id, since, types);
             shown.push(incident.id);
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
@@ -431,10 +440,13 @@ impl Engine {
         let mut incidents: Vec<IncidentView> = Vec::new();
         for incident in analyzer.incidents() {
             let ranking = self.rankings.get(&incident.id);
-            let id = self.ids.of_analysis(incident.id);
+            let (since, types) = (incident.since.into(), &incident.request_types);
+            let id = self.ids.of_analysis(incident.id, since, types);
             incidents.push(publish::incident(id, incident, ranking, &self.tree, status));
         }
         incidents.extend(self.direct.incidents(status));
+        self.archive.note(&incidents, at.into());
+        incidents.extend(self.archive.others(&incidents));
         incidents.sort_by_key(|incident| {
             (
                 incident.closed.is_some(),
@@ -445,7 +457,7 @@ impl Engine {
         let summaries = analyzer.request_types();
         let mut request_types: Vec<_> = summaries
             .iter()
-            .map(|summary| publish::request_type(summary, &analyzer))
+            .map(|summary| publish::request_type(summary, &analyzer, at))
             .collect();
         request_types.sort_by(|a, b| {
             b.failing

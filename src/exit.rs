@@ -14,6 +14,8 @@ pub enum Exit {
     Failed = 1,
     /// What was asked about isn't there.
     NotFound = 2,
+    /// What was waited for was restarted, and that didn't cure, or whether it did can't be told.
+    NotCured = 3,
     /// The command line or the configuration is wrong.
     Usage = 64,
     /// No daemon answers.
@@ -29,9 +31,12 @@ Exit codes:
    0  done
    1  it went wrong
    2  what was asked about isn't there (no such incident, suspect, unit or plan)
+   3  with --wait: it was restarted, and the verdict is not `cured`
   64  the command line or the configuration is wrong
   69  no daemon answers
-  75  refused by a guard or the state of things, or too busy: nothing was done, later it may be";
+  75  refused by a guard or the state of things, or too busy: nothing was done, later it may be
+Commands that ask end with 0 whatever the answer is: an open incident, a plan that waits and a
+recovery that gave up are answers; `-o json` has them for scripts.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -80,6 +85,7 @@ mod tests {
             Exit::Ok,
             Exit::Failed,
             Exit::NotFound,
+            Exit::NotCured,
             Exit::Usage,
             Exit::Unreachable,
             Exit::Refused,

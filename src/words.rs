@@ -5,7 +5,12 @@ use std::time::Duration;
 use rekindle_recovery::Mode;
 
 use crate::config::show_duration;
-use crate::view::{ReliefView, ShareView, UtcTime};
+use crate::view::{
+    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, View,
+};
+
+/// Names that are spelled out in a list; of more, how many there are.
+const NAMED: usize = 3;
 
 /// `12.3%`; `<0.1%` rather than a zero that isn't one.
 pub(crate) fn percent(share: f64) -> String {
@@ -32,6 +37,143 @@ pub(crate) fn of(share: &ShareView) -> String {
         count(share.total),
         percent(share.share)
     )
+}
+
+/// `48 of 50 (96%) in 5s`: what fails now, and how far back that reaches.
+pub(crate) fn fails_now(request_type: &RequestTypeView) -> String {
+    match &request_type.failure_share {
+        Some(share) if request_type.now_ms > 0 => {
+            let seconds = request_type.now_ms.div_ceil(1000);
+            format!("{} in {}", of(share), millis(seconds * 1000))
+        }
+        Some(share) => of(share),
+        None => "no request now".to_owned(),
+    }
+}
+
+/// `0.2%`, `none of 1,200`: what was counted, and no guess.
+pub(crate) fn usually(request_type: &RequestTypeView) -> String {
+    match &request_type.usual {
+        Some(usual) if usual.count == 0 => format!("none of {}", count(usual.total)),
+        Some(usual) => percent(usual.share),
+        None => "not known yet".to_owned(),
+    }
+}
+
+/// `auto for prices, propose elsewhere`: how far Rekindle may go, and where.
+pub(crate) fn modes(tree: &[UnitView]) -> String {
+    let of = |unit: &UnitView| {
+        let parent = unit.parent.as_deref();
+        let above = tree
+            .iter()
+            .find(|other| Some(other.name.as_str()) == parent);
+        above.map(|above| above.mode)
+    };
+    let units: Vec<UnitMode<'_>> = tree
+        .iter()
+        .map(|unit| (unit.name.as_str(), unit.mode, of(unit)))
+        .collect();
+    modes_of(&units)
+}
+
+/// A unit's name, its mode, and the mode of what contains it.
+pub(crate) type UnitMode<'a> = (&'a str, Mode, Option<Mode>);
+
+/// As [`modes`], of units with their mode and that of what contains them.
+pub(crate) fn modes_of(units: &[UnitMode<'_>]) -> String {
+    let Some((_, elsewhere, _)) = units.first() else {
+        return "observes only".to_owned();
+    };
+    if units.iter().all(|(_, mode, _)| mode == elsewhere) {
+        return match elsewhere {
+            Mode::Observe => "observes only",
+            Mode::Propose => "asks before restarting",
+            Mode::Auto => "restarts by itself",
+        }
+        .to_owned();
+    }
+    let mut parts = Vec::new();
+    for mode in [Mode::Auto, Mode::Propose, Mode::Observe] {
+        if mode == *elsewhere {
+            continue;
+        }
+        let tops: Vec<&str> = units
+            .iter()
+            .filter(|(_, own, above)| *own == mode && *above != Some(mode))
+            .map(|(name, _, _)| *name)
+            .collect();
+        if !tops.is_empty() {
+            parts.push(format!("{} for {}", mode_name(mode), names(&tops)));
+        }
+    }
+    parts.push(format!("{} elsewhere", mode_name(*elsewhere)));
+    parts.join(", ")
+}
+
+/// The mode as it is configured.
+pub(crate) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Propose => "propose",
+        Mode::Auto => "auto",
+    }
+}
+
+/// `a, b, c and 2 more`.
+pub(crate) fn names(names: &[&str]) -> String {
+    let shown = names
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// `1 open incident`, `2 open incidents`.
+pub(crate) fn number_of(number: usize, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", count(number as u64))
+}
+
+/// The plan of an open incident that ended with a person, and why: restarts that didn't cure it, or a
+/// guard that let none happen.
+pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
+    let plan = view.recovery.plans.iter().find(|plan| {
+        plan.state == PlanState::GivenUp
+            && view
+                .open_incidents()
+                .any(|incident| incident.id == plan.incident)
+    })?;
+    let done = view
+        .recovery
+        .actions
+        .iter()
+        .filter(|action| action.incident == Some(plan.incident))
+        .count();
+    let why = match (done, plan.guards.first()) {
+        (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
+        (0, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
+        (0, None) => format!(
+            "nothing was restarted: {}",
+            plan.reason.trim_end_matches('.')
+        ),
+        (1, _) => "a restart did not cure it".to_owned(),
+        (more, _) => format!("{more} restarts did not cure it"),
+    };
+    Some((plan, why))
+}
+
+/// So much of a text as has room, and a sign that there is more.
+pub(crate) fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(room.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
 }
 
 /// `12,345`.
@@ -73,6 +215,9 @@ pub(crate) fn micros(micros: u64) -> String {
 /// `12s ago`.
 pub(crate) fn ago(time: UtcTime, now: UtcTime) -> String {
     let seconds = now.since(time).as_secs();
+    if seconds == 0 {
+        return "just now".to_owned();
+    }
     format!("{} ago", show_duration(Duration::from_secs(seconds)))
 }
 
@@ -82,15 +227,6 @@ pub(crate) fn when(time: UtcTime) -> String {
     match text.split_once('T') {
         Some((day, _)) => format!("{day} {}", time.clock()),
         None => text,
-    }
-}
-
-/// What the furthest mode of a tree means, rather than its name alone.
-pub(crate) fn furthest_mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Observe => "observes only",
-        Mode::Propose => "asks before restarting",
-        Mode::Auto => "restarts by itself",
     }
 }
 
@@ -121,6 +257,12 @@ pub(crate) fn relief(relief: &ReliefView) -> String {
     )
 }
 
+/// As [`relief`], without the interval.
+pub(crate) fn relief_alone(relief: &ReliefView) -> String {
+    let points = format!("{:+.1} points", -100.0 * relief.drop);
+    points.replace('-', "\u{2212}")
+}
+
 /// A name as one segment of a path: whatever isn't plain is escaped.
 pub(crate) fn path_segment(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
@@ -137,6 +279,81 @@ pub(crate) fn path_segment(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modes_say_where() {
+        use Mode::{Auto, Observe, Propose};
+        let cases: [(&[UnitMode<'_>], &str); 5] = [
+            (&[], "observes only"),
+            (
+                &[("site", Propose, None), ("a", Propose, Some(Propose))],
+                "asks before restarting",
+            ),
+            (
+                &[
+                    ("site", Propose, None),
+                    ("prices", Auto, Some(Propose)),
+                    ("prices.list", Auto, Some(Auto)),
+                ],
+                "auto for prices, propose elsewhere",
+            ),
+            (
+                &[
+                    ("site", Auto, None),
+                    ("a", Observe, Some(Auto)),
+                    ("b", Propose, Some(Auto)),
+                ],
+                "propose for b, observe for a, auto elsewhere",
+            ),
+            (
+                &[
+                    ("site", Observe, None),
+                    ("a", Auto, Some(Observe)),
+                    ("b", Auto, Some(Observe)),
+                    ("c", Auto, Some(Observe)),
+                    ("d", Auto, Some(Observe)),
+                ],
+                "auto for a, b, c and 1 more, observe elsewhere",
+            ),
+        ];
+        for (units, expected) in cases {
+            assert_eq!(modes_of(units), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_was_counted() {
+        let share = |count, total| ShareView {
+            count,
+            total,
+            share: count as f64 / total as f64,
+            ..ShareView::default()
+        };
+        let mut request_type = RequestTypeView {
+            baseline: Some(0.01),
+            ..RequestTypeView::default()
+        };
+        assert_eq!(usually(&request_type), "not known yet");
+        assert_eq!(fails_now(&request_type), "no request now");
+        request_type.usual = Some(share(0, 1200));
+        request_type.failure_share = Some(share(48, 50));
+        request_type.now_ms = 4750;
+        assert_eq!(usually(&request_type), "none of 1,200");
+        assert_eq!(fails_now(&request_type), "48 of 50 (96%) in 5s");
+        request_type.usual = Some(share(3, 1200));
+        assert_eq!(usually(&request_type), "0.2%");
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        for (text, cut_to) in [
+            ("short", "short"),
+            ("long words", "long w…"),
+            ("ein Höhles", "ein Hö…"),
+        ] {
+            assert_eq!(cut(text, 7), cut_to);
+        }
+    }
 
     #[test]
     fn numbers_for_people() {

@@ -25,6 +25,38 @@ const COMPONENTS: [&str; 8] = [
 ];
 
 #[test]
+fn an_incident_keeps_its_number_and_its_page() {
+    let mut stage = Stage::new("incident-page");
+    stage.start_engine(None);
+    stage.wait_calm();
+    stage
+        .site
+        .inject(&Fault::new("catalog.items", FaultKind::Error))
+        .expect("injected");
+    let number = stage.wait_incident();
+    stage.kill_engine();
+    stage.start_engine(None);
+    for path in ["/incidents", "/api/v1/incidents"] {
+        let path = format!("{path}/{number}");
+        assert_eq!(stage.status_of(&path), 200, "{path}");
+    }
+    assert_eq!(stage.status_of("/incidents/999999"), 404);
+    let view = stage.try_view().expect("the engine answers");
+    // Nobody gave the same incident another number besides.
+    let kept = view.incident(number).expect("it is shown");
+    let twins = view.incidents.iter().filter(|one| {
+        one.id != number
+            && one.since == kept.since
+            && one
+                .request_types
+                .iter()
+                .any(|name| kept.request_types.contains(name))
+    });
+    assert_eq!(twins.count(), 0, "{:?}", view.incidents);
+    stage.stop_engine();
+}
+
+#[test]
 fn killed_at_every_named_point_it_tells_one_story() {
     for (point, component) in CrashPoint::ALL.into_iter().zip(COMPONENTS) {
         let mut stage = Stage::new(point.as_str());

@@ -309,6 +309,13 @@ impl Observer {
                 .is_none_or(|parent| !together(&spans[parent], &spans[index]));
             exposed[index] = reading.failed[index].is_some() || (!crossed && explained[index]);
         }
+        // Spans get lost. A failure that hangs below a span that did not come explains what failed
+        // on the way to it, wherever that was: it began further down than anything above.
+        let lost = reading.hops.order.iter().any(|index| {
+            let orphan = trace.parent(*index).is_none() && spans[*index].parent_id.is_some();
+            orphan && exposed[*index]
+        });
+        let below_root = below_root(trace);
         let mut any = false;
         for position in 0..reading.hops.order.len() {
             let index = reading.hops.order[position];
@@ -317,7 +324,7 @@ impl Observer {
             };
             any = true;
             self.complain_about_answer(reading, index);
-            if explained[index] {
+            if explained[index] || (lost && below_root[index]) {
                 reading.mark_visit(index, State::PassedOn);
             } else {
                 self.blame_origin(reading, index, &error, counts);
@@ -634,6 +641,20 @@ impl Reading<'_> {
             None => service.clone(),
         }
     }
+}
+
+/// Whether each span hangs below one that names no parent, and not below a lost one.
+fn below_root(trace: &Trace) -> Vec<bool> {
+    let spans = trace.spans();
+    let mut below = vec![false; spans.len()];
+    let mut waiting: Vec<usize> = (0..spans.len())
+        .filter(|index| spans[*index].parent_id.is_none())
+        .collect();
+    while let Some(index) = waiting.pop() {
+        below[index] = true;
+        waiting.extend(trace.children(index));
+    }
+    below
 }
 
 fn mark(touches: &mut BTreeMap<u32, (State, u8)>, id: u32, state: State, depth: u8) {

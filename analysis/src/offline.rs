@@ -181,6 +181,40 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_below_a_lost_span_explains_what_failed_above() {
+        let with_lost_middle = |n: u64, fails: bool| {
+            let mark = |call: Call| {
+                if fails {
+                    call.http(500)
+                } else {
+                    call.http(200)
+                }
+            };
+            let price = mark(Call::server("price", "GET /price"));
+            let cart = mark(Call::server("cart", "GET /cart"));
+            let cart = cart.with(mark(Call::client("GET price")).with(price));
+            let shop = mark(Call::server("shop", "GET /"));
+            let whole = trace(n, shop.with(mark(Call::client("GET cart")).with(cart)));
+            let spans = whole.spans().iter().cloned();
+            // In one of two failed requests the cart's server span is lost.
+            let kept = spans
+                .filter(|span| !fails || n.is_multiple_of(2) || span.name.as_str() != "GET /cart");
+            Trace::new(kept.collect(), whole.reason()).expect("spans")
+        };
+        let baseline: Vec<Trace> = (0..100).map(|n| with_lost_middle(n, false)).collect();
+        let window: Vec<Trace> = (200..240).map(|n| with_lost_middle(n, true)).collect();
+        let config = AnalysisConfig::default();
+        let ranking = rank(Method::Default, &input_of(&config, &baseline, &window));
+        let first = &ranking.suspects[0];
+        assert_eq!(
+            first.components[0].service.as_str(),
+            "price",
+            "{ranking:#?}"
+        );
+        assert_eq!(first.evidence.originated, 40, "{ranking:#?}");
+    }
+
+    #[test]
     fn calm_times_have_none() {
         let ranking = ranking(Fault::Nothing, 60);
         assert!(

@@ -346,10 +346,15 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
     let (target, policy) = (deed.target, world.policy);
     let minutes = policy.budget_period.as_secs() / 60;
 
-    let spent = world.spent_on_unit(target, now);
-    if spent >= policy.restarts_per_unit {
+    // What only groups others is restarted by their executors, so their budgets count as well. (That a
+    // part's budget is spent doesn't keep its process from being restarted by its own: that is the climb.)
+    let parts = world.tree.restarts(target).into_iter().chain([target]);
+    let spent = parts
+        .map(|unit| (world.spent_on_unit(unit, now), unit))
+        .max_by_key(|(spent, _)| *spent);
+    if let Some((spent, unit)) = spent.filter(|(spent, _)| *spent >= policy.restarts_per_unit) {
         let words = format!(
-            "{target} was restarted {spent} times in {minutes} min, and its budget is {}",
+            "{unit} was restarted {spent} times in {minutes} min, and its budget is {}",
             policy.restarts_per_unit
         );
         refusals.push(no(Guard::UnitBudget, Consequence::GiveUp, None, words));

@@ -141,6 +141,9 @@ pub enum Reply {
     Done {
         /// What was done, in a sentence.
         message: String,
+        /// The recovery that was begun by it, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery: Option<u64>,
     },
     /// What a restart would do.
     DryRun(Box<DryRun>),
@@ -158,6 +161,7 @@ impl Reply {
     pub fn done(message: impl Into<String>) -> Self {
         Self::Done {
             message: message.into(),
+            recovery: None,
         }
     }
 }

@@ -82,7 +82,7 @@ impl ProblemKind {
 
 /// One error, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{title}: {detail}")]
+#[error("{}", words(*.kind, .title, .detail))]
 pub struct Problem {
     /// Its kind, as a URN.
     #[serde(rename = "type")]
@@ -93,6 +93,14 @@ pub struct Problem {
     pub status: u16,
     /// What happened this time, for people.
     pub detail: String,
+}
+
+/// What people read: the title only where the detail doesn't say it all.
+fn words(kind: ProblemKind, title: &str, detail: &str) -> String {
+    match kind {
+        ProblemKind::NotFound | ProblemKind::Invalid => detail.to_owned(),
+        _ => format!("{title}: {detail}"),
+    }
 }
 
 impl Problem {

@@ -1,5 +1,7 @@
 //! What can be read: parts of the latest snapshot, each under its path.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -189,6 +191,72 @@ pub(super) async fn explain(
         explanation.unit = unit.and_then(|name| view.unit(&name).cloned());
     }
     Ok(Json(explanation))
+}
+
+/// What there is to ask and to order, and what each is about.
+const ENDPOINTS: [(&str, &str); 24] = [
+    (
+        "GET /api/v1/view",
+        "everything that the page shows, as of one moment",
+    ),
+    ("GET /api/v1/status", "how Rekindle itself is"),
+    ("GET /api/v1/request-types", "how users fare"),
+    ("GET /api/v1/incidents", "incidents, open ones first"),
+    ("GET /api/v1/incidents/{id}", "one incident"),
+    (
+        "GET /api/v1/suspects",
+        "the ranking of the current incident, or of ?incident={id}",
+    ),
+    (
+        "GET /api/v1/explain/{what}",
+        "a suspect (by rank or name) or a unit",
+    ),
+    ("GET /api/v1/traces/{id}", "an example trace"),
+    ("GET /api/v1/tree", "the restart tree"),
+    ("GET /api/v1/units/{unit}", "one unit of it"),
+    (
+        "GET /api/v1/units/{unit}/availability",
+        "200, or 503 with Retry-After while it is restarted",
+    ),
+    ("GET /api/v1/plans", "plans, live ones first"),
+    ("GET /api/v1/plans/{id}", "one plan"),
+    (
+        "GET /api/v1/history",
+        "past restarts, newest first; ?limit={number}",
+    ),
+    ("POST /api/v1/plans/{id}/approve", "carry a plan out; {by}"),
+    (
+        "POST /api/v1/plans/{id}/reject",
+        "drop a plan; {reason, by}",
+    ),
+    (
+        "POST /api/v1/units/{unit}/restart",
+        "restart a unit; {dry_run, reason, by}",
+    ),
+    (
+        "POST /api/v1/pause",
+        "restart nothing unattended; {reason, for_seconds, by}",
+    ),
+    ("POST /api/v1/resume", "end the pause; {by}"),
+    (
+        "POST /api/v1/outcomes",
+        "how requests ended; {reporter, outcomes: [{trace_id, outcome, detail}]}",
+    ),
+    ("POST /api/v1/heartbeats", "a unit lives"),
+    (
+        "POST /api/v1/reports",
+        "what a unit, or somebody about it, has to say",
+    ),
+    ("GET /-/healthy", "200 while the process serves"),
+    (
+        "GET /-/ready",
+        "200 while telemetry is taken and something can be done about it",
+    ),
+];
+
+/// The list of what there is.
+pub(super) async fn endpoints() -> Json<BTreeMap<&'static str, &'static str>> {
+    Json(BTreeMap::from(ENDPOINTS))
 }
 
 /// The answer of the health endpoints.

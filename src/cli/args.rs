@@ -33,8 +33,7 @@ Examples:
     name = "rekindle",
     version,
     after_help = format!("{EXAMPLES}\n{EXIT_CODES_HELP}"),
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub struct Cli {
     /// Where a running daemon answers
@@ -93,7 +92,7 @@ pub enum Command {
 
     /// Say everything that is wrong with a configuration file
     CheckConfig {
-        /// The file
+        /// The file; `-` for the standard input
         #[arg(value_name = "FILE", required_unless_present = "print_default")]
         file: Option<PathBuf>,
         /// Print the commented default configuration instead
@@ -104,7 +103,7 @@ pub enum Command {
     /// How Rekindle itself is, and how requests fare
     Status,
 
-    /// Who is suspected of an incident, with the evidence
+    /// Who is suspected of an incident, with the evidence; of none when there is no incident
     Suspects {
         /// The incident; the newest open one when not given
         incident: Option<u64>,
@@ -129,14 +128,19 @@ pub enum Command {
 
     /// What is planned, or was: the ladder of restarts, its price, and why nothing else
     Plan {
-        /// The plan; all live ones when not given
+        /// The plan's number; all live ones when not given
+        #[arg(value_parser = plan_number)]
         plan: Option<u64>,
     },
 
     /// Carry out a plan that waits
     Approve {
-        /// The plan
+        /// The plan's number
+        #[arg(value_parser = plan_number)]
         plan: u64,
+        /// Wait for the verdict; anything but `cured` ends with 3
+        #[arg(long)]
+        wait: bool,
         /// Whose word it is.
         #[command(flatten)]
         by: By,
@@ -144,7 +148,8 @@ pub enum Command {
 
     /// Drop a plan that waits
     Reject {
-        /// The plan
+        /// The plan's number
+        #[arg(value_parser = plan_number)]
         plan: u64,
         /// Why
         #[arg(long)]
@@ -161,6 +166,9 @@ pub enum Command {
         /// Only say what would be done, at what price, and which guards object
         #[arg(long)]
         dry_run: bool,
+        /// Wait for the verdict; anything but `cured` ends with 3
+        #[arg(long, conflicts_with = "dry_run")]
+        wait: bool,
         /// Why
         #[arg(long)]
         reason: Option<String>,
@@ -194,6 +202,9 @@ pub enum Command {
         /// At most this many, newest first
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
+        /// All that was said of each, without cutting anything off
+        #[arg(long)]
+        long: bool,
     },
 
     /// Who is suspected in recorded traces? No daemon needed
@@ -297,6 +308,14 @@ pub struct By {
     pub by: Option<String>,
 }
 
+impl By {
+    /// The name, or, where the environment has none (a cron job, a container), the user's number.
+    pub fn name(self) -> Option<String> {
+        let named = self.by.filter(|name| !name.trim().is_empty());
+        named.or_else(|| Some(format!("uid {}", rustix::process::getuid().as_raw())))
+    }
+}
+
 /// The arguments of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
@@ -395,6 +414,9 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
+    /// take long; --seeds 8 --steps 100000 a few minutes
+    Safety,
 }
 
 /// What is sent, and where to.
@@ -474,6 +496,14 @@ fn share(text: &str) -> Result<f64, String> {
     } else {
         Err("a share is between 0 and 1".to_owned())
     }
+}
+
+/// A plan's number, as `rekindle plan` shows it.
+fn plan_number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "a plan is called by its number, which `rekindle plan` shows".to_owned())
 }
 
 /// A base URL without a path.

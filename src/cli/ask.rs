@@ -2,18 +2,19 @@
 
 use std::io;
 
-use rekindle_recovery::Mode;
-
 use super::terminal::{Tone, Words, plain};
 use super::{Failure, Terminal};
-use crate::api::{Explanation, Reply};
-use crate::client::Client;
+use crate::api::{Explanation, ProblemKind, Reply};
+use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::view::{
     ActionView, HealthView, IncidentState, IncidentView, PlanState, PlanView, RankingVerdict,
     RankingView, SuspectView, UnitState, UnitView, VerdictView, View,
 };
 use crate::words;
+
+/// So many characters fit a line of most terminals.
+const LINE: usize = 96;
 
 pub(super) fn status(terminal: &mut Terminal, client: &Client) -> Result<Exit, Failure> {
     let view: View = client.get("/view")?;
@@ -30,14 +31,37 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
     let status = &view.status;
     let open = view.open_incidents().count();
     let waiting = view.waiting_plans().count();
-    let (heading, tone) = if waiting > 0 {
+    let given_up = words::given_up(view);
+    if let Some(paused) = &status.paused {
+        let until = match paused.until {
+            Some(until) => format!(" until {until}"),
+            None => String::new(),
+        };
+        let words = format!(
+            "Paused{until}, nothing is restarted unattended: {}",
+            paused.reason
+        );
+        terminal.heading(&words, Tone::Attention)?;
+    }
+    let (heading, tone) = if let Some((plan, why)) = &given_up {
+        (
+            format!(
+                "A person is needed: {why}; see `rekindle suspects {}`",
+                plan.incident
+            ),
+            Tone::Bad,
+        )
+    } else if waiting > 0 {
         (
             "A restart waits for your approval: see `rekindle plan`".to_owned(),
             Tone::Attention,
         )
     } else if open > 0 {
         (
-            format!("{open} open incidents: see `rekindle suspects`"),
+            format!(
+                "{}: see `rekindle suspects`",
+                words::number_of(open, "open incident")
+            ),
             Tone::Bad,
         )
     } else if status.requests == 0 {
@@ -56,7 +80,7 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
                 "{}, up for {}, {}",
                 status.version,
                 words::millis(status.uptime_ms / 1000 * 1000),
-                words::furthest_mode(status.mode)
+                words::modes(&view.tree)
             )),
         ],
         vec![plain("pages"), plain(client.api())],
@@ -106,14 +130,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         return Ok(());
     }
     let rows = view.request_types.iter().map(|request_type| {
-        let share = match &request_type.failure_share {
-            Some(share) => words::of(share),
-            None => "unknown".to_owned(),
-        };
-        let usual = match request_type.baseline {
-            Some(baseline) => words::percent(baseline),
-            None => "not learned yet".to_owned(),
-        };
+        let share = words::fails_now(request_type);
+        let usual = words::usually(request_type);
         let tone = if request_type.failing {
             Tone::Bad
         } else {
@@ -130,14 +148,6 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
     });
     let header = ["Request type", "Per second", "Fails now", "Usually", ""];
     terminal.table(&header, rows.collect())
-}
-
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Observe => "observe",
-        Mode::Propose => "propose",
-        Mode::Auto => "auto",
-    }
 }
 
 fn health(health: &HealthView) -> Words {
@@ -162,7 +172,18 @@ pub(super) fn suspects(
         Some(id) => format!("/suspects?incident={id}"),
         None => "/suspects".to_owned(),
     };
-    let ranking: RankingView = client.get(&path)?;
+    let ranking: RankingView = match client.get(&path) {
+        // Who asks for no incident in particular is answered: nobody is suspected.
+        Err(ClientError::Problem(problem))
+            if incident.is_none() && problem.kind == ProblemKind::NotFound =>
+        {
+            terminal.answer(&None::<RankingView>, |terminal, _| {
+                terminal.line(format!("Nobody is suspected: {}.", problem.detail))
+            })?;
+            return Ok(Exit::Ok);
+        }
+        other => other?,
+    };
     terminal.answer(&ranking, show_ranking)?;
     Ok(Exit::Ok)
 }
@@ -296,7 +317,7 @@ fn unit_row(view: &View, unit: &UnitView) -> Vec<Words> {
         } else {
             "–".to_owned()
         }),
-        plain(mode_name(unit.mode)),
+        plain(words::mode_name(unit.mode)),
         plain(unit.executor.map_or("–", |kind| kind.as_str())),
         last,
     ]
@@ -325,7 +346,15 @@ pub(super) fn plan(
     let plans: Vec<PlanView> = match plan {
         Some(id) => vec![client.get(&format!("/plans/{id}"))?],
         None => {
-            let mut plans: Vec<PlanView> = client.get("/plans")?;
+            let view: View = client.get("/view")?;
+            if let (Some((plan, why)), false) = (words::given_up(&view), terminal.is_json()) {
+                let words = format!(
+                    "A person is needed: {why} (incident {}). {}",
+                    plan.incident, plan.reason
+                );
+                terminal.heading(words.trim_end(), Tone::Bad)?;
+            }
+            let mut plans = view.recovery.plans;
             plans.retain(|plan| plan.state.is_live());
             plans
         }
@@ -350,10 +379,10 @@ fn show_plan(terminal: &mut Terminal, plan: &PlanView) -> io::Result<()> {
         _ => Tone::Plain,
     };
     terminal.heading(
-        &format!(
-            "Plan {} for incident {}: {}",
-            plan.id, plan.incident, plan.state
-        ),
+        &match plan.incident {
+            0 => format!("{}: {}", plan.title(), plan.state),
+            incident => format!("{} for incident {incident}: {}", plan.title(), plan.state),
+        },
         tone,
     )?;
     if !plan.reason.is_empty() {
@@ -372,10 +401,12 @@ fn show_plan(terminal: &mut Terminal, plan: &PlanView) -> io::Result<()> {
             plain(words::about(step.expected_cost)),
         ]
     });
-    terminal.table(
-        &["Step", "Restart", "Cures with", "Failed requests"],
-        steps.collect(),
-    )?;
+    if !plan.steps.is_empty() {
+        terminal.table(
+            &["Step", "Restart", "Cures with", "Failed requests"],
+            steps.collect(),
+        )?;
+    }
     if !plan.alternatives.is_empty() {
         let rows = plan.alternatives.iter().map(|alternative| {
             vec![
@@ -408,6 +439,7 @@ pub(super) fn history(
     terminal: &mut Terminal,
     client: &Client,
     limit: u16,
+    long: bool,
 ) -> Result<Exit, Failure> {
     let reply: Reply = client.get(&format!("/history?limit={limit}"))?;
     let actions = match reply {
@@ -418,12 +450,14 @@ pub(super) fn history(
         if actions.is_empty() {
             return terminal.line("Nothing was ever restarted.");
         }
-        show_actions(terminal, actions)
+        show_actions(terminal, actions, long)
     })?;
     Ok(Exit::Ok)
 }
 
-fn show_actions(terminal: &mut Terminal, actions: &[ActionView]) -> io::Result<()> {
+/// The actions as a table that fits a terminal, and below it why each was done and what came of it: a
+/// line each, or all of it.
+fn show_actions(terminal: &mut Terminal, actions: &[ActionView], long: bool) -> io::Result<()> {
     let known = |value: Option<String>| plain(value.unwrap_or_else(|| "–".to_owned()));
     let rows = actions.iter().map(|action| {
         vec![
@@ -431,10 +465,12 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView]) -> io::Result<(
             plain(words::when(action.intent_at)),
             plain(format!("{} → {}", action.unit, action.generation)),
             verdict(action),
-            known(action.relief.as_ref().map(words::relief)),
+            known(action.relief.as_ref().map(|relief| match long {
+                true => words::relief(relief),
+                false => words::relief_alone(relief),
+            })),
             known(action.downtime_ms.map(words::millis)),
             known(action.failed_meanwhile.map(words::count)),
-            plain(format!("{} ({})", action.why, action.who)),
         ]
     });
     let header = [
@@ -445,9 +481,20 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView]) -> io::Result<(
         "Failure share",
         "Took",
         "Failed",
-        "Why",
     ];
-    terminal.table(&header, rows.collect())
+    terminal.table(&header, rows.collect())?;
+    for action in actions {
+        let mut words = format!("#{} {} ({})", action.id, action.why, action.who);
+        if !action.note.is_empty() {
+            words.push_str(&format!("; {}", action.note));
+        }
+        let room = if long { usize::MAX } else { LINE };
+        terminal.line(words::cut(&words, room))?;
+    }
+    if !long && !actions.is_empty() {
+        terminal.line("(all that was said of each: --long)")?;
+    }
+    Ok(())
 }
 
 pub(super) fn explain(
@@ -495,7 +542,13 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
                 plain("failures that began in it"),
                 plain(words::count(suspect.originated)),
             ],
-            vec![plain("who complains"), plain(suspect.callers.join(", "))],
+            vec![
+                plain("who complains"),
+                plain(match suspect.callers.as_slice() {
+                    [] => "nobody but itself".to_owned(),
+                    callers => callers.join(", "),
+                }),
+            ],
             vec![
                 plain("failed examples"),
                 plain(suspect.examples_failed.join("\n")),
@@ -517,7 +570,7 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
         let mut rows = vec![
             vec![plain("unit"), plain(&unit.name)],
             vec![plain("state"), plain(unit.state.to_string())],
-            vec![plain("mode"), plain(mode_name(unit.mode))],
+            vec![plain("mode"), plain(words::mode_name(unit.mode))],
             vec![plain("generation"), plain(unit.generation.to_string())],
         ];
         if let Some(kind) = unit.executor {
@@ -535,7 +588,7 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
         show_plan(terminal, plan)?;
     }
     if !explanation.actions.is_empty() {
-        show_actions(terminal, &explanation.actions)?;
+        show_actions(terminal, &explanation.actions, true)?;
     }
     Ok(())
 }

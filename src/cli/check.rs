@@ -1,12 +1,15 @@
 //! Reading configuration files, and saying what is wrong with them.
 
+use std::io::{self, Read};
 use std::path::Path;
 
+use rekindle_recovery::ExecutorSpec;
 use serde::Serialize;
 
 use super::{Failure, Terminal};
 use crate::config::{Config, DEFAULT_FILE, Overrides};
 use crate::exit::Exit;
+use crate::words;
 
 /// Larger files are no configuration.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -16,10 +19,17 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 struct Checked {
     ok: bool,
     complaints: Vec<String>,
+    /// What works, and is probably not meant so.
+    warnings: Vec<String>,
 }
 
 /// The configuration in this file.
 pub(super) fn read(file: &Path, overrides: &Overrides) -> Result<Config, Failure> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+        return parse("standard input", &text, overrides);
+    }
     let name = file.display();
     let unreadable =
         |error| Failure::Usage(format!("failed reading configuration {name}: {error}"));
@@ -30,13 +40,12 @@ pub(super) fn read(file: &Path, overrides: &Overrides) -> Result<Config, Failure
         )));
     }
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    parse(&name.to_string(), &text, overrides)
+}
+
+fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Config, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
-    Ok(Config::parse(
-        &name.to_string(),
-        &text,
-        overrides,
-        &environment,
-    )?)
+    Ok(Config::parse(name, text, overrides, &environment)?)
 }
 
 /// Says everything that is wrong with a file, or what it means.
@@ -54,9 +63,17 @@ pub(super) fn check_config(
             let checked = Checked {
                 ok: true,
                 complaints: Vec::new(),
+                warnings: warnings(&config),
             };
-            terminal.answer(&checked, |terminal, _| {
-                terminal.line(format!("{} is fine.", file.display()))?;
+            terminal.answer(&checked, |terminal, checked| {
+                let but = match checked.warnings.len() {
+                    0 => String::new(),
+                    number => format!(", but for {}", words::number_of(number, "warning")),
+                };
+                terminal.line(format!("{} is fine{but}.", file.display()))?;
+                for warning in &checked.warnings {
+                    terminal.line(format!("  warning: {warning}"))?;
+                }
                 for sentence in meaning(&config) {
                     terminal.line(format!("  {sentence}"))?;
                 }
@@ -68,12 +85,74 @@ pub(super) fn check_config(
             let checked = Checked {
                 ok: false,
                 complaints: error.complaints.iter().map(ToString::to_string).collect(),
+                warnings: Vec::new(),
             };
             terminal.answer(&checked, |_, _| Ok(()))?;
             Ok(Exit::Usage)
         }
         Err(other) => Err(other),
     }
+}
+
+/// What can be started and is probably not what was meant.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for unit in &config.restart.tree {
+        let Some(executor) = &unit.executor else {
+            continue;
+        };
+        let has_parts = config
+            .restart
+            .tree
+            .iter()
+            .any(|part| part.parent.as_ref() == Some(&unit.name));
+        if unit.selector.is_empty() && !has_parts {
+            warnings.push(format!(
+                "{} can be restarted, but has no `match`, so nobody will ever be suspected in it",
+                unit.name
+            ));
+        }
+        let (program, directory) = match executor {
+            ExecutorSpec::Process(process) => {
+                (process.command.first(), process.directory.as_deref())
+            }
+            ExecutorSpec::Command(command) => (command.command.first(), None),
+            _ => (None, None),
+        };
+        if let Some(program) = program
+            && !is_there(program, directory)
+        {
+            warnings.push(format!(
+                "{}: there is no program {program} on this machine that could be run",
+                unit.name
+            ));
+        }
+    }
+    warnings
+}
+
+/// Whether a program can be found as it will be when it is run: by its path, or among those of `PATH`.
+fn is_there(program: &str, directory: Option<&Path>) -> bool {
+    let is_file = |path: &Path| path.metadata().is_ok_and(|found| found.is_file());
+    if program.contains('/') {
+        return is_file(&directory.unwrap_or(Path::new("")).join(program));
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|folder| is_file(&folder.join(program)))
+}
+
+/// How far Rekindle may go, and where.
+fn modes(config: &Config) -> String {
+    let mut units: Vec<words::UnitMode<'_>> = Vec::new();
+    // Parents come before what is below them.
+    for unit in &config.restart.tree {
+        let parent = unit.parent.as_ref().map(|parent| parent.as_str());
+        let above = units.iter().find(|(name, ..)| Some(*name) == parent);
+        let above = above.map(|(_, mode, _)| *mode);
+        let mode = unit.mode.or(above).unwrap_or(config.restart.mode);
+        units.push((unit.name.as_str(), mode, above));
+    }
+    words::modes_of(&units)
 }
 
 /// What the configuration amounts to.
@@ -88,12 +167,11 @@ fn meaning(config: &Config) -> Vec<String> {
         ),
         format!("keeps its state in {}", config.state_dir.display()),
         format!(
-            "restart tree of {} units, {} of them with a way to restart them; mode {:?}",
+            "restart tree of {} units, {} of them with a way to restart them: {}",
             restart.tree.len(),
             executors.count(),
-            restart.mode
-        )
-        .to_lowercase(),
+            modes(config)
+        ),
         format!(
             "at most {} restarts of a unit and {} in all per {}",
             restart.budget.restarts,

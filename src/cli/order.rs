@@ -8,17 +8,22 @@ use super::{Failure, Terminal};
 use crate::api::{ApproveBody, DryRun, PauseBody, RejectBody, Reply, RestartBody, ResumeBody};
 use crate::client::Client;
 use crate::exit::Exit;
+use crate::view::{ActionResult, ActionView, VerdictView, View};
 use crate::words;
+
+/// How often it is looked whether there is a verdict: a person doesn't notice, a daemon neither.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 pub(super) fn approve(
     terminal: &mut Terminal,
     client: &Client,
     plan: u64,
+    wait: bool,
     by: By,
 ) -> Result<Exit, Failure> {
-    let body = ApproveBody { by: by.by };
+    let body = ApproveBody { by: by.name() };
     let reply = client.post(&format!("/plans/{plan}/approve"), &body)?;
-    show(terminal, &reply)
+    show(terminal, client, &reply, wait)
 }
 
 pub(super) fn reject(
@@ -28,27 +33,28 @@ pub(super) fn reject(
     reason: String,
     by: By,
 ) -> Result<Exit, Failure> {
-    let body = RejectBody { reason, by: by.by };
+    let body = RejectBody {
+        reason,
+        by: by.name(),
+    };
     let reply = client.post(&format!("/plans/{plan}/reject"), &body)?;
-    show(terminal, &reply)
+    show(terminal, client, &reply, false)
 }
 
 pub(super) fn restart(
-    terminal: &mut Terminal,
     client: &Client,
     unit: &str,
     dry_run: bool,
     reason: Option<String>,
     by: By,
-) -> Result<Exit, Failure> {
+) -> Result<Reply, Failure> {
     let body = RestartBody {
         dry_run,
         reason,
-        by: by.by,
+        by: by.name(),
     };
     let path = format!("/units/{}/restart", words::path_segment(unit));
-    let reply = client.post(&path, &body)?;
-    show(terminal, &reply)
+    Ok(client.post(&path, &body)?)
 }
 
 pub(super) fn pause(
@@ -61,27 +67,76 @@ pub(super) fn pause(
     let body = PauseBody {
         reason,
         for_seconds: duration.map(|duration| duration.as_secs_f64()),
-        by: by.by,
+        by: by.name(),
     };
     let reply = client.post("/pause", &body)?;
-    show(terminal, &reply)
+    show(terminal, client, &reply, false)
 }
 
 pub(super) fn resume(terminal: &mut Terminal, client: &Client, by: By) -> Result<Exit, Failure> {
-    let reply = client.post("/resume", &ResumeBody { by: by.by })?;
-    show(terminal, &reply)
+    let reply = client.post("/resume", &ResumeBody { by: by.name() })?;
+    show(terminal, client, &reply, false)
 }
 
-fn show(terminal: &mut Terminal, reply: &Reply) -> Result<Exit, Failure> {
-    terminal.answer(reply, |terminal, reply| match reply {
-        Reply::Done { message } => terminal.line(message),
-        Reply::DryRun(dry_run) => show_dry_run(terminal, dry_run),
-        Reply::History { .. } | Reply::Explanation(_) => terminal.line("done"),
-    })?;
+/// Shows what an order came to, with its verdict where that is waited for.
+pub(super) fn show(
+    terminal: &mut Terminal,
+    client: &Client,
+    reply: &Reply,
+    wait: bool,
+) -> Result<Exit, Failure> {
+    let begun = match reply {
+        Reply::Done { recovery, .. } if wait => *recovery,
+        _ => None,
+    };
+    // Programs get one answer, so theirs is the end.
+    if begun.is_none() || !terminal.is_json() {
+        terminal.answer(reply, |terminal, reply| match reply {
+            Reply::Done { message, .. } => terminal.line(message),
+            Reply::DryRun(dry_run) => show_dry_run(terminal, dry_run),
+            Reply::History { .. } | Reply::Explanation(_) => terminal.line("done"),
+        })?;
+    }
+    if let Some(recovery) = begun {
+        return wait_for(terminal, client, recovery);
+    }
     // A dry run that would be refused is an answer, but scripts want to branch on it.
     match reply {
         Reply::DryRun(dry_run) if !dry_run.refusals.is_empty() => Ok(Exit::Refused),
         _ => Ok(Exit::Ok),
+    }
+}
+
+/// Waits until every action of the recovery has its verdict, and tells the last one's.
+fn wait_for(terminal: &mut Terminal, client: &Client, recovery: u64) -> Result<Exit, Failure> {
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let view: View = client.get("/view")?;
+        let actions = view.recovery.actions.iter();
+        let own: Vec<&ActionView> = actions.filter(|one| one.recovery == recovery).collect();
+        // Newest first: what comes last is what it came to.
+        let Some(last) = own.first() else {
+            continue;
+        };
+        let is_over = |action: &&ActionView| {
+            action.verdict.is_some() || action.result == Some(ActionResult::Refused)
+        };
+        if !own.iter().all(is_over) {
+            continue;
+        }
+        let verdict = last.verdict;
+        terminal.answer(*last, |terminal, action| {
+            let word = verdict.map_or("not done", |verdict| verdict.as_str());
+            let note = match action.note.as_str() {
+                "" => String::new(),
+                note => format!(" ({note})"),
+            };
+            terminal.line(format!("{}: {word}{note}", action.unit))
+        })?;
+        return Ok(match verdict {
+            Some(VerdictView::Cured) => Exit::Ok,
+            _ => Exit::NotCured,
+        });
     }
 }
 

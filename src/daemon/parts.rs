@@ -157,7 +157,12 @@ pub(super) fn replay(
     if let Some(last_seen) = last_seen {
         engine.was_blind(last_seen, SystemTime::now().into());
     }
-    tracing::info!(?replayed, unreadable, "the journal was replayed");
+    tracing::info!(
+        records = replayed.records,
+        damaged_segments = replayed.damaged_segments,
+        unreadable,
+        "the journal was replayed"
+    );
     Ok(())
 }
 

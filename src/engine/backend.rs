@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
-use rekindle_recovery::UnitName;
-use rekindle_recovery::guard::Refusal;
+use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::service::{
     self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
 };
+use rekindle_recovery::{RestartTree, UnitName};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
+use super::mapping;
 use super::probing::Judgement;
 use super::publish;
 use super::said::{Said, Speaker};
@@ -27,11 +28,20 @@ use crate::view::{TraceView, UtcTime, View};
 /// forty is stuck, or its machine is.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 
+/// How long an order waits at most until the snapshot shows it, so that whoever gave it and looks at
+/// once sees it. A few times as long as between two snapshots.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long recovery may take to say that something has changed; an order that changes nothing (to
+/// resume what isn't paused) is never followed by that.
+const TOLD_WITHIN: Duration = Duration::from_millis(100);
+
 /// What stands behind the API in the daemon.
 pub(crate) struct EngineBackend {
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
+    pub(crate) tree: Arc<RestartTree>,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
 }
@@ -162,11 +172,40 @@ impl EngineBackend {
             ApiCommand::ExplainUnit(unit) => Command::ExplainUnit(UnitName(unit)),
             ApiCommand::History { limit } => Command::History { limit },
         };
-        let reply = self.recovery.command(order).await.map_err(problem)?;
+        let plan = match &order {
+            Command::Approve { plan, .. } | Command::Reject { plan, .. } => Some(*plan),
+            _ => None,
+        };
+        let mut status = self.recovery.status();
+        status.mark_unchanged();
+        let reply = self.recovery.command(order).await;
+        let reply = reply.map_err(|error| match (plan, &error) {
+            (Some(plan), CommandError::NoSuchPlan { .. }) => no_such_plan(plan.0, &self.view()),
+            _ => problem(error),
+        })?;
+        if matches!(
+            reply,
+            RecoveryReply::Started { .. }
+                | RecoveryReply::Rejected
+                | RecoveryReply::Paused(_)
+                | RecoveryReply::Resumed
+        ) {
+            let mut view = self.view.clone();
+            // The order is carried out in any case; at worst, the next look is a moment behind it.
+            let _ = tokio::time::timeout(SEEN_WITHIN, async {
+                let _ = tokio::time::timeout(TOLD_WITHIN, status.changed()).await;
+                let told = UtcTime::from(SystemTime::now());
+                let _ = view.wait_for(|view| view.now > told).await;
+            })
+            .await;
+        }
         Ok(match reply {
-            RecoveryReply::Started { recovery } => Reply::done(format!(
-                "under way as recovery {recovery}; `rekindle history` tells how it ends"
-            )),
+            RecoveryReply::Started { recovery } => Reply::Done {
+                message: format!(
+                    "under way as recovery {recovery}; `rekindle history` tells how it ends"
+                ),
+                recovery: Some(recovery.0),
+            },
             RecoveryReply::Rejected => Reply::done("the plan was dropped"),
             RecoveryReply::Paused(pause) => Reply::done(match pause.until {
                 Some(until) => format!(
@@ -180,7 +219,7 @@ impl EngineBackend {
                 ),
             }),
             RecoveryReply::Resumed => Reply::done("recovery goes on"),
-            RecoveryReply::DryRun(dry_run) => Reply::DryRun(Box::new(dry_run_view(&dry_run))),
+            RecoveryReply::DryRun(dry_run) => Reply::DryRun(Box::new(self.dry_run(&dry_run))),
             RecoveryReply::History(actions) => Reply::History {
                 actions: actions.iter().map(publish::action).collect(),
             },
@@ -220,6 +259,11 @@ impl EngineBackend {
         }
     }
 
+    fn dry_run(&self, dry_run: &service::DryRun) -> DryRun {
+        let traffic = mapping::traffic(&self.shared.analyzer(), &self.tree);
+        dry_run_view(dry_run, traffic.get(&dry_run.unit).copied())
+    }
+
     fn say(&self, said: Said) -> Result<Reply, Problem> {
         let done = Reply::done(format!("heard about {}", said.unit));
         match self.said.try_send(said) {
@@ -247,15 +291,7 @@ impl EngineBackend {
             "Recovery may go as far as `{}` with it.",
             mode_word(unit.mode)
         ));
-        sentences.push(format!(
-            "A restart is expected to take {} ms ({}).",
-            unit.cost.downtime.as_millis(),
-            if unit.cost.weight > 0.0 {
-                "measured"
-            } else {
-                "configured, not yet measured"
-            },
-        ));
+        sentences.push(duration_words(unit));
         for belief in &unit.beliefs {
             let fault = belief.signature.as_ref().map_or_else(
                 || String::from("a fault never seen here"),
@@ -264,11 +300,11 @@ impl EngineBackend {
                         "" => String::new(),
                         error => format!(" ({error})"),
                     };
-                    format!(
-                        "`{}`{error} in {}",
-                        signature.shape,
-                        signature.request_types.join(", ")
-                    )
+                    let within = match signature.request_types.as_slice() {
+                        [] => String::new(),
+                        types => format!(" in {}", types.join(", ")),
+                    };
+                    format!("`{}`{error}{within}", signature.shape)
                 },
             );
             let levels: Vec<String> = belief
@@ -277,11 +313,6 @@ impl EngineBackend {
                 .map(|(level, share)| format!("{level} {:.0} %", share * 100.0))
                 .collect();
             sentences.push(format!("Smallest cure of {fault}: {}.", levels.join(", ")));
-        }
-        for refusal in &unit.refusals {
-            sentences.push(format!(
-                "Unattended it would not be restarted now: {refusal}."
-            ));
         }
         let suspected = view.incidents.iter().find_map(|incident| {
             let ranking = incident.ranking.as_ref()?;
@@ -292,6 +323,8 @@ impl EngineBackend {
             Some((incident.clone(), suspect.clone()))
         });
         let (incident, suspect) = suspected.unzip();
+        let is_concerned = suspect.is_some() || unit.state.is_some();
+        sentences.extend(objection_words(&unit.refusals, is_concerned));
         Explanation {
             what: name.to_owned(),
             sentences,
@@ -308,6 +341,62 @@ impl EngineBackend {
             actions: unit.history.iter().map(publish::action).collect(),
         }
     }
+}
+
+/// How long a restart takes, and how that is known.
+fn duration_words(unit: &UnitExplained) -> String {
+    let expected = unit.cost.downtime.as_millis();
+    let own = unit
+        .history
+        .iter()
+        .filter(|action| action.unit == unit.unit);
+    let took: Vec<u128> = own
+        .filter_map(|action| action.ready_at?.duration_since(action.stopped_at?).ok())
+        .map(|took| took.as_millis())
+        .collect();
+    match took.as_slice() {
+        [] if unit.cost.weight > 0.0 => format!(
+            "A restart is expected to take {expected} ms, from what its parts and earlier restarts took."
+        ),
+        [] => format!("A restart is expected to take {expected} ms; it was not measured yet."),
+        [once] => format!(
+            "A restart took {once} ms the one time that it was measured; together with what is usual, \
+             {expected} ms are expected."
+        ),
+        [last, ..] => format!(
+            "A restart took {last} ms last time, and was measured {} times; together with what is \
+             usual, {expected} ms are expected.",
+            took.len()
+        ),
+    }
+}
+
+/// Why it would not be restarted unattended, without saying that nothing speaks against what is
+/// suspected or at work already.
+fn objection_words(refusals: &[Refusal], is_concerned: bool) -> Vec<String> {
+    let (thin, others): (Vec<&Refusal>, Vec<&Refusal>) = refusals
+        .iter()
+        .partition(|refusal| refusal.guard == Guard::ThinEvidence);
+    let mut sentences = Vec::new();
+    if !is_concerned && !thin.is_empty() {
+        sentences.push(String::from(
+            "Nothing speaks against it now, so there is no reason to restart it.",
+        ));
+    }
+    let thin = thin.into_iter().filter(|_| is_concerned);
+    let words: Vec<String> = thin
+        .filter(|refusal| !refusal.words.starts_with("nothing speaks against"))
+        .chain(others)
+        .map(ToString::to_string)
+        .collect();
+    if !words.is_empty() {
+        sentences.push(format!(
+            "Unattended it would not be restarted{}: {}.",
+            if is_concerned { " now" } else { " in any case" },
+            words.join("; ")
+        ));
+    }
+    sentences
 }
 
 fn mode_word(mode: rekindle_recovery::Mode) -> &'static str {
@@ -329,7 +418,9 @@ fn join(units: &[UnitName]) -> String {
         .join(", ")
 }
 
-fn dry_run_view(dry_run: &service::DryRun) -> DryRun {
+fn dry_run_view(dry_run: &service::DryRun, traffic: Option<f64>) -> DryRun {
+    // Recovery is told the traffic only while an incident is open; the analysis knows it always.
+    let lost = traffic.map_or(0.0, |rate| rate * dry_run.expected_downtime.as_secs_f64());
     let names = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
     let words = |refusals: &[Refusal]| refusals.iter().map(ToString::to_string).collect();
     DryRun {
@@ -338,10 +429,36 @@ fn dry_run_view(dry_run: &service::DryRun) -> DryRun {
         affected: names(&dry_run.affected),
         expected_downtime_ms: u64::try_from(dry_run.expected_downtime.as_millis())
             .unwrap_or(u64::MAX),
-        expected_cost: dry_run.expected_cost,
+        expected_cost: publish::tenths(dry_run.expected_cost.max(lost)),
         refusals: words(&dry_run.refusals),
         unattended_refusals: words(&dry_run.unattended_refusals),
     }
+}
+
+/// Why a plan can't be decided on: it was, or nobody remembers it.
+fn no_such_plan(number: u64, view: &View) -> Problem {
+    let Some(plan) = view.plan(number).filter(|_| number > 0) else {
+        return Problem::not_found(format!(
+            "there is no plan {number}; a plan that nobody answers is replaced by a newer one, with a \
+             number of its own: see `rekindle plan`"
+        ));
+    };
+    let actions = plan.actions.iter();
+    let since = actions.filter_map(|id| view.action(*id)).next();
+    let words = match (&plan.decided, since) {
+        (Some(decided), Some(action)) => {
+            format!("{decided}, and begun at {}", action.intent_at)
+        }
+        (Some(decided), None) => decided.clone(),
+        (None, _) => String::from("not decided on"),
+    };
+    Problem::new(
+        ProblemKind::Refused,
+        format!(
+            "plan {number} waits for nobody any more: it was {words}; now it is {}",
+            plan.state
+        ),
+    )
 }
 
 fn problem(error: CommandError) -> Problem {
@@ -351,7 +468,15 @@ fn problem(error: CommandError) -> Problem {
         CommandError::Ledger { .. } => ProblemKind::Busy,
         CommandError::Unavailable { .. } => ProblemKind::Ended,
     };
-    Problem::new(kind, error.to_string())
+    let words = match &error {
+        // The kind says already that it was refused.
+        CommandError::Refused { refusals } => {
+            let words: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+            words.join("; ")
+        }
+        _ => error.to_string(),
+    };
+    Problem::new(kind, words)
 }
 
 #[cfg(test)]

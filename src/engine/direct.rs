@@ -74,7 +74,7 @@ impl DirectFaults {
                 self.open(unit, Kind::Exited, *at, words, ids);
             }
             ChildEvent::Ready { unit, .. } | ChildEvent::Adopted { unit, .. } => {
-                self.close(unit, Kind::Exited, now);
+                self.close(unit, Kind::Exited, now, ids);
             }
             ChildEvent::Started { .. } => {}
             ChildEvent::NotReady { unit, reason, .. } => {
@@ -96,7 +96,7 @@ impl DirectFaults {
                     state: Some(true),
                     words: String::new(),
                 };
-                self.close(&check.unit, Kind::WrongAnswer, now);
+                self.close(&check.unit, Kind::WrongAnswer, now, ids);
             }
             Err(words) => {
                 seen.wrong = seen.wrong.saturating_add(1);
@@ -119,7 +119,7 @@ impl DirectFaults {
         for (unit, wrong) in self.words.standing(now) {
             match wrong {
                 Some(words) => self.open(&unit, Kind::Said, now, words, ids),
-                None => self.close(&unit, Kind::Said, now),
+                None => self.close(&unit, Kind::Said, now, ids),
             }
         }
     }
@@ -144,18 +144,20 @@ impl DirectFaults {
         {
             self.faults.remove(oldest);
         }
+        let (incident, since) = ids.of_direct(unit.as_str(), kind.view(), since.into());
         self.faults.push(Fault {
-            incident: ids.fresh(),
+            incident,
             unit: unit.clone(),
             kind,
-            since,
+            since: since.into(),
             words,
             closed: None,
             told_closed: false,
         });
     }
 
-    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime) {
+    fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime, ids: &mut IncidentIds) {
+        ids.is_over(unit.as_str(), kind.view());
         for fault in &mut self.faults {
             if fault.unit == *unit && fault.kind == kind && fault.closed.is_none() {
                 fault.closed = Some(now);
@@ -238,11 +240,7 @@ impl DirectFaults {
                         unit: Some(fault.unit.to_string()),
                         score: 1.0,
                         confidence: 1.0,
-                        shape: match fault.kind {
-                            Kind::Exited => Shape::Exited,
-                            Kind::WrongAnswer => Shape::WrongAnswer,
-                            Kind::Said => Shape::Reported,
-                        },
+                        shape: fault.kind.view(),
                         sentence: fault.words.clone(),
                         ..SuspectView::default()
                     }],
@@ -298,6 +296,14 @@ fn child_phase(child: &ChildStatus) -> ProcessPhase {
 }
 
 impl Kind {
+    const fn view(self) -> Shape {
+        match self {
+            Self::Exited => Shape::Exited,
+            Self::WrongAnswer => Shape::WrongAnswer,
+            Self::Said => Shape::Reported,
+        }
+    }
+
     const fn shape(self) -> &'static str {
         match self {
             Self::Exited => "exited",

@@ -4,14 +4,58 @@
 //! incidents of former lives. So the engine gives the public numbers, for what the analysis found and
 //! for what it saw directly alike, and none is given twice: they are reserved on disk, a block at a
 //! time, before the first of a block is used.
+//!
+//! An incident that outlives the engine keeps its number: what the replay of the journal, the
+//! supervisor or a check finds again is matched with what the archive remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::view::{IncidentState, IncidentView, Shape, UtcTime};
+
+/// How far apart the beginnings of one incident may lie when it is found twice: the second time, what
+/// was usual before it may look a few slices different.
+const SAME_BEGINNING: Duration = Duration::from_secs(5);
 
 /// Numbers reserved at once. Each start uses up one block, so that a number also tells lives apart.
 const BLOCK: u64 = 1000;
+
+/// An incident of a former life, by what it is found again.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Former {
+    number: u64,
+    since: UtcTime,
+    is_open: bool,
+    request_types: Vec<String>,
+    /// The unit and what is wrong with it, of a fault that was seen directly.
+    direct: Option<(String, Shape)>,
+}
+
+impl Former {
+    /// What the archive has of it.
+    pub(crate) fn of(view: &IncidentView) -> Self {
+        let first = view.ranking.iter().flat_map(|ranking| &ranking.suspects);
+        // Only what was seen directly is about no request type.
+        let direct = first
+            .take(1)
+            .filter(|_| view.request_types.is_empty())
+            .find_map(|suspect| Some((suspect.unit.clone()?, suspect.shape)));
+        Self {
+            number: view.id,
+            since: view.since,
+            is_open: view.state == IncidentState::Open,
+            request_types: view.request_types.clone(),
+            direct,
+        }
+    }
+
+    fn began_with(&self, since: UtcTime) -> bool {
+        self.since.since(since).max(since.since(self.since)) <= SAME_BEGINNING
+    }
+}
 
 /// Public incident numbers.
 #[derive(Debug)]
@@ -22,6 +66,8 @@ pub(crate) struct IncidentIds {
     file: PathBuf,
     of_analysis: BTreeMap<u64, u64>,
     told_closed: BTreeSet<u64>,
+    /// Incidents of former lives that weren't found again yet.
+    former: Vec<Former>,
 }
 
 impl IncidentIds {
@@ -47,9 +93,15 @@ impl IncidentIds {
             file,
             of_analysis: BTreeMap::new(),
             told_closed: BTreeSet::new(),
+            former: Vec::new(),
         };
         ids.reserve()?;
         Ok(ids)
+    }
+
+    /// What may be found again.
+    pub(crate) fn remember(&mut self, former: Vec<Former>) {
+        self.former = former;
     }
 
     fn reserve(&self) -> io::Result<()> {
@@ -77,14 +129,51 @@ impl IncidentIds {
         id
     }
 
-    /// The public number of the analysis' incident.
-    pub(crate) fn of_analysis(&mut self, id: u64) -> u64 {
+    /// The public number of the analysis' incident: the one that it had in a former life, where it
+    /// had any.
+    pub(crate) fn of_analysis(
+        &mut self,
+        id: u64,
+        since: UtcTime,
+        request_types: &[impl ToString],
+    ) -> u64 {
         if let Some(known) = self.of_analysis.get(&id) {
             return *known;
         }
-        let fresh = self.fresh();
-        self.of_analysis.insert(id, fresh);
-        fresh
+        let types: Vec<String> = request_types.iter().map(ToString::to_string).collect();
+        let former = self.former.iter().position(|former| {
+            former.began_with(since) && former.request_types.iter().any(|name| types.contains(name))
+        });
+        let number = match former {
+            Some(index) => self.former.swap_remove(index).number,
+            None => self.fresh(),
+        };
+        self.of_analysis.insert(id, number);
+        number
+    }
+
+    /// The number of a fault that was seen directly, and since when it is there: both from a former
+    /// life where it was open when that ended.
+    pub(crate) fn of_direct(&mut self, unit: &str, shape: Shape, since: UtcTime) -> (u64, UtcTime) {
+        let former = self.former.iter().position(|former| {
+            let direct = former.direct.as_ref();
+            direct.is_some_and(|(of, what)| of == unit && *what == shape) && former.is_open
+        });
+        match former {
+            Some(index) => {
+                let former = self.former.swap_remove(index);
+                (former.number, former.since.min(since))
+            }
+            None => (self.fresh(), since),
+        }
+    }
+
+    /// A fault that a former life saw isn't there any more: the next of its kind is another.
+    pub(crate) fn is_over(&mut self, unit: &str, shape: Shape) {
+        self.former.retain(|former| {
+            let direct = former.direct.as_ref();
+            !direct.is_some_and(|(of, what)| of == unit && *what == shape)
+        });
     }
 
     /// Whether this is the first time that the analysis' incident is said to be closed.
@@ -107,19 +196,75 @@ mod tests {
     fn no_number_is_given_twice() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut first = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let found = |ids: &mut IncidentIds| ids.of_analysis(1, UtcTime::default(), &["web GET /"]);
         assert_eq!(
-            (first.of_analysis(1), first.fresh(), first.of_analysis(1)),
+            (found(&mut first), first.fresh(), found(&mut first)),
             (1, 2, 1)
         );
         // More than a block: the next life begins after it all the same.
         let last = (0..BLOCK).map(|_| first.fresh()).last();
         assert_eq!(last, Some(BLOCK + 2));
         let mut second = IncidentIds::open(folder.path(), 0).expect("reserved");
-        assert_eq!(second.of_analysis(1), 2 * BLOCK + 1);
+        assert_eq!(found(&mut second), 2 * BLOCK + 1);
         assert!(second.first_time_closed(1));
         assert!(!second.first_time_closed(1));
         second.keep(&[]);
-        assert_eq!(second.of_analysis(1), 2 * BLOCK + 2);
+        assert_eq!(found(&mut second), 2 * BLOCK + 2);
+    }
+
+    #[test]
+    fn what_is_found_again_keeps_its_number() {
+        let view = |id, since, types: &[&str]| IncidentView {
+            id,
+            since: UtcTime::from_millis(since),
+            request_types: types.iter().map(|name| (*name).to_owned()).collect(),
+            ..IncidentView::default()
+        };
+        let mut died = view(9, 50_000, &[]);
+        died.ranking = Some(crate::view::RankingView {
+            suspects: vec![crate::view::SuspectView {
+                unit: Some("catalog".to_owned()),
+                shape: Shape::Exited,
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+        let former = [view(7, 100_000, &["web GET /", "web GET /item"]), died];
+        let begin = || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut ids = IncidentIds::open(folder.path(), 20).expect("reserved");
+            ids.remember(former.iter().map(Former::of).collect());
+            (ids, folder)
+        };
+        for (since, types, number) in [
+            (100_000, ["web GET /"], 7),
+            (105_000, ["web GET /item"], 7),
+            (95_000, ["web GET /item"], 7),
+            (105_001, ["web GET /item"], BLOCK + 1),
+            (100_000, ["web GET /cart"], BLOCK + 1),
+        ] {
+            let (mut ids, _folder) = begin();
+            let since = UtcTime::from_millis(since);
+            assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
+            assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
+            // Only one can be it.
+            assert!(ids.of_analysis(2, since, &types) > BLOCK);
+        }
+        let now = UtcTime::from_millis(200_000);
+        for (unit, shape, number) in [
+            ("catalog", Shape::Exited, 9),
+            ("catalog", Shape::WrongAnswer, BLOCK + 1),
+            ("web", Shape::Exited, BLOCK + 1),
+        ] {
+            let (mut ids, _folder) = begin();
+            assert_eq!(ids.of_direct(unit, shape, now).0, number, "{unit} {shape}");
+            let (mut ids, _folder) = begin();
+            ids.is_over(unit, shape);
+            assert_eq!(ids.of_direct(unit, shape, now), (BLOCK + 1, now));
+        }
+        let (mut ids, _folder) = begin();
+        let (_, since) = ids.of_direct("catalog", Shape::Exited, now);
+        assert_eq!(since, UtcTime::from_millis(50_000));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! From the engine's own types to what is shown: pure, so that it can be tested without an engine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use rekindle_analysis::{Analyzer, Incident, Ranking, RequestTypeSummary, Suspect, Verdict};
-use rekindle_model::{Outcome, Span, SpanKind, Status, Trace};
+use rekindle_analysis::{
+    Analyzer, ClosingReason, Incident, Ranking, RequestTypeSummary, Suspect, Verdict,
+};
+use rekindle_model::{Outcome, Span, SpanKind, Status, Trace, UnixNanos};
 use rekindle_recovery::judge;
 use rekindle_recovery::ledger;
 use rekindle_recovery::lifecycle::State;
@@ -23,25 +26,43 @@ use crate::view::{
 /// is what a chart of a page's width can hold.
 const SERIES_POINTS: usize = 120;
 
+/// How far back "now" reaches at least. Longer mixes what was before a fault with what is since, and
+/// is believed less than what users say.
+const NOW: Duration = Duration::from_secs(5);
+
+/// "Now" reaches back to so many requests where they come slowly: of fewer, a share says little.
+const NOW_REQUESTS: u64 = 20;
+
 /// The largest number of spans that a waterfall shows; a page of more helps nobody.
 const WATERFALL_SPANS: usize = 500;
 
 /// One request type.
-pub(crate) fn request_type(summary: &RequestTypeSummary, analyzer: &Analyzer) -> RequestTypeView {
+pub(crate) fn request_type(
+    summary: &RequestTypeSummary,
+    analyzer: &Analyzer,
+    now: UnixNanos,
+) -> RequestTypeView {
     let series = analyzer.series(&summary.request_type);
     let recent = &series[series.len().saturating_sub(SERIES_POINTS)..];
     let slice_ms = u64::try_from(analyzer.config().slice.as_millis()).unwrap_or(u64::MAX);
-    let (ok, bad) = recent
-        .iter()
-        .rev()
-        .take(30)
-        .fold((0, 0), |(ok, bad), point| (ok + point.ok, bad + point.bad));
+    let (mut ok, mut bad) = (0, 0);
+    let mut from = now.minus(NOW);
+    for point in recent.iter().rev() {
+        if point.at < now.minus(NOW) && ok + bad >= NOW_REQUESTS {
+            break;
+        }
+        from = from.min(point.at);
+        ok += point.ok;
+        bad += point.bad;
+    }
     RequestTypeView {
         name: summary.request_type.to_string(),
         failing: summary.incident.is_some(),
         rate_per_s: summary.per_second,
         failure_share: share(bad, ok + bad),
+        now_ms: u64::try_from(now.since(from).as_millis()).unwrap_or(u64::MAX),
         baseline: Some(summary.baseline_failure_share),
+        usual: usual(summary, analyzer, from),
         slice_ms,
         series: recent
             .iter()
@@ -52,6 +73,24 @@ pub(crate) fn request_type(summary: &RequestTypeSummary, analyzer: &Analyzer) ->
             })
             .collect(),
     }
+}
+
+/// What failed of a type up to here, without what failed in incidents.
+fn usual(summary: &RequestTypeSummary, analyzer: &Analyzer, until: UnixNanos) -> Option<ShareView> {
+    let types = [summary.request_type.clone()];
+    let (mut ok, mut bad) = analyzer.fared(&types, UnixNanos(0), until);
+    let incidents = analyzer.incidents().iter();
+    for incident in incidents.filter(|one| one.request_types.contains(&summary.request_type)) {
+        let end = incident
+            .closed
+            .map_or(until, |closing| closing.at.min(until));
+        if incident.since < end {
+            let within = analyzer.fared(&types, incident.since, end);
+            ok = ok.saturating_sub(within.0);
+            bad = bad.saturating_sub(within.1);
+        }
+    }
+    share(bad, ok + bad)
 }
 
 /// A share with its Wilson interval; nothing of nothing.
@@ -85,6 +124,12 @@ pub(crate) fn incident(
         opened: incident.opened_at.into(),
         since: incident.since.into(),
         closed: incident.closed.map(|closing| closing.at.into()),
+        ended: match incident.closed.map(|closing| closing.reason) {
+            Some(ClosingReason::Silent) => {
+                String::from("no request of these types came any more, so nobody knows")
+            }
+            Some(ClosingReason::Recovered) | None => String::new(),
+        },
         request_types: incident
             .request_types
             .iter()
@@ -102,8 +147,12 @@ pub(crate) fn plans_of(incident: u64, status: &RecoveryStatus) -> Vec<u64> {
     status
         .recoveries
         .iter()
+        .rev()
+        .chain(&status.finished)
         .filter(|recovery| recovery.incident == Some(incident))
         .filter_map(|recovery| recovery.plan.as_ref().map(|plan| plan.id.0))
+        // What nobody is asked about has no number.
+        .filter(|plan| *plan > 0)
         .collect()
 }
 
@@ -192,7 +241,11 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
         ),
         ok: shown(evidence.ok_touching, evidence.ok_total, &evidence.ok_share),
         originated: evidence.originated,
-        callers: suspect.callers.iter().map(ToString::to_string).collect(),
+        callers: suspect
+            .callers
+            .iter()
+            .map(|caller| without_reporter(caller))
+            .collect(),
         examples_failed: suspect
             .examples
             .failed
@@ -205,8 +258,13 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
             .iter()
             .map(ToString::to_string)
             .collect(),
-        sentence: suspect.sentence.clone(),
+        sentence: without_reporter(&suspect.sentence),
     }
+}
+
+/// The analysis marks who judges from outside; people know a probe when they read its name.
+fn without_reporter(words: &str) -> String {
+    words.replace("reporter:api ", "").replace("reporter:", "")
 }
 
 /// The restart tree. `incidents` are those that are shown, for who is suspected in which.
@@ -319,22 +377,24 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
         .find(|proposal| proposal.plan == plan.id)
         .map(|proposal| proposal.expires_at);
     let of = |choice: &Choice| plan.candidates.iter().find(|other| other.choice == *choice);
-    let step = |choice: &Choice| StepView {
-        unit: match choice {
-            Choice::Restart(unit) => unit.to_string(),
-            other => other.to_string(),
-        },
-        probability: of(choice).map_or(0.0, |candidate| candidate.probability),
-        expected_cost: of(choice).map_or(0.0, |candidate| candidate.cost),
+    // Every ladder ends with a person; that is no step of it.
+    let step = |choice: &Choice| match choice {
+        Choice::Restart(unit) => Some(StepView {
+            unit: unit.to_string(),
+            probability: of(choice).map_or(0.0, |candidate| candidate.probability),
+            expected_cost: tenths(of(choice).map_or(0.0, |candidate| candidate.cost)),
+        }),
+        _ => None,
     };
     Some(PlanView {
         id: plan.id.0,
+        recovery: recovery.recovery.0,
         incident: plan.incident.unwrap_or(0),
         state: plan_state(recovery.state, !recovery.refusals.is_empty()),
         created: plan.at.into(),
         expires: expires.map(Into::into),
         reason: plan.sentence.clone(),
-        steps: plan.ladder.iter().map(step).collect(),
+        steps: plan.ladder.iter().filter_map(step).collect(),
         at_step: plan
             .ladder
             .iter()
@@ -357,10 +417,15 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
     })
 }
 
+/// An expected number of requests, to tenths: more digits would claim to know it better.
+pub(crate) fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
 fn alternative(candidate: &Candidate) -> AlternativeView {
     AlternativeView {
         what: candidate.choice.to_string(),
-        expected_cost: candidate.expected_total,
+        expected_cost: tenths(candidate.expected_total),
         why_not: candidate.reason.clone(),
     }
 }
@@ -423,7 +488,8 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
             judge::Verdict::Unknown => VerdictView::Unknown,
         }),
         judged_at: action.judged_at.map(Into::into),
-        plan: action.plan.map(|plan| plan.0),
+        recovery: action.recovery.0,
+        plan: action.plan.map(|plan| plan.0).filter(|plan| *plan > 0),
         note: [said.as_deref(), action.judged.as_deref()]
             .into_iter()
             .flatten()

@@ -40,6 +40,9 @@ pub struct IncidentView {
     pub since: UtcTime,
     /// When it was over.
     pub closed: Option<UtcTime>,
+    /// Why it counts as over, where that is not because requests fare as before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ended: String,
     /// The request types that fail.
     pub request_types: Vec<String>,
     /// Requests that failed in it so far.

@@ -250,9 +250,12 @@ pub struct ProcessView {
 /// A ladder of restarts with its reasons.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanView {
-    /// Its number.
+    /// Its number; 0 when nobody was asked to approve it.
     pub id: u64,
-    /// The incident that it is for.
+    /// The number of the recovery that it is of.
+    #[serde(default)]
+    pub recovery: u64,
+    /// The incident that it is for; 0 for a restart that a person ordered.
     pub incident: u64,
     /// Where in its life it is.
     pub state: PlanState,
@@ -274,6 +277,17 @@ pub struct PlanView {
     pub actions: Vec<u64>,
     /// Who approved or rejected it, and in which words.
     pub decided: Option<String>,
+}
+
+impl PlanView {
+    /// What people call it: by the number that approves it, or, where nobody was asked, by its
+    /// recovery's.
+    pub fn title(&self) -> String {
+        match self.id {
+            0 => format!("Recovery {}", self.recovery),
+            id => format!("Plan {id}"),
+        }
+    }
 }
 
 /// One rung of a ladder.
@@ -307,6 +321,9 @@ pub struct ActionView {
     pub unit: String,
     /// The generation of the life that it began.
     pub generation: u64,
+    /// The recovery it belongs to.
+    #[serde(default)]
+    pub recovery: u64,
     /// The plan it belongs to; `None` when a person asked for it.
     pub plan: Option<u64>,
     /// The incident it was for.

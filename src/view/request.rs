@@ -13,10 +13,18 @@ pub struct RequestTypeView {
     pub failing: bool,
     /// Requests per second over the last seconds.
     pub rate_per_s: f64,
-    /// The share that fails now; `None` when too few came to say.
+    /// The share that fails now, over the last `now_ms`; `None` when none came to say.
     pub failure_share: Option<ShareView>,
-    /// The share that usually fails; `None` before it is learned.
+    /// How far back "now" reaches: a few seconds, or further where few requests come.
+    #[serde(default)]
+    pub now_ms: u64,
+    /// The share that failures are compared with, which includes a guess as long as few requests are
+    /// known; `None` before it is learned.
     pub baseline: Option<f64>,
+    /// The share that failed before "now", incidents left out, as it was counted; `None` when nothing
+    /// was.
+    #[serde(default)]
+    pub usual: Option<ShareView>,
     /// How long each point of `series` covers.
     pub slice_ms: u64,
     /// Requests over time, oldest first; a slice without requests may be absent.

@@ -36,12 +36,13 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
                 @if let Some(closed) = incident.closed {
                     "; over at " time datetime=(closed) { (words::when(closed)) } " UTC, after "
                     (words::millis(closed.since(incident.since).as_millis() as u64))
+                    @if !incident.ended.is_empty() { " (" (incident.ended) ")" }
                 }
                 ". " b { (words::count(incident.failed)) } " requests failed, "
                 (words::count(incident.ok)) " of the same types ended well."
             }
         }
-        @for plan in incident.plans.iter().filter_map(|id| view.plan(*id)) { (plan::card(view, plan)) }
+        @for plan in view.recovery.plans.iter().filter(|plan| plan.incident == incident.id) { (plan::card(view, plan)) }
         section {
             h2 { "Who is suspected" }
             @match &incident.ranking {

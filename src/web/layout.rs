@@ -54,7 +54,7 @@ fn title_mark(view: &View) -> &'static str {
 fn state_words(view: &View) -> Markup {
     html! {
         @if view.now.as_millis() > 0 {
-            span.pill { (words::furthest_mode(view.status.mode)) }
+            span.pill { (words::modes(&view.tree)) }
             @if view.status.paused.is_some() { " " span.pill.warn { "paused" } }
             " " span.quiet { "as of " time datetime=(view.now) { (view.now.clock()) } " UTC" }
         }

@@ -46,9 +46,7 @@ pub(super) fn render(view: &View) -> Markup {
 fn banner(view: &View) -> Markup {
     let waiting = view.waiting_plans().count();
     let open: Vec<&IncidentView> = view.open_incidents().collect();
-    let given_up = view.recovery.plans.iter().find(|plan| {
-        plan.state == PlanState::GivenUp && open.iter().any(|incident| incident.id == plan.incident)
-    });
+    let given_up = words::given_up(view);
     let busy = view
         .recovery
         .plans
@@ -56,11 +54,8 @@ fn banner(view: &View) -> Markup {
         .find(|plan| plan.state.is_live() && plan.state != PlanState::Proposed);
     let (class, heading) = if waiting > 0 {
         ("ask", "A restart waits for your approval".to_owned())
-    } else if given_up.is_some() {
-        (
-            "bad",
-            "A person is needed: restarts did not cure it".to_owned(),
-        )
+    } else if let Some((_, why)) = &given_up {
+        ("bad", format!("A person is needed: {why}"))
     } else if let (Some(plan), false) = (busy, open.is_empty()) {
         (
             "busy",
@@ -84,8 +79,8 @@ fn banner(view: &View) -> Markup {
                     "; " b { (words::count(incident.failed)) } " requests failed"
                 }
             }
-            @if let Some(plan) = given_up {
-                p { "The plan for incident " (plan.incident) " ended: " (plan.reason) }
+            @if let Some((plan, _)) = &given_up {
+                p { (plan.title()) " for incident " (plan.incident) " ended: " (plan.reason) }
             }
             @if open.is_empty() && view.status.requests == 0 {
                 p {
@@ -181,8 +176,8 @@ fn request_types(view: &View) -> Markup {
                                 tr {
                                     td.wide data-label="Request type" { (request_type.name) }
                                     td.number data-label="Per second" { (words::about(request_type.rate_per_s)) }
-                                    td.number data-label="Fails now" { (now_share(request_type)) }
-                                    td.number data-label="Usually" { (usual_share(request_type)) }
+                                    td.number data-label="Fails now" { (words::fails_now(request_type)) }
+                                    td.number data-label="Usually" { (words::usually(request_type)) }
                                 }
                             }
                         }
@@ -200,26 +195,12 @@ fn chart_card(view: &View, request_type: &RequestTypeView) -> Markup {
                 b { (request_type.name) }
                 @if request_type.failing { " " span.pill.bad { "failing" } }
                 div.quiet {
-                    (now_share(request_type)) " fail now, usually " (usual_share(request_type))
+                    "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
                     "; " (words::about(request_type.rate_per_s)) " per second"
                 }
             }
             (chart::failure_share(view, request_type))
         }
-    }
-}
-
-fn now_share(request_type: &RequestTypeView) -> String {
-    match &request_type.failure_share {
-        Some(share) => words::percent(share.share),
-        None => "unknown".to_owned(),
-    }
-}
-
-fn usual_share(request_type: &RequestTypeView) -> String {
-    match request_type.baseline {
-        Some(share) => words::percent(share),
-        None => "not learned yet".to_owned(),
     }
 }
 
@@ -239,6 +220,7 @@ fn closed_incidents(view: &View) -> Markup {
                             ": " (names(&incident.request_types)) "; "
                             (words::count(incident.failed)) " requests failed; over "
                             @if let Some(closed) = incident.closed { (words::ago(closed, view.now)) }
+                            @if !incident.ended.is_empty() { " (" (incident.ended) ")" }
                         }
                     }
                 }

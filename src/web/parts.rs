@@ -44,7 +44,7 @@ pub(super) fn components(suspect: &SuspectView) -> Markup {
                 b { (component.name) }
                 " " span.quiet {
                     (component.level)
-                    @if component.service != component.name { " of " (component.service) }
+                    @if component.service != component.name && !component.service.is_empty() { " of " (component.service) }
                 }
             }
         }

@@ -9,10 +9,12 @@ use crate::words;
 /// The plan as a card, with the two buttons while it waits.
 pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
     let waits = plan.state == PlanState::Proposed;
+    let anchor = plan.title().to_lowercase().replace(' ', "-");
     html! {
-        section.plan.ask[waits] id={ "plan-" (plan.id) } {
+        section.plan.ask[waits] id=(anchor) {
             h2 {
-                "Plan " (plan.id) " for " a href={ "/incidents/" (plan.incident) } { "incident " (plan.incident) }
+                (plan.title())
+                @if plan.incident > 0 { " for " a href={ "/incidents/" (plan.incident) } { "incident " (plan.incident) } }
                 " " span.pill.(parts::plan_class(plan.state)) { (plan.state) }
             }
             @if !plan.reason.is_empty() { p { (plan.reason) } }
@@ -46,7 +48,7 @@ pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
             }
             @if let Some(decided) = &plan.decided { p.quiet { (decided) } }
             @if !plan.alternatives.is_empty() {
-                details id={ "alternatives-" (plan.id) } {
+                details id={ "alternatives-" (anchor) } {
                     summary { "What else was weighed" }
                     table.cards {
                         thead { tr { th { "Instead" } th.number { "Failed requests" } th { "Why not" } } }

@@ -207,6 +207,20 @@ fn traces_history_and_explanations() {
 }
 
 #[test]
+fn the_list_of_endpoints_is_true() {
+    let server = Server::start(view());
+    let listed = get(&server, "/api/v1").json();
+    let listed = listed.as_object().expect("a list");
+    assert!(listed.len() > 20);
+    for endpoint in listed.keys() {
+        let (method, path) = endpoint.split_once(' ').expect("method and path");
+        if method == "GET" && !path.contains('{') {
+            assert_eq!(get(&server, path).status, 200, "{endpoint}");
+        }
+    }
+}
+
+#[test]
 fn health() {
     let server = Server::start(view());
     for path in ["/-/healthy", "/-/ready"] {
@@ -474,11 +488,9 @@ fn orders_reach_the_backend_as_they_were_meant() {
     ] {
         let answer = post(&server, &format!("/api/v1{path}"), JSON, body);
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-        assert_eq!(
-            answer.json(),
-            json!({"reply": "done", "message": message}),
-            "{path}"
-        );
+        let answer = answer.json();
+        assert_eq!(answer["reply"], "done", "{path}");
+        assert_eq!(answer["message"], message, "{path}");
     }
     let by = |name: &str| name.to_owned();
     assert_eq!(

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use rekindle::api::ApiCommand;
-use rekindle::view::View;
+use rekindle::view::{PlanState, VerdictView, View};
 use serde_json::Value;
 
 use crate::fixture::{Server, quiet_view, view};
@@ -124,6 +124,53 @@ fn tables_say_what_people_need() {
 }
 
 #[test]
+fn who_gave_up_says_so_first() {
+    let mut given_up = view();
+    given_up.recovery.plans[0].state = PlanState::GivenUp;
+    let server = Server::start(given_up);
+    for arguments in [["status"], ["plan"]] {
+        let outcome = rekindle(Some(&server), &arguments);
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        let told = "A person is needed: nothing was restarted, because mode propose";
+        assert!(outcome.out.starts_with(told), "{outcome:?}");
+    }
+}
+
+#[test]
+fn errors_are_json_for_programs() {
+    let server = Server::start(view());
+    let outcome = rekindle(Some(&server), &["-o", "json", "approve", "9"]);
+    let error: serde_json::Value = serde_json::from_str(&outcome.err).expect("JSON");
+    assert_eq!(error["detail"], "no plan 9 is waiting");
+    assert_eq!(error["exit"], outcome.code);
+    let outcome = rekindle(
+        None,
+        &["--api", "http://127.0.0.1:9", "-o", "json", "status"],
+    );
+    let error: serde_json::Value = serde_json::from_str(&outcome.err).expect("JSON");
+    assert_eq!((error["exit"].as_i64(), outcome.code), (Some(69), 69));
+}
+
+#[test]
+fn a_verdict_can_be_waited_for() {
+    for (verdict, code) in [
+        (VerdictView::Cured, 0),
+        (VerdictView::Helped, 3),
+        (VerdictView::NotCured, 3),
+        (VerdictView::Unknown, 3),
+    ] {
+        let mut judged = view();
+        judged.recovery.actions.truncate(1);
+        judged.recovery.actions[0].verdict = Some(verdict);
+        let server = Server::start(judged);
+        let outcome = rekindle(Some(&server), &["approve", "3", "--wait"]);
+        assert_eq!(outcome.code, code, "{outcome:?}");
+        let told = format!("catalog.search: {verdict} (600 requests after, 1 failed)");
+        assert!(outcome.out.contains(&told), "{outcome:?}");
+    }
+}
+
+#[test]
 fn quiet_days_have_words_too() {
     let mut nothing = quiet_view();
     nothing.incidents.clear();
@@ -138,7 +185,12 @@ fn quiet_days_have_words_too() {
             "No restart units are configured, so nothing can be restarted.",
         ),
         (&["plan"], 0, "Nothing is planned."),
-        (&["suspects"], 2, "there has been no incident"),
+        (
+            &["suspects"],
+            0,
+            "Nobody is suspected: there has been no incident.",
+        ),
+        (&["suspects", "9"], 2, "rekindle: there is no incident 9"),
     ] {
         let outcome = rekindle(Some(&server), arguments);
         assert_eq!(outcome.code, code, "{arguments:?}");

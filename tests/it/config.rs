@@ -17,7 +17,33 @@ fn the_printed_default_is_a_configuration() {
         checked.out.contains("rekindle.yaml is fine."),
         "{checked:?}"
     );
-    assert!(checked.out.contains("mode observe"), "{checked:?}");
+    assert!(checked.out.contains("observes only"), "{checked:?}");
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rekindle.yaml");
+    let yaml = "restart:\n  mode: propose\n  tree:\n    - unit: shop\n      units:\n        \
+                - { unit: a, mode: auto, match: { service.name: a }, command: { run: [/no/such/program] } }\n        \
+                - { unit: b, http: { post: \"http://127.0.0.1:1/b\" } }\n";
+    fs::write(&file, yaml).expect("written");
+    let checked = rekindle(None, &["check-config", &file.display().to_string()]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    for told in [
+        "is fine, but for 2 warnings.",
+        "a: there is no program /no/such/program",
+        "b can be restarted, but has no `match`",
+        "auto for a, propose elsewhere",
+    ] {
+        assert!(checked.out.contains(told), "{told}: {checked:?}");
+    }
+    let twice = "listen: { grpc: \"127.0.0.1:4317\", http: \"127.0.0.1:4317\" }\n";
+    fs::write(&file, twice).expect("written");
+    let checked = rekindle(None, &["check-config", &file.display().to_string()]);
+    assert_eq!(checked.code, 64, "{checked:?}");
+    let told = "127.0.0.1:4317 is what `listen.grpc` listens on already";
+    assert!(checked.err.contains(told), "{checked:?}");
 }
 
 #[test]

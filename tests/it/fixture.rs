@@ -94,7 +94,9 @@ fn request_type(name: &str, rate: u64, failing_for: u64, bad_percent: u64) -> Re
         } else {
             share(1, 1200, 0.0, 0.004)
         }),
+        now_ms: 5000,
         baseline: Some(0.002),
+        usual: Some(share(3, 1200, 0.0, 0.004)),
         slice_ms: 1000,
         series,
     }
@@ -273,6 +275,7 @@ fn plan() -> PlanView {
 
 fn actions() -> Vec<ActionView> {
     let done = ActionView {
+        recovery: 12,
         id: 41,
         unit: text("catalog.search"),
         generation: 4,
@@ -499,7 +502,10 @@ impl Backend for Fixture {
             .expect("no test panics with it")
             .push(command.clone());
         let reply = match command {
-            ApiCommand::Approve { plan: 3, .. } => Ok(Reply::done("plan 3 is under way")),
+            ApiCommand::Approve { plan: 3, .. } => Ok(Reply::Done {
+                message: text("plan 3 is under way"),
+                recovery: Some(12),
+            }),
             ApiCommand::Approve { plan, .. } => {
                 Err(Problem::not_found(format!("no plan {plan} is waiting")))
             }

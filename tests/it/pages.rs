@@ -64,7 +64,7 @@ fn the_banner_says_the_most_pressing_thing() {
         ),
         (
             changed(|view| view.recovery.plans[0].state = PlanState::GivenUp),
-            "A person is needed: restarts did not cure it",
+            "A person is needed: nothing was restarted, because",
         ),
         (quiet_view(), "All is as usual"),
         (View::default(), "No requests yet"),
@@ -103,7 +103,7 @@ fn the_overview_tells_the_whole_story() {
         "Approve: restart catalog.search",
         "lapses at 2026-08-01 09:39:40 UTC",
         // The charts.
-        "60% fail now, usually 0.2%; 40 per second",
+        "fails now: 300 of 500 (60%) in 5s; usually: 0.2%; 40 per second",
         // The tree and what was done.
         "suspect 1, 91%",
         "did not become ready within 20s: connection refused",

@@ -168,6 +168,33 @@ impl Stage {
             .ok()
     }
 
+    /// Waits for an open incident that is on disk, and gives its number.
+    pub(crate) fn wait_incident(&self) -> u64 {
+        let found = std::cell::Cell::new(0);
+        self.until("an incident is open and kept", |stage| {
+            let Some(view) = stage.try_view() else {
+                return false;
+            };
+            let open = view.open_incidents().find(|one| one.ranking.is_some());
+            found.set(open.map_or(0, |incident| incident.id));
+            let file = format!("state/incident/{}.json", found.get());
+            found.get() > 0 && stage.folder.path().join(file).exists()
+        });
+        found.get()
+    }
+
+    /// The status of a page or a path of the API.
+    pub(crate) fn status_of(&self, path: &str) -> u16 {
+        let answer = ureq::get(format!("{}{path}", self.api))
+            .config()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(10)))
+            .proxy(None)
+            .build()
+            .call();
+        answer.expect("the engine answers").status().as_u16()
+    }
+
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !done(self) {

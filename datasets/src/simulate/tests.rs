@@ -15,3 +15,35 @@ fn the_same_seed_gives_the_same_report() {
     assert_eq!(report(&SMALL), report(&SMALL));
     assert_ne!(report(&SMALL), report(&Options { seed: 2, ..SMALL }));
 }
+
+#[test]
+fn mercury_comes_out_as_published() {
+    let report = run(Scenario::Mercury, &SMALL).expect("a report");
+    assert!(report.holds(), "{:#?}", report.claims);
+}
+
+#[test]
+fn small_mistakes_are_cheap() {
+    for scenario in [Scenario::FalsePositives, Scenario::DetectionDelay] {
+        let report = run(scenario, &SMALL).expect("a report");
+        assert!(report.holds(), "{:#?}", report.claims);
+    }
+}
+
+#[test]
+fn lies_break_no_rule() {
+    let report = run(Scenario::Safety, &SMALL).expect("a report");
+    assert!(report.claims[0].holds, "{report:#?}");
+}
+
+#[test]
+fn a_learner_is_never_much_worse_than_the_ladder() {
+    let report = run(Scenario::Policies, &SMALL).expect("a report");
+    for claim in report
+        .claims
+        .iter()
+        .filter(|claim| claim.claim.contains("ladder"))
+    {
+        assert!(claim.holds, "{claim:?}");
+    }
+}

@@ -16,6 +16,10 @@ use rekindle_model::Name;
 /// are shapes remembered, each of which may hold a name that nothing else does.
 const MAX_NAMES: usize = 1 << 17;
 
+/// A sweep is earned by this share of the bound in refusals: then it costs each of them a look at
+/// two names, whatever is sent.
+const EARNED_BY: usize = 2;
+
 /// Bytes kept of one text. Operation names and error types are far shorter; a stack trace put
 /// where a name belongs must not fill the memory.
 pub(crate) const MAX_TEXT_BYTES: usize = 1024;
@@ -94,6 +98,11 @@ impl Interner {
         self.insert(text).unwrap_or_else(|text| text)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
     /// Counts what was done to texts when they were looked up before.
     #[inline]
     pub(crate) fn count(&mut self, texts: TextCounts) {
@@ -160,7 +169,7 @@ impl Interner {
     /// Drops what only this table holds; whether there is room now.
     fn sweep(&mut self) -> bool {
         self.refused_since_sweep += 1;
-        if self.refused_since_sweep < self.bound / 8 {
+        if self.refused_since_sweep < self.bound / EARNED_BY {
             return false;
         }
         self.refused_since_sweep = 0;
@@ -205,8 +214,8 @@ mod tests {
 
         drop(held);
         // The sweep is earned by having been refused.
-        let names: Vec<Name> = (0..4).map(|_| interner.name(b"one more")).collect();
-        assert_eq!(&*names[3], "one more");
+        let names: Vec<Name> = (0..9).map(|_| interner.name(b"one more")).collect();
+        assert_eq!(&*names[8], "one more");
         assert!(interner.names.len() < 16);
     }
 

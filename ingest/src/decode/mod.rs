@@ -138,6 +138,12 @@ impl DecodeContext {
             span: SpanBuilder::new(KeyTable::new(keep)),
         }
     }
+
+    /// How many names and shapes are remembered.
+    #[cfg(test)]
+    fn remembered(&self) -> (usize, usize) {
+        (self.names.len(), self.shapes.len())
+    }
 }
 
 impl std::fmt::Debug for DecodeContext {

@@ -43,6 +43,8 @@ pub(crate) struct ShapeTable {
     older: HashTable<Known>,
     hasher: DefaultHashBuilder,
     per_table: usize,
+    /// Shapes that weren't remembered since the last change of tables, for want of room for names.
+    not_remembered: usize,
     /// The number of the request being read.
     request: u64,
 }
@@ -58,8 +60,14 @@ impl ShapeTable {
             older: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             per_table,
+            not_remembered: 0,
             request: 0,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.younger.len() + self.older.len()
     }
 
     /// Begins another request, which has a list of shapes of its own.
@@ -114,7 +122,11 @@ impl ShapeTable {
                 let shape = Arc::new(make(names));
                 let texts = names.counts().since(before);
                 // A name for which there was no room may find some the next time.
-                if texts.overflowed > 0 || signature.len() > MAX_REMEMBERED_BYTES {
+                if texts.overflowed > 0 {
+                    self.make_room_for_names();
+                    return spans.add_shape(shape);
+                }
+                if signature.len() > MAX_REMEMBERED_BYTES {
                     return spans.add_shape(shape);
                 }
                 Known {
@@ -127,8 +139,7 @@ impl ShapeTable {
             }
         };
         if self.younger.len() >= self.per_table {
-            std::mem::swap(&mut self.younger, &mut self.older);
-            self.younger.clear();
+            self.change_tables();
         }
         known.request = self.request;
         known.place = spans.add_shape(known.shape.clone());
@@ -143,6 +154,21 @@ impl ShapeTable {
             vacant.insert(known);
         }
         place
+    }
+
+    fn change_tables(&mut self) {
+        std::mem::swap(&mut self.younger, &mut self.older);
+        self.younger.clear();
+        self.not_remembered = 0;
+    }
+
+    /// What is remembered here holds names, and when they leave no room for new ones, nothing new
+    /// would be remembered, so that nothing old would ever be forgotten.
+    fn make_room_for_names(&mut self) {
+        self.not_remembered += 1;
+        if self.not_remembered >= self.per_table / 4 {
+            self.change_tables();
+        }
     }
 }
 

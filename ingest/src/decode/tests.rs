@@ -730,3 +730,71 @@ fn json_that_is_not_otlp_says_why() {
         assert_eq!(decoded.expect(body), Decoded::default());
     }
 }
+
+/// Names, attributes and resources that are new in every span: what is remembered stays bounded, what
+/// there was no room for is counted, and what is honest is read as before.
+#[test]
+fn a_hostile_stream_fills_nothing_up() {
+    let span = |number: u32| proto::Span {
+        trace_id: vec![1; 16],
+        span_id: (u64::from(number) + 1).to_be_bytes().to_vec(),
+        name: format!("name {number}"),
+        attributes: ["http.route", "error.type", "shard", "server.address"]
+            .map(|key| {
+                let value = Any::StringValue(format!("{key} {number}"));
+                pair(key, Some(AnyValue { value: Some(value) }))
+            })
+            .into(),
+        ..Default::default()
+    };
+    let request = |from: u32| {
+        let resource_spans = (from..from + 100).map(|number| proto::ResourceSpans {
+            resource: Some(ProtoResource {
+                attributes: span(number).attributes,
+                ..Default::default()
+            }),
+            scope_spans: vec![proto::ScopeSpans {
+                scope: Some(InstrumentationScope {
+                    name: format!("scope {number}"),
+                    ..Default::default()
+                }),
+                spans: vec![span(number)],
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+        ExportTraceServiceRequest {
+            resource_spans: resource_spans.collect(),
+        }
+        .encode_to_vec()
+    };
+    let honest = request(u32::MAX - 100);
+    let mut context = context();
+    let read = |bytes: &[u8], context: &mut DecodeContext| {
+        decode_payload(ContentType::Protobuf, bytes, context).expect("valid")
+    };
+    let expected = read(&honest, &mut context);
+    // All of it held, as if no trace was ever let go.
+    let (mut held, mut other) = (Vec::new(), 0);
+    for number in 0..260 {
+        let decoded = read(&request(number * 100), &mut context);
+        other += decoded.counts.other_names;
+        held.push(decoded.spans);
+        let (names, shapes) = context.remembered();
+        assert!(names <= 1 << 17 && shapes <= 1 << 16, "{names} {shapes}");
+    }
+    assert!(other > 0, "there were more names than are remembered");
+    drop(held);
+    // Refusals make what is remembered forget, and earn a sweep, after which there is room again.
+    let mut refused = 0;
+    for number in 0..500 {
+        refused = read(&request(1_000_000 + number * 100), &mut context)
+            .counts
+            .other_names;
+        if refused == 0 {
+            break;
+        }
+    }
+    assert_eq!(refused, 0);
+    assert_eq!(read(&honest, &mut context).spans, expected.spans);
+}

@@ -1,27 +1,79 @@
 //! Is what was acknowledged there again, whatever happens to the disk?
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::record::{HEADER_BYTES, record_bytes};
 use super::*;
 
-/// A disk with so many bytes left.
-#[derive(Debug, Default)]
-pub(crate) struct Room(pub(crate) AtomicU64);
+/// A disk that gets full, that fails, and that forgets what wasn't synced when the power goes.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// Bytes left.
+    pub(crate) left: AtomicU64,
+    /// The numbers of the syncs that fail, and how many there were.
+    failing_syncs: Vec<u64>,
+    syncs: AtomicU64,
+    /// How much of each file is safe, by its inode.
+    safe: Mutex<BTreeMap<u64, u64>>,
+}
 
 impl Room {
+    pub(crate) fn new(left: u64) -> Self {
+        Self::failing(left, Vec::new())
+    }
+
+    fn failing(left: u64, failing_syncs: Vec<u64>) -> Self {
+        Self {
+            left: AtomicU64::new(left),
+            failing_syncs,
+            syncs: AtomicU64::new(0),
+            safe: Mutex::default(),
+        }
+    }
+
     /// Writes what there is room for, as a file system does, then fails.
     pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        let left = self.0.load(Ordering::SeqCst);
+        let left = self.left.load(Ordering::SeqCst);
         let fits = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         file.write_all(&bytes[..fits])?;
-        self.0.fetch_sub(fits as u64, Ordering::SeqCst);
+        self.left.fetch_sub(fits as u64, Ordering::SeqCst);
         match fits == bytes.len() {
             true => Ok(()),
             false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    /// Makes what is in the file safe, or fails as a disk does: what it held may be lost, and the
+    /// next sync says nothing of it.
+    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+        let number = self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.failing_syncs.contains(&number) {
+            return Err(io::Error::other("the disk failed"));
+        }
+        let metadata = file.metadata()?;
+        let mut safe = self.safe.lock().expect("not poisoned");
+        safe.insert(metadata.ino(), metadata.len());
+        Ok(())
+    }
+
+    /// The power goes: of each file what was safe is left, and behind it whatever `leave` makes of
+    /// the rest, because a disk writes in any order what it wasn't told to sync.
+    fn lose_power(&self, dir: &Path, leave: impl Fn(&mut Vec<u8>)) {
+        let safe = self.safe.lock().expect("not poisoned");
+        for segment in segment::list(dir).expect("lists") {
+            let inode = fs::metadata(&segment.path).expect("is there").ino();
+            let safe = safe.get(&inode).copied().unwrap_or(0) as usize;
+            let mut bytes = fs::read(&segment.path).expect("reads");
+            let mut rest = bytes.split_off(safe.min(bytes.len()));
+            leave(&mut rest);
+            bytes.append(&mut rest);
+            fs::write(&segment.path, bytes).expect("writes");
         }
     }
 }
@@ -172,7 +224,7 @@ async fn a_full_disk_refuses_and_recovers() {
     for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
         for left in 0..400 {
             let dir = tempfile::tempdir().expect("a directory");
-            let room = Arc::new(Room(AtomicU64::new(left)));
+            let room = Arc::new(Room::new(left));
             let mut full = config(durability);
             full.room = Some(room.clone());
             let (journal, _) = Journal::open(dir.path(), full).expect("opens");
@@ -188,7 +240,7 @@ async fn a_full_disk_refuses_and_recovers() {
             }
             let needed: usize = (0..12).map(|it| record_bytes(&entry(it).payload)).sum();
             assert_eq!(kept.len() == 12, left as usize >= HEADER_BYTES + needed);
-            room.0.store(1 << 20, Ordering::SeqCst);
+            room.left.store(1 << 20, Ordering::SeqCst);
             for number in 12..15 {
                 journal.append(entry(number)).await.expect("there is room");
                 kept.push(entry(number));
@@ -300,5 +352,66 @@ async fn damage_at_any_byte_invents_nothing() {
                 assert!(recovered.next_position >= last.min(30));
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Syncs fail, the disk gets full and has room again, and then the power goes: what was
+    /// acknowledged is there, and nothing is there that wasn't sent, whatever the disk left behind
+    /// what was safe: all of it, nothing, zeroes, or the wrong bytes.
+    #[test]
+    fn what_was_acknowledged_survives_the_loss_of_power(
+        failing_syncs in prop::collection::vec(0u64..40, 0..12),
+        full_from in 0u64..40,
+        full_for in 0u64..10,
+        left_behind in 0usize..4,
+        cut: prop::sample::Index,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().expect("a directory");
+            let room = Arc::new(Room::failing(u64::MAX, failing_syncs));
+            let failing = JournalConfig {
+                segment_bytes: 300,
+                room: Some(room.clone()),
+                ..config(Durability::PowerLoss)
+            };
+            let (journal, _) = Journal::open(dir.path(), failing).expect("opens");
+            let (mut sent, mut kept) = (Vec::new(), Vec::new());
+            for number in 0..40 {
+                let full = (full_from..full_from + full_for).contains(&number);
+                room.left.store(if full { number % 30 } else { u64::MAX / 2 }, Ordering::SeqCst);
+                sent.push(entry(number));
+                if let Ok(position) = journal.append(entry(number)).await {
+                    kept.push((position, entry(number)));
+                }
+            }
+            drop(journal);
+            room.lose_power(dir.path(), |rest| match left_behind {
+                0 => {}
+                1 => rest.clear(),
+                2 => rest.fill(0),
+                _ if rest.is_empty() => {}
+                _ => {
+                    let at = cut.index(rest.len());
+                    rest[at] ^= 0x55;
+                }
+            });
+            let (journal, _) =
+                Journal::open(dir.path(), config(Durability::PowerLoss)).expect("opens");
+            let next = journal.append(entry(40)).await.expect("appends");
+            drop(journal);
+            let (found, _) = records(dir.path(), UnixNanos(0));
+            for (position, entry) in &kept {
+                let there = found.iter().find(|it| it.position == *position);
+                assert_eq!(there.map(|it| &it.entry), Some(entry));
+                assert!(next > *position);
+            }
+            sent.push(entry(40));
+            assert!(found.iter().all(|it| sent.contains(&it.entry)));
+            assert!(found.is_sorted_by(|a, b| a.position < b.position));
+        });
     }
 }

@@ -176,7 +176,7 @@ impl Writer {
             }
             self.put(&mut current.file)?;
             match self.config.durability {
-                Durability::PowerLoss => current.file.sync_data(),
+                Durability::PowerLoss => self.sync(&current.file),
                 Durability::ProcessCrash | Durability::Off => Ok(()),
             }
         };
@@ -189,6 +189,14 @@ impl Writer {
             return room.write(file, &self.buffer);
         }
         file.write_all(&self.buffer)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(room) = &self.config.room {
+            return room.sync(file);
+        }
+        file.sync_data()
     }
 
     /// Takes back what a failed write may have left. A file that was never good is removed; of

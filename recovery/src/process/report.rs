@@ -4,6 +4,7 @@
 //! is bounded, and what doesn't fit is counted and dropped.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -112,6 +113,47 @@ pub struct ChildStatus {
     pub configured: bool,
 }
 
+impl fmt::Display for ChildEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started {
+                unit,
+                generation,
+                pid,
+                ..
+            } => write!(
+                f,
+                "{unit} was started as process {pid}, generation {generation}"
+            ),
+            Self::Ready {
+                unit, generation, ..
+            } => write!(f, "{unit} is ready, generation {generation}"),
+            Self::NotReady { unit, reason, .. } => {
+                write!(
+                    f,
+                    "{unit} is not ready, and its time for it is over: {reason}"
+                )
+            }
+            Self::Exited {
+                unit,
+                generation,
+                how,
+                ..
+            } => write!(f, "{unit} ended by itself, generation {generation}: {how}"),
+            Self::Adopted {
+                unit,
+                generation,
+                pid,
+                ..
+            } => write!(
+                f,
+                "{unit} still lives as process {pid}, generation {generation}, and is watched again"
+            ),
+            Self::Stuck { unit, reason, .. } => write!(f, "{unit} can't be ended: {reason}"),
+        }
+    }
+}
+
 /// Where reports go.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -132,7 +174,7 @@ impl Reports {
     }
 
     pub(super) fn tell(&self, event: ChildEvent) {
-        tracing::info!(?event, "child");
+        tracing::info!("{event}");
         if self.events.try_send(event).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

@@ -798,7 +798,7 @@ async fn batches_that_wait_hold_their_memory() {
 #[tokio::test]
 async fn what_cannot_be_kept_is_not_acknowledged() {
     let dir = tempfile::tempdir().expect("a directory");
-    let room = Arc::new(Room::default());
+    let room = Arc::new(Room::new(0));
     let full = JournalConfig {
         durability: Durability::ProcessCrash,
         room: Some(room.clone()),
@@ -817,7 +817,8 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
     assert!(reply.details().has("RetryInfo"));
     assert!(server.engine.try_recv().is_err());
 
-    room.0.store(1 << 20, std::sync::atomic::Ordering::SeqCst);
+    room.left
+        .store(1 << 20, std::sync::atomic::Ordering::SeqCst);
     let reply = http(server.http, "POST", TRACES, &[PROTOBUF, GZIP], &gzip(&body)).await;
     assert_eq!(reply.status, 200);
     let batch = server.engine.recv().await.expect("a batch");
