@@ -817,7 +817,8 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
     assert!(reply.details().has("RetryInfo"));
     assert!(server.engine.try_recv().is_err());
 
-    room.left.store(1 << 20, std::sync::atomic::Ordering::SeqCst);
+    room.left
+        .store(1 << 20, std::sync::atomic::Ordering::SeqCst);
     let reply = http(server.http, "POST", TRACES, &[PROTOBUF, GZIP], &gzip(&body)).await;
     assert_eq!(reply.status, 200);
     let batch = server.engine.recv().await.expect("a batch");
