@@ -204,7 +204,8 @@ mod tests {
         let baseline: Vec<Trace> = (0..100).map(|n| with_lost_middle(n, false)).collect();
         let window: Vec<Trace> = (200..240).map(|n| with_lost_middle(n, true)).collect();
         let config = AnalysisConfig::default();
-        let ranking = rank(Method::Default, &input_of(&config, &baseline, &window));
+        let input = input_of(&config, &baseline, &window);
+        let ranking = rank(Method::Default, &input);
         let first = &ranking.suspects[0];
         assert_eq!(
             first.components[0].service.as_str(),
@@ -212,6 +213,12 @@ mod tests {
             "{ranking:#?}"
         );
         assert_eq!(first.evidence.originated, 40, "{ranking:#?}");
+        for row in &input.rows {
+            for touch in row.touches.iter().filter(|touch| touch.state.is_origin()) {
+                let service = &input.subjects[touch.subject].component.service;
+                assert_eq!(service.as_str(), "price", "{row:?}");
+            }
+        }
     }
 
     #[test]

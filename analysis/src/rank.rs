@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Ranking, Suspect, Verdict};
 
 pub use evidence::Tally;
-pub use input::{Case, Input, InputRow, InputTouch, Shaped, ShownTrace, Span, Subject, Timed};
+pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
 
 /// A way to rank.
 #[derive(

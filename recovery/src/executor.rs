@@ -121,7 +121,9 @@ pub enum Effect {
 }
 
 /// What an executor can be asked about an action after a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Recall {
     /// Nothing: an action that was in flight stays unknown.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use anyhow::Context;
-use rekindle_analysis::rank::{Input, Span, rank};
+use rekindle_analysis::rank::{Input, Part, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
 use rekindle_datasets::recorded::{Recorded, read_traces};
 use rekindle_stats::{LogHistogram, Probability};
@@ -108,11 +108,11 @@ fn tidy(input: &Input) -> String {
     );
     let name = |id: usize| quoted(&input.subjects[id].component.to_string());
     for timed in &input.timed {
-        let (measure, from, component) = match timed.span {
-            Span::Whole(id) => ("own time and way", String::new(), id),
-            Span::Own(id) => ("own time", String::new(), id),
-            Span::Gap(from, to) => ("way", name(from), to),
-            Span::There(from, to) => ("way there", name(from), to),
+        let (measure, from, component) = match timed.part {
+            Part::Whole(id) => ("own time and way", String::new(), id),
+            Part::Own(id) => ("own time", String::new(), id),
+            Part::Gap(from, to) => ("way", name(from), to),
+            Part::There(from, to) => ("way there", name(from), to),
         };
         let [mut before, later] = timed.baseline.clone();
         before.merge(&later);

@@ -20,6 +20,9 @@ use crate::view::{IncidentView, UtcTime, VerdictView, View};
 /// How long the site may take to start; the first start makes its data.
 const SITE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Lines of the engine's log that tell why its site did not come up.
+const LOG_TAIL: usize = 20;
+
 /// How long to wait for the site before looking whether somebody interrupts.
 const SITE_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -247,7 +250,12 @@ pub(super) fn run(
     story.says("starting the engine and the auction site");
     let log = folder.path().join("engine.log");
     let mut engine = EngineProcess::start(&config, &log, addresses.api, interrupt)?;
-    wait_ready(&site, interrupt)?;
+    wait_ready(&site, interrupt).map_err(|error| {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let last: Vec<&str> = said.lines().rev().take(LOG_TAIL).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        error.context(format!("the engine said last:\n{}\n", last.join("\n")))
+    })?;
     story.address(&engine.api);
     let load = LoadConfig::new(site.world());
     let users = Users::start(seed, site.web(), load)?;
@@ -301,7 +309,10 @@ fn wait_ready(site: &Deployment, interrupt: &Interrupt) -> anyhow::Result<()> {
         match site.wait_ready(SITE_PATIENCE) {
             Ok(()) => return Ok(()),
             Err(_) if begun.elapsed() < SITE_DEADLINE => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let whole = format!("the site did not come up within {SITE_DEADLINE:?}");
+                return Err(anyhow::Error::from(error).context(whole));
+            }
         }
     }
 }

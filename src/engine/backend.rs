@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
+use rekindle_recovery::UnitName;
+use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::service::{
@@ -290,6 +292,17 @@ impl EngineBackend {
         sentences.push(format!(
             "Recovery may go as far as `{}` with it.",
             mode_word(unit.mode)
+        ));
+        sentences.push(format!(
+            "Should Rekindle die meanwhile, {}.",
+            match unit.recall {
+                Recall::Nothing => "nobody can tell what became of the restart: a person is asked",
+                Recall::Effect => "it can be told afterwards whether the restart was carried out",
+                Recall::Fenced => {
+                    "it can be told afterwards whether the restart was carried out, and the same \
+                     order twice acts once"
+                }
+            }
         ));
         sentences.push(duration_words(unit));
         for belief in &unit.beliefs {

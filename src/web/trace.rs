@@ -9,9 +9,6 @@ use crate::words;
 /// Deeper spans are indented no further.
 const DEEPEST_INDENT: usize = 12;
 
-/// More spans than this make a page that no browser likes; the rest is said in a number.
-const SPANS_SHOWN: usize = 1000;
-
 /// Bars at least this wide, in hundredths of the whole, so that a short span can be seen.
 const NARROWEST: f64 = 0.4;
 
@@ -32,9 +29,8 @@ pub(super) fn render(trace: &TraceView) -> Markup {
         section {
             table.waterfall {
                 thead { tr { th { "Span" } th.number { "Took" } th { "When" } } }
-                tbody { @for span in trace.spans.iter().take(SPANS_SHOWN) { (row(trace, span)) } }
+                tbody { @for span in &trace.spans { (row(trace, span)) } }
             }
-            @if trace.spans.len() > SPANS_SHOWN { p.quiet { "and " (trace.spans.len() - SPANS_SHOWN) " more spans" } }
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Stage {
     engine: Option<Child>,
     users: Option<UsersHandle>,
     seen: BTreeSet<i32>,
-    /// Microreboots that the site's components count, by component.
+    /// How often the engine was started; each start has a log of its own.
     starts: u32,
 }
 

@@ -94,7 +94,7 @@ pub struct ShownTrace {
 
 /// What is timed; numbers are indexes in [`Input::subjects`], of operations and dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Span {
+pub enum Part {
     /// Own time and the way to it from another process.
     Whole(usize),
     /// Own time alone, of what is called from another process.
@@ -109,7 +109,7 @@ pub enum Span {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timed {
     /// Of what.
-    pub span: Span,
+    pub part: Part,
     /// The request type, as an index in [`Input::request_types`].
     pub request_type: usize,
     /// Nanoseconds per visit, before the window, in its earlier and its later half: how much they

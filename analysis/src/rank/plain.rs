@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rekindle_stats::LogHistogram;
 
-use super::input::{Input, Span};
+use super::input::{Input, Part};
 use crate::Level;
 
 /// The rule of thumb that all of them share.
@@ -45,7 +45,7 @@ pub(crate) fn plain(input: &Input) -> Vec<Plain> {
     }
     let mut found = Vec::new();
     for timed in &input.timed {
-        let Span::Whole(id) = timed.span else {
+        let Part::Whole(id) = timed.part else {
             continue;
         };
         let [mut before, later] = timed.baseline.clone();

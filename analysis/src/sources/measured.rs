@@ -7,7 +7,7 @@ use rekindle_stats::LogHistogram;
 
 use super::{Sources, Stretch};
 use crate::profile::{Profile, Segment};
-use crate::rank::{Shaped, Span, Timed};
+use crate::rank::{Part, Shaped, Timed};
 
 /// Own times and shapes in canonical order.
 pub(super) struct Measured {
@@ -49,13 +49,13 @@ impl Sources<'_> {
         let placed = |id: u32| Some(place[id as usize]).filter(|at| *at != usize::MAX);
         let span = |segment: Segment| {
             Some(match segment {
-                Segment::Whole(id) => Span::Whole(placed(id)?),
-                Segment::Own(id) => Span::Own(placed(id)?),
-                Segment::Gap(from, to) => Span::Gap(placed(from)?, placed(to)?),
-                Segment::There(from, to) => Span::There(placed(from)?, placed(to)?),
+                Segment::Whole(id) => Part::Whole(placed(id)?),
+                Segment::Own(id) => Part::Own(placed(id)?),
+                Segment::Gap(from, to) => Part::Gap(placed(from)?, placed(to)?),
+                Segment::There(from, to) => Part::There(placed(from)?, placed(to)?),
             })
         };
-        let mut timed: BTreeMap<(Span, usize), [LogHistogram; 3]> = BTreeMap::new();
+        let mut timed: BTreeMap<(Part, usize), [LogHistogram; 3]> = BTreeMap::new();
         let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
         for (part, profile) in profiles.iter().enumerate() {
             for ((of, segment), times) in &profile.times {
@@ -85,7 +85,7 @@ impl Sources<'_> {
             timed: timed
                 .into_iter()
                 .map(|((span, request_type), [earlier, later, window])| Timed {
-                    span,
+                    part: span,
                     request_type,
                     baseline: [earlier, later],
                     window,

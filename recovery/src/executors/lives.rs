@@ -187,8 +187,9 @@ impl<P: Platform> LivesExecutor<P> {
             Err(failure) if failure.maybe_sent => Some(failure.reason),
             Err(failure) => return Err(refused(failure.reason)),
         };
-        let mut ready_at = self.watch(&permit, &before, until, lost).await?;
-        let replaced = began.elapsed();
+        let (up_since, mut ready_at) = self.watch(&permit, &before, until, lost).await?;
+        let replaced = up_since.saturating_duration_since(began);
+        let mut ready = replaced;
         if self.ready.is_some() {
             self.probes
                 .until_ready(self.ready.as_ref(), until.into_std())
@@ -199,14 +200,14 @@ impl<P: Platform> LivesExecutor<P> {
                     reason: failure.reason,
                 })?;
             ready_at = SystemTime::now();
+            ready = began.elapsed();
         }
         Ok(Executed {
             stopped_at,
             ready_at,
             note: format!(
-                "{} replaced after {replaced:.1?}, ready after {:.1?}",
+                "{} replaced after {replaced:.1?}, ready after {ready:.1?}",
                 named(&note.lives),
-                began.elapsed()
             ),
         })
     }
@@ -218,7 +219,7 @@ impl<P: Platform> LivesExecutor<P> {
         before: &Sight,
         until: Instant,
         lost: Option<String>,
-    ) -> Result<SystemTime, ExecuteError> {
+    ) -> Result<(Instant, SystemTime), ExecuteError> {
         let old = before.identities();
         let wanted = before.staying();
         let must_stay = match self.ready {
@@ -244,7 +245,7 @@ impl<P: Platform> LivesExecutor<P> {
                         .filter(|(_, _, same)| *same == lives)
                         .unwrap_or_else(|| (Instant::now(), SystemTime::now(), lives.clone()));
                     if since.elapsed() >= must_stay || left.is_zero() {
-                        return Ok(at);
+                        return Ok((since, at));
                     }
                     up = Some((since, at, lives));
                 }

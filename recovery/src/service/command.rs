@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::ActionId;
+use crate::executor::{ActionId, Recall};
 use crate::guard::{Pause, Refusal};
 use crate::judge::{Relief, Verdict};
 use crate::ledger::Outcome;
@@ -234,6 +234,8 @@ pub struct UnitExplained {
     pub mode: Mode,
     /// The units whose executors a restart calls, in order.
     pub restarts: Vec<UnitName>,
+    /// What those executors can be asked about a restart after a crash; the least of them.
+    pub recall: Recall,
     /// Its generation.
     pub generation: u64,
     /// Where a recovery of it is, if there is one.

@@ -7,6 +7,7 @@ use super::engine::Engine;
 use super::{
     BeliefView, Command, CommandError, CostView, DryRun, RecoveryId, Reply, UnitExplained,
 };
+use crate::executor::Recall;
 use crate::guard::{Authority, Pause};
 use crate::ledger::LedgerError;
 use crate::lifecycle::{Event, State};
@@ -302,6 +303,14 @@ impl Engine {
             ancestors: chain.iter().skip(1).cloned().collect(),
             selector: self.tree.selector(&unit).cloned().unwrap_or_default(),
             mode: self.tree.mode(&unit),
+            recall: self
+                .tree
+                .restarts(&unit)
+                .into_iter()
+                .map(|part| self.config.executors.get(part).map(|part| part.recall()))
+                .min()
+                .flatten()
+                .unwrap_or(Recall::Nothing),
             restarts: self.tree.restarts(&unit).into_iter().cloned().collect(),
             generation: self.generation(&unit),
             state: at_work.or(case).map(|case| case.state),

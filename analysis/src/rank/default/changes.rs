@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use rekindle_model::Name;
 use rekindle_stats::LogHistogram;
 
-use crate::rank::input::{Input, Span, Timed};
+use crate::rank::input::{Input, Part, Timed};
 use crate::{Level, Shape};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
@@ -120,11 +120,11 @@ pub(super) fn durations(
     input: &Input,
     period: Period,
     by_type: bool,
-) -> BTreeMap<(Span, usize), Durations> {
-    let mut sums: BTreeMap<(Span, usize), Durations> = BTreeMap::new();
+) -> BTreeMap<(Part, usize), Durations> {
+    let mut sums: BTreeMap<(Part, usize), Durations> = BTreeMap::new();
     for timed in &input.timed {
         let group = if by_type { timed.request_type + 1 } else { 0 };
-        let sum = sums.entry((timed.span, group)).or_default();
+        let sum = sums.entry((timed.part, group)).or_default();
         let Timed {
             baseline: [earlier, later],
             window,

@@ -398,10 +398,7 @@ impl World {
                     .paused
                     .is_some_and(|(from, until)| from + MOMENT < now && now < until);
                 if is_paused {
-                    broken.push(format!(
-                        "{unit} was restarted during a pause {:?} approved {:?}",
-                        state.paused, state.approved
-                    ));
+                    broken.push(format!("{unit} was restarted during a pause"));
                 }
             }
             let expiry = self.policy.evidence_expiry.as_secs_f64() + MOMENT;

@@ -12,7 +12,7 @@ use rekindle_stats::{LogHistogram, Probability, Shift, Usual, shift};
 use super::ways::Ways;
 use super::{Change, Durations, Families, MISTAKES, Period, durations, spoken};
 use crate::Shape;
-use crate::rank::input::{Input, Span};
+use crate::rank::input::{Input, Part};
 
 /// The share of slower calls is counted with so many more that are as before: whoever was called
 /// twice or thrice is no suspect beside somebody who was called a hundred times. Ten, as for any rule
@@ -32,13 +32,13 @@ pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<
     for by_type in [false, true] {
         let durations = durations(input, period, by_type);
         let compared = durations.len() as f64;
-        let usual = |wanted: fn(&Span) -> bool| {
+        let usual = |wanted: fn(&Part) -> bool| {
             let those = durations.iter().filter(|((span, _), _)| wanted(span));
             Usual::of(those.map(|(_, durations)| &durations.before))
         };
-        let usual_gap = usual(|span| matches!(span, Span::Gap(..)));
-        let usual_whole = usual(|span| matches!(span, Span::Whole(_)));
-        let usual_own = usual(|span| matches!(span, Span::Own(_)));
+        let usual_gap = usual(|span| matches!(span, Part::Gap(..)));
+        let usual_whole = usual(|span| matches!(span, Part::Whole(_)));
+        let usual_own = usual(|span| matches!(span, Part::Own(_)));
         let ways = Ways::of(&durations, &usual_gap, families);
         for ((span, group), both) in &durations {
             // Of a new combination nothing is known; over all types it may be no new one.
@@ -47,32 +47,32 @@ pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<
             }
             let mut counts = true;
             let (whose, both, usual) = match *span {
-                Span::Whole(id) if ways.any_callers(id, *group) => {
-                    match durations.get(&(Span::Own(id), *group)) {
+                Part::Whole(id) if ways.any_callers(id, *group) => {
+                    match durations.get(&(Part::Own(id), *group)) {
                         Some(own) => (id, own, &usual_own),
                         None => continue,
                     }
                 }
-                Span::Whole(id) => (id, both, &usual_whole),
-                Span::Gap(from, to) if ways.is_callers(from, to, *group) => {
+                Part::Whole(id) => (id, both, &usual_whole),
+                Part::Gap(from, to) if ways.is_callers(from, to, *group) => {
                     (from, both, &usual_gap)
                 }
                 // The others' ways, where one of them was taken out of the whole.
-                Span::Gap(_, to) if ways.any_callers(to, *group) => (to, both, &usual_gap),
+                Part::Gap(_, to) if ways.any_callers(to, *group) => (to, both, &usual_gap),
                 // How bad it is for callers is in the whole, but how sure it is may be plainer here:
                 // an operation's own time varies more than the way to it.
-                Span::Gap(_, to) => {
+                Part::Gap(_, to) => {
                     counts = false;
                     (to, both, &usual_gap)
                 }
-                Span::Own(_) | Span::There(..) => continue,
+                Part::Own(_) | Part::There(..) => continue,
             };
             if let Some(found) = shift(&both.before, &both.now, usual) {
                 let score = score(&found, both.now.total());
                 changes.push(Change {
                     family: families.get(whose),
                     score: if counts { score } else { score.min(0.0) },
-                    clear: found.chance * compared <= MISTAKES,
+                    clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
                     shape: Shape::Slow,
                     remark: remark(input, *span, both),
                 });
@@ -92,7 +92,7 @@ pub(super) fn faster(
 ) -> Vec<Change> {
     let durations = durations(input, period, false);
     let own = durations.iter().filter_map(|((span, _), both)| match span {
-        Span::Own(id) if !changed.contains(id) => Some((*id, *span, both)),
+        Part::Own(id) if !changed.contains(id) => Some((*id, *span, both)),
         _ => None,
     });
     let usual = Usual::of(own.clone().map(|(_, _, both)| &both.before));
@@ -103,7 +103,7 @@ pub(super) fn faster(
             Some(Change {
                 family: families.get(id),
                 score: FASTER * score(&found, both.now.total()),
-                clear: found.chance * compared <= MISTAKES,
+                clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
                 shape: Shape::WrongAnswer,
                 remark: remark(input, span, both),
             })
@@ -111,12 +111,12 @@ pub(super) fn faster(
         .collect()
 }
 
-fn remark(input: &Input, span: Span, both: &Durations) -> String {
+fn remark(input: &Input, part: Part, both: &Durations) -> String {
     let name = |id: usize| &input.subjects[id].component;
-    let what = match span {
-        Span::Whole(id) => format!("{} took", name(id)),
-        Span::Own(id) => format!("the own work of {} took", name(id)),
-        Span::Gap(from, to) | Span::There(from, to) => {
+    let what = match part {
+        Part::Whole(id) => format!("{} took", name(id)),
+        Part::Own(id) => format!("the own work of {} took", name(id)),
+        Part::Gap(from, to) | Part::There(from, to) => {
             format!("the way from {} to {} took", name(from), name(to))
         }
     };

@@ -15,7 +15,7 @@ use rekindle_stats::{LogHistogram, Probability, Share, difference_interval};
 
 use super::{Change, Families, MISTAKES, Period, durations};
 use crate::Shape;
-use crate::rank::input::{Input, Shaped, Span};
+use crate::rank::input::{Input, Part, Shaped};
 
 /// Intervals of the shares: with a hundred operations, one in twenty wrong would be five.
 const CONFIDENCE: f64 = 0.99;
@@ -62,7 +62,7 @@ pub(super) fn stops(input: &Input, period: Period, families: &Families) -> Stops
     }
     let own = durations(input, period, false);
     let other_own_time = |id: usize| {
-        let both = own.get(&(Span::Own(id), 0));
+        let both = own.get(&(Part::Own(id), 0));
         both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rekindle_stats::{LogHistogram, Usual, shift};
 
 use super::{Durations, Families};
-use crate::rank::input::Span;
+use crate::rank::input::Part;
 
 /// A way is longer when it surely takes 40 % more (half a doubling).
 const LONGER: f64 = 0.5;
@@ -51,7 +51,7 @@ pub(super) struct Ways {
 
 impl Ways {
     pub(super) fn of(
-        durations: &BTreeMap<(Span, usize), Durations>,
+        durations: &BTreeMap<(Part, usize), Durations>,
         usual: &Usual,
         families: &Families,
     ) -> Self {
@@ -59,14 +59,14 @@ impl Ways {
         let mut by_caller: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
         let mut by_callee: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
         for ((span, group), gap) in durations {
-            let Span::Gap(from, to) = *span else { continue };
+            let Part::Gap(from, to) = *span else { continue };
             if *group > 0 && gap.before.total() == 0 {
                 continue;
             }
             let Some(found) = shift(&gap.before, &gap.now, usual) else {
                 continue;
             };
-            let there = durations.get(&(Span::There(from, to), *group));
+            let there = durations.get(&(Part::There(from, to), *group));
             let excess = mean(&gap.now) - mean(&gap.before);
             let excess_there = there.map_or(0.0, |there| mean(&there.now) - mean(&there.before));
             let longer = found.low > LONGER;
