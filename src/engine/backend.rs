@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
-use rekindle_recovery::UnitName;
 use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
