@@ -85,12 +85,7 @@ pub(crate) fn modes_of(units: &[UnitMode<'_>]) -> String {
         return "observes only".to_owned();
     };
     if units.iter().all(|(_, mode, _)| mode == elsewhere) {
-        return match elsewhere {
-            Mode::Observe => "observes only",
-            Mode::Propose => "asks before restarting",
-            Mode::Auto => "restarts by itself",
-        }
-        .to_owned();
+        return furthest_mode(*elsewhere).to_owned();
     }
     let mut parts = Vec::new();
     for mode in [Mode::Auto, Mode::Propose, Mode::Observe] {
@@ -230,6 +225,18 @@ pub(crate) fn when(time: UtcTime) -> String {
     }
 }
 
+<<<<<<< HEAD
+=======
+/// What the mode of a whole tree means, rather than its name alone.
+pub(crate) fn furthest_mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observes only",
+        Mode::Propose => "asks before restarting",
+        Mode::Auto => "restarts by itself",
+    }
+}
+
+>>>>>>> fixwords
 /// `1.5 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const STEPS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

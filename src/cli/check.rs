@@ -28,7 +28,7 @@ pub(super) fn read(file: &Path, overrides: &Overrides) -> Result<Config, Failure
     if file == Path::new("-") {
         let mut text = String::new();
         io::stdin().take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-        return parse("standard input", &text, overrides);
+        return parse("the standard input", &text, overrides);
     }
     let name = file.display();
     let unreadable =
@@ -70,7 +70,11 @@ pub(super) fn check_config(
                     0 => String::new(),
                     number => format!(", but for {}", words::number_of(number, "warning")),
                 };
-                terminal.line(format!("{} is fine{but}.", file.display()))?;
+                let name = match file == Path::new("-") {
+                    true => "the standard input".to_owned(),
+                    false => file.display().to_string(),
+                };
+                terminal.line(format!("{name} is fine{but}."))?;
                 for warning in &checked.warnings {
                     terminal.line(format!("  warning: {warning}"))?;
                 }
