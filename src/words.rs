@@ -225,18 +225,6 @@ pub(crate) fn when(time: UtcTime) -> String {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// What the mode of a whole tree means, rather than its name alone.
-pub(crate) fn furthest_mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Observe => "observes only",
-        Mode::Propose => "asks before restarting",
-        Mode::Auto => "restarts by itself",
-    }
-}
-
->>>>>>> fixwords
 /// `1.5 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const STEPS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
