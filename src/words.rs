@@ -225,6 +225,15 @@ pub(crate) fn when(time: UtcTime) -> String {
     }
 }
 
+/// What the furthest mode of a tree means, rather than its name alone.
+fn furthest_mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observes only",
+        Mode::Propose => "asks before restarting",
+        Mode::Auto => "restarts by itself",
+    }
+}
+
 /// `1.5 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const STEPS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
