@@ -113,7 +113,7 @@ pub(super) struct Engine {
     pub(super) unfinished: Vec<crate::ledger::StoredRecovery>,
     /// What engines before this one restarted lately, whose shadows are to be told again.
     pub(super) former: Vec<StoredAction>,
-    least_exporter_delay: Duration,
+    pub(super) least_exporter_delay: Duration,
 }
 
 /// How far back any guard looks.
