@@ -59,7 +59,8 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
     };
     let all_failed = total(&failed);
     let mut good = good_ones(|case| case.judged);
-    if total(&good) < all_failed.max(ENOUGH_JUDGED) {
+    let are_judged = total(&good) >= all_failed.max(ENOUGH_JUDGED);
+    if !are_judged {
         good = good_ones(|case| case.judged || !case.of_incident);
     }
     if good.is_empty() {
@@ -109,7 +110,15 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
         Shape::WrongAnswer
     };
     let mass = shares.unexplained as f64 / all;
-    weighed(input, candidates.into_values().collect(), mass, shape)
+    let by_chance = log_likelihood(all_failed, all_good);
+    let candidates = candidates.into_values().collect();
+    weighed(
+        input,
+        candidates,
+        mass,
+        are_judged.then_some(by_chance),
+        shape,
+    )
 }
 
 /// The logarithm of the greatest likelihood of so many failed and good requests that all fail with
@@ -121,8 +130,16 @@ fn log_likelihood(failed: u64, good: u64) -> f64 {
 }
 
 /// Orders the candidates and shares the mass among them: by their likelihoods, and half as much for
-/// each one that comes before.
-fn weighed(input: &Input, mut candidates: Vec<Candidate>, mass: f64, shape: Shape) -> Vec<Charge> {
+/// each one that comes before. Against them all stands that what is touched decides nothing: with
+/// its likelihood (`by_chance`) where somebody judged the good requests, and else, where they are
+/// good of another type, with what the best contrast leaves.
+fn weighed(
+    input: &Input,
+    mut candidates: Vec<Candidate>,
+    mass: f64,
+    by_chance: Option<f64>,
+    shape: Shape,
+) -> Vec<Charge> {
     let best = candidates.iter().map(|c| c.score).fold(0.0, f64::max);
     candidates.sort_by(|a, b| {
         let key = |c: &Candidate| {
@@ -151,13 +168,17 @@ fn weighed(input: &Input, mut candidates: Vec<Candidate>, mass: f64, shape: Shap
         })
         .collect();
     let sum: f64 = weights.iter().sum();
+    let believed = match by_chance {
+        Some(by_chance) => sum / (sum + (by_chance - likeliest).exp()),
+        None => best,
+    };
     candidates
         .into_iter()
         .zip(weights)
         .map(|(candidate, weight)| Charge {
             subjects: candidate.subjects,
             score: candidate.score,
-            confidence: mass * best * weight / sum,
+            confidence: mass * believed * weight / sum,
             shape: Some(shape),
             remark: None,
         })
