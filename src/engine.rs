@@ -19,7 +19,7 @@ mod shared;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rekindle_analysis::{Change, Ranking};
 use rekindle_ingest::PackedSpans;
@@ -50,6 +50,10 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// How often the snapshot that people see is made anew.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+
+/// Ranking rests for so many times what it took: under heavy traffic it may take a tenth of the
+/// engine's time, and no more, from receiving.
+const RESTS: u32 = 9;
 
 /// How often an open incident is ranked again: twice in the time that a person takes to look.
 const RANK_EVERY: Duration = Duration::from_millis(200);
@@ -148,6 +152,8 @@ pub(crate) struct Engine {
     /// The unit that led each incident's last ranking.
     leading: BTreeMap<u64, Option<UnitName>>,
     ranked_at: Option<UnixNanos>,
+    /// How long the last ranking of all incidents took.
+    rank_took: Duration,
     direct: DirectFaults,
     published: Option<(UnixNanos, u64)>,
     spans_per_second: f64,
@@ -181,6 +187,7 @@ impl Engine {
             rankings: BTreeMap::new(),
             leading: BTreeMap::new(),
             ranked_at: None,
+            rank_took: Duration::ZERO,
             direct: DirectFaults::default(),
             published: None,
             spans_per_second: 0.0,
@@ -312,12 +319,15 @@ impl Engine {
         for change in &changes {
             self.announce(*change);
         }
-        let due = self
-            .ranked_at
-            .is_none_or(|last| at.since(last) >= RANK_EVERY);
-        if due || !changes.is_empty() {
+        let since = self.ranked_at.map(|last| at.since(last));
+        let rested = since.is_none_or(|since| since >= self.rank_took * RESTS);
+        let due = since.is_none_or(|since| since >= RANK_EVERY) || !changes.is_empty();
+        if rested && due {
             self.ranked_at = Some(at);
-            for evidence in self.rank_all() {
+            let began = Instant::now();
+            let told = self.rank_all();
+            self.rank_took = began.elapsed();
+            for evidence in told {
                 let incident = evidence.incident;
                 if !self.courier.leave(evidence) {
                     tracing::warn!(incident, "too much evidence waits for recovery");
