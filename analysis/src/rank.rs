@@ -30,6 +30,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{Ranking, Suspect, Verdict};
+use spectrum_formula::by_formula;
 
 pub use evidence::Tally;
 pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
@@ -136,12 +137,12 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
     let tally = Tally::of(input);
     let (mut suspects, clear_change) = match method {
         Method::Default => default::suspects(input, &tally),
-        Method::Ochiai => (ochiai::suspects(input, &tally), false),
-        Method::Tarantula => (tarantula::suspects(input, &tally), false),
-        Method::Jaccard => (jaccard::suspects(input, &tally), false),
-        Method::DStar => (dstar::suspects(input, &tally), false),
-        Method::Op2 => (op2::suspects(input, &tally), false),
-        Method::Barinel => (barinel::suspects(input, &tally), false),
+        Method::Ochiai => (by_formula(input, &tally, ochiai::ochiai), false),
+        Method::Tarantula => (by_formula(input, &tally, tarantula::tarantula), false),
+        Method::Jaccard => (by_formula(input, &tally, jaccard::jaccard), false),
+        Method::DStar => (by_formula(input, &tally, dstar::dstar), false),
+        Method::Op2 => (by_formula(input, &tally, op2::op2), false),
+        Method::Barinel => (by_formula(input, &tally, barinel::barinel), false),
         Method::Pinpoint => (pinpoint::suspects(input, &tally), false),
         Method::DecisionTree => (decision_tree::suspects(input, &tally), false),
         Method::TraceRca => (trace_rca::suspects(input, &tally), false),

@@ -4,10 +4,7 @@
 //! Abreu, Zoeteweij and van Gemund (2009), *Spectrum-based multiple fault localization*, ASE; for
 //! single faults the model has this closed form (ef / (ep + ef)).
 
-use super::evidence::Tally;
-use super::input::Input;
-use super::spectrum_formula::{Counted, by_formula};
-use crate::Suspect;
+use super::spectrum_formula::Counted;
 
 /// The formula.
 pub fn barinel(counted: Counted) -> f64 {
@@ -16,11 +13,6 @@ pub fn barinel(counted: Counted) -> f64 {
         return 0.0;
     }
     1.0 - ep / (ep + ef)
-}
-
-/// Ranks every component of every level by it.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    by_formula(input, tally, barinel)
 }
 
 #[cfg(test)]

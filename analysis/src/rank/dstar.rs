@@ -6,10 +6,7 @@
 //! passed it by, the formula is infinite; then the denominator is taken as the smallest there is
 //! otherwise, one, less a half, so that it ranks first and stays a number.
 
-use super::evidence::Tally;
-use super::input::Input;
-use super::spectrum_formula::{Counted, by_formula};
-use crate::Suspect;
+use super::spectrum_formula::Counted;
 
 /// The formula.
 pub fn dstar(counted: Counted) -> f64 {
@@ -18,11 +15,6 @@ pub fn dstar(counted: Counted) -> f64 {
         return 0.0;
     }
     ef * ef / (ep + (f - ef)).max(0.5)
-}
-
-/// Ranks every component of every level by it.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    by_formula(input, tally, dstar)
 }
 
 #[cfg(test)]

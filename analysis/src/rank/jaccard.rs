@@ -5,10 +5,7 @@
 //! large, dynamic Internet services*, DSN, for failures; Abreu, Zoeteweij and van Gemund (2007) for
 //! spectra.
 
-use super::evidence::Tally;
-use super::input::Input;
-use super::spectrum_formula::{Counted, by_formula};
-use crate::Suspect;
+use super::spectrum_formula::Counted;
 
 /// The formula.
 pub fn jaccard(counted: Counted) -> f64 {
@@ -17,11 +14,6 @@ pub fn jaccard(counted: Counted) -> f64 {
         return 0.0;
     }
     ef / (f + ep)
-}
-
-/// Ranks every component of every level by it.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    by_formula(input, tally, jaccard)
 }
 
 #[cfg(test)]

@@ -4,10 +4,7 @@
 //! and van Gemund (2007), *On the accuracy of spectrum-based fault localization*, for its use on
 //! spectra.
 
-use super::evidence::Tally;
-use super::input::Input;
-use super::spectrum_formula::{Counted, by_formula};
-use crate::Suspect;
+use super::spectrum_formula::Counted;
 
 /// The formula.
 pub fn ochiai(counted: Counted) -> f64 {
@@ -16,11 +13,6 @@ pub fn ochiai(counted: Counted) -> f64 {
         return 0.0;
     }
     ef / (f * (ef + ep)).sqrt()
-}
-
-/// Ranks every component of every level by it.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    by_formula(input, tally, ochiai)
 }
 
 #[cfg(test)]

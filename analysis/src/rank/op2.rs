@@ -4,10 +4,7 @@
 //! is touched by every failure. Naish, Lee and Ramamohanarao (2011), *A model for spectra-based
 //! software diagnosis*, ACM Transactions on Software Engineering and Methodology 20:11.
 
-use super::evidence::Tally;
-use super::input::Input;
-use super::spectrum_formula::{Counted, by_formula};
-use crate::Suspect;
+use super::spectrum_formula::Counted;
 
 /// The formula.
 pub fn op2(counted: Counted) -> f64 {
@@ -16,11 +13,6 @@ pub fn op2(counted: Counted) -> f64 {
         return 0.0;
     }
     ef - ep / (p + 1.0)
-}
-
-/// Ranks every component of every level by it.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    by_formula(input, tally, op2)
 }
 
 #[cfg(test)]

@@ -3,10 +3,7 @@
 //! Jones, Harrold and Stasko (2002), *Visualization of test information to assist fault
 //! localization*.
 
-use super::evidence::Tally;
-use super::input::Input;
-use super::spectrum_formula::{Counted, by_formula};
-use crate::Suspect;
+use super::spectrum_formula::Counted;
 
 /// The formula. Without passed requests `ep/P` counts as 0.
 pub fn tarantula(counted: Counted) -> f64 {
@@ -17,11 +14,6 @@ pub fn tarantula(counted: Counted) -> f64 {
     let failed = ef / f;
     let passed = if p > 0.0 { ep / p } else { 0.0 };
     failed / (failed + passed)
-}
-
-/// Ranks every component of every level by it.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    by_formula(input, tally, tarantula)
 }
 
 #[cfg(test)]
