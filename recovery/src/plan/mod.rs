@@ -114,10 +114,14 @@ impl Plan {
         }) else {
             return;
         };
-        for (place, candidate) in self.candidates.iter_mut().enumerate() {
-            candidate.chosen = place == at;
+        if at == 0 {
+            return;
         }
-        let candidate = &self.candidates[at];
+        self.candidates[..=at].rotate_right(1);
+        for (place, candidate) in self.candidates.iter_mut().enumerate() {
+            candidate.chosen = place == 0;
+        }
+        let candidate = &self.candidates[0];
         self.choice = candidate.choice.clone();
         self.restarts = restarts(tree, choice);
         self.ladder.clone_from(&candidate.ladder);

@@ -212,6 +212,23 @@ fn what_cannot_be_restarted_is_left_out() {
     assert!(given.ladder(&evidence).starts_with("restart shop, "));
 }
 
+#[test]
+fn what_is_kept_to_is_what_is_done_and_comes_first() {
+    let given = Given::default();
+    let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
+    let mut planned = given.plan(&evidence);
+    let cheapest = planned.clone();
+    let second = planned.candidates[1].choice.clone();
+    planned.stay_with(&second, 0.0, &tree(TREE));
+    assert_eq!(planned, cheapest, "it costs more");
+    planned.stay_with(&second, 1e6, &tree(TREE));
+    assert_eq!(planned.choice, second);
+    assert_eq!(planned.candidates[0].choice, second);
+    assert!(planned.candidates[0].chosen && !planned.candidates[1].chosen);
+    assert_eq!(planned.candidates[1].choice, cheapest.choice);
+    assert_eq!(planned.candidates.len(), cheapest.candidates.len());
+}
+
 /// A process that can't be started, below a unit that only groups processes: restarting the group
 /// would call the same executor again, and take its healthy siblings down for nothing.
 #[test]

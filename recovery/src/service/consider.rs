@@ -8,7 +8,6 @@ use super::engine::{Ended, Engine};
 use crate::guard::{Authority, Consequence, Guard, Refusal};
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
-use crate::policy::Policy;
 use crate::ports::NoticeKind;
 use crate::{Evidence, Mode, UnitName};
 
@@ -207,12 +206,8 @@ impl Engine {
         // Priced with the configured delay, not the learned one: exporters that are five seconds late
         // make confirming dear, and then whole processes are restarted to spare the wait, for gains
         // (0.5 % of what is expected in the demo) that are smaller than the error of any chance here.
-        let policy = Policy {
-            exporter_delay: self.least_exporter_delay,
-            ..self.config.policy.clone()
-        };
         let constraints = Constraints {
-            policy: &policy,
+            policy: &self.config.policy,
             costs: &self.costs,
             trials: &case.trials,
             waited: case.waited,

@@ -113,7 +113,9 @@ pub(super) struct Engine {
     pub(super) unfinished: Vec<crate::ledger::StoredRecovery>,
     /// What engines before this one restarted lately, whose shadows are to be told again.
     pub(super) former: Vec<StoredAction>,
-    pub(super) least_exporter_delay: Duration,
+    /// The configured policy with the exporters' delay as it was learned: what guards and the judge
+    /// go by. Plans are priced by the configured one.
+    pub(super) policy: Policy,
 }
 
 /// How far back any guard looks.
@@ -199,7 +201,7 @@ impl Engine {
             notices: VecDeque::new(),
             unfinished: memory.unfinished,
             former: memory.actions,
-            least_exporter_delay: config.policy.exporter_delay,
+            policy: config.policy.clone(),
             config,
         };
         engine.publish(now);
@@ -307,7 +309,7 @@ impl Engine {
     /// Looks at everything that time may have changed.
     async fn look(&mut self) {
         let now = self.now();
-        self.policy_of_now();
+        self.learn_exporter_delay();
         self.past
             .retain(|past| past.at >= oldest_of_interest(&self.config.policy, now));
         if self.pause.as_ref().is_some_and(|pause| !pause.holds(now)) {
@@ -350,9 +352,9 @@ impl Engine {
     }
 
     /// How late exporters are is learned by whoever reads them; the configuration is its least.
-    fn policy_of_now(&mut self) {
+    fn learn_exporter_delay(&mut self) {
         let lag = self.cohort.exporter_lag().min(MAX_EXPORTER_DELAY);
-        self.config.policy.exporter_delay = self.least_exporter_delay.max(lag);
+        self.policy.exporter_delay = self.config.policy.exporter_delay.max(lag);
     }
 
     /// Whether a waiting recovery is to be decided about again: new evidence does so at once, the
@@ -523,7 +525,7 @@ impl Engine {
     ) -> World<'a> {
         World {
             tree: &self.tree,
-            policy: &self.config.policy,
+            policy: &self.policy,
             pause: self.pause.as_ref(),
             leases,
             past: &self.past,

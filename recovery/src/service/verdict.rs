@@ -164,7 +164,7 @@ impl Engine {
         let stopped = attempt.span().0.unwrap_or(attempt.settle_until);
         // What happened right before the kill may have died with its exporter.
         let until = stopped
-            .checked_sub(policy.exporter_delay)
+            .checked_sub(self.policy.exporter_delay)
             .filter(|until| *until > evidence.since)
             .unwrap_or(stopped);
         let ask = |from, until| {
