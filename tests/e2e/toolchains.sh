@@ -66,8 +66,8 @@ install_collector() {
     if installed "$folder"; then return; fi
     GOBIN="$folder" go install go.opentelemetry.io/collector/cmd/builder@v0.155.0
     cp tests/e2e/collector/builder.yaml "$folder/"
-    (cd "$folder" && ./builder --config builder.yaml --set "dist::output_path=$folder/build" >&2)
-    cp "$folder/build/collector" "$folder/"
+    (cd "$folder" && ./builder --config builder.yaml >&2)
+    mv "$folder/build/collector" "$folder/"
     rm -rf "$folder/build" "$folder/builder"
     touch "$folder/ready"
 }
