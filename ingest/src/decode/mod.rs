@@ -13,6 +13,7 @@ mod keys;
 mod meaning;
 mod protobuf;
 mod resource;
+mod sampling;
 mod shapes;
 mod signature;
 #[cfg(test)]
