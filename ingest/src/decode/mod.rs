@@ -17,7 +17,7 @@ mod sampling;
 mod shapes;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value;
 mod wire;
 

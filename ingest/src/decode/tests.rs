@@ -3,7 +3,7 @@
 //! The oracle is shared with the fuzz targets, which ask the same of any bytes at all.
 
 #[path = "../../fuzz/oracle.rs"]
-mod oracle;
+pub(crate) mod oracle;
 
 use std::sync::Arc;
 
