@@ -124,6 +124,12 @@ impl Analyzer {
         }
     }
 
+    /// Reads each request by itself from now on.
+    #[cfg(test)]
+    pub(crate) fn forget_paths(&mut self) {
+        self.paths.off = true;
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &AnalysisConfig {
         &self.config
@@ -252,15 +258,20 @@ impl Analyzer {
             timing,
             places: self.profiles.places(request_type, work),
         });
+        // What the address book can't learn is counted where it is taught, also when a path is known.
+        let addresses = LeftOut::AddressOverflow;
+        self.counts.add_many(addresses, counts.get(addresses));
+        let row = self.spectrum.intern(observed.row, &mut counts);
+        let left_out = counts.iter().filter(|(why, _)| *why != addresses);
         let reading = Arc::new(Reading {
             works: works.collect(),
-            row: self.spectrum.intern(observed.row, &mut counts),
+            row,
             failed_inside: observed.failed_inside,
             trail: observed.trail,
             registry: version,
             touched,
             fences,
-            left_out: counts.iter().collect(),
+            left_out: left_out.collect(),
         });
         if seen != Outcome::Slow && !reading.trail.single {
             if on_path {
@@ -534,7 +545,10 @@ impl Analyzer {
         if !full(components, self.config.max_components)
             && !full(self.spectrum.rows(), self.config.max_rows)
             && !full(self.profiles.shapes(), self.config.max_rows)
-            && !full(self.profiles.counted(), self.config.max_rows * COUNTED_PER_ROW)
+            && !full(
+                self.profiles.counted(),
+                self.config.max_rows * COUNTED_PER_ROW,
+            )
         {
             return;
         }
