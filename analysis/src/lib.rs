@@ -24,6 +24,7 @@ mod normalize;
 mod observe;
 mod offline;
 mod outcome;
+mod paths;
 mod profile;
 pub mod rank;
 mod ranking;
@@ -34,10 +35,13 @@ mod sources;
 mod spectrum;
 #[cfg(test)]
 mod stories;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod types;
+mod usual;
 mod watch;
+mod young_old;
 
 pub use analyzer::{Analyzer, RatePoint, RequestTypeSummary};
 pub use component::{Component, Level};

@@ -251,7 +251,7 @@ impl Sources<'_> {
     ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
         let mut reports = BTreeSet::new();
         for (_, record) in self.records.iter() {
-            if let Some((outcome, reporter)) = &record.reported
+            if let Some((outcome, reporter)) = record.reported()
                 && stretch.holds(record.start)
                 && outcome.is_bad()
                 && failing.contains(&record.request_type)
