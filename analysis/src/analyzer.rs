@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
-    Intervention, InterventionKind, Name, Outcome, OutcomeReport, RequestType, Span, Trace,
-    TraceId, UnixNanos,
+    Intervention, InterventionKind, Outcome, OutcomeReport, RequestType, Span, Trace, TraceId,
+    UnixNanos,
 };
 
 use crate::detect::OPEN_SECONDS;
@@ -609,9 +609,4 @@ impl Analyzer {
     fn slice(&self, time: UnixNanos) -> u64 {
         time.0 / self.slice_nanos()
     }
-}
-
-/// The reporters of failed requests, by name.
-pub(crate) fn reporter_name(reporter: &Name) -> Name {
-    format!("reporter:{reporter}").into()
 }

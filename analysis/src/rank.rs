@@ -7,6 +7,7 @@
 
 mod alert_count;
 pub mod barinel;
+mod cause;
 pub mod decision_tree;
 pub mod default;
 pub mod dstar;
@@ -17,6 +18,7 @@ pub mod jaccard;
 mod largest_z;
 pub mod ochiai;
 pub mod op2;
+mod pairs;
 pub mod pinpoint;
 mod plain;
 pub mod spectrum_formula;
@@ -33,6 +35,7 @@ use crate::{Ranking, Suspect, Verdict};
 use spectrum_formula::by_formula;
 
 pub use evidence::Tally;
+pub use explain::{Fact, facts};
 pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
 
 /// A way to rank.
