@@ -15,12 +15,12 @@ mod ways;
 
 use std::collections::BTreeMap;
 
-use rekindle_model::Name;
 use rekindle_stats::LogHistogram;
 
+use crate::Shape;
 use crate::rank::cause::Cause;
+use crate::rank::families::families;
 use crate::rank::input::{Input, Part, Timed};
-use crate::{Level, Shape};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
 const MISTAKES: f64 = 0.05;
@@ -107,21 +107,8 @@ pub(super) struct Families {
 
 impl Families {
     fn of(input: &Input) -> Self {
-        let services: BTreeMap<&Name, usize> = input
-            .subjects
-            .iter()
-            .enumerate()
-            .filter(|(_, subject)| subject.component.level == Level::Service)
-            .map(|(at, subject)| (&subject.component.service, at))
-            .collect();
-        let family = |(at, subject): (usize, &crate::rank::Subject)| {
-            services
-                .get(&subject.component.service)
-                .copied()
-                .unwrap_or(at)
-        };
         Self {
-            of: input.subjects.iter().enumerate().map(family).collect(),
+            of: families(input),
         }
     }
 
