@@ -16,8 +16,8 @@ mod trace;
 use serde::{Deserialize, Serialize};
 
 pub use incident::{
-    ComponentView, IncidentState, IncidentView, Level, RankingVerdict, RankingView, Shape,
-    ShareView, SuspectView,
+    ComponentView, FactView, IncidentState, IncidentView, Level, RankingVerdict, RankingView,
+    Shape, ShareView, SuspectView,
 };
 pub use recovery::{
     ActionResult, ActionView, AlternativeView, BudgetView, ExecutorKind, HealthState, PlanState,

@@ -777,8 +777,3 @@ fn user_of(trace: &Trace) -> Option<Name> {
     let root = &trace.spans()[trace.root()?];
     (root.kind == SpanKind::Client).then(|| root.resource.service.clone())
 }
-
-/// The reporters of failed requests, by name.
-pub(crate) fn reporter_name(reporter: &Name) -> Name {
-    format!("reporter:{reporter}").into()
-}

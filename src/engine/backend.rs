@@ -71,15 +71,14 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
     let rankings = view.incidents.iter().filter_map(|i| i.ranking.as_ref());
     let mut suspects = rankings.flat_map(|ranking| &ranking.suspects);
     suspects.find_map(|suspect| {
-        let is_in = |examples: &[String]| examples.iter().any(|id| id == trace);
-        let others = if is_in(&suspect.examples_failed) {
-            &suspect.examples_ok
-        } else if is_in(&suspect.examples_ok) {
-            &suspect.examples_failed
+        let place = |examples: &[String]| examples.iter().position(|id| id == trace);
+        let (at, others) = if let Some(at) = place(&suspect.examples_failed) {
+            (at, &suspect.examples_ok)
         } else {
-            return None;
+            (place(&suspect.examples_ok)?, &suspect.examples_failed)
         };
-        others.first().cloned()
+        // Failed ones and the good ones that they are most like are in the same order.
+        others.get(at).or(others.first()).cloned()
     })
 }
 
