@@ -23,6 +23,17 @@ fn demo(arguments: &[&str]) -> (bool, Vec<serde_json::Value>, String) {
 }
 
 #[test]
+fn memory_comes_back_before_anything_fails_and_the_culprit_is_remembered() {
+    let (success, report, said) = demo(&["--aging"]);
+    assert!(success, "{said}");
+    assert_eq!(
+        report[0]["rolls"][1],
+        serde_json::json!(["catalog.search"]),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_same_fault_is_cured_by_a_microreboot_and_by_a_process_restart() {
     let (success, reports, said) = demo(&["--fast"]);
     assert!(success, "{said}");
