@@ -8,6 +8,7 @@
 
 mod incident;
 mod recovery;
+mod rejuvenation;
 mod request;
 mod status;
 mod time;
@@ -24,6 +25,7 @@ pub use recovery::{
     PlanView, ProcessPhase, ProcessView, RecoveryView, ReliefView, StepView, SuspicionView,
     UnitState, UnitView, VerdictView,
 };
+pub use rejuvenation::{RejuvenationView, TurnView};
 pub use request::{RatePointView, RequestTypeView};
 pub use status::{HealthView, ListeningView, PausedView, StatusView};
 pub use time::{ParseTimeError, UtcTime};
@@ -44,6 +46,9 @@ pub struct View {
     pub tree: Vec<UnitView>,
     /// Plans, actions and budgets.
     pub recovery: RecoveryView,
+    /// What is restarted before it fails.
+    #[serde(default)]
+    pub rejuvenation: Vec<RejuvenationView>,
 }
 
 impl View {

@@ -77,6 +77,10 @@ fn tables_say_what_people_need() {
             ],
         ),
         (
+            &["rejuvenation"],
+            &["settling", "815 MiB", "310 MiB", "not tried"],
+        ),
+        (
             &["plan"],
             &[
                 "Plan 3 for incident 7: waiting for approval",
@@ -185,6 +189,7 @@ fn quiet_days_have_words_too() {
             0,
             "No restart units are configured, so nothing can be restarted.",
         ),
+        (&["rejuvenation"], 0, "Nothing is restarted before it fails"),
         (&["plan"], 0, "Nothing is planned."),
         (
             &["suspects"],

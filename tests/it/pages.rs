@@ -46,6 +46,16 @@ fn overview(view: View) -> String {
 }
 
 #[test]
+fn what_is_restarted_before_it_fails_is_shown_with_what_it_gave_back() {
+    let text = overview(view());
+    assert!(
+        text.contains("catalog.search (310 MiB), catalog (not tried)"),
+        "{text}"
+    );
+    assert!(!overview(quiet_view()).contains("Restarted before it fails"));
+}
+
+#[test]
 fn the_banner_says_the_most_pressing_thing() {
     let changed = |change: fn(&mut View)| {
         let mut changed = view();
