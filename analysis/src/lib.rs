@@ -43,6 +43,7 @@ pub use analyzer::{Analyzer, RatePoint, RequestTypeSummary};
 pub use component::{Component, Level};
 pub use config::{AnalysisConfig, SlowLimit};
 pub use counts::{Counts, LeftOut};
+pub use detect::TypeDetector;
 pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use observe::State;
 pub use offline::input_of;

@@ -414,6 +414,8 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// How soon it is noticed that requests fail, beside the best that can be, and how often by mistake
+    Detection,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
     /// take long; --seeds 8 --steps 100000 a few minutes
     Safety,

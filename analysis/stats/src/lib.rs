@@ -8,6 +8,7 @@
 mod beta;
 mod detector;
 mod difference;
+mod dispersion;
 mod fdr;
 mod histogram;
 mod normal;
@@ -20,6 +21,7 @@ mod shift;
 pub use beta::{BetaBelief, BetaError};
 pub use detector::{DetectorState, ShareRise};
 pub use difference::{DifferenceInterval, difference_interval};
+pub use dispersion::Dispersion;
 pub use fdr::benjamini_hochberg;
 pub use histogram::LogHistogram;
 pub use normal::normal_quantile;
