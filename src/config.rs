@@ -9,6 +9,7 @@ mod document;
 mod probe;
 mod quantity;
 mod reader;
+mod rejuvenate;
 mod settings;
 mod units;
 

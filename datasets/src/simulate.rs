@@ -10,6 +10,7 @@ mod parallel;
 mod play;
 mod policies;
 mod random;
+mod rejuvenation;
 mod report;
 mod safety;
 mod sweeps;
@@ -34,6 +35,8 @@ pub enum Scenario {
     DetectionDelay,
     /// How soon failures are noticed, and how often by mistake.
     Detection,
+    /// Preventive restarts: learned order, order as written, dice, whole restarts.
+    Rejuvenation,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through.
     Safety,
 }
@@ -95,6 +98,7 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, SimulateErro
         Scenario::FalsePositives => sweeps::false_positives(options),
         Scenario::DetectionDelay => sweeps::detection_delay(options),
         Scenario::Detection => detection::run(options),
+        Scenario::Rejuvenation => rejuvenation::run(options),
         Scenario::Safety => safety::run(options),
     }
 }

@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
 use super::probe;
 use super::reader::{Reader, Section};
+use super::rejuvenate;
 use super::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -176,6 +178,8 @@ pub struct RestartSettings {
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What is restarted before it fails.
+    pub rejuvenate: Vec<Rule>,
 }
 
 /// What restarts may cost in a period.
@@ -275,6 +279,7 @@ impl Default for Config {
                 },
                 webhook: None,
                 tree: Vec::new(),
+                rejuvenate: Vec::new(),
             },
         }
     }
@@ -461,6 +466,7 @@ impl RestartSettings {
             }
         });
         self.tree = units::tree(section, "tree", self.mode);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }
 }
 

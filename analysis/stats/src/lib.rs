@@ -6,6 +6,7 @@
 //! statsmodels (`tests/reference/`, made by `notebooks/reference_statistics.py`).
 
 mod beta;
+mod chi_squared;
 mod detector;
 mod difference;
 mod dispersion;
@@ -19,6 +20,7 @@ mod share;
 mod shift;
 
 pub use beta::{BetaBelief, BetaError};
+pub use chi_squared::chi_squared_quantile;
 pub use detector::{DetectorState, ShareRise};
 pub use difference::{DifferenceInterval, difference_interval};
 pub use dispersion::Dispersion;
