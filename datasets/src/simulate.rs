@@ -4,6 +4,7 @@
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
 //! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
 
+mod detection;
 mod mercury;
 mod parallel;
 mod play;
@@ -31,6 +32,8 @@ pub enum Scenario {
     FalsePositives,
     /// How late a microreboot may come.
     DetectionDelay,
+    /// How fast a rise of failures is noticed, and how often nothing is taken for one.
+    Detection,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through.
     Safety,
 }
@@ -90,6 +93,7 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, SimulateErro
         Scenario::Policies => policies::run(options),
         Scenario::Mercury => mercury::run(options),
         Scenario::FalsePositives => sweeps::false_positives(options),
+        Scenario::Detection => detection::run(options),
         Scenario::DetectionDelay => sweeps::detection_delay(options),
         Scenario::Safety => safety::run(options),
     }

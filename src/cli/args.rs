@@ -425,6 +425,9 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// How fast a rise of failures is noticed beside the fastest there can be, and how often nothing is
+    /// taken for one: jumps, ramps, rare types, bursts, traffic that stops
+    Detection,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
     /// take long; --seeds 8 --steps 100000 a few minutes
     Safety,

@@ -15,6 +15,7 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
         SimulateScenario::Policies => Scenario::Policies,
         SimulateScenario::Mercury => Scenario::Mercury,
         SimulateScenario::FalsePositives => Scenario::FalsePositives,
+        SimulateScenario::Detection => Scenario::Detection,
         SimulateScenario::DetectionDelay => Scenario::DetectionDelay,
         SimulateScenario::Safety => Scenario::Safety,
     };
