@@ -8,7 +8,9 @@
 
 mod optimal;
 mod quiet;
+mod site;
 mod traffic;
+mod whole;
 
 use std::time::Duration;
 
@@ -155,6 +157,7 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
     ramps(options, &mut report)?;
     rare(options, budget, &mut report)?;
     quiet_runs(options, &mut report)?;
+    whole::whole_analysis(options, &mut report)?;
     Ok(report)
 }
 
