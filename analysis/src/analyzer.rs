@@ -522,9 +522,13 @@ impl Analyzer {
         self.fences.forget_before(begin);
         self.forget_reports(begin);
         self.tidy();
-        let changes = self
-            .watch
-            .tick(&mut self.types, now, self.newest, &self.config);
+        let changes = self.watch.tick(
+            &mut self.types,
+            now,
+            self.newest,
+            &self.fences,
+            &self.config,
+        );
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         changes
