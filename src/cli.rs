@@ -12,6 +12,7 @@ mod check;
 mod load;
 mod order;
 mod post_mortem;
+mod rejuvenation;
 mod simulate;
 mod terminal;
 
@@ -136,6 +137,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Explain { what } => ask::explain(terminal, &client(), &what),
         Command::Incidents => ask::incidents(terminal, &client()),
         Command::Tree => ask::tree(terminal, &client()),
+        Command::Rejuvenation => rejuvenation::rejuvenation(terminal, &client()),
         Command::Plan { plan } => ask::plan(terminal, &client(), plan),
         Command::History { limit, long } => ask::history(terminal, &client(), limit, long),
         Command::PostMortem { action, incident } => {

@@ -22,6 +22,7 @@ use rekindle_ingest::receive::{IngestStats, Receivers};
 use rekindle_recovery::crash::{CrashHook, CrashPoint};
 use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
+use rekindle_recovery::rejuvenate::{self, Board, RejuvenationConfig};
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
 use rekindle_recovery::{Cohort, RestartTree};
 use tokio::net::TcpListener;
@@ -193,13 +194,14 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
+    let notifier = parts::notifier(&config);
     let (recovery, shadows) = service::start(
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
             executors: executors.by_unit().clone(),
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
-            notifier: parts::notifier(&config),
+            notifier: Arc::clone(&notifier),
             crash,
             clock: system_clock(),
         },
@@ -234,12 +236,29 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let known = recovery.status().borrow().last_incident();
     let incidents = KnownIncidents::open(&state_dir, known, SystemTime::now().into())
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
+    let board = Arc::new(Board::default());
+    let (rejuvenation, rolls) = rejuvenate::prepare(RejuvenationConfig {
+        rules: config.restart.rejuvenate.clone(),
+        tree: Arc::clone(&tree),
+        recovery: recovery.clone(),
+        gauges: Arc::new(rejuvenate::Readings {
+            supervisor: Arc::clone(&supervisor),
+            probes: probes.clone(),
+            cohort: Arc::clone(&shared) as Arc<dyn Cohort>,
+            board: Arc::clone(&board),
+            clock: system_clock(),
+        }),
+        notifier,
+        clock: system_clock(),
+        memory: state_dir.join("rejuvenation.json"),
+    });
     let surroundings = Daemon::new(
         &tree,
         state_dir,
         listening,
         Arc::clone(&stats),
         Arc::clone(&supervisor),
+        rejuvenation,
     );
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
@@ -287,6 +306,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         reports: report_sender.clone(),
         said: said_sender,
         cabinet,
+        board,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
@@ -317,6 +337,15 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &stopped,
     );
     running.adopt("probes", askers);
+    // Only now, too: what is starting has no age and no memory worth speaking of.
+    let mut told = stopped.clone();
+    running.spawn("rejuvenation", async move {
+        tokio::select! {
+            () = rolls => {}
+            // An error means that nobody is left to say so.
+            _ = told.wait_for(|stop| *stop) => {}
+        }
+    });
     let [grpc, http, api] = listening;
     tracing::info!(%grpc, %http, %api, "ready");
 

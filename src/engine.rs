@@ -132,6 +132,8 @@ pub(crate) trait Surroundings: Send {
     fn status(&self) -> StatusView;
     /// The supervised processes.
     fn children(&self) -> Vec<ChildStatus>;
+    /// How preventive restarts stand.
+    fn rejuvenation(&self) -> Vec<crate::view::RejuvenationView>;
 }
 
 /// The engine's own state.
@@ -516,6 +518,7 @@ impl Engine {
             request_types,
             tree,
             recovery: publish::recovery(status),
+            rejuvenation: self.surroundings.rejuvenation(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod overview;
 mod parts;
 mod plan;
 mod post_mortem;
+mod rejuvenation;
 mod trace;
 mod tree;
 

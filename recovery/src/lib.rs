@@ -23,6 +23,7 @@ pub mod policy;
 pub mod ports;
 pub mod probe;
 pub mod process;
+pub mod rejuvenate;
 pub mod service;
 pub mod spec;
 #[cfg(test)]

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::around::Keeping;
+use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
 use super::around;
 use super::probe;
 use super::reader::{Reader, Section};
+use super::rejuvenate;
 use super::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -180,6 +182,8 @@ pub struct RestartSettings {
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What is restarted before it fails.
+    pub rejuvenate: Vec<Rule>,
 }
 
 /// What restarts may cost in a period.
@@ -280,6 +284,7 @@ impl Default for Config {
                 keeping: Keeping::default(),
                 webhook: None,
                 tree: Vec::new(),
+                rejuvenate: Vec::new(),
             },
         }
     }
@@ -469,6 +474,7 @@ impl RestartSettings {
             }
         });
         self.tree = units::tree(section, "tree", self.mode);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }
 }
 
