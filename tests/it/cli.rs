@@ -106,7 +106,8 @@ fn tables_say_what_people_need() {
             &[
                 "238 of 250 failures began in it, with IndexCorrupt.",
                 "catalog.search was restarted 5 times, which cured 5 faults.",
-                "240 of 250 (96%), between 93% and 98%",
+                "238 of 250 (95 %, between 92 % and 97 %)",
+                "against it",
                 "matches code.namespace",
             ],
         ),

@@ -132,6 +132,21 @@ fn ranking() -> RankingView {
                     "96% of the failed requests touched catalog.search, 1.7% of the successful ones did; \
                      238 of 250 failures began in it, with IndexCorrupt.",
                 ),
+                facts: vec![
+                    FactView {
+                        what: text("failures began in it"),
+                        found: text("238 of 250 (95 %, between 92 % and 97 %)"),
+                    },
+                    FactView {
+                        what: text("reported by"),
+                        found: text("web, bidding"),
+                    },
+                    FactView {
+                        what: text("against it"),
+                        found: format!("12 failures began elsewhere, in {HOSTILE}"),
+                    },
+                ],
+                explanation: None,
             },
             SuspectView {
                 rank: 2,
