@@ -210,6 +210,15 @@ pub enum Command {
         long: bool,
     },
 
+    /// What was saved before restarts: processes, log, command's output, traces
+    PostMortem {
+        /// The action, as `history` numbers it; a list when not given
+        action: Option<u64>,
+        /// Only of this incident
+        #[arg(long, conflicts_with = "action")]
+        incident: Option<u64>,
+    },
+
     /// Who is suspected in recorded traces? No daemon needed
     #[command(after_help = "Examples:\n  \
         rekindle analyze bad.jsonl --baseline good.jsonl    two recordings compared\n  \
