@@ -6,6 +6,7 @@
 //! [`Config::default`] and leaves no key out.
 
 mod document;
+mod guards;
 mod probe;
 mod quantity;
 mod reader;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use document::{Node, Place, Value};
 use reader::{Reader, Section};
 
+pub use guards::GuardSettings;
 pub use settings::{
     AnalysisSettings, AssemblySettings, BudgetSettings, Config, Durability, IngestSettings,
     JournalSettings, JudgeSettings, ListenSettings, ProbeSettings, RestartSettings, SlowRule,

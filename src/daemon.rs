@@ -240,6 +240,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view_sender,
         incidents,
     );
+    if config.analysis.failures_first {
+        engine.sampled_failures_first();
+    }
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
         parts::replay(&journal, &config, &mut engine).map(|()| (journal, config, engine))

@@ -524,6 +524,13 @@ impl Analyzer {
         touching as f64 / self.shown_seconds()
     }
 
+    /// Every component that is remembered.
+    pub fn components(&self) -> impl Iterator<Item = &Component> {
+        (0..self.observer.registry.len())
+            .filter_map(|id| u32::try_from(id).ok())
+            .map(|id| &self.observer.registry.info(id).component)
+    }
+
     /// The counts of the window in the form that can be stored, sent and merged.
     pub fn spectrum(&self) -> PortableSpectrum {
         let types: Vec<RequestType> = self

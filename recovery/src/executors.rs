@@ -130,6 +130,7 @@ mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
+            rules: crate::UnitRules::default(),
         }
     }
 

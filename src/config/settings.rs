@@ -8,6 +8,7 @@ use std::time::Duration;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
+use super::guards::{self, GuardSettings};
 use super::probe;
 use super::reader::{Reader, Section};
 use super::units;
@@ -131,6 +132,8 @@ pub struct AnalysisSettings {
     pub slow: Vec<SlowRule>,
     /// Routes that monitoring asks for, not users.
     pub ignore_routes: Vec<String>,
+    /// Whether a sampler keeps failures and throws successes away.
+    pub failures_first: bool,
 }
 
 /// When requests of a type count as too slow.
@@ -168,6 +171,8 @@ pub struct RestartSettings {
     pub lease: Duration,
     /// So many sick units that have no common ancestor below the root stop all unattended restarts.
     pub storm_units: usize,
+    /// What else vetoes them.
+    pub guards: GuardSettings,
     /// How long a plan waits for approval.
     pub approval_expires: Duration,
     /// How the effect is judged.
@@ -189,6 +194,8 @@ pub struct BudgetSettings {
     pub per: Duration,
     /// Requests that restarts may fail.
     pub failed_requests: u64,
+    /// As `failed_requests`, for each unit; no limit where `None`.
+    pub failed_requests_per_unit: Option<u64>,
 }
 
 /// How the effect of a restart is judged.
@@ -255,6 +262,7 @@ impl Default for Config {
                 ]
                 .map(str::to_owned)
                 .to_vec(),
+                failures_first: false,
             },
             probes: Vec::new(),
             restart: RestartSettings {
@@ -264,10 +272,12 @@ impl Default for Config {
                     restarts_in_all: 30,
                     per: HOUR,
                     failed_requests: 10_000,
+                    failed_requests_per_unit: None,
                 },
                 backoff: Duration::from_secs(10),
                 lease: Duration::from_secs(30),
                 storm_units: 3,
+                guards: GuardSettings::default(),
                 approval_expires: 10 * MINUTE,
                 judge: JudgeSettings {
                     deadline: MINUTE,
@@ -413,6 +423,9 @@ impl AnalysisSettings {
             .filter_map(|(path, node)| slow_rule(section, &path, node))
             .collect();
         section.set("ignore_routes", &mut self.ignore_routes, Reader::texts);
+        section.set("sampling", &mut self.failures_first, |r, n| {
+            r.choice(n, &[("even", false), ("failures-first", true)])
+        });
         if self.window < 10 * self.slice {
             section.complain(
                 "window",
@@ -449,6 +462,7 @@ impl RestartSettings {
         section.set("backoff", &mut self.backoff, Reader::duration);
         section.set("lease", &mut self.lease, Reader::some_time);
         section.set_number("storm_units", &mut self.storm_units, 2..=10_000);
+        take(section, "guards", |s| self.guards.take(s));
         section.set(
             "approval_expires",
             &mut self.approval_expires,
@@ -461,6 +475,7 @@ impl RestartSettings {
             }
         });
         self.tree = units::tree(section, "tree", self.mode);
+        guards::groups(section, &self.guards, &self.tree);
     }
 }
 
@@ -474,6 +489,9 @@ impl BudgetSettings {
             &mut self.failed_requests,
             0..=1_000_000_000,
         );
+        self.failed_requests_per_unit = section.read("failed_requests_per_unit", |r, n| {
+            r.integer(n, 0..=1_000_000_000)
+        });
     }
 }
 

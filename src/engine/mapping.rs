@@ -123,6 +123,7 @@ pub(crate) fn evidence(
         failing_per_second: incident.failing_per_second,
         traffic: traffic.clone(),
         closed,
+        circumstances: rekindle_recovery::Circumstances::default(),
     })
 }
 
@@ -188,7 +189,7 @@ pub(crate) fn level_view(level: Level) -> crate::view::Level {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rekindle_analysis::{Examples, ShareInterval};
     use rekindle_model::RequestType;
@@ -214,10 +215,11 @@ mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
+            rules: rekindle_recovery::UnitRules::default(),
         }
     }
 
-    fn tree() -> RestartTree {
+    pub(crate) fn tree() -> RestartTree {
         let search = [("service.name", "catalog"), ("code.namespace", "search")];
         let items = [("service.name", "catalog"), ("code.namespace", "items")];
         RestartTree::build(vec![

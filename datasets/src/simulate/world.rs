@@ -295,6 +295,7 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         check: None,
         mode: Some(rekindle_recovery::Mode::Auto),
         expected_downtime: Some(downtime),
+        rules: rekindle_recovery::UnitRules::default(),
     }
 }
 
@@ -393,6 +394,7 @@ impl Mix {
                 .map(|spec| (spec.name.clone(), site.traffic(&spec.name)))
                 .collect(),
             closed: false,
+            circumstances: rekindle_recovery::Circumstances::default(),
         };
         Fault {
             kind,

@@ -186,7 +186,15 @@ pub fn price(
     let (downtime, _) = constraints.costs.downtime(tree, unit, now);
     let away = downtime + constraints.policy.in_flight;
     let rate = traffic(evidence, tree, unit).max(LEAST_FAILING_PER_SECOND);
-    (downtime, away.as_secs_f64() * rate)
+    (downtime, away.as_secs_f64() * rate + losses(tree, unit))
+}
+
+/// What a unit's restart loses beside requests, priced in failed user requests.
+pub fn losses(tree: &RestartTree, unit: &UnitName) -> f64 {
+    let lost = tree.subtree(unit).into_iter();
+    lost.filter_map(|part| tree.spec(part))
+        .map(|spec| f64::from(spec.rules.loses))
+        .sum()
 }
 
 /// Users' requests per second that the fault fails.

@@ -309,13 +309,18 @@ impl Case {
 
     /// The likeliest suspect, if it is likely at all.
     pub(super) fn sick(&self) -> Option<&UnitName> {
-        // A suspect of less is one of many, and none of them is known to be sick.
-        const LIKELY: f64 = 0.3;
-        let suspects = &self.evidence.as_ref()?.suspects;
-        suspects
-            .iter()
-            .max_by(|a, b| a.probability.total_cmp(&b.probability))
-            .filter(|suspect| suspect.probability >= LIKELY)
-            .map(|suspect| &suspect.unit)
+        likeliest(self.evidence.as_ref()?)
     }
+}
+
+/// The likeliest suspect, if it is likely at all.
+pub(super) fn likeliest(evidence: &Evidence) -> Option<&UnitName> {
+    // A suspect of less is one of many, and none of them is known to be sick.
+    const LIKELY: f64 = 0.3;
+    evidence
+        .suspects
+        .iter()
+        .max_by(|a, b| a.probability.total_cmp(&b.probability))
+        .filter(|suspect| suspect.probability >= LIKELY)
+        .map(|suspect| &suspect.unit)
 }

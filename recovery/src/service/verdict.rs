@@ -12,6 +12,7 @@ use crate::crash::CrashPoint;
 use crate::judge::{Judgement, Probed, Question, Verdict, judge};
 use crate::ledger::{Also, Judged};
 use crate::lifecycle::{Event, State};
+use crate::ports::NoticeKind;
 use crate::service::Tried;
 use crate::spec::ProbeSpec;
 use crate::{CohortQuery, Evidence, Fared, UnitName};
@@ -157,6 +158,11 @@ impl Engine {
             question.deadline |= self.asks(case).is_empty();
             return Some(question);
         };
+        // Of a sample that keeps failures rather than successes, no share means anything.
+        if evidence.circumstances.sampled {
+            question.by_probe = true;
+            return Some(question);
+        }
         // No request types: nobody's requests told of this fault, so they can't tell of its cure.
         if evidence.signature.request_types.is_empty() {
             return Some(question);
@@ -393,10 +399,43 @@ impl Engine {
         case.write_also(Also::Verdict(judged));
         if is_over {
             self.learn(id);
+            self.tell_of_recurrence(id, &target);
         }
         self.save(id).await;
         self.crash(CrashPoint::AfterVerdict);
         self.follow(id).await;
+    }
+
+    /// A cure that didn't last has to be known before recovery gives up on it: what is cured every ten
+    /// minutes is broken every ten minutes.
+    fn tell_of_recurrence(&mut self, id: RecoveryId, target: &UnitName) {
+        let Some(case) = self.cases.get(&id) else {
+            return;
+        };
+        let Some(evidence) = &case.acted_on else {
+            return;
+        };
+        let around = self.surroundings();
+        let cures = self
+            .world(&around)
+            .cures(target, &evidence.signature, self.now());
+        if cures < 2 {
+            return;
+        }
+        let policy = &self.config.policy;
+        let minutes = policy.recurring_period.as_secs() / 60;
+        let limit = policy.recurring_cures as usize;
+        let then = match limit.checked_sub(cures) {
+            None | Some(0) => "the next time it is left to a person".to_owned(),
+            Some(1) => "after one more cure it is left to a person".to_owned(),
+            Some(more) => format!("after {more} more cures it is left to a person"),
+        };
+        let text = format!(
+            "restarting {target} cured this for the {} time in {minutes} min: its cause is elsewhere; {then}",
+            nth(cures)
+        );
+        let incident = case.incident;
+        self.notify(NoticeKind::Recurring, incident, Some(target.clone()), text);
     }
 
     /// What follows from a verdict: the end, the next level, or a person.
@@ -440,6 +479,14 @@ impl Engine {
         if let Some(case) = self.cases.get_mut(&id) {
             case.attempt = None;
         }
+    }
+}
+
+fn nth(number: usize) -> String {
+    match number {
+        2 => "second".to_owned(),
+        3 => "third".to_owned(),
+        _ => format!("{number}th"),
     }
 }
 

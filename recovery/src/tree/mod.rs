@@ -13,6 +13,7 @@
 
 mod check;
 mod error;
+mod order;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +22,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 pub use self::error::TreeError;
+use self::order::Rules;
 use crate::{Mode, UnitName, UnitSpec};
 
 /// The restart units, checked.
@@ -30,6 +32,8 @@ pub struct RestartTree {
     units: Vec<UnitSpec>,
     places: Vec<Place>,
     index: BTreeMap<UnitName, usize>,
+    /// Recovery groups and orders.
+    rules: Rules,
 }
 
 /// What follows from a unit's place in the tree.
@@ -79,13 +83,17 @@ impl RestartTree {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let tree = Self::lay_out(&graph);
-        let errors = check::meaning(
+        let mut tree = Self::lay_out(&graph);
+        let mut errors = check::meaning(
             &tree.units,
             |unit| tree.chain_at(unit).collect(),
             |unit| &tree.places[unit].selector,
             |unit| tree.places[unit].end > unit + 1,
         );
+        match Rules::read(&tree.units, |unit| tree.at(unit), |unit| tree.range(unit)) {
+            Ok(rules) => tree.rules = rules,
+            Err(more) => errors.extend(more),
+        }
         if errors.is_empty() {
             Ok(tree)
         } else {
@@ -146,6 +154,15 @@ impl RestartTree {
         unit..self.places[unit].end
     }
 
+    /// The subtrees that a unit's restart covers: its own first, then those of its recovery group.
+    fn covered(&self, unit: usize) -> impl Iterator<Item = Range<usize>> + '_ {
+        let tops = self.rules.tops(unit);
+        let own = tops.is_none().then_some(unit);
+        own.into_iter()
+            .chain(tops.unwrap_or_default().iter().copied())
+            .map(|top| self.range(top))
+    }
+
     /// All units, parents before children.
     pub fn units(&self) -> impl Iterator<Item = &UnitSpec> {
         self.units.iter()
@@ -194,12 +211,34 @@ impl RestartTree {
         chain
     }
 
-    /// The unit and all below it, parents before children; empty for what is no unit.
+    /// All that a restart of the unit restarts: itself and all below it, parents before children, then
+    /// its recovery group likewise; empty for what is no unit.
     pub fn subtree(&self, unit: &UnitName) -> Vec<&UnitName> {
         let Some(at) = self.at(unit) else {
             return Vec::new();
         };
+        let places = self.covered(at).flatten();
+        places.map(|at| &self.units[at].name).collect()
+    }
+
+    /// The unit and all below it, parents before children, without its recovery group: what its own
+    /// executor restarts.
+    pub fn own_subtree(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let Some(at) = self.at(unit) else {
+            return Vec::new();
+        };
         self.range(at).map(|at| &self.units[at].name).collect()
+    }
+
+    /// The units directly below it, as configured.
+    pub fn children(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let Some(at) = self.at(unit) else {
+            return Vec::new();
+        };
+        self.range(at)
+            .filter(|below| self.places[*below].parent == Some(at))
+            .map(|below| &self.units[below].name)
+            .collect()
     }
 
     /// How far below the root: 0 for the root.
@@ -218,17 +257,35 @@ impl RestartTree {
         self.at(unit).map(|at| &self.places[at].selector)
     }
 
-    /// Whether restarting `unit` restarts `other`: it is the same, or contains it.
+    /// Whether restarting `unit` restarts `other`: it is the same, contains it, or a recovery group
+    /// brings it.
     pub fn contains(&self, unit: &UnitName, other: &UnitName) -> bool {
         match (self.at(unit), self.at(other)) {
-            (Some(unit), Some(other)) => self.range(unit).contains(&other),
+            (Some(unit), Some(other)) => self.covered(unit).any(|covered| covered.contains(&other)),
             _ => false,
         }
     }
 
-    /// Whether one of the two contains the other, so that they must not be restarted at once.
+    /// Whether what the one's restart restarts and what the other's does have anything in common, so that
+    /// they must not be restarted at once.
     pub fn overlap(&self, one: &UnitName, other: &UnitName) -> bool {
-        self.contains(one, other) || self.contains(other, one)
+        let (Some(one), Some(other)) = (self.at(one), self.at(other)) else {
+            return false;
+        };
+        self.covered(one).any(|a| {
+            self.covered(other)
+                .any(|b| a.contains(&b.start) || b.contains(&a.start))
+        })
+    }
+
+    /// Whether restarting `unit` restarts `other`, something in it, or what it is part of.
+    pub fn touches(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let (Some(unit), Some(other)) = (self.at(unit), self.at(other)) else {
+            return false;
+        };
+        let other = self.range(other);
+        self.covered(unit)
+            .any(|covered| covered.contains(&other.start) || other.contains(&covered.start))
     }
 
     /// The smallest unit that contains all of these; `None` when there is none of them.
@@ -247,23 +304,25 @@ impl RestartTree {
     }
 
     /// The units whose executors restart this one, in order: itself, or the highest below it that
-    /// have an executor.
+    /// have an executor; with a recovery group, its members' likewise.
     pub fn restarts(&self, unit: &UnitName) -> Vec<&UnitName> {
-        let mut found = Vec::new();
         let Some(start) = self.at(unit) else {
-            return found;
+            return Vec::new();
         };
-        let mut at = start;
-        while at < self.places[start].end {
-            let spec = &self.units[at];
-            if spec.executor.is_some() {
-                found.push(&spec.name);
-                at = self.places[at].end;
-            } else {
-                at += 1;
+        let mut found = Vec::new();
+        for covered in self.covered(start) {
+            let mut at = covered.start;
+            while at < covered.end {
+                if self.units[at].executor.is_some() {
+                    found.push(at);
+                    at = self.places[at].end;
+                } else {
+                    at += 1;
+                }
             }
         }
-        found
+        let sorted = self.rules.sort(found, |unit| self.range(unit));
+        sorted.into_iter().map(|at| &self.units[at].name).collect()
     }
 
     /// The unit that a component with these attributes belongs to: the deepest whose selector it
