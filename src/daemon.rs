@@ -185,7 +185,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         .events()
         .context("the supervisor's events were taken already")?;
 
-    let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
+    let analyzer = Analyzer::new(parts::analysis(&config));
+    let shared = Arc::new(Shared::new(analyzer, Arc::clone(&tree)));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
     let (recovery, shadows) = service::start(
         ServiceConfig {

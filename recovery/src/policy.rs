@@ -7,9 +7,23 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::calendar::Calendar;
+use crate::judge::Strictness;
 
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
+}
+
+/// What follows where requests are too few to tell whether a restart helped. Never the next restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unclear {
+    /// A person is asked.
+    #[default]
+    Ask,
+    /// More requests are waited for, up to [`Policy::judge_longest`]; then a person is asked.
+    Wait,
+    /// The unit's own probes decide, where it has any.
+    Probe,
 }
 
 /// Limits, waits and prices.
@@ -69,6 +83,12 @@ pub struct Policy {
     /// How long a verdict may take, from the end of the warm-up; what is not clear then is judged on
     /// what there is.
     pub judge_deadline: Duration,
+    /// How surely `cured` must be true.
+    pub strictness: Strictness,
+    /// What follows where requests are too few to tell.
+    pub unclear: Unclear,
+    /// How long [`Unclear::Wait`] waits in all, from the end of the warm-up.
+    pub judge_longest: Duration,
     /// How often the judge asks.
     pub judge_interval: Duration,
     /// How many right probes in a row say that a fault which probes know is gone.
@@ -85,6 +105,17 @@ pub struct Policy {
     pub recent_actions: usize,
     /// Half-life of what was learned: software changes.
     pub half_life: Duration,
+}
+
+impl Policy {
+    /// How long judging may take at most.
+    pub fn judging(&self) -> Duration {
+        match self.unclear {
+            Unclear::Ask => self.judge_deadline,
+            Unclear::Wait => self.judge_deadline.max(self.judge_longest),
+            Unclear::Probe => self.judge_deadline + minutes(1),
+        }
+    }
 }
 
 impl Default for Policy {
@@ -123,6 +154,9 @@ impl Default for Policy {
             exporter_delay: Duration::from_millis(250),
             warm_up: Duration::from_millis(250),
             judge_deadline: Duration::from_secs(60),
+            strictness: Strictness::default(),
+            unclear: Unclear::Ask,
+            judge_longest: minutes(10),
             judge_interval: Duration::from_millis(100),
             probes_in_a_row: 5,
             probe_interval: Duration::from_millis(200),

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::judge::Strictness;
+use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
@@ -199,12 +201,18 @@ pub struct BudgetSettings {
 }
 
 /// How the effect of a restart is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgeSettings {
     /// How long a verdict may take.
     pub deadline: Duration,
     /// How long a restarted unit may warm up before its requests are judged.
     pub warm_up: Duration,
+    /// How surely `cured` must be true.
+    pub strictness: Strictness,
+    /// What follows where requests are too few to tell.
+    pub unclear: Unclear,
+    /// How long is waited for more of them in all.
+    pub longest: Duration,
 }
 
 impl Default for Config {
@@ -282,6 +290,9 @@ impl Default for Config {
                 judge: JudgeSettings {
                     deadline: MINUTE,
                     warm_up: Duration::from_millis(250),
+                    strictness: Strictness::default(),
+                    unclear: Unclear::Ask,
+                    longest: 10 * MINUTE,
                 },
                 webhook: None,
                 tree: Vec::new(),
@@ -499,6 +510,21 @@ impl JudgeSettings {
     fn take(&mut self, section: &Section<'_>) {
         section.set("deadline", &mut self.deadline, Reader::some_time);
         section.set("warm_up", &mut self.warm_up, Reader::duration);
+        section.set("residual", &mut self.strictness.residual, |r, n| {
+            within(r.share(n)?, 0.01, 0.5, "from 1% to 50%")
+        });
+        section.set("error", &mut self.strictness.error, |r, n| {
+            within(r.share(n)?, 0.0001, 0.2, "from 0.01% to 20%")
+        });
+        section.set("unclear", &mut self.unclear, |r, n| {
+            let words = [
+                ("ask", Unclear::Ask),
+                ("wait", Unclear::Wait),
+                ("probe", Unclear::Probe),
+            ];
+            r.choice(n, &words)
+        });
+        section.set("longest", &mut self.longest, Reader::some_time);
     }
 }
 

@@ -115,6 +115,9 @@ pub(super) fn policy(config: &Config) -> Policy {
         lease_slack: settings.lease,
         warm_up: settings.judge.warm_up,
         judge_deadline: settings.judge.deadline,
+        strictness: settings.judge.strictness,
+        unclear: settings.judge.unclear,
+        judge_longest: settings.judge.longest,
         ..Policy::default()
     }
 }

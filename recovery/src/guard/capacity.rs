@@ -52,6 +52,27 @@ pub fn groups(tree: &RestartTree, capacity: &BTreeMap<String, u32>) -> Vec<Group
     groups
 }
 
+/// The units that stand in for this one and that its restart doesn't touch: the other members of every
+/// group that it, or what contains it, is in.
+pub fn stand_ins(
+    tree: &RestartTree,
+    capacity: &BTreeMap<String, u32>,
+    unit: &UnitName,
+) -> Vec<UnitName> {
+    let is_in = |group: &Group| {
+        tree.chain(unit)
+            .iter()
+            .any(|above| group.members.contains(above))
+    };
+    let others: BTreeSet<UnitName> = groups(tree, capacity)
+        .into_iter()
+        .filter(is_in)
+        .flat_map(|group| group.members)
+        .filter(|member| !tree.touches(unit, member) && !tree.chain(unit).contains(&member))
+        .collect();
+    others.into_iter().collect()
+}
+
 /// Refusals of groups that would have too few left.
 pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
     let tree = world.tree;

@@ -52,7 +52,7 @@ impl Engine {
             .map(|restart| restart.deadline + EXECUTOR_SLACK)
             .sum();
         let lease_until = now
-            .checked_add(acting + policy.warm_up + policy.judge_deadline + policy.lease_slack)
+            .checked_add(acting + policy.warm_up + policy.judging() + policy.lease_slack)
             .unwrap_or(now);
         let gone = || CommandError::Unavailable {
             reason: format!("recovery {id} isn't waiting any more"),

@@ -70,6 +70,8 @@ pub(super) struct Attempt {
     pub(super) probed: Option<Probed>,
     pub(super) next_probe: SystemTime,
     pub(super) is_probing: bool,
+    /// Requests were too few, so probes decide.
+    pub(super) by_probe: bool,
     /// Whether it was begun by an engine that ended.
     pub(super) is_resumed: bool,
 }
@@ -106,6 +108,7 @@ impl Attempt {
             probed: None,
             next_probe: at,
             is_probing: false,
+            by_probe: false,
             is_resumed: false,
         }
     }

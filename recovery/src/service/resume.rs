@@ -196,7 +196,7 @@ impl Engine {
     fn renew(&mut self, id: RecoveryId) {
         let now = self.now();
         let policy = &self.config.policy;
-        let lease = INQUIRY + policy.warm_up + policy.judge_deadline + policy.lease_slack;
+        let lease = INQUIRY + policy.warm_up + policy.judging() + policy.lease_slack;
         if let Some(attempt) = self
             .cases
             .get_mut(&id)
