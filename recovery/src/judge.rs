@@ -479,8 +479,8 @@ mod tests {
             (0.2, 0.05, 14),
             (0.1, 0.01, 45),
         ] {
-            let closed = ((1.0 / error).ln() - CLEAN_WEIGHT.ln())
-                / ((1.0 - CLEAN) / (1.0 - residual)).ln();
+            let closed =
+                ((1.0 / error).ln() - CLEAN_WEIGHT.ln()) / ((1.0 - CLEAN) / (1.0 - residual)).ln();
             // So much is known of before that its lower limit is next to all of it.
             let needed = (0..1000).find(|ok| {
                 let mut question = question((0, 1_000_000_000), (*ok, 0), 0.0);

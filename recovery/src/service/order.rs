@@ -172,7 +172,7 @@ impl Engine {
                 .filter_map(|part| self.traffic.get(part).copied())
                 .fold(0.0, f64::max)
         });
-        let lost = crate::plan::losses(&self.tree, unit);
+        let lost = self.tree.losses(unit);
         (downtime, away.as_secs_f64() * rate + lost)
     }
 

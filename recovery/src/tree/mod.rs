@@ -47,6 +47,16 @@ struct Place {
     selector: BTreeMap<String, String>,
 }
 
+/// What a unit's restart restarts, by places in the tree: for those who ask of thousands of units.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cover(Vec<Range<usize>>);
+
+impl Cover {
+    pub(crate) fn contains(&self, place: usize) -> bool {
+        self.0.iter().any(|range| range.contains(&place))
+    }
+}
+
 /// Whom a component belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
@@ -161,6 +171,36 @@ impl RestartTree {
         own.into_iter()
             .chain(tops.unwrap_or_default().iter().copied())
             .map(|top| self.range(top))
+    }
+
+    /// What a unit's restart restarts; nothing for what is no unit.
+    pub(crate) fn cover(&self, unit: &UnitName) -> Cover {
+        Cover(
+            self.at(unit)
+                .map_or(Vec::new(), |at| self.covered(at).collect()),
+        )
+    }
+
+    /// The places of a unit and of all that contain it, nearest first.
+    pub(crate) fn chain_places(&self, unit: &UnitName) -> Vec<usize> {
+        self.at(unit)
+            .map_or(Vec::new(), |at| self.chain_at(at).collect())
+    }
+
+    /// The names of the units at these places.
+    pub(crate) fn named<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a UnitName> {
+        places.iter().map(|place| &self.units[*place].name)
+    }
+
+    /// What the restart of a unit loses beside requests: its own and that of all that goes with it, in
+    /// failed user requests.
+    pub fn losses(&self, unit: &UnitName) -> f64 {
+        let Some(at) = self.at(unit) else {
+            return 0.0;
+        };
+        let lost = self.covered(at).flatten();
+        lost.map(|place| f64::from(self.units[place].rules.loses))
+            .sum()
     }
 
     /// All units, parents before children.
