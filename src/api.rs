@@ -101,6 +101,7 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/incidents/{id}", get(read::incident))
         .route("/suspects", get(read::suspects))
         .route("/tree", get(read::tree))
+        .route("/rejuvenation", get(read::rejuvenation))
         .route("/units/{unit}", get(read::unit))
         .route(
             "/units/{unit}/availability",

@@ -10,6 +10,7 @@ mod guards;
 mod probe;
 mod quantity;
 mod reader;
+mod rejuvenate;
 mod settings;
 mod units;
 

@@ -13,6 +13,7 @@ mod layout;
 mod overview;
 mod parts;
 mod plan;
+mod rejuvenation;
 mod trace;
 mod tree;
 

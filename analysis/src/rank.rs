@@ -7,16 +7,22 @@
 
 mod alert_count;
 pub mod barinel;
+mod cause;
+pub mod component_interaction;
 pub mod decision_tree;
 pub mod default;
 pub mod dstar;
 mod evidence;
 mod explain;
+mod families;
 mod input;
 pub mod jaccard;
 mod largest_z;
+pub mod micro_rank;
 pub mod ochiai;
 pub mod op2;
+mod pairs;
+pub mod path_shape;
 pub mod pinpoint;
 mod plain;
 pub mod spectrum_formula;
@@ -33,6 +39,7 @@ use crate::{Ranking, Suspect, Verdict};
 use spectrum_formula::by_formula;
 
 pub use evidence::Tally;
+pub use explain::{Fact, facts};
 pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
 
 /// A way to rank.
@@ -60,6 +67,12 @@ pub enum Method {
     Pinpoint,
     /// A decision tree over requests.
     DecisionTree,
+    /// Pinpoint's component interaction, by χ².
+    ComponentInteraction,
+    /// Pinpoint's path shape, by a probabilistic grammar.
+    PathShape,
+    /// MicroRank's weighted spectrum.
+    MicroRank,
     /// TraceRCA's score of services.
     TraceRca,
     /// The largest distance of a mean duration.
@@ -72,7 +85,7 @@ pub enum Method {
 
 impl Method {
     /// Every method there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Default,
         Self::Ochiai,
         Self::Tarantula,
@@ -82,6 +95,9 @@ impl Method {
         Self::Barinel,
         Self::Pinpoint,
         Self::DecisionTree,
+        Self::ComponentInteraction,
+        Self::PathShape,
+        Self::MicroRank,
         Self::TraceRca,
         Self::LargestZ,
         Self::AlertCount,
@@ -100,6 +116,9 @@ impl Method {
             Self::Barinel => "barinel",
             Self::Pinpoint => "pinpoint",
             Self::DecisionTree => "decision_tree",
+            Self::ComponentInteraction => "component_interaction",
+            Self::PathShape => "path_shape",
+            Self::MicroRank => "micro_rank",
             Self::TraceRca => "trace_rca",
             Self::LargestZ => "largest_z",
             Self::AlertCount => "alert_count",
@@ -145,6 +164,9 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
         Method::Barinel => (by_formula(input, &tally, barinel::barinel), false),
         Method::Pinpoint => (pinpoint::suspects(input, &tally), false),
         Method::DecisionTree => (decision_tree::suspects(input, &tally), false),
+        Method::ComponentInteraction => (component_interaction::suspects(input, &tally), false),
+        Method::PathShape => (path_shape::suspects(input, &tally), false),
+        Method::MicroRank => (micro_rank::suspects(input, &tally), false),
         Method::TraceRca => (trace_rca::suspects(input, &tally), false),
         Method::LargestZ => (largest_z::suspects(input, &tally), false),
         Method::AlertCount => (alert_count::suspects(input, &tally), false),

@@ -9,6 +9,7 @@ mod parallel;
 mod play;
 mod policies;
 mod random;
+mod rejuvenation;
 mod report;
 mod safety;
 mod sweeps;
@@ -31,6 +32,8 @@ pub enum Scenario {
     FalsePositives,
     /// How late a microreboot may come.
     DetectionDelay,
+    /// Preventive restarts: learned order, order as written, dice, whole restarts.
+    Rejuvenation,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through.
     Safety,
 }
@@ -91,6 +94,7 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, SimulateErro
         Scenario::Mercury => mercury::run(options),
         Scenario::FalsePositives => sweeps::false_positives(options),
         Scenario::DetectionDelay => sweeps::detection_delay(options),
+        Scenario::Rejuvenation => rejuvenation::run(options),
         Scenario::Safety => safety::run(options),
     }
 }

@@ -20,8 +20,10 @@ pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod prepare;
 pub mod probe;
 pub mod process;
+pub mod rejuvenate;
 pub mod service;
 pub mod spec;
 #[cfg(test)]
@@ -33,7 +35,7 @@ pub use evidence::{Changed, Circumstances, Evidence, FaultSignature, Load, Outsi
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
+    Preparation, ProbeSpec, ProcessSpec, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
     WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

@@ -38,6 +38,8 @@ pub enum NoticeKind {
     Recurring,
     /// Nothing can be done at all: the ledger can't be written.
     Disabled,
+    /// Preventive restarts have halted, or were not enough.
+    Rejuvenation,
 }
 
 /// Something that a person should know at once.

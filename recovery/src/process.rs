@@ -61,6 +61,7 @@ pub use launch::GENERATION_ATTRIBUTE;
 pub(crate) use launch::explain;
 pub use phase::{ChildIdentity, Ending, IllegalTransition, Phase, PhaseEvent};
 pub use procfs::{GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
+pub(crate) use procfs::{figures, group_memory};
 pub use report::{ChildEvent, ChildStatus};
 pub use supervisor::Supervisor;
 pub use table::TableError;

@@ -35,7 +35,7 @@ pub trait Backend: Send + Sync {
 }
 
 /// An order, or a question that a snapshot can't answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ApiCommand {
     /// Carry out a plan that waits. Answered by [`Reply::Done`].
     Approve {
@@ -94,6 +94,13 @@ pub enum ApiCommand {
         /// The reports.
         Vec<ReportedOutcome>,
     ),
+    /// Numbers that a unit tells about itself. Answered by [`Reply::Done`].
+    Gauges {
+        /// The unit.
+        unit: String,
+        /// Names and values.
+        gauges: Vec<(String, f64)>,
+    },
     /// How a unit is in the words of somebody who wasn't asked. Answered by [`Reply::Done`].
     Said {
         /// The unit.

@@ -77,6 +77,12 @@ pub(super) async fn suspects(
     Ok(Json(ranking.clone()))
 }
 
+pub(super) async fn rejuvenation(
+    State(state): State<ApiState>,
+) -> Json<Vec<crate::view::RejuvenationView>> {
+    Json(state.backend.view().rejuvenation.clone())
+}
+
 pub(super) async fn tree(State(state): State<ApiState>) -> Json<Vec<UnitView>> {
     Json(state.backend.view().tree.clone())
 }
@@ -194,7 +200,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 24] = [
+const ENDPOINTS: [(&str, &str); 25] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -214,6 +220,10 @@ const ENDPOINTS: [(&str, &str); 24] = [
     ("GET /api/v1/traces/{id}", "an example trace"),
     ("GET /api/v1/tree", "the restart tree"),
     ("GET /api/v1/units/{unit}", "one unit of it"),
+    (
+        "GET /api/v1/rejuvenation",
+        "what is restarted before it fails, and what that gave back",
+    ),
     (
         "GET /api/v1/units/{unit}/availability",
         "200, or 503 with Retry-After while it is restarted",

@@ -126,6 +126,9 @@ pub enum Command {
     /// The restart tree: units, their state, and what was done to them
     Tree,
 
+    /// What is restarted before it fails, in which order, and what that gave back
+    Rejuvenation,
+
     /// What is planned, or was: the ladder of restarts, its price, and why nothing else
     Plan {
         /// The plan's number; all live ones when not given
@@ -365,6 +368,9 @@ pub struct DemoArgs {
     /// Every kind of fault in turn, and a table of how each went
     #[arg(long)]
     pub all_faults: bool,
+    /// A leak instead of a fault: parts of a process are restarted before anything fails
+    #[arg(long, conflicts_with_all = ["fast", "all_faults"])]
+    pub aging: bool,
     /// Repeats schedule and outcomes (not timings)
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -414,6 +420,8 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// Preventive restarts by a learned order beside other orders, whole restarts and nobody
+    Rejuvenation,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
     /// take long; --seeds 8 --steps 100000 a few minutes
     Safety,

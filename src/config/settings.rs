@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rekindle_recovery::judge::Strictness;
 use rekindle_recovery::policy::Unclear;
+use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
 use super::guards::{self, GuardSettings};
 use super::probe;
 use super::reader::{Reader, Section};
+use super::rejuvenate;
 use super::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -183,6 +185,8 @@ pub struct RestartSettings {
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What is restarted before it fails.
+    pub rejuvenate: Vec<Rule>,
 }
 
 /// What restarts may cost in a period.
@@ -296,6 +300,7 @@ impl Default for Config {
                 },
                 webhook: None,
                 tree: Vec::new(),
+                rejuvenate: Vec::new(),
             },
         }
     }
@@ -487,6 +492,7 @@ impl RestartSettings {
         });
         self.tree = units::tree(section, "tree", self.mode);
         guards::groups(section, &self.guards, &self.tree);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }
 }
 

@@ -261,6 +261,22 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              container's name, with `recreate`, and only there",
         ),
         (
+            "restart:\n  tree: [{unit: a, command: {run: [x]}}]\n  rejuvenate:\n    - {name: m, units: [a], memory: {of: a, alarm: 2MiB, sufficient: 1MiB}}\n    - {name: m, units: [b], age: {at_most: 1h}}\n    - {name: n, units: [a], age: {at_most: 1h}, random: {every: 1h}}\n    - {name: o, units: [a], failures: {alarm: 1%, sufficient: 1%}}\n    - {name: p, units: [a], number: {http: x, alarm: 1}}\n",
+            "r.yaml: `restart.rejuvenate[0]` at line 4, column 7: a is no `process` that Rekindle \
+             starts, so its memory can't be read; use `number` or `heartbeat`\n\
+             r.yaml: `restart.rejuvenate[1].name` at line 5, column 7: there is another rule of \
+             the name \"m\"\n\
+             r.yaml: `restart.rejuvenate[1]` at line 5, column 7: there is no unit b\n\
+             r.yaml: `restart.rejuvenate[2]` at line 6, column 7: needs exactly one of `memory`, \
+             `heartbeat`, `number`, `failures`, `age` and `random`\n\
+             r.yaml: `restart.rejuvenate[3]` at line 7, column 7: alarm and sufficient are the \
+             same, so a roll would have no end or no beginning\n\
+             r.yaml: `restart.rejuvenate[4].number` at line 8, column 37: lacks `sufficient`: \
+             until where they are\n\
+             r.yaml: `restart.rejuvenate[4].number.http` at line 8, column 44: \"x\" is no URL; \
+             write it as in http://127.0.0.1:8080/health",
+        ),
+        (
             "assembly:\n  min_quiet: 20s\n",
             "r.yaml: `assembly.min_quiet` at line 2, column 3: it is longer than `max_quiet`; \
              make it shorter, or `max_quiet` longer",

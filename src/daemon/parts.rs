@@ -239,6 +239,7 @@ impl ports::Notifier for People {
             ),
             NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
             NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
+            NoticeKind::Rejuvenation => (Severity::Warning, "preventive restarts need a person"),
         };
         self.notifier.notify(notify::Notice {
             severity,

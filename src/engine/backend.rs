@@ -7,6 +7,7 @@ use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
 use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
+use rekindle_recovery::rejuvenate::Board;
 use rekindle_recovery::service::{
     self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
 };
@@ -45,6 +46,7 @@ pub(crate) struct EngineBackend {
     pub(crate) tree: Arc<RestartTree>,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
+    pub(crate) board: Arc<Board>,
 }
 
 impl Backend for EngineBackend {
@@ -71,15 +73,14 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
     let rankings = view.incidents.iter().filter_map(|i| i.ranking.as_ref());
     let mut suspects = rankings.flat_map(|ranking| &ranking.suspects);
     suspects.find_map(|suspect| {
-        let is_in = |examples: &[String]| examples.iter().any(|id| id == trace);
-        let others = if is_in(&suspect.examples_failed) {
-            &suspect.examples_ok
-        } else if is_in(&suspect.examples_ok) {
-            &suspect.examples_failed
+        let place = |examples: &[String]| examples.iter().position(|id| id == trace);
+        let (at, others) = if let Some(at) = place(&suspect.examples_failed) {
+            (at, &suspect.examples_ok)
         } else {
-            return None;
+            (place(&suspect.examples_ok)?, &suspect.examples_failed)
         };
-        others.first().cloned()
+        // Failed ones and the good ones that they are most like are in the same order.
+        others.get(at).or(others.first()).cloned()
     })
 }
 
@@ -127,6 +128,7 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Gauges { unit, gauges } => return self.told(UnitName(unit), &gauges),
             ApiCommand::Said {
                 unit,
                 reporter,
@@ -201,6 +203,10 @@ impl EngineBackend {
             .await;
         }
         Ok(match reply {
+            RecoveryReply::Proposed { recovery } => Reply::Done {
+                message: "it waits for approval: `rekindle plan`".to_owned(),
+                recovery: Some(recovery.0),
+            },
             RecoveryReply::Started { recovery } => Reply::Done {
                 message: format!(
                     "under way as recovery {recovery}; `rekindle history` tells how it ends"
@@ -263,6 +269,23 @@ impl EngineBackend {
     fn dry_run(&self, dry_run: &service::DryRun) -> DryRun {
         let traffic = mapping::traffic(&self.shared.analyzer(), &self.tree);
         dry_run_view(dry_run, traffic.get(&dry_run.unit).copied())
+    }
+
+    fn told(&self, unit: UnitName, gauges: &[(String, f64)]) -> Result<Reply, Problem> {
+        let now = SystemTime::now();
+        let untold = gauges
+            .iter()
+            .find(|(name, value)| !self.board.tell(&unit, name, *value, now));
+        match untold {
+            None => Ok(Reply::done(format!(
+                "heard {} gauges of {unit}",
+                gauges.len()
+            ))),
+            Some((name, _)) => Err(Problem::new(
+                ProblemKind::Busy,
+                format!("too many gauges are told, so {name} of {unit} was not taken"),
+            )),
+        }
     }
 
     fn say(&self, said: Said) -> Result<Reply, Problem> {

@@ -81,10 +81,8 @@ fn evidence(suspect: &SuspectView) -> Markup {
             dl.facts {
                 div { dt { "Shape" } dd { (suspect.shape) } }
                 @if let Some(error) = &suspect.error_type { div { dt { "Error" } dd { code { (error) } } } }
-                div { dt { "Failed requests that touched it" } dd { (words::of(&suspect.failed)) ", between " (words::percent(suspect.failed.low)) " and " (words::percent(suspect.failed.high)) } }
-                div { dt { "Successful requests that touched it" } dd { (words::of(&suspect.ok)) ", between " (words::percent(suspect.ok.low)) " and " (words::percent(suspect.ok.high)) } }
-                div { dt { "Failures that began in it" } dd { (words::count(suspect.originated)) } }
-                div { dt { "Who complains" } dd { @if suspect.callers.is_empty() { "nobody but itself" } @else { (suspect.callers.join(", ")) } } }
+                @for fact in &suspect.facts { div { dt { (fact.what) } dd { (fact.found) } } }
+                @if suspect.facts.is_empty() { (counts(suspect)) }
                 div { dt { "Score" } dd { (format!("{:.3}", suspect.score)) } }
                 div { dt { "Confidence" } dd { (words::percent(suspect.confidence)) } }
                 div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
@@ -92,6 +90,16 @@ fn evidence(suspect: &SuspectView) -> Markup {
                 @for (key, value) in &suspect.attributes { div { dt { code { (key) } } dd { code { (value) } } } }
             }
         }
+    }
+}
+
+/// What is counted where nothing more is known: of an incident that an older engine kept.
+fn counts(suspect: &SuspectView) -> Markup {
+    html! {
+        div { dt { "Failed requests that touched it" } dd { (words::of(&suspect.failed)) ", between " (words::percent(suspect.failed.low)) " and " (words::percent(suspect.failed.high)) } }
+        div { dt { "Successful requests that touched it" } dd { (words::of(&suspect.ok)) ", between " (words::percent(suspect.ok.low)) " and " (words::percent(suspect.ok.high)) } }
+        div { dt { "Failures that began in it" } dd { (words::count(suspect.originated)) } }
+        div { dt { "Who complains" } dd { @if suspect.callers.is_empty() { "nobody but itself" } @else { (suspect.callers.join(", ")) } } }
     }
 }
 

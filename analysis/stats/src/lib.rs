@@ -6,6 +6,7 @@
 //! statsmodels (`tests/reference/`, made by `notebooks/reference_statistics.py`).
 
 mod beta;
+mod chi_squared;
 mod detector;
 mod difference;
 mod fdr;
@@ -18,6 +19,7 @@ mod share;
 mod shift;
 
 pub use beta::{BetaBelief, BetaError};
+pub use chi_squared::chi_squared_quantile;
 pub use detector::{DetectorState, ShareRise};
 pub use difference::{DifferenceInterval, difference_interval};
 pub use fdr::benjamini_hochberg;

@@ -66,6 +66,63 @@ pub(super) fn processes() -> Vec<Stat> {
         .collect()
 }
 
+/// The resident memory, in bytes, of all living processes in the group of this one; `None` if it is gone.
+/// What they share is counted for each of them.
+pub(crate) fn group_memory(pid: i32) -> Option<u64> {
+    let group = stat(pid).filter(|stat| !stat.zombie)?.group;
+    let mut bytes: u64 = 0;
+    for member in processes() {
+        if member.group != group || member.zombie {
+            continue;
+        }
+        // One that ended meanwhile has none.
+        let Ok(line) = fs::read_to_string(format!("/proc/{}/statm", member.pid)) else {
+            continue;
+        };
+        let resident: Option<u64> = line
+            .split_ascii_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse().ok());
+        bytes = bytes.saturating_add(resident?.saturating_mul(rustix::param::page_size() as u64));
+    }
+    Some(bytes)
+}
+
+/// What the kernel says of a process, for people who look for the cause later: its state, memory,
+/// threads, time spent, and how many files it has open. Empty when it is gone.
+pub(crate) fn figures(pid: i32) -> String {
+    /// The lines of its status that tell something.
+    const TELLING: [&str; 10] = [
+        "Name",
+        "State",
+        "VmPeak",
+        "VmSize",
+        "VmHWM",
+        "VmRSS",
+        "VmSwap",
+        "Threads",
+        "voluntary_ctxt_switches",
+        "nonvoluntary_ctxt_switches",
+    ];
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let status = read("status");
+    let telling = status.lines().filter(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        TELLING.contains(&name)
+    });
+    let mut figures: Vec<String> = telling.map(str::to_owned).collect();
+    let stat = read("stat");
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
+    if let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) {
+        figures.push(format!("CPU ticks:\t{user} user, {system} system"));
+    }
+    if let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) {
+        figures.push(format!("Open files:\t{}", open.count()));
+    }
+    figures.iter().map(|line| format!("{line}\n")).collect()
+}
+
 /// The boot that this host is in. Empty if the kernel won't say, which then tells no boots apart.
 pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -156,12 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn this_process_has_figures() {
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        let figures = figures(pid);
+        for name in ["State:", "VmRSS:", "Threads:", "CPU ticks:", "Open files:"] {
+            assert!(figures.contains(name), "{name} {figures}");
+        }
+        assert_eq!(super::figures(i32::MAX), "");
+    }
+
+    #[test]
     fn this_process_is_seen() {
         let pid = i32::try_from(std::process::id()).expect("a pid");
         let own = stat(pid).expect("own stat");
         assert!(!own.zombie && own.pid == pid && own.start_ticks > 0);
         assert!(processes().contains(&own));
         assert!(!boot_id().is_empty());
+        let memory = group_memory(pid).expect("own memory");
+        assert!(memory > 1024 * 1024, "{memory}");
+        assert_eq!(group_memory(i32::MAX), None);
     }
 
     #[test]

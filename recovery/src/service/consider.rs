@@ -175,6 +175,10 @@ impl Engine {
             return;
         }
         case.considered_at = Some(now);
+        if case.incident.is_none() {
+            self.lapse(id, now).await;
+            return;
+        }
         let Some(evidence) = case.evidence.clone() else {
             return;
         };
@@ -387,7 +391,7 @@ impl Engine {
         })
     }
 
-    async fn propose(
+    pub(super) async fn propose(
         &mut self,
         id: RecoveryId,
         mut plan: Plan,

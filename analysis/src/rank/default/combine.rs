@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::changes::{Change, Period, changes};
-use crate::Level;
-use crate::rank::evidence::{Charge, Tally};
+use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::Input;
+use crate::{Doubt, Level};
 
 /// A failed call is as bad as one that takes a thousand times as long (2¹⁰): nobody waits for that.
 const FAILED: f64 = 10.0;
@@ -77,11 +77,13 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
     let mostly_failing = by_failures * 2.0 >= strengths[&lead];
     let mut charges = failures;
     let mut clear_change = false;
+    let mut calm_doubt = None;
     let left = if mostly_failing && first(&accused) == lead {
         (1.0 - accused.values().sum::<f64>()).max(0.0)
     } else {
         let calm = changes_in_calm(input);
         let certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
+        calm_doubt = (calm >= LEAST_DOUBT).then_some(calm);
         clear_change = strengths[&lead] >= calm.max(BELIEVED)
             && changes
                 .iter()
@@ -94,17 +96,32 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
         certainty
     };
     for change in changes {
+        let mut doubts = Vec::new();
+        doubts.extend(calm_doubt.map(|calm| Doubt::CalmTimesChange {
+            calm,
+            now: change.score,
+        }));
+        if !change.clear {
+            doubts.push(Doubt::MayBeChance {
+                chance: change.chance,
+            });
+        }
         let known = charges
             .iter_mut()
             .find(|charge| family_of(input, charge.subjects[0]) == change.family);
         match known {
-            Some(charge) => add_remark(charge, change.remark),
+            // Failures speak for it as well, so doubts about the change alone say little.
+            Some(charge) => charge.notes.causes.extend(change.causes),
             None => charges.push(Charge {
                 subjects: vec![change.family],
                 score: change.score,
                 confidence: left * share(change.family),
                 shape: Some(change.shape),
-                remark: Some(change.remark),
+                notes: Notes {
+                    causes: change.causes,
+                    doubts,
+                    ..Notes::default()
+                },
             }),
         }
     }
@@ -147,11 +164,4 @@ fn family_of(input: &Input, subject: usize) -> usize {
         other.component.level == Level::Service && other.component.service == component.service
     });
     service.unwrap_or(subject)
-}
-
-fn add_remark(charge: &mut Charge, remark: String) {
-    charge.remark = Some(match charge.remark.take() {
-        Some(said) => format!("{said}; {remark}"),
-        None => remark,
-    });
 }

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeSet;
 
-use rekindle_stats::{LogHistogram, Probability, Shift, Usual, shift};
+use rekindle_stats::{Shift, Usual, shift};
 
 use super::ways::Ways;
-use super::{Change, Durations, Families, MISTAKES, Period, durations, spoken};
+use super::{Change, Families, MISTAKES, Period, durations};
 use crate::Shape;
+use crate::rank::cause::{Cause, Takes};
 use crate::rank::input::{Input, Part};
 
 /// The share of slower calls is counted with so many more that are as before: whoever was called
@@ -73,8 +74,14 @@ pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<
                     family: families.get(whose),
                     score: if counts { score } else { score.min(0.0) },
                     clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
+                    chance: (found.chance() * compared).min(1.0),
                     shape: Shape::Slow,
-                    remark: remark(input, *span, both),
+                    causes: vec![Cause::Takes(Takes {
+                        part: measured(*span, &ways, *group),
+                        request_type: group.checked_sub(1),
+                        shift: found,
+                        faster: false,
+                    })],
                 });
             }
         }
@@ -104,34 +111,23 @@ pub(super) fn faster(
                 family: families.get(id),
                 score: FASTER * score(&found, both.now.total()),
                 clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
+                chance: (found.chance() * compared).min(1.0),
                 shape: Shape::WrongAnswer,
-                remark: remark(input, span, both),
+                causes: vec![Cause::Takes(Takes {
+                    part: span,
+                    request_type: None,
+                    shift: found,
+                    faster: true,
+                })],
             })
         })
         .collect()
 }
 
-fn remark(input: &Input, part: Part, both: &Durations) -> String {
-    let name = |id: usize| &input.subjects[id].component;
-    let what = match part {
-        Part::Whole(id) => format!("{} took", name(id)),
-        Part::Own(id) => format!("the own work of {} took", name(id)),
-        Part::Gap(from, to) | Part::There(from, to) => {
-            format!("the way from {} to {} took", name(from), name(to))
-        }
-    };
-    let typical = |histogram: &LogHistogram, share: f64| {
-        histogram
-            .quantile(Probability::clamped(share))
-            .map_or_else(|| "unknown".to_owned(), spoken)
-    };
-    format!(
-        "{what} {} in the middle and {} at the 90th percentile of {} calls, before {} and {} of {}",
-        typical(&both.now, 0.5),
-        typical(&both.now, 0.9),
-        both.now.total(),
-        typical(&both.before, 0.5),
-        typical(&both.before, 0.9),
-        both.before.total(),
-    )
+/// What is compared where this span is looked at: own work alone where a way to it is its caller's.
+fn measured(span: Part, ways: &Ways, group: usize) -> Part {
+    match span {
+        Part::Whole(id) if ways.any_callers(id, group) => Part::Own(id),
+        _ => span,
+    }
 }
