@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions, witness,
+    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -189,17 +189,12 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let analyzer = Analyzer::new(parts::analysis(&config));
     let shared = Arc::new(Shared::new(analyzer, Arc::clone(&tree)));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
-    let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let notifier = parts::notifier(&config);
     let (recovery, shadows) = service::start(
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
-            executors: executors.prepared(
-                &config.restart.tree,
-                &state_dir,
-                &witness(&shared, &view),
-            ),
+            executors: executors.by_unit().clone(),
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
             notifier: Arc::clone(&notifier),
             crash,
@@ -219,6 +214,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     });
 
     let stats = Arc::new(IngestStats::default());
+    let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);

@@ -16,7 +16,6 @@ mod probing;
 mod publish;
 mod said;
 mod shared;
-mod witness;
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -40,7 +39,6 @@ pub(crate) use courier::Courier;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
-pub(crate) use witness::witness;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;

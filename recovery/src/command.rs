@@ -25,7 +25,7 @@ const TAIL_BYTES: usize = 2048;
 /// The lines of it that people are shown.
 const TAIL_LINES: usize = 3;
 /// How long a command whose time is up may take to end after TERM before KILL.
-pub(crate) const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(500);
 /// How long its output is read on after it has ended: something it left running may hold the pipe
 /// open for ever.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -64,36 +64,8 @@ pub(crate) async fn run(
     environment: &[(&str, String)],
     timeout: Duration,
 ) -> CommandEnd {
-    run_into(command, environment, timeout, None).await
-}
-
-/// As [`run`], and keeps the beginning of its standard output, up to `most` bytes.
-pub(crate) async fn capture(
-    command: &[String],
-    environment: &[(&str, String)],
-    timeout: Duration,
-    most: usize,
-) -> (CommandEnd, Vec<u8>) {
-    let mut kept = Kept {
-        bytes: Vec::new(),
-        most,
-    };
-    let end = run_into(command, environment, timeout, Some(&mut kept)).await;
-    (end, kept.bytes)
-}
-
-async fn run_into(
-    command: &[String],
-    environment: &[(&str, String)],
-    timeout: Duration,
-    mut kept: Option<&mut Kept>,
-) -> CommandEnd {
     let Some((program, arguments)) = command.split_first() else {
         return CommandEnd::NotStarted("its command is empty".to_owned());
-    };
-    let stdout = match kept {
-        Some(_) => Stdio::piped(),
-        None => Stdio::null(),
     };
     let spawned = Command::new(program)
         .args(arguments)
@@ -101,7 +73,7 @@ async fn run_into(
         .env_remove(STATE_VARIABLE)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(stdout)
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn();
@@ -111,25 +83,14 @@ async fn run_into(
     };
     let mut tail = Tail::default();
     let mut stderr = child.0.stderr.take();
-    let mut stdout = child.0.stdout.take();
     let waited = tokio::time::timeout(timeout, async {
         tokio::select! {
             ended = child.0.wait() => ended,
             // Ends only with an error or when nobody can write any more; the exit still counts.
-            ((), ()) = async {
-                tokio::join!(
-                    tail.read_from(&mut stderr),
-                    read_all(kept.as_deref_mut(), &mut stdout),
-                )
-            } => child.0.wait().await,
+            () = tail.read_from(&mut stderr) => child.0.wait().await,
         }
     })
     .await;
-    if let Ok(Ok(_)) = &waited {
-        // What it wrote last may still be in the pipe.
-        let rest = read_all(kept.as_deref_mut(), &mut stdout);
-        drop(tokio::time::timeout(DRAIN, rest).await);
-    }
     let status = match waited {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => return CommandEnd::Lost(error.to_string()),
@@ -180,24 +141,6 @@ impl EndWithGroup {
 impl Drop for EndWithGroup {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
-    }
-}
-
-/// The beginning of a stream.
-struct Kept {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-/// Reads to the end, keeping what is wanted, so that who writes more is not held up.
-async fn read_all(mut kept: Option<&mut Kept>, stream: &mut Option<impl AsyncRead + Unpin>) {
-    let Some(stream) = stream else { return };
-    let mut buffer = [0_u8; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-        if let Some(kept) = kept.as_deref_mut() {
-            let room = kept.most.saturating_sub(kept.bytes.len()).min(count);
-            kept.bytes.extend_from_slice(&buffer[..room]);
-        }
     }
 }
 

@@ -28,7 +28,6 @@ pub struct Permit {
     unit: UnitName,
     generation: u64,
     deadline: Duration,
-    incident: Option<u64>,
 }
 
 impl Permit {
@@ -44,18 +43,7 @@ impl Permit {
             unit,
             generation,
             deadline,
-            incident: None,
         }
-    }
-
-    /// With the incident that it is for.
-    pub(crate) fn for_incident(self, incident: Option<u64>) -> Self {
-        Self { incident, ..self }
-    }
-
-    /// The incident; `None` for what a person ordered without one.
-    pub fn incident(&self) -> Option<u64> {
-        self.incident
     }
 
     /// The action.

@@ -22,7 +22,6 @@ use self::systemd::Systemd;
 use crate::command::CommandExecutor;
 use crate::executor::Executor;
 use crate::http_call::HttpExecutor;
-use crate::prepare::{Prepared, Witness};
 use crate::probe::Probes;
 use crate::process::{OpenError, ProcessUnit, Supervisor};
 use crate::{ExecutorSpec, UnitName, UnitSpec};
@@ -86,30 +85,6 @@ impl Executors {
     /// All of them, by unit.
     pub fn by_unit(&self) -> &BTreeMap<UnitName, Arc<dyn Executor>> {
         &self.by_unit
-    }
-
-    /// All of them, by unit, each with what comes before its restart: what a post-mortem needs is kept in
-    /// the state directory, and what the unit's rules want is done.
-    pub fn prepared(
-        &self,
-        units: &[UnitSpec],
-        state_directory: &Path,
-        witness: &Witness,
-    ) -> BTreeMap<UnitName, Arc<dyn Executor>> {
-        units
-            .iter()
-            .filter_map(|unit| {
-                let prepared = Prepared::new(
-                    self.get(&unit.name)?,
-                    unit.rules.preparation.clone(),
-                    state_directory,
-                    Arc::clone(&self.supervisor),
-                    Arc::clone(witness),
-                );
-                let prepared: Arc<dyn Executor> = Arc::new(prepared);
-                Some((unit.name.clone(), prepared))
-            })
-            .collect()
     }
 
     /// The supervisor of those that are processes. There is always one, since children of an

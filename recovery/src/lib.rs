@@ -20,7 +20,6 @@ pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod ports;
-pub mod prepare;
 pub mod probe;
 pub mod process;
 pub mod rejuvenate;
@@ -35,7 +34,7 @@ pub use evidence::{Changed, Circumstances, Evidence, FaultSignature, Load, Outsi
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    Preparation, ProbeSpec, ProcessSpec, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
+    ProbeSpec, ProcessSpec, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
     WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

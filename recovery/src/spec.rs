@@ -93,20 +93,6 @@ pub struct UnitRules {
     pub budget: SubtreeBudget,
     /// What its restart loses beside requests, sessions above all, priced in failed user requests.
     pub loses: u32,
-    /// What is done right before its own executor is called.
-    pub preparation: Preparation,
-}
-
-/// What is done right before a unit is restarted. Nothing of it can keep the restart from happening.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preparation {
-    /// How long callers are told to hold back before the unit goes.
-    pub drain: Duration,
-    /// Where the unit is asked to save what it would lose.
-    pub ask: Option<HttpSpec>,
-    /// A command whose output is kept for the post-mortem. Its environment says `REKINDLE_UNIT`,
-    /// `REKINDLE_ACTION`, `REKINDLE_GENERATION` and, where there is one, `REKINDLE_INCIDENT`.
-    pub save: Option<CommandSpec>,
 }
 
 /// What restarts in a subtree may cost in a period ([`crate::Policy::budget_period`]).

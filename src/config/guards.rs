@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rekindle_recovery::guard::calendar::{Calendar, DAYS, Window};
 use rekindle_recovery::{
-    CommandSpec, HttpSpec, Preparation, SubtreeBudget, UnitName, UnitRules, UnitSpec,
+    SubtreeBudget, UnitName, UnitRules, UnitSpec,
 };
 
 use super::document::{Node, Value};
@@ -208,56 +208,7 @@ pub(super) fn rules(unit: &Section<'_>) -> UnitRules {
         together: names("together"),
         budget,
         loses: number(unit, "loses").unwrap_or(0),
-        preparation: Preparation {
-            drain: unit.read("drain", drain).unwrap_or_default(),
-            ask: unit.section("prepare", "unit.prepare").and_then(ask),
-            save: unit.section("save", "unit.save").and_then(save),
-        },
     }
-}
-
-/// How long a unit may take to save what it would lose when nobody says so: users wait meanwhile.
-const DEFAULT_PREPARE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How long a post-mortem's command may take when nobody says so: a thread dump takes a second or two.
-const DEFAULT_SAVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A sick unit isn't left to users for longer than this, whatever it has to save.
-const LONGEST_PREPARATION: Duration = Duration::from_secs(60);
-
-fn drain(reader: &Reader<'_>, node: &Node) -> Read<Duration> {
-    reader.duration(node).and_then(bounded)
-}
-
-fn bounded(time: Duration) -> Read<Duration> {
-    if time > LONGEST_PREPARATION {
-        return Err("it is longer than 1m, for which users would wait on a sick unit".to_owned());
-    }
-    Ok(time)
-}
-
-fn timeout(section: &Section<'_>, default: Duration) -> Duration {
-    let read = section.read("timeout", |r, n| r.some_time(n).and_then(bounded));
-    read.unwrap_or(default)
-}
-
-fn ask(section: Section<'_>) -> Option<HttpSpec> {
-    let url = section.read("post", Reader::url);
-    let url = section.required("post", url, "the URL that saves what would be lost");
-    let timeout = timeout(&section, DEFAULT_PREPARE_TIMEOUT);
-    section.close();
-    Some(HttpSpec { url: url?, timeout })
-}
-
-fn save(section: Section<'_>) -> Option<CommandSpec> {
-    let run = section.read("run", Reader::command);
-    let run = section.required("run", run, "program and arguments, as a list");
-    let timeout = timeout(&section, DEFAULT_SAVE_TIMEOUT);
-    section.close();
-    Some(CommandSpec {
-        command: run?,
-        timeout,
-    })
 }
 
 /// Groups of which nobody says how many must be up, or which have fewer members than must be.

@@ -295,7 +295,7 @@ impl Store {
         Ok(written
             .into_iter()
             .map(|(action, unit, generation, deadline)| {
-                Permit::new(action, unit, generation, deadline).for_incident(entry.incident)
+                Permit::new(action, unit, generation, deadline)
             })
             .collect())
     }

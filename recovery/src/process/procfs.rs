@@ -88,41 +88,6 @@ pub(crate) fn group_memory(pid: i32) -> Option<u64> {
     Some(bytes)
 }
 
-/// What the kernel says of a process, for people who look for the cause later: its state, memory,
-/// threads, time spent, and how many files it has open. Empty when it is gone.
-pub(crate) fn figures(pid: i32) -> String {
-    /// The lines of its status that tell something.
-    const TELLING: [&str; 10] = [
-        "Name",
-        "State",
-        "VmPeak",
-        "VmSize",
-        "VmHWM",
-        "VmRSS",
-        "VmSwap",
-        "Threads",
-        "voluntary_ctxt_switches",
-        "nonvoluntary_ctxt_switches",
-    ];
-    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let status = read("status");
-    let telling = status.lines().filter(|line| {
-        let name = line.split(':').next().unwrap_or_default();
-        TELLING.contains(&name)
-    });
-    let mut figures: Vec<String> = telling.map(str::to_owned).collect();
-    let stat = read("stat");
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    if let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) {
-        figures.push(format!("CPU ticks:\t{user} user, {system} system"));
-    }
-    if let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) {
-        figures.push(format!("Open files:\t{}", open.count()));
-    }
-    figures.iter().map(|line| format!("{line}\n")).collect()
-}
-
 /// The boot that this host is in. Empty if the kernel won't say, which then tells no boots apart.
 pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -210,16 +175,6 @@ mod tests {
         for broken in ["", "42", "42 (x)", "42 (x) S 1", "x (y) S 1 2 3"] {
             assert_eq!(Stat::parse(broken), None, "{broken}");
         }
-    }
-
-    #[test]
-    fn this_process_has_figures() {
-        let pid = i32::try_from(std::process::id()).expect("a pid");
-        let figures = figures(pid);
-        for name in ["State:", "VmRSS:", "Threads:", "CPU ticks:", "Open files:"] {
-            assert!(figures.contains(name), "{name} {figures}");
-        }
-        assert_eq!(super::figures(i32::MAX), "");
     }
 
     #[test]

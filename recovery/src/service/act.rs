@@ -41,7 +41,7 @@ impl Engine {
                 deadline: self
                     .tree
                     .spec(unit)
-                    .map(|spec| spec.start_deadline + spec.rules.preparation.longest())
+                    .map(|spec| spec.start_deadline)
                     .unwrap_or_default(),
                 raises: self.tree.own_subtree(unit).into_iter().cloned().collect(),
             })
