@@ -310,6 +310,9 @@ pub struct LocalizationArgs {
     /// Draw the table into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Also write a line per case and method, for notebooks
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// What results are grouped by.
