@@ -37,6 +37,7 @@ fn unit(name: String, parent: Option<String>) -> UnitSpec {
         mode: Some(Mode::Auto),
         expected_downtime: None,
         rules: UnitRules::default(),
+        around: rekindle_recovery::Around::default(),
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::around::Around;
+
 /// The name of a restart unit, unique in its tree: `catalog`, `catalog.search`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -73,6 +75,8 @@ pub struct UnitSpec {
     pub expected_downtime: Option<Duration>,
     /// What limits its restarts, and what goes with them.
     pub rules: UnitRules,
+    /// What is done around its restarts.
+    pub around: Around,
 }
 
 /// What limits a unit's restarts, and what goes with them. Nothing by default.

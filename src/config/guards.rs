@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_recovery::guard::calendar::{Calendar, DAYS, Window};
-use rekindle_recovery::{
-    SubtreeBudget, UnitName, UnitRules, UnitSpec,
-};
+use rekindle_recovery::{SubtreeBudget, UnitName, UnitRules, UnitSpec};
 
 use super::document::{Node, Value};
 use super::quantity;

@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::around::Keeping;
 use rekindle_recovery::judge::Strictness;
 use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
+use super::around;
 use super::guards::{self, GuardSettings};
 use super::probe;
 use super::reader::{Reader, Section};
@@ -181,6 +183,8 @@ pub struct RestartSettings {
     pub approval_expires: Duration,
     /// How the effect is judged.
     pub judge: JudgeSettings,
+    /// How long what is saved before restarts is kept.
+    pub keeping: Keeping,
     /// Where to POST when a person is needed.
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
@@ -298,6 +302,7 @@ impl Default for Config {
                     unclear: Unclear::Ask,
                     longest: 10 * MINUTE,
                 },
+                keeping: Keeping::default(),
                 webhook: None,
                 tree: Vec::new(),
                 rejuvenate: Vec::new(),
@@ -485,6 +490,9 @@ impl RestartSettings {
             Reader::some_time,
         );
         take(section, "judge", |s| self.judge.take(s));
+        take(section, "post_mortems", |s| {
+            around::keeping(s, &mut self.keeping);
+        });
         take(section, "notify", |s| {
             if let Some(url) = s.read("webhook", Reader::url) {
                 self.webhook = Some(url);

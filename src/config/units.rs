@@ -11,6 +11,7 @@ use rekindle_recovery::{
     ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 
+use super::around;
 use super::document::{Node, Place};
 use super::guards;
 use super::probe;
@@ -136,6 +137,7 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
         mode: section.read("mode", |r, n| r.choice(n, &MODES)),
         expected_downtime: section.read("expected_downtime", Reader::duration),
         rules: guards::rules(section),
+        around: around::around(section),
     };
     let name = spec.name.clone();
     units.specs.push(spec);

@@ -221,6 +221,7 @@ pub(super) mod tests {
             mode: None,
             expected_downtime: None,
             rules: rekindle_recovery::UnitRules::default(),
+            around: rekindle_recovery::Around::default(),
         }
     }
 

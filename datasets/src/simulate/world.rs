@@ -296,6 +296,7 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         mode: Some(rekindle_recovery::Mode::Auto),
         expected_downtime: Some(downtime),
         rules: rekindle_recovery::UnitRules::default(),
+        around: rekindle_recovery::Around::default(),
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
             mode: None,
             expected_downtime: None,
             rules: crate::UnitRules::default(),
+            around: crate::Around::default(),
         };
         for word in words {
             match word {
