@@ -175,8 +175,8 @@ mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
-            around: crate::Around::default(),
             rules: crate::UnitRules::default(),
+            around: crate::Around::default(),
         }
     }
 

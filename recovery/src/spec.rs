@@ -73,10 +73,10 @@ pub struct UnitSpec {
     pub mode: Option<Mode>,
     /// The downtime that a restart is expected to cost, until it has been measured.
     pub expected_downtime: Option<Duration>,
-    /// What is done around its restarts.
-    pub around: Around,
     /// What limits its restarts, and what goes with them.
     pub rules: UnitRules,
+    /// What is done around its restarts.
+    pub around: Around,
 }
 
 /// What limits a unit's restarts, and what goes with them. Nothing by default.

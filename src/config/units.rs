@@ -136,8 +136,8 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
         check: question(section, "check"),
         mode: section.read("mode", |r, n| r.choice(n, &MODES)),
         expected_downtime: section.read("expected_downtime", Reader::duration),
-        around: around::around(section),
         rules: guards::rules(section),
+        around: around::around(section),
     };
     let name = spec.name.clone();
     units.specs.push(spec);

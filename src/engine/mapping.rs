@@ -220,8 +220,8 @@ pub(super) mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
-            around: rekindle_recovery::Around::default(),
             rules: rekindle_recovery::UnitRules::default(),
+            around: rekindle_recovery::Around::default(),
         }
     }
 

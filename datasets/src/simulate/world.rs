@@ -295,8 +295,8 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         check: None,
         mode: Some(rekindle_recovery::Mode::Auto),
         expected_downtime: Some(downtime),
-        around: rekindle_recovery::Around::default(),
         rules: rekindle_recovery::UnitRules::default(),
+        around: rekindle_recovery::Around::default(),
     }
 }
 

@@ -27,8 +27,8 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
             check: None,
             mode: None,
             expected_downtime: None,
-            around: crate::Around::default(),
             rules: crate::UnitRules::default(),
+            around: crate::Around::default(),
         };
         for word in words {
             match word {
