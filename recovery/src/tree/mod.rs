@@ -12,7 +12,10 @@
 //! comparisons.
 
 mod check;
+pub mod edit;
 mod error;
+pub mod failure_map;
+pub mod propose;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
