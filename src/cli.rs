@@ -15,6 +15,7 @@ mod post_mortem;
 mod rejuvenation;
 mod simulate;
 mod terminal;
+mod tree;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -28,7 +29,7 @@ use crate::exit::Exit;
 
 pub use args::{
     AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
-    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario,
+    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario, TreeCommand,
 };
 pub(crate) use terminal::Terminal;
 
@@ -136,7 +137,16 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Suspects { incident } => ask::suspects(terminal, &client(), incident),
         Command::Explain { what } => ask::explain(terminal, &client(), &what),
         Command::Incidents => ask::incidents(terminal, &client()),
-        Command::Tree => ask::tree(terminal, &client()),
+        Command::Tree { what: None } => ask::tree(terminal, &client()),
+        Command::Tree {
+            what: Some(TreeCommand::Derive { traces }),
+        } => tree::derive(terminal, &traces),
+        Command::Tree {
+            what: Some(TreeCommand::Lint { config, traces }),
+        } => tree::lint(terminal, &client(), &config, &traces),
+        Command::Tree {
+            what: Some(TreeCommand::Propose { config }),
+        } => tree::suggest(terminal, &client(), &config),
         Command::Rejuvenation => rejuvenation::rejuvenation(terminal, &client()),
         Command::Plan { plan } => ask::plan(terminal, &client(), plan),
         Command::History { limit, long } => ask::history(terminal, &client(), limit, long),

@@ -124,7 +124,11 @@ pub enum Command {
     Incidents,
 
     /// The restart tree: units, their state, and what was done to them
-    Tree,
+    Tree {
+        /// What else to do with a tree
+        #[command(subcommand)]
+        what: Option<TreeCommand>,
+    },
 
     /// What is restarted before it fails, in which order, and what that gave back
     Rejuvenation,
@@ -237,6 +241,32 @@ pub enum Command {
         /// What the auction's own command line takes
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+}
+
+/// What to do with a restart tree. Nothing is changed: all is printed for review.
+#[derive(Debug, Subcommand)]
+pub enum TreeCommand {
+    /// Print a first tree of what recorded traces show, with who fails when another does
+    Derive {
+        /// Recorded traces, as `analyze` takes them
+        #[arg(value_name = "TRACES", required = true)]
+        traces: Vec<PathBuf>,
+    },
+    /// What can never be restarted, what no trace ever matched, costs that contradict the structure
+    Lint {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
+        /// Recorded traces to match the units with
+        #[arg(long, value_name = "TRACES", num_args = 1..)]
+        traces: Vec<PathBuf>,
+    },
+    /// Changes that the daemon's history of recoveries speaks for, and what they would have saved
+    Propose {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
     },
 }
 

@@ -491,6 +491,7 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
     ActionView {
         id: action.action.0,
         unit: action.unit.to_string(),
+        target: action.target.to_string(),
         generation: action.generation,
         incident: action.incident,
         who: action.by.clone(),

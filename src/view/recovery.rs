@@ -329,6 +329,9 @@ pub struct ActionView {
     pub id: u64,
     /// The unit.
     pub unit: String,
+    /// The unit that was decided on, of which it is itself or a part.
+    #[serde(default)]
+    pub target: String,
     /// The generation of the life that it began.
     pub generation: u64,
     /// The recovery it belongs to.

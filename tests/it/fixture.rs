@@ -295,6 +295,7 @@ fn actions() -> Vec<ActionView> {
         recovery: 12,
         id: 41,
         unit: text("catalog.search"),
+        target: text("catalog.search"),
         generation: 4,
         plan: Some(2),
         incident: Some(6),

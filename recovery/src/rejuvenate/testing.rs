@@ -3,42 +3,12 @@
 use std::time::Duration;
 
 use super::rule::{Gauge, Levels, Order, Rule, Trigger};
-use crate::{ExecutorSpec, HttpSpec, Mode, ProcessSpec, RestartTree, UnitName, UnitSpec};
+use crate::tree::tests::tree as notation;
+use crate::{RestartTree, UnitName};
 
 /// `site`, a process, with the components `a`, `b` and `c`.
 pub(crate) fn tree() -> RestartTree {
-    let unit = |name: &str, parent: Option<&str>, executor| UnitSpec {
-        name: name.into(),
-        parent: parent.map(UnitName::from),
-        selector: [("part".to_owned(), name.to_owned())].into(),
-        executor: Some(executor),
-        start_deadline: Duration::from_secs(5),
-        ready: None,
-        check: None,
-        mode: Some(Mode::Auto),
-        expected_downtime: None,
-        around: crate::Around::default(),
-        rules: crate::UnitRules::default(),
-        around: crate::Around::default(),
-    };
-    let process = ExecutorSpec::Process(ProcessSpec {
-        command: vec!["site".to_owned()],
-        environment: [].into(),
-        directory: None,
-        stop_grace: Duration::from_secs(1),
-    });
-    let http = || {
-        ExecutorSpec::Http(HttpSpec {
-            url: "http://127.0.0.1:1/".to_owned(),
-            timeout: Duration::from_secs(1),
-        })
-    };
-    let mut units = vec![unit("site", None, process)];
-    units[0].selector.clear();
-    for part in ["a", "b", "c"] {
-        units.push(unit(part, Some("site"), http()));
-    }
-    RestartTree::build(units).expect("a tree")
+    notation("site process auto\n  a part=a\n  b part=b\n  c part=c")
 }
 
 /// Memory of `site`: alarm at 800, sufficient at 500.

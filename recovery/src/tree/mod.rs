@@ -12,8 +12,11 @@
 //! comparisons.
 
 mod check;
+pub mod edit;
 mod error;
+pub mod failure_map;
 mod order;
+pub mod propose;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

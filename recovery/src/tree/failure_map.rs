@@ -1,0 +1,258 @@
+//! Who fails when another fails?
+//!
+//! The f-map of automatic failure-path inference (WIAPP 2003): an edge from `u` to `v` says that a fault in
+//! `u` makes `v` fail. There faults were injected; here it is what production showed, passively: how often
+//! `v` failed when `u` did, or was restarted, beside how often it fails otherwise. An edge needs the
+//! difference to be clear (the shares' 95 % intervals don't overlap), so that what always fails follows
+//! from nobody.
+//!
+//! Units that make each other fail more often than not are one recovery group: curing one alone only hands
+//! the fault on. What makes another fail must be up before it: that is the order of starts.
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use rekindle_stats::{Probability, Share};
+
+/// What was seen of an ordered pair of units, by their numbers. Several of one pair add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The unit that failed or was restarted.
+    pub source: usize,
+    /// The other.
+    pub target: usize,
+    /// How often the source failed, or was restarted, while the target could be seen.
+    pub failed: u64,
+    /// How often the target failed then, or right after.
+    pub also: u64,
+    /// How often the target was seen while the source was well.
+    pub well: u64,
+    /// How often the target failed all the same.
+    pub anyway: u64,
+}
+
+/// A fault in the source makes the target fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Edge {
+    /// Where the fault is.
+    pub source: usize,
+    /// Who fails of it.
+    pub target: usize,
+    /// How often, of the source's failures, in `[0, 1]`.
+    pub share: f64,
+    /// The share's lower limit at 95 %.
+    pub least: f64,
+}
+
+/// Who fails when another does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FailureMap {
+    /// By source, then target.
+    pub edges: Vec<Edge>,
+    /// Units that must be restarted together, each group sorted; groups of one are left out.
+    pub groups: Vec<Vec<usize>>,
+    /// All units that have an edge, in the order in which they are to be started.
+    pub start_order: Vec<usize>,
+}
+
+/// Failing of each other more often than not makes a group.
+const GROUPED: f64 = 0.5;
+
+/// Infers the map. Takes time proportional to what was seen (sorting apart).
+pub fn infer(seen: &[Seen]) -> FailureMap {
+    let mut seen: Vec<Seen> = seen
+        .iter()
+        .copied()
+        .filter(|pair| pair.source != pair.target)
+        .collect();
+    seen.sort_unstable_by_key(|pair| (pair.source, pair.target));
+    let mut edges = Vec::new();
+    for pairs in seen.chunk_by(|a, b| (a.source, a.target) == (b.source, b.target)) {
+        let sum = |of: fn(&Seen) -> u64| pairs.iter().map(of).fold(0, u64::saturating_add);
+        let failed = sum(|pair| pair.failed);
+        let well = sum(|pair| pair.well);
+        // More of them than there were are somebody's miscount.
+        let also = sum(|pair| pair.also).min(failed);
+        let anyway = sum(|pair| pair.anyway).min(well);
+        if also == 0 {
+            continue;
+        }
+        let with = Share::of(also, failed - also);
+        let least = with.wilson(Probability::P95).low;
+        // Of nothing seen nothing follows: the target may fail all the time.
+        let usually = match well {
+            0 => continue,
+            _ => {
+                Share::of(anyway, well - anyway)
+                    .wilson(Probability::P95)
+                    .high
+            }
+        };
+        if least > usually {
+            edges.push(Edge {
+                source: pairs[0].source,
+                target: pairs[0].target,
+                share: also as f64 / failed as f64,
+                least,
+            });
+        }
+    }
+    let (groups, start_order) = order(&edges);
+    FailureMap {
+        edges,
+        groups,
+        start_order,
+    }
+}
+
+/// Strongly connected units, and an order in which nothing is started before what it depends on.
+fn order(edges: &[Edge]) -> (Vec<Vec<usize>>, Vec<usize>) {
+    let mut numbers: Vec<usize> = edges
+        .iter()
+        .flat_map(|edge| [edge.source, edge.target])
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let place = |number: usize| numbers.binary_search(&number).unwrap_or_default();
+    let mut strong: DiGraph<(), ()> = DiGraph::with_capacity(numbers.len(), edges.len());
+    let mut all: DiGraph<(), ()> = DiGraph::with_capacity(numbers.len(), edges.len());
+    for _ in &numbers {
+        strong.add_node(());
+        all.add_node(());
+    }
+    for edge in edges {
+        let (from, to) = (
+            NodeIndex::new(place(edge.source)),
+            NodeIndex::new(place(edge.target)),
+        );
+        all.add_edge(from, to, ());
+        if edge.share > GROUPED {
+            strong.add_edge(from, to, ());
+        }
+    }
+    let named = |nodes: Vec<NodeIndex>| {
+        let mut names: Vec<usize> = nodes.iter().map(|node| numbers[node.index()]).collect();
+        names.sort_unstable();
+        names
+    };
+    let mut groups: Vec<Vec<usize>> = tarjan_scc(&strong)
+        .into_iter()
+        .filter(|ring| ring.len() > 1)
+        .map(named)
+        .collect();
+    groups.sort();
+    // Tarjan gives dependents first.
+    let mut rings = tarjan_scc(&all);
+    rings.reverse();
+    let order = rings.into_iter().flat_map(named).collect();
+    (groups, order)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn seen(source: usize, target: usize, also: u64, anyway: u64) -> Seen {
+        Seen {
+            source,
+            target,
+            failed: 100,
+            also,
+            well: 1000,
+            anyway,
+        }
+    }
+
+    #[test]
+    fn an_edge_needs_a_clear_difference() {
+        for (pair, expected) in [
+            (seen(0, 1, 90, 2), true),
+            (seen(0, 1, 10, 2), true),
+            // It fails all the time.
+            (seen(0, 1, 90, 900), false),
+            (seen(0, 1, 2, 10), false),
+            (seen(0, 1, 0, 0), false),
+            (seen(1, 1, 100, 0), false),
+            // Once is chance.
+            (
+                Seen {
+                    failed: 1,
+                    also: 1,
+                    ..seen(0, 1, 0, 300)
+                },
+                false,
+            ),
+            // Never seen well: nobody knows.
+            (
+                Seen {
+                    well: 0,
+                    ..seen(0, 1, 90, 0)
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(
+                infer(&[pair]).edges.len(),
+                usize::from(expected),
+                "{pair:?}"
+            );
+        }
+        let halves = [seen(0, 1, 5, 2), seen(0, 1, 5, 2)];
+        let map = infer(&halves);
+        assert!((map.edges[0].share - 0.05).abs() < 1e-9, "{map:?}");
+    }
+
+    #[test]
+    fn who_fails_of_each_other_is_a_group_and_starts_follow_dependence() {
+        // The database (7) makes the estimators (2, 5) fail, they each other, and both the page (3).
+        let map = infer(&[
+            seen(7, 2, 95, 1),
+            seen(7, 5, 95, 1),
+            seen(2, 5, 90, 1),
+            seen(5, 2, 90, 1),
+            seen(2, 3, 30, 1),
+        ]);
+        assert_eq!(map.groups, [vec![2, 5]]);
+        assert_eq!(map.start_order, [7, 2, 5, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_seen_shares_are_shares_and_the_order_holds(
+            pairs in proptest::collection::vec(
+                (0usize..20, 0usize..20, 0u64..50, 0u64..80, 0u64..50, 0u64..80), 0..60)
+        ) {
+            let pairs: Vec<Seen> = pairs
+                .into_iter()
+                .map(|(source, target, failed, also, well, anyway)| Seen {
+                    source, target, failed, also, well, anyway,
+                })
+                .collect();
+            let map = infer(&pairs);
+            for edge in &map.edges {
+                prop_assert!((0.0..=1.0).contains(&edge.share) && edge.least <= edge.share + 1e-9);
+            }
+            let place = |unit| map.start_order.iter().position(|other| *other == unit);
+            let reaches = |from: usize, to: usize| {
+                let mut known = vec![from];
+                let mut at = 0;
+                while at < known.len() {
+                    let here = known[at];
+                    let next = map.edges.iter().filter(|edge| edge.source == here);
+                    for edge in next {
+                        if !known.contains(&edge.target) { known.push(edge.target); }
+                    }
+                    at += 1;
+                }
+                known.contains(&to)
+            };
+            for edge in &map.edges {
+                // A ring has no order.
+                if !reaches(edge.target, edge.source) {
+                    prop_assert!(place(edge.source) < place(edge.target));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! What do past recoveries say about the tree's shape?
+//!
+//! Every cure, and everything that was tried before it in vain, says something about which restarts should
+//! have been to be had. From the ledger's history come edits, each with what it would have saved, for a
+//! person to review; nothing changes a tree by itself. (The iRoom's oracle inferred dependencies that its
+//! tree didn't have in the same way.)
+//!
+//! What an edit would have saved is counted over the very recoveries that it is based on, with the mean
+//! measured cost of each unit's restarts: an estimate, and an optimistic one, as all that is read off the
+//! past that suggested it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use super::RestartTree;
+use super::edit::{Edit, apply, children};
+use crate::UnitName;
+
+/// From so many recoveries of a kind on, it isn't an accident.
+const LEAST: usize = 3;
+
+/// A fault that shows within this after a restart follows from it: starting and the noticing of the
+/// next fault take seconds, unrelated faults are hours apart.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A part is slow when it alone takes at least this part of the whole's restart.
+const SLOW: f64 = 0.5;
+
+/// One restart of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// The unit that was decided on.
+    pub unit: UnitName,
+    /// When.
+    pub at: SystemTime,
+    /// Whether it ended the fault; `None` where that can't be told.
+    pub cured: Option<bool>,
+    /// How long it was away, where known.
+    pub downtime: Option<Duration>,
+    /// Users' requests that it failed, where known.
+    pub failed_requests: Option<f64>,
+}
+
+/// One recovery: what was tried, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Episode {
+    /// The restarts.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Episode {
+    fn cure(&self) -> Option<&UnitName> {
+        let last = self.attempts.last()?;
+        (last.cured == Some(true)).then_some(&last.unit)
+    }
+
+    /// What was tried in vain before the cure.
+    fn in_vain(&self) -> BTreeSet<&UnitName> {
+        let vain = self.attempts.iter();
+        vain.filter(|attempt| attempt.cured == Some(false))
+            .map(|attempt| &attempt.unit)
+            .collect()
+    }
+}
+
+/// A change that the history speaks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// The change.
+    pub edit: Edit,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The recoveries that it is based on.
+    pub episodes: usize,
+    /// What it would have saved over them, in seconds away.
+    pub saved_seconds: f64,
+    /// The same in users' failed requests, where restarts' were measured.
+    pub saved_requests: f64,
+}
+
+/// What restarts of a unit took and cost on average.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    seconds: f64,
+    requests: f64,
+}
+
+impl Cost {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            seconds: self.seconds + other.seconds,
+            requests: self.requests + other.requests,
+        }
+    }
+
+    fn times(self, factor: f64) -> Self {
+        Self {
+            seconds: factor * self.seconds,
+            requests: factor * self.requests,
+        }
+    }
+}
+
+struct Books<'a> {
+    tree: &'a RestartTree,
+    episodes: &'a [Episode],
+    costs: BTreeMap<&'a UnitName, Cost>,
+}
+
+impl<'a> Books<'a> {
+    fn of(tree: &'a RestartTree, episodes: &'a [Episode]) -> Self {
+        let mut sums: BTreeMap<&UnitName, (f64, u32, f64, u32)> = BTreeMap::new();
+        for attempt in episodes.iter().flat_map(|episode| &episode.attempts) {
+            let sum = sums.entry(&attempt.unit).or_default();
+            if let Some(downtime) = attempt.downtime {
+                sum.0 += downtime.as_secs_f64();
+                sum.1 += 1;
+            }
+            if let Some(failed) = attempt.failed_requests.filter(|failed| failed.is_finite()) {
+                sum.2 += failed;
+                sum.3 += 1;
+            }
+        }
+        let mean = |sum: f64, count: u32| sum / f64::from(count.max(1));
+        let costs = sums.into_iter().map(|(unit, sum)| {
+            let cost = Cost {
+                seconds: mean(sum.0, sum.1),
+                requests: mean(sum.2, sum.3),
+            };
+            (unit, cost)
+        });
+        Self {
+            tree,
+            episodes,
+            costs: costs.collect(),
+        }
+    }
+
+    fn cost(&self, unit: &UnitName) -> Cost {
+        if let Some(cost) = self.costs.get(unit) {
+            return *cost;
+        }
+        // Never restarted: what is configured.
+        let spec = self.tree.spec(unit);
+        Cost {
+            seconds: spec
+                .and_then(|spec| spec.expected_downtime)
+                .unwrap_or_default()
+                .as_secs_f64(),
+            requests: 0.0,
+        }
+    }
+
+    /// Parts are started one after the other.
+    fn together<'u>(&self, units: impl IntoIterator<Item = &'u UnitName>) -> Cost {
+        let costs = units.into_iter().map(|unit| self.cost(unit));
+        costs.fold(Cost::default(), Cost::plus)
+    }
+
+    fn proposal(&self, edit: Edit, why: String, episodes: usize, saved: Cost) -> Option<Proposal> {
+        let is_gain = saved.seconds > 0.0 || saved.requests > 0.0;
+        // What can't be done isn't proposed.
+        (is_gain && apply(self.tree, &edit).is_ok()).then_some(Proposal {
+            edit,
+            why,
+            episodes,
+            saved_seconds: saved.seconds,
+            saved_requests: saved.requests,
+        })
+    }
+
+    /// Units that were only cured together: each in vain, then what contains them and more.
+    fn cured_together(&self) -> Vec<Proposal> {
+        let mut kinds: BTreeMap<(&UnitName, Vec<&UnitName>), usize> = BTreeMap::new();
+        for episode in self.episodes {
+            let Some(cure) = episode.cure() else { continue };
+            let parts = children(self.tree, cure);
+            let vain: Vec<&UnitName> = episode
+                .in_vain()
+                .into_iter()
+                .filter(|unit| parts.contains(unit))
+                .collect();
+            if vain.len() >= 2 && vain.len() < parts.len() {
+                *kinds.entry((cure, vain)).or_default() += 1;
+            }
+        }
+        let proposals = kinds.into_iter().filter(|(_, count)| *count >= LEAST);
+        proposals
+            .filter_map(|((cure, units), count)| {
+                let names: Vec<String> = units.iter().map(ToString::to_string).collect();
+                let why = format!(
+                    "{count} times neither {} alone cured, and {cure} did, which is more than them",
+                    names.join(" nor ")
+                );
+                // Each alone in vain, then the whole; instead of just them together.
+                let each = self.together(units.iter().copied());
+                let then = each.plus(self.cost(cure));
+                let saved = then.plus(each.times(-1.0)).times(count as f64);
+                let edit = Edit::Consolidate {
+                    group: group_name(&units),
+                    units: units.into_iter().cloned().collect(),
+                };
+                self.proposal(edit, why, count, saved)
+            })
+            .collect()
+    }
+
+    /// Units whose restart is followed by a fault of a sibling, as the estimators of Mercury.
+    fn followed(&self) -> Vec<Proposal> {
+        let mut restarts: BTreeMap<&UnitName, usize> = BTreeMap::new();
+        let mut follows: BTreeMap<(&UnitName, &UnitName), usize> = BTreeMap::new();
+        for (place, episode) in self.episodes.iter().enumerate() {
+            let Some(last) = episode.attempts.last() else {
+                continue;
+            };
+            *restarts.entry(&last.unit).or_default() += 1;
+            let next = self.episodes.iter().enumerate().find(|(other, next)| {
+                *other != place
+                    && next.attempts.first().is_some_and(|first| {
+                        let after = first.at.duration_since(last.at);
+                        after.is_ok_and(|after| !after.is_zero() && after <= FOLLOWS_WITHIN)
+                    })
+            });
+            if let Some(next) = next.and_then(|(_, next)| next.attempts.first())
+                && next.unit != last.unit
+                && self.tree.parent(&next.unit) == self.tree.parent(&last.unit)
+            {
+                *follows.entry((&last.unit, &next.unit)).or_default() += 1;
+            }
+        }
+        let mut found = Vec::new();
+        for ((one, other), count) in follows {
+            let of = restarts.get(one).copied().unwrap_or(0);
+            if count < LEAST || 2 * count <= of {
+                continue;
+            }
+            let why = format!(
+                "{count} of {of} restarts of {one} were followed by a fault of {other} within {} s",
+                FOLLOWS_WITHIN.as_secs()
+            );
+            let mut units = vec![one, other];
+            units.sort();
+            let edit = Edit::Consolidate {
+                group: group_name(&units),
+                units: units.into_iter().cloned().collect(),
+            };
+            // Started together, the second isn't away once more.
+            let saved = self.cost(other).times(count as f64);
+            found.extend(self.proposal(edit, why, count, saved));
+        }
+        found
+    }
+
+    /// Units whose restart alone is so often in vain that the whole at once would have been cheaper.
+    fn in_vain(&self) -> Vec<Proposal> {
+        let mut found = Vec::new();
+        for spec in self.tree.units() {
+            let unit = &spec.name;
+            let Some(parent) = self.tree.parent(unit) else {
+                continue;
+            };
+            let cured_by = |cure: &UnitName| {
+                let episodes = self.episodes.iter();
+                episodes
+                    .filter(|episode| episode.cure() == Some(cure))
+                    .filter(|episode| cure == unit || episode.in_vain().contains(unit))
+                    .count()
+            };
+            let (alone, whole) = (cured_by(unit), cured_by(parent));
+            if whole + alone < LEAST || whole == 0 {
+                continue;
+            }
+            let own = self.cost(unit).times((whole + alone) as f64);
+            let now = own.plus(self.cost(parent).times(whole as f64));
+            let then = self.cost(parent).times((whole + alone) as f64);
+            let saved = now.plus(then.times(-1.0));
+            let why = format!(
+                "restarting {unit} alone was in vain {whole} of {} times, and then took {parent}",
+                whole + alone
+            );
+            let edit = Edit::Promote { unit: unit.clone() };
+            found.extend(self.proposal(edit, why, whole + alone, saved));
+        }
+        found
+    }
+
+    /// Wholes that cure, with a slow part in them that never was at fault.
+    fn slow_and_innocent(&self) -> Vec<Proposal> {
+        let tried: BTreeSet<&UnitName> = self
+            .episodes
+            .iter()
+            .flat_map(|episode| &episode.attempts)
+            .map(|attempt| &attempt.unit)
+            .collect();
+        let mut found = Vec::new();
+        for spec in self.tree.units().filter(|spec| spec.executor.is_none()) {
+            let unit = &spec.name;
+            let cures = self
+                .episodes
+                .iter()
+                .filter(|episode| episode.cure() == Some(unit))
+                .count();
+            let parts = children(self.tree, unit);
+            if cures < LEAST || parts.len() < 3 {
+                continue;
+            }
+            let whole = self.together(&parts);
+            let slow = parts.iter().find(|part| {
+                self.cost(part).seconds >= SLOW * whole.seconds && !tried.contains(part)
+            });
+            let Some(slow) = slow else { continue };
+            let rest: Vec<UnitName> = parts.iter().filter(|part| *part != slow).cloned().collect();
+            let why = format!(
+                "{unit} cured {cures} times, and {slow}, which takes most of its restart, was never \
+                 suspected by itself"
+            );
+            let saved = self.cost(slow).times(cures as f64);
+            let edit = Edit::Split {
+                unit: unit.clone(),
+                groups: vec![
+                    (group_name(&rest.iter().collect::<Vec<_>>()), rest),
+                    (UnitName(format!("{slow}.alone")), vec![slow.clone()]),
+                ],
+            };
+            found.extend(self.proposal(edit, why, cures, saved));
+        }
+        found
+    }
+}
+
+/// The name of a new group: its members', cut where that gets long. A person will find a better one.
+fn group_name(units: &[&UnitName]) -> UnitName {
+    const LONGEST: usize = 60;
+    let names: Vec<&str> = units.iter().map(|unit| unit.as_str()).collect();
+    let mut name = names.join("-with-");
+    if name.chars().count() > LONGEST {
+        name = format!("{}-and-{}-more", names[0], names.len() - 1);
+    }
+    UnitName(name)
+}
+
+/// Edits that the history speaks for, those that would have saved most first.
+pub fn propose(tree: &RestartTree, episodes: &[Episode]) -> Vec<Proposal> {
+    let books = Books::of(tree, episodes);
+    let mut found = books.cured_together();
+    found.extend(books.followed());
+    found.extend(books.in_vain());
+    found.extend(books.slow_and_innocent());
+    found.sort_by(|a, b| {
+        b.saved_requests
+            .total_cmp(&a.saved_requests)
+            .then(b.saved_seconds.total_cmp(&a.saved_seconds))
+    });
+    let mut seen: Vec<Edit> = Vec::new();
+    found.retain(|proposal| {
+        let is_new = !seen.contains(&proposal.edit);
+        seen.push(proposal.edit.clone());
+        is_new
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::tests::tree;
+
+    const SITE: &str = "
+site -
+  a ~1000
+  b ~1000
+  pair -
+    fast ~500
+    slow ~20000
+  big -
+    x ~1000
+    y ~1000
+    z ~30000
+";
+
+    /// `a! b! site` an hour apart: what was tried, the last cured; `~` follows the last one at once.
+    fn history(text: &str) -> Vec<Episode> {
+        let mut at = SystemTime::UNIX_EPOCH;
+        let mut episodes = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (follows, line) = match line.strip_prefix('~') {
+                Some(line) => (true, line),
+                None => (false, line),
+            };
+            at += Duration::from_secs(if follows { 10 } else { 3600 });
+            let attempts = line.split_whitespace().map(|word| {
+                let (unit, cured) = match word.strip_suffix('!') {
+                    Some(unit) => (unit, false),
+                    None => (word, true),
+                };
+                let seconds = match unit {
+                    "site" => 60,
+                    "slow" | "pair" => 20,
+                    "big" => 32,
+                    _ => 1,
+                };
+                Attempt {
+                    unit: unit.into(),
+                    at,
+                    cured: Some(cured),
+                    downtime: Some(Duration::from_secs(seconds)),
+                    failed_requests: Some(10.0 * seconds as f64),
+                }
+            });
+            episodes.push(Episode {
+                attempts: attempts.collect(),
+            });
+        }
+        episodes
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        let found = propose(&tree(SITE), &history(text));
+        let words: Vec<String> = found
+            .iter()
+            .map(|proposal| format!("{} ({:.0} s)", proposal.edit, proposal.saved_seconds))
+            .collect();
+        assert_eq!(words, expected, "{text}");
+    }
+
+    #[test]
+    fn what_the_past_speaks_for() {
+        check("", &[]);
+        // Twice is an accident.
+        check("a! b! site\n a! b! site", &[]);
+        check(
+            "a! b! site\n b! a! site\n a! b! site",
+            &["put a, b below one unit, a-with-b (180 s)"],
+        );
+        // Each was cured by itself, too: nothing to change.
+        check("a\n b\n a\n b\n a", &[]);
+        check(
+            "a\n ~b\n a\n ~b\n a\n ~b",
+            &["put a, b below one unit, a-with-b (3 s)"],
+        );
+        // slow alone is in vain, and costs as much as the pair.
+        check(
+            "slow! pair\n slow! pair\n slow",
+            &["put what is beside slow below it, so that it is never restarted alone (40 s)"],
+        );
+        // It costs little and cures mostly: the whole at once would be dearer.
+        check("fast! pair\n fast\n fast\n fast", &[]);
+        check(
+            "x! big\n x! big\n y! big",
+            &["divide big into x-with-y (x, y) and z.alone (z) (90 s)"],
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_speaks_for_nothing() {
+        let mut episodes = history("a! b! site\n a! b! site\n a! b! site");
+        for attempt in episodes
+            .iter_mut()
+            .flat_map(|episode| &mut episode.attempts)
+        {
+            attempt.cured = None;
+        }
+        assert_eq!(propose(&tree(SITE), &episodes), []);
+    }
+}
