@@ -36,6 +36,6 @@ pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
+    ProbeSpec, ProcessSpec, Stop, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

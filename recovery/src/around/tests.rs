@@ -37,6 +37,8 @@ fn process(script: &str) -> ExecutorSpec {
         environment: BTreeMap::new(),
         directory: None,
         stop_grace: Duration::from_secs(5),
+        stop: crate::Stop::Term,
+        ports: Vec::new(),
     })
 }
 

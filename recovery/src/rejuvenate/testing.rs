@@ -17,12 +17,15 @@ pub(crate) fn tree() -> RestartTree {
         check: None,
         mode: Some(Mode::Auto),
         expected_downtime: None,
+        around: crate::Around::default(),
     };
     let process = ExecutorSpec::Process(ProcessSpec {
         command: vec!["site".to_owned()],
         environment: [].into(),
         directory: None,
         stop_grace: Duration::from_secs(1),
+        stop: crate::Stop::Term,
+        ports: Vec::new(),
     });
     let http = || {
         ExecutorSpec::Http(HttpSpec {
