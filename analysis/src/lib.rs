@@ -50,6 +50,7 @@ pub use caller::Caller;
 pub use component::{Component, Level};
 pub use config::{AnalysisConfig, SlowLimit};
 pub use counts::{Counts, LeftOut};
+pub use detect::TypeDetector;
 pub use explanation::{
     Alternative, Compared, Counted, Doubt, Explanation, LatencyShift, Measured, Origin, Pair,
     Relation, Requests, StructureChange, Support, Times,

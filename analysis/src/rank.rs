@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Ranking, Suspect, Verdict};
 use spectrum_formula::by_formula;
 
+pub use default::Choice;
 pub use evidence::Tally;
 pub use explain::{Fact, facts};
 pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
@@ -151,11 +152,21 @@ impl FromStr for Method {
     }
 }
 
+/// Ranks by the default without one of its ideas: to see what the idea is worth.
+pub fn rank_without(choice: default::Choice, input: &Input) -> Ranking {
+    let tally = Tally::of(input);
+    let choices = default::Choices {
+        without: Some(choice),
+    };
+    let found = default::suspects(input, &tally, choices);
+    ranking(Method::Default, input, &tally, found)
+}
+
 /// Ranks the suspects of the input's incident.
 pub fn rank(method: Method, input: &Input) -> Ranking {
     let tally = Tally::of(input);
-    let (mut suspects, clear_change) = match method {
-        Method::Default => default::suspects(input, &tally),
+    let found = match method {
+        Method::Default => default::suspects(input, &tally, default::Choices::default()),
         Method::Ochiai => (by_formula(input, &tally, ochiai::ochiai), false),
         Method::Tarantula => (by_formula(input, &tally, tarantula::tarantula), false),
         Method::Jaccard => (by_formula(input, &tally, jaccard::jaccard), false),
@@ -172,9 +183,19 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
         Method::AlertCount => (alert_count::suspects(input, &tally), false),
         Method::ThreeSigma => (three_sigma::suspects(input, &tally), false),
     };
+    ranking(method, input, &tally, found)
+}
+
+/// The suspects, with what they add up to, and whether that suffices.
+fn ranking(
+    method: Method,
+    input: &Input,
+    tally: &Tally,
+    (mut suspects, clear_change): (Vec<Suspect>, bool),
+) -> Ranking {
     suspects.truncate(input.max_suspects);
     let believed: f64 = suspects.iter().map(|suspect| suspect.confidence).sum();
-    let verdict = match missing(input, &tally, &suspects, clear_change) {
+    let verdict = match missing(input, tally, &suspects, clear_change) {
         Some(missing) => Verdict::NotEnough { missing },
         None => Verdict::Enough,
     };

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use rekindle_stats::LogHistogram;
 
+use super::{Choice, Choices};
 use crate::Shape;
 use crate::rank::cause::Cause;
 use crate::rank::families::families;
@@ -51,12 +52,16 @@ pub(super) enum Period {
 }
 
 /// What changed, the most first; each family once, with its largest change.
-pub(super) fn changes(input: &Input, period: Period) -> Vec<Change> {
+pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Change> {
     let families = Families::of(input);
     let stops = stops::stops(input, period, &families);
-    let mut found = slower::slower(input, period, &families);
-    found.extend(slower::faster(input, period, &families, &stops.changed));
-    found.extend(stops.changes);
+    let mut found = slower::slower(input, period, &families, choices);
+    if choices.has(Choice::LessWork) {
+        found.extend(slower::faster(input, period, &families, &stops.changed));
+    }
+    if choices.has(Choice::Stops) {
+        found.extend(stops.changes);
+    }
     let mut best: BTreeMap<usize, Change> = BTreeMap::new();
     for change in found {
         if change.score < 0.0 {

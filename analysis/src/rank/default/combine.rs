@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::changes::{Change, Period, changes};
+use super::{Choice, Choices};
 use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::Input;
 use crate::{Doubt, Level};
@@ -36,16 +37,21 @@ pub(super) struct Combined {
 }
 
 /// Weighs failures and changes.
-pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> Combined {
+pub(super) fn combined(
+    input: &Input,
+    tally: &Tally,
+    failures: Vec<Charge>,
+    choices: Choices,
+) -> Combined {
     let only = |charges| Combined {
         charges,
         clear_change: false,
     };
     let level = |charge: &Charge| input.subjects[charge.subjects[0]].component.level;
-    if failures.iter().any(|charge| level(charge) == Level::Host) {
+    if failures.iter().any(|charge| level(charge) == Level::Host) || !choices.has(Choice::Changes) {
         return only(failures);
     }
-    let changes: Vec<Change> = changes(input, Period::Fault)
+    let changes: Vec<Change> = changes(input, Period::Fault, choices)
         .into_iter()
         .filter(|change| change.score >= LEAST_CHANGE)
         .collect();
@@ -81,7 +87,11 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
     let left = if mostly_failing && first(&accused) == lead {
         (1.0 - accused.values().sum::<f64>()).max(0.0)
     } else {
-        let calm = changes_in_calm(input);
+        let calm = if choices.has(Choice::CalmTimes) {
+            changes_in_calm(input, choices)
+        } else {
+            0.0
+        };
         let certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
         calm_doubt = (calm >= LEAST_DOUBT).then_some(calm);
         clear_change = strengths[&lead] >= calm.max(BELIEVED)
@@ -132,8 +142,8 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
 }
 
 /// The largest change between the two halves of the baseline.
-fn changes_in_calm(input: &Input) -> f64 {
-    changes(input, Period::Calm)
+fn changes_in_calm(input: &Input, choices: Choices) -> f64 {
+    changes(input, Period::Calm, choices)
         .first()
         .map_or(0.0, |change| change.score)
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use rekindle_stats::{Shift, Usual, shift};
 
+use super::super::{Choice, Choices};
 use super::ways::Ways;
 use super::{Change, Families, MISTAKES, Period, durations};
 use crate::Shape;
@@ -28,7 +29,12 @@ fn score(found: &Shift, calls: u64) -> f64 {
 }
 
 /// Whatever takes longer.
-pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<Change> {
+pub(super) fn slower(
+    input: &Input,
+    period: Period,
+    families: &Families,
+    choices: Choices,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for by_type in [false, true] {
         let durations = durations(input, period, by_type);
@@ -40,7 +46,11 @@ pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<
         let usual_gap = usual(|span| matches!(span, Part::Gap(..)));
         let usual_whole = usual(|span| matches!(span, Part::Whole(_)));
         let usual_own = usual(|span| matches!(span, Part::Own(_)));
-        let ways = Ways::of(&durations, &usual_gap, families);
+        let ways = if choices.has(Choice::CallersWays) {
+            Ways::of(&durations, &usual_gap, families)
+        } else {
+            Ways::default()
+        };
         for ((span, group), both) in &durations {
             // Of a new combination nothing is known; over all types it may be no new one.
             if *group > 0 && both.before.total() == 0 {
