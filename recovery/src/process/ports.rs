@@ -66,6 +66,11 @@ fn parse(line: &str) -> Option<(u16, u64)> {
 fn holder(inode: u64) -> Option<String> {
     let socket = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
+        // `self` and `thread-self` are this process, by other names.
+        let name = process.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let Ok(files) = fs::read_dir(process.path().join("fd")) else {
             continue;
         };
@@ -75,8 +80,7 @@ fn holder(inode: u64) -> Option<String> {
         });
         if holds {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            let pid = process.file_name();
-            return Some(format!("process {} ({})", pid.display(), name.trim()));
+            return Some(format!("process {pid} ({})", name.trim()));
         }
     }
     None
