@@ -2,7 +2,8 @@
 //!
 //! Reading is answered from the engine's latest snapshot ([`View`](crate::view::View)) and never
 //! waits for the engine. Orders go through [`Backend::command`], which may refuse them. Every error
-//! is `application/problem+json`. Nothing here asks who somebody is: the daemon listens on loopback
+//! is `application/problem+json`. Nothing here asks who somebody is, but of those who [speak](speakers)
+//! about units and requests: the daemon listens on loopback
 //! only unless the configuration says otherwise in words, and [`guard`] keeps web pages of other
 //! origins from using a visitor's browser as the way in.
 
@@ -15,6 +16,7 @@ mod problem;
 mod read;
 mod said;
 mod server;
+mod speakers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,7 @@ pub use problem::{Problem, ProblemKind};
 pub use read::{Health, HistoryQuery};
 pub use said::{Condition, HeartbeatBody, ReportBody};
 pub use server::{Limits, serve};
+pub use speakers::{Speakers, Unheard};
 
 pub(crate) use command::reason;
 pub(crate) use post_mortem::find_post_mortem;
@@ -65,6 +68,7 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct ApiState {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) hosts: HostPolicy,
+    speakers: Speakers,
     permits: Arc<Semaphore>,
 }
 
@@ -84,15 +88,26 @@ impl ApiState {
     }
 }
 
-/// The API and the pages over this backend, for these host names.
+/// The API and the pages over this backend, for these host names; anybody may speak.
 pub fn router(backend: Arc<dyn Backend>, hosts: HostPolicy) -> Router {
-    router_with_limit(backend, hosts, MAX_CONCURRENT_REQUESTS)
+    router_for(backend, hosts, Speakers::default())
 }
 
-fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize) -> Router {
+/// As [`router`], where only these may say how units and requests are.
+pub fn router_for(backend: Arc<dyn Backend>, hosts: HostPolicy, speakers: Speakers) -> Router {
+    router_with_limit(backend, hosts, speakers, MAX_CONCURRENT_REQUESTS)
+}
+
+fn router_with_limit(
+    backend: Arc<dyn Backend>,
+    hosts: HostPolicy,
+    speakers: Speakers,
+    limit: usize,
+) -> Router {
     let state = ApiState {
         backend,
         hosts,
+        speakers,
         permits: Arc::new(Semaphore::new(limit)),
     };
     let api = Router::new()

@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::api;
+use crate::api::{self, Speakers};
 use crate::config::Config;
 use crate::engine::{
     Engine, EngineBackend, Inputs, KnownIncidents, Remembers, Shared, spawn_checks, spawn_questions,
@@ -107,6 +107,11 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let api = TcpListener::bind(config.listen.api)
         .await
         .with_context(|| format!("listening on {} for the API", config.listen.api))?;
+    let speakers = config.listen.speakers.as_deref();
+    let speakers = Speakers::open(speakers).with_context(|| {
+        let file = speakers.unwrap_or(Path::new("")).display();
+        format!("reading `listen.speakers`, the file {file}")
+    })?;
     let probes = Probes::new();
     let executors = Executors::build(
         &config.restart.tree,
@@ -125,6 +130,7 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         state_dir,
         receivers,
         api,
+        speakers,
         probes,
         executors,
         crash: options.crash_point.map(crash_hook),
@@ -158,6 +164,7 @@ struct Start {
     state_dir: PathBuf,
     receivers: Receivers,
     api: TcpListener,
+    speakers: Speakers,
     probes: Probes,
     executors: Executors,
     crash: Option<CrashHook>,
@@ -172,6 +179,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         state_dir,
         receivers,
         api,
+        speakers,
         probes,
         executors,
         crash,
@@ -260,6 +268,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Arc::clone(&stats),
         Arc::clone(&supervisor),
         rejuvenation,
+        Arc::clone(speakers.unheard()),
     );
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
@@ -313,7 +322,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         board,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
-    let router = api::router(backend, hosts);
+    let router = api::router_for(backend, hosts, speakers);
     running.spawn(
         "API",
         api::serve(api, router, api::Limits::default(), stopped.clone()),

@@ -133,6 +133,8 @@ pub(crate) trait Surroundings: Send {
     fn status(&self) -> StatusView;
     /// The supervised processes.
     fn children(&self) -> Vec<ChildStatus>;
+    /// How many of their events found no room.
+    fn events_missed(&self) -> u64;
     /// How preventive restarts stand.
     fn rejuvenation(&self) -> Vec<crate::view::RejuvenationView>;
 }
@@ -329,6 +331,12 @@ impl Engine {
 
     fn tick(&mut self) {
         let at = now();
+        let missed = self.surroundings.events_missed();
+        if self.direct.has_missed(missed) {
+            let children = self.surroundings.children();
+            self.direct
+                .make_up(missed, &children, SystemTime::now(), &mut self.ids);
+        }
         let changes = self.let_time_pass(at);
         for change in &changes {
             self.announce(*change);

@@ -55,6 +55,7 @@ impl From<ProblemKind> for Exit {
             | ProblemKind::UnsupportedMediaType => Self::Usage,
             ProblemKind::Ended
             | ProblemKind::Forbidden
+            | ProblemKind::Unauthorized
             | ProblemKind::Internal
             | ProblemKind::NoAnswer => Self::Failed,
         }

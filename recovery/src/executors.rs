@@ -194,6 +194,8 @@ mod tests {
                     environment: BTreeMap::new(),
                     directory: None,
                     stop_grace: timeout,
+                    stop: crate::Stop::Term,
+                    ports: Vec::new(),
                 })),
             ),
             unit(

@@ -269,6 +269,18 @@ impl HttpExecutor {
         } else if !answer.is_success() {
             return Err(refused(unit, &answer));
         }
+        if let Some(reached) = generation_of(&answer)
+            && reached < permit.generation()
+        {
+            // An answer from a cache, or of an endpoint that counts otherwise: whose life has ended?
+            return Err(ExecuteError::Unknown {
+                unit: unit.clone(),
+                reason: format!(
+                    "it says that it is in generation {reached}, and was to reach {}",
+                    permit.generation()
+                ),
+            });
+        }
         let answered = began.elapsed();
         self.probes
             .until_ready(self.ready.as_ref(), began + permit.deadline())
@@ -310,6 +322,17 @@ impl HttpExecutor {
             _ => Effect::Unknown,
         }
     }
+}
+
+/// The generation that an answer says was reached; `None` when it says nothing of it.
+fn generation_of(answer: &Answer) -> Option<u64> {
+    /// What a microreboot endpoint may answer, and more.
+    #[derive(Deserialize)]
+    struct Reached {
+        generation: u64,
+    }
+    let reached: Reached = serde_json::from_str(&answer.body).ok()?;
+    Some(reached.generation)
 }
 
 fn refused(unit: &UnitName, answer: &Answer) -> ExecuteError {
@@ -360,6 +383,12 @@ mod tests {
         for (script, timeout, expected) in [
             (Script::answer(200, "ok"), LONG, "done"),
             (Script::answer(202, ""), LONG, "done"),
+            (Script::answer(200, r#"{"generation":3}"#), LONG, "done"),
+            (
+                Script::answer(200, r#"{"generation":2,"took_ms":1}"#),
+                LONG,
+                "whether catalog was restarted is unknown: it says that it is in generation 2, and was to reach 3",
+            ),
             (
                 Script::answer(409, "\nrestart under way\nmore"),
                 LONG,

@@ -36,7 +36,7 @@ pub use evidence::{Changed, Circumstances, Evidence, FaultSignature, Load, Outsi
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
+    ProbeSpec, ProcessSpec, Stop, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
     WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

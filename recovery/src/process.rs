@@ -45,6 +45,7 @@ mod figures;
 mod group;
 mod launch;
 mod phase;
+mod ports;
 mod procfs;
 mod report;
 mod resume;

@@ -151,8 +151,22 @@ pub struct ProcessSpec {
     pub environment: BTreeMap<String, String>,
     /// The working directory; Rekindle's own where `None`.
     pub directory: Option<PathBuf>,
+    /// How it is ended.
+    pub stop: Stop,
     /// How long it may take to end after TERM before KILL.
     pub stop_grace: Duration,
+    /// The TCP ports that it listens on: its end is confirmed once nobody does any more.
+    pub ports: Vec<u16>,
+}
+
+/// How a process is ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// TERM, grace, KILL: it may finish what it is at.
+    #[default]
+    Term,
+    /// KILL at once: it is crash-only, and starting is its only way of recovering anyway.
+    Kill,
 }
 
 /// A microreboot endpoint. It is sent the action's id as `Idempotency-Key` and the generation to

@@ -6,12 +6,14 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
 use rekindle_model::TraceId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Segment;
 use super::read::{no_unit, number};
+use super::said::reporter;
 use super::{ApiCommand, ApiState, OutcomeWord, Problem, ProblemKind, Reply, ReportedOutcome};
 
 /// Whom an order is from when it doesn't say.
@@ -88,7 +90,8 @@ pub struct ResumeBody {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomesBody {
-    /// Who says so.
+    /// Who says so; may be left out by who has a token, which names it.
+    #[serde(default)]
     pub reporter: String,
     /// One per request; at most 2000.
     pub outcomes: Vec<OutcomeBody>,
@@ -194,15 +197,12 @@ pub(super) async fn resume(
 
 pub(super) async fn outcomes(
     State(state): State<ApiState>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
+    let speaker = state.speakers.who(&headers).await?;
     let body: OutcomesBody = parse(body)?;
-    let reporter = words(&body.reporter);
-    if reporter.is_empty() {
-        return Err(Problem::invalid(
-            "reporter is empty: say who judged these requests",
-        ));
-    }
+    let reporter = reporter(speaker.as_ref(), &body.reporter)?;
     if body.outcomes.len() > MAX_OUTCOMES {
         return Err(Problem::new(
             ProblemKind::TooLarge,

@@ -14,6 +14,9 @@ pub enum ProblemKind {
     /// What was sent makes no sense: 400.
     #[serde(rename = "urn:rekindle:problem:invalid")]
     Invalid,
+    /// A token is needed, and there was none that is known: 401.
+    #[serde(rename = "urn:rekindle:problem:unauthorized")]
+    Unauthorized,
     /// It came from another origin or under another name: 403.
     #[serde(rename = "urn:rekindle:problem:forbidden")]
     Forbidden,
@@ -50,6 +53,7 @@ impl ProblemKind {
     const fn status(self) -> StatusCode {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -66,6 +70,7 @@ impl ProblemKind {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Invalid => "the request makes no sense",
+            Self::Unauthorized => "who says so?",
             Self::Forbidden => "not from here",
             Self::NotFound => "there is no such thing",
             Self::MethodNotAllowed => "this can't be done with it",

@@ -3,17 +3,20 @@
 //!
 //! (What somebody says about one *request* goes to `/outcomes`.) Nobody's word is proof: it opens an
 //! incident, and unattended restarts need a second source. A heartbeat of a life that is over is
-//! refused, so that a late one doesn't speak for the life after it.
+//! refused, so that a late one doesn't speak for the life after it, and so is a report. Where tokens are
+//! configured, only who has one is heard ([`super::speakers`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Body, give, parse, words};
 use super::read::no_unit;
+use super::speakers::Speaker;
 use super::{ApiCommand, ApiState, Problem, ProblemKind, Reply};
 
 /// The longest time until the next heartbeat that can be promised, a day: silence is meant to be
@@ -63,10 +66,14 @@ pub struct HeartbeatBody {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportBody {
-    /// Who says so.
+    /// Who says so; may be left out by who has a token, which names it.
+    #[serde(default)]
     pub reporter: String,
     /// The unit.
     pub unit: String,
+    /// The number of the life that was seen; not compared when absent.
+    #[serde(default)]
+    pub generation: Option<u64>,
     /// How it is.
     pub verdict: Condition,
     /// What is wrong.
@@ -76,22 +83,12 @@ pub struct ReportBody {
 
 pub(super) async fn heartbeats(
     State(state): State<ApiState>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
+    let speaker = state.speakers.who(&headers).await?;
     let body: HeartbeatBody = parse(body)?;
-    let view = state.backend.view();
-    let unit = view
-        .unit(&body.unit)
-        .ok_or_else(|| no_unit(&view, &body.unit))?;
-    if let Some(generation) = body.generation
-        && generation < unit.generation
-    {
-        let problem = format!(
-            "generation {generation} of {} is over; it is in generation {}",
-            unit.name, unit.generation
-        );
-        return Err(Problem::new(ProblemKind::Refused, problem));
-    }
+    check(&state, speaker.as_ref(), &body.unit, body.generation)?;
     let next_within = match body.next_within_ms {
         Some(millis) if millis == 0 || millis > MAX_NEXT_WITHIN_MS => {
             return Err(Problem::invalid(format!(
@@ -124,19 +121,13 @@ pub(super) async fn heartbeats(
 
 pub(super) async fn reports(
     State(state): State<ApiState>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
+    let speaker = state.speakers.who(&headers).await?;
     let body: ReportBody = parse(body)?;
-    let view = state.backend.view();
-    if view.unit(&body.unit).is_none() {
-        return Err(no_unit(&view, &body.unit));
-    }
-    let reporter = words(&body.reporter);
-    if reporter.is_empty() {
-        return Err(Problem::invalid(
-            "reporter is empty: say who judges the unit",
-        ));
-    }
+    check(&state, speaker.as_ref(), &body.unit, body.generation)?;
+    let reporter = reporter(speaker.as_ref(), &body.reporter)?;
     let command = ApiCommand::Said {
         unit: body.unit,
         reporter: Some(reporter),
@@ -144,6 +135,49 @@ pub(super) async fn reports(
         next_within: None,
     };
     give(&state, command).await
+}
+
+/// Whether this may be said of the unit: by one whose token is good for it, about a life that isn't over.
+fn check(
+    state: &ApiState,
+    speaker: Option<&Speaker>,
+    unit: &str,
+    generation: Option<u64>,
+) -> Result<(), Problem> {
+    if let Some(speaker) = speaker {
+        speaker
+            .may_speak_of(unit)
+            .inspect_err(|_| state.speakers.unheard().without_token())?;
+    }
+    let view = state.backend.view();
+    let known = view.unit(unit).ok_or_else(|| no_unit(&view, unit))?;
+    match generation {
+        Some(generation) if generation < known.generation => {
+            state.speakers.unheard().of_an_old_generation();
+            let problem = format!(
+                "generation {generation} of {unit} is over; it is in generation {}",
+                known.generation
+            );
+            Err(Problem::new(ProblemKind::Refused, problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// In whose name something is said: the token's, where there is one, and nobody else's.
+pub(super) fn reporter(speaker: Option<&Speaker>, named: &str) -> Result<String, Problem> {
+    let named = words(named);
+    match speaker {
+        Some(speaker) if named.is_empty() || named == speaker.name => Ok(speaker.name.clone()),
+        Some(speaker) => {
+            let problem = format!("the token is that of {}, not of {named}", speaker.name);
+            Err(Problem::new(ProblemKind::Forbidden, problem))
+        }
+        None if named.is_empty() => Err(Problem::invalid(
+            "reporter is empty: say who judges the unit or the requests",
+        )),
+        None => Ok(named),
+    }
 }
 
 fn wrong(condition: Condition, detail: Option<&str>) -> Option<String> {

@@ -231,6 +231,18 @@ impl<'e> Reader<'e> {
         }
     }
 
+    /// TCP ports.
+    pub(super) fn ports(&self, node: &Node) -> Read<Vec<u16>> {
+        let port = |item| {
+            let port = self.integer(item, 1..=65_535)?;
+            u16::try_from(port).map_err(|_| format!("`{port}` is no port"))
+        };
+        match &node.value {
+            Value::List(items) => items.iter().map(port).collect(),
+            other => Err(format!("expected a list, found {}", other.described())),
+        }
+    }
+
     pub(super) fn texts(&self, node: &Node) -> Read<Vec<String>> {
         match &node.value {
             Value::List(items) => items.iter().map(|item| self.filled_text(item)).collect(),

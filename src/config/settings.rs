@@ -62,6 +62,9 @@ pub struct ListenSettings {
     pub beyond_loopback: bool,
     /// Host names, besides `localhost` and addresses, under which the API answers.
     pub names: Vec<String>,
+    /// The file with the tokens of those who may say how units and requests are; anybody may where
+    /// `None`.
+    pub speakers: Option<PathBuf>,
 }
 
 impl ListenSettings {
@@ -234,6 +237,7 @@ impl Default for Config {
                 api: local(4320),
                 beyond_loopback: false,
                 names: Vec::new(),
+                speakers: None,
             },
             ingest: IngestSettings {
                 // What the OTLP specification recommends.
@@ -359,6 +363,7 @@ impl ListenSettings {
             },
         );
         section.set("names", &mut self.names, Reader::texts);
+        self.speakers = section.read("speakers", |r, n| r.filled_text(n).map(PathBuf::from));
     }
 }
 

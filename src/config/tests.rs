@@ -123,7 +123,7 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
         (
             "listen:\n  quux: 1\n",
             "r.yaml: unknown key `quux` at line 2, column 3; known in `listen`: grpc, http, api, \
-             beyond_loopback, names",
+             beyond_loopback, names, speakers",
         ),
         (
             "restart:\n  mode: automatic\n",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rekindle_recovery::tree::{RestartTree, TreeError};
 use rekindle_recovery::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
+    ProbeSpec, ProcessSpec, Stop, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 
 use super::around;
@@ -24,6 +24,9 @@ const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a process may take to end after TERM when nobody says so: less than Kubernetes' 30 s,
 /// because a sick process often doesn't end at all, and users wait.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The words for [`Stop`].
+const STOPS: [(&str, Stop); 2] = [("term", Stop::Term), ("kill", Stop::Kill)];
 
 /// How long a microreboot endpoint may take to answer when nobody says so.
 const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -194,12 +197,18 @@ fn process(section: Section<'_>) -> Option<ExecutorSpec> {
     let stop_grace = section
         .read("stop_grace", Reader::duration)
         .unwrap_or(DEFAULT_STOP_GRACE);
+    let mut stop = Stop::Term;
+    section.set("stop", &mut stop, |r, n| r.choice(n, &STOPS));
+    let mut ports = Vec::new();
+    section.set("ports", &mut ports, Reader::ports);
     section.close();
     Some(ExecutorSpec::Process(ProcessSpec {
         command: command?,
         environment,
         directory,
+        stop,
         stop_grace,
+        ports,
     }))
 }
 

@@ -12,6 +12,7 @@ use rekindle_recovery::rejuvenate::RuleStatus;
 use rekindle_recovery::{Mode, RestartTree};
 use tokio::sync::watch;
 
+use crate::api::Unheard;
 use crate::engine::Surroundings;
 use crate::view::{HealthView, ListeningView, RejuvenationView, StatusView};
 
@@ -28,6 +29,7 @@ pub(super) struct Daemon {
     stats: Arc<IngestStats>,
     supervisor: Arc<Supervisor>,
     rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
+    unheard: Arc<Unheard>,
     /// How many requests the journal had not kept when that was last news, and when.
     not_kept: Mutex<(u64, Option<SystemTime>)>,
 }
@@ -40,6 +42,7 @@ impl Daemon {
         stats: Arc<IngestStats>,
         supervisor: Arc<Supervisor>,
         rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
+        unheard: Arc<Unheard>,
     ) -> Self {
         Self {
             started: SystemTime::now(),
@@ -53,8 +56,21 @@ impl Daemon {
             stats,
             supervisor,
             rejuvenation,
+            unheard,
             not_kept: Mutex::new((0, None)),
         }
+    }
+
+    /// Everything that came in and was not used as it came, by the counter's name.
+    fn not_used(&self, counts: &IngestCounts) -> BTreeMap<String, u64> {
+        let mut dropped = not_used(counts);
+        let events = ("child_events", self.supervisor.events_dropped());
+        for (reason, count) in self.unheard.counts().into_iter().chain([events]) {
+            if count > 0 {
+                dropped.insert(reason.to_owned(), count);
+            }
+        }
+        dropped
     }
 
     /// Whether the journal could not keep a request within the last moments.
@@ -84,7 +100,7 @@ impl Surroundings for Daemon {
             state_dir: self.state_dir.display().to_string(),
             mode: self.mode,
             listening: self.listening.clone(),
-            dropped: not_used(&counts),
+            dropped: self.not_used(&counts),
             memory_bytes: resident_bytes(),
             journal: HealthView {
                 ok: !failing,
@@ -113,6 +129,10 @@ impl Surroundings for Daemon {
             .collect()
     }
 
+    fn events_missed(&self) -> u64 {
+        self.supervisor.events_dropped()
+    }
+
     fn children(&self) -> Vec<ChildStatus> {
         self.supervisor.children()
     }
@@ -136,7 +156,7 @@ fn resident_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Everything that came in and was not used as it came, by the counter's name.
+/// What the receivers took and didn't use, by the counter's name.
 fn not_used(counts: &IngestCounts) -> BTreeMap<String, u64> {
     const USED: [&str; 7] = [
         "spans_grpc",

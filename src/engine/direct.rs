@@ -62,6 +62,8 @@ pub(crate) struct DirectFaults {
     faults: Vec<Fault>,
     checks: BTreeMap<UnitName, Checked>,
     words: Words,
+    /// How many of the supervisor's events had been missed when the standing was last looked at.
+    missed: u64,
 }
 
 impl DirectFaults {
@@ -82,6 +84,40 @@ impl DirectFaults {
             }
             ChildEvent::Stuck { unit, reason, .. } => {
                 tracing::error!(%unit, %reason, "a supervised process can't be ended");
+            }
+        }
+    }
+
+    /// Whether more events were missed than were made up for.
+    pub(crate) fn has_missed(&self, missed: u64) -> bool {
+        missed != self.missed
+    }
+
+    /// Makes up for events that were missed, from how things stand: nobody would ever hear of an end
+    /// whose event found no room. `missed` counts them since the start.
+    pub(crate) fn make_up(
+        &mut self,
+        missed: u64,
+        children: &[ChildStatus],
+        now: SystemTime,
+        ids: &mut IncidentIds,
+    ) {
+        if !self.has_missed(missed) {
+            return;
+        }
+        tracing::warn!(
+            missed = missed - self.missed,
+            "events of supervised processes were missed; how they stand is looked at instead"
+        );
+        self.missed = missed;
+        for child in children.iter().filter(|child| child.wanted) {
+            match child_phase(child) {
+                ProcessPhase::Exited if child.phase == "exited" => {
+                    let words = format!("the process of {} ended by itself", child.unit);
+                    self.open(&child.unit, Kind::Exited, child.since, words, ids);
+                }
+                ProcessPhase::Running => self.close(&child.unit, Kind::Exited, now, ids),
+                _ => {}
             }
         }
     }
@@ -349,6 +385,38 @@ mod tests {
         assert_eq!(faults.evidence(now, &BTreeMap::new()), []);
         faults.evidence(now + SHOWN_AFTER, &BTreeMap::new());
         assert_eq!(faults.faults.len(), 0);
+    }
+
+    #[test]
+    fn an_end_whose_event_was_missed_is_an_incident_all_the_same() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let child = |phase: &'static str, wanted: bool| ChildStatus {
+            unit: "catalog".into(),
+            pid: None,
+            generation: 1,
+            phase,
+            ending: None,
+            since: now,
+            exits: 1,
+            wanted,
+            configured: true,
+        };
+        let mut faults = DirectFaults::default();
+        for (missed, phase, wanted, expected) in [
+            (0, "exited", true, None),
+            (1, "exited", false, None),
+            (2, "stopped", true, None),
+            (3, "exited", true, Some(false)),
+            (3, "running", true, Some(false)),
+            (4, "running", true, Some(true)),
+        ] {
+            faults.make_up(missed, &[child(phase, wanted)], now, &mut ids);
+            let told = faults.evidence(now, &BTreeMap::new());
+            let closed = told.first().map(|evidence| evidence.closed);
+            assert_eq!(closed, expected, "{missed} {phase} {wanted}");
+        }
     }
 
     #[test]

@@ -78,6 +78,12 @@ fn what_is_said_about_units_is_checked() {
             "generation 3 of catalog.search is over; it is in generation 4",
         ),
         (
+            "reports",
+            json!({"reporter": "pager", "unit": "catalog.search", "generation": 3, "verdict": "sick"}),
+            409,
+            "generation 3 of catalog.search is over; it is in generation 4",
+        ),
+        (
             "heartbeats",
             json!({"unit": "catalog.serch", "status": "well"}),
             404,
@@ -93,13 +99,139 @@ fn what_is_said_about_units_is_checked() {
             "reports",
             json!({"reporter": " ", "unit": "catalog", "verdict": "sick"}),
             400,
-            "reporter is empty: say who judges the unit",
+            "reporter is empty: say who judges the unit or the requests",
         ),
     ] {
         let answer = post(&server, &format!("/api/v1/{path}"), JSON, &body.to_string());
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
         assert_eq!(answer.json()["detail"], detail);
     }
+}
+
+#[test]
+fn only_who_has_a_token_is_heard_where_there_are_tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("speakers");
+    let lines = "pager 0123456789abcdef0\ncatalog fedcba98765432100 catalog\n";
+    std::fs::write(&file, lines).expect("written");
+    let speakers = rekindle::api::Speakers::open(Some(&file)).expect("read");
+    let unheard = std::sync::Arc::clone(speakers.unheard());
+    let server = Server::start_for("127.0.0.1:0", view(), speakers);
+    let pager = "Authorization: Bearer 0123456789abcdef0\n";
+    let catalog = "Authorization: Bearer fedcba98765432100\n";
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    for (path, token, body, status) in [
+        (
+            "heartbeats",
+            "",
+            json!({"unit": "catalog", "status": "well"}),
+            401,
+        ),
+        (
+            "heartbeats",
+            "Authorization: Bearer guessed\n",
+            json!({"unit": "catalog", "status": "well"}),
+            401,
+        ),
+        (
+            "heartbeats",
+            catalog,
+            json!({"unit": "catalog", "status": "well"}),
+            200,
+        ),
+        (
+            "heartbeats",
+            catalog,
+            json!({"unit": "sessions", "status": "well"}),
+            403,
+        ),
+        (
+            "heartbeats",
+            pager,
+            json!({"unit": "catalog.search", "generation": 3, "status": "well"}),
+            409,
+        ),
+        (
+            "reports",
+            "",
+            json!({"reporter": "pager", "unit": "catalog", "verdict": "sick"}),
+            401,
+        ),
+        (
+            "reports",
+            pager,
+            json!({"unit": "catalog", "verdict": "sick"}),
+            200,
+        ),
+        (
+            "reports",
+            pager,
+            json!({"reporter": "another", "unit": "catalog", "verdict": "sick"}),
+            403,
+        ),
+        (
+            "outcomes",
+            "",
+            json!({"reporter": "x", "outcomes": []}),
+            401,
+        ),
+        (
+            "outcomes",
+            pager,
+            json!({"outcomes": [{"trace_id": trace, "outcome": "failed"}]}),
+            200,
+        ),
+    ] {
+        let headers = format!("{JSON}{token}");
+        let answer = post(
+            &server,
+            &format!("/api/v1/{path}"),
+            &headers,
+            &body.to_string(),
+        );
+        assert_eq!(
+            answer.status, status,
+            "{path} {token}{body}: {}",
+            answer.body
+        );
+    }
+    let counts = unheard.counts();
+    assert_eq!(
+        counts,
+        [("said_without_token", 5), ("said_of_old_generation", 1)]
+    );
+    // Reading and ordering are as open as ever.
+    assert_eq!(get(&server, "/api/v1/status").status, 200);
+    assert_eq!(post(&server, "/api/v1/resume", JSON, "{}").status, 200);
+}
+
+#[test]
+fn what_was_saved_before_a_restart_is_shown() {
+    let server = Server::start(view());
+    let kept = get(&server, "/api/v1/post-mortems").json();
+    assert_eq!(kept[0]["action"], 12);
+    assert_eq!(
+        get(&server, "/api/v1/post-mortems?incident=999").json(),
+        json!([])
+    );
+    let found = get(&server, "/api/v1/post-mortems/12");
+    assert_eq!(
+        found.json()["command"]["output"],
+        "<b>blocked</b> in search"
+    );
+    let page = get(&server, "/post-mortems/12");
+    assert_eq!(page.status, 200);
+    for part in [
+        "&lt;b&gt;blocked&lt;/b&gt; in search",
+        "futex_wait",
+        "out of handles",
+        "not to be seen",
+    ] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    let missing = get(&server, "/api/v1/post-mortems/13");
+    assert_eq!(missing.status, 404);
+    assert_eq!(get(&server, "/post-mortems/x").status, 400);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use rekindle::api::{
 use rekindle::view::*;
 use rekindle_model::{Outcome, TraceId};
 use rekindle_recovery::Mode;
+use rekindle_recovery::around::CommandSaid;
+use rekindle_recovery::process::ProcessFigures;
 use rekindle_recovery::rejuvenate::RuleState;
 
 /// 2026-08-01T09:30:00.250Z.
@@ -534,6 +536,45 @@ impl Backend for Fixture {
         Box::pin(async move { found })
     }
 
+    fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {
+        let kept = KeptView {
+            action: 12,
+            incident: Some(4),
+            at: self.view.now,
+        };
+        Box::pin(std::future::ready(vec![kept]))
+    }
+
+    fn post_mortem(&self, action: u64) -> BoxFuture<'_, Result<Option<PostMortemView>, Problem>> {
+        let found = PostMortemView {
+            action,
+            incident: Some(4),
+            unit: text("catalog"),
+            next_generation: 5,
+            at: self.view.now,
+            took_ms: 31,
+            command: Some(CommandSaid {
+                command: vec![text("thread-dump")],
+                end: text("it succeeded"),
+                // What a sick process says is as foreign as telemetry.
+                output: text("<b>blocked</b> in search"),
+                cut_bytes: 0,
+            }),
+            processes: vec![ProcessFigures {
+                pid: 4711,
+                name: text("catalog"),
+                state: text("S"),
+                waits_in: Some(text("futex_wait")),
+                memory_bytes: Some(96 << 20),
+                ..ProcessFigures::default()
+            }],
+            log: text("out of handles\n"),
+            traces: vec![trace(true)],
+            missing: vec![text("open files: not to be seen")],
+        };
+        Box::pin(std::future::ready(Ok((action == 12).then_some(found))))
+    }
+
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>> {
         self.told
             .lock()
@@ -618,6 +659,11 @@ impl Server {
     }
 
     pub(crate) fn start_at(address: &str, view: View) -> Self {
+        Self::start_for(address, view, rekindle::api::Speakers::default())
+    }
+
+    /// Where only these may say how units and requests are.
+    pub(crate) fn start_for(address: &str, view: View, speakers: rekindle::api::Speakers) -> Self {
         let fixture = Fixture::new(view);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -630,7 +676,7 @@ impl Server {
         let address = listener.local_addr().expect("bound");
         let backend: Arc<dyn Backend> = fixture.clone();
         let hosts = HostPolicy::new([text("rekindle.test")]);
-        let router = rekindle::api::router(backend, hosts);
+        let router = rekindle::api::router_for(backend, hosts, speakers);
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let limits = rekindle::api::Limits::default();
         runtime.spawn(rekindle::api::serve(listener, router, limits, stopped));

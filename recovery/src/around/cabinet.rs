@@ -145,7 +145,7 @@ impl Cabinet {
                 Some((kept, path))
             })
             .collect();
-        files.sort_unstable_by(|(one, _), (other, _)| other.action.cmp(&one.action));
+        files.sort_unstable_by_key(|(kept, _)| std::cmp::Reverse(kept.action));
         files
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     fn found(action: u64, at: SystemTime) -> PostMortem {
         PostMortem {
             action,
-            incident: (action % 2 == 0).then_some(3),
+            incident: action.is_multiple_of(2).then_some(3),
             unit: "web".into(),
             next_generation: 2,
             at,
@@ -216,7 +216,9 @@ mod tests {
             let last = cabinet.read(4).expect("readable");
             assert_eq!(last, expected.first().map(|_| found(4, now)));
             let incidents = cabinet.all().into_iter().map(|kept| kept.incident);
-            let numbers = expected.iter().map(|action| (action % 2 == 0).then_some(3));
+            let numbers = expected
+                .iter()
+                .map(|action| action.is_multiple_of(2).then_some(3));
             assert!(incidents.eq(numbers));
         }
     }

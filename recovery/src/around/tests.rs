@@ -38,6 +38,8 @@ fn process(script: &str) -> ExecutorSpec {
         environment: BTreeMap::new(),
         directory: None,
         stop_grace: Duration::from_secs(5),
+        stop: crate::Stop::Term,
+        ports: Vec::new(),
     })
 }
 
@@ -196,7 +198,7 @@ impl Witness for Telling {
     ) -> Vec<serde_json::Value> {
         assert!(at_most > 1);
         let short = format!("{unit} of {}", incident.expect("one"));
-        vec![short.into(), "x".repeat(10_000_000).into()]
+        vec![short.into(), "x".repeat(600_000).into()]
             .into_iter()
             .take(if unit.as_str() == "web" { 1 } else { 2 })
             .collect()

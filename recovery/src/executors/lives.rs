@@ -178,8 +178,8 @@ impl<P: Platform> LivesExecutor<P> {
             generation: permit.generation(),
             lives: before.identities(),
         };
-        self.notes
-            .write(unit, &note)
+        self.write(unit, &note)
+            .await
             .map_err(|error| refused(format!("failed writing down who lives: {error}")))?;
         let stopped_at = SystemTime::now();
         let lost = match self.platform.order(&permit, &before, until).await {
@@ -210,6 +210,14 @@ impl<P: Platform> LivesExecutor<P> {
                 named(&note.lives),
             ),
         })
+    }
+
+    /// Off the runtime's threads: it waits for the disk, twice.
+    async fn write(&self, unit: &UnitName, note: &Note) -> std::io::Result<()> {
+        let (notes, unit, note) = (self.notes.clone(), unit.clone(), note.clone());
+        tokio::task::spawn_blocking(move || notes.write(&unit, &note))
+            .await
+            .map_err(std::io::Error::other)?
     }
 
     /// Until all who lived have ended and as many are ready; since when they are.

@@ -184,11 +184,29 @@ impl Group {
         if self.wait(grace, None).is_empty() {
             return Ok(ended(false));
         }
+        self.kill_all(began)
+    }
+
+    /// Ends the group by KILL, at once.
+    ///
+    /// # Errors
+    ///
+    /// If some live on.
+    pub(super) fn kill(&mut self) -> Result<EndedGroup, StillAlive> {
+        let began = Instant::now();
+        self.look();
+        self.kill_all(began)
+    }
+
+    fn kill_all(&mut self, began: Instant) -> Result<EndedGroup, StillAlive> {
         self.signal(Signal::KILL);
         // Again at each look: members can be forked between a look and a signal.
         let left = self.wait(KILL_PATIENCE, Some(Signal::KILL));
         if left.is_empty() {
-            Ok(ended(true))
+            Ok(EndedGroup {
+                forced: true,
+                took: began.elapsed(),
+            })
         } else {
             Err(StillAlive { pids: left })
         }
@@ -384,6 +402,21 @@ mod tests {
         let ended = group.end(Duration::from_millis(100)).expect("ends");
         assert!(ended.forced);
         assert_eq!(group.reap(), Ending::Signal(9));
+    }
+
+    #[test]
+    fn who_is_killed_at_once_is_not_asked_first() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("asked");
+        let script = format!(
+            "trap 'echo asked > {}; exit' TERM; echo up; while :; do sleep 0.05; done",
+            file.display()
+        );
+        let mut group = spawn(&owner("crash-only"), &script);
+        assert!(group.kill().expect("ends").forced);
+        assert_eq!(group.reap(), Ending::Signal(9));
+        assert!(!file.exists());
+        assert!(group.kill().is_ok(), "nobody is left");
     }
 
     #[test]

@@ -22,8 +22,8 @@ use crate::{ProcessSpec, UnitName};
 const RESOURCE_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The attribute that says of which life a span is.
 pub const GENERATION_ATTRIBUTE: &str = "rekindle.generation";
-/// A log beyond this is put aside when its child is next started. One predecessor is kept, so a
-/// unit takes up about twice this, plus what one life writes.
+/// A log beyond this is put aside: when its child is started, and now and then while it runs. One
+/// predecessor is kept, so a unit takes up about twice this, plus what it writes between two looks.
 const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// Starts a child and returns which process it is.
@@ -162,6 +162,27 @@ fn open_log(unit: &UnitName, logs: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
+/// Puts the log of a running child aside if it is too long: copied, and emptied under the child, which
+/// appends to it. What the child writes between the last read and the emptying is lost.
+pub(super) fn bound_log(unit: &UnitName, logs: &Path) -> io::Result<()> {
+    let path = log_path(unit, logs);
+    match fs::metadata(&path) {
+        Ok(meta) if meta.len() > MAX_LOG_BYTES => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let mut log = OpenOptions::new().read(true).write(true).open(&path)?;
+    let mut aside = path.into_os_string();
+    aside.push(".1");
+    let from = log.metadata()?.len().saturating_sub(MAX_LOG_BYTES);
+    io::Seek::seek(&mut log, io::SeekFrom::Start(from))?;
+    // Not more than it may hold, should the child write faster than it is read.
+    let mut end = io::Read::take(&mut log, 2 * MAX_LOG_BYTES);
+    io::copy(&mut end, &mut File::create(aside)?)?;
+    log.set_len(0)
+}
+
 /// The file that a unit's output goes to. A unit's name is the operator's and may hold anything,
 /// so what isn't plain in a file name is escaped, distinctly.
 pub(crate) fn log_path(unit: &UnitName, logs: &Path) -> PathBuf {
@@ -190,6 +211,8 @@ mod tests {
             environment: BTreeMap::new(),
             directory: None,
             stop_grace: std::time::Duration::from_secs(1),
+            stop: crate::Stop::Term,
+            ports: Vec::new(),
         }
     }
 
@@ -251,6 +274,26 @@ mod tests {
         ] {
             assert_eq!(log_path(&unit.into(), logs), Path::new(file));
         }
+    }
+
+    #[test]
+    fn a_log_that_is_written_to_is_bounded() {
+        use std::io::Write as _;
+        let logs = tempfile::tempdir().expect("a directory");
+        let unit = UnitName::from("chatty");
+        let path = log_path(&unit, logs.path());
+        bound_log(&unit, logs.path()).expect("none is not too long");
+        let mut child = open_log(&unit, logs.path()).expect("opens");
+        child.write_all(b"short").expect("written");
+        bound_log(&unit, logs.path()).expect("looked at");
+        assert_eq!(fs::read(&path).expect("there"), b"short");
+        child.set_len(MAX_LOG_BYTES).expect("a long log");
+        child.write_all(b"last").expect("written");
+        bound_log(&unit, logs.path()).expect("put aside");
+        let aside = fs::read(logs.path().join("chatty.log.1")).expect("there");
+        assert!(aside.ends_with(b"last") && aside.len() as u64 == MAX_LOG_BYTES);
+        child.write_all(b"next").expect("written");
+        assert_eq!(fs::read(&path).expect("there"), b"next");
     }
 
     #[test]

@@ -105,6 +105,8 @@ fn unit(name: &str, script: &str) -> ProcessUnit {
             environment: BTreeMap::new(),
             directory: None,
             stop_grace: Duration::from_secs(5),
+            stop: crate::Stop::Term,
+            ports: Vec::new(),
         },
         ready: None,
         start_deadline: PATIENCE,
@@ -790,4 +792,31 @@ async fn an_engine_that_is_killed_at_any_moment_leaves_one_child_that_is_found()
     let supervisor = world.open(vec![unit("web", WORKER)]).await;
     supervisor.stop_all().await;
     assert!(world.processes("web").is_empty());
+}
+
+#[tokio::test]
+async fn a_port_that_another_holds_keeps_the_next_life_from_starting() {
+    let world = World::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let mut web = unit("web", WORKER);
+    web.process.stop = crate::Stop::Kill;
+    web.process.ports = vec![port];
+    let supervisor = world.open(vec![web]).await;
+    supervisor.start_missing().await;
+    let error = supervisor
+        .restart(permit(1, "web", 2))
+        .await
+        .expect_err("somebody listens there");
+    let wanted = format!("process {} (", std::process::id());
+    let ExecuteError::NotReady { reason, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(reason.starts_with(&wanted), "{reason}");
+    assert!(reason.ends_with(&format!("still listens on its port {port}")));
+    assert!(world.processes("web").is_empty());
+    drop(listener);
+    supervisor.restart(permit(2, "web", 3)).await.expect("free");
+    let lives = world.processes("web");
+    assert!(!lives.is_empty() && lives.iter().all(|(_, generation)| *generation == 3));
 }

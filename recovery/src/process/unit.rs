@@ -4,6 +4,9 @@
 //! watches the child in between. The task may be dropped at any await, which is to it what `kill
 //! -9` is to the engine: the row on disk always names the effects that may have happened.
 
+mod beginning;
+mod ending;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::group::{EndedGroup, Group, Owner, StillAlive, sweep};
+use super::group::{Group, Owner};
 use super::launch;
 use super::phase::{ChildIdentity, Ending, Phase, PhaseEvent};
 use super::report::{ChildEvent, Reports};
@@ -24,9 +27,9 @@ use crate::UnitName;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
 use crate::probe::Probes;
 
-/// A child without a probe counts as ready if it lives this long: long enough for a program to
-/// find that its arguments are wrong, short against any start-up.
-const ALIVE_WITHOUT_PROBE: Duration = Duration::from_millis(100);
+/// How often a child's log is looked at. At a hundred megabytes a second, which is as much as most disks
+/// take, it outgrows its bound by a few hundred.
+const LOG_LOOK: Duration = Duration::from_secs(5);
 /// The grace of a unit that is no longer configured.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -124,6 +127,8 @@ impl Unit {
     /// Takes orders until there is nobody left to give any.
     pub(super) async fn run(mut self, resume: Resume, mut orders: mpsc::Receiver<Order>) {
         self.finish(resume).await;
+        let mut look = tokio::time::interval(LOG_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -133,7 +138,17 @@ impl Unit {
                 () = child_ended(self.watched.as_ref()) => {
                     self.child_ended().await;
                 }
+                _ = look.tick() => self.bound_log().await,
             }
+        }
+    }
+
+    /// Puts a log that has grown too long aside.
+    async fn bound_log(&self) {
+        let (name, logs) = (self.name.clone(), self.shared.logs.clone());
+        let bounded = tokio::task::spawn_blocking(move || launch::bound_log(&name, &logs)).await;
+        if let Err(error) = bounded.map_err(std::io::Error::other).flatten() {
+            tracing::warn!(unit = %self.name, %error, "its log is too long, and can't be put aside");
         }
     }
 
@@ -163,58 +178,6 @@ impl Unit {
         }
     }
 
-    async fn finish_stop(&mut self, deadline: Instant) -> Result<(), SuperviseError> {
-        if self.group.is_none()
-            && let Phase::Stopping {
-                child: Some(child), ..
-            } = &self.row.phase
-        {
-            let owner = self.owner();
-            self.group =
-                Group::of(child, &owner).or_else(|| Some(Group::without_leader(child, &owner)));
-        }
-        self.end_life(self.grace()).await?;
-        self.step(PhaseEvent::Gone);
-        self.save_or_log().await;
-        match self.row.phase {
-            Phase::Stopped {
-                next: Some(next), ..
-            } if self.spec.is_some() => self.begin(next, deadline, false).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn start(&mut self) -> Result<(), SuperviseError> {
-        if self.spec.is_none() {
-            return Err(SuperviseError::NotConfigured(self.name.clone()));
-        }
-        let missing = match &self.row.phase {
-            Phase::Never | Phase::Stopped { .. } => true,
-            // A restart of the host is no failure of the child, and what never ran may have been
-            // mistyped, and mended since.
-            Phase::Exited { how, .. } => {
-                matches!(how, Ending::HostRestarted | Ending::NotSpawned(_))
-            }
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => false,
-        };
-        let before = self.row.clone();
-        self.row.wanted = true;
-        if !missing {
-            if before != self.row {
-                self.save().await?;
-            }
-            return Ok(());
-        }
-        let generation = match self.row.phase {
-            Phase::Stopped {
-                next: Some(next), ..
-            } => next,
-            _ => self.row.phase.highest_generation() + 1,
-        };
-        let deadline = Instant::now() + self.start_deadline();
-        self.begin(generation, deadline, true).await
-    }
-
     async fn restart(&mut self, permit: Permit) -> Result<Executed, ExecuteError> {
         let began = Instant::now();
         let stopped_at = SystemTime::now();
@@ -242,23 +205,23 @@ impl Unit {
         }
         // At least half of the time to the deadline is left for the start.
         let grace = self.grace().min(permit.deadline() / 2);
+        let not_ready = |reason: String| ExecuteError::NotReady {
+            unit: unit.clone(),
+            deadline: permit.deadline(),
+            reason,
+        };
+        // What can't be ended serves nobody, and a unit that contains it may be able to end it.
         let ended = self
             .end_life(grace)
             .await
-            .map_err(|error| ExecuteError::Unknown {
-                unit: unit.clone(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| not_ready(error.to_string()))?;
         let down = began.elapsed();
         self.step(PhaseEvent::Gone);
         self.save_or_log().await;
+        self.free_ports().await.map_err(not_ready)?;
         self.begin(generation, began + permit.deadline(), false)
             .await
-            .map_err(|error| ExecuteError::NotReady {
-                unit: unit.clone(),
-                deadline: permit.deadline(),
-                reason: error.reason(),
-            })?;
+            .map_err(|error| not_ready(error.reason()))?;
         Ok(Executed {
             stopped_at,
             ready_at: SystemTime::now(),
@@ -294,216 +257,6 @@ impl Unit {
                 | Phase::Stopped { .. } => Effect::Unknown,
             },
         }
-    }
-
-    async fn stop(&mut self) -> Result<(), SuperviseError> {
-        self.row.wanted = false;
-        if matches!(
-            self.row.phase,
-            Phase::Never | Phase::Stopped { next: None, .. }
-        ) {
-            return self.save().await;
-        }
-        self.step(PhaseEvent::Stop(None));
-        // An explicit order to end is carried out on a full disk too.
-        self.save_or_log().await;
-        self.end_life(self.grace()).await?;
-        self.step(PhaseEvent::Gone);
-        self.save_or_log().await;
-        Ok(())
-    }
-
-    /// Spawns a child and waits until it is ready.
-    ///
-    /// `must_record`: whether to refuse when the intent can't be written. When an old life has
-    /// just been ended for it, being down is worse: the child is found by its environment.
-    async fn begin(
-        &mut self,
-        generation: u64,
-        deadline: Instant,
-        must_record: bool,
-    ) -> Result<(), SuperviseError> {
-        let Some(spec) = self.spec.clone() else {
-            return Err(SuperviseError::NotConfigured(self.name.clone()));
-        };
-        let before = self.row.clone();
-        // Resumed in this very phase, it is recorded already.
-        if self.row.phase != (Phase::Starting { generation }) {
-            self.step(PhaseEvent::Start(generation));
-            if must_record {
-                if let Err(error) = self.save().await {
-                    self.row = before;
-                    self.publish();
-                    return Err(error);
-                }
-            } else {
-                self.save_or_log().await;
-            }
-        }
-        self.group = None;
-        self.watched = None;
-        let (unit, shared, owner) = (self.name.clone(), Arc::clone(&self.shared), self.owner());
-        let launched = tokio::task::spawn_blocking(move || {
-            match sweep(&owner) {
-                Ok(0) => {}
-                Ok(count) => tracing::warn!(%unit, count, "remains of an earlier life were killed"),
-                Err(alive) => return Err(std::io::Error::other(format!("earlier life: {alive}"))),
-            }
-            launch::launch(
-                &unit,
-                &spec.process,
-                generation,
-                &owner.state_id,
-                &shared.logs,
-            )
-        })
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let child = match launched {
-            Ok(child) => child,
-            Err(error) => {
-                let reason = error.to_string();
-                self.step(PhaseEvent::NotSpawned(reason.clone()));
-                self.save_or_log().await;
-                self.tell_exited(generation, Ending::NotSpawned(reason.clone()));
-                return Err(SuperviseError::NotStarted {
-                    unit: self.name.clone(),
-                    reason,
-                });
-            }
-        };
-        self.step(PhaseEvent::Spawned(generation, child.clone()));
-        self.save_or_log().await;
-        let watched = self.watch(&child);
-        self.shared.reports.tell(ChildEvent::Started {
-            unit: self.name.clone(),
-            generation,
-            pid: child.pid,
-            at: SystemTime::now(),
-        });
-        if !watched {
-            self.ended(Ending::Unseen).await;
-        }
-        self.wait_ready(generation, deadline).await
-    }
-
-    async fn wait_ready(
-        &mut self,
-        generation: u64,
-        deadline: Instant,
-    ) -> Result<(), SuperviseError> {
-        let probe = self.spec.as_ref().and_then(|spec| spec.ready.clone());
-        let probes = self.shared.probes.clone();
-        let mut stopping = self.shared.stopping.subscribe();
-        let ready = async {
-            if probe.is_none() {
-                tokio::time::sleep(ALIVE_WITHOUT_PROBE).await;
-            }
-            probes.until_ready(probe.as_ref(), deadline).await
-        };
-        let stopped = async {
-            drop(stopping.wait_for(|stopping| *stopping).await);
-        };
-        let reason = tokio::select! {
-            biased;
-            () = child_ended(self.watched.as_ref()) => {
-                let how = self.child_ended().await;
-                format!("it {how} before it was ready")
-            }
-            () = stopped => "all units are being stopped".to_owned(),
-            result = ready => match result {
-                Ok(()) => {
-                    self.shared.reports.tell(ChildEvent::Ready {
-                        unit: self.name.clone(),
-                        generation,
-                        at: SystemTime::now(),
-                    });
-                    return Ok(());
-                }
-                Err(failure) => failure.reason,
-            },
-        };
-        self.shared.reports.tell(ChildEvent::NotReady {
-            unit: self.name.clone(),
-            generation,
-            reason: reason.clone(),
-            at: SystemTime::now(),
-        });
-        Err(SuperviseError::NotReady {
-            unit: self.name.clone(),
-            reason,
-        })
-    }
-
-    /// Ends the child's group and all that carries the unit's marks.
-    async fn end_life(&mut self, grace: Duration) -> Result<EndedGroup, SuperviseError> {
-        let owner = self.owner();
-        let group = self.group.take();
-        self.watched = None;
-        let work = tokio::task::spawn_blocking(move || {
-            let mut group = group;
-            let ended = group.as_mut().map(|group| group.end(grace));
-            let swept = match &ended {
-                Some(Err(alive)) => Err(alive.clone()),
-                _ => sweep(&owner),
-            };
-            if let (Ok(_), Some(group)) = (&swept, group.as_mut()) {
-                group.reap();
-            }
-            (group, ended, swept)
-        });
-        let unit = self.name.clone();
-        let failed = |reason: String| SuperviseError::NotEnded { unit, reason };
-        let (group, ended, swept) = match work.await {
-            Ok(done) => done,
-            Err(error) => return Err(failed(error.to_string())),
-        };
-        let result: Result<usize, StillAlive> = swept;
-        match result {
-            Ok(strays) => {
-                let mut ended = ended.and_then(Result::ok).unwrap_or(EndedGroup {
-                    forced: false,
-                    took: Duration::ZERO,
-                });
-                ended.forced |= strays > 0;
-                tracing::debug!(unit = %self.name, ?ended, strays, "a life was ended");
-                Ok(ended)
-            }
-            Err(alive) => {
-                self.group = group;
-                self.shared.reports.tell(ChildEvent::Stuck {
-                    unit: self.name.clone(),
-                    generation: self.row.phase.generation(),
-                    reason: alive.to_string(),
-                    at: SystemTime::now(),
-                });
-                Err(failed(alive.to_string()))
-            }
-        }
-    }
-
-    /// The watched child ended by itself.
-    async fn child_ended(&mut self) -> Ending {
-        self.watched = None;
-        let how = match self.group.as_mut() {
-            Some(group) => {
-                // What it leaves behind is taken hold of while it still pins its group's number.
-                group.look();
-                group.reap()
-            }
-            None => Ending::Unseen,
-        };
-        self.ended(how.clone()).await;
-        how
-    }
-
-    async fn ended(&mut self, how: Ending) {
-        let generation = self.row.phase.generation();
-        self.step(PhaseEvent::Ended(how.clone()));
-        self.row.exits += 1;
-        self.save_or_log().await;
-        self.tell_exited(generation, how);
-        self.publish();
     }
 
     fn watch(&mut self, child: &ChildIdentity) -> bool {

@@ -39,6 +39,8 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
                         environment: BTreeMap::new(),
                         directory: None,
                         stop_grace: Duration::from_secs(1),
+                        stop: crate::Stop::Term,
+                        ports: Vec::new(),
                     }));
                 }
                 "observe" => unit.mode = Some(Mode::Observe),
