@@ -5,6 +5,7 @@
 //! key is the [default file](DEFAULT_FILE) itself: a test holds that it says exactly
 //! [`Config::default`] and leaves no key out.
 
+mod around;
 mod document;
 mod probe;
 mod quantity;

@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions,
+    Engine, EngineBackend, Inputs, KnownIncidents, Remembers, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -108,9 +108,14 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {} for the API", config.listen.api))?;
     let probes = Probes::new();
-    let executors = Executors::build(&config.restart.tree, &state_dir, &probes)
-        .await
-        .context("the supervised processes could not be taken over")?;
+    let executors = Executors::build(
+        &config.restart.tree,
+        &state_dir,
+        &probes,
+        config.restart.keeping,
+    )
+    .await
+    .context("the supervised processes could not be taken over")?;
     let supervisor = Arc::clone(executors.supervisor());
 
     let mut running = Running::new();
@@ -182,6 +187,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let stopped = running.stopped();
     let supervisor = Arc::clone(executors.supervisor());
+    let cabinet = Arc::clone(executors.cabinet());
     let children = supervisor
         .events()
         .context("the supervisor's events were taken already")?;
@@ -214,6 +220,10 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let stats = Arc::new(IngestStats::default());
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
+    executors.call_witness(Arc::new(Remembers {
+        view: view.clone(),
+        shared: Arc::clone(&shared),
+    }));
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
@@ -295,6 +305,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         tree: Arc::clone(&tree),
         reports: report_sender.clone(),
         said: said_sender,
+        cabinet,
         board,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());

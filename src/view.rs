@@ -7,6 +7,7 @@
 //! what isn't known is absent rather than zero.
 
 mod incident;
+mod post_mortem;
 mod recovery;
 mod rejuvenation;
 mod request;
@@ -20,6 +21,7 @@ pub use incident::{
     ComponentView, FactView, IncidentState, IncidentView, Level, RankingVerdict, RankingView,
     Shape, ShareView, SuspectView,
 };
+pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{
     ActionResult, ActionView, AlternativeView, BudgetView, ExecutorKind, HealthState, PlanState,
     PlanView, ProcessPhase, ProcessView, RecoveryView, ReliefView, StepView, SuspicionView,

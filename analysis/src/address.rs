@@ -29,6 +29,11 @@ struct Entry {
     /// take turns; after a restart the old one never answers again.
     before: Vec<Option<Name>>,
     taking_turns: bool,
+    /// Processes that take turns, and that nothing more can be learned from: merely which of them
+    /// answered last. Most calls go to such places, so they are told by their pointers.
+    regulars: Vec<Arc<Resource>>,
+    /// Whether the present one is among the former ones already.
+    noted: bool,
     /// Different services (or code components) answered: nothing can be said.
     ambiguous: bool,
     /// Whether it is for an address, and not for a call's name.
@@ -154,11 +159,16 @@ impl AddressBook {
     /// What an answered call taught before is taught again.
     #[inline]
     pub(crate) fn repeat(&mut self, lesson: &Lesson, counts: &mut Counts) {
-        if let Some(entry) = &self.entries[lesson.page as usize]
-            && Arc::ptr_eq(&entry.resource, &lesson.resource)
+        if let Some(entry) = &mut self.entries[lesson.page as usize]
             && entry.code_component == lesson.component
         {
-            return;
+            if Arc::ptr_eq(&entry.resource, &lesson.resource) {
+                return;
+            }
+            if entry.noted && entry.is_regular(&lesson.resource) {
+                entry.resource = Arc::clone(&lesson.resource);
+                return;
+            }
         }
         let entry = &self.entries[lesson.page as usize];
         // A page that was written on stays one of its kind.
@@ -190,10 +200,17 @@ impl AddressBook {
                 if !entry.before.contains(&former) {
                     if entry.before.len() >= FORMER_TENANTS {
                         entry.before.remove(0);
+                        entry.regulars.clear();
                     }
                     entry.before.push(former);
                 }
                 entry.resource = Arc::clone(resource);
+                // Whoever is among the former ones, and was noted as such, changes nothing any more.
+                entry.noted = entry.before.contains(&resource.instance);
+                let room = entry.regulars.len() < FORMER_TENANTS;
+                if entry.taking_turns && entry.noted && room && !entry.is_regular(resource) {
+                    entry.regulars.push(Arc::clone(resource));
+                }
             }
         } else if self.known >= self.max {
             counts.add(LeftOut::AddressOverflow);
@@ -289,12 +306,19 @@ fn name_of(call: &Span) -> Place {
 }
 
 impl Entry {
+    fn is_regular(&self, resource: &Arc<Resource>) -> bool {
+        let mut regulars = self.regulars.iter();
+        regulars.any(|regular| Arc::ptr_eq(regular, resource))
+    }
+
     fn new(resource: &Arc<Resource>, component: Option<&Name>, is_address: bool) -> Self {
         Self {
             resource: Arc::clone(resource),
             code_component: component.cloned(),
             before: Vec::new(),
             taking_turns: false,
+            regulars: Vec::new(),
+            noted: false,
             ambiguous: false,
             is_address,
         }

@@ -143,26 +143,44 @@ impl Analyzer {
     /// Takes one span as it arrives, before its trace is complete. An entry span says at once how
     /// its request ended. The same span may come again with its trace.
     pub fn span(&mut self, span: &Span, now: UnixNanos) {
-        let known = self.paths.shape(&span.shape);
-        if !known.learned {
-            known.learned = true;
-            self.requests.learn(span);
-        }
-        let is_user = |known: &mut crate::paths::Known, requests: &Requests| {
-            !*known
-                .health_check
-                .get_or_insert_with(|| requests.is_health_check(span))
-        };
-        if Requests::is_sole_entry(span) && is_user(known, &self.requests) {
+        let is_sole_entry = Requests::is_sole_entry(span);
+        let requests = &mut self.requests;
+        let is_user = self.paths.with_shape(&span.shape, |known| {
+            if !known.learned {
+                known.learned = true;
+                requests.learn(span);
+            }
+            let is_health_check = &mut known.health_check;
+            is_sole_entry && !*is_health_check.get_or_insert_with(|| requests.is_health_check(span))
+        });
+        if is_user && self.records.get(span.trace_id).is_none() {
             self.enter(span, now);
         }
     }
 
     /// Takes one assembled trace. Its entry is counted if it wasn't before.
     pub fn trace(&mut self, trace: &Trace, now: UnixNanos) {
-        let known = self.paths.look(trace).then(|| self.paths.found()).flatten();
-        let entry = match known {
-            Some(Path::LeftOut(why)) => return self.counts.add(*why),
+        if let Some((request_type, bad)) = self.judge(trace, now) {
+            let trace = trace.clone();
+            self.examples
+                .add(trace, request_type, bad, &mut self.counts);
+        }
+    }
+
+    /// The same, of a trace that nobody needs any more: it may become an example as it is.
+    pub fn take_trace(&mut self, trace: Trace, now: UnixNanos) {
+        if let Some((request_type, bad)) = self.judge(&trace, now) {
+            self.examples
+                .add(trace, request_type, bad, &mut self.counts);
+        }
+    }
+
+    /// Counts the trace, and says of which type its request is and whether its user was let down;
+    /// `None` when it isn't counted.
+    fn judge(&mut self, trace: &Trace, now: UnixNanos) -> Option<(u32, bool)> {
+        let path = self.paths.look(trace);
+        let entry = match path.as_deref() {
+            Some(Path::LeftOut(why)) => Err(*why),
             Some(Path::Request { entry, user, .. })
                 if user.as_ref().is_none_or(|user| !self.requests.serves(user)) =>
             {
@@ -172,20 +190,24 @@ impl Analyzer {
         };
         let entry = match entry {
             Ok(entry) => entry,
-            Err(why) => return self.counts.add(why),
+            Err(why) => {
+                self.counts.add(why);
+                return None;
+            }
         };
-        if !self.enter(&trace.spans()[entry], now) {
-            return self.counts.add(LeftOut::OutsideWindow);
+        let trace_id = trace.trace_id();
+        if self.records.get(trace_id).is_none() && !self.enter(&trace.spans()[entry], now) {
+            self.counts.add(LeftOut::OutsideWindow);
+            return None;
         }
-        let Some(record) = self.records.get(trace.trace_id()) else {
-            return;
-        };
+        let record = self.records.get(trace_id)?;
         if record.row.is_some() {
-            return self.counts.add(LeftOut::Repeated);
+            self.counts.add(LeftOut::Repeated);
+            return None;
         }
         let (seen, request_type) = (record.seen, record.request_type);
-        let reading = self.read(trace, entry, seen, request_type);
-        self.count(trace, &reading);
+        let reading = self.read(trace, entry, seen, request_type, path.as_deref());
+        self.count(trace, &reading)
     }
 
     /// Finds the request's entry, or why it isn't one, and remembers that for its path where it is
@@ -219,10 +241,11 @@ impl Analyzer {
         entry: usize,
         seen: Outcome,
         request_type: u32,
+        path: Option<&Path>,
     ) -> Arc<Reading> {
         let fences = self.fences_stamp();
         let mut learned = None;
-        if let Some(Path::Request { readings, .. }) = self.paths.found() {
+        if let Some(Path::Request { readings, .. }) = path {
             let lessons = readings.first().map(|reading| &reading.trail.lessons);
             for lesson in lessons.into_iter().flatten() {
                 self.observer.book.repeat(lesson, &mut self.counts);
@@ -287,15 +310,14 @@ impl Analyzer {
         reading
     }
 
-    /// Counts a request that was entered, and what its trace says.
-    fn count(&mut self, trace: &Trace, reading: &Reading) {
+    /// Counts a request that was entered, and what its trace says. Of which type it is, and whether
+    /// its user was let down.
+    fn count(&mut self, trace: &Trace, reading: &Reading) -> Option<(u32, bool)> {
         for (why, count) in &reading.left_out {
             self.counts.add_many(*why, *count);
         }
         let slice_nanos = self.slice_nanos();
-        let Some(record) = self.records.get_mut(trace.trace_id()) else {
-            return;
-        };
+        let record = self.records.get_mut(trace.trace_id())?;
         record.failed_inside = reading.failed_inside;
         for intervention in &reading.touched {
             record.touch(intervention.clone());
@@ -329,8 +351,7 @@ impl Analyzer {
         if !fenced {
             self.profiles.add(slice, visits, &mut self.counts);
         }
-        self.examples
-            .add(trace, request_type, bad, &mut self.counts);
+        Some((request_type, bad))
     }
 
     /// As of when it is known which interventions touch what.
@@ -344,12 +365,9 @@ impl Analyzer {
         }
     }
 
-    /// Counts a request by its entry span, once. Whether it lies in the window.
+    /// Counts a request that isn't remembered by its entry span. Whether it lies in the window.
     fn enter(&mut self, entry: &Span, now: UnixNanos) -> bool {
         let trace_id = entry.trace_id;
-        if self.records.get(trace_id).is_some() {
-            return true;
-        }
         let (start, end) = (entry.start, entry.end);
         if start < now.minus(self.config.window) || start > now.plus(CLOCK_AHEAD) {
             return false;
@@ -389,20 +407,23 @@ impl Analyzer {
 
     /// The number of the request's type, and whether its entry span failed.
     fn type_of(&mut self, entry: &Span) -> (u32, bool) {
-        let known = self.paths.shape(&entry.shape);
-        let failed = *known.failed.get_or_insert_with(|| failure(entry).is_some());
-        if let Some(id) = known.request_type {
-            return (id, failed);
-        }
-        let request_type = self.requests.request_type(entry);
-        let mut counts = Counts::default();
-        let id = self.types.intern(request_type, &self.config, &mut counts);
-        // One for which there is no room is counted as such each time.
-        match counts.iter().next() {
-            None => known.request_type = Some(id),
-            Some((why, count)) => self.counts.add_many(why, count),
-        }
-        (id, failed)
+        let (requests, types) = (&mut self.requests, &mut self.types);
+        let (config, counts) = (&self.config, &mut self.counts);
+        self.paths.with_shape(&entry.shape, |known| {
+            let failed = &mut known.failed;
+            let failed = *failed.get_or_insert_with(|| failure(entry).is_some());
+            if let Some(id) = known.request_type {
+                return (id, failed);
+            }
+            let request_type = requests.request_type(entry);
+            let left_out = counts.get(LeftOut::OtherRequestType);
+            let id = types.intern(request_type, config, counts);
+            // One for which there is no room is counted as such each time.
+            if counts.get(LeftOut::OtherRequestType) == left_out {
+                known.request_type = Some(id);
+            }
+            (id, failed)
+        })
     }
 
     /// Takes what somebody outside says about one request; it may come before or after the trace.

@@ -43,12 +43,18 @@ const MAX_READINGS: usize = 4;
 /// So many paths of each age that came once leave a mark, of nine bytes.
 const MAX_MARKS: usize = 1 << 16;
 
-/// What is remembered of one shape.
+/// A shape that was met, by its address.
 #[derive(Debug)]
-pub(crate) struct Known {
+struct Met {
     number: u32,
+    known: Known,
     /// So that nothing else gets its address.
     _shape: Arc<Shape>,
+}
+
+/// What is remembered of one shape.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
     /// Whether it was looked at for who serves others.
     pub(crate) learned: bool,
     /// Whether monitoring asks so, where it is an entry.
@@ -60,7 +66,7 @@ pub(crate) struct Known {
 }
 
 /// All that is known of a path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Path {
     /// It isn't counted as a request.
     LeftOut(LeftOut),
@@ -106,10 +112,10 @@ type Steps = [u64];
 /// Everything that is remembered.
 #[derive(Debug)]
 pub(crate) struct Paths {
-    by_address: YoungOld<usize, Known>,
+    by_address: YoungOld<usize, Met>,
     by_value: YoungOld<Arc<Shape>, u32>,
     next_number: u32,
-    paths: YoungOld<Box<Steps>, Path>,
+    paths: YoungOld<Box<Steps>, Arc<Path>>,
     /// Hashes of paths that came.
     marks: YoungOld<u64, ()>,
     hasher: DefaultHashBuilder,
@@ -141,21 +147,46 @@ impl Paths {
         self.marks.clear();
     }
 
-    /// What is remembered of this shape.
+    /// Does something with what is remembered of this shape.
     #[inline]
-    pub(crate) fn shape(&mut self, shape: &Arc<Shape>) -> &mut Known {
+    pub(crate) fn with_shape<R>(
+        &mut self,
+        shape: &Arc<Shape>,
+        act: impl FnOnce(&mut Known) -> R,
+    ) -> R {
         let address = Arc::as_ptr(shape).addr();
-        // Twice, because the borrow checker can't see that the first is over when it finds nothing.
-        if self.by_address.get_mut(&address).is_none() {
-            self.meet(shape);
+        let mut act = Some(act);
+        let done = self
+            .by_address
+            .with(&address, |met| act.take().map(|act| act(&mut met.known)));
+        match (done.flatten(), act) {
+            (Some(answer), _) => answer,
+            (None, Some(act)) => {
+                let mut met = self.meet(shape);
+                let answer = act(&mut met.known);
+                self.by_address.insert(address, met);
+                answer
+            }
+            (None, None) => unreachable!("what is done gives an answer"),
         }
-        self.by_address.get_mut(&address).expect("it was met")
+    }
+
+    #[inline]
+    fn number_of(&mut self, shape: &Arc<Shape>) -> u32 {
+        let address = Arc::as_ptr(shape).addr();
+        if let Some(number) = self.by_address.with(&address, |met| met.number) {
+            return number;
+        }
+        let met = self.meet(shape);
+        let number = met.number;
+        self.by_address.insert(address, met);
+        number
     }
 
     #[cold]
-    fn meet(&mut self, shape: &Arc<Shape>) {
-        let number = match self.by_value.get_mut(&**shape) {
-            Some(number) => *number,
+    fn meet(&mut self, shape: &Arc<Shape>) -> Met {
+        let number = match self.by_value.with(&**shape, |number| *number) {
+            Some(number) => number,
             None => {
                 if self.next_number == u32::MAX {
                     self.clear();
@@ -166,20 +197,15 @@ impl Paths {
                 self.next_number
             }
         };
-        let known = Known {
+        Met {
             number,
+            known: Known::default(),
             _shape: Arc::clone(shape),
-            learned: false,
-            health_check: None,
-            failed: None,
-            request_type: None,
-        };
-        self.by_address.insert(Arc::as_ptr(shape).addr(), known);
+        }
     }
 
-    /// Finds out on which path the request is. Whether there may be something about it; then
-    /// [`Self::found`] says what.
-    pub(crate) fn look(&mut self, trace: &Trace) -> bool {
+    /// What is known of the path that the request is on.
+    pub(crate) fn look(&mut self, trace: &Trace) -> Option<Arc<Path>> {
         /// Of a step: the span names no parent.
         const ROOT: u64 = 0;
         /// The parent that it names did not come.
@@ -191,11 +217,11 @@ impl Paths {
         self.steps.clear();
         #[cfg(test)]
         if self.off {
-            return false;
+            return None;
         }
         let spans = trace.spans();
         if spans.len() > MAX_SPANS {
-            return false;
+            return None;
         }
         let mut last = None;
         for (index, span) in spans.iter().enumerate() {
@@ -210,15 +236,11 @@ impl Paths {
                 0
             };
             last = Some(span.start);
-            let number = u64::from(self.shape(&span.shape).number);
+            let number = u64::from(self.number_of(&span.shape));
             self.steps.push(number << 32 | together | below);
         }
-        true
-    }
-
-    /// What is known of the path that was looked for last.
-    pub(crate) fn found(&mut self) -> Option<&mut Path> {
-        self.paths.get_mut(self.steps.as_slice())
+        self.paths
+            .with(self.steps.as_slice(), |path| Arc::clone(path))
     }
 
     /// Whether the path that was looked for last should be remembered: it came before.
@@ -227,7 +249,7 @@ impl Paths {
             return false;
         }
         let mark = self.hasher.hash_one(&self.steps);
-        let came = self.marks.get_mut(&mark).is_some();
+        let came = self.marks.with(&mark, |()| ()).is_some();
         if !came {
             self.marks.insert(mark, ());
         }
@@ -236,16 +258,19 @@ impl Paths {
 
     /// Remembers the path that was looked for last.
     pub(crate) fn remember(&mut self, path: Path) {
-        self.paths.insert(self.steps.as_slice().into(), path);
+        let steps = self.steps.as_slice();
+        self.paths.insert(steps.into(), Arc::new(path));
     }
 
     /// Remembers another reading of the path that was looked for last.
     pub(crate) fn remember_reading(&mut self, reading: &Arc<Reading>) {
-        if let Some(Path::Request { readings, .. }) = self.found() {
-            if readings.len() >= MAX_READINGS {
-                readings.remove(0);
+        self.paths.with(self.steps.as_slice(), |path| {
+            if let Path::Request { readings, .. } = Arc::make_mut(path) {
+                if readings.len() >= MAX_READINGS {
+                    readings.remove(0);
+                }
+                readings.push(Arc::clone(reading));
             }
-            readings.push(Arc::clone(reading));
-        }
+        });
     }
 }

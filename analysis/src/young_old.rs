@@ -27,16 +27,23 @@ impl<K: Hash + Eq, V> YoungOld<K, V> {
         }
     }
 
+    /// Does something with the value of this key, if there is one.
     #[inline]
-    pub(crate) fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub(crate) fn with<Q: Hash + Eq + ?Sized, R>(
+        &mut self,
+        key: &Q,
+        act: impl FnOnce(&mut V) -> R,
+    ) -> Option<R>
     where
         K: Borrow<Q>,
     {
-        if !self.younger.contains_key(key) {
-            let (key, value) = self.older.remove_entry(key)?;
-            self.insert(key, value);
+        if let Some(value) = self.younger.get_mut(key) {
+            return Some(act(value));
         }
-        self.younger.get_mut(key)
+        let (key, mut value) = self.older.remove_entry(key)?;
+        let answer = act(&mut value);
+        self.insert(key, value);
+        Some(answer)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
@@ -68,11 +75,11 @@ mod tests {
         table.insert(0, "stays");
         for passing in 1..1000 {
             table.insert(passing, "goes");
-            assert_eq!(table.get_mut(&0), Some(&mut "stays"));
+            assert_eq!(table.with(&0, |it| *it), Some("stays"));
             assert!(table.len() <= 21);
         }
-        assert_eq!(table.get_mut(&7), None);
+        assert_eq!(table.with(&7, |it| *it), None);
         table.clear();
-        assert_eq!(table.get_mut(&0), None);
+        assert_eq!(table.with(&0, |it| *it), None);
     }
 }

@@ -12,7 +12,10 @@ use rekindle_model::TraceId;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
-use crate::view::{ActionView, IncidentView, PlanView, SuspectView, TraceView, UnitView, View};
+use crate::view::{
+    ActionView, IncidentView, KeptView, PlanView, PostMortemView, SuspectView, TraceView, UnitView,
+    View,
+};
 
 /// A boxed future, so that backends can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,6 +30,17 @@ pub trait Backend: Send + Sync {
 
     /// Gives an order, or asks what a snapshot doesn't hold.
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>>;
+
+    /// What was saved before restarts and is still kept, newest first.
+    fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// What was saved before this action, where it is still kept.
+    fn post_mortem(&self, action: u64) -> BoxFuture<'_, Result<Option<PostMortemView>, Problem>> {
+        let _ = action;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Whether it is ready for traffic, or why not. By default it is.
     fn ready(&self) -> Result<(), String> {

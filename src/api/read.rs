@@ -200,7 +200,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 25] = [
+const ENDPOINTS: [(&str, &str); 27] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -233,6 +233,14 @@ const ENDPOINTS: [(&str, &str); 25] = [
     (
         "GET /api/v1/history",
         "past restarts, newest first; ?limit={number}",
+    ),
+    (
+        "GET /api/v1/post-mortems",
+        "what was saved before restarts, newest first; ?incident={id}",
+    ),
+    (
+        "GET /api/v1/post-mortems/{action}",
+        "processes, log, traces and the command's output before one restart",
     ),
     ("POST /api/v1/plans/{id}/approve", "carry a plan out; {by}"),
     (

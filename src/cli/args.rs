@@ -210,6 +210,15 @@ pub enum Command {
         long: bool,
     },
 
+    /// What was saved before restarts: processes, log, command's output, traces
+    PostMortem {
+        /// The action, as `history` numbers it; a list when not given
+        action: Option<u64>,
+        /// Only of this incident
+        #[arg(long, conflicts_with = "action")]
+        incident: Option<u64>,
+    },
+
     /// Who is suspected in recorded traces? No daemon needed
     #[command(after_help = "Examples:\n  \
         rekindle analyze bad.jsonl --baseline good.jsonl    two recordings compared\n  \
@@ -379,6 +388,9 @@ pub struct DemoArgs {
     /// Every kind of fault in turn, and a table of how each went
     #[arg(long)]
     pub all_faults: bool,
+    /// Of these, only the cases whose name has this in it, such as `container`
+    #[arg(long, value_name = "TEXT", requires = "all_faults")]
+    pub only: Option<String>,
     /// A leak instead of a fault: parts of a process are restarted before anything fails
     #[arg(long, conflicts_with_all = ["fast", "all_faults"])]
     pub aging: bool,

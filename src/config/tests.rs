@@ -75,6 +75,8 @@ fn the_examples_mean_what_they_say() {
     let catalog = &config.restart.tree[1];
     assert_eq!(catalog.mode, Some(Mode::Auto));
     assert_eq!(catalog.start_deadline, Duration::from_secs(20));
+    assert_eq!(catalog.around.drain, Duration::from_millis(500));
+    assert_eq!(catalog.around.longest(), Duration::from_secs(2));
     let Some(ExecutorSpec::Process(process)) = &catalog.executor else {
         panic!("{catalog:?}");
     };
@@ -204,6 +206,12 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              reported\n\
              r.yaml: `probes[0].http` at line 2, column 11: \"127.0.0.1/x\" is no URL; write it \
              as in http://127.0.0.1:8080/health",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      command: { run: [a] }\n      drain: 2h\n      prepare: { timeout: 1s }\n",
+            "r.yaml: `restart.tree[0].drain` at line 5, column 14: it delays restarts that users wait \
+             for; it must be at most 5 minutes\nr.yaml: `restart.tree[0].prepare` at line 6, column 16: \
+             needs exactly one of `post` and `run`",
         ),
         (
             "probes:\n  - name: a\n    tcp: there:1\n    command: [x]\n",

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rekindle_analysis::Analyzer;
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
+use rekindle_recovery::around::Cabinet;
 use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
@@ -24,7 +26,7 @@ use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
 };
-use crate::view::{TraceView, UtcTime, View};
+use crate::view::{KeptView, PostMortemView, TraceView, UtcTime, View};
 
 /// How old the newest snapshot may be. One is made four times a second; the engine that has missed
 /// forty is stuck, or its machine is.
@@ -46,6 +48,7 @@ pub(crate) struct EngineBackend {
     pub(crate) tree: Arc<RestartTree>,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
+    pub(crate) cabinet: Arc<Cabinet>,
     pub(crate) board: Arc<Board>,
 }
 
@@ -63,9 +66,47 @@ impl Backend for EngineBackend {
         Box::pin(self.carry_out(command))
     }
 
+    fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {
+        let cabinet = Arc::clone(&self.cabinet);
+        Box::pin(async move {
+            let kept = tokio::task::spawn_blocking(move || cabinet.all()).await;
+            let kept = kept.unwrap_or_default();
+            kept.into_iter().map(KeptView::from).collect()
+        })
+    }
+
+    fn post_mortem(&self, action: u64) -> BoxFuture<'_, Result<Option<PostMortemView>, Problem>> {
+        let cabinet = Arc::clone(&self.cabinet);
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || cabinet.read(action)).await;
+            match found.map_err(std::io::Error::other).flatten() {
+                Ok(found) => Ok(found.map(PostMortemView::from)),
+                Err(error) => Err(Problem::new(
+                    ProblemKind::Internal,
+                    format!("what was saved before action {action} can't be read: {error}"),
+                )),
+            }
+        })
+    }
+
     fn ready(&self) -> Result<(), String> {
         readiness(&self.view.borrow(), SystemTime::now().into())
     }
+}
+
+/// An example trace as it is shown; `None` where it isn't kept.
+pub(super) fn example(analyzer: &Analyzer, id: TraceId) -> Option<TraceView> {
+    let trace = analyzer.example(id)?;
+    // An example may be kept for longer than what is remembered of its request.
+    let outcome = analyzer.outcome(id).unwrap_or(Outcome::Unknown);
+    let request_type = analyzer.request_type_of(id).map_or_else(
+        || {
+            let entry = &trace.spans()[trace.root().unwrap_or(0)];
+            format!("{} {}", entry.resource.service, entry.name)
+        },
+        ToString::to_string,
+    );
+    Some(publish::trace(trace, request_type, outcome))
 }
 
 /// An example of the other kind, of the first suspect that this trace is an example of.
@@ -107,19 +148,7 @@ fn readiness(view: &View, now: UtcTime) -> Result<(), String> {
 
 impl EngineBackend {
     fn find_trace(&self, id: TraceId) -> Option<TraceView> {
-        let analyzer = self.shared.analyzer();
-        let trace = analyzer.example(id)?;
-        // An example may be kept for longer than what is remembered of its request.
-        let outcome = analyzer.outcome(id).unwrap_or(Outcome::Unknown);
-        let request_type = analyzer.request_type_of(id).map_or_else(
-            || {
-                let entry = &trace.spans()[trace.root().unwrap_or(0)];
-                format!("{} {}", entry.resource.service, entry.name)
-            },
-            ToString::to_string,
-        );
-        let mut shown = publish::trace(trace, request_type, outcome);
-        drop(analyzer);
+        let mut shown = example(&self.shared.analyzer(), id)?;
         let compare = counterpart(&self.view(), &id.to_string());
         shown.compare = compare;
         Some(shown)

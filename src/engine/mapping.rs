@@ -219,6 +219,7 @@ mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
+            around: rekindle_recovery::Around::default(),
         }
     }
 

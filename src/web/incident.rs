@@ -1,6 +1,8 @@
 //! One incident in full: what fails, the ranking with all of its evidence, what was left out, and
 //! what was done.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::{chart, history, parts, plan};
@@ -8,7 +10,7 @@ use crate::view::{IncidentState, IncidentView, RankingView, SuspectView, View};
 use crate::words;
 
 /// The page's body.
-pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
+pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>) -> Markup {
     let open = incident.state == IncidentState::Open;
     let types = view
         .request_types
@@ -68,7 +70,7 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
             }
         }
         @if !actions.is_empty() {
-            section { h2 { "What was done" } (history::actions(&actions, usize::MAX)) }
+            section { h2 { "What was done" } (history::actions(&actions, usize::MAX, saved)) }
         }
     }
 }

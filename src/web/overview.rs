@@ -34,7 +34,7 @@ pub(super) fn render(view: &View) -> Markup {
         @if !view.recovery.actions.is_empty() {
             section {
                 h2 { "What was done" }
-                (super::history::actions(&view.recovery.actions, ACTIONS_SHOWN))
+                (super::history::actions(&view.recovery.actions, ACTIONS_SHOWN, &std::collections::BTreeSet::new()))
                 p { a href="/history" { "All of the history" } }
             }
         }

@@ -67,16 +67,18 @@ impl LogHistogram {
             return None;
         }
         let wanted = ((share.get() * self.total as f64).ceil() as u64).clamp(1, self.total);
-        let mut seen = 0;
-        let mut last = 0;
-        for (bucket, n) in &self.buckets {
-            seen += n;
-            last = *bucket;
-            if seen >= wanted {
+        // From the top, because it is mostly the tail that is asked for: the lowest bucket below
+        // which fewer than wanted lie.
+        let mut below = self.total;
+        let mut found = 0;
+        for (bucket, n) in self.buckets.iter().rev() {
+            if below < wanted {
                 break;
             }
+            found = *bucket;
+            below -= n;
         }
-        Some(((f64::from(last) + 0.5) / BUCKETS_PER_DOUBLING).exp2() as u64)
+        Some(((f64::from(found) + 0.5) / BUCKETS_PER_DOUBLING).exp2() as u64)
     }
 
     /// (Geometric middle of the bucket, count), smallest first.
