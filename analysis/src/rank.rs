@@ -43,6 +43,9 @@ pub use evidence::Tally;
 pub use explain::{Fact, facts};
 pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
 
+/// A suspected change is an answer from this confidence on: three to one.
+const LIKELY: f64 = 0.75;
+
 /// A way to rank.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -218,7 +221,10 @@ fn missing(
     suspects: &[Suspect],
     clear_change: bool,
 ) -> Option<String> {
-    if clear_change {
+    let likely_change = suspects
+        .first()
+        .is_some_and(|first| first.evidence.originated == 0 && first.confidence >= LIKELY);
+    if clear_change || likely_change {
         return None;
     }
     if tally.failed < input.min_failed {

@@ -334,7 +334,7 @@ pub struct LocalizationArgs {
     /// have kept it
     #[arg(long, value_name = "IDEA")]
     pub without: Vec<String>,
-    /// Ask the methods where nothing is wrong, too: good traces against earlier good ones
+    /// Ask the methods where nothing is wrong, too: every second good trace against the others
     #[arg(long)]
     pub calm: bool,
     /// Draw the table into this file (SVG)

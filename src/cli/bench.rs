@@ -414,7 +414,7 @@ fn show_calm(terminal: &mut Terminal, rows: &[Calm]) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    terminal.line("Where nothing is wrong (good traces against earlier good ones):")?;
+    terminal.line("Where nothing is wrong (every second good trace against the others):")?;
     let rows = rows.iter().map(|row| {
         vec![
             plain(&row.system),

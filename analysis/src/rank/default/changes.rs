@@ -54,10 +54,11 @@ pub(super) enum Period {
 /// What changed, the most first; each family once, with its largest change.
 pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Change> {
     let families = Families::of(input);
-    let stops = stops::stops(input, period, &families);
-    let mut found = slower::slower(input, period, &families, choices);
+    let compared = Compared::of(input, period);
+    let stops = stops::stops(input, period, &families, &compared);
+    let mut found = slower::slower(&compared, &families, choices);
     if choices.has(Choice::LessWork) {
-        found.extend(slower::faster(input, period, &families, &stops.changed));
+        found.extend(slower::faster(&compared, &families, &stops.changed));
     }
     if choices.has(Choice::Stops) {
         found.extend(stops.changes);
@@ -129,12 +130,25 @@ pub(super) struct Durations {
     pub(super) now: LogHistogram,
 }
 
+/// All durations that are compared, put together once.
+pub(super) struct Compared {
+    /// Over all request types, each with the group 0.
+    pub(super) all: BTreeMap<(Part, usize), Durations>,
+    /// Per request type, counted from 1.
+    pub(super) by_type: BTreeMap<(Part, usize), Durations>,
+}
+
+impl Compared {
+    fn of(input: &Input, period: Period) -> Self {
+        Self {
+            all: durations(input, period, false),
+            by_type: durations(input, period, true),
+        }
+    }
+}
+
 /// Durations per span, and per request type (counted from 1) or over all of them (0).
-pub(super) fn durations(
-    input: &Input,
-    period: Period,
-    by_type: bool,
-) -> BTreeMap<(Part, usize), Durations> {
+fn durations(input: &Input, period: Period, by_type: bool) -> BTreeMap<(Part, usize), Durations> {
     let mut sums: BTreeMap<(Part, usize), Durations> = BTreeMap::new();
     for timed in &input.timed {
         let group = if by_type { timed.request_type + 1 } else { 0 };

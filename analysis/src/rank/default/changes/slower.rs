@@ -11,10 +11,10 @@ use rekindle_stats::{Shift, Usual, shift};
 
 use super::super::{Choice, Choices};
 use super::ways::Ways;
-use super::{Change, Families, MISTAKES, Period, durations};
+use super::{Change, Compared, Families, MISTAKES};
 use crate::Shape;
 use crate::rank::cause::{Cause, Takes};
-use crate::rank::input::{Input, Part};
+use crate::rank::input::Part;
 
 /// The share of slower calls is counted with so many more that are as before: whoever was called
 /// twice or thrice is no suspect beside somebody who was called a hundred times. Ten, as for any rule
@@ -29,16 +29,10 @@ fn score(found: &Shift, calls: u64) -> f64 {
 }
 
 /// Whatever takes longer.
-pub(super) fn slower(
-    input: &Input,
-    period: Period,
-    families: &Families,
-    choices: Choices,
-) -> Vec<Change> {
+pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices) -> Vec<Change> {
     let mut changes = Vec::new();
-    for by_type in [false, true] {
-        let durations = durations(input, period, by_type);
-        let compared = durations.len() as f64;
+    for durations in [&compared.all, &compared.by_type] {
+        let comparisons = durations.len() as f64;
         let usual = |wanted: fn(&Part) -> bool| {
             let those = durations.iter().filter(|((span, _), _)| wanted(span));
             Usual::of(those.map(|(_, durations)| &durations.before))
@@ -47,11 +41,11 @@ pub(super) fn slower(
         let usual_whole = usual(|span| matches!(span, Part::Whole(_)));
         let usual_own = usual(|span| matches!(span, Part::Own(_)));
         let ways = if choices.has(Choice::CallersWays) {
-            Ways::of(&durations, &usual_gap, families)
+            Ways::of(durations, &usual_gap, families)
         } else {
             Ways::default()
         };
-        for ((span, group), both) in &durations {
+        for ((span, group), both) in durations {
             // Of a new combination nothing is known; over all types it may be no new one.
             if *group > 0 && both.before.total() == 0 {
                 continue;
@@ -83,8 +77,8 @@ pub(super) fn slower(
                 changes.push(Change {
                     family: families.get(whose),
                     score: if counts { score } else { score.min(0.0) },
-                    clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
-                    chance: (found.chance() * compared).min(1.0),
+                    clear: found.low > 0.0 && found.chance() * comparisons <= MISTAKES,
+                    chance: (found.chance() * comparisons).min(1.0),
                     shape: Shape::Slow,
                     causes: vec![Cause::Takes(Takes {
                         part: measured(*span, &ways, *group),
@@ -102,26 +96,25 @@ pub(super) fn slower(
 /// Whatever takes less time for itself than before: work that isn't done any more. Operations that
 /// stop asking whom they used to ask are faster for that reason, and charged elsewhere.
 pub(super) fn faster(
-    input: &Input,
-    period: Period,
+    compared: &Compared,
     families: &Families,
     changed: &BTreeSet<usize>,
 ) -> Vec<Change> {
-    let durations = durations(input, period, false);
+    let durations = &compared.all;
     let own = durations.iter().filter_map(|((span, _), both)| match span {
         Part::Own(id) if !changed.contains(id) => Some((*id, *span, both)),
         _ => None,
     });
     let usual = Usual::of(own.clone().map(|(_, _, both)| &both.before));
-    let compared = durations.len() as f64;
+    let comparisons = durations.len() as f64;
     own.filter(|(_, _, both)| both.before.total() > 0)
         .filter_map(|(id, span, both)| {
             let found = shift(&both.now, &both.before, &usual)?;
             Some(Change {
                 family: families.get(id),
                 score: FASTER * score(&found, both.now.total()),
-                clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
-                chance: (found.chance() * compared).min(1.0),
+                clear: found.low > 0.0 && found.chance() * comparisons <= MISTAKES,
+                chance: (found.chance() * comparisons).min(1.0),
                 shape: Shape::WrongAnswer,
                 causes: vec![Cause::Takes(Takes {
                     part: span,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_stats::{LogHistogram, Probability, Share, difference_interval};
 
-use super::{Change, Families, MISTAKES, Period, durations};
+use super::{Change, Compared, Families, MISTAKES, Period};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -42,7 +42,12 @@ struct Counts {
 }
 
 /// Who is cut short, and whom that is charged to.
-pub(super) fn stops(input: &Input, period: Period, families: &Families) -> Stops {
+pub(super) fn stops(
+    input: &Input,
+    period: Period,
+    families: &Families,
+    compared: &Compared,
+) -> Stops {
     let mut places: BTreeMap<Place, (f64, bool, Counts)> = BTreeMap::new();
     let counted = count(input);
     let clearly = 1.0 - MISTAKES / counted.len().max(1) as f64;
@@ -61,9 +66,8 @@ pub(super) fn stops(input: &Input, period: Period, families: &Families) -> Stops
             callers.entry(*last).or_default().insert(caller);
         }
     }
-    let own = durations(input, period, false);
     let other_own_time = |id: usize| {
-        let both = own.get(&(Part::Own(id), 0));
+        let both = compared.all.get(&(Part::Own(id), 0));
         both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
