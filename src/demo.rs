@@ -5,7 +5,9 @@
 //! own, the site is five processes that it starts and supervises, users come over sockets, and what
 //! is printed was read from the engine's API and counted by the users.
 
+mod aging;
 mod case;
+mod container;
 mod engine_process;
 mod interrupt;
 mod report;
@@ -29,6 +31,10 @@ pub struct DemoOptions {
     pub fast: bool,
     /// Every fault kind and every process, each once.
     pub all_faults: bool,
+    /// Of those, only the cases whose name has this in it.
+    pub only: Option<String>,
+    /// A leak instead of faults: restarts before anything fails.
+    pub aging: bool,
     /// Makes data, users' choices and the order of cases the same again.
     pub seed: u64,
     /// Keep everything running at the end, for looking around.
@@ -55,6 +61,9 @@ const SHORT_DELAY: Duration = Duration::from_millis(200);
 /// started has ended then.
 pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
     let interrupt = Interrupt::watch()?;
+    if options.aging {
+        return aging::run(options, &interrupt);
+    }
     if options.all_faults {
         return run_all_faults(options, &interrupt);
     }
@@ -153,17 +162,55 @@ fn all_cases() -> Vec<Case> {
     cases
 }
 
+/// The same process in a container: a component of it is restarted alone, the container where only it can
+/// be, where its process's own memory is damaged, and where it was killed.
+fn container_cases() -> Vec<Case> {
+    let short = Some(SHORT_DELAY);
+    let case = |name: &str, fault: Fault, granularity| Case {
+        in_container: true,
+        ..Case::new(name, fault, granularity, short)
+    };
+    let killed = Fault::new(ILL, FaultKind::Crash).in_process();
+    vec![
+        case(
+            "in a container",
+            Fault::new(ILL, FaultKind::Error),
+            Granularity::Component,
+        ),
+        case(
+            "container restart",
+            Fault::new(ILL, FaultKind::Error),
+            Granularity::ProcessOnly,
+        ),
+        case("container killed", killed, Granularity::ProcessOnly),
+    ]
+}
+
 fn run_all_faults(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let story = Story::new(options.json);
     story.opening();
-    let cases = all_cases();
+    let mut cases = all_cases();
+    match container::missing() {
+        None => cases.extend(container_cases()),
+        Some(why) => story.skipped("containers as a level", &why),
+    }
+    if let Some(only) = &options.only {
+        cases.retain(|case| case.name.contains(only.as_str()));
+    }
     let mut reports = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         story.progress(index + 1, cases.len(), case);
-        let report = play(case, options, false, interrupt, &mut Story::silent())?;
+        let report = play(
+            case,
+            options,
+            false,
+            interrupt,
+            &mut Story::address_only(options.json),
+        )?;
         story.row(&report);
         reports.push(report);
     }
     story.table(&reports);
-    Ok(reports.iter().all(CaseReport::is_success))
+    // Nothing played is nothing shown.
+    Ok(!reports.is_empty() && reports.iter().all(CaseReport::is_success))
 }

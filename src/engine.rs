@@ -15,6 +15,7 @@ mod probing;
 mod publish;
 mod said;
 mod shared;
+mod witness;
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub(crate) use courier::Courier;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
+pub(crate) use witness::Remembers;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;
@@ -130,6 +132,8 @@ pub(crate) trait Surroundings: Send {
     fn status(&self) -> StatusView;
     /// The supervised processes.
     fn children(&self) -> Vec<ChildStatus>;
+    /// How preventive restarts stand.
+    fn rejuvenation(&self) -> Vec<crate::view::RejuvenationView>;
 }
 
 /// The engine's own state.
@@ -513,6 +517,7 @@ impl Engine {
             request_types,
             tree,
             recovery: publish::recovery(status),
+            rejuvenation: self.surroundings.rejuvenation(),
         }
     }
 }

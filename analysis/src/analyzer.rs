@@ -542,9 +542,13 @@ impl Analyzer {
         self.fences.forget_before(begin);
         self.forget_reports(begin);
         self.tidy();
-        let changes = self
-            .watch
-            .tick(&mut self.types, now, self.newest, &self.config);
+        let changes = self.watch.tick(
+            &mut self.types,
+            now,
+            self.newest,
+            &self.fences,
+            &self.config,
+        );
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         changes
@@ -796,9 +800,4 @@ impl Analyzer {
 fn user_of(trace: &Trace) -> Option<Name> {
     let root = &trace.spans()[trace.root()?];
     (root.kind == SpanKind::Client).then(|| root.resource.service.clone())
-}
-
-/// The reporters of failed requests, by name.
-pub(crate) fn reporter_name(reporter: &Name) -> Name {
-    format!("reporter:{reporter}").into()
 }

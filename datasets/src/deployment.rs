@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::auction::world::{Scale, World};
-use crate::auction::{Fault, Peer, ServiceName, ServiceStatus};
+use crate::auction::{Fault, Leak, Peer, ServiceName, ServiceStatus};
 use crate::probes::{self, KnownAnswer};
 
 pub use rekindle_recovery::Mode;
@@ -100,6 +100,8 @@ pub struct Deployment {
     world: World,
     places: Vec<Place>,
     with_checks: bool,
+    /// The service that runs in a container, and its engine's socket.
+    container: Option<(ServiceName, PathBuf)>,
 }
 
 impl Deployment {
@@ -146,6 +148,7 @@ impl Deployment {
             },
             places,
             with_checks: false,
+            container: None,
         })
     }
 
@@ -169,6 +172,14 @@ impl Deployment {
     #[must_use]
     pub fn with_checks(mut self) -> Self {
         self.with_checks = true;
+        self
+    }
+
+    /// The same with a service in a container of its name, which somebody else starts, in an engine that
+    /// speaks Docker's API on this socket.
+    #[must_use]
+    pub fn with_container(mut self, service: ServiceName, socket: PathBuf) -> Self {
+        self.container = Some((service, socket));
         self
     }
 
@@ -284,6 +295,25 @@ impl Deployment {
             service,
             reason: refusal,
         })
+    }
+
+    /// Lets a component leak from now until its next life.
+    ///
+    /// # Errors
+    /// When there is no such component, or the control port refuses.
+    pub fn leak(&self, leak: &Leak) -> Result<(), DeploymentError> {
+        let service = ServiceName::of_component(&leak.component)
+            .ok_or_else(|| DeploymentError::NoComponent(leak.component.clone()))?;
+        let answer = agent()
+            .post(self.control_url(service, "leak"))
+            .send_json(leak);
+        match answer {
+            Ok(response) if response.status().is_success() => Ok(()),
+            answer => Err(DeploymentError::Control {
+                service,
+                reason: in_words(answer),
+            }),
+        }
     }
 
     /// Undoes all faults of a service as far as that can be without a restart.

@@ -5,11 +5,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::around::Keeping;
+use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
+use super::around;
 use super::probe;
 use super::reader::{Reader, Section};
+use super::rejuvenate;
 use super::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -172,10 +176,14 @@ pub struct RestartSettings {
     pub approval_expires: Duration,
     /// How the effect is judged.
     pub judge: JudgeSettings,
+    /// How long what is saved before restarts is kept.
+    pub keeping: Keeping,
     /// Where to POST when a person is needed.
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What is restarted before it fails.
+    pub rejuvenate: Vec<Rule>,
 }
 
 /// What restarts may cost in a period.
@@ -273,8 +281,10 @@ impl Default for Config {
                     deadline: MINUTE,
                     warm_up: Duration::from_millis(250),
                 },
+                keeping: Keeping::default(),
                 webhook: None,
                 tree: Vec::new(),
+                rejuvenate: Vec::new(),
             },
         }
     }
@@ -455,12 +465,16 @@ impl RestartSettings {
             Reader::some_time,
         );
         take(section, "judge", |s| self.judge.take(s));
+        take(section, "post_mortems", |s| {
+            around::keeping(s, &mut self.keeping);
+        });
         take(section, "notify", |s| {
             if let Some(url) = s.read("webhook", Reader::url) {
                 self.webhook = Some(url);
             }
         });
         self.tree = units::tree(section, "tree", self.mode);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }
 }
 

@@ -223,6 +223,7 @@ impl ports::Notifier for People {
             NoticeKind::Proposal => (Severity::Warning, "a restart waits for approval"),
             NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
             NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
+            NoticeKind::Rejuvenation => (Severity::Warning, "preventive restarts need a person"),
         };
         self.notifier.notify(notify::Notice {
             severity,

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_ingest::receive::{IngestCounts, IngestStats};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
+use rekindle_recovery::rejuvenate::RuleStatus;
 use rekindle_recovery::{Mode, RestartTree};
+use tokio::sync::watch;
 
 use crate::engine::Surroundings;
-use crate::view::{HealthView, ListeningView, StatusView};
+use crate::view::{HealthView, ListeningView, RejuvenationView, StatusView};
 
 /// How long after the last request that the journal could not keep it is said to fail: exporters
 /// come again every few seconds.
@@ -25,6 +27,7 @@ pub(super) struct Daemon {
     listening: ListeningView,
     stats: Arc<IngestStats>,
     supervisor: Arc<Supervisor>,
+    rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
     /// How many requests the journal had not kept when that was last news, and when.
     not_kept: Mutex<(u64, Option<SystemTime>)>,
 }
@@ -36,6 +39,7 @@ impl Daemon {
         [grpc, http, api]: [SocketAddr; 3],
         stats: Arc<IngestStats>,
         supervisor: Arc<Supervisor>,
+        rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
     ) -> Self {
         Self {
             started: SystemTime::now(),
@@ -48,6 +52,7 @@ impl Daemon {
             },
             stats,
             supervisor,
+            rejuvenation,
             not_kept: Mutex::new((0, None)),
         }
     }
@@ -98,6 +103,14 @@ impl Surroundings for Daemon {
             },
             ..StatusView::default()
         }
+    }
+
+    fn rejuvenation(&self) -> Vec<RejuvenationView> {
+        self.rejuvenation
+            .borrow()
+            .iter()
+            .map(RejuvenationView::from)
+            .collect()
     }
 
     fn children(&self) -> Vec<ChildStatus> {

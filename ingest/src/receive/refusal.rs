@@ -53,6 +53,8 @@ pub(super) enum Refusal {
     Origin,
     #[error("the gRPC method is unknown: only TraceService/Export is served")]
     GrpcMethod,
+    #[error("gRPC needs HTTP/2, and this is HTTP/1")]
+    GrpcVersion,
 }
 
 /// Which counter a refusal belongs to.
@@ -87,14 +89,17 @@ impl Refusal {
             | Self::Method
             | Self::Path
             | Self::Origin
-            | Self::GrpcMethod => Class::Unsupported,
+            | Self::GrpcMethod
+            | Self::GrpcVersion => Class::Unsupported,
         }
     }
 
     /// The status in HTTP.
     pub(super) fn http(&self) -> StatusCode {
         match self {
-            Self::ContentType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType | Self::Encoding | Self::GrpcVersion => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Path | Self::GrpcMethod => StatusCode::NOT_FOUND,
