@@ -27,6 +27,7 @@ fn unit(name: &str, parent: Option<&str>, executor: ExecutorSpec, around: Around
         check: None,
         mode: None,
         expected_downtime: None,
+        rules: crate::UnitRules::default(),
         around,
     }
 }

@@ -17,6 +17,8 @@ pub(crate) fn tree() -> RestartTree {
         check: None,
         mode: Some(Mode::Auto),
         expected_downtime: None,
+        around: crate::Around::default(),
+        rules: crate::UnitRules::default(),
     };
     let process = ExecutorSpec::Process(ProcessSpec {
         command: vec!["site".to_owned()],
