@@ -16,7 +16,7 @@ use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
 use crate::observe::Observer;
 use crate::outcome::failure;
-use crate::paths::{Path, PathWork, Paths, Reading};
+use crate::paths::{Path, Paths, Reading};
 use crate::profile::Profiles;
 use crate::rank::{Input, Method, rank};
 use crate::records::{Record, Records};
@@ -282,19 +282,14 @@ impl Analyzer {
             .fences
             .touched(request_type, &observed.row, trace, registry);
         let version = observed.trail.missed.then(|| registry.version());
-        let works = observed.works.iter().zip(observed.timings);
-        let works = works.map(|(work, timing)| PathWork {
-            component: work.component,
-            timing,
-            places: self.profiles.places(request_type, work),
-        });
         // What the address book can't learn is counted where it is taught, also when a path is known.
         let addresses = LeftOut::AddressOverflow;
         self.counts.add_many(addresses, counts.get(addresses));
         let row = self.spectrum.intern(observed.row, &mut counts);
         let left_out = counts.iter().filter(|(why, _)| *why != addresses);
-        let reading = Arc::new(Reading {
-            works: works.collect(),
+        let mut reading = Reading {
+            works: Vec::with_capacity(observed.works.len()),
+            ways_out: Vec::new(),
             row,
             failed_inside: observed.failed_inside,
             trail: observed.trail,
@@ -302,7 +297,12 @@ impl Analyzer {
             touched,
             fences,
             left_out: left_out.collect(),
-        });
+        };
+        for (work, timing) in observed.works.iter().zip(&observed.timings) {
+            let places = self.profiles.places(request_type, work);
+            reading.add(work.component, timing, places);
+        }
+        let reading = Arc::new(reading);
         if seen != Outcome::Slow && !reading.trail.single {
             if on_path {
                 self.paths.remember_reading(&reading);
@@ -348,8 +348,7 @@ impl Analyzer {
         }
         let (request_type, fenced) = (record.request_type, record.fenced);
         let observer = &mut self.observer;
-        let visits = reading.works.iter().map(|work| {
-            let spent = work.timing.measure(trace.spans());
+        let visits = reading.spent(trace.spans()).map(|(work, spent)| {
             if calm {
                 observer.learn_own_time(work.component, spent.own);
             }

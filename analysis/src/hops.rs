@@ -48,27 +48,33 @@ pub(crate) struct Timing {
 
 impl Timing {
     /// How long it took in this trace.
-    #[inline]
     pub(crate) fn measure(&self, spans: &[Span]) -> Spent {
-        let entry = &spans[self.entry as usize];
-        let mut total = nanos(entry);
-        let (mut gap, mut there) = (0, 0);
-        if let Some(call) = self.call {
-            let call = &spans[call as usize];
-            gap = nanos(call).saturating_sub(total);
-            there = entry.start.0.saturating_sub(call.start.0).min(gap);
-            total = total.max(nanos(call));
-        }
-        let ways = self.ways_out.iter().map(|way| {
-            let span = &spans[*way as usize];
-            (span.start.0, span.end.0)
-        });
-        let away = union_length(ways, entry.start.0, entry.end.0);
-        Spent {
-            own: total.saturating_sub(away),
-            gap,
-            there,
-        }
+        measure(self.entry, self.call, &self.ways_out, spans)
+    }
+}
+
+/// How long a visit took: its entry, the client span above that, and the spans through which work
+/// left it, in order of their start.
+#[inline]
+pub(crate) fn measure(entry: u32, call: Option<u32>, ways_out: &[u32], spans: &[Span]) -> Spent {
+    let entry = &spans[entry as usize];
+    let mut total = nanos(entry);
+    let (mut gap, mut there) = (0, 0);
+    if let Some(call) = call {
+        let call = &spans[call as usize];
+        gap = nanos(call).saturating_sub(total);
+        there = entry.start.0.saturating_sub(call.start.0).min(gap);
+        total = total.max(nanos(call));
+    }
+    let ways = ways_out.iter().map(|way| {
+        let span = &spans[*way as usize];
+        (span.start.0, span.end.0)
+    });
+    let away = union_length(ways, entry.start.0, entry.end.0);
+    Spent {
+        own: total.saturating_sub(away),
+        gap,
+        there,
     }
 }
 

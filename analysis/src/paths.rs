@@ -17,17 +17,20 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
-use rekindle_model::{Name, Shape, Trace};
+use rekindle_model::{Name, Resource, Shape, Span, Trace};
 
 use crate::LeftOut;
-use crate::hops::Timing;
+use crate::hops::{Timing, measure};
 use crate::observe::Trail;
-use crate::profile::Places;
+use crate::profile::{Places, Spent};
 use crate::young_old::YoungOld;
 
 /// Shapes of each age that are remembered. A thousand instances with ten operations each that end in
 /// two ways are 20,000; all full, some 10 MB.
 const MAX_SHAPES: usize = 1 << 15;
+
+/// Processes of each age that are remembered.
+const MAX_PROCESSES: usize = 1 << 12;
 
 /// Paths of each age that are remembered; a path of ten spans is some 700 bytes, so all full are some
 /// 20 MB.
@@ -87,6 +90,8 @@ pub(crate) struct Reading {
     pub(crate) row: Option<u32>,
     pub(crate) failed_inside: bool,
     pub(crate) works: Vec<PathWork>,
+    /// The indexes of the spans through which work left each visit, one visit's after the other's.
+    pub(crate) ways_out: Vec<u32>,
     pub(crate) trail: Trail,
     /// What the registry's version must still be; `None` when it doesn't matter.
     pub(crate) registry: Option<u64>,
@@ -102,8 +107,37 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct PathWork {
     pub(crate) component: u32,
-    pub(crate) timing: Timing,
+    /// As of its timing.
+    entry: u32,
+    call: Option<u32>,
+    /// Where its ways out end.
+    ways_end: u32,
     pub(crate) places: Places,
+}
+
+impl Reading {
+    /// Adds a work that is counted in these places.
+    pub(crate) fn add(&mut self, component: u32, timing: &Timing, places: Places) {
+        self.ways_out.extend(&timing.ways_out);
+        self.works.push(PathWork {
+            component,
+            entry: timing.entry,
+            call: timing.call,
+            // A trace has fewer than four billion spans.
+            ways_end: self.ways_out.len() as u32,
+            places,
+        });
+    }
+
+    /// How long each work took in a trace on this path.
+    pub(crate) fn spent(&self, spans: &[Span]) -> impl Iterator<Item = (&PathWork, Spent)> {
+        let mut ways_from = 0;
+        self.works.iter().map(move |work| {
+            let ways_end = work.ways_end as usize;
+            let ways = &self.ways_out[std::mem::replace(&mut ways_from, ways_end)..ways_end];
+            (work, measure(work.entry, work.call, ways, spans))
+        })
+    }
 }
 
 /// The path of a request: per span the number of its shape, and what it hangs below.
@@ -113,7 +147,10 @@ type Steps = [u64];
 #[derive(Debug)]
 pub(crate) struct Paths {
     by_address: YoungOld<usize, Met>,
-    by_value: YoungOld<Arc<Shape>, u32>,
+    /// By the hash of what they say.
+    by_value: YoungOld<u64, (Arc<Shape>, u32)>,
+    /// The hashes of processes, by their addresses: most of what a shape says is said by its process.
+    processes: YoungOld<usize, (u64, Arc<Resource>)>,
     next_number: u32,
     paths: YoungOld<Box<Steps>, Arc<Path>>,
     /// Hashes of paths that came.
@@ -129,6 +166,7 @@ impl Paths {
         Self {
             by_address: YoungOld::new(MAX_SHAPES),
             by_value: YoungOld::new(MAX_SHAPES),
+            processes: YoungOld::new(MAX_PROCESSES),
             next_number: 0,
             paths: YoungOld::new(MAX_PATHS),
             marks: YoungOld::new(MAX_MARKS),
@@ -143,6 +181,7 @@ impl Paths {
     pub(crate) fn clear(&mut self) {
         self.by_address.clear();
         self.by_value.clear();
+        self.processes.clear();
         self.paths.clear();
         self.marks.clear();
     }
@@ -185,15 +224,19 @@ impl Paths {
 
     #[cold]
     fn meet(&mut self, shape: &Arc<Shape>) -> Met {
-        let number = match self.by_value.with(&**shape, |number| *number) {
+        let hash = self.hash_of(shape);
+        let same = |(other, number): &mut (Arc<Shape>, u32)| (other == shape).then_some(*number);
+        let number = match self.by_value.with(&hash, same).flatten() {
             Some(number) => number,
+            // Two that differ under one hash push each other out, which costs only time.
             None => {
                 if self.next_number == u32::MAX {
                     self.clear();
                     self.next_number = 0;
                 }
                 self.next_number += 1;
-                self.by_value.insert(Arc::clone(shape), self.next_number);
+                let met = (Arc::clone(shape), self.next_number);
+                self.by_value.insert(hash, met);
                 self.next_number
             }
         };
@@ -202,6 +245,29 @@ impl Paths {
             known: Known::default(),
             _shape: Arc::clone(shape),
         }
+    }
+
+    fn hash_of(&mut self, shape: &Shape) -> u64 {
+        let process = &shape.resource;
+        let address = Arc::as_ptr(process).addr();
+        let known = self.processes.with(&address, |(hash, _)| *hash);
+        let of_process = known.unwrap_or_else(|| {
+            let hash = self.hasher.hash_one(process);
+            self.processes.insert(address, (hash, Arc::clone(process)));
+            hash
+        });
+        let Shape {
+            kind,
+            name,
+            scope,
+            status,
+            status_message,
+            resource: _,
+            facts,
+            attributes,
+        } = shape;
+        let said = (kind, name, scope, status, status_message, facts, attributes);
+        self.hasher.hash_one((of_process, said))
     }
 
     /// What is known of the path that the request is on.

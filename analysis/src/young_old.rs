@@ -49,8 +49,8 @@ impl<K: Hash + Eq, V> YoungOld<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.younger.len() >= self.max {
             std::mem::swap(&mut self.younger, &mut self.older);
-            // Its room is given back, too: there may never be as many again.
-            self.younger = HashMap::new();
+            // Its room is kept: a stream of things that never come again changes tables all the time.
+            self.younger.clear();
         }
         self.younger.insert(key, value);
     }

@@ -96,17 +96,17 @@ proptest! {
                 if number == restart_at {
                     analyzer.intervene(Intervention {
                         kind: InterventionKind::Restart,
-                        target: Selector(vec![("service.instance.id".into(), "cart-0".into())].into_iter().collect()),
+                        target: Selector(vec![("service.instance.id".into(), "cart-0".into())]),
                         from: now,
                         until: Some(now.plus(Duration::from_secs(3))),
                         reference: "restart".into(),
                     });
                 }
-                for span in trace.spans().iter().filter(|_| number % 2 == 0) {
+                for span in trace.spans().iter().filter(|_| number.is_multiple_of(2)) {
                     analyzer.span(span, at);
                 }
                 analyzer.trace(&trace, at);
-                if number % 8 == 0 {
+                if number.is_multiple_of(8) {
                     analyzer.tick(at);
                 }
             }
