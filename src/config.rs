@@ -10,6 +10,7 @@ mod probe;
 mod quantity;
 mod reader;
 mod settings;
+mod store;
 mod units;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 use super::BEYOND_LOOPBACK_WORDS;
 use super::probe;
 use super::reader::{Reader, Section};
+use super::store::StoreSettings;
 use super::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -32,6 +33,8 @@ pub struct Config {
     pub listen: ListenSettings,
     /// How telemetry is taken in and kept.
     pub ingest: IngestSettings,
+    /// Where spans are kept for longer.
+    pub store: StoreSettings,
     /// How spans are put together to traces.
     pub assembly: AssemblySettings,
     /// What counts as failing.
@@ -222,6 +225,7 @@ impl Default for Config {
                     max_bytes: 4096 * MEBIBYTE,
                 },
             },
+            store: StoreSettings::default(),
             assembly: AssemblySettings {
                 min_quiet: Duration::from_millis(250),
                 // Exporters wait for 5 s by default; twice that is none of theirs any more.
@@ -293,6 +297,10 @@ impl Config {
         });
         take(top, "listen", |s| self.listen.take(s));
         take(top, "ingest", |s| self.ingest.take(s));
+        take(top, "store", |s| {
+            self.store.take(s);
+            self.store.check(s, self.ingest.journal.durability);
+        });
         take(top, "assembly", |s| self.assembly.take(s));
         take(top, "analysis", |s| self.analysis.take(s));
         self.probes = probe::probes(top, "probes");

@@ -340,7 +340,7 @@ impl Recent {
 }
 
 /// Up to which position all is in the store.
-fn read_note(journal_dir: &Path) -> Result<u64, StoreError> {
+pub(crate) fn read_note(journal_dir: &Path) -> Result<u64, StoreError> {
     let path = journal_dir.join(NOTE);
     match fs::read_to_string(&path) {
         // It is written whole or not at all; what is no number was never ours.

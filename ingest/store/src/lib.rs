@@ -6,6 +6,8 @@
 
 mod compact;
 mod error;
+mod files;
+mod jaeger;
 mod merge;
 mod otlp;
 mod otlp_json;
@@ -16,6 +18,7 @@ mod schema;
 mod source;
 mod span;
 mod store;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,12 +27,15 @@ mod write;
 
 pub use compact::{CompactCounts, Compactor, Step};
 pub use error::StoreError;
+pub use files::{Imported, read_any};
+pub use jaeger::{jaeger_of, spans_of_jaeger};
 pub use otlp::{Received, protobuf_of, spans_of_protobuf};
 pub use otlp_json::{json_of, spans_of_json};
 pub use place::StoredFile;
 pub use schema::{SCHEMA_VERSION, SCHEMA_VERSION_KEY};
 pub use span::{Event, Link, StoredResource, StoredScope, StoredSpan};
 pub use store::{Retention, Store, StoreSize, parquet_of, read_bytes, read_file};
+pub use tail::trace_in_journal;
 pub use text::Text;
 pub use value::{Attributes, Value};
 

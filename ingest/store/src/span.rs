@@ -59,7 +59,7 @@ pub struct StoredSpan {
 }
 
 /// The process that spans come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredResource {
     /// `service.name`; empty when there is none.
     pub service: Text,
