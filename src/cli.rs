@@ -12,6 +12,7 @@ mod check;
 mod load;
 mod order;
 mod simulate;
+mod store;
 mod terminal;
 
 use std::ffi::OsString;
@@ -25,8 +26,9 @@ use crate::entry;
 use crate::exit::Exit;
 
 pub use args::{
-    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
-    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario,
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, ExportArgs, ExportForm, Grouping,
+    ImportArgs, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output, RunArgs,
+    SimulateArgs, SimulateScenario, StoreArgs,
 };
 pub(crate) use terminal::Terminal;
 
@@ -124,6 +126,9 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Simulate(args) => simulate::simulate(terminal, &args),
         Command::Analyze(args) => analyze::analyze(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
+        Command::Import(args) => store::import(terminal, &args),
+        Command::Export(args) => store::export(&args),
+        Command::Trace { id } => store::trace(terminal, &client(), id),
         Command::Load(args) => load::load(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {

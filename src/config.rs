@@ -27,6 +27,7 @@ pub use settings::{
     AnalysisSettings, AssemblySettings, BudgetSettings, Config, Durability, IngestSettings,
     JournalSettings, JudgeSettings, ListenSettings, ProbeSettings, RestartSettings, SlowRule,
 };
+pub use store::StoreSettings;
 
 pub(crate) use quantity::{duration as parse_duration, show_duration};
 

@@ -15,6 +15,7 @@ mod probing;
 mod publish;
 mod said;
 mod shared;
+mod stored;
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub(crate) use courier::Courier;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
+pub(crate) use stored::{StoredTraces, spans_of};
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;

@@ -46,14 +46,16 @@ impl StoreSettings {
             self.url = Some(url);
         }
         section.set("keep_for", &mut self.keep_for, Reader::some_time);
-        section.set("keep_bytes", &mut self.keep_bytes, |reader, node| {
-            match reader.size(node)? {
+        section.set(
+            "keep_bytes",
+            &mut self.keep_bytes,
+            |reader, node| match reader.size(node)? {
                 size if size < 256 * MEBIBYTE => {
                     Err("it is out of range; it must be at least 256MiB".to_owned())
                 }
                 size => Ok(size),
-            }
-        });
+            },
+        );
     }
 
     /// The store is filled from the journal.

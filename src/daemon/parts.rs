@@ -52,6 +52,7 @@ pub(super) fn journal(config: &Config) -> JournalConfig {
         },
         max_bytes: settings.max_bytes,
         keep: settings.keep,
+        until_released: config.store.url.is_some(),
         ..JournalConfig::default()
     }
 }

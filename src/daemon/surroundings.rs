@@ -10,6 +10,7 @@ use rekindle_ingest::receive::{IngestCounts, IngestStats};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::{Mode, RestartTree};
 
+use super::store::StoreHealth;
 use crate::engine::Surroundings;
 use crate::view::{HealthView, ListeningView, StatusView};
 
@@ -25,6 +26,7 @@ pub(super) struct Daemon {
     listening: ListeningView,
     stats: Arc<IngestStats>,
     supervisor: Arc<Supervisor>,
+    store: Option<StoreHealth>,
     /// How many requests the journal had not kept when that was last news, and when.
     not_kept: Mutex<(u64, Option<SystemTime>)>,
 }
@@ -36,6 +38,7 @@ impl Daemon {
         [grpc, http, api]: [SocketAddr; 3],
         stats: Arc<IngestStats>,
         supervisor: Arc<Supervisor>,
+        store: Option<StoreHealth>,
     ) -> Self {
         Self {
             started: SystemTime::now(),
@@ -48,6 +51,7 @@ impl Daemon {
             },
             stats,
             supervisor,
+            store,
             not_kept: Mutex::new((0, None)),
         }
     }
@@ -92,6 +96,7 @@ impl Surroundings for Daemon {
                     )
                 },
             },
+            store: self.store.as_ref().map(StoreHealth::view),
             ledger: HealthView {
                 ok: true,
                 note: String::new(),

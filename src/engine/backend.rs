@@ -19,6 +19,7 @@ use super::probing::Judgement;
 use super::publish;
 use super::said::{Said, Speaker};
 use super::shared::Shared;
+use super::stored::StoredTraces;
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
@@ -45,6 +46,8 @@ pub(crate) struct EngineBackend {
     pub(crate) tree: Arc<RestartTree>,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
+    /// Where traces are that the engine doesn't remember.
+    pub(crate) stored: Option<StoredTraces>,
 }
 
 impl Backend for EngineBackend {
@@ -54,7 +57,12 @@ impl Backend for EngineBackend {
 
     fn trace(&self, id: TraceId) -> BoxFuture<'_, Option<TraceView>> {
         let found = self.find_trace(id);
-        Box::pin(std::future::ready(found))
+        Box::pin(async move {
+            match (found, &self.stored) {
+                (None, Some(stored)) => stored.find(id).await,
+                (found, _) => found,
+            }
+        })
     }
 
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>> {

@@ -182,6 +182,24 @@ impl Store {
         Ok(duplicates)
     }
 
+    /// Merges the small files of hours that are over, if no daemon does so; how many spans lay in two of them.
+    ///
+    /// # Errors
+    /// When a file can't be read or written.
+    pub fn tidy(&self, now: UnixNanos) -> Result<u64, StoreError> {
+        let _lock = match self.own() {
+            Ok(lock) => lock,
+            // Whoever has it does it.
+            Err(StoreError::InUse { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut duplicates = crate::merge::finish_broken_off(self).map(|_| 0)?;
+        while let Some(files) = crate::merge::due(&self.files()?, now) {
+            duplicates += crate::merge::merge(self, &files, now, &|_| Ok(()))?;
+        }
+        Ok(duplicates)
+    }
+
     /// Writes a file of these spans, which are in order.
     pub(crate) fn write(
         &self,
