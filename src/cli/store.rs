@@ -1,6 +1,6 @@
 //! `rekindle import`, `export` and `trace`: spans from elsewhere into the store, out of it, and one trace to look at.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -65,7 +65,7 @@ impl Progress {
 
     pub(super) fn add(&mut self, spans: usize) {
         self.spans += spans as u64;
-        if self.said.elapsed() >= PROGRESS_EVERY {
+        if self.said.elapsed() >= PROGRESS_EVERY && io::stderr().is_terminal() {
             self.said = Instant::now();
             // Nobody may be there to read it.
             let _ = writeln!(

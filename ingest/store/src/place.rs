@@ -246,17 +246,17 @@ fn make_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        make_folders(parent)?;
-    }
+    // The folder above a relative path's first part is where the process was started.
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_folders(parent)?;
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
-        _ => Ok(()),
-    }
+    sync_folder(parent)
 }
 
 /// Makes the names in a folder safe.
@@ -267,4 +267,20 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// The bytes of a file that isn't in a store.
 pub(crate) fn source_of(bytes: impl Into<Bytes>) -> Source {
     Source::Memory(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_from_where_we_are() {
+        let folder = tempfile::tempdir_in(".").expect("a folder");
+        let name = folder.path().file_name().expect("it has one");
+        // Relative, as people write it.
+        let path = Path::new(name).join("a").join("b");
+        make_folders(&path).expect("made");
+        assert!(path.is_dir());
+        make_folders(Path::new(name)).expect("there already");
+    }
 }
