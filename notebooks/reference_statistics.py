@@ -57,6 +57,14 @@ def main(folder):
         ],
     )
     write(
+        folder, "chi_squared.csv", ["degrees", "probability", "quantile"],
+        [
+            (k, p, repr(float(stats.chi2.ppf(p, k))))
+            for k in (1, 2, 3, 7, 30, 400)
+            for p in (0.001, 0.05, 0.5, 0.995, 0.999999)
+        ],
+    )
+    write(
         folder, "normal.csv", ["probability", "quantile"],
         [(p, repr(float(stats.norm.ppf(p)))) for p in (1e-9, 0.001, 0.025, 0.2, 0.5, 0.9, 0.975, 0.9999)],
     )

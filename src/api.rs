@@ -10,6 +10,7 @@ mod availability;
 mod backend;
 mod command;
 mod guard;
+mod post_mortem;
 mod problem;
 mod read;
 mod said;
@@ -40,6 +41,7 @@ pub use said::{Condition, HeartbeatBody, ReportBody};
 pub use server::{Limits, serve};
 
 pub(crate) use command::reason;
+pub(crate) use post_mortem::find_post_mortem;
 pub(crate) use problem::Segment;
 pub(crate) use read::{find_trace, number};
 
@@ -101,6 +103,7 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/incidents/{id}", get(read::incident))
         .route("/suspects", get(read::suspects))
         .route("/tree", get(read::tree))
+        .route("/rejuvenation", get(read::rejuvenation))
         .route("/units/{unit}", get(read::unit))
         .route(
             "/units/{unit}/availability",
@@ -115,6 +118,8 @@ fn router_with_limit(backend: Arc<dyn Backend>, hosts: HostPolicy, limit: usize)
         .route("/resume", post(command::resume))
         .route("/history", get(read::history))
         .route("/traces/{id}", get(read::trace))
+        .route("/post-mortems", get(post_mortem::post_mortems))
+        .route("/post-mortems/{action}", get(post_mortem::post_mortem))
         .route("/outcomes", post(command::outcomes))
         .route("/heartbeats", post(said::heartbeats))
         .route("/reports", post(said::reports))

@@ -11,6 +11,8 @@ mod bench;
 mod check;
 mod load;
 mod order;
+mod post_mortem;
+mod rejuvenation;
 mod simulate;
 mod store;
 mod terminal;
@@ -140,8 +142,12 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Explain { what } => ask::explain(terminal, &client(), &what),
         Command::Incidents => ask::incidents(terminal, &client()),
         Command::Tree => ask::tree(terminal, &client()),
+        Command::Rejuvenation => rejuvenation::rejuvenation(terminal, &client()),
         Command::Plan { plan } => ask::plan(terminal, &client(), plan),
         Command::History { limit, long } => ask::history(terminal, &client(), limit, long),
+        Command::PostMortem { action, incident } => {
+            post_mortem::post_mortem(terminal, &client(), action, incident)
+        }
         Command::Approve { plan, wait, by } => order::approve(terminal, &client(), plan, wait, by),
         Command::Reject { plan, reason, by } => {
             order::reject(terminal, &client(), plan, reason, by)

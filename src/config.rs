@@ -5,10 +5,13 @@
 //! key is the [default file](DEFAULT_FILE) itself: a test holds that it says exactly
 //! [`Config::default`] and leaves no key out.
 
+mod access;
+mod around;
 mod document;
 mod probe;
 mod quantity;
 mod reader;
+mod rejuvenate;
 mod settings;
 mod store;
 mod units;

@@ -23,6 +23,7 @@ use rekindle_ingest::receive::{IngestStats, Receivers};
 use rekindle_recovery::crash::{CrashHook, CrashPoint};
 use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
+use rekindle_recovery::rejuvenate::{self, Board, RejuvenationConfig};
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
 use rekindle_recovery::{Cohort, RestartTree};
 use tokio::net::TcpListener;
@@ -32,7 +33,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, Inputs, KnownIncidents, Shared, spawn_checks, spawn_questions,
+    Engine, EngineBackend, Inputs, KnownIncidents, Remembers, Shared, spawn_checks, spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -108,9 +109,14 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {} for the API", config.listen.api))?;
     let probes = Probes::new();
-    let executors = Executors::build(&config.restart.tree, &state_dir, &probes)
-        .await
-        .context("the supervised processes could not be taken over")?;
+    let executors = Executors::build(
+        &config.restart.tree,
+        &state_dir,
+        &probes,
+        config.restart.keeping,
+    )
+    .await
+    .context("the supervised processes could not be taken over")?;
     let supervisor = Arc::clone(executors.supervisor());
 
     let mut running = Running::new();
@@ -185,19 +191,21 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let spans = store::open(&config.store)?;
     let store_health = store::StoreHealth::default();
     let supervisor = Arc::clone(executors.supervisor());
+    let cabinet = Arc::clone(executors.cabinet());
     let children = supervisor
         .events()
         .context("the supervisor's events were taken already")?;
 
     let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
+    let notifier = parts::notifier(&config);
     let (recovery, shadows) = service::start(
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
             executors: executors.by_unit().clone(),
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
-            notifier: parts::notifier(&config),
+            notifier: Arc::clone(&notifier),
             crash,
             clock: system_clock(),
         },
@@ -216,6 +224,10 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let stats = Arc::new(IngestStats::default());
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
+    executors.call_witness(Arc::new(Remembers {
+        view: view.clone(),
+        shared: Arc::clone(&shared),
+    }));
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
@@ -228,6 +240,22 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let known = recovery.status().borrow().last_incident();
     let incidents = KnownIncidents::open(&state_dir, known, SystemTime::now().into())
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
+    let board = Arc::new(Board::default());
+    let (rejuvenation, rolls) = rejuvenate::prepare(RejuvenationConfig {
+        rules: config.restart.rejuvenate.clone(),
+        tree: Arc::clone(&tree),
+        recovery: recovery.clone(),
+        gauges: Arc::new(rejuvenate::Readings {
+            supervisor: Arc::clone(&supervisor),
+            probes: probes.clone(),
+            cohort: Arc::clone(&shared) as Arc<dyn Cohort>,
+            board: Arc::clone(&board),
+            clock: system_clock(),
+        }),
+        notifier,
+        clock: system_clock(),
+        memory: state_dir.join("rejuvenation.json"),
+    });
     let surroundings = Daemon::new(
         &tree,
         state_dir,
@@ -235,6 +263,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Arc::clone(&stats),
         Arc::clone(&supervisor),
         spans.is_some().then(|| store_health.clone()),
+        rejuvenation,
     );
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
@@ -294,6 +323,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         reports: report_sender.clone(),
         said: said_sender,
         stored: store::traces(&spans, journal_dir),
+        cabinet,
+        board,
     });
     let hosts = api::HostPolicy::new(config.listen.names.clone());
     let router = api::router(backend, hosts);
@@ -324,6 +355,15 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &stopped,
     );
     running.adopt("probes", askers);
+    // Only now, too: what is starting has no age and no memory worth speaking of.
+    let mut told = stopped.clone();
+    running.spawn("rejuvenation", async move {
+        tokio::select! {
+            () = rolls => {}
+            // An error means that nobody is left to say so.
+            _ = told.wait_for(|stop| *stop) => {}
+        }
+    });
     let [grpc, http, api] = listening;
     tracing::info!(%grpc, %http, %api, "ready");
 

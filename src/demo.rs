@@ -5,6 +5,7 @@
 //! own, the site is five processes that it starts and supervises, users come over sockets, and what
 //! is printed was read from the engine's API and counted by the users.
 
+mod aging;
 mod case;
 mod engine_process;
 mod interrupt;
@@ -29,6 +30,8 @@ pub struct DemoOptions {
     pub fast: bool,
     /// Every fault kind and every process, each once.
     pub all_faults: bool,
+    /// A leak instead of faults: restarts before anything fails.
+    pub aging: bool,
     /// Makes data, users' choices and the order of cases the same again.
     pub seed: u64,
     /// Keep everything running at the end, for looking around.
@@ -55,6 +58,9 @@ const SHORT_DELAY: Duration = Duration::from_millis(200);
 /// started has ended then.
 pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
     let interrupt = Interrupt::watch()?;
+    if options.aging {
+        return aging::run(options, &interrupt);
+    }
     if options.all_faults {
         return run_all_faults(options, &interrupt);
     }
@@ -160,7 +166,13 @@ fn run_all_faults(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Resul
     let mut reports = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         story.progress(index + 1, cases.len(), case);
-        let report = play(case, options, false, interrupt, &mut Story::silent())?;
+        let report = play(
+            case,
+            options,
+            false,
+            interrupt,
+            &mut Story::address_only(options.json),
+        )?;
         story.row(&report);
         reports.push(report);
     }

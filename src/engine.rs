@@ -16,6 +16,7 @@ mod publish;
 mod said;
 mod shared;
 mod stored;
+mod witness;
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 pub(crate) use stored::{StoredTraces, spans_of};
+pub(crate) use witness::Remembers;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;
@@ -132,6 +134,8 @@ pub(crate) trait Surroundings: Send {
     fn status(&self) -> StatusView;
     /// The supervised processes.
     fn children(&self) -> Vec<ChildStatus>;
+    /// How preventive restarts stand.
+    fn rejuvenation(&self) -> Vec<crate::view::RejuvenationView>;
 }
 
 /// The engine's own state.
@@ -272,14 +276,13 @@ impl Engine {
 
     /// Hands released traces on, and lets incidents open and close.
     fn let_time_pass(&mut self, now: UnixNanos) -> Vec<Change> {
-        let mut traces = Vec::new();
-        self.assembler.poll(now, &mut traces);
-        self.shared.set_exporter_lag(self.assembler.exporter_lag());
         let mut analyzer = self.shared.analyzer();
-        for trace in &traces {
-            analyzer.trace(trace, now);
-        }
-        self.traces_seen += traces.len() as u64;
+        let traces_seen = &mut self.traces_seen;
+        self.assembler.poll_each(now, |trace| {
+            *traces_seen += 1;
+            analyzer.take_trace(trace, now);
+        });
+        self.shared.set_exporter_lag(self.assembler.exporter_lag());
         analyzer.tick(now)
     }
 
@@ -516,6 +519,7 @@ impl Engine {
             request_types,
             tree,
             recovery: publish::recovery(status),
+            rejuvenation: self.surroundings.rejuvenation(),
         }
     }
 }

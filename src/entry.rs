@@ -51,6 +51,7 @@ pub fn demo(args: &DemoArgs, json: bool) -> anyhow::Result<Exit> {
     let options = DemoOptions {
         fast: args.fast,
         all_faults: args.all_faults,
+        aging: args.aging,
         seed: args.seed,
         keep: args.keep,
         api: args.listen_api,

@@ -7,7 +7,9 @@
 //! what isn't known is absent rather than zero.
 
 mod incident;
+mod post_mortem;
 mod recovery;
+mod rejuvenation;
 mod request;
 mod status;
 mod time;
@@ -16,14 +18,16 @@ mod trace;
 use serde::{Deserialize, Serialize};
 
 pub use incident::{
-    ComponentView, IncidentState, IncidentView, Level, RankingVerdict, RankingView, Shape,
-    ShareView, SuspectView,
+    ComponentView, FactView, IncidentState, IncidentView, Level, RankingVerdict, RankingView,
+    Shape, ShareView, SuspectView,
 };
+pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{
     ActionResult, ActionView, AlternativeView, BudgetView, ExecutorKind, HealthState, PlanState,
     PlanView, ProcessPhase, ProcessView, RecoveryView, ReliefView, StepView, SuspicionView,
     UnitState, UnitView, VerdictView,
 };
+pub use rejuvenation::{RejuvenationView, TurnView};
 pub use request::{RatePointView, RequestTypeView};
 pub use status::{HealthView, ListeningView, PausedView, StatusView};
 pub use time::{ParseTimeError, UtcTime};
@@ -44,6 +48,9 @@ pub struct View {
     pub tree: Vec<UnitView>,
     /// Plans, actions and budgets.
     pub recovery: RecoveryView,
+    /// What is restarted before it fails.
+    #[serde(default)]
+    pub rejuvenation: Vec<RejuvenationView>,
 }
 
 impl View {

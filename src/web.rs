@@ -13,8 +13,12 @@ mod layout;
 mod overview;
 mod parts;
 mod plan;
+mod post_mortem;
+mod rejuvenation;
 mod trace;
 mod tree;
+
+use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::extract::State;
@@ -23,7 +27,9 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{Markup, html};
 
-use crate::api::{ApiCommand, ApiState, Problem, Reply, Segment, find_trace, number};
+use crate::api::{
+    ApiCommand, ApiState, Problem, Reply, Segment, find_post_mortem, find_trace, number,
+};
 use crate::view::View;
 
 /// Nothing but our own files may run, load or be posted to.
@@ -41,6 +47,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/incidents/{id}", get(incident_page))
         .route("/traces/{id}", get(trace_page))
         .route("/history", get(history_page))
+        .route("/post-mortems/{action}", get(post_mortem_page))
         .route("/plans/{id}/approve", post(forms::approve))
         .route("/plans/{id}/reject", post(forms::reject))
         .route("/units/{unit}/restart", post(forms::restart))
@@ -104,7 +111,8 @@ async fn incident_page(
         .incident(id)
         .ok_or_else(|| Problem::not_found(format!("there is no incident {id}")))?;
     let title = format!("Incident {id}");
-    let body = incident::render(&view, incident);
+    let kept = saved(&state).await;
+    let body = incident::render(&view, incident, &kept);
     Ok(secured(layout::page(&view, &title, true, &body)))
 }
 
@@ -125,8 +133,26 @@ async fn history_page(State(state): State<ApiState>) -> Result<Response, PagePro
         _ => Vec::new(),
     };
     let view = state.backend.view();
-    let body = history::render(&view, &actions);
+    let kept = saved(&state).await;
+    let body = history::render(&view, &actions, &kept);
     Ok(secured(layout::page(&view, "History", true, &body)))
+}
+
+async fn post_mortem_page(
+    State(state): State<ApiState>,
+    Segment(action): Segment,
+) -> Result<Response, PageProblem> {
+    let found = find_post_mortem(&state, &action).await?;
+    let view = state.backend.view();
+    let title = format!("Before restart {}", found.action);
+    let body = post_mortem::render(&found);
+    Ok(secured(layout::page(&view, &title, false, &body)))
+}
+
+/// The actions before which something was saved.
+async fn saved(state: &ApiState) -> BTreeSet<u64> {
+    let kept = state.backend.post_mortems().await;
+    kept.iter().map(|kept| kept.action).collect()
 }
 
 async fn style() -> Response {

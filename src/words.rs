@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rekindle_recovery::Mode;
+use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
@@ -278,6 +279,25 @@ pub(crate) fn path_segment(name: &str) -> String {
         }
     }
     escaped
+}
+
+/// A rule of preventive restarts, in a word.
+pub(crate) const fn rule_state(state: RuleState) -> &'static str {
+    match state {
+        RuleState::Resting => "resting",
+        RuleState::Rolling => "rolling",
+        RuleState::Restarting => "restarting",
+        RuleState::Settling => "settling",
+        RuleState::Halted => "halted",
+    }
+}
+
+/// What a unit's preventive restarts gave back.
+pub(crate) fn gave_back(gave: &str) -> String {
+    match gave {
+        "" => "not tried".to_owned(),
+        gave => gave.to_owned(),
+    }
 }
 
 #[cfg(test)]

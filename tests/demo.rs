@@ -1,7 +1,7 @@
 //! The demonstration as a test: real processes, real exporters, real restarts. It fails when the true
 //! component is not ranked first, when anything but its unit is restarted, or when it isn't cured.
 //!
-//! `tests/e2e/faults` plays every fault kind and kills every process; that takes minutes.
+//! `tests/e2e/faults` plays every fault kind and kills every process, and a leak; that takes minutes.
 
 use std::process::Command;
 
@@ -20,6 +20,19 @@ fn demo(arguments: &[&str]) -> (bool, Vec<serde_json::Value>, String) {
         reports,
         format!("{said}\n{errors}"),
     )
+}
+
+/// Takes a minute: a leak needs its time.
+#[cfg(feature = "slow-tests")]
+#[test]
+fn memory_comes_back_before_anything_fails_and_the_culprit_is_remembered() {
+    let (success, report, said) = demo(&["--aging"]);
+    assert!(success, "{said}");
+    assert_eq!(
+        report[0]["rolls"][1],
+        serde_json::json!(["catalog.search"]),
+        "{said}"
+    );
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! The one door of the room: what happened goes in, incidents and rankings come out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
-    Intervention, InterventionKind, Name, Outcome, OutcomeReport, RequestType, Span, Trace,
-    TraceId, UnixNanos,
+    Intervention, InterventionKind, Name, Outcome, OutcomeReport, RequestType, Span, SpanKind,
+    Trace, TraceId, UnixNanos,
 };
 
 use crate::detect::OPEN_SECONDS;
@@ -15,6 +16,7 @@ use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
 use crate::observe::Observer;
 use crate::outcome::failure;
+use crate::paths::{Path, PathWork, Paths, Reading};
 use crate::profile::Profiles;
 use crate::rank::{Input, Method, rank};
 use crate::records::{Record, Records};
@@ -32,6 +34,13 @@ const CLOCK_AHEAD: Duration = Duration::from_secs(60);
 const SHOWN_RATE: Duration = Duration::from_secs(30);
 /// Tables are tidied up when they are this full.
 const TIDY_AT: (usize, usize) = (3, 4);
+
+/// Tidying up rests for so long: when all that is remembered is in use, looking through it again at
+/// once would find the same.
+const TIDY_RESTS: Duration = Duration::from_secs(10);
+/// Things that are counted may be so many times the distinct rows: a row has a dozen components, and
+/// for most of them four times are measured.
+const COUNTED_PER_ROW: usize = 16;
 
 /// How one request type fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +82,7 @@ pub struct Analyzer {
     requests: Requests,
     types: Types,
     observer: Observer,
+    paths: Paths,
     spectrum: Spectrum,
     profiles: Profiles,
     records: Records,
@@ -82,6 +92,8 @@ pub struct Analyzer {
     watch: Watch,
     cut: u64,
     now: UnixNanos,
+    /// When names and rows were last tidied up.
+    tidied: UnixNanos,
     /// The start of the newest and of the oldest request.
     newest: UnixNanos,
     oldest: Option<UnixNanos>,
@@ -95,6 +107,7 @@ impl Analyzer {
             requests: Requests::new(&config.health_routes),
             types: Types::new(),
             observer: Observer::new(&config),
+            paths: Paths::new(),
             spectrum: Spectrum::new(config.max_rows),
             profiles: Profiles::new(config.max_rows),
             records: Records::new(config.max_records),
@@ -104,10 +117,17 @@ impl Analyzer {
             watch: Watch::default(),
             cut: 0,
             now: UnixNanos::default(),
+            tidied: UnixNanos::default(),
             newest: UnixNanos::default(),
             oldest: None,
             config,
         }
+    }
+
+    /// Reads each request by itself from now on.
+    #[cfg(test)]
+    pub(crate) fn forget_paths(&mut self) {
+        self.paths.off = true;
     }
 
     /// The configuration in force.
@@ -123,119 +143,250 @@ impl Analyzer {
     /// Takes one span as it arrives, before its trace is complete. An entry span says at once how
     /// its request ended. The same span may come again with its trace.
     pub fn span(&mut self, span: &Span, now: UnixNanos) {
-        self.requests.learn(span);
-        if Requests::is_sole_entry(span) && !self.requests.is_health_check(span) {
+        let is_sole_entry = Requests::is_sole_entry(span);
+        let requests = &mut self.requests;
+        let is_user = self.paths.with_shape(&span.shape, |known| {
+            if !known.learned {
+                known.learned = true;
+                requests.learn(span);
+            }
+            let is_health_check = &mut known.health_check;
+            is_sole_entry && !*is_health_check.get_or_insert_with(|| requests.is_health_check(span))
+        });
+        if is_user && self.records.get(span.trace_id).is_none() {
             self.enter(span, now);
         }
     }
 
     /// Takes one assembled trace. Its entry is counted if it wasn't before.
     pub fn trace(&mut self, trace: &Trace, now: UnixNanos) {
+        if let Some((request_type, bad)) = self.judge(trace, now) {
+            let trace = trace.clone();
+            self.examples
+                .add(trace, request_type, bad, &mut self.counts);
+        }
+    }
+
+    /// The same, of a trace that nobody needs any more: it may become an example as it is.
+    pub fn take_trace(&mut self, trace: Trace, now: UnixNanos) {
+        if let Some((request_type, bad)) = self.judge(&trace, now) {
+            self.examples
+                .add(trace, request_type, bad, &mut self.counts);
+        }
+    }
+
+    /// Counts the trace, and says of which type its request is and whether its user was let down;
+    /// `None` when it isn't counted.
+    fn judge(&mut self, trace: &Trace, now: UnixNanos) -> Option<(u32, bool)> {
+        let path = self.paths.look(trace);
+        let entry = match path.as_deref() {
+            Some(Path::LeftOut(why)) => Err(*why),
+            Some(Path::Request { entry, user, .. })
+                if user.as_ref().is_none_or(|user| !self.requests.serves(user)) =>
+            {
+                Ok(*entry)
+            }
+            _ => self.classify(trace),
+        };
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(why) => {
+                self.counts.add(why);
+                return None;
+            }
+        };
+        let trace_id = trace.trace_id();
+        if self.records.get(trace_id).is_none() && !self.enter(&trace.spans()[entry], now) {
+            self.counts.add(LeftOut::OutsideWindow);
+            return None;
+        }
+        let record = self.records.get(trace_id)?;
+        if record.row.is_some() {
+            self.counts.add(LeftOut::Repeated);
+            return None;
+        }
+        let (seen, request_type) = (record.seen, record.request_type);
+        let reading = self.read(trace, entry, seen, request_type, path.as_deref());
+        self.count(trace, &reading)
+    }
+
+    /// Finds the request's entry, or why it isn't one, and remembers that for its path where it is
+    /// for good.
+    fn classify(&mut self, trace: &Trace) -> Result<usize, LeftOut> {
         for span in trace.spans() {
             self.requests.learn(span);
         }
         let entry = match self.requests.classify(trace) {
-            TraceKind::Request(entry) => entry,
-            TraceKind::Background => return self.counts.add(LeftOut::Background),
-            TraceKind::NoEntry => return self.counts.add(LeftOut::NoEntry),
+            TraceKind::Request(entry) if self.requests.is_health_check(&trace.spans()[entry]) => {
+                Err(LeftOut::HealthCheck)
+            }
+            TraceKind::Request(entry) => Ok(entry),
+            TraceKind::Background => Err(LeftOut::Background),
+            TraceKind::NoEntry => Err(LeftOut::NoEntry),
         };
-        let span = &trace.spans()[entry];
-        if self.requests.is_health_check(span) {
-            return self.counts.add(LeftOut::HealthCheck);
+        // A user that turns out to serve others was none: then it is asked anew.
+        if let Err(why) = entry
+            && (why != LeftOut::HealthCheck || user_of(trace).is_none())
+            && self.paths.is_worth_it()
+        {
+            self.paths.remember(Path::LeftOut(why));
         }
-        if !self.enter(span, now) {
-            return self.counts.add(LeftOut::OutsideWindow);
+        entry
+    }
+
+    /// What the request says about components: as another one on its path did, if that holds.
+    fn read(
+        &mut self,
+        trace: &Trace,
+        entry: usize,
+        seen: Outcome,
+        request_type: u32,
+        path: Option<&Path>,
+    ) -> Arc<Reading> {
+        let fences = self.fences_stamp();
+        let mut learned = None;
+        if let Some(Path::Request { readings, .. }) = path {
+            let lessons = readings.first().map(|reading| &reading.trail.lessons);
+            for lesson in lessons.into_iter().flatten() {
+                self.observer.book.repeat(lesson, &mut self.counts);
+            }
+            // What took too long is measured by what is usual by now.
+            let holds = |reading: &&Arc<Reading>| {
+                seen != Outcome::Slow
+                    && reading.fences == fences
+                    && self.observer.still_says(reading)
+            };
+            if let Some(reading) = readings.iter().find(holds) {
+                for (page, operation) in &reading.trail.reached {
+                    self.observer.usual.write(*page, *operation);
+                }
+                return Arc::clone(reading);
+            }
+            learned = lessons.cloned();
         }
-        let trace_id = trace.trace_id();
-        let Some(record) = self.records.get(trace_id).cloned() else {
-            return;
-        };
-        if record.row.is_some() {
-            return self.counts.add(LeftOut::Repeated);
+        let on_path = learned.is_some();
+        let mut counts = Counts::default();
+        let requests = &mut self.requests;
+        let observed = self
+            .observer
+            .observe(trace, entry, seen, learned, requests, &mut counts);
+        let registry = &self.observer.registry;
+        let touched = self
+            .fences
+            .touched(request_type, &observed.row, trace, registry);
+        let version = observed.trail.missed.then(|| registry.version());
+        let works = observed.works.iter().zip(observed.timings);
+        let works = works.map(|(work, timing)| PathWork {
+            component: work.component,
+            timing,
+            places: self.profiles.places(request_type, work),
+        });
+        // What the address book can't learn is counted where it is taught, also when a path is known.
+        let addresses = LeftOut::AddressOverflow;
+        self.counts.add_many(addresses, counts.get(addresses));
+        let row = self.spectrum.intern(observed.row, &mut counts);
+        let left_out = counts.iter().filter(|(why, _)| *why != addresses);
+        let reading = Arc::new(Reading {
+            works: works.collect(),
+            row,
+            failed_inside: observed.failed_inside,
+            trail: observed.trail,
+            registry: version,
+            touched,
+            fences,
+            left_out: left_out.collect(),
+        });
+        if seen != Outcome::Slow && !reading.trail.single {
+            if on_path {
+                self.paths.remember_reading(&reading);
+            } else if self.paths.is_worth_it() {
+                self.paths.remember(Path::Request {
+                    entry,
+                    readings: vec![Arc::clone(&reading)],
+                    user: user_of(trace),
+                });
+            }
         }
-        let observed = self.observer.observe(
-            trace,
-            entry,
-            record.seen,
-            &mut self.requests,
-            &mut self.counts,
-        );
-        let mut record = record;
-        record.failed_inside = observed.failed_inside;
-        record.touched = self.fences.touched(
-            record.request_type,
-            &observed.row,
-            trace,
-            &self.observer.registry,
-        );
+        reading
+    }
+
+    /// Counts a request that was entered, and what its trace says. Of which type it is, and whether
+    /// its user was let down.
+    fn count(&mut self, trace: &Trace, reading: &Reading) -> Option<(u32, bool)> {
+        for (why, count) in &reading.left_out {
+            self.counts.add_many(*why, *count);
+        }
+        let slice_nanos = self.slice_nanos();
+        let record = self.records.get_mut(trace.trace_id())?;
+        record.failed_inside = reading.failed_inside;
+        for intervention in &reading.touched {
+            record.touch(intervention.clone());
+        }
         record.fenced = self
             .fences
-            .covers(&record.touched, record.start, record.end);
-        record.row = self.spectrum.intern(observed.row, &mut self.counts);
+            .covers(record.touched(), record.start, record.end);
+        record.row = reading.row;
         if record.fenced {
             self.counts.add(LeftOut::Fenced);
         }
+        let slice = record.start.0 / slice_nanos;
         if let Some(cell) = record.cell() {
-            self.spectrum.add(self.slice(record.start), cell);
+            self.spectrum.add(slice, cell);
         }
         let bad = record.outcome().is_bad();
         let state = self.types.get_mut(record.request_type);
         let calm = state.incident.is_none() && !record.fenced && !bad;
         if calm {
             state.learn_duration(record.end.since(record.start));
-            self.observer.learn_own_times(&observed.works);
         }
-        if !record.fenced {
-            let slice = self.slice(record.start);
-            let of = record.request_type;
-            self.profiles
-                .add(slice, of, observed.works, &mut self.counts);
+        let (request_type, fenced) = (record.request_type, record.fenced);
+        let observer = &mut self.observer;
+        let visits = reading.works.iter().map(|work| {
+            let spent = work.timing.measure(trace.spans());
+            if calm {
+                observer.learn_own_time(work.component, spent.own);
+            }
+            (work.places, spent)
+        });
+        if !fenced {
+            self.profiles.add(slice, visits, &mut self.counts);
         }
-        self.examples
-            .add(trace, record.request_type, bad, &mut self.counts);
-        self.records.insert(trace_id, record, &mut self.counts);
+        Some((request_type, bad))
     }
 
-    /// Counts a request by its entry span, once. Whether it lies in the window.
+    /// As of when it is known which interventions touch what.
+    fn fences_stamp(&self) -> (u64, u64) {
+        match self.fences.is_empty() {
+            true => (0, 0),
+            false => (
+                self.fences.version(),
+                self.observer.registry.attributes_version(),
+            ),
+        }
+    }
+
+    /// Counts a request that isn't remembered by its entry span. Whether it lies in the window.
     fn enter(&mut self, entry: &Span, now: UnixNanos) -> bool {
         let trace_id = entry.trace_id;
-        if self.records.get(trace_id).is_some() {
-            return true;
-        }
         let (start, end) = (entry.start, entry.end);
         if start < now.minus(self.config.window) || start > now.plus(CLOCK_AHEAD) {
             return false;
         }
-        let request_type = self.requests.request_type(entry);
-        let id = self
-            .types
-            .intern(request_type, &self.config, &mut self.counts);
+        let (id, failed) = self.type_of(entry);
         let slow = self
             .types
             .get(id)
             .slow_limit()
             .is_some_and(|limit| entry.duration() > limit);
-        let seen = match failure(entry) {
-            Some(_) => Outcome::Failed,
-            None if slow => Outcome::Slow,
-            None => Outcome::Ok,
+        let seen = match failed {
+            true => Outcome::Failed,
+            false if slow => Outcome::Slow,
+            false => Outcome::Ok,
         };
-        let reported = self
-            .waiting_reports
-            .remove(&trace_id)
-            .map(|report| (report.outcome, report.reporter));
-        let mut record = Record {
-            request_type: id,
-            start,
-            end,
-            seen,
-            failed_inside: false,
-            reported,
-            detected: None,
-            row: None,
-            touched: Vec::new(),
-            fenced: false,
-        };
+        let mut record = Record::new(id, start, end, seen);
+        if let Some(report) = self.waiting_reports.remove(&trace_id) {
+            record.report(report.outcome, report.reporter);
+        }
         self.newest = self.newest.max(start);
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
@@ -249,9 +400,30 @@ impl Analyzer {
                 record.detected = Some(outcome.is_bad());
             }
         }
-        self.records.insert(trace_id, record, &mut self.counts);
+        self.records.add(trace_id, record, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
         true
+    }
+
+    /// The number of the request's type, and whether its entry span failed.
+    fn type_of(&mut self, entry: &Span) -> (u32, bool) {
+        let (requests, types) = (&mut self.requests, &mut self.types);
+        let (config, counts) = (&self.config, &mut self.counts);
+        self.paths.with_shape(&entry.shape, |known| {
+            let failed = &mut known.failed;
+            let failed = *failed.get_or_insert_with(|| failure(entry).is_some());
+            if let Some(id) = known.request_type {
+                return (id, failed);
+            }
+            let request_type = requests.request_type(entry);
+            let left_out = counts.get(LeftOut::OtherRequestType);
+            let id = types.intern(request_type, config, counts);
+            // One for which there is no room is counted as such each time.
+            if counts.get(LeftOut::OtherRequestType) == left_out {
+                known.request_type = Some(id);
+            }
+            (id, failed)
+        })
     }
 
     /// Takes what somebody outside says about one request; it may come before or after the trace.
@@ -267,7 +439,7 @@ impl Analyzer {
             return;
         };
         let (before, cell_before) = (record.outcome(), record.cell());
-        record.reported = Some((report.outcome, report.reporter));
+        record.report(report.outcome, report.reporter);
         let (after, cell_after) = (record.outcome(), record.cell());
         let id = record.request_type;
         let start = record.start;
@@ -314,9 +486,9 @@ impl Analyzer {
         let mut types = BTreeSet::new();
         for record in self.records.values_mut() {
             let Some(row) = record.row else { continue };
-            let known = record.touched.contains(&reference);
+            let known = record.touched().contains(&reference);
             if rows[row as usize] && !known {
-                record.touched.push(reference.clone());
+                record.touch(reference.clone());
             }
             if rows[row as usize] || known {
                 types.insert(record.request_type);
@@ -325,12 +497,12 @@ impl Analyzer {
         self.fences.put(intervention, types, &mut self.counts);
         let slice_nanos = self.slice_nanos();
         for record in self.records.values_mut() {
-            if !record.touched.contains(&reference) {
+            if !record.touched().contains(&reference) {
                 continue;
             }
             let fenced = self
                 .fences
-                .covers(&record.touched, record.start, record.end);
+                .covers(record.touched(), record.start, record.end);
             if fenced == record.fenced {
                 continue;
             }
@@ -365,14 +537,19 @@ impl Analyzer {
         }
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
+        self.spectrum.settle(self.slice(now));
         self.profiles.settle(self.slice(now));
         self.records.forget_before(begin);
         self.fences.forget_before(begin);
         self.forget_reports(begin);
         self.tidy();
-        let changes = self
-            .watch
-            .tick(&mut self.types, now, self.newest, &self.config);
+        let changes = self.watch.tick(
+            &mut self.types,
+            now,
+            self.newest,
+            &self.fences,
+            &self.config,
+        );
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         changes
@@ -393,9 +570,17 @@ impl Analyzer {
         if !full(components, self.config.max_components)
             && !full(self.spectrum.rows(), self.config.max_rows)
             && !full(self.profiles.shapes(), self.config.max_rows)
+            && !full(
+                self.profiles.counted(),
+                self.config.max_rows * COUNTED_PER_ROW,
+            )
         {
             return;
         }
+        if self.now < self.tidied.plus(TIDY_RESTS) {
+            return;
+        }
+        self.tidied = self.now;
         // Fenced requests are in no slice, but may be freed yet.
         let remembered = self.records.iter().filter_map(|(_, record)| record.row);
         let (rows, mut used) = self.spectrum.in_use(components, remembered);
@@ -403,6 +588,7 @@ impl Analyzer {
         let components = self.observer.keep(&used);
         let rows = self.spectrum.keep(&rows, &components);
         self.profiles.keep(&components);
+        self.paths.clear();
         for record in self.records.values_mut() {
             record.row = record.row.and_then(|row| rows[row as usize]);
         }
@@ -611,7 +797,8 @@ impl Analyzer {
     }
 }
 
-/// The reporters of failed requests, by name.
-pub(crate) fn reporter_name(reporter: &Name) -> Name {
-    format!("reporter:{reporter}").into()
+/// The service that the trace begins in with a call: a user's, unless it serves others.
+fn user_of(trace: &Trace) -> Option<Name> {
+    let root = &trace.spans()[trace.root()?];
+    (root.kind == SpanKind::Client).then(|| root.resource.service.clone())
 }

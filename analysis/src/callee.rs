@@ -23,7 +23,7 @@ impl Observer {
     /// Whom an unanswered call was meant for.
     pub(crate) fn callee(
         &mut self,
-        reading: &Reading<'_>,
+        reading: &mut Reading<'_>,
         index: usize,
         counts: &mut Counts,
     ) -> Option<Meant> {
@@ -32,22 +32,18 @@ impl Observer {
         if let Some(name) = dependency_by_system(span) {
             return self.dependency(name, counts);
         }
-        if let Some(callee) = self.book.callee(span) {
+        if let Some(callee) = self.ask_address(reading, span) {
             let code = facts.peer_service.clone().filter(|peer| {
-                self.registry
-                    .find(&Component::new(
-                        Level::CodeComponent,
-                        &callee.resource.service,
-                        peer,
-                    ))
-                    .is_some()
+                let service = &callee.resource.service;
+                let code = Component::new(Level::CodeComponent, service, peer);
+                self.look_for(reading, code).is_some()
             });
             return Some(self.meant(span, &callee, code, counts));
         }
         if let Some(peer) = &facts.peer_service {
             let own = &span.resource.service;
             let code = Component::new(Level::CodeComponent, own, peer);
-            if self.registry.find(&code).is_some() {
+            if self.look_for(reading, code).is_some() {
                 let callee = Callee {
                     resource: span.resource.clone(),
                     instance_known: true,
@@ -55,7 +51,7 @@ impl Observer {
                 };
                 return Some(self.meant(span, &callee, Some(peer.clone()), counts));
             }
-            if let Some(id) = self.registry.find(&Component::service(peer)) {
+            if let Some(id) = self.look_for(reading, Component::service(peer)) {
                 return Some(Meant {
                     components: vec![id],
                     in_process: false,
@@ -72,11 +68,10 @@ impl Observer {
         // A name that was met as a dependency before is one; else it may be a new address of the
         // one who always answers such calls.
         let known = named.as_ref().is_some_and(|name| {
-            self.registry
-                .find(&Component::new(Level::Dependency, &Name::from(""), name))
-                .is_some()
+            let dependency = Component::new(Level::Dependency, &Name::from(""), name);
+            self.look_for(reading, dependency).is_some()
         });
-        if !known && let Some(callee) = self.book.usual_callee(span) {
+        if !known && let Some(callee) = self.ask_name(reading, span) {
             let code = callee.code_component.clone();
             return Some(self.meant(span, &callee, code, counts));
         }

@@ -27,6 +27,8 @@ pub struct AnalysisConfig {
     pub window: Duration,
     /// An incident opens by mistake at most once per so many requests of a type, on average.
     pub requests_between_false_alarms: f64,
+    /// Once what is usual is known, also at most once in so long, on average.
+    pub time_between_false_alarms: Duration,
     /// The share of failed requests that nobody minds, in `[0, 1]`: the lowest baseline.
     pub tolerated_failure_share: f64,
     /// The baseline while there is too little history to know one, in `[0, 1]`.
@@ -75,6 +77,8 @@ impl Default for AnalysisConfig {
             slice: Duration::from_secs(1),
             window: Duration::from_secs(15 * 60),
             requests_between_false_alarms: 1e6,
+            // One a week where there are a hundred request types.
+            time_between_false_alarms: Duration::from_secs(100 * 7 * 24 * 3600),
             tolerated_failure_share: 0.001,
             cold_start_failure_share: 0.01,
             // With no failure among 1,000 the upper bound of the share is 0.3 %: below the

@@ -8,11 +8,15 @@
 //! The baseline is what the type's history says, less what belongs to incidents and interventions:
 //! the upper end of its interval, so that little history makes a careful detector, not a nervous
 //! one. While there is hardly any, a configured share stands in, mixed with what was seen.
+//!
+//! How bursty failures are is learned too, by the minute. A hiccup that was over within a minute,
+//! with nothing done about it, belongs to the habits even though it opened an incident: otherwise
+//! a type that hiccups daily would raise an alarm every day for ever.
 
 use std::collections::BTreeMap;
 
 use rekindle_model::UnixNanos;
-use rekindle_stats::{DetectorState, Probability, Share, ShareRise};
+use rekindle_stats::{DetectorState, Dispersion, Probability, Share, ShareRise};
 
 use crate::AnalysisConfig;
 
@@ -23,6 +27,17 @@ pub(crate) const OPEN_SECONDS: u64 = 60;
 /// History counts at most so many requests, then old ones weigh half: a week's habits shouldn't
 /// outvote today's for another week.
 const HISTORY_FADES_AT: u64 = 200_000;
+
+/// Failures are counted in blocks of so many slices to learn how bursty they are: as long as slices
+/// stay open, so that one hiccup is in one block or two.
+const BLOCK: u64 = OPEN_SECONDS;
+
+/// Burstier than so, and even a total failure would need more than some thirty requests until it is
+/// seen. A type with such hiccups rather raises an alarm too many.
+const BURSTIEST: f64 = 10.0;
+
+/// Slices that wait for the end of an incident, at most: a longer one was no hiccup.
+const MAX_HELD: usize = 2 * OPEN_SECONDS as usize;
 
 /// While history is short, the configured share weighs like so many requests.
 const COLD_START_WEIGHT: f64 = 100.0;
@@ -35,42 +50,116 @@ struct Slice {
     after: DetectorState,
 }
 
+/// What is usual.
+#[derive(Clone, Debug, Default)]
+struct History {
+    ok: u64,
+    bad: u64,
+    /// Over so many slices.
+    slices: u64,
+    dispersion: Dispersion,
+    /// The block that is being filled: its number, failed, others.
+    block: (u64, u64, u64),
+}
+
+impl History {
+    fn add(&mut self, slice: u64, bad: u64, ok: u64) {
+        self.ok += ok;
+        self.bad += bad;
+        if self.block.0 != slice / BLOCK {
+            self.dispersion.add(self.block.1, self.block.2);
+            self.block = (slice / BLOCK, 0, 0);
+        }
+        self.block.1 += bad;
+        self.block.2 += ok;
+    }
+
+    fn fade(&mut self) {
+        if self.ok + self.bad > HISTORY_FADES_AT {
+            self.ok /= 2;
+            self.bad /= 2;
+            self.slices /= 2;
+            self.dispersion.fade();
+        }
+    }
+
+    /// How bursty failures are, from 1.
+    fn burstiness(&self) -> f64 {
+        self.dispersion.habit().min(BURSTIEST)
+    }
+
+    /// The share of failures. Bursts of φ say about it as much as one failure does.
+    fn share(&self) -> Share {
+        let weigh = |count: u64| (count as f64 / self.burstiness()).round() as u64;
+        Share::of(weigh(self.bad), weigh(self.ok))
+    }
+}
+
+/// Slices of an incident that may turn out to have been a hiccup.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    slices: Vec<(u64, u64, u64)>,
+    is_too_long: bool,
+}
+
+impl Held {
+    fn add(&mut self, slice: u64, bad: u64, ok: u64) {
+        if self.slices.len() < MAX_HELD {
+            self.slices.push((slice, bad, ok));
+        } else {
+            self.is_too_long = true;
+        }
+    }
+
+    /// The slices, if all failures are within a block's length.
+    fn hiccup(self) -> Option<Vec<(u64, u64, u64)>> {
+        let failing = |(_, bad, _): &&(u64, u64, u64)| *bad > 0;
+        let first = self.slices.iter().find(failing)?.0;
+        let last = self.slices.iter().rfind(failing)?.0;
+        (!self.is_too_long && last - first < BLOCK).then_some(self.slices)
+    }
+}
+
 /// Watches one request type.
-#[derive(Debug)]
-pub(crate) struct TypeDetector {
+#[derive(Clone, Debug)]
+pub struct TypeDetector {
     settled: DetectorState,
     open: BTreeMap<u64, Slice>,
-    history_ok: u64,
-    history_bad: u64,
+    history: History,
+    held: Held,
+    /// Slices before this one are settled.
+    settled_before: Option<u64>,
     rise: ShareRise,
 }
 
 impl TypeDetector {
-    pub(crate) fn new(config: &AnalysisConfig) -> Self {
+    /// Knows nothing yet.
+    pub fn new(config: &AnalysisConfig) -> Self {
         let baseline = config
             .cold_start_failure_share
             .max(config.tolerated_failure_share);
         Self {
             settled: DetectorState::default(),
             open: BTreeMap::new(),
-            history_ok: 0,
-            history_bad: 0,
+            history: History::default(),
+            held: Held::default(),
+            settled_before: None,
             rise: ShareRise::above(Probability::clamped(baseline)),
         }
     }
 
     /// The share of failures that is usual, in `[0, 1]`.
-    pub(crate) fn baseline(&self) -> f64 {
+    pub fn baseline(&self) -> f64 {
         self.rise.baseline()
     }
 
     /// What history says, without the caution that the detector adds; `None` without history.
     pub(crate) fn usual(&self) -> Option<f64> {
-        Share::of(self.history_bad, self.history_ok).value()
+        Share::of(self.history.bad, self.history.ok).value()
     }
 
     /// Counts one request that began in this slice.
-    pub(crate) fn add(&mut self, slice: u64, start: UnixNanos, bad: bool) {
+    pub fn add(&mut self, slice: u64, start: UnixNanos, bad: bool) {
         self.change(slice, |counted| {
             if bad {
                 counted.bad += 1;
@@ -113,7 +202,7 @@ impl TypeDetector {
 
     /// The evidence for a rise, in requests: an alarm is due when it reaches the wanted number of
     /// requests between false alarms.
-    pub(crate) fn evidence(&self) -> f64 {
+    pub fn evidence(&self) -> f64 {
         self.open
             .values()
             .next_back()
@@ -131,38 +220,83 @@ impl TypeDetector {
             .find_map(|slice| slice.first_bad)
     }
 
+    /// Whether an alarm is due.
+    ///
+    /// Once the baseline is known, the type may raise a false alarm once in
+    /// `time_between_false_alarms` at its own rate. Before, the cold-start share stands in, and the
+    /// count of requests does alone: the first thousand then bring an alarm in one case of a
+    /// thousand.
+    pub fn is_alarmed(&self, config: &AnalysisConfig) -> bool {
+        self.evidence() >= self.wanted(config)
+    }
+
+    fn wanted(&self, config: &AnalysisConfig) -> f64 {
+        let requests = self.history.ok + self.history.bad;
+        if requests < config.enough_history {
+            return config.requests_between_false_alarms;
+        }
+        let seconds = self.history.slices.max(1) as f64 * config.slice.as_secs_f64();
+        let rate = requests as f64 / seconds;
+        let by_time = rate * config.time_between_false_alarms.as_secs_f64();
+        by_time.max(config.requests_between_false_alarms)
+    }
+
     /// Closes slices before this one. They become history, unless an incident or an intervention
     /// makes them no example.
-    pub(crate) fn settle(&mut self, before: u64, exemplary: bool, config: &AnalysisConfig) {
+    pub fn settle(&mut self, before: u64, exemplary: bool, config: &AnalysisConfig) {
         let open = self.open.split_off(&before);
         let settled = std::mem::replace(&mut self.open, open);
+        let from = self
+            .settled_before
+            .or_else(|| settled.keys().next().copied());
+        if let Some(from) = from {
+            self.settled_before = Some(before.max(from));
+            if exemplary {
+                self.history.slices += before.saturating_sub(from);
+            }
+        }
         let Some(last) = settled.values().next_back() else {
             return;
         };
         self.settled = last.after;
-        if !exemplary {
-            return;
+        for (at, slice) in &settled {
+            if exemplary {
+                self.history.add(*at, slice.bad, slice.ok);
+            } else {
+                self.held.add(*at, slice.bad, slice.ok);
+            }
         }
-        for slice in settled.values() {
-            self.history_ok += slice.ok;
-            self.history_bad += slice.bad;
+        if exemplary {
+            self.held = Held::default();
+            self.learn(config);
         }
-        if self.history_ok + self.history_bad > HISTORY_FADES_AT {
-            self.history_ok /= 2;
-            self.history_bad /= 2;
-        }
-        self.rise = ShareRise::above(Probability::clamped(self.careful_baseline(config)));
     }
 
-    /// Begins anew after an incident: what was bet on is over.
-    pub(crate) fn reset(&mut self) {
+    fn learn(&mut self, config: &AnalysisConfig) {
+        self.history.fade();
+        self.rise = ShareRise::above(Probability::clamped(self.careful_baseline(config)))
+            .bursty(self.history.burstiness());
+    }
+
+    /// Begins anew after an incident: what was bet on is over. If it went away `by_itself`, with
+    /// nothing done about it, and quickly, it was a hiccup, and belongs to what is usual.
+    pub fn reset(&mut self, by_itself: bool, config: &AnalysisConfig) {
         self.settled = DetectorState::default();
-        self.open.clear();
+        let mut held = std::mem::take(&mut self.held);
+        for (at, slice) in std::mem::take(&mut self.open) {
+            held.add(at, slice.bad, slice.ok);
+        }
+        if let Some(slices) = held.hiccup().filter(|_| by_itself) {
+            for (at, bad, ok) in slices {
+                self.history.add(at, bad, ok);
+            }
+            self.learn(config);
+        }
     }
 
     fn careful_baseline(&self, config: &AnalysisConfig) -> f64 {
-        let history = Share::of(self.history_bad, self.history_ok);
-        if history.total() >= config.enough_history {
+        let history = self.history.share();
+        if self.history.ok + self.history.bad >= config.enough_history {
             return history
                 .upper_bound(Probability::P95)
                 .max(config.tolerated_failure_share);
@@ -220,5 +354,70 @@ mod tests {
         let mut failing = fed(&[(3_000, 0)]);
         failing.settle(1, false, &config);
         assert!((failing.baseline() - 0.01).abs() < 1e-12);
+    }
+
+    /// A type with a request a second, a failure in a thousand, and a day behind it.
+    fn calm() -> TypeDetector {
+        let config = AnalysisConfig::default();
+        let mut detector = TypeDetector::new(&config);
+        for slice in 0..86_400 {
+            detector.add(slice, UnixNanos::from_secs(slice), slice % 1_000 == 0);
+        }
+        detector.settle(86_400, true, &config);
+        detector
+    }
+
+    /// Eight failures one after the other, an hour apart; how many of them raise an alarm.
+    fn hiccups(detector: &mut TypeDetector, count: u64, by_itself: bool) -> usize {
+        let config = AnalysisConfig::default();
+        let mut alarms = 0;
+        let mut closes_at = None;
+        for hiccup in 0..count {
+            let from = 86_400 + hiccup * 3_600;
+            for slice in from..from + 3_600 {
+                let bad = (60..68).contains(&(slice - from));
+                detector.add(slice, UnixNanos::from_secs(slice), bad);
+                let exemplary = closes_at.is_none();
+                detector.settle((slice + 1).saturating_sub(OPEN_SECONDS), exemplary, &config);
+                if exemplary && detector.is_alarmed(&config) {
+                    alarms += 1;
+                    closes_at = Some(slice + 40);
+                } else if closes_at == Some(slice) {
+                    detector.reset(by_itself, &config);
+                    closes_at = None;
+                }
+            }
+        }
+        alarms
+    }
+
+    #[test]
+    fn hiccups_become_a_habit_unless_something_cured_them() {
+        let learned = hiccups(&mut calm(), 20, true);
+        assert!((2..12).contains(&learned), "{learned} alarms");
+        assert_eq!(hiccups(&mut calm(), 20, false), 20);
+    }
+
+    #[test]
+    fn the_bar_follows_the_rate() {
+        let config = AnalysisConfig::default();
+        let a_second = calm().wanted(&config);
+        let expected = config.time_between_false_alarms.as_secs_f64();
+        assert!((a_second / expected - 1.0).abs() < 0.01, "{a_second}");
+        let new = TypeDetector::new(&config).wanted(&config);
+        assert!((new - config.requests_between_false_alarms).abs() < 1e-9);
+    }
+
+    #[test]
+    fn long_failures_are_no_hiccup() {
+        let config = AnalysisConfig::default();
+        let mut detector = calm();
+        let before = detector.baseline();
+        for slice in 86_400..86_500 {
+            detector.add(slice, UnixNanos::from_secs(slice), true);
+            detector.settle(slice - OPEN_SECONDS, false, &config);
+        }
+        detector.reset(true, &config);
+        assert!((detector.baseline() - before).abs() < 1e-12);
     }
 }

@@ -38,7 +38,7 @@ impl ExampleStore {
         }
     }
 
-    pub(crate) fn add(&mut self, trace: &Trace, request_type: u32, bad: bool, counts: &mut Counts) {
+    pub(crate) fn add(&mut self, trace: Trace, request_type: u32, bad: bool, counts: &mut Counts) {
         let size = trace.spans().len();
         if self.traces.contains_key(&trace.trace_id()) {
             return;
@@ -66,7 +66,7 @@ impl ExampleStore {
             .entry(kind)
             .or_default()
             .push_back(trace.trace_id());
-        self.traces.insert(trace.trace_id(), trace.clone());
+        self.traces.insert(trace.trace_id(), trace);
     }
 
     /// Somebody outside corrected how this one ended.

@@ -31,6 +31,8 @@ impl Fence {
 #[derive(Debug)]
 pub(crate) struct Fences {
     fences: BTreeMap<Name, Fence>,
+    /// Grows with every change.
+    version: u64,
     max: usize,
 }
 
@@ -38,8 +40,18 @@ impl Fences {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             fences: BTreeMap::new(),
+            version: 0,
             max,
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fences.is_empty()
+    }
+
+    /// Which answers of [`Self::touched`] still hold.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Takes the intervention in; one of the same reference is replaced. The oldest gives way.
@@ -50,6 +62,7 @@ impl Fences {
         counts: &mut Counts,
     ) {
         let reference = intervention.reference.clone();
+        self.version += 1;
         self.fences.insert(
             reference,
             Fence {
@@ -128,8 +141,10 @@ impl Fences {
 
     /// Forgets what ended before this time.
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
+        let before = self.fences.len();
         self.fences
             .retain(|_, fence| fence.intervention.until.is_none_or(|until| until >= time));
+        self.version += u64::from(self.fences.len() != before);
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rekindle_model::{Name, Span, SpanKind, Trace};
 
 use crate::address::same_process;
+use crate::profile::Spent;
 
 /// One component's work for one request.
 #[derive(Debug)]
@@ -30,6 +31,45 @@ pub(crate) struct Visit {
     /// The visit that called it from another process, with the nanoseconds of the way there and
     /// back (part of `own_nanos`), and of the way there alone.
     pub(crate) way: Option<(usize, u64, u64)>,
+    /// Which spans' times those are made of.
+    pub(crate) timing: Timing,
+}
+
+/// Which spans of a trace say how long a visit took. Requests that go the same way have the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timing {
+    /// The index of the visit's entry, or of the one span that it is.
+    pub(crate) entry: u32,
+    /// The index of the client span above the entry.
+    pub(crate) call: Option<u32>,
+    /// The indexes of the spans through which work left it, in order of their start.
+    pub(crate) ways_out: Box<[u32]>,
+}
+
+impl Timing {
+    /// How long it took in this trace.
+    #[inline]
+    pub(crate) fn measure(&self, spans: &[Span]) -> Spent {
+        let entry = &spans[self.entry as usize];
+        let mut total = nanos(entry);
+        let (mut gap, mut there) = (0, 0);
+        if let Some(call) = self.call {
+            let call = &spans[call as usize];
+            gap = nanos(call).saturating_sub(total);
+            there = entry.start.0.saturating_sub(call.start.0).min(gap);
+            total = total.max(nanos(call));
+        }
+        let ways = self.ways_out.iter().map(|way| {
+            let span = &spans[*way as usize];
+            (span.start.0, span.end.0)
+        });
+        let away = union_length(ways, entry.start.0, entry.end.0);
+        Spent {
+            own: total.saturating_sub(away),
+            gap,
+            there,
+        }
+    }
 }
 
 /// A trace cut into visits.
@@ -128,6 +168,7 @@ impl Hops {
             depth,
             own_nanos: 0,
             way: None,
+            timing: Timing::default(),
         });
     }
 
@@ -135,7 +176,7 @@ impl Hops {
     /// other visits that no client span leads to.
     fn measure(&mut self, trace: &Trace) {
         let spans = trace.spans();
-        let mut ways_out: Vec<Vec<(u64, u64)>> = vec![Vec::new(); self.visits.len()];
+        let mut ways_out: Vec<Vec<u32>> = vec![Vec::new(); self.visits.len()];
         for index in &self.order {
             let (Some(visit), Some(parent)) = (self.visit_of[*index], trace.parent(*index)) else {
                 continue;
@@ -143,31 +184,31 @@ impl Hops {
             let Some(from) = self.visit_of[parent] else {
                 continue;
             };
-            let span = &spans[*index];
             let leaves = if from == visit {
-                span.kind == SpanKind::Client
+                spans[*index].kind == SpanKind::Client
             } else {
                 spans[parent].kind != SpanKind::Client
             };
             if leaves {
-                ways_out[from].push((span.start.0, span.end.0));
+                // A trace has fewer than four billion spans.
+                ways_out[from].push(*index as u32);
             }
         }
-        for (visit, ways) in self.visits.iter_mut().zip(&mut ways_out) {
-            let entry = &spans[visit.entry];
-            let away = union_length(ways, entry.start.0, entry.end.0);
-            let mut total = nanos(entry);
-            if let Some(parent) = trace.parent(visit.entry)
-                && let Some(caller) = self.visit_of[parent]
-                && spans[parent].kind == SpanKind::Client
-            {
-                let call = &spans[parent];
-                let gap = nanos(call).saturating_sub(total);
-                let there = entry.start.0.saturating_sub(call.start.0).min(gap);
-                visit.way = Some((caller, gap, there));
-                total = total.max(nanos(call));
-            }
-            visit.own_nanos = total.saturating_sub(away);
+        for (visit, mut ways) in self.visits.iter_mut().zip(ways_out) {
+            // Spans lie in order of their start.
+            ways.sort_unstable();
+            let caller = trace.parent(visit.entry).and_then(|parent| {
+                let caller = self.visit_of[parent]?;
+                (spans[parent].kind == SpanKind::Client).then_some((parent, caller))
+            });
+            visit.timing = Timing {
+                entry: visit.entry as u32,
+                call: caller.map(|(call, _)| call as u32),
+                ways_out: ways.into(),
+            };
+            let spent = visit.timing.measure(spans);
+            visit.way = caller.map(|(_, caller)| (caller, spent.gap, spent.there));
+            visit.own_nanos = spent.own;
         }
     }
 
@@ -214,13 +255,13 @@ fn parents_first(trace: &Trace, above: &[bool]) -> Vec<usize> {
     order
 }
 
-/// The length of the union of intervals, clipped to `[from, until]`.
-fn union_length(intervals: &mut [(u64, u64)], from: u64, until: u64) -> u64 {
-    intervals.sort_unstable();
+/// The length of the union of intervals, which come in order of their start, clipped to
+/// `[from, until]`.
+fn union_length(intervals: impl Iterator<Item = (u64, u64)>, from: u64, until: u64) -> u64 {
     let (mut covered, mut reached) = (0, from);
     for (start, end) in intervals {
-        let start = (*start).max(reached);
-        let end = (*end).min(until);
+        let start = start.max(reached);
+        let end = end.min(until);
         if end > start {
             covered += end - start;
             reached = end;
@@ -276,7 +317,7 @@ mod tests {
 
     #[test]
     fn calls_side_by_side_are_counted_once() {
-        let mut ways = [(10, 20), (15, 30), (90, 200), (0, 5)];
-        assert_eq!(union_length(&mut ways, 2, 100), 3 + 20 + 10);
+        let ways = [(0, 5), (10, 20), (15, 30), (90, 200)];
+        assert_eq!(union_length(ways.into_iter(), 2, 100), 3 + 20 + 10);
     }
 }

@@ -12,11 +12,13 @@
 mod address;
 mod analyzer;
 mod callee;
+mod caller;
 mod component;
 mod config;
 mod counts;
 mod detect;
 mod examples;
+mod explanation;
 mod fence;
 mod hops;
 mod incident;
@@ -24,6 +26,7 @@ mod normalize;
 mod observe;
 mod offline;
 mod outcome;
+mod paths;
 mod profile;
 pub mod rank;
 mod ranking;
@@ -34,15 +37,24 @@ mod sources;
 mod spectrum;
 #[cfg(test)]
 mod stories;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod types;
+mod usual;
 mod watch;
+mod young_old;
 
 pub use analyzer::{Analyzer, RatePoint, RequestTypeSummary};
+pub use caller::Caller;
 pub use component::{Component, Level};
 pub use config::{AnalysisConfig, SlowLimit};
 pub use counts::{Counts, LeftOut};
+pub use detect::TypeDetector;
+pub use explanation::{
+    Alternative, Compared, Counted, Doubt, Explanation, LatencyShift, Measured, Origin, Pair,
+    Relation, Requests, StructureChange, Support, Times,
+};
 pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use observe::State;
 pub use offline::input_of;

@@ -8,16 +8,17 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_model::{Name, Outcome, Resource, SpanKind, Trace, UnixNanos};
+use rekindle_model::{Name, Outcome, Resource, Span, SpanKind, Trace, UnixNanos};
 use rekindle_stats::{LogHistogram, Probability};
 use serde::{Deserialize, Serialize};
 
-use crate::address::AddressBook;
-use crate::hops::{Hops, is_call, nanos, together};
+use crate::address::{AddressBook, Asked, Callee, Lesson};
+use crate::hops::{Hops, Timing, is_call, nanos, together};
 use crate::outcome::{failure, was_answered};
 use crate::profile::{Hop, Work};
 use crate::registry::Registry;
 use crate::request::Requests;
+use crate::usual::UsualOperations;
 use crate::{AnalysisConfig, Component, Counts, Level};
 
 /// What a component did in one request, least telling first: when it did several things, the most
@@ -72,6 +73,29 @@ pub(crate) struct Observed {
     pub(crate) works: Vec<Work>,
     /// Whether something failed inside, seen from outside or not.
     pub(crate) failed_inside: bool,
+    /// Which spans say how long each work took, in the same order.
+    pub(crate) timings: Vec<Timing>,
+    /// What it depended on.
+    pub(crate) trail: Trail,
+}
+
+/// What reading a request depended on and led to, beside the request itself. One that is made of the
+/// same spans, but for their ids and times, says the same again while all of this holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail {
+    /// What was asked of the address book.
+    pub(crate) asked: Vec<Asked>,
+    /// What the address book was taught; that was before it was asked.
+    pub(crate) lessons: Vec<Lesson>,
+    /// Pages of the usual operations, and what stood there before anything of this was written.
+    pub(crate) usual: Vec<(u32, Option<u32>)>,
+    /// What was written there, in order.
+    pub(crate) reached: Vec<(u32, u32)>,
+    /// Whether it mattered that a component was not known.
+    pub(crate) missed: bool,
+    /// Whether times decided something, or there was no page for something: then another request
+    /// must be read by itself.
+    pub(crate) single: bool,
 }
 
 /// What has been learned from earlier requests, and is needed to read the next one.
@@ -80,9 +104,9 @@ pub(crate) struct Observer {
     pub(crate) registry: Registry,
     pub(crate) book: AddressBook,
     /// Usual own times, per operation and dependency.
-    own: BTreeMap<u32, LogHistogram>,
+    own: Vec<LogHistogram>,
     /// The operation that calls of this name from this service reach.
-    usual_operation: BTreeMap<(Name, Name), u32>,
+    pub(crate) usual: UsualOperations,
 }
 
 /// An excess of own time counts from half the largest one on: two that share the blame equally are
@@ -92,10 +116,6 @@ const SHARE_OF_LARGEST_EXCESS: f64 = 0.5;
 const SHARE_OF_WAIT: f64 = 0.5;
 /// Histograms of own time halve at this size, so that what is usual follows the system.
 const FADE_AT: u64 = 20_000;
-/// So many calls by name are remembered with whom they reach; names with ids in them must not fill
-/// the memory.
-const MAX_USUAL_OPERATIONS: usize = 10_000;
-
 /// A request being read.
 pub(crate) struct Reading<'a> {
     pub(crate) trace: &'a Trace,
@@ -108,8 +128,11 @@ pub(crate) struct Reading<'a> {
     works: Vec<Work>,
     /// The number in `works` of each visit.
     work_of: Vec<Option<usize>>,
+    /// The dependency's span of each work that is no visit's, in their order.
+    calls: Vec<usize>,
     /// The components of each visit, most general first.
     members: Vec<Vec<u32>>,
+    pub(crate) trail: Trail,
 }
 
 impl Observer {
@@ -117,17 +140,32 @@ impl Observer {
         Self {
             registry: Registry::new(config.max_components),
             book: AddressBook::new(config.max_addresses),
-            own: BTreeMap::new(),
-            usual_operation: BTreeMap::new(),
+            own: Vec::new(),
+            usual: UsualOperations::default(),
         }
     }
 
-    /// Reads the request with this entry span and outcome.
+    /// Whether a request on the same path would be read so again.
+    pub(crate) fn still_says(&self, reading: &crate::paths::Reading) -> bool {
+        let trail = &reading.trail;
+        let usual = trail.usual.iter();
+        reading
+            .registry
+            .is_none_or(|version| version == self.registry.version())
+            && usual
+                .copied()
+                .all(|(page, found)| self.usual.read(page) == found)
+            && trail.asked.iter().all(|asked| self.book.still_says(asked))
+    }
+
+    /// Reads the request with this entry span and outcome. The address book learns from it, unless
+    /// it has already, and what.
     pub(crate) fn observe(
         &mut self,
         trace: &Trace,
         entry: usize,
         outcome: Outcome,
+        learned: Option<Vec<Lesson>>,
         requests: &mut Requests,
         counts: &mut Counts,
     ) -> Observed {
@@ -141,22 +179,29 @@ impl Observer {
             complaints: Vec::new(),
             works: Vec::new(),
             work_of: Vec::new(),
+            calls: Vec::new(),
             members: Vec::new(),
+            trail: Trail::default(),
             hops,
         };
         self.visit_all(&mut reading, requests, counts);
-        self.learn_addresses(&reading, counts);
+        match learned {
+            Some(lessons) => reading.trail.lessons = lessons,
+            None => self.learn_addresses(&mut reading, counts),
+        }
         let failed_inside = self.blame_failures(&mut reading, counts);
         self.touch_dependencies(&mut reading, counts);
         self.note_callees(&mut reading);
         if outcome == Outcome::Slow {
             self.blame_slowness(&mut reading);
         }
+        let timings = reading.timings();
         let Reading {
             touches,
             mut errors,
             mut complaints,
             works,
+            trail,
             ..
         } = reading;
         errors.sort();
@@ -178,31 +223,34 @@ impl Observer {
             },
             works,
             failed_inside,
+            timings,
+            trail,
         }
     }
 
-    /// Takes the request's own times into what is usual. Only for requests of calm times.
-    pub(crate) fn learn_own_times(&mut self, works: &[Work]) {
-        for work in works {
-            let histogram = self.own.entry(work.component).or_default();
-            histogram.add(work.own_nanos);
-            if histogram.total() > FADE_AT {
-                histogram.fade();
-            }
+    /// Takes an own time of a request into what is usual for this component. Only for requests of
+    /// calm times.
+    pub(crate) fn learn_own_time(&mut self, component: u32, own_nanos: u64) {
+        let place = component as usize;
+        if place >= self.own.len() {
+            self.own.resize_with(place + 1, LogHistogram::default);
+        }
+        let histogram = &mut self.own[place];
+        histogram.add(own_nanos);
+        if histogram.total() > FADE_AT {
+            histogram.fade();
         }
     }
 
     /// Forgets components that no row speaks of any more; the answer maps old numbers to new ones.
     pub(crate) fn keep(&mut self, used: &[bool]) -> Vec<Option<u32>> {
         let mapping = self.registry.keep(used);
-        self.own = std::mem::take(&mut self.own)
-            .into_iter()
-            .filter_map(|(old, histogram)| Some((mapping[old as usize]?, histogram)))
+        // New numbers are in the order of the old ones.
+        let kept = std::mem::take(&mut self.own).into_iter().zip(&mapping);
+        self.own = kept
+            .filter_map(|(histogram, new)| new.map(|_| histogram))
             .collect();
-        self.usual_operation = std::mem::take(&mut self.usual_operation)
-            .into_iter()
-            .filter_map(|(call, old)| Some((call, mapping[old as usize]?)))
-            .collect();
+        self.usual.keep(&mapping);
         mapping
     }
 
@@ -275,7 +323,7 @@ impl Observer {
         }
     }
 
-    fn learn_addresses(&mut self, reading: &Reading<'_>, counts: &mut Counts) {
+    fn learn_addresses(&mut self, reading: &mut Reading<'_>, counts: &mut Counts) {
         let spans = reading.trace.spans();
         for index in &reading.hops.order {
             let call = &spans[*index];
@@ -285,7 +333,12 @@ impl Observer {
             if let Some(answer) = reading.hops.answer_of(reading.trace, *index) {
                 let component = reading.hops.visit_of[answer]
                     .and_then(|visit| reading.hops.visits[visit].code_component.as_ref());
-                self.book.learn(call, &spans[answer], component, counts);
+                let trail = &mut reading.trail;
+                let lessons = &mut trail.lessons;
+                let answer = &spans[answer];
+                if !self.book.learn(call, answer, component, counts, lessons) {
+                    trail.single = true;
+                }
             }
         }
     }
@@ -334,7 +387,7 @@ impl Observer {
     }
 
     /// Whether the failed call was made again later, to the same callee, and went well.
-    fn was_retried(&self, reading: &Reading<'_>, exposed: &[bool], call: usize) -> bool {
+    fn was_retried(&mut self, reading: &mut Reading<'_>, exposed: &[bool], call: usize) -> bool {
         let spans = reading.trace.spans();
         let Some(parent) = reading.trace.parent(call) else {
             return false;
@@ -342,24 +395,28 @@ impl Observer {
         if !is_call(&spans[call]) {
             return false;
         }
-        let target = self.target(reading, call);
-        target.is_some()
-            && reading.trace.children(parent).iter().any(|other| {
-                spans[*other].start >= spans[call].end
-                    && *other != call
-                    && !exposed[*other]
-                    && is_call(&spans[*other])
-                    && spans[*other].name == spans[call].name
-                    && self.target(reading, *other) == target
-            })
+        let Some(target) = self.target(reading, call) else {
+            return false;
+        };
+        reading.trace.children(parent).iter().any(|other| {
+            let alike = *other != call
+                && !exposed[*other]
+                && is_call(&spans[*other])
+                && spans[*other].name == spans[call].name
+                && self.target(reading, *other).as_ref() == Some(&target);
+            if alike {
+                reading.trail.single = true;
+            }
+            alike && spans[*other].start >= spans[call].end
+        })
     }
 
-    fn target(&self, reading: &Reading<'_>, call: usize) -> Option<Name> {
+    fn target(&mut self, reading: &mut Reading<'_>, call: usize) -> Option<Name> {
         let span = &reading.trace.spans()[call];
         if let Some(answer) = reading.hops.answer_of(reading.trace, call) {
             return Some(reading.trace.spans()[answer].resource.service.clone());
         }
-        match self.book.callee(span) {
+        match self.ask_address(reading, span) {
             Some(callee) => Some(callee.resource.service.clone()),
             None => span
                 .facts
@@ -367,6 +424,47 @@ impl Observer {
                 .clone()
                 .or_else(|| span.facts.server_address.clone()),
         }
+    }
+
+    /// Who should have answered this call, by its address.
+    pub(crate) fn ask_address(&mut self, reading: &mut Reading<'_>, call: &Span) -> Option<Callee> {
+        let trail = &mut reading.trail;
+        let (callee, noted) = self.book.callee(call, &mut trail.asked);
+        trail.single |= !noted;
+        callee
+    }
+
+    /// Who usually answers calls of this name.
+    pub(crate) fn ask_name(&mut self, reading: &mut Reading<'_>, call: &Span) -> Option<Callee> {
+        let trail = &mut reading.trail;
+        let (callee, noted) = self.book.usual_callee(call, &mut trail.asked);
+        trail.single |= !noted;
+        callee
+    }
+
+    /// The component's number, if it is known.
+    pub(crate) fn look_for(
+        &mut self,
+        reading: &mut Reading<'_>,
+        component: Component,
+    ) -> Option<u32> {
+        let found = self.registry.look_for(component);
+        reading.trail.missed |= found.is_none();
+        found
+    }
+
+    /// The operation that such calls reached before, in other requests or in this one.
+    fn usual_operation(&mut self, reading: &mut Reading<'_>, call: &Span) -> Option<u32> {
+        let trail = &mut reading.trail;
+        let Some(page) = self.usual.page(&call.resource.service, &call.name) else {
+            trail.single = true;
+            return None;
+        };
+        let found = self.usual.read(page);
+        if !trail.reached.iter().any(|(reached, _)| *reached == page) {
+            trail.usual.push((page, found));
+        }
+        found
     }
 
     /// The caller's word against a callee that did answer, but failed.
@@ -431,7 +529,7 @@ impl Observer {
         let mut index = index;
         if is_call(&spans[index])
             && let Some(answer) = reading.hops.answer_of(reading.trace, index)
-            && let Some(slow) = slowest_below(reading, index, answer)
+            && let Some(slow) = reading.slowest_below(index, answer)
         {
             reading.mark_visit(index, State::PassedOn);
             let waits_further = is_call(&spans[slow]) && !reading.hops.answered[slow];
@@ -489,9 +587,9 @@ impl Observer {
                 let depth = reading.depth(index).saturating_add(1);
                 mark(&mut reading.touches, id, State::Touched, depth);
             } else {
-                let call = (span.resource.service.clone(), span.name.clone());
-                timed = self.usual_operation.get(&call).copied().unwrap_or(id);
+                timed = self.usual_operation(reading, span).unwrap_or(id);
             }
+            reading.calls.push(index);
             reading.works.push(Work {
                 component: timed,
                 own_nanos: nanos(span),
@@ -523,33 +621,31 @@ impl Observer {
             }
         }
         let mut calls: Vec<(UnixNanos, usize, u32)> = Vec::new();
-        for index in &reading.hops.order {
-            let Some(visit) = reading.hops.visit_of[*index] else {
+        for position in 0..reading.hops.order.len() {
+            let index = reading.hops.order[position];
+            let span = &spans[index];
+            let Some(visit) = reading.hops.visit_of[index] else {
                 continue;
             };
-            let above = trace.parent(*index).and_then(|parent| {
+            let above = trace.parent(index).and_then(|parent| {
                 let caller = reading.hops.visit_of[parent]?;
                 (caller != visit).then_some((parent, caller))
             });
             if let (Some((parent, caller)), Some(id)) = (above, operation(reading, visit)) {
-                calls.push((spans[*index].start, caller, id));
-                if self.usual_operation.len() < MAX_USUAL_OPERATIONS {
-                    let key = (
-                        spans[parent].resource.service.clone(),
-                        spans[parent].name.clone(),
-                    );
-                    self.usual_operation.insert(key, id);
+                calls.push((span.start, caller, id));
+                let (service, name) = (&spans[parent].resource.service, &spans[parent].name);
+                match self.usual.page(service, name) {
+                    Some(page) => {
+                        self.usual.write(page, id);
+                        reading.trail.reached.push((page, id));
+                    }
+                    None => reading.trail.single = true,
                 }
             }
-            let unanswered = is_call(&spans[*index])
-                && !reading.hops.answered[*index]
-                && !reading.hops.wraps_call[*index];
-            if unanswered {
-                let span = &spans[*index];
-                let key = (span.resource.service.clone(), span.name.clone());
-                if let Some(id) = self.usual_operation.get(&key) {
-                    calls.push((span.start, visit, *id));
-                }
+            let unanswered =
+                is_call(span) && !reading.hops.answered[index] && !reading.hops.wraps_call[index];
+            if unanswered && let Some(id) = self.usual_operation(reading, span) {
+                calls.push((span.start, visit, id));
             }
         }
         calls.sort_unstable();
@@ -573,7 +669,7 @@ impl Observer {
             .map(|(at, work)| {
                 let usual = self
                     .own
-                    .get(&work.component)
+                    .get(work.component as usize)
                     .and_then(|own| own.quantile(Probability::clamped(0.5)))
                     .unwrap_or(0);
                 (at, work.own_nanos.saturating_sub(usual) as f64)
@@ -620,6 +716,43 @@ impl Reading<'_> {
         }
     }
 
+    /// Below a call that was given up though its callee lives: the visit in which most of the time
+    /// was spent. `None` when the callee was quick, so that something else was wrong.
+    fn slowest_below(&mut self, call: usize, answer: usize) -> Option<usize> {
+        self.trail.single = true;
+        let spans = self.trace.spans();
+        if (nanos(&spans[answer]) as f64) < nanos(&spans[call]) as f64 * SHARE_OF_WAIT {
+            return None;
+        }
+        let mut at = answer;
+        loop {
+            let children = self.trace.children(at).iter().copied();
+            let most = children
+                .max_by_key(|child| nanos(&spans[*child]))
+                .filter(|child| {
+                    nanos(&spans[*child]) as f64 >= nanos(&spans[at]) as f64 * SHARE_OF_WAIT
+                });
+            match most {
+                Some(child) => at = child,
+                None => return Some(at),
+            }
+        }
+    }
+
+    /// Which spans say how long each work took.
+    fn timings(&self) -> Vec<Timing> {
+        let visits = self.hops.visits.iter().zip(&self.work_of);
+        let visits = visits.filter(|(_, work)| work.is_some());
+        let calls = self.calls.iter().map(|call| Timing {
+            entry: *call as u32,
+            ..Timing::default()
+        });
+        visits
+            .map(|(visit, _)| visit.timing.clone())
+            .chain(calls)
+            .collect()
+    }
+
     fn depth(&self, index: usize) -> u8 {
         self.hops.visit_of[index].map_or(0, |visit| self.hops.visits[visit].depth)
     }
@@ -661,29 +794,4 @@ fn mark(touches: &mut BTreeMap<u32, (State, u8)>, id: u32, state: State, depth: 
     let touch = touches.entry(id).or_insert((state, depth));
     touch.0 = touch.0.max(state);
     touch.1 = touch.1.min(depth);
-}
-
-/// Below a call that was given up though its callee lives: the visit in which most of the time was
-/// spent. `None` when the callee was quick, so that something else was wrong.
-fn slowest_below(reading: &Reading<'_>, call: usize, answer: usize) -> Option<usize> {
-    let spans = reading.trace.spans();
-    if (nanos(&spans[answer]) as f64) < nanos(&spans[call]) as f64 * SHARE_OF_WAIT {
-        return None;
-    }
-    let mut at = answer;
-    loop {
-        let most = reading
-            .trace
-            .children(at)
-            .iter()
-            .copied()
-            .max_by_key(|child| nanos(&spans[*child]))
-            .filter(|child| {
-                nanos(&spans[*child]) as f64 >= nanos(&spans[at]) as f64 * SHARE_OF_WAIT
-            });
-        match most {
-            Some(child) => at = child,
-            None => return Some(at),
-        }
-    }
 }

@@ -6,10 +6,12 @@
 //! callees of each visit as a *shape*, both per request type. Histograms and counts add, so slices
 //! do, too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use rekindle_stats::LogHistogram;
 
+use crate::tally::Tally;
 use crate::{Counts, LeftOut};
 
 /// What one visit (or one call of a dependency) did.
@@ -79,15 +81,51 @@ pub(crate) struct Profile {
     pub(crate) shapes: BTreeMap<(u32, u32), u64>,
 }
 
-impl Profile {
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (key, times) in &other.times {
-            self.times.entry(*key).or_default().merge(times);
-        }
-        for (key, count) in &other.shapes {
-            *self.shapes.entry(*key).or_default() += count;
-        }
-    }
+/// What is counted of the requests of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    /// How long this took, by buckets.
+    Time(Segment),
+    /// Visits of this shape.
+    Shape(u32),
+}
+
+/// Where one visit is counted: the numbers of what it adds to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    whole: u32,
+    hop: Option<HopPlaces>,
+    /// `None` when there are too many shapes.
+    shape: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct HopPlaces {
+    own: u32,
+    gap: u32,
+    there: u32,
+}
+
+/// Nanoseconds of one visit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// Of its own, the way included.
+    pub(crate) own: u64,
+    /// The way there and back.
+    pub(crate) gap: u64,
+    /// The way there.
+    pub(crate) there: u64,
+}
+
+/// Of a number in a tally: so many bits are the bucket's.
+const BUCKET_BITS: u32 = 16;
+
+fn key(number: u32, bucket: u16) -> u64 {
+    u64::from(number) << BUCKET_BITS | u64::from(bucket)
+}
+
+fn number_of(key: u64) -> usize {
+    (key >> BUCKET_BITS) as usize
 }
 
 /// So many recent slices are kept one by one: as long as an incident's beginning is still being
@@ -97,18 +135,28 @@ const RECENT: u64 = 60;
 /// An incident that began in the middle of them does without them.
 const TOGETHER: u64 = 30;
 
+/// So many of the newest slices are counted into quickly; exporters bring nearly all spans of a
+/// second within the next five.
+const COUNTED_INTO: u64 = 8;
+
 /// The profiles of all slices of the window.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     shapes: Vec<VisitShape>,
     // Only looked up, never iterated.
     ids: HashMap<VisitShape, u32>,
+    /// What is counted, by number: the request type, and what of it.
+    counted: Vec<(u32, What)>,
+    // Only looked up, never iterated.
+    numbers: HashMap<(u32, What), u32>,
     /// Recent slices, by number.
-    slices: BTreeMap<u64, Profile>,
+    slices: BTreeMap<u64, Tally>,
     /// Older ones put together, by the first slice's number over [`TOGETHER`].
-    older: BTreeMap<u64, Profile>,
+    older: BTreeMap<u64, Tally>,
     /// Slices below this one are put together; a multiple of [`TOGETHER`].
     recent_from: u64,
+    /// Slices below this one are settled.
+    counted_from: u64,
     max_shapes: usize,
 }
 
@@ -117,57 +165,83 @@ impl Profiles {
         Self {
             shapes: Vec::new(),
             ids: HashMap::new(),
+            counted: Vec::new(),
+            numbers: HashMap::new(),
             slices: BTreeMap::new(),
             older: BTreeMap::new(),
             recent_from: 0,
+            counted_from: 0,
             max_shapes,
         }
     }
 
-    /// Counts the work of one request of this type.
+    /// Where the work of a visit is counted in requests of this type. A shape for which there is no
+    /// room is counted as left out, each time that its visit is.
+    pub(crate) fn places(&mut self, request_type: u32, work: &Work) -> Places {
+        let mut number = |segment| self.number(request_type, What::Time(segment));
+        let whole = number(Segment::Whole(work.component));
+        let hop = work.hop.map(|hop| HopPlaces {
+            own: number(Segment::Own(work.component)),
+            gap: number(Segment::Gap(hop.caller, work.component)),
+            there: number(Segment::There(hop.caller, work.component)),
+        });
+        let shape = self.shape_number(work);
+        let shape = shape.map(|shape| self.number(request_type, What::Shape(shape)));
+        Places { whole, hop, shape }
+    }
+
+    fn shape_number(&mut self, work: &Work) -> Option<u32> {
+        let shape = VisitShape {
+            component: work.component,
+            asked: work.asked.clone(),
+            last: work.last,
+        };
+        if let Some(id) = self.ids.get(&shape) {
+            return Some(*id);
+        }
+        if self.shapes.len() >= self.max_shapes {
+            return None;
+        }
+        let id = self.shapes.len() as u32;
+        self.ids.insert(shape.clone(), id);
+        self.shapes.push(shape);
+        Some(id)
+    }
+
+    fn number(&mut self, request_type: u32, what: What) -> u32 {
+        let counted = &mut self.counted;
+        let number = self.numbers.entry((request_type, what));
+        *number.or_insert_with(|| {
+            counted.push((request_type, what));
+            (counted.len() - 1) as u32
+        })
+    }
+
+    /// Counts the visits of one request: where, and how long each took.
     pub(crate) fn add(
         &mut self,
         slice: u64,
-        request_type: u32,
-        works: Vec<Work>,
+        visits: impl Iterator<Item = (Places, Spent)>,
         counts: &mut Counts,
     ) {
-        let profile = if slice < self.recent_from {
+        let tally = if slice < self.recent_from {
             self.older.entry(slice / TOGETHER).or_default()
         } else {
             self.slices.entry(slice).or_default()
         };
-        for work in works {
-            let mut time = |segment, nanos| {
-                let times = profile.times.entry((request_type, segment));
-                times.or_default().add(nanos);
-            };
-            time(Segment::Whole(work.component), work.own_nanos);
-            if let Some(hop) = work.hop {
-                let own = work.own_nanos.saturating_sub(hop.gap_nanos);
-                time(Segment::Own(work.component), own);
-                time(Segment::Gap(hop.caller, work.component), hop.gap_nanos);
-                time(Segment::There(hop.caller, work.component), hop.there_nanos);
+        for (places, spent) in visits {
+            let whole = LogHistogram::bucket_of(spent.own);
+            tally.add(key(places.whole, whole));
+            if let Some(hop) = places.hop {
+                let own = spent.own.saturating_sub(spent.gap);
+                tally.add(key(hop.own, LogHistogram::bucket_of(own)));
+                tally.add(key(hop.gap, LogHistogram::bucket_of(spent.gap)));
+                tally.add(key(hop.there, LogHistogram::bucket_of(spent.there)));
             }
-            let shape = VisitShape {
-                component: work.component,
-                asked: work.asked,
-                last: work.last,
-            };
-            let id = match self.ids.get(&shape) {
-                Some(id) => *id,
-                None if self.shapes.len() >= self.max_shapes => {
-                    counts.add(LeftOut::RowOverflow);
-                    continue;
-                }
-                None => {
-                    let id = self.shapes.len() as u32;
-                    self.ids.insert(shape.clone(), id);
-                    self.shapes.push(shape);
-                    id
-                }
-            };
-            *profile.shapes.entry((request_type, id)).or_default() += 1;
+            match places.shape {
+                Some(shape) => tally.add(key(shape, 0)),
+                None => counts.add(LeftOut::RowOverflow),
+            }
         }
     }
 
@@ -178,18 +252,36 @@ impl Profiles {
     /// Everything in the slices in `[from, until)`, added up; older ones only where all that were
     /// put together lie within.
     pub(crate) fn between(&self, from: u64, until: u64) -> Profile {
-        let mut sum = Profile::default();
         if from >= until {
-            return sum;
+            return Profile::default();
         }
         let whole = from.div_ceil(TOGETHER)..until / TOGETHER;
-        if whole.start < whole.end {
-            let older = self.older.range(whole);
-            older.for_each(|(_, profile)| sum.merge(profile));
-        }
+        let mut sums: HashMap<u64, u64> = HashMap::new();
+        let older = (whole.start < whole.end).then(|| self.older.range(whole));
         let recent = self.slices.range(from..until);
-        recent.for_each(|(_, profile)| sum.merge(profile));
-        sum
+        for (_, tally) in older.into_iter().flatten().chain(recent) {
+            for (key, count) in tally.iter() {
+                *sums.entry(key).or_default() += u64::from(count);
+            }
+        }
+        let mut sums: Vec<(u64, u64)> = sums.into_iter().collect();
+        sums.sort_unstable();
+        let mut profile = Profile::default();
+        for same in sums.chunk_by(|a, b| number_of(a.0) == number_of(b.0)) {
+            let (of, what) = self.counted[number_of(same[0].0)];
+            match what {
+                What::Time(segment) => {
+                    let times = profile.times.entry((of, segment)).or_default();
+                    for (key, count) in same {
+                        times.add_many(*key as u16, *count);
+                    }
+                }
+                What::Shape(shape) => {
+                    profile.shapes.insert((of, shape), same[0].1);
+                }
+            }
+        }
+        profile
     }
 
     /// The slice in the middle of those before `until` that hold anything.
@@ -204,16 +296,27 @@ impl Profiles {
 
     /// Puts together what isn't recent any more, now that it is the time of slice `now`.
     pub(crate) fn settle(&mut self, now: u64) {
+        let counted_from = now.saturating_sub(COUNTED_INTO);
+        if counted_from > self.counted_from {
+            self.counted_from = counted_from;
+            let quiet = self.slices.range_mut(..counted_from);
+            quiet.for_each(|(_, tally)| tally.settle());
+        }
         let recent_from = now.saturating_sub(RECENT) / TOGETHER * TOGETHER;
         if recent_from <= self.recent_from {
             return;
         }
         self.recent_from = recent_from;
         let recent = self.slices.split_off(&recent_from);
-        for (slice, profile) in std::mem::replace(&mut self.slices, recent) {
-            let older = self.older.entry(slice / TOGETHER).or_default();
-            older.merge(&profile);
+        let mut together: BTreeMap<u64, Vec<Tally>> = BTreeMap::new();
+        for (slice, tally) in std::mem::replace(&mut self.slices, recent) {
+            together.entry(slice / TOGETHER).or_default().push(tally);
         }
+        for (at, tallies) in together {
+            self.older.entry(at).or_default().take_in(tallies);
+        }
+        // What came late since the last time.
+        self.older.values_mut().for_each(Tally::settle);
     }
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
@@ -225,30 +328,47 @@ impl Profiles {
         self.shapes.len()
     }
 
+    /// How many things are counted.
+    pub(crate) fn counted(&self) -> usize {
+        self.counted.len()
+    }
+
+    /// Which of what is counted any slice holds.
+    fn in_use(&self) -> Vec<bool> {
+        let mut in_use = vec![false; self.counted.len()];
+        let all = self.slices.values().chain(self.older.values());
+        for (key, _) in all.flat_map(Tally::iter) {
+            in_use[number_of(key)] = true;
+        }
+        in_use
+    }
+
     /// Marks the components that any slice speaks of.
     pub(crate) fn mark_used(&self, used: &mut [bool]) {
-        for profile in self.slices.values().chain(self.older.values()) {
-            for (_, segment) in profile.times.keys() {
-                let (Segment::Whole(a) | Segment::Own(a)) = *segment else {
-                    continue; // Both ends of a hop have times of their own.
-                };
-                used[a as usize] = true;
-            }
-            for (_, shape) in profile.shapes.keys() {
-                let shape = self.shape(*shape);
-                for component in shape.asked.iter().chain(&shape.last) {
-                    used[*component as usize] = true;
+        for ((_, what), in_use) in self.counted.iter().zip(self.in_use()) {
+            match what {
+                _ if !in_use => {}
+                What::Time(Segment::Whole(id) | Segment::Own(id)) => used[*id as usize] = true,
+                // Both ends of a hop have times of their own.
+                What::Time(Segment::Gap(..) | Segment::There(..)) => {}
+                What::Shape(shape) => {
+                    let shape = self.shape(*shape);
+                    for component in shape.asked.iter().chain(&shape.last) {
+                        used[*component as usize] = true;
+                    }
                 }
             }
         }
     }
 
-    /// Renumbers components, and drops shapes that no slice speaks of.
+    /// Renumbers components, and drops what no slice speaks of.
     pub(crate) fn keep(&mut self, components: &[Option<u32>]) {
-        let mut in_use = vec![false; self.shapes.len()];
-        let all = self.slices.values().chain(self.older.values());
-        for (_, shape) in all.flat_map(|profile| profile.shapes.keys()) {
-            in_use[*shape as usize] = true;
+        let in_use = self.in_use();
+        let mut shape_in_use = vec![false; self.shapes.len()];
+        for ((_, what), in_use) in self.counted.iter().zip(&in_use) {
+            if let (What::Shape(shape), true) = (what, in_use) {
+                shape_in_use[*shape as usize] = true;
+            }
         }
         let mut mapping = vec![None; self.shapes.len()];
         self.ids.clear();
@@ -256,7 +376,7 @@ impl Profiles {
             let renumber = |id: u32| components[id as usize];
             let asked: Option<Vec<u32>> = shape.asked.iter().map(|id| renumber(*id)).collect();
             let (true, Some(component), Some(mut asked)) =
-                (in_use[old], renumber(shape.component), asked)
+                (shape_in_use[old], renumber(shape.component), asked)
             else {
                 continue;
             };
@@ -271,18 +391,22 @@ impl Profiles {
             self.ids.insert(shape.clone(), new);
             self.shapes.push(shape);
         }
-        for profile in self.slices.values_mut().chain(self.older.values_mut()) {
-            profile.times = std::mem::take(&mut profile.times)
-                .into_iter()
-                .filter_map(|((of, segment), times)| {
-                    let segment = segment.map(|id| components[id as usize])?;
-                    Some(((of, segment), times))
-                })
-                .collect();
-            profile.shapes = std::mem::take(&mut profile.shapes)
-                .into_iter()
-                .filter_map(|((of, id), count)| Some(((of, mapping[id as usize]?), count)))
-                .collect();
+        self.numbers.clear();
+        let old = std::mem::take(&mut self.counted);
+        let mut renumbered = Vec::with_capacity(old.len());
+        for ((of, what), in_use) in old.into_iter().zip(in_use) {
+            let kept = match what {
+                _ if !in_use => None,
+                What::Time(segment) => segment.map(|id| components[id as usize]).map(What::Time),
+                What::Shape(shape) => mapping[shape as usize].map(What::Shape),
+            };
+            renumbered.push(kept.map(|what| self.number(of, what)));
+        }
+        for tally in self.slices.values_mut().chain(self.older.values_mut()) {
+            tally.renumber(|old| {
+                let new = renumbered[number_of(old)]?;
+                Some(key(new, old as u16))
+            });
         }
     }
 }
@@ -301,12 +425,32 @@ mod tests {
         }
     }
 
+    fn count(profiles: &mut Profiles, slice: u64, works: Vec<Work>, counts: &mut Counts) {
+        let visits: Vec<_> = works
+            .iter()
+            .map(|work| {
+                let spent = Spent {
+                    own: work.own_nanos,
+                    gap: 0,
+                    there: 0,
+                };
+                (profiles.places(0, work), spent)
+            })
+            .collect();
+        profiles.add(slice, visits.into_iter(), counts);
+    }
+
     #[test]
     fn slices_add_up_and_survive_renumbering() {
         let mut counts = Counts::default();
         let mut profiles = Profiles::new(10);
-        profiles.add(1, 0, vec![work(3, &[5]), work(5, &[])], &mut counts);
-        profiles.add(2, 0, vec![work(3, &[5])], &mut counts);
+        count(
+            &mut profiles,
+            1,
+            vec![work(3, &[5]), work(5, &[])],
+            &mut counts,
+        );
+        count(&mut profiles, 2, vec![work(3, &[5])], &mut counts);
         assert_eq!(
             profiles.between(0, 9).times[&(0, Segment::Whole(3))].total(),
             2
@@ -335,7 +479,7 @@ mod tests {
         let mut counts = Counts::default();
         let mut profiles = Profiles::new(10);
         let mut add = |profiles: &mut Profiles, slice| {
-            profiles.add(slice, 0, vec![work(3, &[])], &mut counts);
+            count(profiles, slice, vec![work(3, &[])], &mut counts);
         };
         for slice in 0..200 {
             add(&mut profiles, slice);
@@ -360,7 +504,12 @@ mod tests {
     fn too_many_shapes_are_counted() {
         let mut counts = Counts::default();
         let mut profiles = Profiles::new(1);
-        profiles.add(1, 0, vec![work(3, &[5]), work(5, &[])], &mut counts);
+        count(
+            &mut profiles,
+            1,
+            vec![work(3, &[5]), work(5, &[])],
+            &mut counts,
+        );
         assert_eq!(profiles.shapes(), 1);
         assert_eq!(counts.get(LeftOut::RowOverflow), 1);
     }

@@ -7,16 +7,22 @@
 
 mod alert_count;
 pub mod barinel;
+mod cause;
+pub mod component_interaction;
 pub mod decision_tree;
 pub mod default;
 pub mod dstar;
 mod evidence;
 mod explain;
+mod families;
 mod input;
 pub mod jaccard;
 mod largest_z;
+pub mod micro_rank;
 pub mod ochiai;
 pub mod op2;
+mod pairs;
+pub mod path_shape;
 pub mod pinpoint;
 mod plain;
 pub mod spectrum_formula;
@@ -32,7 +38,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Ranking, Suspect, Verdict};
 use spectrum_formula::by_formula;
 
+pub use default::Choice;
 pub use evidence::Tally;
+pub use explain::{Fact, facts};
 pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
 
 /// A way to rank.
@@ -60,6 +68,12 @@ pub enum Method {
     Pinpoint,
     /// A decision tree over requests.
     DecisionTree,
+    /// Pinpoint's component interaction, by χ².
+    ComponentInteraction,
+    /// Pinpoint's path shape, by a probabilistic grammar.
+    PathShape,
+    /// MicroRank's weighted spectrum.
+    MicroRank,
     /// TraceRCA's score of services.
     TraceRca,
     /// The largest distance of a mean duration.
@@ -72,7 +86,7 @@ pub enum Method {
 
 impl Method {
     /// Every method there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Default,
         Self::Ochiai,
         Self::Tarantula,
@@ -82,6 +96,9 @@ impl Method {
         Self::Barinel,
         Self::Pinpoint,
         Self::DecisionTree,
+        Self::ComponentInteraction,
+        Self::PathShape,
+        Self::MicroRank,
         Self::TraceRca,
         Self::LargestZ,
         Self::AlertCount,
@@ -100,6 +117,9 @@ impl Method {
             Self::Barinel => "barinel",
             Self::Pinpoint => "pinpoint",
             Self::DecisionTree => "decision_tree",
+            Self::ComponentInteraction => "component_interaction",
+            Self::PathShape => "path_shape",
+            Self::MicroRank => "micro_rank",
             Self::TraceRca => "trace_rca",
             Self::LargestZ => "largest_z",
             Self::AlertCount => "alert_count",
@@ -132,11 +152,21 @@ impl FromStr for Method {
     }
 }
 
+/// Ranks by the default without one of its ideas: to see what the idea is worth.
+pub fn rank_without(choice: default::Choice, input: &Input) -> Ranking {
+    let tally = Tally::of(input);
+    let choices = default::Choices {
+        without: Some(choice),
+    };
+    let found = default::suspects(input, &tally, choices);
+    ranking(Method::Default, input, &tally, found)
+}
+
 /// Ranks the suspects of the input's incident.
 pub fn rank(method: Method, input: &Input) -> Ranking {
     let tally = Tally::of(input);
-    let (mut suspects, clear_change) = match method {
-        Method::Default => default::suspects(input, &tally),
+    let found = match method {
+        Method::Default => default::suspects(input, &tally, default::Choices::default()),
         Method::Ochiai => (by_formula(input, &tally, ochiai::ochiai), false),
         Method::Tarantula => (by_formula(input, &tally, tarantula::tarantula), false),
         Method::Jaccard => (by_formula(input, &tally, jaccard::jaccard), false),
@@ -145,14 +175,27 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
         Method::Barinel => (by_formula(input, &tally, barinel::barinel), false),
         Method::Pinpoint => (pinpoint::suspects(input, &tally), false),
         Method::DecisionTree => (decision_tree::suspects(input, &tally), false),
+        Method::ComponentInteraction => (component_interaction::suspects(input, &tally), false),
+        Method::PathShape => (path_shape::suspects(input, &tally), false),
+        Method::MicroRank => (micro_rank::suspects(input, &tally), false),
         Method::TraceRca => (trace_rca::suspects(input, &tally), false),
         Method::LargestZ => (largest_z::suspects(input, &tally), false),
         Method::AlertCount => (alert_count::suspects(input, &tally), false),
         Method::ThreeSigma => (three_sigma::suspects(input, &tally), false),
     };
+    ranking(method, input, &tally, found)
+}
+
+/// The suspects, with what they add up to, and whether that suffices.
+fn ranking(
+    method: Method,
+    input: &Input,
+    tally: &Tally,
+    (mut suspects, clear_change): (Vec<Suspect>, bool),
+) -> Ranking {
     suspects.truncate(input.max_suspects);
     let believed: f64 = suspects.iter().map(|suspect| suspect.confidence).sum();
-    let verdict = match missing(input, &tally, &suspects, clear_change) {
+    let verdict = match missing(input, tally, &suspects, clear_change) {
         Some(missing) => Verdict::NotEnough { missing },
         None => Verdict::Enough,
     };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use rekindle_model::{Name, TraceId, UnixNanos};
 
-use crate::{Component, Counts};
+use crate::{Caller, Component, Counts, Explanation};
 
 /// How the suspect lets requests down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,10 +95,12 @@ pub struct Suspect {
     /// The counts behind the score.
     pub evidence: Evidence,
     /// Who complains about it: services and components whose calls to it failed, and reporters
-    /// from outside (`reporter:…`). Sorted.
-    pub callers: Vec<Name>,
+    /// from outside. Sorted.
+    pub callers: Vec<Caller>,
     /// Traces to look at.
     pub examples: Examples,
+    /// Why it is suspected and what speaks against it, as values.
+    pub explanation: Explanation,
     /// The evidence in words.
     pub sentence: String,
 }

@@ -3,9 +3,14 @@
 //! A report from outside may come after the trace, an intervention may be told late or end, a trace
 //! may come twice. Counts alone can't take that back; so each request is remembered until it leaves
 //! the window, or until there are too many (counted): then what is counted stays as it is.
+//!
+//! There are hundreds of thousands under load, and each is looked for twice: they lie in the order
+//! of their arrival, which is the order in which they are forgotten, beside a table of their places.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
+use hashbrown::{DefaultHashBuilder, HashTable};
 use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
 
 use crate::spectrum::Cell;
@@ -15,28 +20,65 @@ use crate::{Counts, LeftOut};
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) request_type: u32,
+    /// Its row, once its trace came.
+    pub(crate) row: Option<u32>,
     pub(crate) start: UnixNanos,
     pub(crate) end: UnixNanos,
     /// What the entry span says.
     pub(crate) seen: Outcome,
     /// Whether something failed inside.
     pub(crate) failed_inside: bool,
-    /// What somebody outside says, and who.
-    pub(crate) reported: Option<(Outcome, Name)>,
     /// Whether it was given to the type's detector, and as what.
     pub(crate) detected: Option<bool>,
-    /// Its row, once its trace came.
-    pub(crate) row: Option<u32>,
-    /// The interventions whose target it touched.
-    pub(crate) touched: Vec<Name>,
     /// Whether it lies in a shadow.
     pub(crate) fenced: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few requests have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    reported: Option<(Outcome, Name)>,
+    touched: Vec<Name>,
 }
 
 impl Record {
+    /// A request whose entry span came.
+    pub(crate) fn new(request_type: u32, start: UnixNanos, end: UnixNanos, seen: Outcome) -> Self {
+        Self {
+            request_type,
+            row: None,
+            start,
+            end,
+            seen,
+            failed_inside: false,
+            detected: None,
+            fenced: false,
+            rare: None,
+        }
+    }
+
+    /// What somebody outside says, and who.
+    pub(crate) fn reported(&self) -> Option<&(Outcome, Name)> {
+        self.rare.as_ref()?.reported.as_ref()
+    }
+
+    pub(crate) fn report(&mut self, outcome: Outcome, reporter: Name) {
+        self.rare.get_or_insert_default().reported = Some((outcome, reporter));
+    }
+
+    /// The interventions whose target it touched.
+    pub(crate) fn touched(&self) -> &[Name] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.touched)
+    }
+
+    pub(crate) fn touch(&mut self, intervention: Name) {
+        self.rare.get_or_insert_default().touched.push(intervention);
+    }
+
     /// How the request ended, everything considered.
     pub(crate) fn outcome(&self) -> Outcome {
-        match &self.reported {
+        match self.reported() {
             Some((outcome, _)) => *outcome,
             None if self.failed_inside && self.seen == Outcome::Ok => Outcome::Masked,
             None => self.seen,
@@ -50,45 +92,65 @@ impl Record {
             request_type: self.request_type,
             row,
             outcome: self.outcome(),
-            judged: self.reported.is_some(),
+            judged: self.reported().is_some(),
         })
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Records {
-    records: BTreeMap<TraceId, Record>,
-    arrived: VecDeque<TraceId>,
+    /// In order of arrival.
+    records: VecDeque<(TraceId, Record)>,
+    /// How many were forgotten before the first one, modulo 2³².
+    forgotten: u32,
+    /// The number of each: how many came before it, modulo 2³².
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
     max: usize,
 }
 
 impl Records {
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            records: BTreeMap::new(),
-            arrived: VecDeque::new(),
+            records: VecDeque::new(),
+            forgotten: 0,
+            numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             max,
         }
     }
 
+    fn place(&self, trace_id: TraceId) -> Option<usize> {
+        let hash = self.hasher.hash_one(trace_id);
+        let place = |number: &u32| number.wrapping_sub(self.forgotten) as usize;
+        let found = self
+            .numbers
+            .find(hash, |number| self.records[place(number)].0 == trace_id)?;
+        Some(place(found))
+    }
+
     pub(crate) fn get(&self, trace_id: TraceId) -> Option<&Record> {
-        self.records.get(&trace_id)
+        Some(&self.records[self.place(trace_id)?].1)
     }
 
     pub(crate) fn get_mut(&mut self, trace_id: TraceId) -> Option<&mut Record> {
-        self.records.get_mut(&trace_id)
+        let place = self.place(trace_id)?;
+        Some(&mut self.records[place].1)
     }
 
-    pub(crate) fn insert(&mut self, trace_id: TraceId, record: Record, counts: &mut Counts) {
-        if self.records.insert(trace_id, record).is_none() {
-            self.arrived.push_back(trace_id);
+    /// Adds a request that isn't remembered. The oldest gives way (counted) when there are too many.
+    pub(crate) fn add(&mut self, trace_id: TraceId, record: Record, counts: &mut Counts) {
+        if self.records.len() >= self.max {
+            self.forget_oldest();
+            counts.add(LeftOut::RecordOverflow);
         }
-        while self.arrived.len() > self.max {
-            if let Some(oldest) = self.arrived.pop_front() {
-                self.records.remove(&oldest);
-                counts.add(LeftOut::RecordOverflow);
-            }
-        }
+        let number = self.forgotten.wrapping_add(self.records.len() as u32);
+        self.records.push_back((trace_id, record));
+        let (hasher, records, forgotten) = (&self.hasher, &self.records, self.forgotten);
+        let hash =
+            |number: &u32| hasher.hash_one(records[number.wrapping_sub(forgotten) as usize].0);
+        self.numbers
+            .insert_unique(hasher.hash_one(trace_id), number, hash);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TraceId, &Record)> {
@@ -96,19 +158,69 @@ impl Records {
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Record> {
-        self.records.values_mut()
+        self.records.iter_mut().map(|(_, record)| record)
     }
 
     /// Forgets those that began before this time, as far as they arrived first.
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
-        while let Some(oldest) = self.arrived.front().copied() {
-            match self.records.get(&oldest) {
-                Some(record) if record.start >= time => break,
-                _ => {
-                    self.records.remove(&oldest);
-                    self.arrived.pop_front();
-                }
+        while let Some((_, oldest)) = self.records.front()
+            && oldest.start < time
+        {
+            self.forget_oldest();
+        }
+        // After a burst, the room for it is given back.
+        if self.records.capacity() > 4 * self.records.len().max(1024) {
+            self.records.shrink_to(2 * self.records.len());
+            let (hasher, records, forgotten) = (&self.hasher, &self.records, self.forgotten);
+            self.numbers.shrink_to(2 * records.len(), |number| {
+                hasher.hash_one(records[number.wrapping_sub(forgotten) as usize].0)
+            });
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((trace_id, _)) = self.records.front() else {
+            return;
+        };
+        let hash = self.hasher.hash_one(trace_id);
+        let oldest = self.forgotten;
+        if let Ok(entry) = self.numbers.find_entry(hash, |number| *number == oldest) {
+            entry.remove();
+        }
+        self.records.pop_front();
+        self.forgotten = self.forgotten.wrapping_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_remembered_in_a_bounded_table() {
+        let id = |number: u64| {
+            TraceId::from_bytes(u128::from(number + 1).to_be_bytes()).expect("not zero")
+        };
+        let mut records = Records::new(10);
+        let mut counts = Counts::default();
+        for number in 0..100 {
+            let at = UnixNanos(number);
+            records.add(
+                id(number),
+                Record::new(number as u32, at, at, Outcome::Ok),
+                &mut counts,
+            );
+            let oldest = number.saturating_sub(9);
+            for other in 0..=number {
+                let found = records.get(id(other)).map(|record| record.request_type);
+                assert_eq!(found, (other >= oldest).then_some(other as u32));
             }
         }
+        assert_eq!(counts.get(LeftOut::RecordOverflow), 90);
+        records.forget_before(UnixNanos(95));
+        assert!(records.get(id(94)).is_none());
+        assert!(records.get_mut(id(95)).is_some());
+        assert_eq!(records.iter().count(), 5);
+        assert_eq!(records.numbers.len(), 5);
     }
 }

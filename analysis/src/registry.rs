@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rekindle_model::{Name, Resource};
 
 use crate::{Component, Counts, LeftOut, Level};
@@ -27,14 +27,27 @@ pub(crate) struct Registry {
     // Only looked up, never iterated: its order is not the same twice.
     ids: HashMap<Component, u32>,
     infos: Vec<Info>,
+    /// Components that were asked for in vain.
+    missed: HashSet<Component>,
+    /// Grows when a component that was asked for in vain is met, and when numbers change.
+    version: u64,
+    /// Grows when an attribute of a known component changes.
+    attributes_version: u64,
     max: usize,
 }
+
+/// So many components that were asked for in vain are remembered, before what depended on that is
+/// asked anew.
+const MAX_MISSED: usize = 10_000;
 
 impl Registry {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             ids: HashMap::new(),
             infos: Vec::new(),
+            missed: HashSet::new(),
+            version: 0,
+            attributes_version: 0,
             max,
         }
     }
@@ -49,6 +62,29 @@ impl Registry {
 
     pub(crate) fn find(&self, component: &Component) -> Option<u32> {
         self.ids.get(component).copied()
+    }
+
+    /// The same; an answer of `None` is good until [`Self::version`] changes.
+    pub(crate) fn look_for(&mut self, component: Component) -> Option<u32> {
+        let found = self.find(&component);
+        if found.is_none() {
+            if self.missed.len() >= MAX_MISSED {
+                self.missed.clear();
+                self.version += 1;
+            }
+            self.missed.insert(component);
+        }
+        found
+    }
+
+    /// Which answers of [`Self::look_for`] still hold.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Which answers about attributes still hold.
+    pub(crate) fn attributes_version(&self) -> u64 {
+        self.attributes_version
     }
 
     /// The component's number; a new one if need be, `None` (counted) when there are too many.
@@ -66,6 +102,9 @@ impl Registry {
             }
             None => {
                 let id = self.infos.len() as u32;
+                if self.missed.remove(&component) {
+                    self.version += 1;
+                }
                 self.ids.insert(component.clone(), id);
                 self.infos.push(Info {
                     component,
@@ -76,7 +115,8 @@ impl Registry {
             }
         };
         if let Some(resource) = resource {
-            self.infos[id as usize].agree(resource);
+            let changed = self.infos[id as usize].agree(resource);
+            self.attributes_version += u64::from(changed);
         }
         Some(id)
     }
@@ -86,6 +126,9 @@ impl Registry {
         let mut mapping = vec![None; self.infos.len()];
         let mut kept = Vec::new();
         self.ids.clear();
+        self.missed.clear();
+        self.version += 1;
+        self.attributes_version += 1;
         for (old, info) in self.infos.drain(..).enumerate() {
             if used.get(old).copied().unwrap_or(false) {
                 let new = kept.len() as u32;
@@ -100,15 +143,17 @@ impl Registry {
 }
 
 impl Info {
-    fn agree(&mut self, resource: &Resource) {
+    /// Takes in what this process says of itself. Whether an attribute that was known is no more.
+    fn agree(&mut self, resource: &Resource) -> bool {
         let key = (
             resource.instance.clone(),
             resource.version.clone(),
             resource.host.clone(),
         );
         if self.agreed.contains(&key) {
-            return;
+            return false;
         }
+        let before = self.attributes.len();
         let first = self.attributes.is_empty();
         if first {
             self.attributes = resource.attributes.iter().cloned().collect();
@@ -139,5 +184,6 @@ impl Info {
         if self.agreed.len() < REMEMBERED_RESOURCES {
             self.agreed.push(key);
         }
+        !first && self.attributes.len() != before
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 
-use crate::analyzer::reporter_name;
 use crate::examples::ExampleStore;
 use crate::fence::Fences;
 use crate::profile::{Profiles, Segment};
@@ -119,7 +118,7 @@ impl Sources<'_> {
                 .collect()
         };
         let measured = self.measured(&profiles, &place);
-        let (shown, reports) = self.shown(stretch, &failing, &row_at);
+        let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
         Input {
             incident: incident.id,
             at: until,
@@ -248,17 +247,18 @@ impl Sources<'_> {
         stretch: Stretch,
         failing: &BTreeSet<u32>,
         row_at: &BTreeMap<u32, usize>,
+        type_at: &BTreeMap<u32, usize>,
     ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
         let mut reports = BTreeSet::new();
         for (_, record) in self.records.iter() {
-            if let Some((outcome, reporter)) = &record.reported
+            if let Some((outcome, reporter)) = record.reported()
                 && stretch.holds(record.start)
                 && outcome.is_bad()
                 && failing.contains(&record.request_type)
                 && !record.fenced
                 && let Some(row) = record.row.and_then(|row| row_at.get(&row))
             {
-                reports.insert((*row, reporter_name(reporter)));
+                reports.insert((*row, reporter.clone()));
             }
         }
         let shown = self
@@ -270,7 +270,12 @@ impl Sources<'_> {
                 let bad = record.outcome().is_bad();
                 let of_incident = failing.contains(&record.request_type);
                 let fits = !record.fenced && (!bad || (of_incident && stretch.holds(record.start)));
-                fits.then_some(ShownTrace { trace_id, row, bad })
+                fits.then(|| ShownTrace {
+                    trace_id,
+                    row,
+                    bad,
+                    request_type: type_at[&record.request_type],
+                })
             })
             .collect();
         (shown, reports)

@@ -14,10 +14,17 @@ use rekindle_model::{Name, Outcome, RequestType};
 
 use crate::observe::{Row, State};
 use crate::registry::Registry;
+use crate::tally::Tally;
 use crate::{Component, Counts, LeftOut};
 
+/// So many of the newest slices are counted into quickly; exporters bring nearly all spans of a
+/// second within the next five.
+const COUNTED_INTO: u64 = 8;
+/// Slices that were settled are looked at again for so long.
+const LATE: u64 = 60;
+
 /// What is counted together in one slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Cell {
     pub(crate) request_type: u32,
     pub(crate) row: u32,
@@ -32,7 +39,13 @@ pub(crate) struct Spectrum {
     rows: Vec<Row>,
     // Only looked up, never iterated.
     ids: HashMap<Row, u32>,
-    slices: BTreeMap<u64, BTreeMap<Cell, u64>>,
+    /// What is counted, by number: a slice then holds pairs of numbers.
+    cells: Vec<Cell>,
+    // Only looked up, never iterated.
+    numbers: HashMap<Cell, u32>,
+    slices: BTreeMap<u64, Tally>,
+    /// Slices below this one are settled.
+    counted_from: u64,
     max_rows: usize,
 }
 
@@ -41,7 +54,10 @@ impl Spectrum {
         Self {
             rows: Vec::new(),
             ids: HashMap::new(),
+            cells: Vec::new(),
+            numbers: HashMap::new(),
             slices: BTreeMap::new(),
+            counted_from: 0,
             max_rows,
         }
     }
@@ -70,38 +86,55 @@ impl Spectrum {
     }
 
     pub(crate) fn add(&mut self, slice: u64, cell: Cell) {
-        *self
-            .slices
-            .entry(slice)
-            .or_default()
-            .entry(cell)
-            .or_default() += 1;
+        let number = match self.numbers.get(&cell) {
+            Some(number) => *number,
+            None => {
+                let number = self.cells.len() as u32;
+                self.cells.push(cell);
+                self.numbers.insert(cell, number);
+                number
+            }
+        };
+        self.slices.entry(slice).or_default().add(u64::from(number));
     }
 
     /// Takes one back that was added: its outcome was corrected, or it was fenced.
     pub(crate) fn remove(&mut self, slice: u64, cell: Cell) {
-        let Some(cells) = self.slices.get_mut(&slice) else {
+        let Some(number) = self.numbers.get(&cell) else {
             return;
         };
-        if let Some(n) = cells.get_mut(&cell) {
-            *n -= 1;
-            if *n == 0 {
-                cells.remove(&cell);
-            }
+        if let Some(counts) = self.slices.get_mut(&slice) {
+            counts.remove(u64::from(*number));
         }
     }
 
     /// All cells of the slices in `[from, until)`, added up.
     pub(crate) fn between(&self, from: u64, until: u64) -> BTreeMap<Cell, u64> {
-        let mut sum = BTreeMap::new();
-        if from < until {
-            for cells in self.slices.range(from..until).map(|(_, cells)| cells) {
-                for (cell, n) in cells {
-                    *sum.entry(*cell).or_default() += n;
-                }
+        if from >= until {
+            return BTreeMap::new();
+        }
+        let mut sums = vec![0u64; self.cells.len()];
+        for (_, counts) in self.slices.range(from..until) {
+            for (number, count) in counts.iter() {
+                sums[number as usize] += u64::from(count);
             }
         }
-        sum
+        let counted = self.cells.iter().copied().zip(sums);
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Settles the slices that hardly anything comes for any more, now that it is the time of slice
+    /// `now`.
+    pub(crate) fn settle(&mut self, now: u64) {
+        let counted_from = now.saturating_sub(COUNTED_INTO);
+        if counted_from <= self.counted_from {
+            return;
+        }
+        // What came late for a slice is settled with the next ones, a few minutes back.
+        let from = self.counted_from.saturating_sub(LATE);
+        self.counted_from = counted_from;
+        let quiet = self.slices.range_mut(from..counted_from);
+        quiet.for_each(|(_, counts)| counts.settle());
     }
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
@@ -118,8 +151,8 @@ impl Spectrum {
         let mut rows = vec![false; self.rows.len()];
         let mut used = vec![false; components];
         remembered.for_each(|row| rows[row as usize] = true);
-        for cell in self.slices.values().flat_map(BTreeMap::keys) {
-            rows[cell.row as usize] = true;
+        for (number, _) in self.slices.values().flat_map(Tally::iter) {
+            rows[self.cells[number as usize].row as usize] = true;
         }
         for (row, in_use) in self.rows.iter().zip(&rows) {
             if *in_use {
@@ -156,14 +189,20 @@ impl Spectrum {
             kept.push(row);
         }
         self.rows = kept;
-        for cells in self.slices.values_mut() {
-            *cells = std::mem::take(cells)
-                .into_iter()
-                .filter_map(|(mut cell, n)| {
-                    cell.row = mapping[cell.row as usize]?;
-                    Some((cell, n))
-                })
-                .collect();
+        self.numbers.clear();
+        let mut renumbered = Vec::new();
+        for mut cell in std::mem::take(&mut self.cells) {
+            let row = mapping[cell.row as usize];
+            renumbered.push(row.map(|row| {
+                cell.row = row;
+                let new = self.cells.len() as u32;
+                self.cells.push(cell);
+                self.numbers.insert(cell, new);
+                u64::from(new)
+            }));
+        }
+        for counts in self.slices.values_mut() {
+            counts.renumber(|old| renumbered[old as usize]);
         }
         mapping
     }
@@ -176,9 +215,9 @@ impl Spectrum {
         types: &[RequestType],
     ) -> PortableSpectrum {
         let mut slices: BTreeMap<u64, BTreeMap<PortableCell, u64>> = BTreeMap::new();
-        for (slice, cells) in &self.slices {
+        for slice in self.slices.keys() {
             let counted = slices.entry(*slice).or_default();
-            for (cell, n) in cells {
+            for (cell, n) in self.between(*slice, slice + 1) {
                 let row = self.row(cell.row);
                 let name = |id: u32| registry.info(id).component.clone();
                 let mut touches: Vec<(Component, State)> = row

@@ -5,6 +5,7 @@
 //! site is calm for a while, then a fault sets in; each case says who must be named.
 
 mod aftermath;
+mod claims;
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use rekindle_model::{
 use crate::rank::Method;
 use crate::testing::{Call, T};
 use crate::{
-    AnalysisConfig, Analyzer, Change, Component, LeftOut, Level, Ranking, Shape, Suspect, Verdict,
+    AnalysisConfig, Analyzer, Caller, Change, Component, LeftOut, Level, Ranking, Shape, Suspect,
+    Verdict,
 };
 
 /// What is wrong with the site.
@@ -399,7 +401,7 @@ fn a_dead_service_is_complained_about_by_its_callers_and_can_be_matched() {
     site.run(60, Fault::None).run(5, Fault::BiddingKilled);
     let ranking = site.ranking();
     let named = first(&ranking);
-    assert_eq!(named.callers, [Name::from("web")]);
+    assert_eq!(named.callers, [Caller::Component("web".into())]);
     assert_eq!(
         named.attributes.get("service.name").map(Name::as_str),
         Some("bidding")
@@ -439,7 +441,8 @@ fn a_hung_component_is_complained_about_from_inside_and_outside() {
     let mut site = Site::new();
     site.run(60, Fault::None).run(8, Fault::SearchHangs);
     let ranking = site.ranking();
-    let callers: Vec<&str> = first(&ranking).callers.iter().map(Name::as_str).collect();
+    let ranked = first(&ranking);
+    let callers: Vec<&str> = ranked.callers.iter().map(|by| by.name().as_str()).collect();
     assert_eq!(callers, ["dispatch of catalog", "web"]);
 }
 
@@ -536,7 +539,7 @@ fn wrong_answers_are_found_by_what_good_requests_do_not_touch() {
     );
     assert_eq!(named.shape, Shape::WrongAnswer);
     assert!(named.confidence > 0.8, "{}", named.confidence);
-    assert_eq!(named.callers, [Name::from("reporter:probe")]);
+    assert_eq!(named.callers, [Caller::Reporter("probe".into())]);
 }
 
 #[test]

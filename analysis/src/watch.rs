@@ -10,6 +10,7 @@ use std::time::Duration;
 use rekindle_model::UnixNanos;
 use rekindle_stats::{Probability, Share};
 
+use crate::fence::Fences;
 use crate::types::{RATE_SLICE, TypeState, Types};
 use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
 
@@ -39,9 +40,7 @@ impl Watch {
         config: &AnalysisConfig,
     ) {
         let state = types.get_mut(request_type);
-        if state.incident.is_some()
-            || state.detector.evidence() < config.requests_between_false_alarms
-        {
+        if state.incident.is_some() || !state.detector.is_alarmed(config) {
             return;
         }
         let Some(since) = state.detector.onset() else {
@@ -84,6 +83,7 @@ impl Watch {
         types: &mut Types,
         now: UnixNanos,
         newest: UnixNanos,
+        fences: &Fences,
         config: &AnalysisConfig,
     ) -> Vec<Change> {
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
@@ -111,7 +111,9 @@ impl Watch {
                 for id in members {
                     let state = types.get_mut(id);
                     state.incident = None;
-                    state.detector.reset();
+                    let by_itself = reason == ClosingReason::Recovered
+                        && !fences.may_cover(id, incident.since, now);
+                    state.detector.reset(by_itself, config);
                 }
                 self.changes.push(Change::Closed(incident.id));
             } else if before != (incident.ok, incident.bad)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::auction::world::{Scale, World};
-use crate::auction::{Fault, Peer, ServiceName, ServiceStatus};
+use crate::auction::{Fault, Leak, Peer, ServiceName, ServiceStatus};
 use crate::probes::{self, KnownAnswer};
 
 pub use rekindle_recovery::Mode;
@@ -284,6 +284,25 @@ impl Deployment {
             service,
             reason: refusal,
         })
+    }
+
+    /// Lets a component leak from now until its next life.
+    ///
+    /// # Errors
+    /// When there is no such component, or the control port refuses.
+    pub fn leak(&self, leak: &Leak) -> Result<(), DeploymentError> {
+        let service = ServiceName::of_component(&leak.component)
+            .ok_or_else(|| DeploymentError::NoComponent(leak.component.clone()))?;
+        let answer = agent()
+            .post(self.control_url(service, "leak"))
+            .send_json(leak);
+        match answer {
+            Ok(response) if response.status().is_success() => Ok(()),
+            answer => Err(DeploymentError::Control {
+                service,
+                reason: in_words(answer),
+            }),
+        }
     }
 
     /// Undoes all faults of a service as far as that can be without a restart.

@@ -9,18 +9,28 @@
 //! counts for its service, a dependency under its own name. Suspects that no request can tell apart
 //! count where the last of them stands (`score`). With several true culprits AC@k asks that the first
 //! k hold as many of them as they can.
+//!
+//! A method that answers everything would be right often, so the same is asked where nothing is wrong:
+//! the later half of a case's good traces against the earlier half ([`CalmResult`]).
 
+mod plot;
+mod systems;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rekindle_analysis::rank::{Method, rank};
+use rekindle_analysis::rank::{Choice, Method, rank, rank_without};
 use rekindle_analysis::{AnalysisConfig, Level, Ranking, Verdict, input_of};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::public::{CaseInfo, PublicError, Set, load};
 use crate::score::rank_of;
+
+pub use plot::svg;
+pub use systems::{HeldOut, Idea, choose, ideas};
 
 /// Bootstrap samples: the ends of a 95 % interval are then known to about one part in a hundred.
 const RESAMPLES: usize = 2_000;
@@ -46,6 +56,8 @@ pub struct CaseResult {
     pub ranks: Vec<Option<usize>>,
     /// The method.
     pub method: Method,
+    /// The idea of the default that was left out, if any.
+    pub without: Option<Choice>,
     /// The services in the order of the ranking; several where they can't be told apart.
     pub suspects: Vec<Vec<String>>,
     /// The confidence of the first suspect, in `[0, 1]`; 0 without one.
@@ -69,6 +81,11 @@ impl CaseResult {
         !self.roots.is_empty() && found.count() >= self.roots.len().min(k)
     }
 
+    /// The method's name, and what of it was left out.
+    pub fn label(&self) -> String {
+        label(self.method, self.without)
+    }
+
     /// The class: set, system, fault, and how many faults at once.
     pub fn class(&self) -> String {
         let several = match self.roots.len() {
@@ -76,6 +93,51 @@ impl CaseResult {
             n => format!(" ×{n}"),
         };
         format!("{} {} {}{several}", self.set, self.system, self.fault_type)
+    }
+}
+
+/// What a method says where nothing is wrong: good traces compared with earlier good ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalmResult {
+    /// The set.
+    pub set: Set,
+    /// The case whose good traces these are.
+    pub case: String,
+    /// The system.
+    pub system: String,
+    /// The method.
+    pub method: Method,
+    /// The confidence of the first suspect, in `[0, 1]`; 0 without one.
+    pub confidence: f64,
+    /// Whether the method says that the evidence suffices: here, a false alarm.
+    pub answered: bool,
+}
+
+/// What is asked of each case.
+#[derive(Clone, Debug, Default)]
+pub struct Questions {
+    /// The methods.
+    pub methods: Vec<Method>,
+    /// Ideas of the default to be left out, one at a time.
+    pub without: Vec<Choice>,
+    /// Whether to ask where nothing is wrong, too.
+    pub calm: bool,
+}
+
+/// The answers to one case.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// With the fault.
+    pub results: Vec<CaseResult>,
+    /// Without.
+    pub calm: Vec<CalmResult>,
+}
+
+/// The way that a result was found: the method's name, and what of it was left out.
+fn label(method: Method, without: Option<Choice>) -> String {
+    match without {
+        None => method.to_string(),
+        Some(choice) => format!("{method} without {choice}"),
     }
 }
 
@@ -87,8 +149,8 @@ pub fn judge(
     folder: &Path,
     set: Set,
     case: &CaseInfo,
-    methods: &[Method],
-) -> Result<Vec<CaseResult>, PublicError> {
+    questions: &Questions,
+) -> Result<Judged, PublicError> {
     let traces = load(folder, set, case)?;
     let config = AnalysisConfig {
         max_rows: MAX_ROWS,
@@ -98,9 +160,15 @@ pub fn judge(
     let before = cpu_seconds();
     let input = input_of(&config, &traces.baseline, &traces.window);
     let read_seconds = cpu_seconds() - before;
-    let results = methods.iter().map(|method| {
+    let ways = questions.methods.iter().map(|method| (*method, None));
+    let left_out = questions.without.iter();
+    let ways = ways.chain(left_out.map(|choice| (Method::Default, Some(*choice))));
+    let results = ways.map(|(method, without)| {
         let before = cpu_seconds();
-        let ranking = rank(*method, &input);
+        let ranking = match without {
+            None => rank(method, &input),
+            Some(choice) => rank_without(choice, &input),
+        };
         let rank_seconds = cpu_seconds() - before;
         let suspects = services(&ranking);
         CaseResult {
@@ -114,7 +182,8 @@ pub fn judge(
                 .map(|root| rank_of(root, &suspects))
                 .collect(),
             roots: case.roots.clone(),
-            method: *method,
+            method,
+            without,
             confidence: ranking
                 .suspects
                 .first()
@@ -127,7 +196,25 @@ pub fn judge(
             unreadable: traces.unreadable,
         }
     });
-    Ok(results.collect())
+    let results = results.collect();
+    let mut calm = Vec::new();
+    if questions.calm {
+        let (earlier, later) = traces.baseline.split_at(traces.baseline.len() / 2);
+        let input = input_of(&config, earlier, later);
+        for method in &questions.methods {
+            let ranking = rank(*method, &input);
+            let first = ranking.suspects.first();
+            calm.push(CalmResult {
+                set,
+                case: case.id.clone(),
+                system: case.system.clone(),
+                method: *method,
+                confidence: first.map_or(0.0, |first| first.confidence),
+                answered: ranking.verdict == Verdict::Enough,
+            });
+        }
+    }
+    Ok(Judged { results, calm })
 }
 
 /// The services of a ranking, each once, where it is named first.
@@ -169,6 +256,8 @@ pub struct Summary {
     pub class: String,
     /// The method.
     pub method: Method,
+    /// The idea of the default that was left out, if any.
+    pub without: Option<Choice>,
     /// How many cases.
     pub cases: usize,
     /// The true culprit first.
@@ -187,18 +276,24 @@ pub struct Summary {
     pub cpu_seconds: f64,
 }
 
+impl Summary {
+    /// The method's name, and what of it was left out.
+    pub fn label(&self) -> String {
+        label(self.method, self.without)
+    }
+}
+
 /// Summarizes results per class and method, in order of names. `class` says which class a result
 /// belongs to.
 pub fn summarize(results: &[CaseResult], class: impl Fn(&CaseResult) -> String) -> Vec<Summary> {
-    let mut groups: std::collections::BTreeMap<(String, Method), Vec<&CaseResult>> =
-        std::collections::BTreeMap::new();
+    let mut groups: BTreeMap<(String, Method, Option<Choice>), Vec<&CaseResult>> = BTreeMap::new();
     for result in results {
-        let key = (class(result), result.method);
+        let key = (class(result), result.method, result.without);
         groups.entry(key).or_default().push(result);
     }
     groups
         .into_iter()
-        .map(|((class, method), of)| {
+        .map(|((class, method, without), of)| {
             let hits = |k: usize| -> Vec<f64> {
                 of.iter().map(|r| f64::from(u8::from(r.hit(k)))).collect()
             };
@@ -211,6 +306,7 @@ pub fn summarize(results: &[CaseResult], class: impl Fn(&CaseResult) -> String) 
             Summary {
                 class,
                 method,
+                without,
                 cases: of.len(),
                 ac1: bootstrap(&hits(1)),
                 ac3: bootstrap(&hits(3)),
@@ -254,7 +350,8 @@ pub fn calibrate(results: &[CaseResult]) -> Vec<Calibration> {
         for (from, to) in BINS {
             let inside: Vec<&CaseResult> = results
                 .iter()
-                .filter(|r| r.method == method && !r.suspects.is_empty())
+                .filter(|r| r.method == method && r.without.is_none())
+                .filter(|r| !r.suspects.is_empty())
                 .filter(|r| r.confidence >= from && r.confidence < to)
                 .collect();
             if inside.is_empty() {
@@ -300,7 +397,7 @@ fn cpu_seconds() -> f64 {
 mod tests {
     use super::*;
 
-    fn result(roots: &[&str], suspects: &[&[&str]], confidence: f64) -> CaseResult {
+    pub(super) fn result(roots: &[&str], suspects: &[&[&str]], confidence: f64) -> CaseResult {
         let suspects: Vec<Vec<String>> = suspects
             .iter()
             .map(|group| group.iter().map(ToString::to_string).collect())
@@ -314,6 +411,7 @@ mod tests {
             ranks: roots.iter().map(|root| rank_of(root, &suspects)).collect(),
             roots,
             method: Method::Default,
+            without: None,
             suspects,
             confidence,
             answered: confidence > 0.5,

@@ -4,11 +4,13 @@
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
 //! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
 
+mod detection;
 mod mercury;
 mod parallel;
 mod play;
 mod policies;
 mod random;
+mod rejuvenation;
 mod report;
 mod safety;
 mod sweeps;
@@ -31,6 +33,10 @@ pub enum Scenario {
     FalsePositives,
     /// How late a microreboot may come.
     DetectionDelay,
+    /// How soon failures are noticed, and how often by mistake.
+    Detection,
+    /// Preventive restarts: learned order, order as written, dice, whole restarts.
+    Rejuvenation,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through.
     Safety,
 }
@@ -91,6 +97,8 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, SimulateErro
         Scenario::Mercury => mercury::run(options),
         Scenario::FalsePositives => sweeps::false_positives(options),
         Scenario::DetectionDelay => sweeps::detection_delay(options),
+        Scenario::Detection => detection::run(options),
+        Scenario::Rejuvenation => rejuvenation::run(options),
         Scenario::Safety => safety::run(options),
     }
 }

@@ -19,7 +19,7 @@ use crate::process::{GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE, end_own
 use crate::{CommandSpec, ProbeSpec, UnitName};
 
 /// The environment variable with the action's id.
-const ACTION_VARIABLE: &str = "REKINDLE_ACTION";
+pub(crate) const ACTION_VARIABLE: &str = "REKINDLE_ACTION";
 /// The end of its error output that is kept.
 const TAIL_BYTES: usize = 2048;
 /// The lines of it that people are shown.
@@ -64,8 +64,49 @@ pub(crate) async fn run(
     environment: &[(&str, String)],
     timeout: Duration,
 ) -> CommandEnd {
+    carry_out(command, environment, timeout, &mut None).await
+}
+
+/// What a command printed, from the beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Printed {
+    pub text: String,
+    /// How much of it isn't kept.
+    pub cut_bytes: u64,
+}
+
+/// As [`run`], and keeps the first `at_most` bytes of what it prints to its output, however it ends.
+pub(crate) async fn run_keeping(
+    command: &[String],
+    environment: &[(&str, String)],
+    timeout: Duration,
+    at_most: usize,
+) -> (CommandEnd, Printed) {
+    let mut head = Some(Head {
+        kept: Vec::new(),
+        at_most,
+        cut: 0,
+    });
+    let end = carry_out(command, environment, timeout, &mut head).await;
+    let printed = head.map_or_else(Printed::default, |head| Printed {
+        text: String::from_utf8_lossy(&head.kept).into_owned(),
+        cut_bytes: head.cut,
+    });
+    (end, printed)
+}
+
+async fn carry_out(
+    command: &[String],
+    environment: &[(&str, String)],
+    timeout: Duration,
+    head: &mut Option<Head>,
+) -> CommandEnd {
     let Some((program, arguments)) = command.split_first() else {
         return CommandEnd::NotStarted("its command is empty".to_owned());
+    };
+    let output = match head {
+        Some(_) => Stdio::piped(),
+        None => Stdio::null(),
     };
     let spawned = Command::new(program)
         .args(arguments)
@@ -73,7 +114,7 @@ pub(crate) async fn run(
         .env_remove(STATE_VARIABLE)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(output)
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn();
@@ -83,11 +124,12 @@ pub(crate) async fn run(
     };
     let mut tail = Tail::default();
     let mut stderr = child.0.stderr.take();
+    let mut stdout = child.0.stdout.take();
     let waited = tokio::time::timeout(timeout, async {
         tokio::select! {
             ended = child.0.wait() => ended,
             // Ends only with an error or when nobody can write any more; the exit still counts.
-            () = tail.read_from(&mut stderr) => child.0.wait().await,
+            () = listen(head, &mut stdout, &mut tail, &mut stderr) => child.0.wait().await,
         }
     })
     .await;
@@ -103,10 +145,14 @@ pub(crate) async fn run(
             return CommandEnd::TimedOut(timeout);
         }
     };
+    if status.success() && head.is_none() {
+        return CommandEnd::Success;
+    }
+    let rest = listen(head, &mut stdout, &mut tail, &mut stderr);
+    drop(tokio::time::timeout(DRAIN, rest).await);
     if status.success() {
         return CommandEnd::Success;
     }
-    drop(tokio::time::timeout(DRAIN, tail.read_from(&mut stderr)).await);
     let how = match (
         status.code(),
         std::os::unix::process::ExitStatusExt::signal(&status),
@@ -141,6 +187,40 @@ impl EndWithGroup {
 impl Drop for EndWithGroup {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+    }
+}
+
+/// Reads both streams until neither can be written to any more.
+async fn listen(
+    head: &mut Option<Head>,
+    stdout: &mut Option<impl AsyncRead + Unpin>,
+    tail: &mut Tail,
+    stderr: &mut Option<impl AsyncRead + Unpin>,
+) {
+    let printed = async {
+        if let Some(head) = head {
+            head.read_from(stdout).await;
+        }
+    };
+    tokio::join!(printed, tail.read_from(stderr));
+}
+
+/// The beginning of a stream of text.
+struct Head {
+    kept: Vec<u8>,
+    at_most: usize,
+    cut: u64,
+}
+
+impl Head {
+    async fn read_from(&mut self, stream: &mut Option<impl AsyncRead + Unpin>) {
+        let Some(stream) = stream else { return };
+        let mut buffer = [0_u8; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            let fits = count.min(self.at_most - self.kept.len());
+            self.kept.extend_from_slice(&buffer[..fits]);
+            self.cut += (count - fits) as u64;
+        }
     }
 }
 
@@ -306,6 +386,39 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             assert_eq!(said, expected, "{command:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_command_prints_is_kept_from_its_beginning_however_it_ends() {
+        for (script, timeout, end, text, cut) in [
+            ("printf 'ab'; echo no >&2", LONG, "it succeeded", "ab", 0),
+            ("printf 'abcdefgh'", LONG, "it succeeded", "abcdef", 2),
+            (
+                "printf 'ab'; exit 3",
+                LONG,
+                "sh exited with code 3",
+                "ab",
+                0,
+            ),
+            (
+                "printf 'ab'; exec sleep 60",
+                SHORT,
+                "it did not end within 200ms",
+                "ab",
+                0,
+            ),
+            // What it leaves running holds the pipe, and nobody waits for that.
+            ("sleep 0.3 & printf 'ab'", LONG, "it succeeded", "ab", 0),
+        ] {
+            let command = ["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+            let (ended, printed) = run_keeping(&command, &[], timeout, 6).await;
+            assert_eq!(ended.to_string(), end, "{script}");
+            assert_eq!(
+                (printed.text.as_str(), printed.cut_bytes),
+                (text, cut),
+                "{script}"
+            );
         }
     }
 

@@ -28,6 +28,7 @@ pub struct Permit {
     unit: UnitName,
     generation: u64,
     deadline: Duration,
+    incident: Option<u64>,
 }
 
 impl Permit {
@@ -43,7 +44,13 @@ impl Permit {
             unit,
             generation,
             deadline,
+            incident: None,
         }
+    }
+
+    /// The same, given because of an incident.
+    pub(crate) fn because_of(self, incident: Option<u64>) -> Self {
+        Self { incident, ..self }
     }
 
     /// The action.
@@ -64,6 +71,11 @@ impl Permit {
     /// How long it may take from the order to ready.
     pub fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// The incident that it is for; `None` where a person or a rule ordered the restart.
+    pub fn incident(&self) -> Option<u64> {
+        self.incident
     }
 }
 
@@ -154,5 +166,11 @@ pub trait Executor: Send + Sync {
     /// What it can be asked about an action after a crash.
     fn recall(&self) -> Recall {
         Recall::Nothing
+    }
+
+    /// The longest time that passes before it begins to restart anything, beside the permit's deadline:
+    /// callers are told to stay away, and the unit may put its state in safety.
+    fn beforehand(&self) -> Duration {
+        Duration::ZERO
     }
 }

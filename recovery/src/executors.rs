@@ -12,13 +12,14 @@ mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use self::docker::Docker;
 use self::kubernetes::Kubernetes;
 use self::lives::{LivesExecutor, Platform};
 use self::note::Notes;
 use self::systemd::Systemd;
+use crate::around::{AroundExecutor, Cabinet, Keeping, Saver, Witness};
 use crate::command::CommandExecutor;
 use crate::executor::Executor;
 use crate::http_call::HttpExecutor;
@@ -31,11 +32,14 @@ use crate::{ExecutorSpec, UnitName, UnitSpec};
 pub struct Executors {
     by_unit: BTreeMap<UnitName, Arc<dyn Executor>>,
     supervisor: Arc<Supervisor>,
+    cabinet: Arc<Cabinet>,
+    witness: Arc<OnceLock<Arc<dyn Witness>>>,
 }
 
 impl Executors {
     /// Makes them, and takes over the children of the state directory (see
-    /// [`Supervisor::open`]). Starts nothing: that is [`Supervisor::start_missing`].
+    /// [`Supervisor::open`]). Starts nothing: that is [`Supervisor::start_missing`]. Each is surrounded
+    /// by what its unit wants (see [`crate::around`]); what is saved before restarts is kept so long.
     ///
     /// # Errors
     ///
@@ -44,15 +48,18 @@ impl Executors {
         units: &[UnitSpec],
         state_directory: &Path,
         probes: &Probes,
+        keeping: Keeping,
     ) -> Result<Self, OpenError> {
         let processes = ProcessUnit::among(units);
         let supervisor =
             Arc::new(Supervisor::open(state_directory, processes, probes.clone()).await?);
         let notes = Notes::new(state_directory);
+        let cabinet = Arc::new(Cabinet::new(state_directory, keeping));
+        let witness = Arc::new(OnceLock::new());
         let by_unit = units
             .iter()
             .filter_map(|unit| {
-                let executor: Arc<dyn Executor> = match unit.executor.clone()? {
+                let inner: Arc<dyn Executor> = match unit.executor.clone()? {
                     ExecutorSpec::Process(_) => Arc::<Supervisor>::clone(&supervisor),
                     ExecutorSpec::Http(spec) => {
                         Arc::new(HttpExecutor::new(spec, unit.ready.clone(), probes.clone()))
@@ -68,13 +75,37 @@ impl Executors {
                     }
                     ExecutorSpec::Systemd(spec) => kept(Systemd::new(spec), unit, &notes, probes),
                 };
+                let saver = Saver {
+                    supervisor: Arc::clone(&supervisor),
+                    process: process_of(units, unit),
+                    is_process: matches!(unit.executor, Some(ExecutorSpec::Process(_))),
+                    logs: state_directory.join("logs"),
+                    witness: Arc::clone(&witness),
+                    cabinet: Arc::clone(&cabinet),
+                };
+                let around = unit.around.clone();
+                let executor: Arc<dyn Executor> =
+                    Arc::new(AroundExecutor::new(inner, around, saver, probes.clone()));
                 Some((unit.name.clone(), executor))
             })
             .collect();
         Ok(Self {
             by_unit,
             supervisor,
+            cabinet,
+            witness,
         })
+    }
+
+    /// Names who remembers requests, for post-mortems. The first one stays.
+    pub fn call_witness(&self, witness: Arc<dyn Witness>) {
+        // There is one analysis in a daemon; a second would be a mistake, and change nothing.
+        let _ = self.witness.set(witness);
+    }
+
+    /// What was saved before restarts.
+    pub fn cabinet(&self) -> &Arc<Cabinet> {
+        &self.cabinet
     }
 
     /// The unit's own executor; `None` if it is restarted by restarting all below it.
@@ -92,6 +123,20 @@ impl Executors {
     pub fn supervisor(&self) -> &Arc<Supervisor> {
         &self.supervisor
     }
+}
+
+/// The supervised process that the unit is, or is a part of.
+fn process_of(units: &[UnitSpec], unit: &UnitSpec) -> Option<UnitName> {
+    let mut at = unit;
+    // As deep as there are units, in case they name a circle.
+    for _ in units {
+        if matches!(at.executor, Some(ExecutorSpec::Process(_))) {
+            return Some(at.name.clone());
+        }
+        let parent = at.parent.as_ref()?;
+        at = units.iter().find(|other| other.name == *parent)?;
+    }
+    None
 }
 
 /// The executor of a unit that a platform keeps alive.
@@ -130,6 +175,7 @@ mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
+            around: crate::Around::default(),
         }
     }
 
@@ -161,9 +207,10 @@ mod tests {
                 })),
             ),
         ];
-        let executors = Executors::build(&units, directory.path(), &Probes::new())
-            .await
-            .expect("built");
+        let executors =
+            Executors::build(&units, directory.path(), &Probes::new(), Keeping::default())
+                .await
+                .expect("built");
         assert!(executors.get(&"site".into()).is_none());
         assert!(executors.get(&"unheard-of".into()).is_none());
         assert_eq!(executors.by_unit().len(), 3);

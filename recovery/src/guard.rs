@@ -51,6 +51,8 @@ pub enum Guard {
     Ledger,
     /// No executor can restart it.
     NoExecutor,
+    /// Something else is sick or being restarted, and what only prevents can wait.
+    Unrest,
 }
 
 /// What a refusal means for the recovery.
@@ -110,6 +112,8 @@ impl Pause {
 pub enum Authority {
     /// Nobody watches.
     Unattended,
+    /// Nobody watches, and nothing is wrong yet.
+    Preventive,
     /// A person has approved a plan.
     Approved,
     /// A person has ordered it.
@@ -285,8 +289,16 @@ pub fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal
     if deed.authority != Authority::Ordered {
         refusals.extend(measure(deed, world, now));
     }
-    if deed.authority == Authority::Unattended {
-        refusals.extend(certainty(deed, world, now));
+    match deed.authority {
+        Authority::Unattended => {
+            refusals.extend(leave(deed, world, now));
+            refusals.extend(certainty(deed, world));
+        }
+        Authority::Preventive => {
+            refusals.extend(leave(deed, world, now));
+            refusals.extend(unrest(world, now));
+        }
+        Authority::Approved | Authority::Ordered => {}
     }
     refusals
 }
@@ -449,8 +461,8 @@ fn stale(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Option<Refusal>
     None
 }
 
-/// What a person's approval stands in for.
-fn certainty(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
+/// Whether people let it happen without them.
+fn leave(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let (target, tree) = (deed.target, world.tree);
     // What is below is restarted too, so the strictest mode counts.
@@ -478,6 +490,25 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal
         let words = format!("paused: {}", pause.reason);
         refusals.push(no(Guard::Pause, Consequence::Wait, pause.until, words));
     }
+    refusals
+}
+
+/// What only prevents takes no chances: a restart now would cost users more, and hide what is wrong.
+fn unrest(world: &World<'_>, now: SystemTime) -> Option<Refusal> {
+    let at_work = world.leases.iter().find(|lease| lease.until > now);
+    let words = match (at_work, world.sick.first()) {
+        (Some(lease), _) => format!("{} is being restarted", lease.target),
+        (None, Some(sick)) => format!("{sick} is suspected"),
+        (None, None) => return None,
+    };
+    let words = format!("{words}, and a preventive restart can wait");
+    Some(no(Guard::Unrest, Consequence::Wait, None, words))
+}
+
+/// What a person's approval stands in for.
+fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let (target, tree) = (deed.target, world.tree);
     let Some(evidence) = deed.evidence else {
         let words = format!("nothing speaks against {target}");
         refusals.push(no(Guard::ThinEvidence, Consequence::Ask, None, words));

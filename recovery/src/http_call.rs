@@ -32,9 +32,9 @@ const MAX_REASON_CHARS: usize = 300;
 /// Calls at one time. Each holds one blocking thread; a hanging endpoint holds it for its time-out.
 const CONCURRENT_CALLS: usize = 32;
 /// The header with the action's id: an endpoint that has seen it answers without acting again.
-const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// The header with the generation to reach.
-const GENERATION_HEADER: &str = "rekindle-generation";
+pub(crate) const GENERATION_HEADER: &str = "rekindle-generation";
 
 /// What is sent.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 //! This crate doesn't know what a trace is. Whoever drives it hands in [`Evidence`] about restart
 //! units and implements [`Cohort`], through which a verdict asks how users' requests fared.
 
+pub mod around;
 pub mod belief;
 pub mod cohort;
 pub mod command;
@@ -22,12 +23,14 @@ pub mod policy;
 pub mod ports;
 pub mod probe;
 pub mod process;
+pub mod rejuvenate;
 pub mod service;
 pub mod spec;
 #[cfg(test)]
 mod testing;
 pub mod tree;
 
+pub use around::{Around, PrepareSpec};
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{Evidence, FaultSignature, SuspectUnit};
 pub use policy::Policy;

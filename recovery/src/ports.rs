@@ -36,6 +36,8 @@ pub enum NoticeKind {
     GivenUp,
     /// Nothing can be done at all: the ledger can't be written.
     Disabled,
+    /// Preventive restarts have halted, or were not enough.
+    Rejuvenation,
 }
 
 /// Something that a person should know at once.

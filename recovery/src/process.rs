@@ -41,6 +41,7 @@
 //! When no process of its group lives, nor any that carries its marks, whatever group that one
 //! moved to. Linux only: pidfds, `/proc` and boot ids are its own.
 
+mod figures;
 mod group;
 mod launch;
 mod phase;
@@ -56,10 +57,13 @@ mod unit;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use figures::ProcessFigures;
+pub(crate) use figures::group_figures;
 pub(crate) use group::end_own_group;
 pub use launch::GENERATION_ATTRIBUTE;
-pub(crate) use launch::explain;
+pub(crate) use launch::{explain, log_path};
 pub use phase::{ChildIdentity, Ending, IllegalTransition, Phase, PhaseEvent};
+pub(crate) use procfs::group_memory;
 pub use procfs::{GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
 pub use report::{ChildEvent, ChildStatus};
 pub use supervisor::Supervisor;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::around::Around;
+
 /// The name of a restart unit, unique in its tree: `catalog`, `catalog.search`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -71,6 +73,8 @@ pub struct UnitSpec {
     pub mode: Option<Mode>,
     /// The downtime that a restart is expected to cost, until it has been measured.
     pub expected_downtime: Option<Duration>,
+    /// What is done around its restarts.
+    pub around: Around,
 }
 
 /// How a unit is restarted.

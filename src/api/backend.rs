@@ -12,7 +12,10 @@ use rekindle_model::TraceId;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
-use crate::view::{ActionView, IncidentView, PlanView, SuspectView, TraceView, UnitView, View};
+use crate::view::{
+    ActionView, IncidentView, KeptView, PlanView, PostMortemView, SuspectView, TraceView, UnitView,
+    View,
+};
 
 /// A boxed future, so that backends can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -28,6 +31,17 @@ pub trait Backend: Send + Sync {
     /// Gives an order, or asks what a snapshot doesn't hold.
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>>;
 
+    /// What was saved before restarts and is still kept, newest first.
+    fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// What was saved before this action, where it is still kept.
+    fn post_mortem(&self, action: u64) -> BoxFuture<'_, Result<Option<PostMortemView>, Problem>> {
+        let _ = action;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Whether it is ready for traffic, or why not. By default it is.
     fn ready(&self) -> Result<(), String> {
         Ok(())
@@ -35,7 +49,7 @@ pub trait Backend: Send + Sync {
 }
 
 /// An order, or a question that a snapshot can't answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ApiCommand {
     /// Carry out a plan that waits. Answered by [`Reply::Done`].
     Approve {
@@ -94,6 +108,13 @@ pub enum ApiCommand {
         /// The reports.
         Vec<ReportedOutcome>,
     ),
+    /// Numbers that a unit tells about itself. Answered by [`Reply::Done`].
+    Gauges {
+        /// The unit.
+        unit: String,
+        /// Names and values.
+        gauges: Vec<(String, f64)>,
+    },
     /// How a unit is in the words of somebody who wasn't asked. Answered by [`Reply::Done`].
     Said {
         /// The unit.

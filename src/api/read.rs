@@ -77,6 +77,12 @@ pub(super) async fn suspects(
     Ok(Json(ranking.clone()))
 }
 
+pub(super) async fn rejuvenation(
+    State(state): State<ApiState>,
+) -> Json<Vec<crate::view::RejuvenationView>> {
+    Json(state.backend.view().rejuvenation.clone())
+}
+
 pub(super) async fn tree(State(state): State<ApiState>) -> Json<Vec<UnitView>> {
     Json(state.backend.view().tree.clone())
 }
@@ -195,7 +201,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 24] = [
+const ENDPOINTS: [(&str, &str); 27] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -219,6 +225,10 @@ const ENDPOINTS: [(&str, &str); 24] = [
     ("GET /api/v1/tree", "the restart tree"),
     ("GET /api/v1/units/{unit}", "one unit of it"),
     (
+        "GET /api/v1/rejuvenation",
+        "what is restarted before it fails, and what that gave back",
+    ),
+    (
         "GET /api/v1/units/{unit}/availability",
         "200, or 503 with Retry-After while it is restarted",
     ),
@@ -227,6 +237,14 @@ const ENDPOINTS: [(&str, &str); 24] = [
     (
         "GET /api/v1/history",
         "past restarts, newest first; ?limit={number}",
+    ),
+    (
+        "GET /api/v1/post-mortems",
+        "what was saved before restarts, newest first; ?incident={id}",
+    ),
+    (
+        "GET /api/v1/post-mortems/{action}",
+        "processes, log, traces and the command's output before one restart",
     ),
     ("POST /api/v1/plans/{id}/approve", "carry a plan out; {by}"),
     (

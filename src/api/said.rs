@@ -5,6 +5,7 @@
 //! incident, and unattended restarts need a second source. A heartbeat of a life that is over is
 //! refused, so that a late one doesn't speak for the life after it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -18,6 +19,12 @@ use super::{ApiCommand, ApiState, Problem, ProblemKind, Reply};
 /// The longest time until the next heartbeat that can be promised, a day: silence is meant to be
 /// noticed.
 const MAX_NEXT_WITHIN_MS: u64 = 86_400_000;
+
+/// Gauges in one heartbeat: more is a metrics system's business.
+const MAX_GAUGES: usize = 32;
+
+/// Letters in a gauge's name.
+const MAX_GAUGE_NAME: usize = 100;
 
 /// How somebody says that a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +54,9 @@ pub struct HeartbeatBody {
     /// when absent.
     #[serde(default)]
     pub next_within_ms: Option<u64>,
+    /// Numbers about itself, which `restart.rejuvenate` may watch.
+    #[serde(default)]
+    pub gauges: BTreeMap<String, f64>,
 }
 
 /// Somebody says how a unit is.
@@ -90,6 +100,19 @@ pub(super) async fn heartbeats(
         }
         millis => millis.map(Duration::from_millis),
     };
+    let is_odd = |(name, value): (&String, &f64)| name.len() > MAX_GAUGE_NAME || !value.is_finite();
+    if body.gauges.len() > MAX_GAUGES || body.gauges.iter().any(is_odd) {
+        return Err(Problem::invalid(format!(
+            "gauges are at most {MAX_GAUGES} numbers with names of at most {MAX_GAUGE_NAME} bytes"
+        )));
+    }
+    if !body.gauges.is_empty() {
+        let told = ApiCommand::Gauges {
+            unit: body.unit.clone(),
+            gauges: body.gauges.into_iter().collect(),
+        };
+        let _: Json<Reply> = give(&state, told).await?;
+    }
     let command = ApiCommand::Said {
         unit: body.unit,
         reporter: None,

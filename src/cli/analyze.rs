@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use rekindle_analysis::rank::{Input, Part, rank};
+use rekindle_analysis::rank::{Input, Part, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
 use rekindle_datasets::recorded::{Recorded, read_traces};
 use rekindle_stats::{LogHistogram, Probability};
@@ -100,6 +100,12 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
         ]
     });
     terminal.table(&["", "SUSPECT", "CONFIDENCE", "EVIDENCE"], rows.collect())?;
+    if let Some(first) = ranking.suspects.first() {
+        let rows = facts(first)
+            .into_iter()
+            .map(|fact| vec![plain(fact.what), plain(fact.found)]);
+        terminal.table(&["FIRST SUSPECT", ""], rows.collect())?;
+    }
     for (reason, n) in ranking.left_out.iter() {
         terminal.line(format!("Left out: {n} {}", reason.in_words()))?;
     }

@@ -126,6 +126,9 @@ pub enum Command {
     /// The restart tree: units, their state, and what was done to them
     Tree,
 
+    /// What is restarted before it fails, in which order, and what that gave back
+    Rejuvenation,
+
     /// What is planned, or was: the ladder of restarts, its price, and why nothing else
     Plan {
         /// The plan's number; all live ones when not given
@@ -205,6 +208,15 @@ pub enum Command {
         /// All that was said of each, without cutting anything off
         #[arg(long)]
         long: bool,
+    },
+
+    /// What was saved before restarts: processes, log, command's output, traces
+    PostMortem {
+        /// The action, as `history` numbers it; a list when not given
+        action: Option<u64>,
+        /// Only of this incident
+        #[arg(long, conflicts_with = "action")]
+        incident: Option<u64>,
     },
 
     /// Who is suspected in recorded traces? No daemon needed
@@ -344,6 +356,7 @@ pub enum BenchCommand {
     #[command(after_help = "Examples:\n  \
         rekindle bench localization --data FOLDER                 every set, by fault\n  \
         rekindle bench localization --set nezha --by case         each case of one set\n  \
+        rekindle bench localization --method all --without all --calm --plot methods.svg\n  \
         rekindle bench localization --method all -o json > r.json for notebooks\n\n\
         FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json. Nothing is fitted: \
         every case is judged by itself. AC@k: the first k hold as many of the true culprits as they \
@@ -366,6 +379,16 @@ pub struct LocalizationArgs {
     /// What a line of the table is
     #[arg(long, value_enum, default_value_t = Grouping::Fault)]
     pub by: Grouping,
+    /// Leave an idea of the default out, or each one of `all`, and ask whether other systems would
+    /// have kept it
+    #[arg(long, value_name = "IDEA")]
+    pub without: Vec<String>,
+    /// Ask the methods where nothing is wrong, too: good traces against earlier good ones
+    #[arg(long)]
+    pub calm: bool,
+    /// Draw the table into this file (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }
 
 /// What results are grouped by.
@@ -444,6 +467,9 @@ pub struct DemoArgs {
     /// Every kind of fault in turn, and a table of how each went
     #[arg(long)]
     pub all_faults: bool,
+    /// A leak instead of a fault: parts of a process are restarted before anything fails
+    #[arg(long, conflicts_with_all = ["fast", "all_faults"])]
+    pub aging: bool,
     /// Repeats schedule and outcomes (not timings)
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -493,6 +519,10 @@ pub enum SimulateScenario {
     FalsePositives,
     /// How late a microreboot may come and still fail fewer requests than a process restart
     DetectionDelay,
+    /// How soon it is noticed that requests fail, beside the best that can be, and how often by mistake
+    Detection,
+    /// Preventive restarts by a learned order beside other orders, whole restarts and nobody
+    Rejuvenation,
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
     /// take long; --seeds 8 --steps 100000 a few minutes
     Safety,

@@ -533,34 +533,24 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
                 plain(words::percent(suspect.confidence)),
             ],
             vec![plain("shape"), plain(suspect.shape.to_string())],
-            vec![
-                plain("touched by failed requests"),
-                (with_interval(&suspect.failed), Tone::Bad),
-            ],
-            vec![
-                plain("touched by successful ones"),
-                plain(with_interval(&suspect.ok)),
-            ],
-            vec![
-                plain("failures that began in it"),
-                plain(words::count(suspect.originated)),
-            ],
-            vec![
-                plain("who complains"),
-                plain(match suspect.callers.as_slice() {
-                    [] => "nobody but itself".to_owned(),
-                    callers => callers.join(", "),
-                }),
-            ],
-            vec![
-                plain("failed examples"),
-                plain(suspect.examples_failed.join("\n")),
-            ],
-            vec![
-                plain("successful examples"),
-                plain(suspect.examples_ok.join("\n")),
-            ],
         ];
+        for fact in &suspect.facts {
+            let tone = if fact.what == "against it" {
+                Tone::Attention
+            } else {
+                Tone::Plain
+            };
+            rows.push(vec![plain(&fact.what), (fact.found.clone(), tone)]);
+        }
+        if suspect.facts.is_empty() {
+            rows.extend(counts(suspect));
+        }
+        for (what, examples) in [
+            ("failed examples", &suspect.examples_failed),
+            ("successful examples", &suspect.examples_ok),
+        ] {
+            rows.push(vec![plain(what), plain(examples.join("\n"))]);
+        }
         if let Some(error) = &suspect.error_type {
             rows.push(vec![plain("error"), plain(error)]);
         }
@@ -594,6 +584,29 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
         show_actions(terminal, &explanation.actions, true)?;
     }
     Ok(())
+}
+
+/// What is counted where nothing more is known: of an incident that an older engine kept.
+fn counts(suspect: &SuspectView) -> Vec<Vec<Words>> {
+    let callers = match suspect.callers.as_slice() {
+        [] => "nobody but itself".to_owned(),
+        callers => callers.join(", "),
+    };
+    vec![
+        vec![
+            plain("touched by failed requests"),
+            (with_interval(&suspect.failed), Tone::Bad),
+        ],
+        vec![
+            plain("touched by successful ones"),
+            plain(with_interval(&suspect.ok)),
+        ],
+        vec![
+            plain("failures that began in it"),
+            plain(words::count(suspect.originated)),
+        ],
+        vec![plain("who complains"), plain(callers)],
+    ]
 }
 
 fn with_interval(share: &crate::view::ShareView) -> String {

@@ -3,11 +3,14 @@
 //! Per class first, then the calibration, then what could not be read: an average over everything
 //! would hide that one system is easy and another hard.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
-use rekindle_analysis::rank::Method;
+use anyhow::Context;
+use rekindle_analysis::rank::{Choice, Method};
 use rekindle_datasets::localization::{
-    Calibration, CaseResult, Estimate, Summary, calibrate, judge, summarize,
+    Calibration, CalmResult, CaseResult, Estimate, HeldOut, Idea, Questions, Summary, calibrate,
+    choose, ideas, judge, summarize, svg,
 };
 use rekindle_datasets::public::{self, Set};
 use serde::Serialize;
@@ -22,8 +25,24 @@ use crate::exit::Exit;
 struct Report {
     summaries: Vec<Summary>,
     calibration: Vec<Calibration>,
+    /// The method that other systems choose, per system.
+    chosen_elsewhere: Vec<HeldOut>,
+    /// Whether other systems would have kept an idea, per idea and system.
+    ideas: Vec<Idea>,
+    /// What is said where nothing is wrong, per system and method.
+    calm: Vec<Calm>,
     unusable: Vec<Unusable>,
     cases: Vec<CaseResult>,
+}
+
+/// What a method says where nothing is wrong.
+#[derive(Debug, Serialize)]
+struct Calm {
+    system: String,
+    method: Method,
+    cases: usize,
+    /// False alarms.
+    answered: usize,
 }
 
 /// A case that could not be judged.
@@ -39,7 +58,11 @@ pub(super) fn localization(
     terminal: &mut Terminal,
     args: &LocalizationArgs,
 ) -> Result<Exit, Failure> {
-    let methods = methods(&args.methods)?;
+    let questions = Questions {
+        methods: methods(&args.methods)?,
+        without: choices(&args.without)?,
+        calm: args.calm,
+    };
     let mut sets = public::sets_in(&args.data);
     if let Some(missing) = args.sets.iter().find(|set| !sets.contains(set)) {
         let folder = args.data.display();
@@ -55,13 +78,17 @@ pub(super) fn localization(
         )));
     }
     let mut results = Vec::new();
+    let mut calm = Vec::new();
     let mut unusable = Vec::new();
     for set in sets {
         let cases = public::cases(&args.data, set).map_err(anyhow::Error::from)?;
         for (at, case) in cases.iter().enumerate() {
             progress(&format!("{set} {} of {}", at + 1, cases.len()));
-            match judge(&args.data, set, case, &methods) {
-                Ok(judged) => results.extend(judged),
+            match judge(&args.data, set, case, &questions) {
+                Ok(judged) => {
+                    results.extend(judged.results);
+                    calm.extend(judged.calm);
+                }
                 Err(error) => unusable.push(Unusable {
                     set,
                     case: case.id.clone(),
@@ -74,9 +101,20 @@ pub(super) fn localization(
     let report = Report {
         summaries: summarize(&results, |result| class(result, args.by)),
         calibration: calibrate(&results),
+        chosen_elsewhere: if questions.methods.len() > 1 {
+            choose(&results)
+        } else {
+            Vec::new()
+        },
+        ideas: ideas(&results),
+        calm: calms(&calm),
         unusable,
         cases: results,
     };
+    if let Some(file) = &args.plot {
+        std::fs::write(file, svg(&report.summaries))
+            .with_context(|| format!("failed writing `{}`", file.display()))?;
+    }
     terminal.answer(&report, |terminal, report| {
         if args.by == Grouping::Case {
             show_cases(terminal, &report.cases)?;
@@ -84,6 +122,9 @@ pub(super) fn localization(
             show_summaries(terminal, &report.summaries)?;
         }
         show_calibration(terminal, &report.calibration)?;
+        show_chosen(terminal, &report.chosen_elsewhere)?;
+        show_ideas(terminal, &report.ideas)?;
+        show_calm(terminal, &report.calm)?;
         for case in &report.unusable {
             terminal.line(format!(
                 "Unusable: {} {}: {}",
@@ -116,6 +157,45 @@ fn methods(names: &[String]) -> Result<Vec<Method>, Failure> {
     Ok(methods)
 }
 
+fn choices(names: &[String]) -> Result<Vec<Choice>, Failure> {
+    let mut choices = Vec::new();
+    for name in names {
+        let named = Choice::ALL
+            .into_iter()
+            .filter(|choice| name == "all" || choice.as_str() == name);
+        let before = choices.len();
+        choices.extend(named);
+        if choices.len() == before {
+            return Err(Failure::Usage(format!(
+                "no idea is called {name:?}; there are {}, or all of them: all",
+                Choice::ALL.map(Choice::as_str).join(", ")
+            )));
+        }
+    }
+    choices.sort();
+    choices.dedup();
+    Ok(choices)
+}
+
+fn calms(results: &[CalmResult]) -> Vec<Calm> {
+    let mut counted: BTreeMap<(String, Method), (usize, usize)> = BTreeMap::new();
+    for result in results {
+        let system = format!("{} {}", result.set, result.system);
+        let sum = counted.entry((system, result.method)).or_default();
+        sum.0 += 1;
+        sum.1 += usize::from(result.answered);
+    }
+    counted
+        .into_iter()
+        .map(|((system, method), (cases, answered))| Calm {
+            system,
+            method,
+            cases,
+            answered,
+        })
+        .collect()
+}
+
 fn class(result: &CaseResult, by: Grouping) -> String {
     match by {
         Grouping::Fault => result.class(),
@@ -138,14 +218,15 @@ fn show_summaries(terminal: &mut Terminal, summaries: &[Summary]) -> io::Result<
             0 => "–".to_owned(),
             answered => format!("{} of {answered}", summary.answered_right),
         };
+        let answered = format!("{} of {}", summary.answered, summary.cases);
         vec![
             plain(&summary.class),
-            plain(summary.method.as_str()),
-            plain(summary.cases.to_string()),
+            plain(summary.label()),
             estimate(&summary.ac1),
             estimate(&summary.ac3),
             estimate(&summary.ac5),
             estimate(&summary.avg5),
+            plain(answered),
             plain(right),
             plain(format!("{:.3} s", summary.cpu_seconds)),
         ]
@@ -154,12 +235,12 @@ fn show_summaries(terminal: &mut Terminal, summaries: &[Summary]) -> io::Result<
         &[
             "CLASS",
             "METHOD",
-            "CASES",
             "AC@1",
             "AC@3",
             "AC@5",
             "AVG@5",
-            "ANSWERED RIGHT",
+            "ANSWERED",
+            "OF THESE RIGHT",
             "CPU",
         ],
         rows.collect(),
@@ -189,7 +270,7 @@ fn show_cases(terminal: &mut Terminal, results: &[CaseResult]) -> io::Result<()>
             .collect();
         vec![
             plain(format!("{} {}", result.set, result.case)),
-            plain(result.method.as_str()),
+            plain(result.label()),
             (ranks.join(", "), tone),
             plain(format!("{:.2}", result.confidence)),
             plain(if result.answered { "yes" } else { "no" }),
@@ -225,6 +306,84 @@ fn show_calibration(terminal: &mut Terminal, bins: &[Calibration]) -> io::Result
         &["METHOD", "CONFIDENCE", "CASES", "MEAN", "RIGHT"],
         rows.collect(),
     )
+}
+
+fn show_chosen(terminal: &mut Terminal, rows: &[HeldOut]) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    terminal.line("The method that all other systems choose, judged where it wasn't chosen:")?;
+    let rows = rows.iter().map(|row| {
+        vec![
+            plain(&row.held_out),
+            plain(row.chosen_on.join(", ")),
+            plain(row.chosen.as_str()),
+            plain(format!("{:.2}", row.elsewhere)),
+            estimate(&row.ac1),
+            plain(format!("{} {:.2}", row.best, row.best_ac1)),
+        ]
+    });
+    terminal.table(
+        &[
+            "HELD OUT",
+            "CHOSEN ON",
+            "CHOSEN",
+            "AVG@5 THERE",
+            "AC@1 HERE",
+            "BEST HERE",
+        ],
+        rows.collect(),
+    )
+}
+
+fn show_ideas(terminal: &mut Terminal, rows: &[Idea]) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    terminal.line("Would the other systems have kept an idea, and was that right here?")?;
+    let rows = rows.iter().map(|row| {
+        vec![
+            plain(row.choice.as_str()),
+            plain(&row.held_out),
+            plain(format!("{:.3}", row.with)),
+            plain(format!("{:.3}", row.without)),
+            plain(format!("{:+.3}", row.worth_elsewhere)),
+            plain(if row.kept_elsewhere { "yes" } else { "no" }),
+            if row.holds {
+                ("yes".to_owned(), Tone::Good)
+            } else {
+                ("no".to_owned(), Tone::Bad)
+            },
+        ]
+    });
+    terminal.table(
+        &[
+            "IDEA",
+            "HELD OUT",
+            "AVG@5 WITH",
+            "WITHOUT",
+            "WORTH ELSEWHERE",
+            "KEPT",
+            "RIGHT",
+        ],
+        rows.collect(),
+    )
+}
+
+fn show_calm(terminal: &mut Terminal, rows: &[Calm]) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    terminal.line("Where nothing is wrong (good traces against earlier good ones):")?;
+    let rows = rows.iter().map(|row| {
+        vec![
+            plain(&row.system),
+            plain(row.method.as_str()),
+            plain(row.cases.to_string()),
+            plain(row.answered.to_string()),
+        ]
+    });
+    terminal.table(&["SYSTEM", "METHOD", "CASES", "ANSWERED"], rows.collect())
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
         SimulateScenario::Mercury => Scenario::Mercury,
         SimulateScenario::FalsePositives => Scenario::FalsePositives,
         SimulateScenario::DetectionDelay => Scenario::DetectionDelay,
+        SimulateScenario::Detection => Scenario::Detection,
+        SimulateScenario::Rejuvenation => Scenario::Rejuvenation,
         SimulateScenario::Safety => Scenario::Safety,
     };
     let options = Options {

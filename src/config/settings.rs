@@ -5,11 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::around::Keeping;
+use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
+use super::access;
+use super::around;
 use super::probe;
 use super::reader::{Reader, Section};
+use super::rejuvenate;
 use super::store::StoreSettings;
 use super::units;
 
@@ -74,6 +79,8 @@ pub struct IngestSettings {
     pub max_request_bytes: u64,
     /// Batches that may wait between the receivers and the engine.
     pub queue: usize,
+    /// Who may send.
+    pub access: rekindle_ingest::AccessFiles,
     /// The journal.
     pub journal: JournalSettings,
 }
@@ -175,10 +182,14 @@ pub struct RestartSettings {
     pub approval_expires: Duration,
     /// How the effect is judged.
     pub judge: JudgeSettings,
+    /// How long what is saved before restarts is kept.
+    pub keeping: Keeping,
     /// Where to POST when a person is needed.
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What is restarted before it fails.
+    pub rejuvenate: Vec<Rule>,
 }
 
 /// What restarts may cost in a period.
@@ -219,6 +230,7 @@ impl Default for Config {
                 // What the OTLP specification recommends.
                 max_request_bytes: 64 * MEBIBYTE,
                 queue: 256,
+                access: rekindle_ingest::AccessFiles::default(),
                 journal: JournalSettings {
                     durability: Durability::PowerLoss,
                     keep: HOUR,
@@ -277,8 +289,10 @@ impl Default for Config {
                     deadline: MINUTE,
                     warm_up: Duration::from_millis(250),
                 },
+                keeping: Keeping::default(),
                 webhook: None,
                 tree: Vec::new(),
+                rejuvenate: Vec::new(),
             },
         }
     }
@@ -345,6 +359,7 @@ impl IngestSettings {
             within(r.size(n)?, 64 << 10, 1 << 30, "from 64KiB to 1GiB")
         });
         section.set_number("queue", &mut self.queue, 1..=65_536);
+        take(section, "access", |s| self.access = access::take(s));
         take(section, "journal", |s| self.journal.take(s));
     }
 }
@@ -463,12 +478,16 @@ impl RestartSettings {
             Reader::some_time,
         );
         take(section, "judge", |s| self.judge.take(s));
+        take(section, "post_mortems", |s| {
+            around::keeping(s, &mut self.keeping);
+        });
         take(section, "notify", |s| {
             if let Some(url) = s.read("webhook", Reader::url) {
                 self.webhook = Some(url);
             }
         });
         self.tree = units::tree(section, "tree", self.mode);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }
 }
 

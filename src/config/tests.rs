@@ -75,6 +75,8 @@ fn the_examples_mean_what_they_say() {
     let catalog = &config.restart.tree[1];
     assert_eq!(catalog.mode, Some(Mode::Auto));
     assert_eq!(catalog.start_deadline, Duration::from_secs(20));
+    assert_eq!(catalog.around.drain, Duration::from_millis(500));
+    assert_eq!(catalog.around.longest(), Duration::from_secs(2));
     let Some(ExecutorSpec::Process(process)) = &catalog.executor else {
         panic!("{catalog:?}");
     };
@@ -206,6 +208,12 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              as in http://127.0.0.1:8080/health",
         ),
         (
+            "restart:\n  tree:\n    - unit: a\n      command: { run: [a] }\n      drain: 2h\n      prepare: { timeout: 1s }\n",
+            "r.yaml: `restart.tree[0].drain` at line 5, column 14: it delays restarts that users wait \
+             for; it must be at most 5 minutes\nr.yaml: `restart.tree[0].prepare` at line 6, column 16: \
+             needs exactly one of `post` and `run`",
+        ),
+        (
             "probes:\n  - name: a\n    tcp: there:1\n    command: [x]\n",
             "r.yaml: `probes[0]` at line 2, column 5: needs exactly one of `http`, `tcp`, \
              `grpc` and `command`",
@@ -259,6 +267,22 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
             "restart:\n  tree:\n    - unit: a\n      kubernetes: {evict: {app: a}, container: x}\n",
             "r.yaml: `restart.tree[0].kubernetes` at line 4, column 19: needs `container`, the \
              container's name, with `recreate`, and only there",
+        ),
+        (
+            "restart:\n  tree: [{unit: a, command: {run: [x]}}]\n  rejuvenate:\n    - {name: m, units: [a], memory: {of: a, alarm: 2MiB, sufficient: 1MiB}}\n    - {name: m, units: [b], age: {at_most: 1h}}\n    - {name: n, units: [a], age: {at_most: 1h}, random: {every: 1h}}\n    - {name: o, units: [a], failures: {alarm: 1%, sufficient: 1%}}\n    - {name: p, units: [a], number: {http: x, alarm: 1}}\n",
+            "r.yaml: `restart.rejuvenate[0]` at line 4, column 7: a is no `process` that Rekindle \
+             starts, so its memory can't be read; use `number` or `heartbeat`\n\
+             r.yaml: `restart.rejuvenate[1].name` at line 5, column 7: there is another rule of \
+             the name \"m\"\n\
+             r.yaml: `restart.rejuvenate[1]` at line 5, column 7: there is no unit b\n\
+             r.yaml: `restart.rejuvenate[2]` at line 6, column 7: needs exactly one of `memory`, \
+             `heartbeat`, `number`, `failures`, `age` and `random`\n\
+             r.yaml: `restart.rejuvenate[3]` at line 7, column 7: alarm and sufficient are the \
+             same, so a roll would have no end or no beginning\n\
+             r.yaml: `restart.rejuvenate[4].number` at line 8, column 37: lacks `sufficient`: \
+             until where they are\n\
+             r.yaml: `restart.rejuvenate[4].number.http` at line 8, column 44: \"x\" is no URL; \
+             write it as in http://127.0.0.1:8080/health",
         ),
         (
             "assembly:\n  min_quiet: 20s\n",

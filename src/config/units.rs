@@ -11,6 +11,7 @@ use rekindle_recovery::{
     ProbeSpec, ProcessSpec, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 
+use super::around;
 use super::document::{Node, Place};
 use super::probe;
 use super::reader::{Read, Reader, Section};
@@ -132,6 +133,7 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
         check: question(section, "check"),
         mode: section.read("mode", |r, n| r.choice(n, &MODES)),
         expected_downtime: section.read("expected_downtime", Reader::duration),
+        around: around::around(section),
     };
     let name = spec.name.clone();
     units.specs.push(spec);

@@ -33,6 +33,7 @@ pub(super) fn receivers(config: &Config) -> ReceiverConfig {
         max_request_bytes: usize::try_from(config.ingest.max_request_bytes).unwrap_or(usize::MAX),
         keep_attributes: keep_attributes(config),
         queue: config.ingest.queue,
+        access: config.ingest.access.clone(),
         ..ReceiverConfig::default()
     }
 }
@@ -224,6 +225,7 @@ impl ports::Notifier for People {
             NoticeKind::Proposal => (Severity::Warning, "a restart waits for approval"),
             NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
             NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
+            NoticeKind::Rejuvenation => (Severity::Warning, "preventive restarts need a person"),
         };
         self.notifier.notify(notify::Notice {
             severity,

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_ingest::receive::{IngestCounts, IngestStats};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
+use rekindle_recovery::rejuvenate::RuleStatus;
 use rekindle_recovery::{Mode, RestartTree};
+use tokio::sync::watch;
 
 use super::store::StoreHealth;
 use crate::engine::Surroundings;
-use crate::view::{HealthView, ListeningView, StatusView};
+use crate::view::{HealthView, ListeningView, RejuvenationView, StatusView};
 
 /// How long after the last request that the journal could not keep it is said to fail: exporters
 /// come again every few seconds.
@@ -27,6 +29,7 @@ pub(super) struct Daemon {
     stats: Arc<IngestStats>,
     supervisor: Arc<Supervisor>,
     store: Option<StoreHealth>,
+    rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
     /// How many requests the journal had not kept when that was last news, and when.
     not_kept: Mutex<(u64, Option<SystemTime>)>,
 }
@@ -39,6 +42,7 @@ impl Daemon {
         stats: Arc<IngestStats>,
         supervisor: Arc<Supervisor>,
         store: Option<StoreHealth>,
+        rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
     ) -> Self {
         Self {
             started: SystemTime::now(),
@@ -52,6 +56,7 @@ impl Daemon {
             stats,
             supervisor,
             store,
+            rejuvenation,
             not_kept: Mutex::new((0, None)),
         }
     }
@@ -103,6 +108,14 @@ impl Surroundings for Daemon {
             },
             ..StatusView::default()
         }
+    }
+
+    fn rejuvenation(&self) -> Vec<RejuvenationView> {
+        self.rejuvenation
+            .borrow()
+            .iter()
+            .map(RejuvenationView::from)
+            .collect()
     }
 
     fn children(&self) -> Vec<ChildStatus> {

@@ -302,7 +302,7 @@ pub(super) fn run(
 }
 
 /// Waits until the site is up, or somebody interrupts.
-fn wait_ready(site: &Deployment, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(super) fn wait_ready(site: &Deployment, interrupt: &Interrupt) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
         interrupt.check()?;

@@ -22,6 +22,8 @@ enum Voice {
     Aloud,
     /// Results only, as JSON.
     Json,
+    /// Only where the page is: of cases that end up as a row of a table.
+    Address,
     /// Not at all.
     Silent,
 }
@@ -37,6 +39,14 @@ impl Story {
         Self {
             voice: Voice::Silent,
             colours: false,
+        }
+    }
+
+    /// Says no more than where to look.
+    pub(super) fn address_only(json: bool) -> Self {
+        Self {
+            voice: if json { Voice::Silent } else { Voice::Address },
+            ..Self::new(json)
         }
     }
 
@@ -92,6 +102,9 @@ impl Story {
     }
 
     pub(super) fn address(&self, api: &str) {
+        if self.voice == Voice::Address {
+            let _ = writeln!(std::io::stderr().lock(), "  look at it live: {api}");
+        }
         self.says(&format!("look at it live: {}", self.bold(api)));
     }
 
@@ -205,6 +218,15 @@ impl Story {
         self.finish(&report::side_by_side(reports), reports);
     }
 
+    /// The results, for programs.
+    pub(super) fn json<T: serde::Serialize>(&self, report: &T) -> anyhow::Result<()> {
+        if self.voice == Voice::Json {
+            let text = serde_json::to_string_pretty(report)?;
+            let _ = writeln!(std::io::stdout().lock(), "{text}");
+        }
+        Ok(())
+    }
+
     fn finish(&self, table: &str, reports: &[CaseReport]) {
         match self.voice {
             Voice::Aloud => self.line(&format!("\n{table}")),
@@ -212,7 +234,7 @@ impl Story {
                 let text = serde_json::to_string_pretty(reports).unwrap_or_default();
                 let _ = writeln!(std::io::stdout().lock(), "{text}");
             }
-            Voice::Silent => {}
+            Voice::Address | Voice::Silent => {}
         }
     }
 }

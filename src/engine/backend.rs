@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rekindle_analysis::Analyzer;
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
+use rekindle_recovery::around::Cabinet;
 use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
+use rekindle_recovery::rejuvenate::Board;
 use rekindle_recovery::service::{
     self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
 };
@@ -24,7 +27,7 @@ use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
 };
-use crate::view::{TraceView, UtcTime, View};
+use crate::view::{KeptView, PostMortemView, TraceView, UtcTime, View};
 
 /// How old the newest snapshot may be. One is made four times a second; the engine that has missed
 /// forty is stuck, or its machine is.
@@ -48,6 +51,8 @@ pub(crate) struct EngineBackend {
     pub(crate) said: mpsc::Sender<Said>,
     /// Where traces are that the engine doesn't remember.
     pub(crate) stored: Option<StoredTraces>,
+    pub(crate) cabinet: Arc<Cabinet>,
+    pub(crate) board: Arc<Board>,
 }
 
 impl Backend for EngineBackend {
@@ -69,9 +74,47 @@ impl Backend for EngineBackend {
         Box::pin(self.carry_out(command))
     }
 
+    fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {
+        let cabinet = Arc::clone(&self.cabinet);
+        Box::pin(async move {
+            let kept = tokio::task::spawn_blocking(move || cabinet.all()).await;
+            let kept = kept.unwrap_or_default();
+            kept.into_iter().map(KeptView::from).collect()
+        })
+    }
+
+    fn post_mortem(&self, action: u64) -> BoxFuture<'_, Result<Option<PostMortemView>, Problem>> {
+        let cabinet = Arc::clone(&self.cabinet);
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || cabinet.read(action)).await;
+            match found.map_err(std::io::Error::other).flatten() {
+                Ok(found) => Ok(found.map(PostMortemView::from)),
+                Err(error) => Err(Problem::new(
+                    ProblemKind::Internal,
+                    format!("what was saved before action {action} can't be read: {error}"),
+                )),
+            }
+        })
+    }
+
     fn ready(&self) -> Result<(), String> {
         readiness(&self.view.borrow(), SystemTime::now().into())
     }
+}
+
+/// An example trace as it is shown; `None` where it isn't kept.
+pub(super) fn example(analyzer: &Analyzer, id: TraceId) -> Option<TraceView> {
+    let trace = analyzer.example(id)?;
+    // An example may be kept for longer than what is remembered of its request.
+    let outcome = analyzer.outcome(id).unwrap_or(Outcome::Unknown);
+    let request_type = analyzer.request_type_of(id).map_or_else(
+        || {
+            let entry = &trace.spans()[trace.root().unwrap_or(0)];
+            format!("{} {}", entry.resource.service, entry.name)
+        },
+        ToString::to_string,
+    );
+    Some(publish::trace(trace, request_type, outcome))
 }
 
 /// An example of the other kind, of the first suspect that this trace is an example of.
@@ -79,15 +122,14 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
     let rankings = view.incidents.iter().filter_map(|i| i.ranking.as_ref());
     let mut suspects = rankings.flat_map(|ranking| &ranking.suspects);
     suspects.find_map(|suspect| {
-        let is_in = |examples: &[String]| examples.iter().any(|id| id == trace);
-        let others = if is_in(&suspect.examples_failed) {
-            &suspect.examples_ok
-        } else if is_in(&suspect.examples_ok) {
-            &suspect.examples_failed
+        let place = |examples: &[String]| examples.iter().position(|id| id == trace);
+        let (at, others) = if let Some(at) = place(&suspect.examples_failed) {
+            (at, &suspect.examples_ok)
         } else {
-            return None;
+            (place(&suspect.examples_ok)?, &suspect.examples_failed)
         };
-        others.first().cloned()
+        // Failed ones and the good ones that they are most like are in the same order.
+        others.get(at).or(others.first()).cloned()
     })
 }
 
@@ -114,19 +156,7 @@ fn readiness(view: &View, now: UtcTime) -> Result<(), String> {
 
 impl EngineBackend {
     fn find_trace(&self, id: TraceId) -> Option<TraceView> {
-        let analyzer = self.shared.analyzer();
-        let trace = analyzer.example(id)?;
-        // An example may be kept for longer than what is remembered of its request.
-        let outcome = analyzer.outcome(id).unwrap_or(Outcome::Unknown);
-        let request_type = analyzer.request_type_of(id).map_or_else(
-            || {
-                let entry = &trace.spans()[trace.root().unwrap_or(0)];
-                format!("{} {}", entry.resource.service, entry.name)
-            },
-            ToString::to_string,
-        );
-        let mut shown = publish::trace(trace, request_type, outcome);
-        drop(analyzer);
+        let mut shown = example(&self.shared.analyzer(), id)?;
         let compare = counterpart(&self.view(), &id.to_string());
         shown.compare = compare;
         Some(shown)
@@ -135,6 +165,7 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Gauges { unit, gauges } => return self.told(UnitName(unit), &gauges),
             ApiCommand::Said {
                 unit,
                 reporter,
@@ -209,6 +240,10 @@ impl EngineBackend {
             .await;
         }
         Ok(match reply {
+            RecoveryReply::Proposed { recovery } => Reply::Done {
+                message: "it waits for approval: `rekindle plan`".to_owned(),
+                recovery: Some(recovery.0),
+            },
             RecoveryReply::Started { recovery } => Reply::Done {
                 message: format!(
                     "under way as recovery {recovery}; `rekindle history` tells how it ends"
@@ -271,6 +306,23 @@ impl EngineBackend {
     fn dry_run(&self, dry_run: &service::DryRun) -> DryRun {
         let traffic = mapping::traffic(&self.shared.analyzer(), &self.tree);
         dry_run_view(dry_run, traffic.get(&dry_run.unit).copied())
+    }
+
+    fn told(&self, unit: UnitName, gauges: &[(String, f64)]) -> Result<Reply, Problem> {
+        let now = SystemTime::now();
+        let untold = gauges
+            .iter()
+            .find(|(name, value)| !self.board.tell(&unit, name, *value, now));
+        match untold {
+            None => Ok(Reply::done(format!(
+                "heard {} gauges of {unit}",
+                gauges.len()
+            ))),
+            Some((name, _)) => Err(Problem::new(
+                ProblemKind::Busy,
+                format!("too many gauges are told, so {name} of {unit} was not taken"),
+            )),
+        }
     }
 
     fn say(&self, said: Said) -> Result<Reply, Problem> {

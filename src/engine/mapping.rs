@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use rekindle_analysis::{Analyzer, Component, Incident, Level, Ranking, Shape, Suspect, Verdict};
+use rekindle_analysis::{
+    Analyzer, Caller, Component, Incident, Level, Ranking, Shape, Suspect, Verdict,
+};
 use rekindle_model::{Name, UnixNanos};
 use rekindle_recovery::{Evidence, FaultSignature, RestartTree, SuspectUnit, UnitName};
 
@@ -41,18 +43,21 @@ pub(crate) fn two_sided(suspect: &Suspect) -> bool {
     let own = component.service.as_str();
     let own_word = matches!(suspect.shape, Shape::Raised | Shape::Slow).then_some(own);
     let mut sources: BTreeSet<&str> = own_word.into_iter().collect();
-    sources.extend(suspect.callers.iter().map(|caller| service_of(caller)));
+    sources.extend(suspect.callers.iter().map(|caller| match caller {
+        Caller::Component(name) => service_of(name),
+        Caller::Reporter(name) => name.as_str(),
+    }));
     // Our own probe saw with its own eyes that the answer was wrong, and the spans below it say who
     // gave it: the probe is one source, and they are another.
     let probed = suspect
         .callers
         .iter()
-        .any(|caller| caller.starts_with(OWN_PROBE));
+        .any(|caller| matches!(caller, Caller::Reporter(name) if name.starts_with(OWN_PROBE)));
     sources.len() >= 2 || probed
 }
 
-/// How the analysis names a report of one of our own probes.
-const OWN_PROBE: &str = "reporter:probe ";
+/// What our own probes report as; what comes over the API is marked as such.
+const OWN_PROBE: &str = "probe ";
 
 /// The service that a caller is, or is part of: parts are named `component of service`.
 fn service_of(caller: &str) -> &str {
@@ -214,6 +219,7 @@ mod tests {
             check: None,
             mode: None,
             expected_downtime: None,
+            around: rekindle_recovery::Around::default(),
         }
     }
 
@@ -259,6 +265,7 @@ mod tests {
             },
             callers: Vec::new(),
             examples: Examples::default(),
+            explanation: rekindle_analysis::Explanation::default(),
             sentence: format!("{service} is at fault"),
         }
     }
@@ -347,22 +354,48 @@ mod tests {
 
     #[test]
     fn two_sources_are_needed_and_one_process_is_one_source() {
+        let caller = |name: &str| Caller::Component(name.into());
+        let reporter = |name: &str| Caller::Reporter(name.into());
         for (shape, callers, expected) in [
             (Shape::Raised, vec![], false),
-            (Shape::Raised, vec!["web"], true),
+            (Shape::Raised, vec![caller("web")], true),
             // Another part of the same process is the same source.
-            (Shape::Raised, vec!["dispatch of catalog"], false),
+            (Shape::Raised, vec![caller("dispatch of catalog")], false),
             // Who doesn't answer says nothing.
-            (Shape::Unanswered, vec!["web"], false),
-            (Shape::Unanswered, vec!["web", "bidding"], true),
-            (Shape::Unanswered, vec!["dispatch of catalog", "web"], true),
-            (Shape::WrongAnswer, vec!["reporter:monitor"], false),
-            (Shape::WrongAnswer, vec!["reporter:monitor", "web"], true),
-            (Shape::WrongAnswer, vec!["reporter:probe search"], true),
+            (Shape::Unanswered, vec![caller("web")], false),
+            (
+                Shape::Unanswered,
+                vec![caller("web"), caller("bidding")],
+                true,
+            ),
+            (
+                Shape::Unanswered,
+                vec![caller("dispatch of catalog"), caller("web")],
+                true,
+            ),
+            (Shape::WrongAnswer, vec![reporter("monitor")], false),
+            (
+                Shape::WrongAnswer,
+                vec![reporter("monitor"), caller("web")],
+                true,
+            ),
+            (Shape::WrongAnswer, vec![reporter("probe search")], true),
+            // Whoever calls itself like a probe is none.
+            (
+                Shape::WrongAnswer,
+                vec![caller("reporter:probe search")],
+                false,
+            ),
+            (Shape::WrongAnswer, vec![caller("probe search")], false),
+            (
+                Shape::WrongAnswer,
+                vec![reporter("api probe search")],
+                false,
+            ),
         ] {
             let mut accused = suspect("catalog", Some("search"), 0.9);
             accused.shape = shape;
-            accused.callers = callers.iter().map(|caller| Name::from(*caller)).collect();
+            accused.callers.clone_from(&callers);
             assert_eq!(two_sided(&accused), expected, "{shape:?} {callers:?}");
         }
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rekindle_analysis::rank::facts;
 use rekindle_analysis::{
-    Analyzer, ClosingReason, Incident, Ranking, RequestTypeSummary, Suspect, Verdict,
+    Analyzer, Caller, ClosingReason, Incident, Ranking, RequestTypeSummary, Suspect, Verdict,
 };
 use rekindle_model::{Outcome, Span, SpanKind, Status, Trace, UnixNanos};
 use rekindle_recovery::judge;
@@ -16,7 +17,7 @@ use rekindle_recovery::{RestartTree, UnitName};
 
 use super::mapping;
 use crate::view::{
-    ActionResult, ActionView, AlternativeView, BudgetView, ComponentView, ExecutorKind,
+    ActionResult, ActionView, AlternativeView, BudgetView, ComponentView, ExecutorKind, FactView,
     IncidentState, IncidentView, PlanState, PlanView, RankingVerdict, RankingView, RatePointView,
     RecoveryView, ReliefView, RequestTypeView, Shape, ShareView, SpanView, StepView, SuspectView,
     SuspicionView, TraceView, UnitState, UnitView, UtcTime, VerdictView,
@@ -241,11 +242,7 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
         ),
         ok: shown(evidence.ok_touching, evidence.ok_total, &evidence.ok_share),
         originated: evidence.originated,
-        callers: suspect
-            .callers
-            .iter()
-            .map(|caller| without_reporter(caller))
-            .collect(),
+        callers: suspect.callers.iter().map(caller).collect(),
         examples_failed: suspect
             .examples
             .failed
@@ -258,13 +255,25 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
             .iter()
             .map(ToString::to_string)
             .collect(),
-        sentence: without_reporter(&suspect.sentence),
+        sentence: suspect.sentence.clone(),
+        facts: facts(suspect)
+            .into_iter()
+            .map(|fact| FactView {
+                what: fact.what,
+                found: fact.found,
+            })
+            .collect(),
+        explanation: Some(suspect.explanation.clone()),
     }
 }
 
-/// The analysis marks who judges from outside; people know a probe when they read its name.
-fn without_reporter(words: &str) -> String {
-    words.replace("reporter:api ", "").replace("reporter:", "")
+/// Who complains. What was reported over the API is marked, so that nobody passes for a probe; people
+/// need not see that.
+fn caller(caller: &Caller) -> String {
+    match caller {
+        Caller::Component(name) => name.to_string(),
+        Caller::Reporter(name) => name.strip_prefix("api ").unwrap_or(name).to_owned(),
+    }
 }
 
 /// The restart tree. `incidents` are those that are shown, for who is suspected in which.

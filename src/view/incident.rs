@@ -216,6 +216,21 @@ pub struct SuspectView {
     pub examples_ok: Vec<String>,
     /// The evidence in a sentence.
     pub sentence: String,
+    /// The same in full, as a table. Empty where no requests were compared.
+    #[serde(default)]
+    pub facts: Vec<FactView>,
+    /// The same as values, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<rekindle_analysis::Explanation>,
+}
+
+/// What was looked at, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactView {
+    /// What was looked at.
+    pub what: String,
+    /// What was found.
+    pub found: String,
 }
 
 impl SuspectView {

@@ -1,5 +1,7 @@
 //! What was restarted, why, and what it did.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::parts;
@@ -7,7 +9,7 @@ use crate::view::{ActionView, View};
 use crate::words;
 
 /// The page's body.
-pub(super) fn render(view: &View, actions: &[ActionView]) -> Markup {
+pub(super) fn render(view: &View, actions: &[ActionView], saved: &BTreeSet<u64>) -> Markup {
     html! {
         section {
             h1 { "History" }
@@ -15,14 +17,14 @@ pub(super) fn render(view: &View, actions: &[ActionView]) -> Markup {
                 p.quiet { "Nothing was ever restarted." }
             } @else {
                 p.quiet { "Newest first, as of " (view.now) "." }
-                (self::actions(actions, usize::MAX))
+                (self::actions(actions, usize::MAX, saved))
             }
         }
     }
 }
 
-/// Actions as a table; `at_most` of them.
-pub(super) fn actions(actions: &[ActionView], at_most: usize) -> Markup {
+/// Actions as a table; `at_most` of them, with the way to what was saved before them.
+pub(super) fn actions(actions: &[ActionView], at_most: usize, saved: &BTreeSet<u64>) -> Markup {
     html! {
         table.cards {
             thead { tr {
@@ -43,6 +45,7 @@ pub(super) fn actions(actions: &[ActionView], at_most: usize) -> Markup {
                                 @if let Some(incident) = action.incident { ", " a href={ "/incidents/" (incident) } { "incident " (incident) } }
                             ")" }
                             @if !action.note.is_empty() { div.quiet { (action.note) } }
+                            @if saved.contains(&action.id) { div { a href={ "/post-mortems/" (action.id) } { "What was saved before it" } } }
                         }
                     }
                 }

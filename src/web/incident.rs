@@ -1,6 +1,8 @@
 //! One incident in full: what fails, the ranking with all of its evidence, what was left out, and
 //! what was done.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::{chart, history, parts, plan};
@@ -8,7 +10,7 @@ use crate::view::{IncidentState, IncidentView, RankingView, SuspectView, View};
 use crate::words;
 
 /// The page's body.
-pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
+pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>) -> Markup {
     let open = incident.state == IncidentState::Open;
     let types = view
         .request_types
@@ -68,7 +70,7 @@ pub(super) fn render(view: &View, incident: &IncidentView) -> Markup {
             }
         }
         @if !actions.is_empty() {
-            section { h2 { "What was done" } (history::actions(&actions, usize::MAX)) }
+            section { h2 { "What was done" } (history::actions(&actions, usize::MAX, saved)) }
         }
     }
 }
@@ -81,10 +83,8 @@ fn evidence(suspect: &SuspectView) -> Markup {
             dl.facts {
                 div { dt { "Shape" } dd { (suspect.shape) } }
                 @if let Some(error) = &suspect.error_type { div { dt { "Error" } dd { code { (error) } } } }
-                div { dt { "Failed requests that touched it" } dd { (words::of(&suspect.failed)) ", between " (words::percent(suspect.failed.low)) " and " (words::percent(suspect.failed.high)) } }
-                div { dt { "Successful requests that touched it" } dd { (words::of(&suspect.ok)) ", between " (words::percent(suspect.ok.low)) " and " (words::percent(suspect.ok.high)) } }
-                div { dt { "Failures that began in it" } dd { (words::count(suspect.originated)) } }
-                div { dt { "Who complains" } dd { @if suspect.callers.is_empty() { "nobody but itself" } @else { (suspect.callers.join(", ")) } } }
+                @for fact in &suspect.facts { div { dt { (fact.what) } dd { (fact.found) } } }
+                @if suspect.facts.is_empty() { (counts(suspect)) }
                 div { dt { "Score" } dd { (format!("{:.3}", suspect.score)) } }
                 div { dt { "Confidence" } dd { (words::percent(suspect.confidence)) } }
                 div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
@@ -92,6 +92,16 @@ fn evidence(suspect: &SuspectView) -> Markup {
                 @for (key, value) in &suspect.attributes { div { dt { code { (key) } } dd { code { (value) } } } }
             }
         }
+    }
+}
+
+/// What is counted where nothing more is known: of an incident that an older engine kept.
+fn counts(suspect: &SuspectView) -> Markup {
+    html! {
+        div { dt { "Failed requests that touched it" } dd { (words::of(&suspect.failed)) ", between " (words::percent(suspect.failed.low)) " and " (words::percent(suspect.failed.high)) } }
+        div { dt { "Successful requests that touched it" } dd { (words::of(&suspect.ok)) ", between " (words::percent(suspect.ok.low)) " and " (words::percent(suspect.ok.high)) } }
+        div { dt { "Failures that began in it" } dd { (words::count(suspect.originated)) } }
+        div { dt { "Who complains" } dd { @if suspect.callers.is_empty() { "nobody but itself" } @else { (suspect.callers.join(", ")) } } }
     }
 }
 

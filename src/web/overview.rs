@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::{chart, parts, plan, tree};
+use super::{chart, parts, plan, rejuvenation, tree};
 use crate::view::{IncidentView, PlanState, RequestTypeView, View};
 use crate::words;
 
@@ -30,10 +30,11 @@ pub(super) fn render(view: &View) -> Markup {
         @for incident in view.open_incidents() { (incident_card(incident)) }
         (request_types(view))
         (tree::section(view))
+        (rejuvenation::section(view))
         @if !view.recovery.actions.is_empty() {
             section {
                 h2 { "What was done" }
-                (super::history::actions(&view.recovery.actions, ACTIONS_SHOWN))
+                (super::history::actions(&view.recovery.actions, ACTIONS_SHOWN, &std::collections::BTreeSet::new()))
                 p { a href="/history" { "All of the history" } }
             }
         }

@@ -1,62 +1,23 @@
-"""The OpenTelemetry SDKs for Python and Node against the real binary.
+"""Exporters that nobody here wrote against the real binary.
 
-For each wire form and compression: the exporter's traces appear, an incident opens for the shop's
-checkout, and the failing service is ranked first. Arguments: the binary, the folder with Node's SDK.
+For each language, wire form and compression: the exporter's traces appear, an incident opens for the
+shop's checkout, and the failing service is ranked first. Arguments: the binary, the cache folder that
+the SDKs are installed in, the languages.
 """
 
-import json
 import pathlib
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
 
-BINARY, NODE = sys.argv[1:]
-HERE = pathlib.Path(__file__).parent
-DEADLINE = 60.0
+from harness import DEADLINE, Engine, get, senders, wait_for
 
-VARIANTS = [
-    (language, wire, compression)
-    for language, wires in {
-        "python": ["grpc", "http/protobuf"],
-        "node": ["grpc", "http/protobuf", "http/json"],
-    }.items()
-    for wire in wires
-    for compression in ("none", "gzip")
-]
-
-
-def free_addresses(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = ["127.0.0.1:%d" % one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return addresses
-
-
-def get(api, path):
-    with urllib.request.urlopen(f"http://{api}{path}", timeout=5) as response:
-        return json.load(response)
-
-
-def wait_for(what, check):
-    """Waits until `check` gives something, within a bound; what goes wrong meanwhile is shown."""
-    last, until = None, time.monotonic() + DEADLINE
-    while time.monotonic() < until:
-        try:
-            found = check()
-            if found:
-                return found
-        except (urllib.error.URLError, ConnectionError, OSError) as error:
-            last = error
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {DEADLINE} s ({last})")
+VARIANTS = {
+    "python": (["grpc", "http/protobuf"], ["none", "gzip"]),
+    "node": (["grpc", "http/protobuf", "http/json"], ["none", "gzip"]),
+    "go": (["grpc", "http/protobuf"], ["none", "gzip"]),
+    "java": (["grpc", "http/protobuf"], ["none", "gzip"]),
+    "rust": (["grpc", "http/protobuf", "http/json"], ["none", "gzip", "zstd"]),
+}
 
 
 def incident_of(api, variant):
@@ -88,14 +49,11 @@ def example_of(api, variant):
     return get(api, f"/api/v1/traces/{first['examples_failed'][0]}")["spans"]
 
 
-def check_variant(api, grpc, http, language, wire, compression):
+def check_variant(engine, sender, language, wire, compression):
     variant = f"{language}-{wire.replace('/', '-')}-{compression}"
-    arguments = [wire, compression, variant, grpc, http]
-    if language == "python":
-        command = [sys.executable, str(HERE / "send.py"), *arguments]
-    else:
-        command = ["node", str(HERE / "send.mjs"), *arguments, NODE]
+    command = [*sender, wire, compression, variant, engine.grpc, engine.http]
     subprocess.run(command, check=True, timeout=DEADLINE)
+    api = engine.api
     wait_for(f"all requests of {variant}", lambda: requests_of(api, variant) == (60, 30))
     incident = wait_for(f"incident of {variant}", lambda: incident_of(api, variant))
     first = incident["ranking"]["suspects"][0]
@@ -108,38 +66,22 @@ def check_variant(api, grpc, http, language, wire, compression):
     return variant
 
 
-def with_engine(language, wire, compression):
-    """Checks a variant against an engine of its own: faults at the same time are one incident."""
-    grpc, http, api = free_addresses(3)
-    with tempfile.TemporaryDirectory(prefix="rekindle-e2e-") as folder:
-        config = pathlib.Path(folder) / "rekindle.yaml"
-        config.write_text(
-            f"state_dir: {folder}/state\n"
-            f'listen: {{ grpc: "{grpc}", http: "{http}", api: "{api}" }}\n'
-        )
-        with open(pathlib.Path(folder) / "log", "w+") as log:
-            engine = subprocess.Popen([BINARY, "run", "--config", str(config)], stdout=log, stderr=log)
-            try:
-                wait_for("engine", lambda: urllib.request.urlopen(f"http://{api}/-/ready", timeout=5))
-                return check_variant(api, grpc, http, language, wire, compression)
-            except AssertionError:
-                log.seek(0)
-                print(log.read()[-5000:])
-                raise
-            finally:
-                engine.send_signal(signal.SIGTERM)
-                engine.wait(timeout=20)
-
-
 def main():
+    binary, cache, *languages = sys.argv[1:]
+    commands = senders(pathlib.Path(cache))
     passed = failed = 0
-    for language, wire, compression in VARIANTS:
-        try:
-            print("ok  ", with_engine(language, wire, compression), flush=True)
-            passed += 1
-        except (AssertionError, subprocess.SubprocessError) as error:
-            print("FAIL", language, wire, compression, error, flush=True)
-            failed += 1
+    for language in languages:
+        wires, compressions = VARIANTS[language]
+        for wire, compression in ((wire, compression) for wire in wires for compression in compressions):
+            try:
+                # An engine of its own: faults at the same time are one incident.
+                with Engine(binary) as engine:
+                    variant = check_variant(engine, commands[language], language, wire, compression)
+                print("ok  ", variant, flush=True)
+                passed += 1
+            except (AssertionError, subprocess.SubprocessError) as error:
+                print("FAIL", language, wire, compression, error, flush=True)
+                failed += 1
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

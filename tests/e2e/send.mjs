@@ -1,33 +1,61 @@
 // A shop that calls payments and stock, traced by the OpenTelemetry SDK for Node.
 //
-// Sends good requests, then requests that fail in payments. Arguments: wire form, compression, name of
-// the variant, gRPC address, HTTP address, folder with the SDK.
+// Sends good requests, then requests that fail in payments. Arguments: the folder with the SDK; then,
+// like the environment, as for send.py.
+import { appendFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const [wire, compression, variant, grpcAddress, httpAddress, folder] = process.argv.slice(2);
+const [folder, wire, compression, variant, grpcAddress, httpAddress] = process.argv.slice(2);
 const require = createRequire(`${folder}/package.json`);
 const { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } = require('@opentelemetry/api');
 const { resourceFromAttributes } = require('@opentelemetry/resources');
 const { BasicTracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace-base');
 
-const GOOD = 60;
-const FAILING = 30;
+const [GOOD, FAILING, PAUSE_MS] = (process.env.E2E_REQUESTS ?? '60 30 0').split(' ').map(Number);
 
 const packages = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
 const { OTLPTraceExporter } = require(`@opentelemetry/exporter-trace-otlp-${packages[wire]}`);
 
+/** Writes down which spans an exporter said were taken. */
+class Recorder {
+  constructor(inner) {
+    this.inner = inner;
+  }
+
+  export(spans, done) {
+    this.inner.export(spans, (result) => {
+      if (result.code !== 0) {
+        console.error(`${spans.length} spans were not taken: ${result.error}`);
+      } else if (process.env.E2E_ACKNOWLEDGED) {
+        const contexts = spans.map((span) => span.spanContext());
+        const lines = contexts.map((context) => `${context.traceId} ${context.spanId}\n`);
+        appendFileSync(process.env.E2E_ACKNOWLEDGED, lines.join(''));
+      }
+      done(result);
+    });
+  }
+
+  shutdown() {
+    return this.inner.shutdown();
+  }
+
+  forceFlush() {
+    return this.inner.forceFlush();
+  }
+}
+
 function provider(service) {
   const url = wire === 'grpc' ? `http://${grpcAddress}` : `http://${httpAddress}/v1/traces`;
-  const exporter = new OTLPTraceExporter({ url, compression });
+  const exporter = new Recorder(new OTLPTraceExporter({ url, compression }));
   return new BasicTracerProvider({
     resource: resourceFromAttributes({ 'service.name': `${service}-${variant}` }),
-    spanProcessors: [new BatchSpanProcessor(exporter, { scheduledDelayMillis: 200 })],
+    spanProcessors: [new BatchSpanProcessor(exporter, { scheduledDelayMillis: 200, maxQueueSize: 100_000 })],
   });
 }
 
 const providers = Object.fromEntries(['shop', 'payments', 'stock'].map((name) => [name, provider(name)]));
 const tracers = Object.fromEntries(Object.entries(providers).map(([name, made]) => [name, made.getTracer('e2e')]));
-const pause = () => new Promise((resolve) => setTimeout(resolve, 1));
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function end(span, fails, errorType) {
   span.setAttribute('http.response.status_code', fails ? 500 : 200);
@@ -47,7 +75,7 @@ async function call(context, callee, fails) {
     kind: SpanKind.SERVER,
     attributes: { 'http.request.method': 'POST', 'http.route': `/${callee}` },
   }, trace.setSpan(context, client));
-  await pause();
+  await pause(1);
   end(server, fails, 'CardDeclinedError');
   end(client, fails, '500');
 }
@@ -62,5 +90,6 @@ for (let number = 0; number < GOOD + FAILING; number += 1) {
   await call(context, 'stock', false);
   await call(context, 'payments', fails);
   end(root, fails, '500');
+  await pause(PAUSE_MS);
 }
 await Promise.all(Object.values(providers).map((made) => made.shutdown()));

@@ -1,10 +1,14 @@
 """A shop that calls payments and stock, traced by the OpenTelemetry SDK for Python.
 
 Sends good requests, then requests that fail in payments. Arguments: wire form, compression, name of
-the variant, gRPC address, HTTP address.
+the variant, gRPC address, HTTP address. Environment: E2E_REQUESTS, how many good and failing requests
+and how many milliseconds between them ("60 30 0" if absent); E2E_ACKNOWLEDGED, a file to which a line
+"trace-id span-id" is added for each span that the exporter said was taken.
 """
 
+import os
 import sys
+import threading
 import time
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
@@ -12,13 +16,39 @@ from opentelemetry.exporter.otlp.proto.http import Compression as HttpCompressio
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 import grpc
 
-GOOD, FAILING = 60, 30
+GOOD, FAILING, PAUSE_MS = (int(text) for text in os.environ.get("E2E_REQUESTS", "60 30 0").split())
 
 wire, compression, variant, grpc_address, http_address = sys.argv[1:]
+
+
+class Recorder(SpanExporter):
+    """Writes down which spans an exporter said were taken."""
+
+    lock = threading.Lock()
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def export(self, spans):
+        result = self.inner.export(spans)
+        path = os.environ.get("E2E_ACKNOWLEDGED")
+        if result is not SpanExportResult.SUCCESS:
+            print(f"{len(spans)} spans were not taken", file=sys.stderr)
+        elif path:
+            with self.lock, open(path, "a") as file:
+                for span in spans:
+                    file.write(f"{span.context.trace_id:032x} {span.context.span_id:016x}\n")
+        return result
+
+    def shutdown(self):
+        self.inner.shutdown()
+
+    def force_flush(self, timeout_millis=30000):
+        return self.inner.force_flush(timeout_millis)
 
 
 def exporter():
@@ -31,7 +61,7 @@ def exporter():
 
 def provider(service):
     made = TracerProvider(resource=Resource.create({"service.name": f"{service}-{variant}"}))
-    made.add_span_processor(BatchSpanProcessor(exporter(), schedule_delay_millis=200))
+    made.add_span_processor(BatchSpanProcessor(Recorder(exporter()), schedule_delay_millis=200, max_queue_size=100_000))
     return made
 
 
@@ -75,5 +105,6 @@ def request(fails):
 
 for number in range(GOOD + FAILING):
     request(fails=number >= GOOD)
+    time.sleep(PAUSE_MS / 1000)
 for made in providers.values():
     made.shutdown()

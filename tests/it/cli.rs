@@ -77,6 +77,10 @@ fn tables_say_what_people_need() {
             ],
         ),
         (
+            &["rejuvenation"],
+            &["settling", "815 MiB", "310 MiB", "not tried"],
+        ),
+        (
             &["plan"],
             &[
                 "Plan 3 for incident 7: waiting for approval",
@@ -102,7 +106,8 @@ fn tables_say_what_people_need() {
             &[
                 "238 of 250 failures began in it, with IndexCorrupt.",
                 "catalog.search was restarted 5 times, which cured 5 faults.",
-                "240 of 250 (96%), between 93% and 98%",
+                "238 of 250 (95 %, between 92 % and 97 %)",
+                "against it",
                 "matches code.namespace",
             ],
         ),
@@ -184,6 +189,7 @@ fn quiet_days_have_words_too() {
             0,
             "No restart units are configured, so nothing can be restarted.",
         ),
+        (&["rejuvenation"], 0, "Nothing is restarted before it fails"),
         (&["plan"], 0, "Nothing is planned."),
         (
             &["suspects"],

@@ -13,6 +13,7 @@ use rekindle::api::{
 use rekindle::view::*;
 use rekindle_model::{Outcome, TraceId};
 use rekindle_recovery::Mode;
+use rekindle_recovery::rejuvenate::RuleState;
 
 /// 2026-08-01T09:30:00.250Z.
 pub(crate) const NOW: u64 = 1_785_576_600_250;
@@ -131,6 +132,21 @@ fn ranking() -> RankingView {
                     "96% of the failed requests touched catalog.search, 1.7% of the successful ones did; \
                      238 of 250 failures began in it, with IndexCorrupt.",
                 ),
+                facts: vec![
+                    FactView {
+                        what: text("failures began in it"),
+                        found: text("238 of 250 (95 %, between 92 % and 97 %)"),
+                    },
+                    FactView {
+                        what: text("reported by"),
+                        found: text("web, bidding"),
+                    },
+                    FactView {
+                        what: text("against it"),
+                        found: format!("12 failures began elsewhere, in {HOSTILE}"),
+                    },
+                ],
+                explanation: None,
             },
             SuspectView {
                 rank: 2,
@@ -386,6 +402,25 @@ pub(crate) fn view() -> View {
             request_type(HOSTILE, 1, 0, 0),
         ],
         tree: tree(),
+        rejuvenation: vec![RejuvenationView {
+            name: text("catalog-memory"),
+            state: RuleState::Settling,
+            unit: text("catalog.search"),
+            words: text("catalog.search is back; what that gave back is read in a moment"),
+            reading: text("815 MiB"),
+            alarm: text("800 MiB"),
+            sufficient: text("500 MiB"),
+            order: vec![
+                TurnView {
+                    unit: text("catalog.search"),
+                    gave: text("310 MiB"),
+                },
+                TurnView {
+                    unit: text("catalog"),
+                    gave: String::new(),
+                },
+            ],
+        }],
         recovery: RecoveryView {
             plans: vec![plan()],
             actions: actions(),
@@ -405,6 +440,7 @@ pub(crate) fn quiet_view() -> View {
     let mut view = view();
     view.incidents.remove(0);
     view.recovery.plans.clear();
+    view.rejuvenation.clear();
     view.request_types
         .retain(|request_type| !request_type.failing);
     for unit in &mut view.tree {
@@ -549,6 +585,7 @@ impl Backend for Fixture {
                 actions.truncate(limit);
                 Ok(Reply::History { actions })
             }
+            ApiCommand::Gauges { unit, .. } => Ok(Reply::done(format!("heard of {unit}"))),
             ApiCommand::Said { unit, .. } => Ok(Reply::done(format!("heard about {unit}"))),
             ApiCommand::Outcomes(reports) => Ok(Reply::done(format!("{} reports", reports.len()))),
         };

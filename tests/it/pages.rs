@@ -46,6 +46,16 @@ fn overview(view: View) -> String {
 }
 
 #[test]
+fn what_is_restarted_before_it_fails_is_shown_with_what_it_gave_back() {
+    let text = overview(view());
+    assert!(
+        text.contains("catalog.search (310 MiB), catalog (not tried)"),
+        "{text}"
+    );
+    assert!(!overview(quiet_view()).contains("Restarted before it fails"));
+}
+
+#[test]
 fn the_banner_says_the_most_pressing_thing() {
     let changed = |change: fn(&mut View)| {
         let mut changed = view();
@@ -169,8 +179,11 @@ fn the_incident_page_holds_all_evidence() {
     for told in [
         "Incident 7 is open",
         "noticed after 1s",
-        "240 of 250 (96%), between 93% and 98%",
-        "Who complains web, bidding",
+        "failures began in it 238 of 250 (95 %, between 92 % and 97 %)",
+        "reported by web, bidding",
+        // Of a suspect that an older engine kept, only the counts are known.
+        "250 of 250 (100%), between 98% and 100%",
+        "Who complains nobody but itself",
         "Error IndexCorrupt",
         "code.namespace catalog.search",
         "12 requests: overlapped a restart",

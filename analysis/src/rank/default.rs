@@ -20,11 +20,15 @@
 //!    component that is merely slow), it goes first (`default/combine.rs`).
 
 mod changes;
+mod choice;
 mod combine;
 mod contrast;
 mod specific;
 
 use std::collections::BTreeMap;
+
+pub use choice::Choice;
+pub(crate) use choice::Choices;
 
 use super::evidence::{Charge, Tally, dress};
 use super::input::Input;
@@ -48,19 +52,20 @@ pub(crate) struct Shares {
 }
 
 /// The suspects, most suspicious first, and whether the first one stands without failed requests.
-pub(crate) fn suspects(input: &Input, tally: &Tally) -> (Vec<Suspect>, bool) {
-    let combined = combine::combined(input, tally, failure_charges(input, tally));
+pub(crate) fn suspects(input: &Input, tally: &Tally, choices: Choices) -> (Vec<Suspect>, bool) {
+    let failures = failure_charges(input, tally, choices);
+    let combined = combine::combined(input, tally, failures, choices);
     let mut charges = combined.charges;
     charges.retain(|charge| charge.confidence >= WORTH_NAMING);
     (dress(input, tally, charges), combined.clear_change)
 }
 
 /// The charges that failed requests make.
-fn failure_charges(input: &Input, tally: &Tally) -> Vec<Charge> {
+fn failure_charges(input: &Input, tally: &Tally, choices: Choices) -> Vec<Charge> {
     if tally.failed == 0 {
         return Vec::new();
     }
-    let shares = share_out(input, tally);
+    let shares = share_out(input, tally, choices);
     let all = tally.failed as f64 + NONE_OF_THESE;
     let mut charges = Vec::new();
     if let Some(host) = specific::common_host(input, tally, &shares) {
@@ -70,7 +75,7 @@ fn failure_charges(input: &Input, tally: &Tally) -> Vec<Charge> {
         });
     } else {
         for (family, explained) in &shares.explained {
-            let news = explained * lift(tally, *family);
+            let news = explained * lift(tally, *family, choices);
             charges.extend(specific::charges(input, tally, &shares, *family, news, all));
         }
     }
@@ -80,16 +85,19 @@ fn failure_charges(input: &Input, tally: &Tally) -> Vec<Charge> {
 }
 
 /// The part of a component's origins in the window that its baseline doesn't explain, in `[0, 1]`.
-fn lift(tally: &Tally, subject: usize) -> f64 {
+fn lift(tally: &Tally, subject: usize, choices: Choices) -> f64 {
     let (touched, origin) = tally.window[subject];
     if origin == 0 {
         return 0.0;
+    }
+    if !choices.has(Choice::Baseline) {
+        return 1.0;
     }
     let now = origin as f64 / touched as f64;
     (1.0 - tally.baseline_origin_share(subject) / now).max(0.0)
 }
 
-fn share_out(input: &Input, tally: &Tally) -> Shares {
+fn share_out(input: &Input, tally: &Tally, choices: Choices) -> Shares {
     let mut unexplained = 0;
     let mut candidates: Vec<(usize, u64, Vec<usize>)> = Vec::new();
     for (index, case) in input.window.iter().enumerate() {
@@ -120,7 +128,7 @@ fn share_out(input: &Input, tally: &Tally) -> Shares {
     for _ in 0..ROUNDS {
         let weights: BTreeMap<usize, f64> = explained
             .iter()
-            .map(|(family, weight)| (*family, weight * lift(tally, *family)))
+            .map(|(family, weight)| (*family, weight * lift(tally, *family, choices)))
             .collect();
         explained.values_mut().for_each(|weight| *weight = 0.0);
         for (index, count, families) in &candidates {

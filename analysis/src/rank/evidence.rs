@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_model::{Name, Outcome, TraceId};
-use rekindle_stats::{Probability, Share};
+use rekindle_model::{Name, Outcome};
+use rekindle_stats::Share;
 
-use super::explain;
+use super::cause::Cause;
+use super::explain::{self, Told};
 use super::input::{Case, Input};
+use super::pairs;
 use crate::observe::State;
-use crate::{Evidence, Examples, Level, Shape, ShareInterval, Suspect};
-
-/// How many examples of each kind a suspect shows.
-const EXAMPLES: usize = 3;
+use crate::{Caller, Counted, Doubt, Evidence, Level, Shape, Support, Suspect};
 
 /// Requests per subject. "Failed" are the incident's failures in the window; "ok" are good requests
 /// of any type, in the window and before.
@@ -21,6 +20,10 @@ pub struct Tally {
     pub failed: u64,
     /// Good requests.
     pub ok: u64,
+    /// Good ones among them that came in the window.
+    pub ok_in_window: u64,
+    /// Requests of the incident's types that ended badly before the window.
+    pub failed_before: u64,
     /// Per subject: failed requests that touched it.
     pub failed_touching: Vec<u64>,
     /// Per subject: good requests that touched it, and in which nothing began in it.
@@ -51,7 +54,12 @@ impl Tally {
             }
             let failure = in_window && case.is_failure();
             tally.failed += if failure { case.count } else { 0 };
-            tally.ok += if case.is_ok() { case.count } else { 0 };
+            if case.is_ok() {
+                tally.ok += case.count;
+                tally.ok_in_window += if in_window { case.count } else { 0 };
+            } else if !in_window && case.is_failure() {
+                tally.failed_before += case.count;
+            }
             for touch in &input.rows[case.row].touches {
                 let subject = touch.subject;
                 let origin = touch.state.is_origin();
@@ -86,17 +94,6 @@ fn both(input: &Input) -> impl Iterator<Item = (&Case, bool)> {
     window.chain(input.baseline.iter().map(|case| (case, false)))
 }
 
-/// The share with its interval, as it is shown.
-pub(crate) fn interval(hits: u64, total: u64) -> ShareInterval {
-    let share = Share::of(hits, total.saturating_sub(hits));
-    let interval = share.wilson(Probability::P95);
-    ShareInterval {
-        share: share.value().unwrap_or(0.0),
-        low: interval.low,
-        high: interval.high,
-    }
-}
-
 /// A suspect before it is dressed for people.
 #[derive(Clone, Debug)]
 pub(crate) struct Charge {
@@ -106,8 +103,17 @@ pub(crate) struct Charge {
     pub(crate) confidence: f64,
     /// Overrules the shape that the counts suggest.
     pub(crate) shape: Option<Shape>,
-    /// What to add to the sentence.
-    pub(crate) remark: Option<String>,
+    /// What else is known about it.
+    pub(crate) notes: Notes,
+}
+
+/// What a method knows about a suspect beyond counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes {
+    /// What works differently than before, the most first.
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) support: Vec<Support>,
+    pub(crate) doubts: Vec<Doubt>,
 }
 
 /// Puts the evidence beside each charge, most suspicious first.
@@ -119,65 +125,101 @@ pub(crate) fn dress(input: &Input, tally: &Tally, mut charges: Vec<Charge>) -> V
             .then_with(|| a.subjects.cmp(&b.subjects))
     });
     charges.truncate(input.max_suspects);
-    charges
-        .into_iter()
-        .map(|charge| dress_one(input, tally, charge))
+    let dressed = charges.iter().enumerate();
+    dressed
+        .map(|(at, charge)| dress_one(input, tally, charge, &charges[at + 1..]))
         .collect()
 }
 
-fn dress_one(input: &Input, tally: &Tally, charge: Charge) -> Suspect {
+/// `others` are those that this one was preferred to.
+fn dress_one(input: &Input, tally: &Tally, charge: &Charge, others: &[Charge]) -> Suspect {
     let lead = charge.subjects[0];
     let subject = &input.subjects[lead];
     let details = Details::of(input, lead);
     let shape = charge.shape.unwrap_or_else(|| details.shape());
+    let (failed, ok) = (
+        Counted::of(tally.failed_touching[lead], tally.failed),
+        Counted::of(tally.ok_touching[lead], tally.ok),
+    );
     let evidence = Evidence {
-        failed_touching: tally.failed_touching[lead],
-        failed_total: tally.failed,
-        ok_touching: tally.ok_touching[lead],
-        ok_total: tally.ok,
+        failed_touching: failed.hits,
+        failed_total: failed.total,
+        ok_touching: ok.hits,
+        ok_total: ok.total,
         originated: tally.originated[lead],
-        failed_share: interval(tally.failed_touching[lead], tally.failed),
-        ok_share: interval(tally.ok_touching[lead], tally.ok),
+        failed_share: failed.interval,
+        ok_share: ok.interval,
         baseline_origin_share: tally.baseline_origin_share(lead),
     };
-    let mut callers = details.callers;
+    let mut callers = details.callers.clone();
     for (row, reporter) in &input.reports {
         let about = input.rows[*row]
             .state_of(lead)
             .is_some_and(|state| state.is_origin() || shape == Shape::WrongAnswer);
         if about {
-            callers.insert(reporter.clone());
+            callers.insert(Caller::Reporter(reporter.clone()));
         }
     }
+    let chosen = pairs::chosen(input, lead, shape);
+    let components: Vec<_> = charge
+        .subjects
+        .iter()
+        .map(|index| input.subjects[*index].component.clone())
+        .collect();
+    let told = Told {
+        charge,
+        details: &details,
+        callers: callers.len(),
+        others,
+    };
+    let explanation = explain::explanation(input, tally, &told, chosen.pairs);
     let mut suspect = Suspect {
-        components: charge
-            .subjects
-            .iter()
-            .map(|index| input.subjects[*index].component.clone())
-            .collect(),
+        components,
         attributes: subject.attributes.clone(),
         score: charge.score,
         confidence: charge.confidence,
         shape,
-        error_type: most_frequent(details.errors),
+        error_type: explanation
+            .origin
+            .errors
+            .first()
+            .map(|(error, _)| error.clone()),
         evidence,
         callers: callers.into_iter().collect(),
-        examples: examples(input, lead, shape),
+        examples: chosen.examples,
+        explanation,
         sentence: String::new(),
     };
-    suspect.sentence =
-        explain::sentence(&suspect, most_frequent(details.operations), charge.remark);
+    suspect.sentence = explain::sentence(&suspect);
     suspect
 }
 
 /// What the failed requests say about one subject beyond counts.
 #[derive(Default)]
-struct Details {
-    states: BTreeMap<State, u64>,
-    errors: BTreeMap<Name, u64>,
-    callers: BTreeSet<Name>,
+pub(crate) struct Details {
+    states: BTreeMap<State, Weight>,
+    pub(crate) errors: BTreeMap<Name, Weight>,
+    callers: BTreeSet<Caller>,
     /// Operations of the same service in which the failures began.
-    operations: BTreeMap<Name, u64>,
+    pub(crate) operations: BTreeMap<Name, Weight>,
+}
+
+/// Requests that users saw fail, and those that were masked: they tell the same story, but must not
+/// drown it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Weight {
+    pub(crate) failed: u64,
+    pub(crate) masked: u64,
+}
+
+impl Weight {
+    fn add(&mut self, case: &Case) {
+        if case.is_failure() {
+            self.failed += case.count;
+        } else {
+            self.masked += case.count;
+        }
+    }
 }
 
 impl Details {
@@ -185,6 +227,7 @@ impl Details {
         let mut details = Self::default();
         let component = &input.subjects[subject].component;
         let service = &component.service;
+        let mut states: BTreeMap<State, Weight> = BTreeMap::new();
         for case in input
             .window
             .iter()
@@ -202,22 +245,16 @@ impl Details {
                     && whole.level == Level::Service
                     && whole.service == *service;
                 if *about == subject || of_part {
-                    details.callers.insert(caller.clone());
+                    details.callers.insert(Caller::Component(caller.clone()));
                 }
             }
             if !state.is_origin() {
                 continue;
             }
-            // Failures that users didn't see tell the same story, but must not drown it.
-            let weight = if case.is_failure() {
-                case.count * 1_000
-            } else {
-                case.count
-            };
-            *details.states.entry(state).or_default() += weight;
+            states.entry(state).or_default().add(case);
             for (about, error) in &row.errors {
                 if *about == subject {
-                    *details.errors.entry(error.clone()).or_default() += weight;
+                    details.errors.entry(error.clone()).or_default().add(case);
                 }
             }
             for touch in &row.touches {
@@ -226,10 +263,12 @@ impl Details {
                     && other.level == Level::Operation
                     && other.service == *service
                 {
-                    *details.operations.entry(other.name.clone()).or_default() += weight;
+                    let weight = details.operations.entry(other.name.clone());
+                    weight.or_default().add(case);
                 }
             }
         }
+        details.states = states;
         details
     }
 
@@ -246,42 +285,4 @@ impl Details {
             None => Shape::WrongAnswer,
         }
     }
-}
-
-fn most_frequent(counts: BTreeMap<Name, u64>) -> Option<Name> {
-    counts
-        .into_iter()
-        .max_by(|(a, n), (b, m)| n.cmp(m).then_with(|| b.cmp(a)))
-        .map(|(name, _)| name)
-}
-
-/// The traces with the smallest hashes: the same ones wherever and whenever they are chosen.
-fn examples(input: &Input, subject: usize, shape: Shape) -> Examples {
-    let mut failed = Vec::new();
-    let mut ok = Vec::new();
-    for shown in &input.shown {
-        let Some(state) = input.rows[shown.row].state_of(subject) else {
-            continue;
-        };
-        let origin = state.is_origin();
-        if shown.bad && (origin || shape == Shape::WrongAnswer) {
-            failed.push(shown.trace_id);
-        } else if !shown.bad && !origin {
-            ok.push(shown.trace_id);
-        }
-    }
-    for traces in [&mut failed, &mut ok] {
-        traces.sort_by_key(|id| (mixed(*id), *id));
-        traces.truncate(EXAMPLES);
-    }
-    Examples { failed, ok }
-}
-
-/// Trace ids are random by specification, but not everyone keeps to it; mixed, a counter is too.
-fn mixed(id: TraceId) -> u64 {
-    let id = id.get();
-    let mut z = (id as u64) ^ ((id >> 64) as u64).rotate_left(32);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -1,99 +1,170 @@
-//! A suspect's evidence in one plain sentence.
+//! Why this suspect, and not another? The counts and changes, put together as an
+//! [`Explanation`], and its renderings: a sentence and a table (the third, JSON, is serde's).
+
+mod facts;
+mod sentence;
+
+use std::collections::BTreeMap;
 
 use rekindle_model::Name;
+use rekindle_stats::{Interval, Probability, Share, difference_interval};
 
-use crate::{Level, Shape, Suspect};
+use super::cause::Cause;
+use super::evidence::{Charge, Details, Tally, Weight};
+use super::input::Input;
+use crate::{
+    Alternative, Compared, Counted, Doubt, Explanation, Level, Origin, Pair, Relation, Requests,
+};
 
-/// So many names of a group, or of callers, are spelled out.
-const NAMED: usize = 3;
+pub use facts::{Fact, facts};
+pub(crate) use sentence::sentence;
 
-/// The sentence.
-pub(crate) fn sentence(
-    suspect: &Suspect,
-    operation: Option<Name>,
-    remark: Option<String>,
-) -> String {
-    let who = list(suspect.components.iter().map(ToString::to_string));
-    let evidence = &suspect.evidence;
-    if let (0, Some(change)) = (evidence.originated, &remark) {
-        return changed(&who, suspect, change);
-    }
-    let deed = match suspect.shape {
-        Shape::Raised => "raised the failure",
-        Shape::Unanswered => "did not answer",
-        Shape::Slow => "took the time that was too much",
-        Shape::WrongAnswer => "was on the way",
-    };
-    let many = if suspect.shape == Shape::WrongAnswer {
-        evidence.failed_touching
-    } else {
-        evidence.originated
-    };
-    let mut text = format!(
-        "{who} {deed} in {many} of {} failed requests",
-        evidence.failed_total
+/// So many alternatives are weighed against: whoever needs more reads the ranking itself.
+const ALTERNATIVES: usize = 3;
+/// So many error types and operations are listed.
+const LISTED: usize = 5;
+
+/// What is known about a suspect before it is explained.
+pub(crate) struct Told<'a> {
+    pub(crate) charge: &'a Charge,
+    pub(crate) details: &'a Details,
+    /// How many complain about it.
+    pub(crate) callers: usize,
+    /// The charges that come after it.
+    pub(crate) others: &'a [Charge],
+}
+
+/// The explanation.
+pub(crate) fn explanation(
+    input: &Input,
+    tally: &Tally,
+    told: &Told<'_>,
+    pairs: Vec<Pair>,
+) -> Explanation {
+    let lead = told.charge.subjects[0];
+    let of = |hits: u64, total: u64| Share::of(hits, total - hits);
+    let difference = difference_interval(
+        of(tally.failed_touching[lead], tally.failed),
+        of(tally.ok_touching[lead], tally.ok),
+        Probability::P95,
     );
-    if let Some(error) = &suspect.error_type {
-        text.push_str(&format!(" ({error})"));
-    }
-    let is_operation = suspect.components[0].level == Level::Operation;
-    if let Some(operation) = operation.filter(|_| !is_operation) {
-        text.push_str(&format!(", mostly in {operation}"));
-    }
-    text.push_str(&format!(
-        "; {} of failed and {} of good requests touched it",
-        percent(evidence.failed_share.share),
-        percent(evidence.ok_share.share),
-    ));
-    if evidence.baseline_origin_share > 0.0 {
-        text.push_str(&format!(
-            "; before, failures began in it in {} of its requests",
-            percent(evidence.baseline_origin_share)
-        ));
-    }
-    if !suspect.callers.is_empty() {
-        let callers = list(suspect.callers.iter().map(ToString::to_string));
-        text.push_str(&format!("; reported by {callers}"));
-    }
-    if let Some(remark) = remark {
-        text.push_str(&format!("; {remark}"));
-    }
-    text.push('.');
-    text
-}
-
-/// Of a suspect that works differently, and in which no failure began.
-fn changed(who: &str, suspect: &Suspect, change: &str) -> String {
-    let evidence = &suspect.evidence;
-    let mut text = format!("{who} works differently than before: {change}");
-    if evidence.failed_total > 0 {
-        text.push_str(&format!(
-            "; {} of failed and {} of good requests touched it, but none of the failures began in it",
-            percent(evidence.failed_share.share),
-            percent(evidence.ok_share.share),
-        ));
-    }
-    text.push('.');
-    text
-}
-
-fn list(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let mut named: Vec<String> = names.take(NAMED).collect();
-    if more > 0 {
-        named.push(format!("{more} more"));
-    }
-    match named.as_slice() {
-        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
-        _ => named.concat(),
+    let (touched, began) = tally.window[lead];
+    let (touched_before, began_before) = tally.baseline[lead];
+    let origin = Origin {
+        of_failed: Counted::of(tally.originated[lead], tally.failed),
+        now: Counted::of(began, touched),
+        before: Counted::of(began_before, touched_before),
+        errors: listed(&told.details.errors),
+        operations: listed(&told.details.operations),
+    };
+    let causes = || told.charge.notes.causes.iter();
+    Explanation {
+        compared: Compared {
+            window: Requests {
+                failed: tally.failed,
+                ok: tally.ok_in_window,
+            },
+            baseline: Requests {
+                failed: tally.failed_before,
+                ok: tally.ok - tally.ok_in_window,
+            },
+            difference: Interval {
+                low: difference.low,
+                high: difference.high,
+            },
+        },
+        latency: causes().find_map(|cause| match cause {
+            Cause::Takes(takes) => Some(takes.shown(input)),
+            Cause::Stops(_) => None,
+        }),
+        structure: causes().find_map(|cause| match cause {
+            Cause::Stops(stops) => Some(stops.shown(input)),
+            Cause::Takes(_) => None,
+        }),
+        support: told.charge.notes.support.clone(),
+        against: against(told, &origin),
+        preferred_to: told
+            .others
+            .iter()
+            .take(ALTERNATIVES)
+            .map(|other| alternative(input, tally, told.charge, other))
+            .collect(),
+        origin,
+        pairs,
     }
 }
 
-fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent > 0.0 && percent < 1.0 {
-        format!("{percent:.1} %")
+/// The most frequent first; what was only masked counts where nothing failed.
+fn listed(weights: &BTreeMap<Name, Weight>) -> Vec<(Name, u64)> {
+    let mut list: Vec<(&Name, Weight)> = weights.iter().map(|(name, n)| (name, *n)).collect();
+    list.sort_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
+    list.truncate(LISTED);
+    list.into_iter()
+        .map(|(name, n)| (name.clone(), n.failed + n.masked))
+        .collect()
+}
+
+fn against(told: &Told<'_>, origin: &Origin) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let is_change = origin.of_failed.hits == 0;
+    if is_change {
+        doubts.push(Doubt::NoFailureBeganInIt);
     } else {
-        format!("{percent:.0} %")
+        let elsewhere = origin.of_failed.total - origin.of_failed.hits;
+        if elsewhere > 0 {
+            let counted = Counted::of(elsewhere, origin.of_failed.total);
+            doubts.push(Doubt::FailuresElsewhere(counted));
+        }
+        if origin.now.hits < origin.now.total {
+            let served = origin.now.total - origin.now.hits;
+            doubts.push(Doubt::ServedWell(Counted::of(served, origin.now.total)));
+        }
+    }
+    if origin.before.hits > 0 {
+        doubts.push(Doubt::FailedBefore(origin.before));
+    }
+    // Who merely got slower isn't complained about.
+    if told.callers == 0 && !is_change {
+        doubts.push(Doubt::OneWitness);
+    }
+    if told.charge.subjects.len() > 1 {
+        doubts.push(Doubt::NotToldApart {
+            components: told.charge.subjects.len(),
+        });
+    }
+    doubts.extend(told.charge.notes.doubts.iter().cloned());
+    doubts
+}
+
+fn alternative(input: &Input, tally: &Tally, this: &Charge, other: &Charge) -> Alternative {
+    let (a, b) = (this.subjects[0], other.subjects[0]);
+    let (this_one, that_one) = (&input.subjects[a].component, &input.subjects[b].component);
+    let is_whole = |whole: &crate::Component, part: &crate::Component| {
+        whole.level == Level::Service && part.service == whole.service && part.level != whole.level
+    };
+    let both_touched = || {
+        input.window.iter().any(|case| {
+            let row = &input.rows[case.row];
+            case.is_failure() && row.state_of(a).is_some() && row.state_of(b).is_some()
+        })
+    };
+    Alternative {
+        components: other
+            .subjects
+            .iter()
+            .map(|index| input.subjects[*index].component.clone())
+            .collect(),
+        relation: if is_whole(that_one, this_one) {
+            Relation::Whole
+        } else if is_whole(this_one, that_one) {
+            Relation::Part
+        } else if both_touched() {
+            Relation::SamePath
+        } else {
+            Relation::Apart
+        },
+        confidence: other.confidence,
+        times_likelier: (other.confidence > 0.0).then(|| this.confidence / other.confidence),
+        originated: (tally.originated[a], tally.originated[b]),
     }
 }

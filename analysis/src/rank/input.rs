@@ -90,6 +90,8 @@ pub struct ShownTrace {
     pub row: usize,
     /// Whether its request failed.
     pub bad: bool,
+    /// The request type, as an index in [`Input::request_types`].
+    pub request_type: usize,
 }
 
 /// What is timed; numbers are indexes in [`Input::subjects`], of operations and dependencies.
@@ -163,7 +165,7 @@ pub struct Input {
     /// Traces to choose examples from, sorted by id.
     pub shown: Vec<ShownTrace>,
     /// Who said from outside that one of the failures was one: the request's row in
-    /// [`Input::rows`], and the reporter's name. Sorted, each once.
+    /// [`Input::rows`], and the name that it reported under. Sorted, each once.
     pub reports: Vec<(usize, Name)>,
     /// What was not used.
     pub left_out: Counts,

@@ -6,7 +6,7 @@
 
 use crate::Suspect;
 
-use super::evidence::{Charge, Tally, dress};
+use super::evidence::{Charge, Notes, Tally, dress};
 use super::input::Input;
 
 /// The counts of one component: `f` of failed, `p` of passed requests.
@@ -61,7 +61,7 @@ pub(crate) fn by_score(
             score,
             confidence: score / sum,
             shape: None,
-            remark: None,
+            notes: Notes::default(),
         })
         .collect();
     dress(input, tally, charges)

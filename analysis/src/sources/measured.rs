@@ -12,6 +12,8 @@ use crate::rank::{Part, Shaped, Timed};
 /// Own times and shapes in canonical order.
 pub(super) struct Measured {
     pub(super) request_types: Vec<RequestType>,
+    /// Where each type's number stands among them.
+    pub(super) type_at: BTreeMap<u32, usize>,
     pub(super) timed: Vec<Timed>,
     pub(super) shaped: Vec<Shaped>,
 }
@@ -82,6 +84,7 @@ impl Sources<'_> {
         }
         Measured {
             request_types: types.into_iter().map(|(_, name)| name).collect(),
+            type_at,
             timed: timed
                 .into_iter()
                 .map(|((span, request_type), [earlier, later, window])| Timed {

@@ -15,6 +15,10 @@
 //! many exporters. Looking while a slice is still filling is covered too: an alarm there stops
 //! earlier under the alternative than under the baseline, which only lowers the left side of the
 //! inequality (and a seeded simulation below measures it).
+//!
+//! Where failures come in bursts, one of them is not news of its own. [`ShareRise::bursty`] divides
+//! log L by the dispersion index φ (quasi-likelihood): for bursts of exactly φ failures that is the
+//! likelihood ratio of the bursts, so the promise holds as before; for others it holds nearly.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +34,11 @@ const LOWEST_BASELINE: f64 = 1e-6;
 const HIGHEST_BASELINE: f64 = 0.98;
 
 /// What the detector watches for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShareRise {
     baseline: f64,
+    /// Per alternative, what a failure and what another request adds to ln L.
+    logs: [(f64, f64); RISES.len()],
 }
 
 /// The bets so far, one per alternative.
@@ -45,8 +51,23 @@ impl ShareRise {
     /// Watches for a share above `baseline`, which is clamped to where ratios exist
     /// (`[10⁻⁶, 0.98]`).
     pub fn above(baseline: crate::Probability) -> Self {
+        let p0 = baseline.get().clamp(LOWEST_BASELINE, HIGHEST_BASELINE);
         Self {
-            baseline: baseline.get().clamp(LOWEST_BASELINE, HIGHEST_BASELINE),
+            baseline: p0,
+            logs: RISES.map(|rise| {
+                let p1 = p0 + (1.0 - p0) * rise;
+                ((p1 / p0).ln(), ((1.0 - p1) / (1.0 - p0)).ln())
+            }),
+        }
+    }
+
+    /// The same where counts scatter `dispersion` times as much as a binomial's; below 1 is 1.
+    #[must_use]
+    pub fn bursty(self, dispersion: f64) -> Self {
+        let power = 1.0 / dispersion.max(1.0);
+        Self {
+            logs: self.logs.map(|(bad, ok)| (bad * power, ok * power)),
+            ..self
         }
     }
 
@@ -55,15 +76,10 @@ impl ShareRise {
         self.baseline
     }
 
-    fn alternative(self, rise: f64) -> f64 {
-        self.baseline + (1.0 - self.baseline) * rise
-    }
-
-    /// ln L of one slice for one alternative.
-    fn log_ratio(self, rise: f64, bad: u64, ok: u64) -> f64 {
-        let p1 = self.alternative(rise);
-        bad as f64 * (p1 / self.baseline).ln()
-            + ok as f64 * ((1.0 - p1) / (1.0 - self.baseline)).ln()
+    /// ln L of one slice for the alternative of this place.
+    fn log_ratio(self, place: usize, bad: u64, ok: u64) -> f64 {
+        let (of_bad, of_ok) = self.logs[place];
+        bad as f64 * of_bad + ok as f64 * of_ok
     }
 
     /// The state after one more slice. A slice without requests changes nothing.
@@ -74,8 +90,8 @@ impl ShareRise {
         }
         let requests = (bad + ok) as f64;
         let mut next = state;
-        for (bet, rise) in next.bets.iter_mut().zip(RISES) {
-            let ratio = self.log_ratio(rise, bad, ok).exp().min(CEILING);
+        for (place, bet) in next.bets.iter_mut().enumerate() {
+            let ratio = self.log_ratio(place, bad, ok).exp().min(CEILING);
             *bet = ((*bet + requests) * ratio).min(CEILING);
         }
         next
@@ -86,10 +102,10 @@ impl ShareRise {
     /// `None` when nothing speaks for a rise.
     pub fn onset(self, slices: &[(u64, u64)]) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
-        for rise in RISES {
+        for place in 0..RISES.len() {
             let mut gain = 0.0;
             for (index, (bad, ok)) in slices.iter().enumerate().rev() {
-                gain += self.log_ratio(rise, *bad, *ok);
+                gain += self.log_ratio(place, *bad, *ok);
                 if gain > best.map_or(0.0, |(gain, _)| gain) {
                     best = Some((gain, index));
                 }
@@ -197,6 +213,16 @@ mod tests {
         slices.extend([(6, 4); 5]);
         assert_eq!(rise.onset(&slices), Some(20));
         assert_eq!(rise.onset(&[(0, 10); 5]), None);
+    }
+
+    #[test]
+    fn bursts_count_once() {
+        let single = ShareRise::above(Probability::clamped(0.001));
+        let bursty = single.bursty(4.0);
+        let after = |rise: ShareRise, bad| rise.step(DetectorState::default(), bad, 0).value();
+        assert!((after(single, 1) - after(bursty, 4)).abs() < 4.0 * after(single, 1));
+        assert!(after(single, 4) > 1e6 * after(bursty, 4));
+        assert_eq!(single.bursty(0.5), single);
     }
 
     proptest! {

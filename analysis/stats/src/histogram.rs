@@ -22,8 +22,13 @@ pub struct LogHistogram {
 impl LogHistogram {
     /// Counts one value; nanoseconds, say.
     pub fn add(&mut self, value: u64) {
-        let bucket = ((value.max(1) as f64).log2() * BUCKETS_PER_DOUBLING) as u16;
-        self.add_many(bucket, 1);
+        self.add_many(Self::bucket_of(value), 1);
+    }
+
+    /// The number of the bucket that this value falls into, below 1024: whoever counts one value in
+    /// several places asks once.
+    pub fn bucket_of(value: u64) -> u16 {
+        ((value.max(1) as f64).log2() * BUCKETS_PER_DOUBLING) as u16
     }
 
     /// Adds all that the other one counted.
@@ -38,7 +43,8 @@ impl LogHistogram {
             .for_each(|(bucket, n)| self.add_many(*bucket, *n));
     }
 
-    fn add_many(&mut self, bucket: u16, n: u64) {
+    /// Counts `n` values of this bucket, as [`Self::bucket_of`] numbers them.
+    pub fn add_many(&mut self, bucket: u16, n: u64) {
         match self
             .buckets
             .binary_search_by_key(&bucket, |(bucket, _)| *bucket)
@@ -61,16 +67,18 @@ impl LogHistogram {
             return None;
         }
         let wanted = ((share.get() * self.total as f64).ceil() as u64).clamp(1, self.total);
-        let mut seen = 0;
-        let mut last = 0;
-        for (bucket, n) in &self.buckets {
-            seen += n;
-            last = *bucket;
-            if seen >= wanted {
+        // From the top, because it is mostly the tail that is asked for: the lowest bucket below
+        // which fewer than wanted lie.
+        let mut below = self.total;
+        let mut found = 0;
+        for (bucket, n) in self.buckets.iter().rev() {
+            if below < wanted {
                 break;
             }
+            found = *bucket;
+            below -= n;
         }
-        Some(((f64::from(last) + 0.5) / BUCKETS_PER_DOUBLING).exp2() as u64)
+        Some(((f64::from(found) + 0.5) / BUCKETS_PER_DOUBLING).exp2() as u64)
     }
 
     /// (Geometric middle of the bucket, count), smallest first.

@@ -6,8 +6,10 @@
 //! statsmodels (`tests/reference/`, made by `notebooks/reference_statistics.py`).
 
 mod beta;
+mod chi_squared;
 mod detector;
 mod difference;
+mod dispersion;
 mod fdr;
 mod histogram;
 mod normal;
@@ -18,8 +20,10 @@ mod share;
 mod shift;
 
 pub use beta::{BetaBelief, BetaError};
+pub use chi_squared::chi_squared_quantile;
 pub use detector::{DetectorState, ShareRise};
 pub use difference::{DifferenceInterval, difference_interval};
+pub use dispersion::Dispersion;
 pub use fdr::benjamini_hochberg;
 pub use histogram::LogHistogram;
 pub use normal::normal_quantile;

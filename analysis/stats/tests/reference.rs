@@ -2,8 +2,8 @@
 //! `notebooks/reference_statistics.py`.
 
 use rekindle_stats::{
-    BetaBelief, LogHistogram, Probability, Sample, Share, benjamini_hochberg, difference_interval,
-    normal_quantile, rank_sum, slower_share, student_quantile, student_tails,
+    BetaBelief, LogHistogram, Probability, Sample, Share, benjamini_hochberg, chi_squared_quantile,
+    difference_interval, normal_quantile, rank_sum, slower_share, student_quantile, student_tails,
 };
 
 fn rows(table: &str) -> Vec<Vec<&str>> {
@@ -36,6 +36,17 @@ fn check(what: &[&str], found: f64, expected: &str, tolerance: f64) {
     let expected = number(expected);
     let error = (found - expected).abs() / expected.abs().max(1e-3);
     assert!(error < tolerance, "{what:?}: {found}, not {expected}");
+}
+
+#[test]
+fn chi_squared() {
+    for row in rows(include_str!("reference/chi_squared.csv")) {
+        let degrees = row[0].parse().expect("a count");
+        let found = chi_squared_quantile(degrees, Probability::clamped(number(row[1])));
+        check(&row, found.expect("a quantile"), row[2], 1e-9);
+    }
+    assert_eq!(chi_squared_quantile(0, Probability::P95), None);
+    assert_eq!(chi_squared_quantile(3, Probability::clamped(1.0)), None);
 }
 
 #[test]

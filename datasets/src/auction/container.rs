@@ -28,6 +28,7 @@ pub use reboot::Rebooted;
 
 use super::ServiceName;
 use super::fault::{Ailment, Fault, FaultKind, FaultScope};
+use super::leak::Leak;
 use super::message::{Arguments, CRASHED, CallError, RESTARTING, TIMEOUT, UNAVAILABLE};
 use super::peers::Peers;
 use super::table::Damage;
@@ -142,6 +143,9 @@ pub struct ComponentStatus {
     pub abandoned_lives: usize,
     /// Those threads.
     pub abandoned_threads: usize,
+    /// What its calls have leaked in this life, in bytes.
+    #[serde(default)]
+    pub leaked_bytes: usize,
 }
 
 impl Container {
@@ -284,6 +288,21 @@ impl Container {
         }
     }
 
+    /// Lets a component leak from now until its next life.
+    ///
+    /// # Errors
+    /// In words, when there is no such component, or it isn't up.
+    pub(crate) fn leak(&self, leak: &Leak) -> Result<(), String> {
+        let slot = self.slot(&leak.component)?;
+        let state = lock(&slot.state);
+        let life = state
+            .current
+            .as_ref()
+            .ok_or_else(|| format!("component {} is down", slot.name))?;
+        life.kept.open(leak.bytes_per_call);
+        Ok(())
+    }
+
     /// Undoes every fault without anybody's restart, as far as that can be: the process's memory is
     /// put right and no further call suffers. Threads that are stuck stay so, and rows that were
     /// damaged are loaded again by their component's next life only.
@@ -366,6 +385,7 @@ impl Slot {
             expired: current.map_or(0, |life| life.expired()),
             abandoned_lives: state.over.len(),
             abandoned_threads: state.over.iter().map(|life| life.running_threads()).sum(),
+            leaked_bytes: current.map_or(0, |life| life.kept.bytes()),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `POST /microreboot/{component}` | 200 and [`Rebooted`](super::Rebooted) once the new life is ready; `Idempotency-Key` and `Rekindle-Generation` are honoured; 404, 409 (too many abandoned threads, or a generation that is over), 500 (start failed), 504 (start took too long) |
 //! | `GET /microreboot/{component}?action=KEY` | `{"done": bool}` |
 //! | `POST /fault` | a [`Fault`] as JSON: 204, or 422 with the reason |
+//! | `POST /leak` | a [`Leak`] as JSON: 204, or 422 with the reason |
 //! | `DELETE /fault` | 204: no further call suffers |
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use serde_json::json;
 use super::ServiceName;
 use super::container::{ComponentStatus, Container, RebootError};
 use super::fault::{Fault, FaultKind, FaultScope};
+use super::leak::Leak;
 
 /// What a process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,7 @@ pub(super) fn router(control: Control) -> Router {
         .route("/status", get(status))
         .route("/microreboot/{component}", post(microreboot).get(inquire))
         .route("/fault", post(inject).delete(lift))
+        .route("/leak", post(leak))
         .with_state(Arc::new(control))
 }
 
@@ -136,6 +139,13 @@ async fn inject(State(control): State<Arc<Control>>, Json(fault): Json<Fault>) -
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     match control.container.inject(&fault) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason).into_response(),
+    }
+}
+
+async fn leak(State(control): State<Arc<Control>>, Json(leak): Json<Leak>) -> Response {
+    match control.container.leak(&leak) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason).into_response(),
     }

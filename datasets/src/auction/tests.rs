@@ -219,6 +219,23 @@ fn each_fault_breaks_what_it_says_and_a_microreboot_cures_it() {
 }
 
 #[test]
+fn a_leak_grows_with_calls_and_ends_with_the_life() {
+    let site = Site::start();
+    let component = "catalog.search";
+    let control = site.owner(component).control_address();
+    let leak = json!({ "component": component, "bytes_per_call": 1000 });
+    assert_eq!(request(control, "POST", "/leak", Some(&leak), &[]).0, 204);
+    for _ in 0..3 {
+        assert_eq!(site.verdict(component), Verdict::Right);
+    }
+    let leaked = site.status(component)["leaked_bytes"].as_u64();
+    assert!(leaked.is_some_and(|leaked| leaked >= 3000), "{leaked:?}");
+    assert_eq!(site.microreboot(component, &[]).0, 200);
+    assert_eq!(site.verdict(component), Verdict::Right);
+    assert_eq!(site.status(component)["leaked_bytes"], 0);
+}
+
+#[test]
 fn every_component_can_be_lost_and_found() {
     let site = Site::start();
     for service in ServiceName::ALL {

@@ -31,6 +31,16 @@ fn small_mistakes_are_cheap() {
 }
 
 #[test]
+fn who_knows_the_leak_restarts_least() {
+    let report = run(Scenario::Rejuvenation, &SMALL).expect("a report");
+    assert!(report.holds(), "{report:#?}");
+    assert_eq!(
+        run(Scenario::Rejuvenation, &SMALL).expect("a report"),
+        report
+    );
+}
+
+#[test]
 fn lies_break_no_rule() {
     let report = run(Scenario::Safety, &SMALL).expect("a report");
     assert!(report.claims[0].holds, "{report:#?}");

@@ -295,6 +295,7 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         check: None,
         mode: Some(rekindle_recovery::Mode::Auto),
         expected_downtime: Some(downtime),
+        around: rekindle_recovery::Around::default(),
     }
 }
 

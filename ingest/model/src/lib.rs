@@ -16,6 +16,6 @@ pub use id::{ParseIdError, SpanId, TraceId};
 pub use intervention::{Intervention, InterventionKind, Selector};
 pub use name::Name;
 pub use outcome::{Outcome, OutcomeReport, RequestType};
-pub use span::{Facts, Link, Resource, Shape, Span, SpanKind, Status};
+pub use span::{Facts, Link, Resource, Sampling, Shape, Span, SpanKind, Status};
 pub use time::UnixNanos;
 pub use trace::{EmptyTrace, ReleaseReason, Trace};

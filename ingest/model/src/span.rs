@@ -74,6 +74,35 @@ impl Resource {
     }
 }
 
+/// How many spans like this one there were for each that was kept, as far as its samplers say. Three
+/// states: a span without any is taken for one of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// Of 2⁵⁶ equally likely random numbers, so many had it thrown away: the rejection threshold of
+    /// OpenTelemetry's consistent probability sampling (`ot=th:` in the trace state), below 2⁵⁶.
+    Threshold(u64),
+    /// A sampler was at work that doesn't say how many it threw away.
+    Undeclared,
+}
+
+impl Sampling {
+    /// The number of thresholds that there are: 56 bits are random in a trace id.
+    pub const THRESHOLDS: u64 = 1 << 56;
+
+    /// How many spans like this one there were for each that was kept, at least 1; `None` when the
+    /// sampler doesn't say.
+    pub fn adjusted_count(self) -> Option<f64> {
+        match self {
+            Self::Threshold(threshold) => {
+                let kept = Self::THRESHOLDS.saturating_sub(threshold).max(1);
+                Some(Self::THRESHOLDS as f64 / kept as f64)
+            }
+            Self::Undeclared => None,
+        }
+    }
+}
+
 /// What a span says beyond its times, each fact under one name whatever convention it came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Facts {
@@ -106,6 +135,8 @@ pub struct Facts {
     pub code_component: Option<Name>,
     /// `rekindle.generation`: the life of the unit that did this work.
     pub generation: Option<u64>,
+    /// What samplers said; `None` where none spoke up.
+    pub sampling: Option<Sampling>,
 }
 
 /// Another span that this one belongs to without being its child, as a consumed message belongs to

@@ -299,6 +299,13 @@ impl Assembler {
     /// Lets go of the traces whose time has come, and hands out all that were let go since the last
     /// time. Call it some times a second, and after each batch.
     pub fn poll(&mut self, now: UnixNanos, traces: &mut Vec<Trace>) {
+        self.poll_each(now, |trace| traces.push(trace));
+    }
+
+    /// The same, one after the other: a trace is still in the processor's cache when it is used, and
+    /// the next one is put together in its memory.
+    pub fn poll_each(&mut self, now: UnixNanos, mut take: impl FnMut(Trace)) {
+        self.ready.drain(..).for_each(&mut take);
         self.lag.refresh(now);
         self.quiet = quiet(&self.config, self.lag.longest());
         self.look_for_idle(now);
@@ -322,10 +329,10 @@ impl Assembler {
                 None => ReleaseReason::Idle,
             };
             self.release(entry.place, reason);
+            self.ready.drain(..).for_each(&mut take);
         }
         self.looked_at = due;
         self.tidy();
-        traces.append(&mut self.ready);
     }
 
     /// Puts the traces that are old enough to be idle among those that are due, if they have no

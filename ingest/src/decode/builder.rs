@@ -4,15 +4,15 @@
 //! is one place that knows what is invalid and what can be mended. What the bytes mean is worked out
 //! once for all spans that say the same: see [`super::signature`] and [`super::shapes`].
 
-use rekindle_model::{Link, SpanId, TraceId, UnixNanos};
+use rekindle_model::{Link, Sampling, SpanId, TraceId, UnixNanos};
 
 use super::intern::Interner;
-use super::keys::{EXCEPTION_TYPE, KeyTable, NO_KEY};
+use super::keys::{EXCEPTION_TYPE, KeyTable, NO_KEY, SAMPLING};
 use super::resource::Origin;
 use super::shapes::{Scope, ShapeTable};
 use super::signature::{Head, Signature};
 use super::value::Value;
-use super::{Decoded, Rejected, meaning};
+use super::{Decoded, Rejected, meaning, sampling};
 use crate::packed::PackedSpan;
 
 /// Links kept of one span, as SDKs limit them.
@@ -29,6 +29,7 @@ pub(crate) struct RawSpan<'a> {
     pub(crate) trace_id: &'a [u8],
     pub(crate) span_id: &'a [u8],
     pub(crate) parent_id: &'a [u8],
+    pub(crate) trace_state: &'a [u8],
     pub(crate) name: &'a [u8],
     pub(crate) kind: u64,
     pub(crate) start: u64,
@@ -91,6 +92,25 @@ impl SpanBuilder {
         }
     }
 
+    /// Takes what was said of samplers elsewhere than in attributes. Only what it means goes into the
+    /// signature: the random number beside it is another in each trace.
+    #[cold]
+    fn sampled(&mut self, trace_state: &[u8], scope: &Scope) {
+        let said = match scope.is_sampled {
+            // A tail sampler that knows its threshold writes it into the trace state.
+            true => sampling::of_trace_state(trace_state).or(Some(Sampling::Undeclared)),
+            false => sampling::of_trace_state(trace_state),
+        };
+        match said {
+            Some(Sampling::Threshold(threshold)) => {
+                let number = Value::Int(threshold.cast_signed());
+                self.signature.attribute(SAMPLING, number);
+            }
+            Some(Sampling::Undeclared) => self.signature.attribute(SAMPLING, Value::Bool(true)),
+            None => {}
+        }
+    }
+
     /// Makes the span of all that was taken since the last one, and adds it to `decoded`; or
     /// counts why it can't be one.
     pub(crate) fn finish(
@@ -120,6 +140,9 @@ impl SpanBuilder {
         scope: &Scope,
         decoded: &mut Decoded,
     ) {
+        if !raw.trace_state.is_empty() || scope.is_sampled {
+            self.sampled(raw.trace_state, scope);
+        }
         let head = Head {
             name: raw.name,
             message: raw.message,

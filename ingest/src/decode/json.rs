@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::builder::RawSpan;
 use super::resource::{Origin, ResourceBuilder};
+use super::sampling::is_tail_sampler;
 use super::shapes::Scope;
 use super::value::Value;
 use super::{ContentType, DecodeContext, Decoded};
@@ -49,7 +50,7 @@ struct Resource<'a> {
 #[derive(Deserialize)]
 struct ScopeSpans<'a> {
     #[serde(borrow, default)]
-    scope: Option<JsonScope<'a>>,
+    scope: Option<Object<JsonScope<'a>>>,
     #[serde(borrow, default)]
     spans: Raw<'a>,
 }
@@ -58,6 +59,8 @@ struct ScopeSpans<'a> {
 struct JsonScope<'a> {
     #[serde(borrow, default)]
     name: Text<'a>,
+    #[serde(borrow, default)]
+    attributes: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +72,8 @@ struct JsonSpan<'a> {
     span_id: Text<'a>,
     #[serde(borrow, default)]
     parent_span_id: Text<'a>,
+    #[serde(borrow, default)]
+    trace_state: Text<'a>,
     #[serde(borrow, default)]
     name: Text<'a>,
     #[serde(default)]
@@ -86,7 +91,7 @@ struct JsonSpan<'a> {
     #[serde(borrow, default)]
     links: Raw<'a>,
     #[serde(borrow, default)]
-    status: Option<JsonStatus<'a>>,
+    status: Option<Object<JsonStatus<'a>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -119,7 +124,7 @@ struct KeyValue<'a> {
     #[serde(borrow, default)]
     key: Text<'a>,
     #[serde(borrow, default)]
-    value: Option<AnyValue<'a>>,
+    value: Option<Object<AnyValue<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +139,9 @@ struct AnyValue<'a> {
     #[serde(default)]
     double_value: Option<Double>,
     #[serde(borrow, default)]
-    array_value: Option<List<'a>>,
+    array_value: Option<Object<List<'a>>>,
     #[serde(borrow, default)]
-    kvlist_value: Option<List<'a>>,
+    kvlist_value: Option<Object<List<'a>>>,
     #[serde(borrow, default)]
     bytes_value: Option<Text<'a>>,
 }
@@ -168,7 +173,7 @@ fn resource_spans(
     let origin = match context.resources.find(ContentType::Json, text.as_bytes()) {
         Some(known) => known,
         None => {
-            let resource: Resource<'_> = serde_json::from_str(text)?;
+            let Object(resource): Object<Resource<'_>> = serde_json::from_str(text)?;
             let mut builder = ResourceBuilder::default();
             each(resource.attributes, |pair: KeyValue<'_>| {
                 builder.attribute(&mut context.names, pair.key.bytes(), pair.value());
@@ -183,8 +188,13 @@ fn resource_spans(
         }
     };
     each(spans.scope_spans, |spans: ScopeSpans<'_>| {
-        let name = spans.scope.unwrap_or_default().name;
-        let scope = context.scopes.scope(&mut context.names, name.bytes());
+        let Object(json) = spans.scope.unwrap_or_default();
+        let names = &mut context.names;
+        let mut scope = context.scopes.scope(names, json.name.bytes());
+        each(json.attributes, |pair: KeyValue<'_>| {
+            scope.is_sampled |= is_tail_sampler(pair.key.bytes());
+            Ok(())
+        })?;
         each(spans.spans, |json: JsonSpan<'_>| {
             span(&json, &origin, &scope, context, decoded)
         })
@@ -221,11 +231,12 @@ fn span(
     let trace_id = Id::of(&json.trace_id);
     let span_id = Id::of(&json.span_id);
     let parent_id = Id::of(&json.parent_span_id);
-    let status = json.status.as_ref();
+    let status = json.status.as_ref().map(|Object(status)| status);
     let raw = RawSpan {
         trace_id: trace_id.bytes(),
         span_id: span_id.bytes(),
         parent_id: parent_id.bytes(),
+        trace_state: json.trace_state.bytes(),
         name: json.name.bytes(),
         kind: json.kind.unsigned(),
         start: json.start_time_unix_nano.unsigned(),
@@ -279,6 +290,7 @@ fn each<'a, T: Deserialize<'a>>(
 
 /// What is written as an object. Serde alone would take a list for one, its elements for the fields
 /// in order, and so read sense into what has none.
+#[derive(Default)]
 struct Object<T>(T);
 
 impl<'a, T: Deserialize<'a>> Deserialize<'a> for Object<T> {
@@ -327,7 +339,10 @@ pub(super) fn each_pair(
 
 impl KeyValue<'_> {
     fn value(&self) -> Value<'_> {
-        self.value.as_ref().map_or(Value::Empty, AnyValue::view)
+        match &self.value {
+            Some(Object(value)) => value.view(),
+            None => Value::Empty,
+        }
     }
 }
 
@@ -341,9 +356,9 @@ impl AnyValue<'_> {
             Value::Int(number.0 as i64)
         } else if let Some(number) = &self.double_value {
             Value::Double(number.0)
-        } else if let Some(array) = &self.array_value {
+        } else if let Some(Object(array)) = &self.array_value {
             Value::JsonArray(array.text())
-        } else if let Some(map) = &self.kvlist_value {
+        } else if let Some(Object(map)) = &self.kvlist_value {
             Value::JsonMap(map.text())
         } else if let Some(bytes) = &self.bytes_value {
             Value::Base64(bytes.bytes())

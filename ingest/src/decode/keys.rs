@@ -25,10 +25,13 @@ pub(crate) enum Fact {
     CodeNamespace,
     CodeFunction,
     Generation,
+    SamplerType,
+    SamplerParameter,
+    SampleRate,
 }
 
 /// How many facts there are.
-pub(crate) const FACTS: usize = Fact::Generation as usize + 1;
+pub(crate) const FACTS: usize = Fact::SampleRate as usize + 1;
 
 /// `rekindle.generation`, which a resource may carry too.
 pub(crate) const GENERATION: &str = "rekindle.generation";
@@ -67,6 +70,9 @@ const WELL_KNOWN: &[(&str, Fact, u8)] = &[
     ("code.namespace", Fact::CodeNamespace, 0),
     ("code.function.name", Fact::CodeFunction, 0),
     (GENERATION, Fact::Generation, 0),
+    ("sampler.type", Fact::SamplerType, 0),
+    ("sampler.param", Fact::SamplerParameter, 0),
+    ("SampleRate", Fact::SampleRate, 0),
 ];
 
 /// Span attributes that are kept on the span as text, beyond the facts: the keys that restart
@@ -165,8 +171,8 @@ impl KeyTable {
                 }),
             }
         }
-        // The last number is none of a key; a configuration has a few dozen at most.
-        uses.truncate(usize::from(NO_KEY));
+        // The last numbers are none of a key; a configuration has a few dozen at most.
+        uses.truncate(usize::from(SAMPLING));
         let longest = uses.iter().map(|known| known.key.len()).max().unwrap_or(0);
         let mut by_length = vec![Vec::new(); longest + 1];
         for (known, number) in uses.iter().zip(0..) {
@@ -210,6 +216,9 @@ impl KeyTable {
 
 /// The number of no key.
 pub(crate) const NO_KEY: u16 = u16::MAX;
+
+/// The number of what the trace state and the scope say of samplers, which has no key either.
+pub(crate) const SAMPLING: u16 = NO_KEY - 1;
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,13 @@
 //! The one place that knows what attributes mean. It reads signatures and not requests, so it is
 //! asked once for all spans that say the same, in either encoding.
 
-use rekindle_model::{Facts, Name, Shape, SpanKind, Status};
+use rekindle_model::{Facts, Name, Sampling, Shape, SpanKind, Status};
 
 use super::grpc_code::grpc_code;
 use super::intern::Interner;
-use super::keys::{FACTS, Fact, KeyTable, NO_KEY, RANK_OF_EVENTS};
+use super::keys::{FACTS, Fact, KeyTable, NO_KEY, RANK_OF_EVENTS, SAMPLING};
 use super::resource::{Origin, sorted};
+use super::sampling::{of_jaeger, one_in};
 use super::shapes::Scope;
 use super::signature::{self, Head};
 use super::value::Value;
@@ -32,6 +33,13 @@ pub(crate) fn shape(
             said.state(names, Fact::ErrorType, RANK_OF_EVENTS, value);
             continue;
         }
+        if number == SAMPLING {
+            said.facts.sampling = Some(match value {
+                Value::Int(threshold) => Sampling::Threshold(threshold.cast_unsigned()),
+                _ => Sampling::Undeclared,
+            });
+            continue;
+        }
         let Some(known) = keys.get(number) else {
             continue;
         };
@@ -51,7 +59,10 @@ pub(crate) fn shape(
         5 => SpanKind::Consumer,
         _ => SpanKind::Internal,
     };
+    let by_attributes = said.sampling();
     let mut facts = said.facts;
+    // The trace state is the standard; and who writes into both writes the same.
+    facts.sampling = facts.sampling.or(by_attributes);
     if kind == SpanKind::Server {
         // Here `server.*` is the address that the caller used, and `net.peer.*` the caller's.
         facts.server_address = None;
@@ -82,6 +93,10 @@ struct Said {
     ranks: [u8; FACTS],
     /// `code.function.name` without its last part, should there be no `code.namespace`.
     code_function: Option<Name>,
+    /// Jaeger's sampler by name, and its parameter.
+    sampler: (Option<Name>, Option<f64>),
+    /// One of so many was kept.
+    sample_rate: Option<u64>,
     scratch: String,
 }
 
@@ -91,6 +106,8 @@ impl Default for Said {
             facts: Facts::default(),
             ranks: [UNSTATED; FACTS],
             code_function: None,
+            sampler: (None, None),
+            sample_rate: None,
             scratch: String::new(),
         }
     }
@@ -131,10 +148,27 @@ impl Said {
                 let number = value.integer().and_then(|it| u64::try_from(it).ok());
                 set(&mut facts.generation, number)
             }
+            Fact::SamplerType => set(&mut self.sampler.0, name()),
+            Fact::SamplerParameter => set(&mut self.sampler.1, value.number()),
+            Fact::SampleRate => {
+                let number = value.integer().and_then(|it| u64::try_from(it).ok());
+                set(&mut self.sample_rate, number)
+            }
         };
         if stated {
             self.ranks[fact as usize] = rank;
         }
+    }
+}
+
+impl Said {
+    /// What attributes say of samplers.
+    fn sampling(&self) -> Option<Sampling> {
+        if let Some(number) = self.sample_rate {
+            return Some(one_in(number));
+        }
+        let (kind, parameter) = &self.sampler;
+        Some(of_jaeger(kind.as_ref()?.as_bytes(), *parameter))
     }
 }
 

@@ -13,10 +13,11 @@ mod keys;
 mod meaning;
 mod protobuf;
 mod resource;
+mod sampling;
 mod shapes;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value;
 mod wire;
 

@@ -4,8 +4,11 @@
 //! numbers are those of `opentelemetry/proto/trace/v1/trace.proto` and its siblings; a test holds
 //! the walk against the generated types on arbitrary requests.
 
+use std::borrow::Cow;
+
 use super::builder::RawSpan;
 use super::resource::{Origin, ResourceBuilder};
+use super::sampling::is_tail_sampler;
 use super::shapes::Scope;
 use super::value::Value;
 use super::wire::{Malformed, Reader, fixed32, fixed64, length, varint};
@@ -39,14 +42,14 @@ fn resource_spans(
     const SCOPE_SPANS: u64 = length(2);
     // Fields may come in any order, and every span needs the resource: look for it first.
     let mut reader = Reader::new(bytes);
-    let mut resource: &[u8] = &[];
+    let mut resource: Cow<'_, [u8]> = Cow::default();
     while let Some(tag) = reader.tag()? {
         match tag {
-            RESOURCE => resource = reader.bytes()?,
+            RESOURCE => add_part(&mut resource, reader.bytes()?),
             _ => reader.skip(tag)?,
         }
     }
-    let origin = origin(resource, context, decoded)?;
+    let origin = origin(&resource, context, decoded)?;
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
         match tag {
@@ -93,12 +96,12 @@ fn scope_spans(
 ) -> Result<(), Malformed> {
     const SCOPE: u64 = length(1);
     const SPANS: u64 = length(2);
-    let mut scope = Scope::default();
+    let mut scope: Cow<'_, [u8]> = Cow::default();
     let mut count = 0;
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
         match tag {
-            SCOPE => scope = scope_of(reader.bytes()?, context)?,
+            SCOPE => add_part(&mut scope, reader.bytes()?),
             SPANS => {
                 reader.bytes()?;
                 count += 1;
@@ -106,6 +109,7 @@ fn scope_spans(
             _ => reader.skip(tag)?,
         }
     }
+    let scope = scope_of(&scope, context)?;
     // The count is the sender's word; the length of the bytes isn't.
     decoded
         .spans
@@ -120,17 +124,30 @@ fn scope_spans(
     Ok(())
 }
 
+/// Protobuf lets one message come in several parts, which are read as if they were one.
+fn add_part<'a>(whole: &mut Cow<'a, [u8]>, part: &'a [u8]) {
+    match whole.is_empty() {
+        true => *whole = Cow::Borrowed(part),
+        false => whole.to_mut().extend_from_slice(part),
+    }
+}
+
 fn scope_of(bytes: &[u8], context: &mut DecodeContext) -> Result<Scope, Malformed> {
     const NAME: u64 = length(1);
+    const ATTRIBUTES: u64 = length(3);
     let mut name: &[u8] = &[];
+    let mut is_sampled = false;
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
         match tag {
             NAME => name = reader.bytes()?,
+            ATTRIBUTES => is_sampled |= is_tail_sampler(key_value(reader.bytes()?)?.0),
             _ => reader.skip(tag)?,
         }
     }
-    Ok(context.scopes.scope(&mut context.names, name))
+    let mut scope = context.scopes.scope(&mut context.names, name);
+    scope.is_sampled = is_sampled;
+    Ok(scope)
 }
 
 fn span(
@@ -142,6 +159,7 @@ fn span(
 ) -> Result<(), Malformed> {
     const TRACE_ID: u64 = length(1);
     const SPAN_ID: u64 = length(2);
+    const TRACE_STATE: u64 = length(3);
     const PARENT_SPAN_ID: u64 = length(4);
     const NAME: u64 = length(5);
     const KIND: u64 = varint(6);
@@ -161,9 +179,10 @@ fn span(
         match tag {
             TRACE_ID => raw.trace_id = reader.bytes()?,
             SPAN_ID => raw.span_id = reader.bytes()?,
+            TRACE_STATE => raw.trace_state = reader.bytes()?,
             PARENT_SPAN_ID => raw.parent_id = reader.bytes()?,
             NAME => raw.name = reader.bytes()?,
-            KIND => raw.kind = reader.varint()?,
+            KIND => raw.kind = enumeration(reader.varint()?),
             START => raw.start = reader.fixed64()?,
             END => raw.end = reader.fixed64()?,
             FLAGS => raw.flags = reader.fixed32()?,
@@ -178,7 +197,7 @@ fn span(
                 while let Some(tag) = status.tag()? {
                     match tag {
                         STATUS_MESSAGE => raw.message = status.bytes()?,
-                        STATUS_CODE => raw.status = status.varint()?,
+                        STATUS_CODE => raw.status = enumeration(status.varint()?),
                         _ => status.skip(tag)?,
                     }
                 }
@@ -194,6 +213,11 @@ fn span(
     } = context;
     span.finish(names, shapes, &raw, origin, scope, decoded);
     Ok(())
+}
+
+/// An enum has 32 bits, and protobuf takes the lower ones of whatever number comes.
+fn enumeration(number: u64) -> u64 {
+    number & u64::from(u32::MAX)
 }
 
 fn event(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed> {

@@ -178,6 +178,8 @@ pub(crate) struct Scope {
     pub(crate) name: Option<Name>,
     /// Equal only for equal names; 0 for none.
     pub(crate) number: u64,
+    /// Whether it carries the marks of a sampler that doesn't say how many it drops.
+    pub(crate) is_sampled: bool,
 }
 
 /// Scopes that were seen lately.
@@ -208,6 +210,7 @@ impl ScopeTable {
         Scope {
             name: Some(name),
             number,
+            is_sampled: false,
         }
     }
 }

@@ -67,6 +67,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value as any number, from a number or from text.
+    pub(crate) fn number(self) -> Option<f64> {
+        match self {
+            Value::Int(number) => Some(number as f64),
+            Value::Double(number) => Some(number),
+            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
+            Value::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
     /// Writes the value as JSON, apart from text at the top level. Stops soon after
     /// [`MAX_TEXT_BYTES`]: more isn't kept.
     fn write(self, out: &mut String, depth: usize) {

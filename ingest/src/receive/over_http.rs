@@ -8,9 +8,9 @@ use super::Shared;
 use super::answer::{Answer, http_ok, http_refusal};
 use super::body::{self, BodyLimits, Framing};
 use super::encoding::Encoding;
-use super::origin;
 use super::refusal::Refusal;
 use super::status::Partial;
+use super::{origin, over_grpc};
 use crate::decode::ContentType;
 use crate::journal::Protocol;
 
@@ -42,6 +42,9 @@ async fn take(
     content_type: Option<ContentType>,
     body: &mut Incoming,
 ) -> Result<(ContentType, Partial), Refusal> {
+    if over_grpc::is_grpc(&head.headers) {
+        return Err(Refusal::GrpcVersion);
+    }
     if head.uri.path() != PATH {
         return Err(Refusal::Path);
     }
@@ -50,6 +53,9 @@ async fn take(
     }
     if !origin::is_ours(&head.uri, &head.headers) {
         return Err(Refusal::Origin);
+    }
+    if !shared.access.admits(&head.headers) {
+        return Err(Refusal::Unauthorized);
     }
     let content_type = content_type.ok_or(Refusal::ContentType)?;
     let encoding = encoding(&head.headers)?;

@@ -295,7 +295,7 @@ impl Store {
         Ok(written
             .into_iter()
             .map(|(action, unit, generation, deadline)| {
-                Permit::new(action, unit, generation, deadline)
+                Permit::new(action, unit, generation, deadline).because_of(entry.incident)
             })
             .collect())
     }

@@ -164,7 +164,7 @@ fn open_log(unit: &UnitName, logs: &Path) -> io::Result<File> {
 
 /// The file that a unit's output goes to. A unit's name is the operator's and may hold anything,
 /// so what isn't plain in a file name is escaped, distinctly.
-pub(super) fn log_path(unit: &UnitName, logs: &Path) -> PathBuf {
+pub(crate) fn log_path(unit: &UnitName, logs: &Path) -> PathBuf {
     let mut name = OsString::new();
     for (position, byte) in unit.as_str().bytes().enumerate() {
         let plain = byte.is_ascii_alphanumeric()

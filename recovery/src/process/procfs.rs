@@ -66,6 +66,28 @@ pub(super) fn processes() -> Vec<Stat> {
         .collect()
 }
 
+/// The resident memory, in bytes, of all living processes in the group of this one; `None` if it is gone.
+/// What they share is counted for each of them.
+pub(crate) fn group_memory(pid: i32) -> Option<u64> {
+    let group = stat(pid).filter(|stat| !stat.zombie)?.group;
+    let mut bytes: u64 = 0;
+    for member in processes() {
+        if member.group != group || member.zombie {
+            continue;
+        }
+        // One that ended meanwhile has none.
+        let Ok(line) = fs::read_to_string(format!("/proc/{}/statm", member.pid)) else {
+            continue;
+        };
+        let resident: Option<u64> = line
+            .split_ascii_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse().ok());
+        bytes = bytes.saturating_add(resident?.saturating_mul(rustix::param::page_size() as u64));
+    }
+    Some(bytes)
+}
+
 /// The boot that this host is in. Empty if the kernel won't say, which then tells no boots apart.
 pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -162,6 +184,9 @@ mod tests {
         assert!(!own.zombie && own.pid == pid && own.start_ticks > 0);
         assert!(processes().contains(&own));
         assert!(!boot_id().is_empty());
+        let memory = group_memory(pid).expect("own memory");
+        assert!(memory > 1024 * 1024, "{memory}");
+        assert_eq!(group_memory(i32::MAX), None);
     }
 
     #[test]

@@ -49,7 +49,11 @@ impl Engine {
         let policy = &self.config.policy;
         let acting: Duration = restarts
             .iter()
-            .map(|restart| restart.deadline + EXECUTOR_SLACK)
+            .map(|restart| {
+                let executor = self.config.executors.get(&restart.unit);
+                let beforehand = executor.map_or(Duration::ZERO, |it| it.beforehand());
+                beforehand + restart.deadline + EXECUTOR_SLACK
+            })
             .sum();
         let lease_until = now
             .checked_add(acting + policy.warm_up + policy.judge_deadline + policy.lease_slack)
@@ -185,6 +189,7 @@ impl Engine {
             });
             return;
         };
+        let deadline = executor.beforehand() + deadline;
         let hook = self.config.crash.clone();
         let crash = move |point| {
             if let Some(hook) = &hook {

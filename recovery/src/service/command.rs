@@ -46,6 +46,14 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Restart a unit before it fails. All guards are asked, but for those about evidence; where only its
+    /// mode stands against it, a person is.
+    Prevent {
+        /// The unit.
+        unit: UnitName,
+        /// Why.
+        reason: String,
+    },
     /// Let nothing happen unattended.
     Pause {
         /// Who says so.
@@ -74,6 +82,11 @@ pub enum Command {
 pub enum Reply {
     /// It is under way in this recovery: follow it in the status.
     Started {
+        /// The recovery.
+        recovery: RecoveryId,
+    },
+    /// It waits for a person's approval in this recovery.
+    Proposed {
         /// The recovery.
         recovery: RecoveryId,
     },

@@ -150,6 +150,10 @@ impl Engine {
             return;
         }
         case.considered_at = Some(now);
+        if case.incident.is_none() {
+            self.lapse(id, now).await;
+            return;
+        }
         let Some(evidence) = case.evidence.clone() else {
             return;
         };
@@ -183,7 +187,7 @@ impl Engine {
     }
 
     /// Takes a proposal back that nobody answered in time.
-    fn expire(&mut self, id: RecoveryId, now: SystemTime) -> bool {
+    pub(super) fn expire(&mut self, id: RecoveryId, now: SystemTime) -> bool {
         let expiry = self.config.policy.approval_expiry;
         let is_expired = self.cases.get(&id).is_some_and(|case| {
             case.state == State::Proposed
@@ -362,7 +366,7 @@ impl Engine {
         })
     }
 
-    async fn propose(
+    pub(super) async fn propose(
         &mut self,
         id: RecoveryId,
         mut plan: Plan,

@@ -466,7 +466,7 @@ impl Engine {
         let (incident, unit) = (notice.incident, notice.unit.as_ref().map(UnitName::as_str));
         match notice.kind {
             NoticeKind::Proposal => tracing::warn!(incident, unit, "{}", notice.text),
-            NoticeKind::GivenUp | NoticeKind::Disabled => {
+            NoticeKind::GivenUp | NoticeKind::Disabled | NoticeKind::Rejuvenation => {
                 tracing::error!(incident, unit, "{}", notice.text);
             }
         }

@@ -17,6 +17,7 @@ mod command;
 mod consider;
 mod engine;
 mod order;
+mod prevent;
 mod resume;
 mod status;
 mod verdict;
@@ -25,6 +26,7 @@ mod view;
 pub use command::{
     ActionView, BeliefView, Command, CommandError, CostView, DryRun, Reply, UnitExplained,
 };
+pub use prevent::PREVENTION;
 pub use status::{
     BudgetView, JudgingView, Proposal, RecoveryId, RecoveryStatus, RecoveryView, Tried, UnitState,
     UnitStatus,

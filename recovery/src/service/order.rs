@@ -47,6 +47,10 @@ impl Engine {
                 self.known(&unit)?;
                 self.order(unit, &by, &reason).await
             }
+            Command::Prevent { unit, reason } => {
+                self.known(&unit)?;
+                self.prevent(unit, &reason).await
+            }
             Command::Pause {
                 by,
                 reason,
@@ -158,7 +162,7 @@ impl Engine {
     }
 
     /// What restarting a unit costs at the traffic last told.
-    fn price(&self, unit: &UnitName, now: SystemTime) -> (std::time::Duration, f64) {
+    pub(super) fn price(&self, unit: &UnitName, now: SystemTime) -> (std::time::Duration, f64) {
         let (downtime, _) = self.costs.downtime(&self.tree, unit, now);
         let away = downtime + self.config.policy.in_flight;
         let rate = self.traffic.get(unit).copied().unwrap_or_else(|| {

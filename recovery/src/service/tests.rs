@@ -2,5 +2,6 @@
 
 mod crash;
 mod property;
+mod rejuvenation;
 mod story;
 mod world;

@@ -27,6 +27,7 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
             check: None,
             mode: None,
             expected_downtime: None,
+            around: crate::Around::default(),
         };
         for word in words {
             match word {

@@ -15,11 +15,13 @@ mod ways;
 
 use std::collections::BTreeMap;
 
-use rekindle_model::Name;
 use rekindle_stats::LogHistogram;
 
+use super::{Choice, Choices};
+use crate::Shape;
+use crate::rank::cause::Cause;
+use crate::rank::families::families;
 use crate::rank::input::{Input, Part, Timed};
-use crate::{Level, Shape};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
 const MISTAKES: f64 = 0.05;
@@ -34,8 +36,10 @@ pub(super) struct Change {
     /// Whether chance is no explanation, as often as was looked (Bonferroni's correction).
     pub(super) clear: bool,
     pub(super) shape: Shape,
-    /// What changed, in words.
-    pub(super) remark: String,
+    /// How probable it is where nothing changed, as often as was looked; in `[0, 1]`.
+    pub(super) chance: f64,
+    /// What changed: the largest of each kind, the largest first.
+    pub(super) causes: Vec<Cause>,
 }
 
 /// Which two times are compared.
@@ -48,26 +52,35 @@ pub(super) enum Period {
 }
 
 /// What changed, the most first; each family once, with its largest change.
-pub(super) fn changes(input: &Input, period: Period) -> Vec<Change> {
+pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Change> {
     let families = Families::of(input);
     let stops = stops::stops(input, period, &families);
-    let mut found = slower::slower(input, period, &families);
-    found.extend(slower::faster(input, period, &families, &stops.changed));
-    found.extend(stops.changes);
+    let mut found = slower::slower(input, period, &families, choices);
+    if choices.has(Choice::LessWork) {
+        found.extend(slower::faster(input, period, &families, &stops.changed));
+    }
+    if choices.has(Choice::Stops) {
+        found.extend(stops.changes);
+    }
     let mut best: BTreeMap<usize, Change> = BTreeMap::new();
     for change in found {
         if change.score < 0.0 {
             continue;
         }
-        let mut clear = change.clear;
-        if let Some(known) = best.get_mut(&change.family) {
-            clear |= known.clear;
-            known.clear = clear;
-            if known.score >= change.score {
-                continue;
-            }
+        let Some(known) = best.get_mut(&change.family) else {
+            best.insert(change.family, change);
+            continue;
+        };
+        known.clear |= change.clear;
+        known.chance = known.chance.min(change.chance);
+        if change.score > known.score {
+            let before = std::mem::replace(&mut known.causes, change.causes);
+            known.causes.extend(before);
+            (known.score, known.shape) = (change.score, change.shape);
+        } else {
+            known.causes.extend(change.causes);
         }
-        best.insert(change.family, Change { clear, ..change });
+        one_of_each_kind(&mut known.causes);
     }
     let mut changes: Vec<Change> = best.into_values().collect();
     changes.sort_by(|a, b| {
@@ -78,6 +91,20 @@ pub(super) fn changes(input: &Input, period: Period) -> Vec<Change> {
     changes
 }
 
+/// Keeps the first of each kind.
+fn one_of_each_kind(causes: &mut Vec<Cause>) {
+    if let [first, rest @ ..] = causes.as_slice() {
+        let takes = matches!(first, Cause::Takes(_));
+        let other = rest
+            .iter()
+            .find(|cause| matches!(cause, Cause::Takes(_)) != takes);
+        *causes = [Some(*first), other.copied()]
+            .into_iter()
+            .flatten()
+            .collect();
+    }
+}
+
 /// The service of each operation, as a subject where it is one.
 pub(super) struct Families {
     of: Vec<usize>,
@@ -85,21 +112,8 @@ pub(super) struct Families {
 
 impl Families {
     fn of(input: &Input) -> Self {
-        let services: BTreeMap<&Name, usize> = input
-            .subjects
-            .iter()
-            .enumerate()
-            .filter(|(_, subject)| subject.component.level == Level::Service)
-            .map(|(at, subject)| (&subject.component.service, at))
-            .collect();
-        let family = |(at, subject): (usize, &crate::rank::Subject)| {
-            services
-                .get(&subject.component.service)
-                .copied()
-                .unwrap_or(at)
-        };
         Self {
-            of: input.subjects.iter().enumerate().map(family).collect(),
+            of: families(input),
         }
     }
 
@@ -140,16 +154,4 @@ pub(super) fn durations(
         }
     }
     sums
-}
-
-/// A duration as people say it.
-pub(super) fn spoken(nanos: u64) -> String {
-    let millis = nanos as f64 / 1e6;
-    if millis < 10.0 {
-        format!("{millis:.1} ms")
-    } else if millis < 10_000.0 {
-        format!("{millis:.0} ms")
-    } else {
-        format!("{:.0} s", millis / 1e3)
-    }
 }

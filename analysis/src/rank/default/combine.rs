@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::changes::{Change, Period, changes};
-use crate::Level;
-use crate::rank::evidence::{Charge, Tally};
+use super::{Choice, Choices};
+use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::Input;
+use crate::{Doubt, Level};
 
 /// A failed call is as bad as one that takes a thousand times as long (2¹⁰): nobody waits for that.
 const FAILED: f64 = 10.0;
@@ -36,16 +37,21 @@ pub(super) struct Combined {
 }
 
 /// Weighs failures and changes.
-pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> Combined {
+pub(super) fn combined(
+    input: &Input,
+    tally: &Tally,
+    failures: Vec<Charge>,
+    choices: Choices,
+) -> Combined {
     let only = |charges| Combined {
         charges,
         clear_change: false,
     };
     let level = |charge: &Charge| input.subjects[charge.subjects[0]].component.level;
-    if failures.iter().any(|charge| level(charge) == Level::Host) {
+    if failures.iter().any(|charge| level(charge) == Level::Host) || !choices.has(Choice::Changes) {
         return only(failures);
     }
-    let changes: Vec<Change> = changes(input, Period::Fault)
+    let changes: Vec<Change> = changes(input, Period::Fault, choices)
         .into_iter()
         .filter(|change| change.score >= LEAST_CHANGE)
         .collect();
@@ -77,11 +83,17 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
     let mostly_failing = by_failures * 2.0 >= strengths[&lead];
     let mut charges = failures;
     let mut clear_change = false;
+    let mut calm_doubt = None;
     let left = if mostly_failing && first(&accused) == lead {
         (1.0 - accused.values().sum::<f64>()).max(0.0)
     } else {
-        let calm = changes_in_calm(input);
+        let calm = if choices.has(Choice::CalmTimes) {
+            changes_in_calm(input, choices)
+        } else {
+            0.0
+        };
         let certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
+        calm_doubt = (calm >= LEAST_DOUBT).then_some(calm);
         clear_change = strengths[&lead] >= calm.max(BELIEVED)
             && changes
                 .iter()
@@ -94,17 +106,32 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
         certainty
     };
     for change in changes {
+        let mut doubts = Vec::new();
+        doubts.extend(calm_doubt.map(|calm| Doubt::CalmTimesChange {
+            calm,
+            now: change.score,
+        }));
+        if !change.clear {
+            doubts.push(Doubt::MayBeChance {
+                chance: change.chance,
+            });
+        }
         let known = charges
             .iter_mut()
             .find(|charge| family_of(input, charge.subjects[0]) == change.family);
         match known {
-            Some(charge) => add_remark(charge, change.remark),
+            // Failures speak for it as well, so doubts about the change alone say little.
+            Some(charge) => charge.notes.causes.extend(change.causes),
             None => charges.push(Charge {
                 subjects: vec![change.family],
                 score: change.score,
                 confidence: left * share(change.family),
                 shape: Some(change.shape),
-                remark: Some(change.remark),
+                notes: Notes {
+                    causes: change.causes,
+                    doubts,
+                    ..Notes::default()
+                },
             }),
         }
     }
@@ -115,8 +142,8 @@ pub(super) fn combined(input: &Input, tally: &Tally, failures: Vec<Charge>) -> C
 }
 
 /// The largest change between the two halves of the baseline.
-fn changes_in_calm(input: &Input) -> f64 {
-    changes(input, Period::Calm)
+fn changes_in_calm(input: &Input, choices: Choices) -> f64 {
+    changes(input, Period::Calm, choices)
         .first()
         .map_or(0.0, |change| change.score)
 }
@@ -147,11 +174,4 @@ fn family_of(input: &Input, subject: usize) -> usize {
         other.component.level == Level::Service && other.component.service == component.service
     });
     service.unwrap_or(subject)
-}
-
-fn add_remark(charge: &mut Charge, remark: String) {
-    charge.remark = Some(match charge.remark.take() {
-        Some(said) => format!("{said}; {remark}"),
-        None => remark,
-    });
 }

@@ -20,7 +20,7 @@ use rekindle_model::Outcome;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::Shares;
-use crate::rank::evidence::{Charge, Tally};
+use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::{Case, Input};
 use crate::{Level, Shape};
 
@@ -180,7 +180,7 @@ fn weighed(
             score: candidate.score,
             confidence: mass * believed * weight / sum,
             shape: Some(shape),
-            remark: None,
+            notes: Notes::default(),
         })
         .collect()
 }

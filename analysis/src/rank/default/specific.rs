@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::Shares;
-use crate::Level;
-use crate::rank::evidence::{Charge, Tally};
+use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::Input;
+use crate::{Doubt, Level, Support};
 
 /// A part explains its service when it explains at least four of five of its failures, counted with
 /// one success and one failure more (Laplace), so that three clear ones are the fewest that do.
@@ -27,7 +27,7 @@ struct Part {
     coverage: f64,
     /// By how much it is worse than its siblings, in `[0, 1]`.
     contrast: f64,
-    remark: Option<String>,
+    doubt: Option<Doubt>,
 }
 
 /// The charges against a service or dependency that explains `news` failed requests out of `all`.
@@ -44,7 +44,7 @@ pub(super) fn charges(
         score: news,
         confidence,
         shape: None,
-        remark: None,
+        notes: Notes::default(),
     };
     if input.subjects[family].component.level == Level::Dependency {
         return vec![whole(news / all)];
@@ -69,7 +69,10 @@ pub(super) fn charges(
             score: news * part.coverage,
             confidence: news / all * part.coverage,
             shape: None,
-            remark: part.remark,
+            notes: Notes {
+                doubts: part.doubt.into_iter().collect(),
+                ..Notes::default()
+            },
         },
         whole(news / all * (1.0 - part.coverage)),
     ]
@@ -113,9 +116,9 @@ fn best_part(
             subject,
             coverage,
             contrast: own.value().unwrap_or(0.0),
-            remark: Some(format!(
-                "no request since then used another component of {service}, so nothing tells them apart"
-            )),
+            doubt: Some(Doubt::LoneComponent {
+                service: service.clone(),
+            }),
         });
     }
     let fine = Share::of(siblings.1, siblings.0 - siblings.1);
@@ -124,7 +127,7 @@ fn best_part(
         subject,
         coverage,
         contrast: difference.difference,
-        remark: confounded_version(input, tally, subject),
+        doubt: confounded_version(input, tally, subject),
     })
 }
 
@@ -145,7 +148,7 @@ fn explained_by(input: &Input, shares: &Shares, family: usize, member: usize) ->
 }
 
 /// Says so when an instance is the only one of its version: then either may be to blame.
-fn confounded_version(input: &Input, tally: &Tally, instance: usize) -> Option<String> {
+fn confounded_version(input: &Input, tally: &Tally, instance: usize) -> Option<Doubt> {
     let component = &input.subjects[instance].component;
     if component.level != Level::Instance {
         return None;
@@ -161,11 +164,8 @@ fn confounded_version(input: &Input, tally: &Tally, instance: usize) -> Option<S
             && subject.component.service == component.service
             && tally.window[index].0 > 0
     });
-    others.then(|| {
-        format!(
-            "it alone runs version {}, which may be to blame instead",
-            input.subjects[version].component.name
-        )
+    others.then(|| Doubt::OnlyOneOfItsVersion {
+        version: input.subjects[version].component.name.clone(),
     })
 }
 
@@ -215,7 +215,10 @@ pub(super) fn common_host(input: &Input, tally: &Tally, shares: &Shares) -> Opti
         score: most * coverage,
         confidence: 0.0,
         shape: None,
-        remark: Some("several services fail on it that are fine elsewhere".to_owned()),
+        notes: Notes {
+            support: vec![Support::SeveralServicesFailOnlyHere],
+            ..Notes::default()
+        },
     })
 }
 

@@ -17,6 +17,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::{CallContext, Component, Container, StartError, lock};
 use crate::auction::fault::Ailment;
+use crate::auction::leak::Kept;
 use crate::auction::message::{Arguments, BUSY, CRASHED, CallError};
 use crate::auction::table::Damage;
 use crate::auction::telemetry::Caller;
@@ -45,6 +46,8 @@ pub(super) struct Life {
     pub(super) generation: u64,
     /// Illness in the component's own memory.
     pub(super) ailment: Ailment,
+    /// What its calls have kept.
+    pub(super) kept: Kept,
     component_name: &'static str,
     queues: Vec<mpsc::Sender<Envelope>>,
     turn: AtomicUsize,
@@ -76,6 +79,7 @@ impl Life {
         let life = Arc::new(Self {
             generation,
             ailment: Ailment::none(),
+            kept: Kept::default(),
             component_name,
             queues,
             turn: AtomicUsize::new(0),
@@ -169,6 +173,7 @@ impl Life {
     /// everybody else's work.
     pub(super) fn end(&self) {
         self.over.send_replace(true);
+        self.kept.end();
         for worker in lock(&self.threads).iter() {
             let id = worker.id.load(Ordering::SeqCst);
             if worker.handle.is_finished() || id == 0 {
@@ -268,6 +273,9 @@ async fn answer(
     };
     let mut span = container.tracing.work(&caller, &envelope.parent);
     let outcome = async {
+        if !life.is_over() {
+            life.kept.call();
+        }
         life.ailment.suffer(worker).await;
         if let Some(slot) = container.slots.get(life.component_name) {
             slot.ailment.suffer(worker).await;

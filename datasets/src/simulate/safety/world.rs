@@ -397,8 +397,13 @@ impl World {
                 let is_paused = state
                     .paused
                     .is_some_and(|(from, until)| from + MOMENT < now && now < until);
-                if is_paused {
-                    broken.push(format!("{unit} was restarted during a pause"));
+                if let Some((from, until)) = state.paused.filter(|_| is_paused) {
+                    broken.push(format!(
+                        "{unit} was restarted during a pause, {:.9} s after it began and {:.9} s \
+                         before it ends",
+                        now - from,
+                        until - now
+                    ));
                 }
             }
             let expiry = self.policy.evidence_expiry.as_secs_f64() + MOMENT;

@@ -159,6 +159,27 @@ pub(super) async fn http(
     read_reply(&mut socket).await
 }
 
+/// The same in chunks, so that its length isn't known before its end.
+pub(super) async fn http_chunked(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> HttpReply {
+    let mut socket = TcpStream::connect(address).await.expect("connects");
+    let headers = [headers, &[("Transfer-Encoding", "chunked")]].concat();
+    let head = head(method, path, &headers);
+    socket.write_all(head.as_bytes()).await.expect("sends");
+    for part in body.chunks(body.len().div_ceil(3).max(1)) {
+        let size = format!("{:x}\r\n", part.len());
+        let chunk = [size.as_bytes(), part, b"\r\n"].concat();
+        socket.write_all(&chunk).await.expect("sends");
+    }
+    socket.write_all(b"0\r\n\r\n").await.expect("sends");
+    read_reply(&mut socket).await
+}
+
 pub(super) async fn read_reply(socket: &mut TcpStream) -> HttpReply {
     let mut bytes = Vec::new();
     let read = socket.read_to_end(&mut bytes);
@@ -223,14 +244,26 @@ pub(super) async fn grpc(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> GrpcReply {
+    let content_type = ("content-type", "application/grpc");
+    let headers = [&[content_type], headers].concat();
+    over_http2(address, "POST", path, &headers, &body).await
+}
+
+/// Sends a request over HTTP/2, on a connection that speaks it from the first byte on.
+pub(super) async fn over_http2(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> GrpcReply {
     let socket = TcpStream::connect(address).await.expect("connects");
     let (client, connection) = h2::client::handshake(socket).await.expect("speaks HTTP/2");
     let connection = tokio::spawn(connection);
     let mut client = client.ready().await.expect("is ready");
-    let mut request = Request::post(format!("http://test{path}")).header("te", "trailers");
-    if !headers.iter().any(|(name, _)| *name == "content-type") {
-        request = request.header("content-type", "application/grpc");
-    }
+    let uri = format!("http://test{path}");
+    let mut request = Request::builder().method(method).uri(uri);
+    request = request.header("te", "trailers");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -238,7 +271,7 @@ pub(super) async fn grpc(
     let (response, mut stream) = client.send_request(request, false).expect("sends");
     // h2 keeps what the window has no room for and sends it later; a stream that was answered
     // early takes no more.
-    let _ = stream.send_data(Bytes::from(body), true);
+    let _ = stream.send_data(Bytes::copy_from_slice(body), true);
     let response = response.await.expect("an answer");
     let http_status = response.status().as_u16();
     let mut headers = response.headers().clone();

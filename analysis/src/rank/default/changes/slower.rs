@@ -7,11 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use rekindle_stats::{LogHistogram, Probability, Shift, Usual, shift};
+use rekindle_stats::{Shift, Usual, shift};
 
+use super::super::{Choice, Choices};
 use super::ways::Ways;
-use super::{Change, Durations, Families, MISTAKES, Period, durations, spoken};
+use super::{Change, Families, MISTAKES, Period, durations};
 use crate::Shape;
+use crate::rank::cause::{Cause, Takes};
 use crate::rank::input::{Input, Part};
 
 /// The share of slower calls is counted with so many more that are as before: whoever was called
@@ -27,7 +29,12 @@ fn score(found: &Shift, calls: u64) -> f64 {
 }
 
 /// Whatever takes longer.
-pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<Change> {
+pub(super) fn slower(
+    input: &Input,
+    period: Period,
+    families: &Families,
+    choices: Choices,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for by_type in [false, true] {
         let durations = durations(input, period, by_type);
@@ -39,7 +46,11 @@ pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<
         let usual_gap = usual(|span| matches!(span, Part::Gap(..)));
         let usual_whole = usual(|span| matches!(span, Part::Whole(_)));
         let usual_own = usual(|span| matches!(span, Part::Own(_)));
-        let ways = Ways::of(&durations, &usual_gap, families);
+        let ways = if choices.has(Choice::CallersWays) {
+            Ways::of(&durations, &usual_gap, families)
+        } else {
+            Ways::default()
+        };
         for ((span, group), both) in &durations {
             // Of a new combination nothing is known; over all types it may be no new one.
             if *group > 0 && both.before.total() == 0 {
@@ -73,8 +84,14 @@ pub(super) fn slower(input: &Input, period: Period, families: &Families) -> Vec<
                     family: families.get(whose),
                     score: if counts { score } else { score.min(0.0) },
                     clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
+                    chance: (found.chance() * compared).min(1.0),
                     shape: Shape::Slow,
-                    remark: remark(input, *span, both),
+                    causes: vec![Cause::Takes(Takes {
+                        part: measured(*span, &ways, *group),
+                        request_type: group.checked_sub(1),
+                        shift: found,
+                        faster: false,
+                    })],
                 });
             }
         }
@@ -104,34 +121,23 @@ pub(super) fn faster(
                 family: families.get(id),
                 score: FASTER * score(&found, both.now.total()),
                 clear: found.low > 0.0 && found.chance() * compared <= MISTAKES,
+                chance: (found.chance() * compared).min(1.0),
                 shape: Shape::WrongAnswer,
-                remark: remark(input, span, both),
+                causes: vec![Cause::Takes(Takes {
+                    part: span,
+                    request_type: None,
+                    shift: found,
+                    faster: true,
+                })],
             })
         })
         .collect()
 }
 
-fn remark(input: &Input, part: Part, both: &Durations) -> String {
-    let name = |id: usize| &input.subjects[id].component;
-    let what = match part {
-        Part::Whole(id) => format!("{} took", name(id)),
-        Part::Own(id) => format!("the own work of {} took", name(id)),
-        Part::Gap(from, to) | Part::There(from, to) => {
-            format!("the way from {} to {} took", name(from), name(to))
-        }
-    };
-    let typical = |histogram: &LogHistogram, share: f64| {
-        histogram
-            .quantile(Probability::clamped(share))
-            .map_or_else(|| "unknown".to_owned(), spoken)
-    };
-    format!(
-        "{what} {} in the middle and {} at the 90th percentile of {} calls, before {} and {} of {}",
-        typical(&both.now, 0.5),
-        typical(&both.now, 0.9),
-        both.now.total(),
-        typical(&both.before, 0.5),
-        typical(&both.before, 0.9),
-        both.before.total(),
-    )
+/// What is compared where this span is looked at: own work alone where a way to it is its caller's.
+fn measured(span: Part, ways: &Ways, group: usize) -> Part {
+    match span {
+        Part::Whole(id) if ways.any_callers(id, group) => Part::Own(id),
+        _ => span,
+    }
 }

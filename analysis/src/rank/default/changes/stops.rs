@@ -15,6 +15,7 @@ use rekindle_stats::{LogHistogram, Probability, Share, difference_interval};
 
 use super::{Change, Families, MISTAKES, Period, durations};
 use crate::Shape;
+use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
 
 /// Intervals of the shares: with a hundred operations, one in twenty wrong would be five.
@@ -42,14 +43,14 @@ struct Counts {
 
 /// Who is cut short, and whom that is charged to.
 pub(super) fn stops(input: &Input, period: Period, families: &Families) -> Stops {
-    let mut places: BTreeMap<Place, (f64, bool)> = BTreeMap::new();
+    let mut places: BTreeMap<Place, (f64, bool, Counts)> = BTreeMap::new();
     let counted = count(input);
     let clearly = 1.0 - MISTAKES / counted.len().max(1) as f64;
     for (place, counts) in counted {
         let rise_at = |confidence| rise(&counts, period, Probability::clamped(confidence));
         let rise = rise_at(CONFIDENCE);
         if rise > 0.0 {
-            places.insert(place, (rise, rise_at(clearly) > 0.0));
+            places.insert(place, (rise, rise_at(clearly) > 0.0, counts));
         }
     }
     let changed: BTreeSet<usize> = places.keys().map(|(operation, _, _)| *operation).collect();
@@ -66,28 +67,28 @@ pub(super) fn stops(input: &Input, period: Period, families: &Families) -> Stops
         both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
-    for ((operation, _, last), (rise, clear)) in places {
+    for ((operation, request_type, last), (rise, clear, counts)) in places {
         let whose = match last {
             None => operation,
             Some(last) if changed.contains(&last) => continue,
             Some(last) if callers[&last].len() > 1 || other_own_time(last) => last,
             Some(_) => operation,
         };
-        let name = |id: usize| &input.subjects[id].component;
-        let place = match last {
-            None => "before any call".to_owned(),
-            Some(last) => format!("right after asking {}", name(last)),
-        };
         changes.push(Change {
             family: families.get(whose),
             score: rise,
             clear,
             shape: Shape::WrongAnswer,
-            remark: format!(
-                "{} now stops {place} in at least {:.0} % more of its visits that get there",
-                name(operation),
-                rise * 100.0
-            ),
+            // Either the interval at the corrected confidence leaves no doubt, or one at 99 % does.
+            chance: if clear { MISTAKES } else { 1.0 },
+            causes: vec![Cause::Stops(cause::Stops {
+                operation,
+                request_type,
+                last,
+                asked: counts.asked,
+                stopped: counts.stopped,
+                rise,
+            })],
         });
     }
     Stops { changes, changed }

@@ -43,7 +43,8 @@ struct Seen {
     only_there: u32,
 }
 
-/// Whom longer ways are charged to.
+/// Whom longer ways are charged to; by default, to callees.
+#[derive(Default)]
 pub(super) struct Ways {
     callers_fault: BTreeSet<(usize, usize, usize)>,
     charged: BTreeSet<(usize, usize)>,
@@ -87,10 +88,7 @@ impl Ways {
                 seen.only_there += u32::from(way.only_there);
             }
         }
-        let mut found = Self {
-            callers_fault: BTreeSet::new(),
-            charged: BTreeSet::new(),
-        };
+        let mut found = Self::default();
         for ((from, to, group), way) in ways {
             let (caller, callee) = (families.get(from), families.get(to));
             if is_callers_fault(way, &by_caller[&caller], &by_callee[&callee]) {

@@ -1,0 +1,23 @@
+//! Which service does each component belong to, as a subject?
+
+use std::collections::BTreeMap;
+
+use super::input::Input;
+use crate::Level;
+
+/// Per subject: the index of its service, or its own where there is none.
+pub(crate) fn families(input: &Input) -> Vec<usize> {
+    let services: BTreeMap<_, usize> = input
+        .subjects
+        .iter()
+        .enumerate()
+        .filter(|(_, subject)| subject.component.level == Level::Service)
+        .map(|(at, subject)| (&subject.component.service, at))
+        .collect();
+    let all = input.subjects.iter().enumerate();
+    all.map(|(at, subject)| {
+        let service = services.get(&subject.component.service);
+        service.copied().unwrap_or(at)
+    })
+    .collect()
+}

@@ -1,0 +1,138 @@
+//! How often was each of many things counted in one time slice?
+//!
+//! A window has hundreds of slices with thousands of things in each, so what a slice takes decides
+//! how much memory the window takes. The few slices that are being counted into are hash tables;
+//! once a slice is quiet it becomes a sorted list, twelve bytes a thing and nothing in between. What
+//! comes late is counted in the list, or beside it until the next time.
+
+use hashbrown::HashMap;
+
+/// Counts by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    // Only looked up, or added up: its order is not the same twice.
+    counting: HashMap<u64, u32>,
+    /// Sorted, each once.
+    settled: Vec<(u64, u32)>,
+}
+
+impl Tally {
+    /// Counts one more.
+    #[inline]
+    pub(crate) fn add(&mut self, key: u64) {
+        let count = self.counting.entry(key).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Takes one back, if there is one.
+    pub(crate) fn remove(&mut self, key: u64) {
+        if let Some(count) = self.counting.get_mut(&key)
+            && *count > 0
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counting.remove(&key);
+            }
+        } else if let Ok(at) = self.settled.binary_search_by_key(&key, |(key, _)| *key) {
+            self.settled[at].1 -= 1;
+            if self.settled[at].1 == 0 {
+                self.settled.remove(at);
+            }
+        }
+    }
+
+    /// Every key with a count, in no order; a key may come twice, and its counts add up.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let counting = self.counting.iter().map(|(key, count)| (*key, *count));
+        counting.chain(self.settled.iter().copied())
+    }
+
+    /// Gives up the room for counting quickly.
+    pub(crate) fn settle(&mut self) {
+        if !self.counting.is_empty() {
+            let counting = std::mem::take(&mut self.counting);
+            self.merge(counting.into_iter().collect());
+        } else if self.counting.capacity() > 0 {
+            self.counting = HashMap::new();
+        }
+    }
+
+    /// Adds all that others counted.
+    pub(crate) fn take_in(&mut self, others: impl IntoIterator<Item = Self>) {
+        let mut all: Vec<(u64, u32)> = Vec::new();
+        for other in others {
+            all.extend(other.iter());
+        }
+        self.merge(all);
+    }
+
+    fn merge(&mut self, mut more: Vec<(u64, u32)>) {
+        more.extend(std::mem::take(&mut self.settled));
+        more.sort_unstable_by_key(|(key, _)| *key);
+        more.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                kept.1 = kept.1.saturating_add(later.1);
+            }
+            same
+        });
+        more.shrink_to_fit();
+        self.settled = more;
+    }
+
+    /// Gives every key a new one, or drops it.
+    pub(crate) fn renumber(&mut self, new: impl Fn(u64) -> Option<u64>) {
+        let all = self.iter();
+        let kept = all.filter_map(|(key, count)| Some((new(key)?, count)));
+        let kept = kept.collect();
+        *self = Self::default();
+        self.merge(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sum(tally: &Tally) -> BTreeMap<u64, u32> {
+        let mut sum = BTreeMap::new();
+        for (key, count) in tally.iter() {
+            *sum.entry(key).or_default() += count;
+        }
+        sum
+    }
+
+    proptest! {
+        /// Whenever it is settled, it counts as a plain map does.
+        #[test]
+        fn it_counts(steps in prop::collection::vec((0u8..4, 0u64..9), 0..200)) {
+            let (mut tally, mut plain) = (Tally::default(), BTreeMap::<u64, u32>::new());
+            for (step, key) in steps {
+                match step {
+                    0 | 1 => {
+                        tally.add(key);
+                        *plain.entry(key).or_default() += 1;
+                    }
+                    2 => {
+                        tally.remove(key);
+                        if let Some(count) = plain.get_mut(&key) {
+                            *count -= 1;
+                        }
+                        plain.retain(|_, count| *count > 0);
+                    }
+                    _ => tally.settle(),
+                }
+                prop_assert_eq!(&sum(&tally), &plain);
+            }
+            let mut twice = tally.clone();
+            twice.take_in([tally.clone()]);
+            prop_assert_eq!(sum(&twice), plain.iter().map(|(key, count)| (*key, 2 * count)).collect());
+            tally.renumber(|key| (key != 3).then_some(key + 1));
+            plain.remove(&3);
+            prop_assert_eq!(sum(&tally), plain.into_iter().map(|(key, count)| (key + 1, count)).collect());
+        }
+    }
+}

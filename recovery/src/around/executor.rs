@@ -1,0 +1,104 @@
+//! The executor around the one that restarts: announces, asks to prepare, saves, and then restarts.
+//!
+//! All restarts go through it, so that none destroys the evidence of its cause unsaved. Whatever goes
+//! wrong before the restart becomes words in the restart's note and delays it by nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Around, Saver, prepare};
+use crate::UnitName;
+use crate::executor::{
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
+};
+use crate::probe::Probes;
+
+/// One unit's executor with what surrounds it.
+pub(crate) struct AroundExecutor {
+    inner: Arc<dyn Executor>,
+    around: Around,
+    saver: Saver,
+    probes: Probes,
+}
+
+impl AroundExecutor {
+    pub(crate) fn new(
+        inner: Arc<dyn Executor>,
+        around: Around,
+        saver: Saver,
+        probes: Probes,
+    ) -> Self {
+        Self {
+            inner,
+            around,
+            saver,
+            probes,
+        }
+    }
+
+    async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
+        let announced_at = SystemTime::now();
+        // Who is down has nobody to turn away and nothing to put in safety.
+        let is_down = self.saver.is_down();
+        let drain = if is_down {
+            Duration::ZERO
+        } else {
+            self.around.drain
+        };
+        let prepared = async {
+            let spec = self.around.prepare.as_ref().filter(|_| !is_down)?;
+            let asked = prepare::ask(spec, &permit, drain, self.probes.caller());
+            // The call keeps its time-out itself; this one holds even if nobody gets to make it.
+            let asked = tokio::time::timeout(spec.timeout(), asked).await;
+            Some(asked.unwrap_or_else(|_late| {
+                format!("not prepared: no answer within {:?}", spec.timeout())
+            }))
+        };
+        let ((), prepared, saved) = tokio::join!(
+            tokio::time::sleep(drain),
+            prepared,
+            self.saver.look(&permit, self.around.post_mortem.as_ref()),
+        );
+        let unit = permit.unit().clone();
+        let (result, kept) = tokio::join!(self.inner.restart(permit), self.saver.keep(saved));
+        if let Err(reason) = kept {
+            tracing::warn!(%unit, reason, "what a post-mortem needs was not kept");
+        }
+        result.map(|executed| Executed {
+            // Callers that heard of it stayed away from then on: that is downtime, and theirs.
+            stopped_at: if drain.is_zero() {
+                executed.stopped_at
+            } else {
+                executed.stopped_at.min(announced_at)
+            },
+            note: match prepared {
+                Some(prepared) => format!("{prepared}; {}", executed.note),
+                None => executed.note,
+            },
+            ..executed
+        })
+    }
+}
+
+impl Executor for AroundExecutor {
+    fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>> {
+        Box::pin(self.carry_out(permit))
+    }
+
+    fn inquire<'a>(
+        &'a self,
+        action: ActionId,
+        unit: &'a UnitName,
+        generation: u64,
+    ) -> BoxFuture<'a, Effect> {
+        self.inner.inquire(action, unit, generation)
+    }
+
+    fn recall(&self) -> Recall {
+        self.inner.recall()
+    }
+
+    fn beforehand(&self) -> Duration {
+        self.around.longest() + self.inner.beforehand()
+    }
+}

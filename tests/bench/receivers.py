@@ -1,0 +1,296 @@
+"""What do receivers of OTLP cost? Ours, Rotel, the OpenTelemetry Collector, and a floor, in the same minutes.
+
+Each receiver runs on one core and the generator on the other. What counts is CPU time: spans that were
+taken by a CPU-second of the receiver's, read from the kernel. Rounds go over all the receivers, so
+that a noisy minute hits all of them; figures are medians of the rounds.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+SERVER_CORE, LOAD_CORE = "0", "1"
+WARM_S = 1.0
+START_DEADLINE_S = 30.0
+# How much is written to learn what the disk does by itself: some dozens of the journal's groups.
+DISK_PROBE_BYTES, DISK_PROBE_SYNC_BYTES = 256 << 20, 4 << 20
+
+# Rows of the table: the payload (resources in a request), the compression, and our journal's durability.
+ROWS = {
+    "sdk": dict(processes=1, compression="none", durability="off"),
+    "gateway": dict(processes=16, compression="none", durability="off"),
+    "sdk, journal": dict(processes=1, compression="none", durability="power-loss"),
+    "sdk, gzip": dict(processes=1, compression="gzip", durability="off"),
+    "sdk, zstd": dict(processes=1, compression="zstd", durability="off"),
+}
+TRANSPORTS = ["http", "grpc"]
+
+
+def free_addresses(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    addresses = ["127.0.0.1:%d" % one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return addresses
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_mib(pid, what="VmRSS"):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) / 1024
+
+
+class Server:
+    """A receiver on one core, from its start until the `with` ends."""
+
+    def __init__(self, name, command, http, grpc, environment=None):
+        self.name, self.command, self.http, self.grpc = name, command, http, grpc
+        self.environment = {**os.environ, **(environment or {})}
+
+    def __enter__(self):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            ["taskset", "-c", SERVER_CORE, *self.command],
+            stdout=self.log, stderr=self.log, env=self.environment,
+        )
+        until = time.monotonic() + START_DEADLINE_S
+        for address in (self.http, self.grpc):
+            host, port = address.split(":")
+            while True:
+                try:
+                    socket.create_connection((host, int(port)), timeout=1).close()
+                    break
+                except OSError:
+                    if time.monotonic() > until or self.process.poll() is not None:
+                        self.log.seek(0)
+                        raise SystemExit(f"{self.name} did not start:\n{self.log.read()[-3000:]}")
+                    time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class OurLoad:
+    """`rekindle load`."""
+
+    def __init__(self, binary):
+        self.binary = binary
+
+    def run(self, transport, address, seconds, row):
+        command = [
+            "taskset", "-c", LOAD_CORE, self.binary, "load", "--over", transport, "--to", address,
+            "--for", f"{seconds}s", "--compression", row["compression"],
+            "--processes", str(row["processes"]), "-o", "json",
+        ]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return dict(spans=told["spans"], seconds=told["seconds"], p99_ms=told["p99_millis"],
+                    errors=told["refused"] + told["broken_connections"])
+
+
+class Yardstick:
+    """Another generator, given as OTLP_LOAD: it takes `load --proto … --addr …` and prints `key=value` pairs."""
+
+    def __init__(self, binary):
+        self.binary = binary
+
+    def run(self, transport, address, seconds, row):
+        command = [
+            "taskset", "-c", LOAD_CORE, self.binary, "load", "--proto", transport, "--addr", address,
+            "--secs", str(seconds), "--warm", "0", "--encoding", row["compression"],
+            "--resources", str(row["processes"]), "--pid", str(os.getpid()),
+        ]
+        told = subprocess.run(command, check=True, capture_output=True, text=True)
+        values = dict(re.findall(r"(\S+)=(\S+)", told.stdout + told.stderr))
+        return dict(spans=int(values["ok"]) * 512, seconds=seconds, p99_ms=float(values["p99_ms"]),
+                    errors=int(values["errors"]))
+
+
+def measure(server, load, transport, row, seconds):
+    address = server.http if transport == "http" else server.grpc
+    before, began = cpu_seconds(server.process.pid), time.monotonic()
+    told = load.run(transport, address, seconds, row)
+    spent, wall = cpu_seconds(server.process.pid) - before, time.monotonic() - began
+    return dict(
+        spans_per_cpu_second=told["spans"] / max(spent, 1 / TICKS),
+        spans_per_second=told["spans"] / told["seconds"],
+        p99_ms=told["p99_ms"], errors=told["errors"], cores=spent / wall,
+        rss_mib=memory_mib(server.process.pid), peak_mib=memory_mib(server.process.pid, "VmHWM"),
+    )
+
+
+def disk_bytes_per_second(folder):
+    """What the disk makes durable: writes of a group's size, each with `fdatasync`."""
+    block = os.urandom(DISK_PROBE_SYNC_BYTES)
+    path = folder / "disk-probe"
+    file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+    began = time.monotonic()
+    for _ in range(DISK_PROBE_BYTES // DISK_PROBE_SYNC_BYTES):
+        os.write(file, block)
+        os.fdatasync(file)
+    took = time.monotonic() - began
+    os.close(file)
+    path.unlink()
+    return DISK_PROBE_BYTES / took
+
+
+def ours(binary, folder, durability):
+    grpc, http, api = free_addresses(3)
+    state = folder / f"state-{durability}"
+    shutil.rmtree(state, ignore_errors=True)
+    config = folder / f"{durability}.yaml"
+    config.write_text(
+        f"state_dir: {state}\n"
+        f'listen: {{ grpc: "{grpc}", http: "{http}", api: "{api}" }}\n'
+        f"ingest: {{ journal: {{ durability: {durability} }} }}\n"
+    )
+    return Server("rekindle", [binary, "run", "--config", str(config)], http, grpc)
+
+
+def floor(binary):
+    (address,) = free_addresses(1)
+    if binary.name == "floor":
+        command = [binary, "walk", address]
+    else:
+        command = [binary, "floor", "--work", "walk", "--addr", address, "--threads", "1"]
+    return Server("floor", command, address, address)
+
+
+def rotel(binary):
+    grpc, http = free_addresses(2)
+    command = [binary, "start", "--exporter", "blackhole", "--otlp-grpc-endpoint", grpc, "--otlp-http-endpoint", http]
+    return Server("rotel", command, http, grpc)
+
+
+def collector(binary, folder):
+    grpc, http = free_addresses(2)
+    config = folder / "collector.yaml"
+    config.write_text(
+        "receivers:\n  otlp:\n    protocols:\n"
+        f"      grpc: {{ endpoint: '{grpc}' }}\n      http: {{ endpoint: '{http}' }}\n"
+        "exporters:\n  nop:\n"
+        "service:\n  telemetry: { metrics: { level: none } }\n  pipelines:\n"
+        "    traces: { receivers: [otlp], exporters: [nop] }\n"
+    )
+    return Server("collector", [binary, "--config", str(config)], http, grpc, {"GOMAXPROCS": "1"})
+
+
+def cells(arguments, load, folder):
+    """One figure per row, transport, receiver and round."""
+    for round_number in range(arguments.runs):
+        for name, row in ROWS.items():
+            if arguments.row and name not in arguments.row:
+                continue
+            servers = [floor(arguments.floor), ours(arguments.rekindle, folder, row["durability"])]
+            # Neither keeps anything on disk here, so beside the journal's row the figure is that of `sdk`.
+            if arguments.rotel and row["compression"] != "zstd":
+                servers.append(rotel(arguments.rotel))
+            if arguments.collector:
+                servers.append(collector(arguments.collector, folder))
+            disk = disk_bytes_per_second(folder) if row["durability"] != "off" else None
+            for server in servers:
+                plain = server.name == "floor"
+                sent = {**row, "compression": "none"} if plain else row
+                with server:
+                    for transport in TRANSPORTS:
+                        measure(server, load, transport, sent, WARM_S)
+                        figures = measure(server, load, transport, sent, arguments.seconds)
+                        yield dict(row=name, transport=transport, receiver=server.name, round=round_number,
+                                   disk_bytes_per_second=disk, **figures)
+                print(f"round {round_number + 1} of {arguments.runs}: {name}: {server.name}", file=sys.stderr)
+
+
+def medians(found):
+    """The median of each figure over the rounds."""
+    groups = {}
+    for cell in found:
+        groups.setdefault((cell["row"], cell["transport"], cell["receiver"]), []).append(cell)
+    figures = [key for key in found[0] if key not in ("row", "transport", "receiver", "round", "disk_bytes_per_second")]
+    table = []
+    for (row, transport, receiver), group in groups.items():
+        entry = dict(row=row, transport=transport, receiver=receiver, rounds=len(group))
+        for figure in figures:
+            entry[figure] = statistics.median(cell[figure] for cell in group)
+        if group[0]["disk_bytes_per_second"]:
+            entry["disk_bytes_per_second"] = statistics.median(cell["disk_bytes_per_second"] for cell in group)
+        table.append(entry)
+    return table
+
+
+def show(table):
+    by = {(entry["row"], entry["transport"], entry["receiver"]): entry for entry in table}
+    header = ("payload", "over", "receiver", "M spans/CPU-s", "of floor", "× best peer", "M spans/s", "p99 ms", "MiB", "errors")
+    lines = [header]
+    for (row, transport, receiver), entry in by.items():
+        speed = entry["spans_per_cpu_second"]
+        least = by.get((row, transport, "floor"))
+        peers = [by[key]["spans_per_cpu_second"] for key in by
+                 if key[:2] == (row, transport) and key[2] in ("rotel", "collector")]
+        mine = receiver == "rekindle"
+        lines.append((
+            row, transport, receiver, f"{speed / 1e6:.2f}",
+            f"{speed / least['spans_per_cpu_second']:.2f}" if least else "–",
+            f"{speed / max(peers):.1f}" if mine and peers else "–",
+            f"{entry['spans_per_second'] / 1e6:.2f}", f"{entry['p99_ms']:.1f}", f"{entry['peak_mib']:.0f}",
+            f"{entry['errors']:.0f}",
+        ))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        cells = [text.ljust(width) if column < 3 else text.rjust(width)
+                 for column, (text, width) in enumerate(zip(line, widths))]
+        print("  ".join(cells).rstrip())
+    disks = [entry["disk_bytes_per_second"] for entry in table if entry.get("disk_bytes_per_second")]
+    if disks:
+        print(f"\nthe disk by itself: {statistics.median(disks) / 1e6:.0f} MB/s in synced writes of "
+              f"{DISK_PROBE_SYNC_BYTES >> 20} MiB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for program in ("rekindle", "floor"):
+        parser.add_argument(f"--{program}", type=pathlib.Path, required=True)
+    for program in ("rotel", "collector"):
+        parser.add_argument(f"--{program}", type=pathlib.Path)
+    parser.add_argument("--runs", type=int, default=5, help="rounds over all receivers (5)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long each is measured in a round (4)")
+    parser.add_argument("--row", action="append", choices=list(ROWS), help="only this row; several are allowed")
+    parser.add_argument("--folder", type=pathlib.Path, help="where the journal writes (a temporary folder)")
+    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    arguments = parser.parse_args()
+    other = os.environ.get("OTLP_LOAD")
+    load = Yardstick(other) if other else OurLoad(arguments.rekindle)
+    if other:
+        arguments.floor = pathlib.Path(other)
+    with tempfile.TemporaryDirectory(prefix="rekindle-bench-", dir=arguments.folder) as folder:
+        table = medians(list(cells(arguments, load, pathlib.Path(folder))))
+    if arguments.output == "json":
+        json.dump(table, sys.stdout, indent=2)
+        print()
+    else:
+        show(table)
+
+
+if __name__ == "__main__":
+    main()
