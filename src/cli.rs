@@ -14,6 +14,7 @@ mod order;
 mod post_mortem;
 mod rejuvenation;
 mod simulate;
+mod store;
 mod terminal;
 mod tree;
 
@@ -28,8 +29,9 @@ use crate::entry;
 use crate::exit::Exit;
 
 pub use args::{
-    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, Grouping, LoadArgs, LoadCompression,
-    LoadTransport, LocalizationArgs, Output, RunArgs, SimulateArgs, SimulateScenario, TreeCommand,
+    AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, ExportArgs, ExportForm, Grouping,
+    ImportArgs, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output, RunArgs,
+    SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
 };
 pub(crate) use terminal::Terminal;
 
@@ -127,6 +129,9 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Simulate(args) => simulate::simulate(terminal, &args),
         Command::Analyze(args) => analyze::analyze(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
+        Command::Import(args) => store::import(terminal, &args),
+        Command::Export(args) => store::export(&args),
+        Command::Trace { id } => store::trace(terminal, &client(), id),
         Command::Load(args) => load::load(terminal, &args),
         Command::Auction { arguments } => Ok(entry::auction(&arguments)?),
         Command::CheckConfig {

@@ -5,6 +5,7 @@
 //! key is the [default file](DEFAULT_FILE) itself: a test holds that it says exactly
 //! [`Config::default`] and leaves no key out.
 
+mod access;
 mod around;
 mod document;
 mod guards;
@@ -13,6 +14,7 @@ mod quantity;
 mod reader;
 mod rejuvenate;
 mod settings;
+mod store;
 mod units;
 
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use settings::{
     AnalysisSettings, AssemblySettings, BudgetSettings, Config, Durability, IngestSettings,
     JournalSettings, JudgeSettings, ListenSettings, ProbeSettings, RestartSettings, SlowRule,
 };
+pub use store::StoreSettings;
 
 pub(crate) use quantity::{duration as parse_duration, show_duration};
 

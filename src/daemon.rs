@@ -7,6 +7,7 @@
 mod parts;
 mod running;
 mod state_dir;
+mod store;
 mod surroundings;
 
 use std::fs::{File, TryLockError};
@@ -184,7 +185,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         executors,
         crash,
     } = start;
-    let (journal, recovered) = Journal::open(&state_dir.join("journal"), parts::journal(&config))?;
+    let journal_dir = state_dir.join("journal");
+    let (journal, recovered) = Journal::open(&journal_dir, parts::journal(&config))?;
     tracing::info!(
         segments = recovered.segments,
         bytes = recovered.bytes,
@@ -194,6 +196,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     );
 
     let stopped = running.stopped();
+    let spans = store::open(&config.store)?;
+    let store_health = store::StoreHealth::default();
     let supervisor = Arc::clone(executors.supervisor());
     let cabinet = Arc::clone(executors.cabinet());
     let children = supervisor
@@ -267,6 +271,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         listening,
         Arc::clone(&stats),
         Arc::clone(&supervisor),
+        spans.is_some().then(|| store_health.clone()),
         rejuvenation,
         Arc::clone(speakers.unheard()),
     );
@@ -288,6 +293,18 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     });
     let (journal, config, engine) = replayed.await.context("the replay was broken off")??;
     shared.caught_up(SystemTime::now());
+    if let Some(spans) = spans.clone() {
+        let (settings, journal, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());
+        let store = Arc::clone(&spans);
+        let started = move || store::start(store, &settings, journal, &dir);
+        let compactor = tokio::task::spawn_blocking(started)
+            .await
+            .context("the store's start was broken off")??;
+        running.spawn(
+            "span store",
+            store::run(compactor, spans, store_health, stopped.clone()),
+        );
+    }
 
     let inputs = Inputs {
         batches,
@@ -318,6 +335,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         tree: Arc::clone(&tree),
         reports: report_sender.clone(),
         said: said_sender,
+        stored: store::traces(&spans, journal_dir),
         cabinet,
         board,
     });

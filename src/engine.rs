@@ -16,6 +16,7 @@ mod probing;
 mod publish;
 mod said;
 mod shared;
+mod stored;
 mod witness;
 
 use std::cell::LazyCell;
@@ -40,6 +41,7 @@ pub(crate) use courier::Courier;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
+pub(crate) use stored::{StoredTraces, spans_of};
 pub(crate) use witness::Remembers;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};

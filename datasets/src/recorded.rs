@@ -38,14 +38,17 @@ pub struct Recorded {
     pub unreadable: u64,
 }
 
-/// Reads all traces of these files.
+/// Reads all traces of these files, and of spans from elsewhere.
 ///
 /// # Errors
 /// When a file can't be read, or not a single span is in it.
-pub fn read_traces(files: &[PathBuf]) -> Result<Recorded, RecordedError> {
+pub fn read_traces(files: &[PathBuf], others: Vec<Span>) -> Result<Recorded, RecordedError> {
     let mut spans: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
     let mut context = DecodeContext::new(&KeepAttributes::default());
     let mut unreadable = 0;
+    for span in others {
+        spans.entry(span.trace_id).or_default().push(span);
+    }
     for file in files {
         let bytes = read(file)?;
         let found = spans_of(&bytes, &mut context, &mut unreadable);
@@ -129,7 +132,7 @@ mod tests {
         ] {
             let file = folder.path().join(name);
             std::fs::write(&file, content).expect("written");
-            let recorded = read_traces(std::slice::from_ref(&file)).expect(name);
+            let recorded = read_traces(std::slice::from_ref(&file), Vec::new()).expect(name);
             assert_eq!(recorded.traces.len(), 1, "{name}");
             let trace = &recorded.traces[0];
             assert_eq!(trace.spans().len(), spans, "{name}");
@@ -138,7 +141,9 @@ mod tests {
         }
         let file = folder.path().join("notes.txt");
         std::fs::write(&file, "{ nothing").expect("written");
-        let error = read_traces(&[file]).expect_err("no traces").to_string();
+        let error = read_traces(&[file], Vec::new())
+            .expect_err("no traces")
+            .to_string();
         assert!(error.contains("notes.txt"), "{error}");
     }
 }

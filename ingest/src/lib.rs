@@ -19,4 +19,7 @@ pub use journal::{
     Recovered, Replayed,
 };
 pub use packed::PackedSpans;
-pub use receive::{Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig, Receivers};
+pub use receive::{
+    AccessError, AccessFiles, Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig,
+    Receivers, StartError, TlsFiles,
+};

@@ -44,7 +44,11 @@ fn what_was_found_holds_and_takes_bounded_memory() {
         }
     }
     // More of them than names are remembered.
-    let differ = check_memory(ContentType::Protobuf, &spans(200_000), "spans that all differ");
+    let differ = check_memory(
+        ContentType::Protobuf,
+        &spans(200_000),
+        "spans that all differ",
+    );
     assert!(differ > 0);
     let nested = [b"[".repeat(1 << 20), b"]".repeat(1 << 20)].concat();
     check_memory(ContentType::Json, &nested, "a deep nest");

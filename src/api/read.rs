@@ -152,7 +152,8 @@ pub(crate) async fn find_trace(state: &ApiState, id: &str) -> Result<TraceView, 
         .map_err(|error: rekindle_model::ParseIdError| Problem::invalid(error.to_string()))?;
     state.backend.trace(id).await.ok_or_else(|| {
         Problem::not_found(format!(
-            "trace {id} is not kept: only examples of incidents and recent failures are"
+            "trace {id} is not kept: only examples of incidents and recent failures are, and what a \
+             span store (`store.url`) holds"
         ))
     })
 }
@@ -217,7 +218,10 @@ const ENDPOINTS: [(&str, &str); 27] = [
         "GET /api/v1/explain/{what}",
         "a suspect (by rank or name) or a unit",
     ),
-    ("GET /api/v1/traces/{id}", "an example trace"),
+    (
+        "GET /api/v1/traces/{id}",
+        "an example, or any trace of the span store",
+    ),
     ("GET /api/v1/tree", "the restart tree"),
     ("GET /api/v1/units/{unit}", "one unit of it"),
     (

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use rekindle_analysis::rank::{Input, Part, facts, rank};
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::args::AnalyzeArgs;
 use super::terminal::{Tone, plain};
-use super::{Failure, Terminal};
+use super::{Failure, Terminal, store};
 use crate::exit::Exit;
 
 /// Recordings may hold more distinct rows of observations than a live window.
@@ -29,7 +30,12 @@ struct Analysis {
 
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
-    let read = |files: &[_]| read_traces(files).map_err(anyhow::Error::from);
+    let read = |files: &[PathBuf]| -> Result<Recorded, Failure> {
+        let (stored, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            files.iter().cloned().partition(|it| store::is_stored(it));
+        let of_store = store::spans_in(&stored)?;
+        Ok(read_traces(&others, of_store).map_err(anyhow::Error::from)?)
+    };
     let inputs = read(&args.inputs)?;
     let mut baseline = match args.baseline.is_empty() {
         true => Recorded::default(),

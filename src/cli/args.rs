@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rekindle_analysis::rank::Method;
 use rekindle_datasets::public::Set;
-use rekindle_model::UnixNanos;
+use rekindle_model::{TraceId, UnixNanos};
 
 use crate::config::{Overrides, parse_duration};
 use crate::exit::EXIT_CODES_HELP;
@@ -228,8 +228,29 @@ pub enum Command {
         rekindle analyze bad.jsonl --baseline good.jsonl    two recordings compared\n  \
         rekindle analyze all.jsonl --since 2026-11-21T10:30:00Z\n\n\
         Reads what the Collector's file exporter writes (OTLP JSON, one request a line), OTLP in \
-        protobuf, and Jaeger's JSON; plain or gzipped.")]
+        protobuf, and Jaeger's JSON; plain or gzipped. And a span store's folder, or Parquet files of it.")]
     Analyze(AnalyzeArgs),
+
+    /// One request as a waterfall: an example, or any trace of the daemon's span store
+    Trace {
+        /// Its trace id
+        #[arg(value_name = "TRACE")]
+        id: TraceId,
+    },
+
+    /// Bring recorded traces into a span store
+    #[command(after_help = "Examples:\n  \
+        rekindle import --store rekindle-spans traces.jsonl old.json.gz\n\n\
+        Reads what the Collector's file exporter writes (OTLP JSON, one request a line), OTLP in \
+        protobuf, Jaeger's JSON, and the store's own Parquet; JSON and protobuf plain or gzipped. \
+        Spans that are there already are left out.")]
+    Import(ImportArgs),
+
+    /// Write traces of a span store to a file
+    #[command(after_help = "Examples:\n  \
+        rekindle export --store rekindle-spans --since 2026-11-21T10:00:00Z > traces.jsonl\n  \
+        rekindle export --store rekindle-spans --trace 4bf92f3577b34da6a3ce929d0e0e4736 --form jaeger")]
+    Export(ExportArgs),
 
     /// Score how well culprits are found, on labelled traces of public data sets
     #[command(subcommand)]
@@ -268,6 +289,64 @@ pub enum TreeCommand {
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
+}
+
+/// Which span store is meant.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// The span store: a folder, or a bucket as in s3://NAME/PREFIX
+    #[arg(long, env = "REKINDLE_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// A configuration that names it (`store.url`)
+    #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The arguments of `import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// Recorded traces
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where to.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// The arguments of `export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Where from.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Only this trace; may be given more than once
+    #[arg(long = "trace", value_name = "TRACE", conflicts_with_all = ["since", "until"])]
+    pub traces: Vec<TraceId>,
+    /// Only what was received from then on
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub since: Option<UnixNanos>,
+    /// Only what was received before
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub until: Option<UnixNanos>,
+    /// In which form
+    #[arg(long, value_enum, default_value_t = ExportForm::OtlpJson)]
+    pub form: ExportForm,
+    /// Where to; the standard output when not given
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// OTLP in JSON, a request a line
+    OtlpJson,
+    /// OTLP in protobuf, one request
+    OtlpProtobuf,
+    /// What Jaeger's page reads
+    Jaeger,
+    /// One file of the store's schema
+    Parquet,
 }
 
 /// The arguments of `analyze`.

@@ -104,6 +104,9 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         vec![plain("journal"), health(&status.journal)],
         vec![plain("ledger"), health(&status.ledger)],
     ];
+    if let Some(store) = &status.store {
+        rows.insert(rows.len() - 1, vec![plain("span store"), health(store)]);
+    }
     if let Some(paused) = &status.paused {
         let until = match paused.until {
             Some(until) => format!(" until {until}"),

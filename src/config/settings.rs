@@ -12,11 +12,13 @@ use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
+use super::access;
 use super::around;
 use super::guards::{self, GuardSettings};
 use super::probe;
 use super::reader::{Reader, Section};
 use super::rejuvenate;
+use super::store::StoreSettings;
 use super::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,6 +41,8 @@ pub struct Config {
     pub listen: ListenSettings,
     /// How telemetry is taken in and kept.
     pub ingest: IngestSettings,
+    /// Where spans are kept for longer.
+    pub store: StoreSettings,
     /// How spans are put together to traces.
     pub assembly: AssemblySettings,
     /// What counts as failing.
@@ -81,6 +85,8 @@ pub struct IngestSettings {
     pub max_request_bytes: u64,
     /// Batches that may wait between the receivers and the engine.
     pub queue: usize,
+    /// Who may send.
+    pub access: rekindle_ingest::AccessFiles,
     /// The journal.
     pub journal: JournalSettings,
 }
@@ -243,12 +249,14 @@ impl Default for Config {
                 // What the OTLP specification recommends.
                 max_request_bytes: 64 * MEBIBYTE,
                 queue: 256,
+                access: rekindle_ingest::AccessFiles::default(),
                 journal: JournalSettings {
                     durability: Durability::PowerLoss,
                     keep: HOUR,
                     max_bytes: 4096 * MEBIBYTE,
                 },
             },
+            store: StoreSettings::default(),
             assembly: AssemblySettings {
                 min_quiet: Duration::from_millis(250),
                 // Exporters wait for 5 s by default; twice that is none of theirs any more.
@@ -328,6 +336,10 @@ impl Config {
         });
         take(top, "listen", |s| self.listen.take(s));
         take(top, "ingest", |s| self.ingest.take(s));
+        take(top, "store", |s| {
+            self.store.take(s);
+            self.store.check(s, self.ingest.journal.durability);
+        });
         take(top, "assembly", |s| self.assembly.take(s));
         take(top, "analysis", |s| self.analysis.take(s));
         self.probes = probe::probes(top, "probes");
@@ -373,6 +385,7 @@ impl IngestSettings {
             within(r.size(n)?, 64 << 10, 1 << 30, "from 64KiB to 1GiB")
         });
         section.set_number("queue", &mut self.queue, 1..=65_536);
+        take(section, "access", |s| self.access = access::take(s));
         take(section, "journal", |s| self.journal.take(s));
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn receivers(config: &Config) -> ReceiverConfig {
         max_request_bytes: usize::try_from(config.ingest.max_request_bytes).unwrap_or(usize::MAX),
         keep_attributes: keep_attributes(config),
         queue: config.ingest.queue,
+        access: config.ingest.access.clone(),
         ..ReceiverConfig::default()
     }
 }
@@ -52,6 +53,7 @@ pub(super) fn journal(config: &Config) -> JournalConfig {
         },
         max_bytes: settings.max_bytes,
         keep: settings.keep,
+        until_released: config.store.url.is_some(),
         ..JournalConfig::default()
     }
 }

@@ -12,6 +12,7 @@ use rekindle_recovery::rejuvenate::RuleStatus;
 use rekindle_recovery::{Mode, RestartTree};
 use tokio::sync::watch;
 
+use super::store::StoreHealth;
 use crate::api::Unheard;
 use crate::engine::Surroundings;
 use crate::view::{HealthView, ListeningView, RejuvenationView, StatusView};
@@ -28,6 +29,7 @@ pub(super) struct Daemon {
     listening: ListeningView,
     stats: Arc<IngestStats>,
     supervisor: Arc<Supervisor>,
+    store: Option<StoreHealth>,
     rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
     unheard: Arc<Unheard>,
     /// How many requests the journal had not kept when that was last news, and when.
@@ -41,6 +43,7 @@ impl Daemon {
         [grpc, http, api]: [SocketAddr; 3],
         stats: Arc<IngestStats>,
         supervisor: Arc<Supervisor>,
+        store: Option<StoreHealth>,
         rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
         unheard: Arc<Unheard>,
     ) -> Self {
@@ -55,6 +58,7 @@ impl Daemon {
             },
             stats,
             supervisor,
+            store,
             rejuvenation,
             unheard,
             not_kept: Mutex::new((0, None)),
@@ -113,6 +117,7 @@ impl Surroundings for Daemon {
                     )
                 },
             },
+            store: self.store.as_ref().map(StoreHealth::view),
             ledger: HealthView {
                 ok: true,
                 note: String::new(),

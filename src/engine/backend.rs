@@ -22,6 +22,7 @@ use super::probing::Judgement;
 use super::publish;
 use super::said::{Said, Speaker};
 use super::shared::Shared;
+use super::stored::StoredTraces;
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
@@ -48,6 +49,8 @@ pub(crate) struct EngineBackend {
     pub(crate) tree: Arc<RestartTree>,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
+    /// Where traces are that the engine doesn't remember.
+    pub(crate) stored: Option<StoredTraces>,
     pub(crate) cabinet: Arc<Cabinet>,
     pub(crate) board: Arc<Board>,
 }
@@ -59,7 +62,12 @@ impl Backend for EngineBackend {
 
     fn trace(&self, id: TraceId) -> BoxFuture<'_, Option<TraceView>> {
         let found = self.find_trace(id);
-        Box::pin(std::future::ready(found))
+        Box::pin(async move {
+            match (found, &self.stored) {
+                (None, Some(stored)) => stored.find(id).await,
+                (found, _) => found,
+            }
+        })
     }
 
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>> {

@@ -40,6 +40,9 @@ pub struct StatusView {
     pub incidents_open: u64,
     /// Whether what comes in is kept.
     pub journal: HealthView,
+    /// Whether what is kept goes to the span store, where one is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<HealthView>,
     /// Whether what is done is written down.
     pub ledger: HealthView,
 }

@@ -444,7 +444,7 @@ fn problems_say_what_is_wrong() {
             404,
             "not-found",
             "trace 11111111111111111111111111111111 is not kept: only examples of incidents and \
-             recent failures are",
+             recent failures are, and what a span store (`store.url`) holds",
         ),
         (
             get(&server, "/api/v1/explain/nobody"),

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -61,6 +62,9 @@ pub struct JournalConfig {
     pub keep: Duration,
     /// Bytes after which a new segment is begun; at most a quarter of `max_bytes` is used.
     pub segment_bytes: u64,
+    /// Whether segments are kept until [`Journal::release`] says that they are elsewhere, too. When those that aren't
+    /// exceed `max_bytes`, requests are refused until they are.
+    pub until_released: bool,
     /// A disk that gets full.
     #[cfg(test)]
     pub(crate) room: Option<Arc<tests::Room>>,
@@ -75,6 +79,7 @@ impl Default for JournalConfig {
             max_bytes: 1 << 30,
             keep: Duration::from_secs(15 * 60),
             segment_bytes: 32 << 20,
+            until_released: false,
             #[cfg(test)]
             room: None,
         }
@@ -125,6 +130,9 @@ pub enum AppendError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// As much is kept as may be, and none of it is elsewhere yet.
+    #[error("the journal is full until the store has taken what is in it")]
+    Full,
     /// The writer is gone.
     #[error("the journal is closed")]
     Closed,
@@ -173,6 +181,8 @@ enum Inner {
         /// `None` only while dropping.
         sender: Option<mpsc::Sender<Append>>,
         writer: Option<JoinHandle<()>>,
+        /// All before this position is elsewhere, too.
+        released: Arc<AtomicU64>,
         /// Held as long as the journal is open.
         _lock: File,
     },
@@ -193,7 +203,14 @@ impl Journal {
         let lock = lock(dir)?;
         let (sealed, recovered) = recover(dir)?;
         let next_position = recovered.next_position;
-        let mut writer = Writer::new(dir.to_owned(), config, sealed, next_position);
+        let released = Arc::default();
+        let mut writer = Writer::new(
+            dir.to_owned(),
+            config,
+            sealed,
+            next_position,
+            Arc::clone(&released),
+        );
         writer.forget_old();
         let (sender, appends) = mpsc::channel(WAITING_APPENDS);
         let thread = std::thread::Builder::new()
@@ -204,6 +221,7 @@ impl Journal {
             dir: dir.to_owned(),
             sender: Some(sender),
             writer: Some(thread),
+            released,
             _lock: lock,
         };
         Ok((Self(Arc::new(inner)), recovered))
@@ -253,6 +271,14 @@ impl Journal {
         let append = Append { entry, done };
         sender.send(append).await.map_err(|_| AppendError::Closed)?;
         outcome.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Lets go of all before this position: it is elsewhere, as durable as here. Segments are removed with the next
+    /// request, when they are old or there are too many.
+    pub fn release(&self, position: u64) {
+        if let Inner::On { released, .. } = &*self.0 {
+            released.fetch_max(position, Ordering::Relaxed);
+        }
     }
 
     /// Hands out all records received since then, in the order of their positions. Meant for the
@@ -316,6 +342,65 @@ pub fn replay(
         }
     }
     Ok(replayed)
+}
+
+/// A segment that nothing is added to any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its first position.
+    pub first: u64,
+    /// The first position of the segment behind it.
+    pub end: u64,
+    /// When its first request was received; `None` when its beginning is damaged.
+    pub first_received_at: Option<UnixNanos>,
+}
+
+/// The segments of the journal in this directory that nothing is added to any more, oldest first: all but the last.
+///
+/// # Errors
+/// When the directory or a segment's beginning can't be read.
+pub fn sealed_segments(dir: &Path) -> Result<Vec<SealedSegment>, JournalError> {
+    let segments = segment::list(dir)?;
+    let mut sealed = Vec::new();
+    for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+        let header = match segment::read_header(&segment.path) {
+            // The writer has removed it meanwhile: its time was over.
+            Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
+            header => header?,
+        };
+        sealed.push(SealedSegment {
+            path: segment.path.clone(),
+            first: segment.first,
+            end: next.first,
+            first_received_at: header.map(|it| it.first_received_at),
+        });
+    }
+    Ok(sealed)
+}
+
+/// The file of the segment that may still be written to, if there is one.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn last_segment(dir: &Path) -> Result<Option<PathBuf>, JournalError> {
+    Ok(segment::list(dir)?.pop().map(|it| it.path))
+}
+
+/// Hands out the records of one segment.
+///
+/// # Errors
+/// When the file can't be read. Damage is no error: the rest of the segment is skipped.
+pub fn read_segment(path: &Path, each: impl FnMut(Record)) -> Result<Replayed, JournalError> {
+    let extent = segment::read(path, each)?;
+    Ok(Replayed {
+        records: extent.records,
+        damaged_segments: u64::from(extent.damaged > 0),
+        damaged_bytes: extent.damaged,
+    })
 }
 
 /// Two writers would overwrite each other.
@@ -383,6 +468,7 @@ fn recover(dir: &Path) -> Result<(VecDeque<Sealed>, Recovered), JournalError> {
         let began = header.map(|it| it.first_received_at);
         sealed.push_back(Sealed {
             path: segment.path.clone(),
+            first: segment.first,
             bytes,
             last_received_at: last_received_at.or(began).unwrap_or_default(),
         });

@@ -4,7 +4,7 @@
 //! Reading stops at the first record that isn't whole: what lies behind it can't be told from noise.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -41,8 +41,16 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, JournalError> {
             .file_stem()
             .and_then(|stem| stem.to_str()?.parse().ok());
         if let (true, Some(first)) = (is_segment, first) {
-            let bytes = file.metadata().map_err(failed)?.len();
-            segments.push(Segment { path, first, bytes });
+            match file.metadata() {
+                Ok(metadata) => segments.push(Segment {
+                    path,
+                    first,
+                    bytes: metadata.len(),
+                }),
+                // The writer has removed it meanwhile: its time was over.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
     }
     segments.sort_by_key(|segment| segment.first);

@@ -11,6 +11,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 use tokio::sync::mpsc;
@@ -25,6 +27,10 @@ const GROUP_BYTES: usize = 8 << 20;
 /// A buffer that one huge request made longer than this is given back.
 const KEEP_BUFFER_BYTES: usize = 16 << 20;
 
+/// When somebody waits for sealed segments, none stays open for longer than this: what thin traffic sends should be in
+/// the store before anybody looks for it there, and twelve files an hour are few enough to merge.
+const SEAL_AFTER: Duration = Duration::from_secs(5 * 60);
+
 /// A request that waits to be written.
 pub(super) struct Append {
     pub(super) entry: Entry,
@@ -36,6 +42,7 @@ pub(super) struct Append {
 #[derive(Debug)]
 pub(super) struct Sealed {
     pub(super) path: PathBuf,
+    pub(super) first: u64,
     pub(super) bytes: u64,
     pub(super) last_received_at: UnixNanos,
 }
@@ -43,6 +50,8 @@ pub(super) struct Sealed {
 struct Current {
     file: File,
     path: PathBuf,
+    first: u64,
+    first_received_at: UnixNanos,
     good_bytes: u64,
     last_received_at: UnixNanos,
     /// Bytes behind the last good one have to be cut off first.
@@ -56,6 +65,8 @@ pub(super) struct Writer {
     sealed: VecDeque<Sealed>,
     next_position: u64,
     buffer: Vec<u8>,
+    /// All before this position is elsewhere, too.
+    released: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -64,6 +75,7 @@ impl Writer {
         config: JournalConfig,
         sealed: VecDeque<Sealed>,
         next_position: u64,
+        released: Arc<AtomicU64>,
     ) -> Self {
         Self {
             dir,
@@ -72,6 +84,7 @@ impl Writer {
             sealed,
             next_position,
             buffer: Vec::new(),
+            released,
         }
     }
 
@@ -112,7 +125,10 @@ impl Writer {
         let received = group.iter().map(|append| append.entry.received_at);
         let first_received_at = received.clone().min().unwrap_or_default();
         let last_received_at = received.max().unwrap_or_default();
-        self.seal_if_full();
+        self.seal_if_full(first_received_at);
+        if self.is_full() {
+            return Err(AppendError::Full);
+        }
         self.buffer.clear();
         let mut current = match self.current.take() {
             Some(current) => current,
@@ -122,7 +138,7 @@ impl Writer {
                     first_received_at,
                 };
                 header.write(&mut self.buffer);
-                self.create(first_position)?
+                self.create(first_position, first_received_at)?
             }
         };
         for (position, append) in (first_position..).zip(group) {
@@ -142,7 +158,11 @@ impl Writer {
         written
     }
 
-    fn create(&self, first_position: u64) -> Result<Current, AppendError> {
+    fn create(
+        &self,
+        first_position: u64,
+        first_received_at: UnixNanos,
+    ) -> Result<Current, AppendError> {
         let path = path_of(&self.dir, first_position);
         let failed = |source| AppendError::write(&path, source);
         let file = OpenOptions::new()
@@ -161,6 +181,8 @@ impl Writer {
         Ok(Current {
             file,
             path,
+            first: first_position,
+            first_received_at,
             good_bytes: 0,
             last_received_at: UnixNanos(0),
             spoilt: false,
@@ -218,17 +240,49 @@ impl Writer {
         }
     }
 
-    fn seal_if_full(&mut self) {
+    fn seal_if_full(&mut self, now: UnixNanos) {
         // So that the quota holds within one segment's length.
         let segment_bytes = self.config.segment_bytes.min(self.config.max_bytes / 4);
-        if let Some(current) = self.current.take_if(|it| it.good_bytes >= segment_bytes) {
+        let until_released = self.config.until_released;
+        let done = |it: &mut Current| {
+            let old = until_released && now.since(it.first_received_at) >= SEAL_AFTER;
+            it.good_bytes >= segment_bytes || old
+        };
+        if let Some(current) = self.current.take_if(done) {
             self.seal(current);
         }
+    }
+
+    /// Whether there is no room although all is gone that may go.
+    fn is_full(&mut self) -> bool {
+        // The last segment can't be elsewhere before it has a successor.
+        let may_be = self.config.until_released && self.sealed.len() > 1;
+        if !may_be || self.bytes() <= self.config.max_bytes {
+            return false;
+        }
+        self.forget_old();
+        self.bytes() > self.config.max_bytes
+    }
+
+    fn bytes(&self) -> u64 {
+        let current_bytes = self.current.as_ref().map_or(0, |it| it.good_bytes);
+        current_bytes + self.sealed.iter().map(|it| it.bytes).sum::<u64>()
+    }
+
+    /// Whether the oldest segment may go: all of it is elsewhere, if that is waited for.
+    fn oldest_is_released(&self) -> bool {
+        if !self.config.until_released {
+            return true;
+        }
+        let current = self.current.as_ref().map(|it| it.first);
+        let next = self.sealed.get(1).map(|it| it.first).or(current);
+        next.is_some_and(|next| next <= self.released.load(Ordering::Relaxed))
     }
 
     fn seal(&mut self, current: Current) {
         self.sealed.push_back(Sealed {
             path: current.path,
+            first: current.first,
             bytes: current.good_bytes,
             last_received_at: current.last_received_at,
         });
@@ -237,8 +291,7 @@ impl Writer {
     /// Removes the oldest segments while there are too many bytes, or all that is in them is too
     /// old. What is old is measured by the newest request, so that silence removes nothing.
     pub(super) fn forget_old(&mut self) {
-        let current_bytes = self.current.as_ref().map_or(0, |it| it.good_bytes);
-        let mut bytes = current_bytes + self.sealed.iter().map(|it| it.bytes).sum::<u64>();
+        let mut bytes = self.bytes();
         let newest = match &self.current {
             Some(current) => current.last_received_at,
             None => self
@@ -249,6 +302,9 @@ impl Writer {
         let oldest_kept = newest.minus(self.config.keep);
         while let Some(oldest) = self.sealed.front() {
             if bytes <= self.config.max_bytes && oldest.last_received_at >= oldest_kept {
+                break;
+            }
+            if !self.oldest_is_released() {
                 break;
             }
             if let Err(error) = fs::remove_file(&oldest.path)

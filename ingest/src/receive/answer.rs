@@ -97,6 +97,10 @@ pub(super) fn http_refusal(request: Option<ContentType>, refusal: &Refusal) -> R
         headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs()));
     }
     match refusal {
+        Refusal::Unauthorized => {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(http::header::WWW_AUTHENTICATE, scheme);
+        }
         Refusal::Method => {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }

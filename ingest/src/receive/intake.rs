@@ -135,7 +135,7 @@ impl Intake {
                 .append_and(entry, hand_on)
                 .await
                 .map_err(|error| match error {
-                    AppendError::Write { .. } => Refusal::NotKept,
+                    AppendError::Write { .. } | AppendError::Full => Refusal::NotKept,
                     AppendError::Closed => Refusal::Ending,
                     AppendError::TooLong => self.too_large(),
                 })?;

@@ -6,6 +6,7 @@
 //! bound: connections, requests, bodies and batches are all limited, and what is over a limit is
 //! told to come back.
 
+mod access;
 mod answer;
 mod body;
 mod budget;
@@ -31,11 +32,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+pub use access::{AccessError, AccessFiles, TlsFiles};
 pub use intake::Batch;
 pub use stats::{IngestCounts, IngestStats};
 
 use crate::decode::KeepAttributes;
 use crate::journal::Journal;
+use access::Access;
 use intake::Intake;
 
 /// Where to listen, and what to let in.
@@ -51,6 +54,8 @@ pub struct ReceiverConfig {
     pub keep_attributes: KeepAttributes,
     /// Batches that may wait for the engine: the capacity to give its channel.
     pub queue: usize,
+    /// Who may send: anybody, unless files say otherwise.
+    pub access: AccessFiles,
     /// What else is bounded.
     pub limits: Limits,
 }
@@ -65,6 +70,7 @@ impl Default for ReceiverConfig {
             max_request_bytes: 64 << 20,
             keep_attributes: KeepAttributes::default(),
             queue: 256,
+            access: AccessFiles::default(),
             limits: Limits::default(),
         }
     }
@@ -117,10 +123,22 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Why the receivers can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The files that say who may send are wrong.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+}
+
 /// Receivers that listen, but don't answer yet: what connects meanwhile waits.
 #[derive(Debug)]
 pub struct Receivers {
     config: ReceiverConfig,
+    access: Access,
     grpc: (TcpListener, SocketAddr),
     http: (TcpListener, SocketAddr),
 }
@@ -128,6 +146,7 @@ pub struct Receivers {
 /// What all connections share.
 struct Shared {
     intake: Intake,
+    access: Access,
     max_request_bytes: usize,
     limits: Limits,
 }
@@ -136,9 +155,10 @@ impl Receivers {
     /// Listens on both addresses.
     ///
     /// # Errors
-    /// When an address can't be had: another process may have it.
-    pub async fn bind(config: &ReceiverConfig) -> Result<Self, BindError> {
+    /// When an address can't be had (another process may have it), or the files that say who may send are wrong.
+    pub async fn bind(config: &ReceiverConfig) -> Result<Self, StartError> {
         Ok(Self {
+            access: Access::new(config.access.clone())?,
             grpc: bind("gRPC", config.grpc).await?,
             http: bind("HTTP", config.http).await?,
             config: config.clone(),
@@ -180,6 +200,7 @@ impl Receivers {
         );
         let shared = Arc::new(Shared {
             intake,
+            access: self.access,
             max_request_bytes: config.max_request_bytes,
             limits: config.limits,
         });

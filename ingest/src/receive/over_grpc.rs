@@ -52,6 +52,9 @@ async fn take(
     if head.uri.path() != PATH || head.method != Method::POST {
         return Err(Refusal::GrpcMethod);
     }
+    if !shared.access.admits(&head.headers) {
+        return Err(Refusal::Unauthorized);
+    }
     let limits = BodyLimits {
         bytes: shared.max_request_bytes,
         within: shared.limits.body_within,

@@ -54,6 +54,9 @@ async fn take(
     if !origin::is_ours(&head.uri, &head.headers) {
         return Err(Refusal::Origin);
     }
+    if !shared.access.admits(&head.headers) {
+        return Err(Refusal::Unauthorized);
+    }
     let content_type = content_type.ok_or(Refusal::ContentType)?;
     let encoding = encoding(&head.headers)?;
     let limits = BodyLimits {

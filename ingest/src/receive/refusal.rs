@@ -22,6 +22,7 @@ pub(super) mod grpc_code {
     pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
     pub(super) const UNIMPLEMENTED: u8 = 12;
     pub(super) const UNAVAILABLE: u8 = 14;
+    pub(super) const UNAUTHENTICATED: u8 = 16;
 }
 
 /// Why a request isn't taken.
@@ -45,6 +46,8 @@ pub(super) enum Refusal {
     ContentType,
     #[error("the compression is none of gzip, zstd and identity")]
     Encoding,
+    #[error("the request has no token that is known here (authorization: Bearer …)")]
+    Unauthorized,
     #[error("the method isn't POST")]
     Method,
     #[error("there is nothing here: OTLP traces are taken at POST /v1/traces")]
@@ -66,6 +69,7 @@ pub(super) enum Class {
     Stalled,
     Busy,
     NotKept,
+    Unauthorized,
 }
 
 impl Refusal {
@@ -84,6 +88,7 @@ impl Refusal {
             Self::Stalled { .. } => Class::Stalled,
             Self::QueueFull | Self::MemoryFull | Self::Ending => Class::Busy,
             Self::NotKept => Class::NotKept,
+            Self::Unauthorized => Class::Unauthorized,
             Self::ContentType
             | Self::Encoding
             | Self::Method
@@ -106,6 +111,7 @@ impl Refusal {
             _ => match self.class() {
                 Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Class::Malformed | Class::Unsupported => StatusCode::BAD_REQUEST,
+                Class::Unauthorized => StatusCode::UNAUTHORIZED,
                 // Not 408, which isn't retried: what the network lost would be lost for good.
                 Class::Stalled | Class::Busy | Class::NotKept => StatusCode::SERVICE_UNAVAILABLE,
             },
@@ -119,6 +125,7 @@ impl Refusal {
             Class::TooLarge => grpc_code::RESOURCE_EXHAUSTED,
             Class::Malformed => grpc_code::INVALID_ARGUMENT,
             Class::Unsupported => grpc_code::UNIMPLEMENTED,
+            Class::Unauthorized => grpc_code::UNAUTHENTICATED,
             Class::Stalled | Class::Busy | Class::NotKept => grpc_code::UNAVAILABLE,
         }
     }
@@ -126,7 +133,7 @@ impl Refusal {
     /// When to send it again; `None` when that can't help.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self.class() {
-            Class::TooLarge | Class::Malformed | Class::Unsupported => None,
+            Class::TooLarge | Class::Malformed | Class::Unsupported | Class::Unauthorized => None,
             Class::Stalled | Class::Busy => Some(RETRY_SOON),
             Class::NotKept => Some(RETRY_LATER),
         }

@@ -15,10 +15,12 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::answer::Answer;
 use super::{Limits, Shared, over_grpc, over_http};
@@ -50,8 +52,11 @@ pub(super) async fn serve(
 ) {
     let builder = Arc::new(builder(shared.limits));
     let mut connections = JoinSet::new();
+    let fresh = shared.clone();
+    let mut fresh = pin!(fresh.access.keep_fresh());
     loop {
         let accepted = tokio::select! {
+            () = fresh.as_mut() => continue,
             accepted = one.accept() => accepted,
             accepted = two.accept() => accepted,
             Some(_) = connections.join_next() => continue,
@@ -107,12 +112,34 @@ async fn answer(
     socket: TcpStream,
     builder: Arc<Builder>,
     shared: Arc<Shared>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
     // Answers are small and waited for. A socket that can't be set so is closed already.
     if socket.set_nodelay(true).is_err() {
         return;
     }
+    let Some(config) = shared.access.tls() else {
+        return converse(socket, builder, shared, shutdown).await;
+    };
+    // Whoever knocks and says nothing goes as soon as one who connects and says nothing.
+    let accepted = TlsAcceptor::from(config).accept(socket);
+    match timeout(shared.limits.head_within, accepted).await {
+        Ok(Ok(stream)) => converse(stream, builder, shared, shutdown).await,
+        Ok(Err(error)) => {
+            shared.intake.stats.handshake_failed();
+            tracing::debug!(%error, "a connection could not be secured");
+        }
+        Err(_) => shared.intake.stats.handshake_failed(),
+    }
+}
+
+/// Answers requests on a connection that is as secure as is wanted.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    builder: Arc<Builder>,
+    shared: Arc<Shared>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let spoke = Arc::new(AtomicBool::new(false));
     let silence = sleep(shared.limits.head_within);
     let service = service_fn(|request| {
@@ -120,7 +147,7 @@ async fn answer(
         let shared = shared.clone();
         async move { respond(&shared, request).await }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut silence = pin!(silence);
     let mut waiting = true;
     let mut ending = false;

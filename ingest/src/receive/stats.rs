@@ -83,6 +83,10 @@ counters! {
     connections,
     /// Connections closed at once because there were too many.
     connections_refused,
+    /// Requests without a token that is known (401, UNAUTHENTICATED).
+    requests_unauthorized,
+    /// Connections that couldn't be secured: no TLS, or no certificate that is wanted.
+    handshakes_failed,
 }
 
 impl IngestStats {
@@ -117,8 +121,13 @@ impl IngestStats {
             Class::Stalled => &self.requests_stalled,
             Class::Busy => &self.requests_busy,
             Class::NotKept => &self.requests_not_kept,
+            Class::Unauthorized => &self.requests_unauthorized,
         };
         add(requests, 1);
+    }
+
+    pub(super) fn handshake_failed(&self) {
+        add(&self.handshakes_failed, 1);
     }
 
     pub(super) fn bytes(&self, received: usize, decoded: usize) {

@@ -256,6 +256,7 @@ fn grouping(name: &UnitName, parent: &UnitName) -> UnitSpec {
         check: None,
         mode: None,
         expected_downtime: None,
+        rules: crate::UnitRules::default(),
         around: crate::Around::default(),
     }
 }

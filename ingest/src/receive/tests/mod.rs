@@ -4,6 +4,7 @@
 
 mod client;
 mod conformance;
+mod secured;
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,0 +1,376 @@
+//! Who may send, and does nobody listen in?
+//!
+//! Bearer tokens from a file, and TLS, with client certificates if wanted. Both are files that others write (a secret
+//! that is mounted, a certificate that is renewed), so they are looked at again every few seconds, and what has changed
+//! holds from then on without a restart. A file that is wrong then changes nothing, and is complained about: an
+//! expired certificate still lets exporters choose, none at all would lose what they send.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+/// How often the files are looked at: within a minute is soon enough for a renewed certificate, and a few seconds for
+/// whoever waits for a token to be gone.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Fewer characters than this are no secret: a machine tries them all.
+const MIN_TOKEN_BYTES: usize = 16;
+
+/// Which files say who may send. None of them: anybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessFiles {
+    /// Tokens, one a line; `#` begins a comment. Exporters send one of them (`Authorization: Bearer …`).
+    pub tokens: Option<PathBuf>,
+    /// For TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files of TLS, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, with those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Who vouches for exporters' certificates, if they need one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is wrong with the files.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A file can't be read.
+    #[error("failed reading `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file isn't PEM, or not of what is needed.
+    #[error("`{}` holds no {what}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        what: &'static str,
+        /// What is wrong.
+        #[source]
+        source: pem::Error,
+    },
+    /// Certificate and key don't go together, or are of no known kind.
+    #[error("the certificate in `{}` can't be used", path.display())]
+    Tls {
+        /// The certificate.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The clients' authority can't be used.
+    #[error("the authority in `{}` can't be used", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: VerifierBuilderError,
+    },
+    /// There is no token, or one that is none.
+    #[error("`{}` {wrong}", path.display())]
+    Tokens {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        wrong: String,
+    },
+}
+
+/// What the files said last.
+#[derive(Clone, Default)]
+struct Rules {
+    tokens: Option<Vec<String>>,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// Who may send, as of now.
+pub(super) struct Access {
+    files: AccessFiles,
+    rules: RwLock<Rules>,
+}
+
+impl AccessFiles {
+    /// Reads them, to learn whether they are right.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is.
+    pub fn check(&self) -> Result<(), AccessError> {
+        self.read().map(drop)
+    }
+
+    fn read(&self) -> Result<Rules, AccessError> {
+        Ok(Rules {
+            tokens: self.tokens.as_deref().map(read_tokens).transpose()?,
+            tls: self.tls.as_ref().map(read_tls).transpose()?,
+        })
+    }
+
+    /// When each was changed; what isn't there has no time.
+    fn changed(&self) -> Vec<Option<SystemTime>> {
+        let tls = self
+            .tls
+            .iter()
+            .flat_map(|it| [Some(&it.certificate), Some(&it.key), it.client_ca.as_ref()]);
+        let files = std::iter::once(self.tokens.as_ref()).chain(tls).flatten();
+        files
+            .map(|path| fs::metadata(path).and_then(|it| it.modified()).ok())
+            .collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::fmt::Debug for Access {
+    /// Not what the tokens are.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    pub(super) fn new(files: AccessFiles) -> Result<Self, AccessError> {
+        let rules = RwLock::new(files.read()?);
+        Ok(Self { files, rules })
+    }
+
+    /// How connections are secured, if they are.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.tls.clone()
+    }
+
+    /// Whether the request has one of the tokens, where any is needed.
+    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(tokens) = &rules.tokens else {
+            return true;
+        };
+        let said = headers.get(http::header::AUTHORIZATION);
+        let said = said.map_or(&[][..], |it| it.as_bytes());
+        let (scheme, token) = said.split_at(said.len().min("Bearer ".len()));
+        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+            return false;
+        }
+        // All of them, so that the time doesn't tell which.
+        let mut admitted = false;
+        for known in tokens {
+            admitted |= is_same(known.as_bytes(), token);
+        }
+        admitted
+    }
+
+    /// Looks at the files again, as long as it is polled.
+    pub(super) async fn keep_fresh(&self) {
+        if self.files.is_empty() {
+            return std::future::pending().await;
+        }
+        let mut changed = self.files.changed();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.files.changed();
+            if now != changed {
+                changed = now;
+                self.reload();
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self.files.read() {
+            Ok(read) => {
+                *self.rules.write().unwrap_or_else(PoisonError::into_inner) = read;
+                tracing::info!("tokens and certificates of the receivers were read again");
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error);
+                tracing::warn!(%error, source, "tokens and certificates stay as they were");
+            }
+        }
+    }
+}
+
+/// Whether two texts are the same, in a time that tells nothing but their length.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let differ = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
+    one.len() == other.len() && std::hint::black_box(differ) == 0
+}
+
+fn read_tokens(path: &Path) -> Result<Vec<String>, AccessError> {
+    let text = fs::read_to_string(path).map_err(|source| AccessError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let lines = text.lines().map(str::trim);
+    let tokens: Vec<String> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    let wrong = if tokens.is_empty() {
+        "holds no token; without one nobody could send".to_owned()
+    } else if tokens.iter().any(|it| it.len() < MIN_TOKEN_BYTES) {
+        // Not which: it would be in the log.
+        format!("holds a token of fewer than {MIN_TOKEN_BYTES} characters, which can be guessed")
+    } else {
+        return Ok(tokens);
+    };
+    Err(AccessError::Tokens {
+        path: path.to_owned(),
+        wrong,
+    })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError> {
+    let failed = |source| AccessError::Pem {
+        path: path.to_owned(),
+        what: "certificate",
+        source,
+    };
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    match found.is_empty() {
+        true => Err(failed(pem::Error::NoItemsFound)),
+        false => Ok(found),
+    }
+}
+
+fn read_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, AccessError> {
+    let failed = |source| AccessError::Tls {
+        path: files.certificate.clone(),
+        source,
+    };
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(failed)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = verifier.build().map_err(|source| AccessError::ClientCa {
+                path: path.clone(),
+                source,
+            })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| AccessError::Pem {
+        path: files.key.clone(),
+        what: "private key",
+        source,
+    })?;
+    let chain = certificates(&files.certificate)?;
+    let mut config = builder.with_single_cert(chain, key).map_err(failed)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(access: &Access, said: &'static str) -> bool {
+        let mut headers = HeaderMap::new();
+        if !said.is_empty() {
+            let said = http::HeaderValue::from_static(said);
+            headers.insert(http::header::AUTHORIZATION, said);
+        }
+        access.admits(&headers)
+    }
+
+    #[test]
+    fn only_who_knows_a_token_is_admitted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tokens");
+        fs::write(&path, "# two\n0123456789abcdef\n\n  fedcba9876543210 \n").expect("written");
+        let files = AccessFiles {
+            tokens: Some(path.clone()),
+            tls: None,
+        };
+        let access = Access::new(files.clone()).expect("they are right");
+        for (said, admitted) in [
+            ("Bearer 0123456789abcdef", true),
+            ("bearer fedcba9876543210", true),
+            ("Bearer 0123456789abcdee", false),
+            ("Bearer 0123456789abcdef0", false),
+            ("Bearer ", false),
+            ("Basic 0123456789abcdef", false),
+            ("", false),
+        ] {
+            assert_eq!(admits(&access, said), admitted, "{said}");
+        }
+        // What is wrong changes nothing; what is right does.
+        fs::write(&path, "short").expect("written");
+        access.reload();
+        assert!(admits(&access, "Bearer 0123456789abcdef"));
+        assert!(files.check().is_err());
+        fs::write(&path, "another-one-0123456789").expect("written");
+        access.reload();
+        assert!(!admits(&access, "Bearer 0123456789abcdef"));
+        assert!(admits(&access, "Bearer another-one-0123456789"));
+    }
+
+    #[test]
+    fn without_files_anybody_is_admitted() {
+        let access = Access::new(AccessFiles::default()).expect("there are none");
+        assert!(admits(&access, "") && access.tls().is_none());
+    }
+
+    #[test]
+    fn files_that_are_wrong_say_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("noise"), "no PEM").expect("written");
+        fs::write(path("none"), "# only words\n").expect("written");
+        let tls = |name: &str| AccessFiles {
+            tokens: None,
+            tls: Some(TlsFiles {
+                certificate: path(name),
+                key: path(name),
+                client_ca: None,
+            }),
+        };
+        let tokens = |name: &str| AccessFiles {
+            tokens: Some(path(name)),
+            tls: None,
+        };
+        for (files, told) in [
+            (tls("noise"), "private key"),
+            (tls("missing"), "private key"),
+            (tokens("missing"), "failed reading"),
+            (tokens("none"), "holds no token"),
+        ] {
+            let error = files.check().expect_err(told).to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Does TLS let in whom it should, and is a token asked for in both protocols?
+
+use std::path::{Path, PathBuf};
+
+use http::header::AUTHORIZATION;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::client::{Server, config};
+use super::*;
+
+fn file(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/receive/tests/certificates");
+    folder.join(name)
+}
+
+fn connector(with_certificate: bool) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(file("authority.pem")).expect("PEM");
+    roots.add(authority).expect("an authority");
+    let builder = ClientConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots);
+    let config = match with_certificate {
+        false => builder.with_no_client_auth(),
+        true => {
+            let own = CertificateDer::from_pem_file(file("client.pem")).expect("PEM");
+            let key = PrivateKeyDer::from_pem_file(file("client.key")).expect("PEM");
+            builder
+                .with_client_auth_cert(vec![own], key)
+                .expect("a pair")
+        }
+    };
+    TlsConnector::from(Arc::new(config))
+}
+
+/// The status line of an empty request that is sent so; none when the connection can't be had.
+async fn answer(server: &Server, tls: Option<TlsConnector>, token: Option<&str>) -> Option<String> {
+    let token = token.map_or_else(String::new, |it| {
+        format!("{AUTHORIZATION}: Bearer {it}\r\n")
+    });
+    let request = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}\
+         Content-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
+    );
+    let socket = TcpStream::connect(server.http).await.expect("it listens");
+    let mut reply = Vec::new();
+    match tls {
+        None => {
+            let mut socket = socket;
+            socket.write_all(request.as_bytes()).await.ok()?;
+            socket.read_to_end(&mut reply).await.ok()?;
+        }
+        Some(connector) => {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut stream = connector.connect(name, socket).await.ok()?;
+            stream.write_all(request.as_bytes()).await.ok()?;
+            stream.read_to_end(&mut reply).await.ok()?;
+        }
+    }
+    let reply = String::from_utf8_lossy(&reply);
+    let line = reply
+        .lines()
+        .next()
+        .filter(|it| it.starts_with("HTTP/1.1"))?;
+    Some(line.to_owned())
+}
+
+fn tls(client_ca: bool) -> AccessFiles {
+    AccessFiles {
+        tokens: None,
+        tls: Some(TlsFiles {
+            certificate: file("server.pem"),
+            key: file("server.key"),
+            client_ca: client_ca.then(|| file("authority.pem")),
+        }),
+    }
+}
+
+fn with(access: AccessFiles) -> ReceiverConfig {
+    ReceiverConfig { access, ..config() }
+}
+
+#[tokio::test]
+async fn tls_is_spoken_where_it_is_configured() {
+    let server = Server::start(with(tls(false)), Journal::off()).await;
+    let fine = Some("HTTP/1.1 200 OK".to_owned());
+    assert_eq!(answer(&server, Some(connector(false)), None).await, fine);
+    assert_eq!(answer(&server, None, None).await, None);
+    assert_eq!(server.stop().await.handshakes_failed, 1);
+}
+
+#[tokio::test]
+async fn only_who_is_vouched_for_gets_in() {
+    let server = Server::start(with(tls(true)), Journal::off()).await;
+    let fine = Some("HTTP/1.1 200 OK".to_owned());
+    assert_eq!(answer(&server, Some(connector(true)), None).await, fine);
+    assert_eq!(answer(&server, Some(connector(false)), None).await, None);
+    assert_eq!(server.stop().await.handshakes_failed, 1);
+}
+
+#[tokio::test]
+async fn tokens_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens");
+    std::fs::write(&path, "0123456789abcdef\n").expect("written");
+    let access = AccessFiles {
+        tokens: Some(path),
+        tls: None,
+    };
+    let server = Server::start(with(access), Journal::off()).await;
+    let status = |code: &str| Some(format!("HTTP/1.1 {code}"));
+    let known = Some("0123456789abcdef");
+    assert_eq!(answer(&server, None, known).await, status("200 OK"));
+    for token in [None, Some("0123456789abcdeX")] {
+        let unauthorized = status("401 Unauthorized");
+        assert_eq!(
+            answer(&server, None, token).await,
+            unauthorized,
+            "{token:?}"
+        );
+    }
+    assert_eq!(server.stop().await.requests_unauthorized, 2);
+}

@@ -1,0 +1,186 @@
+//! How do many small files become few large ones, with every span in exactly one of them?
+//!
+//! Each segment of the journal becomes a file of its own, so that a segment compacted twice, because the engine was
+//! killed in between, overwrites itself. But whoever looks for a trace opens every file: so the small ones of an hour
+//! are merged, some at a time while it lasts, all of them when it is over, and spans that lie in two of them go.
+//!
+//! The new file is there for good before the old ones are removed, and its metadata says whom it replaces. An engine
+//! killed in between finds that when it starts, and removes the old ones first of all.
+
+use std::cmp::Ordering;
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use parquet::file::metadata::KeyValue;
+use rekindle_model::UnixNanos;
+
+use crate::partition::Hour;
+use crate::place::StoredFile;
+use crate::read::{SpanReader, Spans};
+use crate::write::SpanWriter;
+use crate::{ReadCounts, Store, StoreError, StoredSpan};
+
+/// In a merged file's metadata: the names of those it replaces, which lay in the same folder.
+const REPLACES: &str = "rekindle.replaces";
+
+/// Files of at least so many bytes are left alone. A lookup opens each file, and of a hundred million spans some five
+/// gigabytes are kept: so there are some fifty files then.
+const LARGE_BYTES: u64 = 64 << 20;
+
+/// Files merged together hold no more than this, because the new one is built in memory.
+const MERGED_BYTES: u64 = 128 << 20;
+
+/// Files merged at a time, and so many small ones an hour may have while it lasts: a page per column is in memory for
+/// each.
+const FILES_AT_ONCE: usize = 16;
+
+/// How long after an hour its last files may come: requests that waited for the disk, the segment that is still open.
+const OVER_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// What is to be merged next: small files of one hour.
+pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Vec<StoredFile>> {
+    let by_hour = files.chunk_by(|a, b| Hour::of_path(&a.path) == Hour::of_path(&b.path));
+    for of_hour in by_hour {
+        let Some(hour) = Hour::of_path(&of_hour[0].path) else {
+            continue;
+        };
+        let mut small: Vec<&StoredFile> =
+            of_hour.iter().filter(|it| it.bytes < LARGE_BYTES).collect();
+        small.sort_by_key(|it| (it.bytes, &it.path));
+        let over = hour.end().plus(OVER_AFTER) < now;
+        let enough = if over { 2 } else { FILES_AT_ONCE };
+        if small.len() < enough {
+            continue;
+        }
+        let mut bytes = 0;
+        let chosen = small.into_iter().take(FILES_AT_ONCE).take_while(|it| {
+            bytes += it.bytes;
+            bytes <= MERGED_BYTES
+        });
+        let chosen: Vec<StoredFile> = chosen.cloned().collect();
+        if chosen.len() > 1 {
+            return Some(chosen);
+        }
+    }
+    None
+}
+
+/// Merges files of one hour into one; how many spans lay in two of them.
+pub(crate) fn merge(
+    store: &Store,
+    files: &[StoredFile],
+    now: UnixNanos,
+    passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let Some((folder, _)) = files.first().and_then(|it| it.path.rsplit_once('/')) else {
+        return Ok(0);
+    };
+    let target = format!("{folder}/merged-{:020}-{:03}.parquet", now.0, files.len());
+    let mut names: Vec<&str> = files.iter().filter_map(|it| name(&it.path)).collect();
+    let failed = |path: &str| StoreError::parquet("merging", path.to_owned());
+    let readers: Vec<SpanReader> = files
+        .iter()
+        .map(|it| store.reader(&it.path))
+        .collect::<Result<_, _>>()?;
+    let mut inputs: Vec<Input<'_>> = readers
+        .iter()
+        .zip(files)
+        .map(|(reader, file)| Input {
+            path: &file.path,
+            spans: reader.spans(),
+            waiting: VecDeque::new(),
+        })
+        .collect();
+    let mut writer = SpanWriter::new(Vec::new()).map_err(failed(&target))?;
+    let mut duplicates = 0;
+    let mut last = None;
+    while let Some(span) = next(&mut inputs)? {
+        if last == Some(span.identity()) {
+            duplicates += 1;
+            continue;
+        }
+        last = Some(span.identity());
+        writer.push(span).map_err(failed(&target))?;
+    }
+    names.sort_unstable();
+    writer.note(KeyValue::new(REPLACES.to_owned(), names.join(",")));
+    let (bytes, _) = writer.finish().map_err(failed(&target))?;
+    passed("merged")?;
+    store.place.put(&target, bytes, passed)?;
+    for file in files {
+        store.remove(&file.path)?;
+        passed("part removed")?;
+    }
+    Ok(duplicates)
+}
+
+/// Removes what a merge that was broken off has left beside its result.
+pub(crate) fn finish_broken_off(store: &Store) -> Result<u64, StoreError> {
+    let files = store.files()?;
+    let mut removed = 0;
+    for of_hour in files.chunk_by(|a, b| Hour::of_path(&a.path) == Hour::of_path(&b.path)) {
+        if of_hour.len() < 2 {
+            continue;
+        }
+        let mut replaced = HashSet::new();
+        for file in of_hour {
+            if name(&file.path).is_some_and(|it| it.starts_with("merged-")) {
+                replaced.extend(store.reader(&file.path)?.note(REPLACES));
+            }
+        }
+        for file in of_hour {
+            if name(&file.path).is_some_and(|it| replaced.contains(it)) {
+                store.remove(&file.path)?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn name(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(_, name)| name)
+}
+
+/// A file that is being merged.
+struct Input<'a> {
+    path: &'a str,
+    spans: Spans<'a>,
+    waiting: VecDeque<StoredSpan>,
+}
+
+impl Input<'_> {
+    fn fill(&mut self) -> Result<(), StoreError> {
+        if self.waiting.is_empty() {
+            let mut read = Vec::new();
+            let mut counts = ReadCounts::default();
+            self.spans
+                .next(&mut read, &mut counts)
+                .map_err(StoreError::parquet("merging", self.path))?;
+            if counts.rejected > 0 {
+                tracing::warn!(path = %self.path, rows = counts.rejected, "rows without valid ids are dropped");
+            }
+            self.waiting = read.into();
+        }
+        Ok(())
+    }
+}
+
+/// The least of all that wait. There are at most sixteen to look at, which a heap would not make less of.
+fn next(inputs: &mut [Input<'_>]) -> Result<Option<StoredSpan>, StoreError> {
+    for input in inputs.iter_mut() {
+        input.fill()?;
+    }
+    let order = |a: &StoredSpan, b: &StoredSpan| -> Ordering {
+        let key = |it: &StoredSpan| (it.identity(), it.position, it.received_at);
+        key(a).cmp(&key(b))
+    };
+    let least = inputs
+        .iter_mut()
+        .filter(|it| !it.waiting.is_empty())
+        .min_by(|a, b| match (a.waiting.front(), b.waiting.front()) {
+            (Some(a), Some(b)) => order(a, b),
+            _ => Ordering::Equal,
+        });
+    Ok(least.and_then(|it| it.waiting.pop_front()))
+}

@@ -1,0 +1,375 @@
+//! The store: where spans are after the journal. Who asks for one trace, for all of a time, or for what is too old?
+//!
+//! Any number of readers, and of writers that only add. One process compacts: it alone merges files and removes them,
+//! so a file that a reader has seen may be gone when it is opened. Its spans are in another by then, and the reader
+//! looks again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use parquet::file::metadata::ParquetMetaData;
+use rekindle_model::{TraceId, UnixNanos};
+
+use crate::partition::Hour;
+use crate::place::{Place, StoredFile};
+use crate::read::{SpanReader, footer};
+use crate::span::sort_and_deduplicate;
+use crate::write::file_of;
+use crate::{ReadCounts, StoreError, StoredSpan};
+
+/// Footers that are remembered, so that the next lookup needn't read them again: some hundreds of files.
+const FOOTER_BYTES: usize = 64 << 20;
+
+/// How often a lookup begins anew because a file was merged into another meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Traces of more spans than this aren't put together: nobody can look at them, and they come from outside.
+const MAX_SPANS_OF_TRACE: usize = 100_000;
+
+/// Spans in files of Parquet.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) place: Place,
+    footers: Mutex<Footers>,
+}
+
+#[derive(Debug, Default)]
+struct Footers {
+    by_path: HashMap<String, Arc<ParquetMetaData>>,
+    bytes: usize,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoreSize {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Hours of which there are any.
+    pub hours: u64,
+}
+
+/// What is kept at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// For how long; for ever when `None`.
+    pub keep_for: Option<Duration>,
+    /// How many bytes; any number when `None`.
+    pub keep_bytes: Option<u64>,
+}
+
+impl Store {
+    /// A store in a folder (a path or `file://…`) or a bucket (`s3://BUCKET/PREFIX`, cargo feature `s3`). Nothing is
+    /// touched yet.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn at(url: &str) -> Result<Self, StoreError> {
+        Ok(Self {
+            place: Place::at(url)?,
+            footers: Mutex::default(),
+        })
+    }
+
+    /// All files, oldest hour first.
+    ///
+    /// # Errors
+    /// When a folder can't be read. One that isn't there yet has no files.
+    pub fn files(&self) -> Result<Vec<StoredFile>, StoreError> {
+        self.place.list()
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// As of [`files`](Self::files).
+    pub fn size(&self) -> Result<StoreSize, StoreError> {
+        let files = self.files()?;
+        let mut hours: Vec<_> = files.iter().map(|it| Hour::of_path(&it.path)).collect();
+        hours.dedup();
+        Ok(StoreSize {
+            files: files.len() as u64,
+            bytes: files.iter().map(|it| it.bytes).sum(),
+            hours: hours.len() as u64,
+        })
+    }
+
+    /// The spans of a trace, each once, by start; empty when there are none.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn trace(&self, id: TraceId) -> Result<Vec<StoredSpan>, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_trace(id) {
+                Err(error) if error.is_missing() && attempt < ATTEMPTS => attempt += 1,
+                found => return found,
+            }
+        }
+    }
+
+    fn try_trace(&self, id: TraceId) -> Result<Vec<StoredSpan>, StoreError> {
+        let mut spans = Vec::new();
+        let mut counts = ReadCounts::default();
+        let files = self.files()?;
+        // Whoever asks mostly asks for what was lately.
+        for file in files.iter().rev() {
+            let found = self.reader(&file.path)?.trace(id, &mut counts);
+            spans.extend(found.map_err(StoreError::parquet("reading", &file.path))?);
+            if spans.len() >= MAX_SPANS_OF_TRACE {
+                break;
+            }
+        }
+        sort_and_deduplicate(&mut spans);
+        spans.sort_by_key(|span| (span.start, span.span_id));
+        Ok(spans)
+    }
+
+    /// Hands out all spans that were received from `since` to before `until`, some at a time, hour by hour, in the
+    /// order of their files. One that lies in two files (it was sent twice, hours apart) comes twice.
+    ///
+    /// # Errors
+    /// When a file can't be read, or what `each` answers.
+    pub fn scan<E: From<StoreError>>(
+        &self,
+        since: UnixNanos,
+        until: UnixNanos,
+        mut each: impl FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
+    ) -> Result<ReadCounts, E> {
+        let mut counts = ReadCounts::default();
+        let wanted = |span: &StoredSpan| (since..until).contains(&span.received_at);
+        for file in self.files()? {
+            let in_time = Hour::of_path(&file.path)
+                .is_none_or(|hour| hour.end() > since && hour <= Hour::of(until));
+            if in_time {
+                let mut counted = |spans: &mut Vec<StoredSpan>| {
+                    spans.retain(wanted);
+                    each(spans)
+                };
+                counts.add(self.read(&file.path, &mut counted)?);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Hands out all spans of one file, some at a time.
+    pub(crate) fn read<E: From<StoreError>>(
+        &self,
+        path: &str,
+        each: &mut dyn FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
+    ) -> Result<ReadCounts, E> {
+        let reader = self.reader(path)?;
+        all_of(&reader, path, each)
+    }
+
+    /// Adds spans from elsewhere; they count as received when they ended, or as they say. `name` tells this file from
+    /// others, `number` from others of this import. How many were already among themselves.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn add(&self, spans: Vec<StoredSpan>, name: &str, number: u64) -> Result<u64, StoreError> {
+        let nothing = |_: &'static str| Ok(());
+        let mut duplicates = 0;
+        for (hour, mut spans) in by_hour(spans) {
+            duplicates += sort_and_deduplicate(&mut spans);
+            let path = format!("{}/import-{name}-{number:06}.parquet", hour.folder());
+            self.write(&path, spans, &nothing)?;
+        }
+        Ok(duplicates)
+    }
+
+    /// Merges the small files of hours that are over, if no daemon does so; how many spans lay in two of them.
+    ///
+    /// # Errors
+    /// When a file can't be read or written.
+    pub fn tidy(&self, now: UnixNanos) -> Result<u64, StoreError> {
+        let _lock = match self.own() {
+            Ok(lock) => lock,
+            // Whoever has it does it.
+            Err(StoreError::InUse { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut duplicates = crate::merge::finish_broken_off(self).map(|_| 0)?;
+        while let Some(files) = crate::merge::due(&self.files()?, now) {
+            duplicates += crate::merge::merge(self, &files, now, &|_| Ok(()))?;
+        }
+        Ok(duplicates)
+    }
+
+    /// Writes a file of these spans, which are in order.
+    pub(crate) fn write(
+        &self,
+        path: &str,
+        spans: Vec<StoredSpan>,
+        passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let file = file_of(spans).map_err(StoreError::parquet("writing", path))?;
+        self.place.put(path, file, passed)
+    }
+
+    /// Removes what is too old or too much, the oldest hours first; how many files and bytes those were.
+    ///
+    /// # Errors
+    /// When a file can't be removed.
+    pub(crate) fn retain(
+        &self,
+        retention: Retention,
+        now: UnixNanos,
+    ) -> Result<StoreSize, StoreError> {
+        let files = self.files()?;
+        let mut bytes: u64 = files.iter().map(|it| it.bytes).sum();
+        let mut removed = StoreSize::default();
+        for file in &files {
+            let hour = Hour::of_path(&file.path);
+            let old = retention
+                .keep_for
+                .is_some_and(|keep_for| hour.is_some_and(|hour| hour.end() < now.minus(keep_for)));
+            let much = retention.keep_bytes.is_some_and(|it| bytes > it);
+            if !old && !much {
+                // Files come by hour: what is behind is newer.
+                break;
+            }
+            self.remove(&file.path)?;
+            bytes -= file.bytes;
+            removed.files += 1;
+            removed.bytes += file.bytes;
+        }
+        Ok(removed)
+    }
+
+    pub(crate) fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.place.remove(path)?;
+        let mut footers = self.lock();
+        if let Some(footer) = footers.by_path.remove(path) {
+            footers.bytes = footers.bytes.saturating_sub(footer.memory_size());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn reader(&self, path: &str) -> Result<SpanReader, StoreError> {
+        let source = self.place.open(path)?;
+        let known = self.lock().by_path.get(path).cloned();
+        let metadata = match known {
+            Some(metadata) => metadata,
+            None => {
+                let metadata = footer(&source).map_err(StoreError::parquet("reading", path))?;
+                self.remember(path, &metadata);
+                metadata
+            }
+        };
+        SpanReader::new(source, metadata).map_err(StoreError::parquet("reading", path))
+    }
+
+    fn remember(&self, path: &str, metadata: &Arc<ParquetMetaData>) {
+        let mut footers = self.lock();
+        let bytes = metadata.memory_size();
+        if footers.bytes + bytes > FOOTER_BYTES {
+            *footers = Footers::default();
+        }
+        footers.bytes += bytes;
+        footers
+            .by_path
+            .insert(path.to_owned(), Arc::clone(metadata));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Footers> {
+        self.footers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the right to merge and remove files, until the answer is dropped. A bucket has no locks: there the
+    /// daemons' configurations must not name the same one.
+    pub(crate) fn own(&self) -> Result<Option<File>, StoreError> {
+        let Some(folder) = self.place.folder() else {
+            return Ok(None);
+        };
+        std::fs::create_dir_all(folder)
+            .map_err(|it| StoreError::io("making", folder.display().to_string(), it))?;
+        let path = folder.join("lock");
+        let failed = |source| StoreError::io("locking", path.display().to_string(), source);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
+/// Spans by the hours in which they were received.
+pub(crate) fn by_hour(spans: Vec<StoredSpan>) -> BTreeMap<Hour, Vec<StoredSpan>> {
+    let mut hours: BTreeMap<Hour, Vec<StoredSpan>> = BTreeMap::new();
+    for span in spans {
+        hours
+            .entry(Hour::of(span.received_at))
+            .or_default()
+            .push(span);
+    }
+    hours
+}
+
+fn all_of<E: From<StoreError>>(
+    reader: &SpanReader,
+    path: &str,
+    each: &mut dyn FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
+) -> Result<ReadCounts, E> {
+    let mut counts = ReadCounts::default();
+    let mut spans = Vec::new();
+    let mut all = reader.spans();
+    loop {
+        let more = all.next(&mut spans, &mut counts);
+        if !more.map_err(StoreError::parquet("reading", path))? {
+            return Ok(counts);
+        }
+        each(&mut spans)?;
+        spans.clear();
+    }
+}
+
+/// Hands out all spans of a Parquet file that may lie anywhere, some at a time.
+///
+/// # Errors
+/// When it can't be read, or isn't of the store's schema; or what `each` answers.
+pub fn read_file<E: From<StoreError>>(
+    path: &Path,
+    mut each: impl FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
+) -> Result<ReadCounts, E> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|it| StoreError::io("opening", &name, it))?;
+    let reader = SpanReader::open(crate::source::Source::File(file))
+        .map_err(StoreError::parquet("reading", &name))?;
+    all_of(&reader, &name, &mut each)
+}
+
+/// Hands out all spans of a Parquet file in memory: for fuzzing, and what came over a network.
+///
+/// # Errors
+/// As of [`read_file`].
+pub fn read_bytes(bytes: bytes::Bytes) -> Result<(Vec<StoredSpan>, ReadCounts), StoreError> {
+    let reader = SpanReader::open(crate::place::source_of(bytes))
+        .map_err(StoreError::parquet("reading", "memory"))?;
+    let mut found = Vec::new();
+    let mut each = |spans: &mut Vec<StoredSpan>| -> Result<(), StoreError> {
+        found.append(spans);
+        Ok(())
+    };
+    let counts = all_of(&reader, "memory", &mut each)?;
+    Ok((found, counts))
+}
+
+/// A Parquet file of these spans, in the store's schema and order.
+///
+/// # Errors
+/// When it can't be written, which memory always can.
+pub fn parquet_of(mut spans: Vec<StoredSpan>) -> Result<Vec<u8>, StoreError> {
+    sort_and_deduplicate(&mut spans);
+    file_of(spans).map_err(StoreError::parquet("writing", "memory"))
+}

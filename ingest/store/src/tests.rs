@@ -1,0 +1,454 @@
+//! Does a span come out of the store as it went in, and once, wherever the engine was killed?
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use proptest::prelude::*;
+use prost::Message;
+use rekindle_ingest::load::{Generator, SystemShape};
+use rekindle_ingest::{Durability, Entry, Journal, JournalConfig, Protocol};
+use rekindle_model::{SpanId, TraceId, UnixNanos};
+
+use super::*;
+use crate::span::list_text;
+use crate::value::tests::any_attributes;
+
+const START: UnixNanos = UnixNanos::from_secs(1_795_255_800);
+
+const RECEIVED: Received = Received {
+    at: Some(START),
+    position: 7,
+};
+
+/// Requests as an SDK sends them, with errors in them.
+fn requests(number: usize, seed: u64) -> Vec<Bytes> {
+    let mut generator = Generator::new(SystemShape {
+        spans_per_request: 20,
+        failing: 0.3,
+        seed,
+        ..SystemShape::default()
+    });
+    let requests = (0..number).map(|_| Bytes::from(generator.request(START).payload));
+    requests.collect()
+}
+
+fn spans(number: usize) -> Vec<StoredSpan> {
+    let mut counts = ReadCounts::default();
+    let of = |request| spans_of_protobuf(request, RECEIVED, &mut counts).expect("it is one");
+    let spans = requests(number, 1).into_iter().flat_map(of).collect();
+    assert_eq!(counts, ReadCounts::default());
+    spans
+}
+
+fn sorted(mut spans: Vec<StoredSpan>) -> Vec<StoredSpan> {
+    spans.sort_by_key(StoredSpan::identity);
+    spans
+}
+
+prop_compose! {
+    fn any_span()(
+        ids in (1u128.., 1u64.., any::<u64>()),
+        texts in prop::collection::vec("[a-zé\"]{0,5}", 6),
+        numbers in (any::<i32>(), any::<i32>(), any::<u64>(), any::<u64>()),
+        counts in prop::array::uniform6(any::<u32>()),
+        attributes in prop::collection::vec(any_attributes(), 5),
+        position: u64,
+    ) -> StoredSpan {
+        let text = |at: usize| Text::from(texts[at].as_str());
+        let event = Event {
+            time_unix_nanos: numbers.2,
+            name: text(0),
+            attributes: attributes[0].clone(),
+            dropped_attributes: counts[0],
+        };
+        let link = Link {
+            trace_id: "00ff".to_owned(),
+            span_id: String::new(),
+            trace_state: text(1),
+            attributes: attributes[1].clone(),
+            dropped_attributes: counts[1],
+            flags: counts[2],
+        };
+        StoredSpan {
+            trace_id: TraceId::from_bytes(ids.0.to_be_bytes()).expect("not zero"),
+            span_id: SpanId::from_bytes(ids.1.to_be_bytes()).expect("not zero"),
+            parent_id: SpanId::from_bytes(ids.2.to_be_bytes()),
+            trace_state: text(1),
+            flags: counts[0],
+            name: text(2),
+            kind: numbers.0,
+            start: UnixNanos(numbers.2),
+            end: UnixNanos(numbers.3),
+            attributes: attributes[2].to_json(),
+            dropped_attributes: counts[1],
+            events: list_text(&vec![event; ids.2 as usize % 3]),
+            dropped_events: counts[2],
+            links: list_text(&vec![link; ids.2 as usize % 2]),
+            dropped_links: counts[3],
+            status: numbers.1,
+            status_message: text(3),
+            resource: Arc::new(StoredResource {
+                service: attributes[3].text("service.name").cloned().unwrap_or_default(),
+                attributes: attributes[3].to_json(),
+                dropped_attributes: counts[4],
+                schema_url: text(4),
+            }),
+            scope: Arc::new(StoredScope {
+                name: text(5),
+                version: text(0),
+                attributes: attributes[4].to_json(),
+                dropped_attributes: counts[5],
+                schema_url: text(1),
+            }),
+            received_at: START,
+            position,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_is_lost_in_any_form(spans in prop::collection::vec(any_span(), 1..6)) {
+        let mut spans = spans;
+        for span in &mut spans {
+            span.position = RECEIVED.position;
+        }
+        let mut counts = ReadCounts::default();
+        let again = spans_of_protobuf(protobuf_of(&spans).into(), RECEIVED, &mut counts);
+        prop_assert_eq!(&again.expect("protobuf"), &spans);
+        let again = spans_of_json(json_of(&spans).as_bytes(), RECEIVED, &mut counts);
+        prop_assert_eq!(&again.expect("JSON"), &spans);
+        let file = parquet_of(spans.clone()).expect("Parquet");
+        let (again, read) = read_bytes(file.into()).expect("Parquet");
+        prop_assert_eq!(&again, &sorted(spans));
+        counts.add(read);
+        prop_assert_eq!(counts, ReadCounts::default());
+    }
+
+    /// The generated types read what we write as we do.
+    #[test]
+    fn the_generated_types_agree(spans in prop::collection::vec(any_span(), 1..4)) {
+        let ours = protobuf_of(&spans);
+        let theirs = ExportTraceServiceRequest::decode(&ours[..]).expect("they read it");
+        let read = spans_of_protobuf(theirs.encode_to_vec().into(), RECEIVED, &mut ReadCounts::default());
+        let mut spans = spans;
+        for span in &mut spans {
+            span.position = RECEIVED.position;
+        }
+        prop_assert_eq!(read.expect("we read it"), spans);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut counts = ReadCounts::default();
+        let _ = spans_of_protobuf(bytes.clone().into(), RECEIVED, &mut counts);
+        let _ = spans_of_json(&bytes, RECEIVED, &mut counts);
+        let _ = read_bytes(bytes.into());
+    }
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_no_panic() {
+    let file = parquet_of(spans(3)).expect("Parquet");
+    for at in (0..file.len()).step_by(7) {
+        let mut damaged = file.clone();
+        damaged[at] ^= 0x55;
+        let _ = read_bytes(damaged.into());
+        let _ = read_bytes(file[..at].to_vec().into());
+    }
+}
+
+#[test]
+fn values_deeper_than_anybody_means_are_cut() {
+    let mut value = Value::Text("deep".into());
+    for _ in 0..100 {
+        value = Value::List(vec![value]);
+    }
+    let mut span = spans(1).remove(0);
+    span.attributes = "{}".into();
+    let request = otlp::Request {
+        resource_spans: vec![otlp::ResourceSpans {
+            scope_spans: vec![otlp::ScopeSpans {
+                spans: vec![otlp::Span {
+                    trace_id: Bytes::from(vec![1; 16]),
+                    span_id: Bytes::from(vec![1; 8]),
+                    attributes: vec![otlp::KeyValue {
+                        key: Bytes::from_static(b"deep"),
+                        value: Some(otlp::value_of(value)),
+                    }],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+    };
+    let mut counts = ReadCounts::default();
+    let read = spans_of_protobuf(request.encode_to_vec().into(), RECEIVED, &mut counts);
+    assert_eq!(counts.cut_values, 1);
+    let read = read.expect("it is one");
+    let text = read[0].attributes.as_str();
+    assert!(Attributes::from_json(text).is_ok(), "{text}");
+}
+
+#[test]
+fn a_trace_is_found_among_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    // More than one row group's pages.
+    let spans = spans(600);
+    for (number, part) in spans.chunks(5000).enumerate() {
+        store
+            .add(part.to_vec(), "test", number as u64)
+            .expect("added");
+    }
+    let mut by_trace: BTreeMap<TraceId, Vec<StoredSpan>> = BTreeMap::new();
+    for span in spans {
+        by_trace.entry(span.trace_id).or_default().push(span);
+    }
+    assert!(by_trace.len() > 100, "{}", by_trace.len());
+    for (id, spans) in by_trace.iter().step_by(37) {
+        let found = store.trace(*id).expect("read");
+        assert_eq!(sorted(found), sorted(spans.clone()), "{id}");
+    }
+    let unknown = TraceId::from_bytes([9; 16]).expect("not zero");
+    assert_eq!(store.trace(unknown).expect("read"), []);
+}
+
+/// A journal in this folder that holds these requests, in some segments, and its positions' end.
+async fn journal_of(dir: &Path, requests: &[Bytes]) -> Journal {
+    let config = JournalConfig {
+        durability: Durability::ProcessCrash,
+        segment_bytes: 8_000,
+        until_released: true,
+        keep: Duration::ZERO,
+        ..JournalConfig::default()
+    };
+    let (journal, _) = Journal::open(dir, config).expect("opens");
+    for (number, payload) in requests.iter().enumerate() {
+        let entry = Entry {
+            // Over the end of an hour, so that a segment has two files.
+            received_at: START.plus(Duration::from_secs(2800 + number as u64 * 100)),
+            protocol: Protocol::Grpc,
+            payload: payload.clone(),
+        };
+        journal.append(entry).await.expect("appends");
+    }
+    journal
+}
+
+fn everything(store: &Store) -> BTreeMap<(TraceId, SpanId), usize> {
+    let mut found = BTreeMap::new();
+    store
+        .scan::<StoreError>(UnixNanos(0), UnixNanos(u64::MAX), |spans| {
+            for span in spans {
+                *found.entry((span.trace_id, span.span_id)).or_default() += 1;
+            }
+            Ok(())
+        })
+        .expect("scanned");
+    found
+}
+
+fn drain(compactor: &mut Compactor, now: UnixNanos) -> Result<(), StoreError> {
+    while compactor.step(now)? != Step::Idle {}
+    Ok(())
+}
+
+/// Whether all spans of the sealed segments are in the store, and each once.
+fn check(store: &Store, sent: &[Bytes], context: &str) {
+    let mut counts = ReadCounts::default();
+    let of = |request: &Bytes| {
+        let spans = spans_of_protobuf(request.clone(), RECEIVED, &mut counts).expect("it is one");
+        spans.into_iter().map(|it| (it.trace_id, it.span_id))
+    };
+    let sent: BTreeMap<(TraceId, SpanId), usize> =
+        sent.iter().flat_map(of).map(|it| (it, 1)).collect();
+    let found = everything(store);
+    assert_eq!(found.len(), sent.len(), "{context}");
+    assert!(found == sent, "{context}: not each once");
+}
+
+/// The engine is killed at each step of compacting and merging, and begins anew each time.
+#[tokio::test]
+async fn wherever_it_is_killed_each_span_is_there_once() {
+    let mut requests = requests(5, 3);
+    // What an exporter wasn't sure of, it sends again: at once, and some segments later.
+    requests.insert(1, requests[0].clone());
+    requests.insert(5, requests[2].clone());
+    // Long after the last hour is over, so that all of it is merged.
+    let now = START.plus(Duration::from_secs(24 * 3600));
+    let mut kills = 0;
+    for kill_at in 0.. {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (dir, place) = (folder.path().join("journal"), folder.path().join("spans"));
+        let journal = journal_of(&dir, &requests).await;
+        let last = rekindle_ingest::journal::last_segment(&dir).expect("listed");
+        let sealed = rekindle_ingest::journal::sealed_segments(&dir).expect("listed");
+        assert!(sealed.len() > 1, "{} segments", sealed.len());
+        let end = sealed.last().map_or(0, |it| it.end) as usize;
+        let at = || Arc::new(Store::at(place.to_str().expect("UTF-8")).expect("a store"));
+        let passed = Arc::new(AtomicUsize::new(0));
+        let killed = {
+            let start = Compactor::start(at(), journal.clone(), &dir, Retention::default());
+            let mut compactor = start.expect("starts");
+            let counter = Arc::clone(&passed);
+            compactor.hook(Box::new(move |step| {
+                match counter.fetch_add(1, Ordering::SeqCst) == kill_at {
+                    true => Err(StoreError::Killed(step.to_owned())),
+                    false => Ok(()),
+                }
+            }));
+            drain(&mut compactor, now).err().map(|it| it.to_string())
+        };
+        let context = format!("{kill_at}: {killed:?}");
+        let start = Compactor::start(at(), journal.clone(), &dir, Retention::default());
+        let mut compactor = start.expect("starts");
+        drain(&mut compactor, now).expect("nothing is in the way");
+        assert_eq!(compactor.behind().expect("listed"), 0);
+        check(&at(), &requests[..end], &context);
+        // The journal may let go of it then, and does with the next request.
+        let entry = Entry {
+            received_at: now,
+            protocol: Protocol::Grpc,
+            payload: requests[0].clone(),
+        };
+        // It removes what is old when it has answered: the second answer comes after that.
+        journal.append(entry.clone()).await.expect("appends");
+        journal.append(entry).await.expect("appends");
+        let kept = rekindle_ingest::journal::sealed_segments(&dir).expect("listed");
+        let of_last = last.expect("there is one");
+        assert!(
+            kept.iter().all(|it| it.path == of_last),
+            "{context}: {kept:?}"
+        );
+        if killed.is_none() {
+            break;
+        }
+        kills += 1;
+    }
+    // Two hours' files of each segment take a dozen steps.
+    assert!(kills > 20, "{kills}");
+}
+
+#[tokio::test]
+async fn nothing_leaves_the_journal_before_it_is_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let requests = requests(30, 5);
+    let journal = journal_of(folder.path(), &requests).await;
+    let mut kept = Vec::new();
+    rekindle_ingest::journal::replay(folder.path(), UnixNanos(0), |record| {
+        kept.push(record.entry.payload);
+    })
+    .expect("replays");
+    // They are older than is kept, each of them but the last.
+    assert_eq!(kept, requests);
+    drop(journal);
+}
+
+#[tokio::test]
+async fn a_full_journal_refuses_until_it_is_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("journal");
+    let requests = requests(200, 7);
+    let config = JournalConfig {
+        durability: Durability::ProcessCrash,
+        max_bytes: 100_000,
+        until_released: true,
+        ..JournalConfig::default()
+    };
+    let (journal, _) = Journal::open(&dir, config).expect("opens");
+    let entry = |payload: &Bytes| Entry {
+        received_at: START,
+        protocol: Protocol::Grpc,
+        payload: payload.clone(),
+    };
+    let mut taken = 0;
+    while let Ok(_position) = journal.append(entry(&requests[taken])).await {
+        taken += 1;
+    }
+    assert!((2..requests.len()).contains(&taken), "{taken}");
+    let place = folder.path().join("spans");
+    let store = Arc::new(Store::at(place.to_str().expect("UTF-8")).expect("a store"));
+    let start = Compactor::start(
+        Arc::clone(&store),
+        journal.clone(),
+        &dir,
+        Retention::default(),
+    );
+    let mut compactor = start.expect("starts");
+    drain(&mut compactor, START).expect("compacts");
+    journal
+        .append(entry(&requests[taken]))
+        .await
+        .expect("there is room again");
+    let other = Compactor::start(store, journal, &dir, Retention::default());
+    assert!(matches!(other, Err(StoreError::InUse { .. })), "{other:?}");
+}
+
+#[test]
+fn what_is_too_old_or_too_much_goes_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let hours = 5;
+    for hour in 0..hours {
+        let mut spans = spans(3);
+        for span in &mut spans {
+            span.received_at = START.plus(Duration::from_secs(hour * 3600));
+        }
+        store.add(spans, "test", hour).expect("added");
+    }
+    let now = START.plus(Duration::from_secs((hours - 1) * 3600));
+    let size = |store: &Store| store.size().expect("listed");
+    assert_eq!(size(&store).hours, hours);
+    let mut retention = Retention {
+        keep_for: Some(Duration::from_secs(3 * 3600)),
+        keep_bytes: None,
+    };
+    assert_eq!(store.retain(retention, now).expect("removed").files, 1);
+    assert_eq!(size(&store).hours, hours - 1);
+    retention.keep_bytes = Some(size(&store).bytes - 1);
+    assert_eq!(store.retain(retention, now).expect("removed").files, 1);
+    let first = &store.files().expect("listed")[0].path;
+    // What began at half past ten is gone with its hour, and with the next one.
+    assert!(first.contains("hour=12"), "{first}");
+}
+
+#[test]
+fn addresses_are_looked_at() {
+    for (url, fine) in [
+        ("spans", true),
+        ("/var/lib/spans", true),
+        ("file:///var/lib/spans", true),
+        ("", false),
+        ("file://spans", false),
+        ("ftp://host/spans", false),
+    ] {
+        assert_eq!(Store::at(url).is_ok(), fine, "{url}");
+    }
+}
+
+#[test]
+fn the_schema_of_people_names_every_column() {
+    let text = include_str!("../SCHEMA.md");
+    let named = Cell::new(0);
+    for column in &schema::COLUMNS {
+        let cell = format!("| `{}` |", column.name);
+        assert!(
+            text.contains(&cell),
+            "SCHEMA.md says nothing of {}",
+            column.name
+        );
+        named.set(named.get() + 1);
+    }
+    let rows = text.lines().filter(|it| it.starts_with("| `")).count();
+    assert_eq!(rows, named.get(), "SCHEMA.md names others");
+}

@@ -1,0 +1,39 @@
+//! Who may send traces.
+
+use std::path::PathBuf;
+
+use rekindle_ingest::{AccessFiles, TlsFiles};
+
+use super::reader::{Reader, Section};
+
+fn path(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
+    section.read(key, Reader::filled_text).map(PathBuf::from)
+}
+
+/// Reads the section, and the files that it names: what is wrong with them is better known now than by silence.
+pub(super) fn take(section: &Section<'_>) -> AccessFiles {
+    let tokens = path(section, "tokens");
+    let mut files = AccessFiles { tokens, tls: None };
+    if let Some(tls) = section.section("tls", "tls") {
+        let [certificate, key, client_ca] =
+            ["certificate", "key", "client_ca"].map(|name| path(&tls, name));
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                files.tls = Some(TlsFiles {
+                    certificate,
+                    key,
+                    client_ca,
+                });
+            }
+            (None, None) if client_ca.is_none() => {}
+            _ => tls.complain_about_itself("it needs both `certificate` and `key`"),
+        }
+        tls.close();
+    }
+    if let Err(error) = files.check() {
+        let cause = std::error::Error::source(&error);
+        let cause = cause.map_or_else(String::new, |it| format!(": {it}"));
+        section.complain_about_itself(&format!("{error}{cause}"));
+    }
+    files
+}

@@ -1,0 +1,79 @@
+//! Where is a trace that the engine doesn't remember?
+//!
+//! In the span store, and what isn't there yet, in the journal. It is put together as if it came now, and shown like
+//! any other; how it ended isn't judged, because what was usual then isn't known any more.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use rekindle_ingest::{ContentType, DecodeContext, KeepAttributes, decode_payload};
+use rekindle_model::{Outcome, ReleaseReason, Span, Trace, TraceId};
+use rekindle_store::{Store, StoredSpan, protobuf_of, trace_in_journal};
+
+use super::publish;
+use crate::view::TraceView;
+
+/// Finds traces in the store and the journal.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredTraces {
+    store: Arc<Store>,
+    journal_dir: PathBuf,
+}
+
+impl StoredTraces {
+    pub(crate) fn new(store: Arc<Store>, journal_dir: PathBuf) -> Self {
+        Self { store, journal_dir }
+    }
+
+    /// The trace of this id, if any of its spans is kept.
+    pub(crate) async fn find(&self, id: TraceId) -> Option<TraceView> {
+        let own = self.clone();
+        let found = tokio::task::spawn_blocking(move || own.read(id)).await;
+        match found {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::warn!(trace = %id, error = format!("{error:#}"), "a stored trace could not be read");
+                None
+            }
+            // Why has been said by the panic itself.
+            Err(_) => None,
+        }
+    }
+
+    fn read(&self, id: TraceId) -> anyhow::Result<Option<TraceView>> {
+        // The journal first: what goes to the store meanwhile is then found twice, and not missed.
+        let mut spans = trace_in_journal(&self.journal_dir, id)?;
+        spans.extend(self.store.trace(id)?);
+        let Some(trace) = trace_of(&spans)? else {
+            return Ok(None);
+        };
+        let entry = &trace.spans()[trace.root().unwrap_or(0)];
+        let request_type = format!("{} {}", entry.resource.service, entry.name);
+        let mut view = publish::trace(&trace, request_type, Outcome::Unknown);
+        view.note = "from the span store; how it ended is not judged".to_owned();
+        Ok(Some(view))
+    }
+}
+
+/// The spans as the analysis reads them: the same way as what comes in, so that it reads the same.
+pub(crate) fn spans_of(
+    stored: &[StoredSpan],
+    context: &mut DecodeContext,
+) -> anyhow::Result<Vec<Span>> {
+    let request = protobuf_of(stored);
+    let decoded = decode_payload(ContentType::Protobuf, &request, context)
+        .context("stored spans could not be read back")?;
+    Ok(decoded.spans.iter().collect())
+}
+
+fn trace_of(stored: &[StoredSpan]) -> anyhow::Result<Option<Trace>> {
+    if stored.is_empty() {
+        return Ok(None);
+    }
+    let mut context = DecodeContext::new(&KeepAttributes::default());
+    let mut spans = spans_of(stored, &mut context)?;
+    spans.sort_by_key(|span| (span.span_id, span.start));
+    spans.dedup_by(|a, b| a == b);
+    Ok(Trace::new(spans, ReleaseReason::Flush).ok())
+}
