@@ -57,6 +57,9 @@ class Recorder:
             for callee in callees:
                 if failed:
                     break
+                # Not every request needs everything, so that paths differ.
+                if self.random.random() < 0.25:
+                    continue
                 call = span(service, f"GET {callee}", "client", now, 0, spans[here]["spanID"], False)
                 end, failed = visit(callee, now + 500, spans[call]["spanID"])
                 now = end + 500
@@ -73,15 +76,17 @@ class Recorder:
         visit(next(iter(self.system)), START_MICROS + self.traces * 200_000, None)
         return {"traceID": trace_id, "spans": spans, "processes": processes}
 
-    def traces_of(self, number, fault=None, one_in=1):
-        return {"data": [self.trace(fault if n % one_in == 0 else None) for n in range(number)]}
+    def traces_of(self, number, *faults):
+        """Every other request meets the first fault; where there are two, the rest meet the second."""
+        meets = [fault for n in range(2) for fault in (faults[n:n + 1] or (None,))]
+        return {"data": [self.trace(meets[n % 2]) for n in range(number)]}
 
 
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(SHOP, 1)
     (folder / "good.json").write_text(json.dumps(recorder.traces_of(300)))
-    (folder / "bad.json").write_text(json.dumps(recorder.traces_of(90, ("prices", "fails"), 2)))
+    (folder / "bad.json").write_text(json.dumps(recorder.traces_of(120, ("prices", "fails"), ("stock", "slow"))))
     data = folder / "sets" / "shapleyiq" / "data"
     data.mkdir(parents=True, exist_ok=True)
     cases = []
@@ -89,7 +94,7 @@ def main(folder):
         for n, (service, kind) in enumerate((s, k) for s in list(system)[2:5] for k in ("slow", "fails")):
             recorder = Recorder(system, 100 + n)
             case = f"{name.lower()}_{service}_{kind}"
-            for half, traces in (("normal", recorder.traces_of(120)), ("faulty", recorder.traces_of(50, (service, kind), 2))):
+            for half, traces in (("normal", recorder.traces_of(120)), ("faulty", recorder.traces_of(50, (service, kind)))):
                 with gzip.GzipFile(data / f"{case}.{half}.json.gz", "w", mtime=0) as file:
                     file.write(json.dumps(traces).encode())
             cases.append({"id": case, "system": name, "fault_type": kind, "root_cause": {"service": service},

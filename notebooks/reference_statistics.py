@@ -14,6 +14,7 @@ import pathlib
 import random
 import sys
 
+import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -101,6 +102,56 @@ def main(folder):
         found = stats.ks_2samp(before, now, alternative="greater")
         rows.append((" ".join(map(str, before)), " ".join(map(str, now)), repr(float(found.statistic))))
     write(folder, "slower_share.csv", ["log2_before", "log2_now", "share"], rows)
+    write(
+        folder, "wilson_one_sided.csv", ["hits", "total", "confidence", "low", "high"],
+        [
+            (k, n, c, repr(float(low)), repr(float(high)))
+            for k, n in shares
+            for c in (0.8, 0.95, 0.999)
+            for low in [stats.binomtest(k, n, alternative="greater").proportion_ci(c, method="wilson").low]
+            for high in [stats.binomtest(k, n, alternative="less").proportion_ci(c, method="wilson").high]
+        ],
+    )
+    write(
+        folder, "beta_cdf.csv", ["a", "b", "x", "cdf", "mean"],
+        [
+            (a, b, x, repr(float(stats.beta.cdf(x, a, b))), repr(float(stats.beta.mean(a, b))))
+            for a, b in beliefs
+            for x in (0.0005, 0.02, 0.31, 0.9)
+        ],
+    )
+    rows = []
+    for n, decimals in [(2, 3), (3, 3), (20, 3), (21, 0), (500, 3)]:
+        reference = [round(rng.gauss(5, 3), decimals) for _ in range(n)]
+        value = round(rng.gauss(9, 5), 3)
+        z = (value - np.median(reference)) / stats.median_abs_deviation(reference, scale="normal")
+        rows.append((value, " ".join(map(repr, reference)), repr(float(z))))
+    write(folder, "robust_z.csv", ["value", "reference", "z"], rows)
+    rows = []
+    for blocks, share, burst in [(2, 0.3, 1), (10, 0.1, 1), (60, 0.01, 1), (60, 0.01, 4), (200, 0.5, 2)]:
+        counts = []
+        for _ in range(blocks):
+            requests = rng.randint(20, 200)
+            bad = sum(burst for _ in range(requests // burst) if rng.random() < share)
+            counts.append((bad, requests - bad))
+        # Pearson's X² of the table, by its degrees of freedom.
+        found = stats.chi2_contingency(counts, correction=False)
+        rows.append((" ".join(f"{bad}/{ok}" for bad, ok in counts), repr(float(found.statistic / found.dof))))
+    write(folder, "dispersion.csv", ["bad_ok", "index"], rows)
+    rows = []
+    rises = [0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 0.99]
+    for p0, p, slices, most in [(0.001, 0.001, 40, 3), (0.001, 0.05, 60, 1), (0.02, 0.02, 200, 30), (0.1, 0.6, 5, 9)]:
+        counts, bets = [], [0.0] * len(rises)
+        for _ in range(slices):
+            n = rng.randint(1, most)
+            bad = sum(rng.random() < p for _ in range(n))
+            counts.append((bad, n - bad))
+            for at, rise in enumerate(rises):
+                p1 = p0 + (1 - p0) * rise
+                gain = stats.binom.logpmf(bad, n, p1) - stats.binom.logpmf(bad, n, p0)
+                bets[at] = (bets[at] + n) * np.exp(gain)
+        rows.append((p0, " ".join(f"{bad}/{ok}" for bad, ok in counts), repr(float(np.mean(bets)))))
+    write(folder, "detector.csv", ["baseline", "bad_ok", "value"], rows)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 
 mod aging;
 mod case;
+mod container;
 mod engine_process;
 mod interrupt;
 mod report;
@@ -30,6 +31,8 @@ pub struct DemoOptions {
     pub fast: bool,
     /// Every fault kind and every process, each once.
     pub all_faults: bool,
+    /// Of those, only the cases whose name has this in it.
+    pub only: Option<String>,
     /// A leak instead of faults: restarts before anything fails.
     pub aging: bool,
     /// Makes data, users' choices and the order of cases the same again.
@@ -159,10 +162,41 @@ fn all_cases() -> Vec<Case> {
     cases
 }
 
+/// The same process in a container: a component of it is restarted alone, the container where only it can
+/// be, where its process's own memory is damaged, and where it was killed.
+fn container_cases() -> Vec<Case> {
+    let short = Some(SHORT_DELAY);
+    let case = |name: &str, fault: Fault, granularity| Case {
+        in_container: true,
+        ..Case::new(name, fault, granularity, short)
+    };
+    let killed = Fault::new(ILL, FaultKind::Crash).in_process();
+    vec![
+        case(
+            "in a container",
+            Fault::new(ILL, FaultKind::Error),
+            Granularity::Component,
+        ),
+        case(
+            "container restart",
+            Fault::new(ILL, FaultKind::Error),
+            Granularity::ProcessOnly,
+        ),
+        case("container killed", killed, Granularity::ProcessOnly),
+    ]
+}
+
 fn run_all_faults(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let story = Story::new(options.json);
     story.opening();
-    let cases = all_cases();
+    let mut cases = all_cases();
+    match container::missing() {
+        None => cases.extend(container_cases()),
+        Some(why) => story.skipped("containers as a level", &why),
+    }
+    if let Some(only) = &options.only {
+        cases.retain(|case| case.name.contains(only.as_str()));
+    }
     let mut reports = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         story.progress(index + 1, cases.len(), case);
@@ -177,5 +211,6 @@ fn run_all_faults(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Resul
         reports.push(report);
     }
     story.table(&reports);
-    Ok(reports.iter().all(CaseReport::is_success))
+    // Nothing played is nothing shown.
+    Ok(!reports.is_empty() && reports.iter().all(CaseReport::is_success))
 }

@@ -52,6 +52,7 @@ pub fn demo(args: &DemoArgs, json: bool) -> anyhow::Result<Exit> {
         fast: args.fast,
         all_faults: args.all_faults,
         aging: args.aging,
+        only: args.only.clone(),
         seed: args.seed,
         keep: args.keep,
         api: args.listen_api,

@@ -28,7 +28,7 @@ pub use recovery::{
     UnitState, UnitView, VerdictView,
 };
 pub use rejuvenation::{RejuvenationView, TurnView};
-pub use request::{RatePointView, RequestTypeView};
+pub use request::{RatePointView, RequestTypeView, SampledView};
 pub use status::{HealthView, ListeningView, PausedView, StatusView};
 pub use time::{ParseTimeError, UtcTime};
 pub use trace::{SpanView, TraceView};

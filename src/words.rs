@@ -40,8 +40,32 @@ pub(crate) fn of(share: &ShareView) -> String {
     )
 }
 
-/// `48 of 50 (96%) in 5s`: what fails now, and how far back that reaches.
+/// `12`, `some 400 (50 were kept)`, `unknown (50 were kept)`: how many requests come in a second.
+pub(crate) fn per_second(request_type: &RequestTypeView) -> String {
+    let kept = about(request_type.rate_per_s);
+    match request_type.sampled {
+        None => kept,
+        Some(sampled) => match sampled.rate_per_s {
+            Some(rate) => format!("some {} ({kept} were kept)", about(rate)),
+            None => format!("unknown ({kept} were kept)"),
+        },
+    }
+}
+
+/// `48 of 50 (96%) in 5s`: what fails now, and how far back that reaches. Of those that samplers kept,
+/// if any were at work: then with the share of all, if that is known.
 pub(crate) fn fails_now(request_type: &RequestTypeView) -> String {
+    let counted = fails_of_counted(request_type);
+    match request_type.sampled {
+        None => counted,
+        Some(sampled) => match sampled.failure_share {
+            Some(share) => format!("some {} of all; {counted} of those kept", percent(share)),
+            None => format!("unknown; {counted} of those kept"),
+        },
+    }
+}
+
+fn fails_of_counted(request_type: &RequestTypeView) -> String {
     match &request_type.failure_share {
         Some(share) if request_type.now_ms > 0 => {
             let seconds = request_type.now_ms.div_ceil(1000);
@@ -303,6 +327,7 @@ pub(crate) fn gave_back(gave: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::SampledView;
 
     #[test]
     fn modes_say_where() {
@@ -366,6 +391,30 @@ mod tests {
         assert_eq!(fails_now(&request_type), "48 of 50 (96%) in 5s");
         request_type.usual = Some(share(3, 1200));
         assert_eq!(usually(&request_type), "0.2%");
+        request_type.rate_per_s = 10.0;
+        assert_eq!(per_second(&request_type), about(10.0));
+        request_type.sampled = Some(SampledView {
+            rate_per_s: Some(1000.0),
+            failure_share: Some(0.02),
+        });
+        assert_eq!(
+            fails_now(&request_type),
+            "some 2.0% of all; 48 of 50 (96%) in 5s of those kept"
+        );
+        let kept = about(10.0);
+        assert_eq!(
+            per_second(&request_type),
+            format!("some {} ({kept} were kept)", about(1000.0))
+        );
+        request_type.sampled = Some(SampledView::default());
+        assert_eq!(
+            fails_now(&request_type),
+            "unknown; 48 of 50 (96%) in 5s of those kept"
+        );
+        assert_eq!(
+            per_second(&request_type),
+            format!("unknown ({kept} were kept)")
+        );
     }
 
     #[test]

@@ -21,14 +21,16 @@ use crate::profile::Profiles;
 use crate::rank::{Input, Method, rank};
 use crate::records::{Record, Records};
 use crate::request::{Requests, TraceKind};
+use crate::sampling::{Samplings, Standing};
 use crate::sources::Sources;
 use crate::spectrum::{PortableSpectrum, Spectrum};
 use crate::types::Types;
 use crate::watch::Watch;
 use crate::{AnalysisConfig, Change, Component, Counts, Incident, LeftOut, Ranking};
 
-/// How far ahead of us a clock may be; what comes from further ahead is from a wrong one.
-const CLOCK_AHEAD: Duration = Duration::from_secs(60);
+/// How far ahead of us a clock may be: those that are kept by NTP agree to a fraction of this. Further ahead
+/// it is wrong, since nothing arrives before it ends, and the time of arrival is taken.
+const CLOCK_AHEAD: Duration = Duration::from_secs(1);
 /// Rates that are shown are over the last half minute: long enough to be calm, short enough to be
 /// now.
 const SHOWN_RATE: Duration = Duration::from_secs(30);
@@ -61,6 +63,9 @@ pub struct RequestTypeSummary {
     pub slow_limit: Option<Duration>,
     /// The open incident that it is part of.
     pub incident: Option<u64>,
+    /// What these counts stand for, should samplers throw requests away.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// How many requests of a type began in one time slice, by how they ended.
@@ -90,6 +95,7 @@ pub struct Analyzer {
     fences: Fences,
     examples: ExampleStore,
     watch: Watch,
+    samplings: Samplings,
     cut: u64,
     now: UnixNanos,
     /// When names and rows were last tidied up.
@@ -115,6 +121,7 @@ impl Analyzer {
             fences: Fences::new(config.max_interventions),
             examples: ExampleStore::new(config.max_example_spans),
             watch: Watch::default(),
+            samplings: Samplings::default(),
             cut: 0,
             now: UnixNanos::default(),
             tidied: UnixNanos::default(),
@@ -368,8 +375,13 @@ impl Analyzer {
     /// Counts a request that isn't remembered by its entry span. Whether it lies in the window.
     fn enter(&mut self, entry: &Span, now: UnixNanos) -> bool {
         let trace_id = entry.trace_id;
-        let (start, end) = (entry.start, entry.end);
-        if start < now.minus(self.config.window) || start > now.plus(CLOCK_AHEAD) {
+        let (mut start, mut end) = (entry.start, entry.end);
+        if end > now.plus(CLOCK_AHEAD) {
+            // Its host's clock is wrong, and how long it took isn't: left out, it would be a host whose
+            // requests nobody watches.
+            (start, end) = (now.minus(entry.duration()), now);
+        }
+        if start < now.minus(self.config.window) {
             return false;
         }
         let (id, failed) = self.type_of(entry);
@@ -387,17 +399,20 @@ impl Analyzer {
         if let Some(report) = self.waiting_reports.remove(&trace_id) {
             record.report(report.outcome, report.reporter);
         }
-        self.newest = self.newest.max(start);
+        // A clock that is a little ahead must not make the others' requests old.
+        self.newest = self.newest.max(start.min(now));
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
         if outcome.is_known() {
             let slice = self.slice(start);
             let may_be_fenced = self.fences.may_cover(id, start, end);
+            let bad = outcome.is_bad();
+            self.samplings.add(id, start, bad, entry.facts.sampling);
             let state = self.types.get_mut(id);
-            state.count(start, outcome.is_bad());
+            state.count(start, bad);
             if !may_be_fenced {
-                state.detector.add(slice, start, outcome.is_bad());
-                record.detected = Some(outcome.is_bad());
+                state.detector.add(slice, start, bad);
+                record.detected = Some(bad);
             }
         }
         self.records.add(trace_id, record, &mut self.counts);
@@ -542,6 +557,8 @@ impl Analyzer {
         self.records.forget_before(begin);
         self.fences.forget_before(begin);
         self.forget_reports(begin);
+        let shown = self.newest.min(now).minus(SHOWN_RATE);
+        self.samplings.forget_before(shown, begin);
         self.tidy();
         let changes = self.watch.tick(
             &mut self.types,
@@ -629,6 +646,16 @@ impl Analyzer {
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
+    /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say
+    /// how many requests it throws away: then what share of them fails is unknown.
+    pub fn is_sampled_unsaid(&self, types: &[RequestType]) -> bool {
+        let mut of = self
+            .types
+            .iter()
+            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type));
+        of.any(|(id, _)| self.samplings.standing(id, self.newest, 1.0) == Standing::Unknown)
+    }
+
     /// Every request type seen in the window, sorted.
     pub fn request_types(&self) -> Vec<RequestTypeSummary> {
         let until = self.newest.plus(Duration::from_nanos(1));
@@ -637,7 +664,7 @@ impl Analyzer {
             .types
             .iter()
             .filter(|(_, state)| !state.is_quiet())
-            .map(|(_, state)| {
+            .map(|(id, state)| {
                 let (ok, bad) = state.ends(UnixNanos(0), UnixNanos(u64::MAX));
                 let recent = state.ends(until.minus(SHOWN_RATE), until);
                 let share = rekindle_stats::Share::of(recent.1, recent.0);
@@ -650,6 +677,7 @@ impl Analyzer {
                     baseline_failure_share: state.detector.baseline(),
                     slow_limit: state.slow_limit(),
                     incident: state.incident,
+                    standing: self.samplings.standing(id, self.newest, seconds),
                 }
             })
             .collect();

@@ -16,7 +16,7 @@ pub enum LeftOut {
     NoEntry,
     /// A trace that was counted before, or part of one.
     Repeated,
-    /// A trace older than the window, or from the future.
+    /// A trace older than the window.
     OutsideWindow,
     /// A request that overlaps an intervention on what it touches.
     Fenced,

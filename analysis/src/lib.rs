@@ -33,6 +33,7 @@ mod ranking;
 mod records;
 mod registry;
 mod request;
+mod sampling;
 mod sources;
 mod spectrum;
 #[cfg(test)]
@@ -59,4 +60,5 @@ pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use observe::State;
 pub use offline::input_of;
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
+pub use sampling::Standing;
 pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};

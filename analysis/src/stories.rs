@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod claims;
+mod production;
 
 use std::time::Duration;
 

@@ -100,6 +100,8 @@ pub struct Deployment {
     world: World,
     places: Vec<Place>,
     with_checks: bool,
+    /// The service that runs in a container, and its engine's socket.
+    container: Option<(ServiceName, PathBuf)>,
 }
 
 impl Deployment {
@@ -146,6 +148,7 @@ impl Deployment {
             },
             places,
             with_checks: false,
+            container: None,
         })
     }
 
@@ -169,6 +172,14 @@ impl Deployment {
     #[must_use]
     pub fn with_checks(mut self) -> Self {
         self.with_checks = true;
+        self
+    }
+
+    /// The same with a service in a container of its name, which somebody else starts, in an engine that
+    /// speaks Docker's API on this socket.
+    #[must_use]
+    pub fn with_container(mut self, service: ServiceName, socket: PathBuf) -> Self {
+        self.container = Some((service, socket));
         self
     }
 

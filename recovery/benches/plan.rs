@@ -36,6 +36,7 @@ fn unit(name: String, parent: Option<String>) -> UnitSpec {
         check: None,
         mode: Some(Mode::Auto),
         expected_downtime: None,
+        around: rekindle_recovery::Around::default(),
         rules: UnitRules::default(),
         around: rekindle_recovery::Around::default(),
     }

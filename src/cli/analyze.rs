@@ -145,7 +145,7 @@ fn tidy(input: &Input) -> String {
 }
 
 /// Telemetry may hold anything: always in quotes, and never the beginning of a formula.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let text = text.replace('"', "\"\"").replace(['\n', '\r'], " ");
     let guard = if text.starts_with(['=', '+', '-', '@']) {
         "'"

@@ -310,6 +310,9 @@ pub struct LocalizationArgs {
     /// Draw the table into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Also write a line per case and method, for notebooks
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// What results are grouped by.
@@ -388,6 +391,9 @@ pub struct DemoArgs {
     /// Every kind of fault in turn, and a table of how each went
     #[arg(long)]
     pub all_faults: bool,
+    /// Of these, only the cases whose name has this in it, such as `container`
+    #[arg(long, value_name = "TEXT", requires = "all_faults")]
+    pub only: Option<String>,
     /// A leak instead of a fault: parts of a process are restarted before anything fails
     #[arg(long, conflicts_with_all = ["fast", "all_faults"])]
     pub aging: bool,

@@ -140,7 +140,7 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         let state = if request_type.failing { "failing" } else { "" };
         vec![
             plain(&request_type.name),
-            plain(words::about(request_type.rate_per_s)),
+            plain(words::per_second(request_type)),
             (share, tone),
             plain(usual),
             (state.to_owned(), tone),

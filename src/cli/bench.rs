@@ -4,6 +4,7 @@
 //! would hide that one system is easy and another hard.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use rekindle_datasets::localization::{
 use rekindle_datasets::public::{self, Set};
 use serde::Serialize;
 
+use super::analyze::quoted;
 use super::args::{Grouping, LocalizationArgs};
 use super::terminal::{Tone, Words, plain};
 use super::{Failure, Terminal};
@@ -115,6 +117,10 @@ pub(super) fn localization(
         std::fs::write(file, svg(&report.summaries))
             .with_context(|| format!("failed writing `{}`", file.display()))?;
     }
+    if let Some(file) = &args.csv {
+        std::fs::write(file, tidy(&report.cases))
+            .with_context(|| format!("failed writing `{}`", file.display()))?;
+    }
     terminal.answer(&report, |terminal, report| {
         if args.by == Grouping::Case {
             show_cases(terminal, &report.cases)?;
@@ -138,6 +144,40 @@ pub(super) fn localization(
     } else {
         Exit::Failed
     })
+}
+
+/// A line per case and method. `rank` is where the last of the true culprits stands; empty if one of
+/// them isn't there.
+fn tidy(results: &[CaseResult]) -> String {
+    let mut csv = String::from(
+        "set,system,fault,case,culprits,method,without,rank,first_holds,confidence,answered,\
+         read_seconds,rank_seconds,traces_before,traces_now\n",
+    );
+    for result in results {
+        let found: Option<Vec<usize>> = result.ranks.iter().copied().collect();
+        let rank = found.and_then(|ranks| ranks.into_iter().max());
+        let without = result.without.map_or("", Choice::as_str);
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            csv,
+            "{},{},{},{},{},{},{without},{},{},{:.4},{},{:.6},{:.6},{},{}",
+            result.set,
+            quoted(&result.system),
+            quoted(&result.fault_type),
+            quoted(&result.case),
+            result.roots.len(),
+            result.method.as_str(),
+            rank.map_or_else(String::new, |rank| rank.to_string()),
+            result.hit(1),
+            result.confidence,
+            result.answered,
+            result.read_seconds,
+            result.rank_seconds,
+            result.traces.0,
+            result.traces.1,
+        );
+    }
+    csv
 }
 
 fn methods(names: &[String]) -> Result<Vec<Method>, Failure> {

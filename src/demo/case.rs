@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use rekindle_datasets::auction::{Fault, FaultKind, FaultScope};
+use rekindle_datasets::auction::{Fault, FaultKind, FaultScope, ServiceName};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{Counts, LoadConfig, Tally, Users, UsersHandle};
 use rekindle_datasets::probes;
 use serde::Serialize;
 
 use super::DemoOptions;
+use super::container::{self, Containers};
 use super::engine_process::{Addresses, EngineProcess};
 use super::interrupt::Interrupt;
 use super::story::Story;
@@ -49,6 +50,8 @@ pub(super) struct Case {
     pub(super) export_delay: Option<Duration>,
     /// The one unit that should be restarted.
     pub(super) expected_unit: String,
+    /// Whether the process of the culprit runs in a container, which is the level above its components.
+    pub(super) in_container: bool,
 }
 
 impl Case {
@@ -74,6 +77,7 @@ impl Case {
             granularity,
             export_delay,
             expected_unit: unit,
+            in_container: false,
         }
     }
 
@@ -233,13 +237,17 @@ pub(super) fn run(
         .context("no temporary folder could be made")?;
     let addresses = Addresses::free(options.api.filter(|_| story.is_aloud()))?;
     let seed = options.seed;
-    let site = Deployment::plan(
+    let mut site = Deployment::plan(
         folder.path(),
         &format!("http://{}", addresses.grpc),
         case.export_delay,
         seed,
         Ports::Free,
     )?;
+    let contained = ServiceName::of_component(&case.fault.component).filter(|_| case.in_container);
+    if let Some(service) = contained {
+        site = site.with_container(service, container::socket(folder.path()));
+    }
     let config = folder.path().join("rekindle.yaml");
     std::fs::write(
         &config,
@@ -249,6 +257,10 @@ pub(super) fn run(
 
     story.says("starting the engine and the auction site");
     let log = folder.path().join("engine.log");
+    // Dropped last: whoever restarts in it ends first.
+    let _containers = contained
+        .map(|service| Containers::start(folder.path(), &site, service, interrupt))
+        .transpose()?;
     let mut engine = EngineProcess::start(&config, &log, addresses.api, interrupt)?;
     wait_ready(&site, interrupt).map_err(|error| {
         let said = std::fs::read_to_string(&log).unwrap_or_default();

@@ -206,6 +206,12 @@ impl Story {
         }
     }
 
+    pub(super) fn skipped(&self, what: &str, why: &str) {
+        if self.voice != Voice::Silent {
+            let _ = writeln!(std::io::stderr().lock(), "skipped: {what}: {why}");
+        }
+    }
+
     pub(super) fn row(&self, report: &CaseReport) {
         self.line(&format!("  {}", report::sentence(report).trim_start()));
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rekindle_analysis::rank::facts;
 use rekindle_analysis::{
-    Analyzer, Caller, ClosingReason, Incident, Ranking, RequestTypeSummary, Suspect, Verdict,
+    Analyzer, Caller, ClosingReason, Incident, Ranking, RequestTypeSummary, Standing, Suspect,
+    Verdict,
 };
 use rekindle_model::{Outcome, Span, SpanKind, Status, Trace, UnixNanos};
 use rekindle_recovery::judge;
@@ -19,8 +20,8 @@ use super::mapping;
 use crate::view::{
     ActionResult, ActionView, AlternativeView, BudgetView, ComponentView, ExecutorKind, FactView,
     IncidentState, IncidentView, PlanState, PlanView, RankingVerdict, RankingView, RatePointView,
-    RecoveryView, ReliefView, RequestTypeView, Shape, ShareView, SpanView, StepView, SuspectView,
-    SuspicionView, TraceView, UnitState, UnitView, UtcTime, VerdictView,
+    RecoveryView, ReliefView, RequestTypeView, SampledView, Shape, ShareView, SpanView, StepView,
+    SuspectView, SuspicionView, TraceView, UnitState, UnitView, UtcTime, VerdictView,
 };
 
 /// How many points of a request type's history are shown: two minutes of one-second slices, which
@@ -61,6 +62,7 @@ pub(crate) fn request_type(
         failing: summary.incident.is_some(),
         rate_per_s: summary.per_second,
         failure_share: share(bad, ok + bad),
+        sampled: sampled(summary.standing),
         now_ms: u64::try_from(now.since(from).as_millis()).unwrap_or(u64::MAX),
         baseline: Some(summary.baseline_failure_share),
         usual: usual(summary, analyzer, from),
@@ -73,6 +75,21 @@ pub(crate) fn request_type(
                 bad: point.bad,
             })
             .collect(),
+    }
+}
+
+/// What samplers make of the counts.
+fn sampled(standing: Standing) -> Option<SampledView> {
+    match standing {
+        Standing::Themselves => None,
+        Standing::Unknown => Some(SampledView::default()),
+        Standing::Estimate {
+            per_second,
+            failure_share,
+        } => Some(SampledView {
+            rate_per_s: Some(per_second),
+            failure_share,
+        }),
     }
 }
 

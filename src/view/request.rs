@@ -15,6 +15,9 @@ pub struct RequestTypeView {
     pub rate_per_s: f64,
     /// The share that fails now, over the last `now_ms`; `None` when none came to say.
     pub failure_share: Option<ShareView>,
+    /// What samplers make of the counts; `None` where none spoke up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<SampledView>,
     /// How far back "now" reaches: a few seconds, or further where few requests come.
     #[serde(default)]
     pub now_ms: u64,
@@ -29,6 +32,16 @@ pub struct RequestTypeView {
     pub slice_ms: u64,
     /// Requests over time, oldest first; a slice without requests may be absent.
     pub series: Vec<RatePointView>,
+}
+
+/// Requests were thrown away before they were told. What was counted is counted; of all that there were,
+/// this much is known, and a figure that is missing is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SampledView {
+    /// Requests per second, as far as the samplers say.
+    pub rate_per_s: Option<f64>,
+    /// The share of them that fails, over the last half minute, in `[0, 1]`.
+    pub failure_share: Option<f64>,
 }
 
 /// The requests of one slice of time.

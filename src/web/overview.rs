@@ -176,7 +176,7 @@ fn request_types(view: &View) -> Markup {
                             @for request_type in well.iter().skip(drawn) {
                                 tr {
                                     td.wide data-label="Request type" { (request_type.name) }
-                                    td.number data-label="Per second" { (words::about(request_type.rate_per_s)) }
+                                    td.number data-label="Per second" { (words::per_second(request_type)) }
                                     td.number data-label="Fails now" { (words::fails_now(request_type)) }
                                     td.number data-label="Usually" { (words::usually(request_type)) }
                                 }
@@ -197,7 +197,7 @@ fn chart_card(view: &View, request_type: &RequestTypeView) -> Markup {
                 @if request_type.failing { " " span.pill.bad { "failing" } }
                 div.quiet {
                     "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
-                    "; " (words::about(request_type.rate_per_s)) " per second"
+                    "; " (words::per_second(request_type)) " per second"
                 }
             }
             (chart::failure_share(view, request_type))

@@ -40,7 +40,7 @@ fn tree(program: &mut impl Iterator<Item = u8>, depth: u8) -> Call {
             4 => Call::client("call").peer("price"),
             _ => Call::client("GET"),
         };
-        let answered = program.next().unwrap_or(0) % 3 > 0;
+        let answered = !program.next().unwrap_or(0).is_multiple_of(3);
         call = call.with(if answered {
             client.with(tree(program, depth + 1))
         } else {

@@ -2,8 +2,9 @@
 //! `notebooks/reference_statistics.py`.
 
 use rekindle_stats::{
-    BetaBelief, LogHistogram, Probability, Sample, Share, benjamini_hochberg, chi_squared_quantile,
-    difference_interval, normal_quantile, rank_sum, slower_share, student_quantile, student_tails,
+    BetaBelief, DetectorState, Dispersion, LogHistogram, Probability, Sample, Share, ShareRise,
+    benjamini_hochberg, chi_squared_quantile, difference_interval, normal_quantile, rank_sum,
+    robust_z, slower_share, student_quantile, student_tails,
 };
 
 fn rows(table: &str) -> Vec<Vec<&str>> {
@@ -139,5 +140,64 @@ fn slower_shares() {
             row[2],
             1e-12,
         );
+    }
+}
+
+#[test]
+fn one_sided_wilson() {
+    for row in rows(include_str!("reference/wilson_one_sided.csv")) {
+        let confidence = Probability::clamped(number(row[2]));
+        let share = share(row[0], row[1]);
+        check(&row, share.lower_bound(confidence), row[3], 1e-9);
+        check(&row, share.upper_bound(confidence), row[4], 1e-9);
+    }
+}
+
+#[test]
+fn beta_distribution() {
+    for row in rows(include_str!("reference/beta_cdf.csv")) {
+        let belief = BetaBelief::new(number(row[0]), number(row[1])).expect("a belief");
+        check(&row, belief.cdf(number(row[2])), row[3], 1e-9);
+        check(&row, belief.mean(), row[4], 1e-12);
+    }
+}
+
+#[test]
+fn robust_distances() {
+    for row in rows(include_str!("reference/robust_z.csv")) {
+        let reference = Sample::new(numbers(row[1])).expect("a sample");
+        check(&row, robust_z(number(row[0]), &reference), row[2], 1e-9);
+    }
+}
+
+/// (failed, others) of each slice.
+fn counts(text: &str) -> Vec<(u64, u64)> {
+    let pair = |pair: &str| {
+        let (bad, ok) = pair.split_once('/').expect("two counts");
+        (bad.parse().expect("a count"), ok.parse().expect("a count"))
+    };
+    text.split(' ').map(pair).collect()
+}
+
+#[test]
+fn dispersion() {
+    for row in rows(include_str!("reference/dispersion.csv")) {
+        let mut dispersion = Dispersion::default();
+        for (bad, ok) in counts(row[0]) {
+            dispersion.add(bad, ok);
+        }
+        check(&row, dispersion.index().expect("an index"), row[1], 1e-9);
+    }
+}
+
+#[test]
+fn detector() {
+    for row in rows(include_str!("reference/detector.csv")) {
+        let rise = ShareRise::above(Probability::clamped(number(row[0])));
+        let mut state = DetectorState::default();
+        for (bad, ok) in counts(row[1]) {
+            state = rise.step(state, bad, ok);
+        }
+        check(&row, state.value(), row[2], 1e-9);
     }
 }

@@ -65,9 +65,19 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -
             10,
             format!("match: {}", json!({ "service.name": service.as_str() })),
         );
-        line(10, "process:".to_owned());
-        line(12, format!("command: {}", json!(plan.command(*service))));
-        line(12, format!("stop_grace: {STOP_GRACE}"));
+        let container = plan.container.as_ref();
+        if let Some((_, socket)) = container.filter(|(contained, _)| contained == service) {
+            let docker = json!({
+                "container": service.as_str(),
+                "socket": socket.display().to_string(),
+                "stop_grace": STOP_GRACE,
+            });
+            line(10, format!("docker: {docker}"));
+        } else {
+            line(10, "process:".to_owned());
+            line(12, format!("command: {}", json!(plan.command(*service))));
+            line(12, format!("stop_grace: {STOP_GRACE}"));
+        }
         line(10, format!("start_deadline: {PROCESS_START}"));
         line(10, format!("expected_downtime: {PROCESS_DOWNTIME}"));
         line(
@@ -171,6 +181,15 @@ mod tests {
         assert_eq!(items["check"]["http"]["contains"], title);
         assert_eq!(read["probes"][0]["every"], "1000ms");
         assert_eq!(read["probes"].as_array().map(Vec::len), Some(7));
+        let contained = plan.clone().with_container(
+            crate::auction::ServiceName::Catalog,
+            "/run/engine.sock".into(),
+        );
+        let yaml = contained.to_yaml(Granularity::Component, Mode::Auto);
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML");
+        let services = &read["restart"]["tree"][0]["units"];
+        assert_eq!(services[1]["docker"]["container"], "catalog");
+        assert!(services[1]["process"].is_null() && services[2]["docker"].is_null());
         let yaml = plan.to_yaml(Granularity::ProcessOnly, Mode::Propose);
         assert!(!yaml.contains("microreboot") && yaml.contains("mode: propose"));
     }

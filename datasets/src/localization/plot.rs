@@ -1,26 +1,30 @@
 //! How do the methods compare, at a glance? AC@1 with its interval per class and method, as SVG.
 //!
-//! A row per class, in it a line per method from the lower to the upper end of the interval, with a dot at
-//! the share itself. Classes are never pooled. Written by hand: it is a hundred lines, and a plotting crate
-//! pulls in fonts and rasterizers.
+//! A panel per class, in it a line per method from the lower to the upper end of the interval, with a dot at
+//! the share itself. Methods keep their line in every panel, and have their names beside it, because sixteen
+//! colours can't be told apart: only the default has one of its own. Classes are never pooled. Written by
+//! hand: it is a hundred lines, and a plotting crate pulls in fonts and rasterizers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Summary;
+use crate::localization::Method;
 
-/// Pixels: names on the left, the scale beside them, a line of a method, the space between classes.
-const NAMES: f64 = 330.0;
-const SCALE: f64 = 520.0;
-const LINE: f64 = 13.0;
-const GAP: f64 = 12.0;
-const TOP: f64 = 46.0;
-/// Room for a line of the legend.
-const LEGEND: f64 = 18.0;
-/// Colours that people with any eyes tell apart (Okabe and Ito 2008), the default's first.
-const COLOURS: [&str; 8] = [
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
-];
+/// Pixels: methods' names on the left, a panel and the space beside it, a line of a method, the name of a
+/// class and the scale above and below its panel.
+const NAMES: f64 = 190.0;
+const PANEL: f64 = 200.0;
+const BESIDE: f64 = 60.0;
+const LINE: f64 = 14.0;
+const ABOVE: f64 = 34.0;
+const BELOW: f64 = 24.0;
+const TOP: f64 = 34.0;
+/// Panels beside each other: what a page or a screen shows without turning.
+const COLUMNS: usize = 4;
+/// Colours that people with any eyes tell apart (Okabe and Ito 2008).
+const DEFAULT: &str = "#D55E00";
+const OTHERS: &str = "#0072B2";
 
 /// The picture.
 pub fn svg(summaries: &[Summary]) -> String {
@@ -33,17 +37,11 @@ pub fn svg(summaries: &[Summary]) -> String {
             methods.push(label);
         }
     }
-    let colour = |label: &str| {
-        let at = methods.iter().position(|method| method == label);
-        COLOURS[at.unwrap_or(0) % COLOURS.len()]
-    };
-    let rows: f64 = classes
-        .values()
-        .map(|of| of.len() as f64 * LINE + GAP)
-        .sum();
-    let height = TOP + rows + 30.0 + LEGEND * methods.len() as f64;
-    let width = NAMES + SCALE + 90.0;
-    let x = |share: f64| NAMES + share * SCALE;
+    let columns = classes.len().clamp(1, COLUMNS);
+    let lines = methods.len() as f64 * LINE;
+    let row = ABOVE + lines + BELOW;
+    let width = NAMES + columns as f64 * (PANEL + BESIDE);
+    let height = TOP + classes.len().div_ceil(columns) as f64 * row;
     let mut out = String::new();
     // Writing to a string can't fail.
     let _ = write!(
@@ -54,64 +52,76 @@ pub fn svg(summaries: &[Summary]) -> String {
          <text x=\"12\" y=\"20\" font-size=\"14\">The true culprit first (AC@1), with 95 % intervals over \
          cases</text>\n"
     );
-    for tenth in [0, 2, 4, 6, 8, 10] {
-        let at = x(f64::from(tenth) / 10.0);
-        let bottom = TOP + rows;
-        let _ = writeln!(
-            out,
-            "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\" stroke=\"#ddd\"/>\
-             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.1}</text>",
-            TOP - 6.0,
-            f64::from(tenth) / 10.0
-        );
-    }
-    let mut y = TOP + GAP;
-    for (class, of) in classes {
-        let _ = writeln!(
-            out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{} ({})</text>",
-            NAMES - 14.0,
-            y + LINE * of.len() as f64 / 2.0,
-            escaped(class),
-            of.first().map_or(0, |summary| summary.cases)
-        );
-        for summary in of {
-            let colour = colour(&summary.label());
-            let (low, high, value) = (
-                x(summary.ac1.low),
-                x(summary.ac1.high),
-                x(summary.ac1.value),
-            );
-            let _ = writeln!(
-                out,
-                "<line x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" \
-                 stroke=\"{colour}\" stroke-width=\"2\" opacity=\"0.55\"/>\
-                 <circle cx=\"{value:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\">\
-                 <title>{} {}: {:.2}</title></circle>",
-                escaped(class),
-                escaped(&summary.label()),
-                summary.ac1.value
-            );
-            y += LINE;
+    for (place, (class, of)) in classes.into_iter().enumerate() {
+        let left = NAMES + (place % columns) as f64 * (PANEL + BESIDE);
+        let top = TOP + (place / columns) as f64 * row + ABOVE;
+        if place % columns == 0 {
+            for (line, method) in methods.iter().enumerate() {
+                let _ = writeln!(
+                    out,
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                    NAMES - 14.0,
+                    top + (line as f64 + 0.5) * LINE + 4.0,
+                    escaped(method)
+                );
+            }
         }
-        y += GAP;
-    }
-    y += 14.0;
-    for method in &methods {
-        let _ = writeln!(
-            out,
-            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            NAMES + 6.0,
-            y - 4.0,
-            colour(method),
-            NAMES + 18.0,
-            y,
-            escaped(method)
-        );
-        y += LEGEND;
+        panel(&mut out, (left, top, lines), class, &of, &methods);
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// A class: its name, its scale, and its methods.
+fn panel(
+    out: &mut String,
+    (left, top, lines): (f64, f64, f64),
+    class: &str,
+    of: &[&Summary],
+    methods: &[String],
+) {
+    let x = |share: f64| left + share * PANEL;
+    let cases = of.first().map_or(0, |summary| summary.cases);
+    let _ = writeln!(
+        out,
+        "<text x=\"{left:.1}\" y=\"{:.1}\">{} ({cases})</text>",
+        top - 8.0,
+        escaped(class)
+    );
+    for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let (at, bottom) = (x(share), top + lines);
+        let _ = writeln!(
+            out,
+            "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\" stroke=\"#ddd\"/>\
+             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"9\">{share}</text>",
+            bottom + 12.0
+        );
+    }
+    for summary in of {
+        let label = summary.label();
+        let line = methods.iter().position(|method| *method == label);
+        let y = top + (line.unwrap_or(0) as f64 + 0.5) * LINE;
+        let colour = if label == Method::Default.as_str() {
+            DEFAULT
+        } else {
+            OTHERS
+        };
+        let (low, high, value) = (
+            x(summary.ac1.low),
+            x(summary.ac1.high),
+            x(summary.ac1.value),
+        );
+        let _ = writeln!(
+            out,
+            "<line x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"{colour}\" \
+             stroke-width=\"2\" opacity=\"0.55\"/>\
+             <circle cx=\"{value:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\">\
+             <title>{} {}: {:.2}</title></circle>",
+            escaped(class),
+            escaped(&label),
+            summary.ac1.value
+        );
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -219,8 +219,9 @@ async fn do_something(
             Ok(())
         }
         Deed::Resume => {
-            drop(recovery.command(Command::Resume).await);
+            // Noted first: what waited may begin in the very moment in which it is told.
             world.pause(None);
+            drop(recovery.command(Command::Resume).await);
             Ok(())
         }
         Deed::Clock => {

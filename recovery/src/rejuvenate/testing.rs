@@ -17,6 +17,7 @@ pub(crate) fn tree() -> RestartTree {
         check: None,
         mode: Some(Mode::Auto),
         expected_downtime: None,
+        around: crate::Around::default(),
         rules: crate::UnitRules::default(),
         around: crate::Around::default(),
     };

@@ -11,6 +11,7 @@ mod document;
 mod transport;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::client::{http_chunked, over_http2};
 use super::*;
@@ -449,10 +450,10 @@ async fn conformance() {
     let mut servers: BTreeMap<Fares, Server> = BTreeMap::new();
     let mut table = document::Table::default();
     for case in &cases {
-        if !servers.contains_key(&case.fares) {
-            servers.insert(case.fares, server(case.fares).await);
-        }
-        let server = servers.get_mut(&case.fares).expect("was started");
+        let server = match servers.entry(case.fares) {
+            Entry::Occupied(started) => started.into_mut(),
+            Entry::Vacant(place) => place.insert(server(case.fares).await),
+        };
         let seen = put_to_the_test(server, case).await;
         table.add(case.section, case.demand, &case.reads, &seen);
     }
