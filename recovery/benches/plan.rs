@@ -38,7 +38,6 @@ fn unit(name: String, parent: Option<String>) -> UnitSpec {
         expected_downtime: None,
         around: rekindle_recovery::Around::default(),
         rules: UnitRules::default(),
-        around: rekindle_recovery::Around::default(),
     }
 }
 
