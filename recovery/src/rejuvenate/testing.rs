@@ -19,7 +19,6 @@ pub(crate) fn tree() -> RestartTree {
         expected_downtime: None,
         around: crate::Around::default(),
         rules: crate::UnitRules::default(),
-        around: crate::Around::default(),
     };
     let process = ExecutorSpec::Process(ProcessSpec {
         command: vec!["site".to_owned()],
