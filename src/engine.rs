@@ -437,6 +437,9 @@ impl Engine {
                 let ranking = self.rankings.get(&incident.id);
                 evidence.circumstances =
                     circumstances::of(incident, ranking, &analyzer, &self.tree);
+                // What the samplers show of themselves; the configuration may know of others.
+                evidence.circumstances.sampled =
+                    analyzer.is_sampled_unsaid(&incident.request_types);
             }
             // The first failed traces may lack the spans of the slower exporters. Two rankings in a
             // row that agree on who leads are told; one alone isn't.
@@ -461,7 +464,7 @@ impl Engine {
                 .circumstances
                 .changes
                 .clone_from(self.changes.changes());
-            evidence.circumstances.sampled = self.failures_first;
+            evidence.circumstances.sampled |= self.failures_first;
         }
         told
     }
