@@ -7,6 +7,7 @@
 
 mod around;
 mod document;
+mod guards;
 mod probe;
 mod quantity;
 mod reader;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use document::{Node, Place, Value};
 use reader::{Reader, Section};
 
+pub use guards::GuardSettings;
 pub use settings::{
     AnalysisSettings, AssemblySettings, BudgetSettings, Config, Durability, IngestSettings,
     JournalSettings, JudgeSettings, ListenSettings, ProbeSettings, RestartSettings, SlowRule,

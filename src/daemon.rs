@@ -200,7 +200,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         .events()
         .context("the supervisor's events were taken already")?;
 
-    let shared = Arc::new(Shared::new(Analyzer::new(parts::analysis(&config))));
+    let analyzer = Analyzer::new(parts::analysis(&config));
+    let shared = Arc::new(Shared::new(analyzer, Arc::clone(&tree)));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
     let notifier = parts::notifier(&config);
     let (recovery, shadows) = service::start(
@@ -278,6 +279,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view_sender,
         incidents,
     );
+    if config.analysis.failures_first {
+        engine.sampled_failures_first();
+    }
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
         parts::replay(&journal, &config, &mut engine).map(|()| (journal, config, engine))

@@ -7,6 +7,7 @@
 
 mod archive;
 mod backend;
+mod circumstances;
 mod courier;
 mod direct;
 mod ids;
@@ -161,6 +162,9 @@ pub(crate) struct Engine {
     /// How long the last ranking of all incidents took.
     rank_took: Duration,
     direct: DirectFaults,
+    changes: circumstances::Changes,
+    /// Whether the configuration says that samplers throw successes away.
+    failures_first: bool,
     published: Option<(UnixNanos, u64)>,
     spans_per_second: f64,
 }
@@ -195,6 +199,8 @@ impl Engine {
             ranked_at: None,
             rank_took: Duration::ZERO,
             direct: DirectFaults::default(),
+            changes: circumstances::Changes::default(),
+            failures_first: false,
             published: None,
             spans_per_second: 0.0,
         }
@@ -203,6 +209,11 @@ impl Engine {
     /// Where what recovery should know is left, for the task that brings it.
     pub(crate) fn courier(&self) -> Courier {
         self.courier.clone()
+    }
+
+    /// Samplers keep failures rather than successes: nobody knows which share fails.
+    pub(crate) fn sampled_failures_first(&mut self) {
+        self.failures_first = true;
     }
 
     /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
@@ -412,7 +423,7 @@ impl Engine {
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
             }
-            let evidence = mapping::evidence(
+            let mut evidence = mapping::evidence(
                 id,
                 incident,
                 self.rankings.get(&incident.id),
@@ -420,6 +431,11 @@ impl Engine {
                 &traffic,
                 clock,
             );
+            if let Some(evidence) = &mut evidence {
+                let ranking = self.rankings.get(&incident.id);
+                evidence.circumstances =
+                    circumstances::of(incident, ranking, &analyzer, &self.tree);
+            }
             // The first failed traces may lack the spans of the slower exporters. Two rankings in a
             // row that agree on who leads are told; one alone isn't.
             let leads = evidence
@@ -438,6 +454,13 @@ impl Engine {
         if !self.direct.is_empty() {
             told.extend(self.direct.evidence(clock, &traffic));
         }
+        for evidence in &mut told {
+            evidence
+                .circumstances
+                .changes
+                .clone_from(self.changes.changes());
+            evidence.circumstances.sampled = self.failures_first;
+        }
         told
     }
 
@@ -452,6 +475,14 @@ impl Engine {
             }
         }
         self.published = Some((at, self.spans_seen));
+        let analyzer = self.shared.analyzer();
+        self.changes.look(
+            analyzer.components(),
+            &self.tree,
+            &status,
+            mapping::wall(at),
+        );
+        drop(analyzer);
         let view = self.snapshot(at, &status);
         self.view.send_replace(Arc::new(view));
     }

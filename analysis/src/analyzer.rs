@@ -710,6 +710,45 @@ impl Analyzer {
         touching as f64 / self.shown_seconds()
     }
 
+    /// As [`Self::fared`], of those requests that touched this component, as far as their traces are
+    /// complete. To a time slice: one that begins before `from` is left out, one that begins before
+    /// `until` is in. Requests that are fenced don't count.
+    pub fn fared_through(
+        &self,
+        component: &Component,
+        types: &[RequestType],
+        from: UnixNanos,
+        until: UnixNanos,
+    ) -> (u64, u64) {
+        let Some(id) = self.observer.registry.find(component) else {
+            return (0, 0);
+        };
+        let first = self.slice(from.plus(self.config.slice).minus(Duration::from_nanos(1)));
+        let last = self.slice(until.plus(self.config.slice).minus(Duration::from_nanos(1)));
+        let (mut ok, mut bad) = (0, 0);
+        for (cell, count) in self.spectrum.between(first, last) {
+            let touches = &self.spectrum.row(cell.row).touches;
+            let is_meant =
+                types.is_empty() || types.contains(&self.types.get(cell.request_type).request_type);
+            if !is_meant || touches.binary_search_by_key(&id, |t| t.component).is_err() {
+                continue;
+            }
+            match cell.outcome {
+                Outcome::Ok | Outcome::Masked => ok += count,
+                Outcome::Failed | Outcome::Slow => bad += count,
+                Outcome::Unknown => {}
+            }
+        }
+        (ok, bad)
+    }
+
+    /// Every component that is remembered.
+    pub fn components(&self) -> impl Iterator<Item = &Component> {
+        (0..self.observer.registry.len())
+            .filter_map(|id| u32::try_from(id).ok())
+            .map(|id| &self.observer.registry.info(id).component)
+    }
+
     /// The counts of the window in the form that can be stored, sent and merged.
     pub fn spectrum(&self) -> PortableSpectrum {
         let types: Vec<RequestType> = self

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::UnitName;
+
 /// Which requests are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CohortQuery {
@@ -38,6 +40,13 @@ impl Fared {
 pub trait Cohort: Send + Sync {
     /// How the requests of the query fared, as far as is known now.
     fn fared(&self, query: &CohortQuery) -> Fared;
+
+    /// As [`Self::fared`], of those requests that passed through this unit; `None` where nobody can tell.
+    /// It may be coarser in time, and later.
+    fn fared_through(&self, query: &CohortQuery, unit: &UnitName) -> Option<Fared> {
+        let _ = (query, unit);
+        None
+    }
 
     /// How late telemetry usually comes; zero while nothing is known.
     fn exporter_lag(&self) -> Duration {

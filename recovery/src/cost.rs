@@ -88,24 +88,27 @@ impl Costs {
         unit: &UnitName,
         now: SystemTime,
     ) -> (Duration, f64) {
+        let parts = tree.restarts(unit);
+        let mut weight = f64::INFINITY;
+        let mut sum = Duration::ZERO;
+        for part in parts {
+            let (downtime, measured) = self.own(tree, part, now);
+            sum += downtime;
+            weight = weight.min(measured);
+        }
+        (sum, if weight.is_finite() { weight } else { 0.0 })
+    }
+
+    /// As [`Self::downtime`], of the unit's own executor alone.
+    fn own(&self, tree: &RestartTree, unit: &UnitName, now: SystemTime) -> (Duration, f64) {
         let Some(spec) = tree.spec(unit) else {
             return (Duration::ZERO, 0.0);
         };
         let prior = match (&spec.executor, spec.expected_downtime) {
-            (None, _) => {
-                let parts = tree.restarts(unit).into_iter();
-                let parts: Vec<_> = parts.map(|part| self.downtime(tree, part, now)).collect();
-                let weight = parts
-                    .iter()
-                    .map(|part| part.1)
-                    .fold(f64::INFINITY, f64::min);
-                let weight = if weight.is_finite() { weight } else { 0.0 };
-                return (parts.iter().map(|part| part.0).sum(), weight);
-            }
-            (Some(_), Some(expected)) => expected,
+            (_, Some(expected)) => expected,
             (Some(ExecutorSpec::Http(_)), None) => PRIOR_COMPONENT,
             // A container or pod is a process with a wrapping that costs little beside its start.
-            (Some(_), None) => PRIOR_PROCESS,
+            (_, None) => PRIOR_PROCESS,
         };
         let Some(measured) = self.units.get(unit) else {
             return (prior, 0.0);

@@ -8,6 +8,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::UnitName;
 
+/// What else goes on: what can make a restart a mistake though the suspect is the right one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Circumstances {
+    /// How many requests arrive; `None` where it isn't known what is usual.
+    pub load: Option<Load>,
+    /// The likeliest suspect that belongs to no unit, such as a database that nobody here can restart.
+    pub outside: Option<Outside>,
+    /// Units whose software or number of instances somebody else changed lately.
+    pub changes: BTreeMap<UnitName, Changed>,
+    /// Whether successes are thrown away before they are told (a sampler that keeps failures): then the
+    /// share that fails is unknown.
+    pub sampled: bool,
+}
+
+/// How many of the failing requests' types arrive, whatever becomes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Per second, now.
+    pub now: f64,
+    /// Per second, before the incident.
+    pub usual: f64,
+}
+
+/// A suspect that no unit owns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outside {
+    /// Its name.
+    pub name: String,
+    /// How likely the fault lies in it, in `[0, 1]`.
+    pub probability: f64,
+}
+
+/// Somebody else changed a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// When that was first seen.
+    pub at: SystemTime,
+    /// What was seen, for people: `version 1.3 of catalog appeared`.
+    pub what: String,
+    /// Whether it is other software than before, so that what was learned of the old is worth less.
+    pub is_version: bool,
+}
+
 /// The key under which cures are remembered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FaultSignature {
@@ -56,4 +100,7 @@ pub struct Evidence {
     pub traffic: BTreeMap<UnitName, f64>,
     /// Whether the incident is over by itself.
     pub closed: bool,
+    /// What else goes on.
+    #[serde(default)]
+    pub circumstances: Circumstances,
 }

@@ -176,6 +176,7 @@ mod tests {
             mode: None,
             expected_downtime: None,
             around: crate::Around::default(),
+            rules: crate::UnitRules::default(),
         }
     }
 

@@ -8,9 +8,15 @@
 //! refused only where it could break something that the person can't know: a restart of an
 //! overlapping subtree in flight, or a ledger that couldn't remember it.
 
+mod budget;
+pub mod calendar;
+pub mod capacity;
+mod circumstances;
+mod history;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +53,22 @@ pub enum Guard {
     Storm,
     /// The same fault was cured here again and again.
     Recurring,
+    /// Restarts have never cured this fault here.
+    Immune,
+    /// Too few would be left that serve.
+    Capacity,
+    /// A unit that contains the target, or goes with it, has spent a budget of its own.
+    SubtreeBudget,
+    /// It isn't an hour for unattended restarts.
+    Window,
+    /// Far more requests come than usual.
+    Overload,
+    /// The likelier culprit is something that no unit owns.
+    Downstream,
+    /// Somebody else is changing the unit.
+    Rollout,
+    /// Successes are sampled away, so shares of failures are unknown.
+    Sampled,
     /// The ledger can't be written.
     Ledger,
     /// No executor can restart it.
@@ -181,6 +203,9 @@ pub struct World<'a> {
     pub past: &'a [Past],
     /// The units that are sick at present: each open incident's likeliest.
     pub sick: &'a BTreeSet<UnitName>,
+    /// The units that don't serve as they should: [`Self::sick`], and those that were given up on and
+    /// whose incident goes on.
+    pub down: &'a BTreeSet<UnitName>,
     /// Why the ledger can't be written.
     pub ledger_failure: Option<&'a str>,
     /// The units that somebody can restart by themselves.
@@ -188,37 +213,6 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
-    fn in_period(&self, period: Duration, now: SystemTime) -> impl Iterator<Item = &Past> {
-        self.past
-            .iter()
-            .filter(move |past| past.at.checked_add(period).is_none_or(|until| until > now))
-    }
-
-    /// Attempts in the period that restarted the unit: its own, and those of what contains it.
-    pub fn spent_on_unit(&self, unit: &UnitName, now: SystemTime) -> u32 {
-        let period = self.policy.budget_period;
-        let count = self
-            .in_period(period, now)
-            .filter(|past| self.tree.contains(&past.target, unit))
-            .count();
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
-    /// Restarts in the period.
-    pub fn spent_in_tree(&self, now: SystemTime) -> u32 {
-        let period = self.policy.budget_period;
-        self.in_period(period, now)
-            .fold(0, |sum: u32, past| sum.saturating_add(past.restarts))
-    }
-
-    /// Users' requests that restarts failed in the period.
-    pub fn spent_requests(&self, now: SystemTime) -> f64 {
-        let period = self.policy.budget_period;
-        self.in_period(period, now)
-            .map(|past| past.failed_requests)
-            .sum()
-    }
-
     /// How many branches below the root are sick, or 1 where one unit other than the root contains
     /// all that is.
     fn sick_branches(&self) -> usize {
@@ -236,51 +230,6 @@ impl World<'_> {
             .collect();
         branches.len()
     }
-
-    /// When the unit may be restarted again after what was done to it, and why not before.
-    fn rest(&self, deed: &Deed<'_>, now: SystemTime) -> Option<(SystemTime, String)> {
-        let policy = self.policy;
-        let period = policy.budget_period.max(policy.backoff_limit);
-        // Each one that didn't cure doubles the wait; after a cure the first wait is enough, and
-        // what is cured again and again is another guard's.
-        let in_vain = self
-            .in_period(period, now)
-            .filter(|past| past.target == *deed.target && past.verdict != Some(Verdict::Cured))
-            .count();
-        let doublings = u32::try_from(in_vain.saturating_sub(1).min(16)).unwrap_or(16);
-        let wait = policy
-            .backoff
-            .saturating_mul(2u32.pow(doublings))
-            .min(policy.backoff_limit);
-        let wait = wait.mul_f64(1.0 + jitter(deed.target, in_vain));
-        // Our own restart of a part must not delay the climb to the whole; somebody else's must.
-        let last = self
-            .in_period(period, now)
-            .filter(|past| {
-                let others = Some(past.recovery) != deed.recovery;
-                past.target == *deed.target
-                    || (others && self.tree.overlap(&past.target, deed.target))
-            })
-            .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
-        let until = last.ready_at.unwrap_or(last.at).checked_add(wait)?;
-        (until > now).then(|| {
-            let ago = now.duration_since(last.at).unwrap_or_default().as_secs();
-            (until, format!("{} was restarted {ago} s ago", last.target))
-        })
-    }
-}
-
-/// A wait is up to this much longer, so that units that failed together aren't restarted together.
-const MOST_JITTER: f64 = 0.25;
-
-/// How much longer this wait is, in `[0, MOST_JITTER)`. By the name and the number of restarts (FNV-1a),
-/// since a guard that threw dice couldn't be asked twice.
-fn jitter(unit: &UnitName, restarts: usize) -> f64 {
-    let bytes = unit.as_str().bytes().chain(restarts.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    MOST_JITTER * f64::from((hash >> 32) as u32) / 4_294_967_296.0
 }
 
 /// Asks all guards. Empty means yes.
@@ -354,50 +303,12 @@ fn safety(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
 
 /// What a person who approves a plan may have missed.
 fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
-    let mut refusals = Vec::new();
-    let (target, policy) = (deed.target, world.policy);
-    let minutes = policy.budget_period.as_secs() / 60;
-
-    // What only groups others is restarted by their executors, so their budgets count as well. (That a
-    // part's budget is spent doesn't keep its process from being restarted by its own: that is the climb.)
-    let parts = world.tree.restarts(target).into_iter().chain([target]);
-    let spent = parts
-        .map(|unit| (world.spent_on_unit(unit, now), unit))
-        .max_by_key(|(spent, _)| *spent);
-    if let Some((spent, unit)) = spent.filter(|(spent, _)| *spent >= policy.restarts_per_unit) {
-        let words = format!(
-            "{unit} was restarted {spent} times in {minutes} min, and its budget is {}",
-            policy.restarts_per_unit
-        );
-        refusals.push(no(Guard::UnitBudget, Consequence::GiveUp, None, words));
-    }
-    let spent = world.spent_in_tree(now);
-    let wanted = u32::try_from(world.tree.restarts(target).len()).unwrap_or(u32::MAX);
-    if spent.saturating_add(wanted) > policy.restarts_per_tree {
-        let words = format!(
-            "{spent} restarts were done in {minutes} min, {wanted} more are wanted, and the budget \
-             is {}",
-            policy.restarts_per_tree
-        );
-        refusals.push(no(Guard::TreeBudget, Consequence::GiveUp, None, words));
-    }
-    let spent = world.spent_requests(now);
-    // A comparison that is false for what is no number, so that it refuses.
-    let affordable = spent + deed.expected_cost <= policy.failed_requests;
-    if !affordable {
-        let words = format!(
-            "restarts failed {spent:.0} requests in {minutes} min, this one would fail {:.0} more, \
-             and the budget is {:.0}",
-            deed.expected_cost, policy.failed_requests
-        );
-        refusals.push(no(Guard::RequestBudget, Consequence::GiveUp, None, words));
-    }
-    if let Some((until, words)) = world.rest(deed, now) {
-        refusals.push(no(Guard::Backoff, Consequence::Wait, Some(until), words));
-    }
-    refusals.extend(stale(deed, world, now));
+    let mut refusals = budget::check(deed, world, now);
+    refusals.extend(capacity::check(deed, world, now));
+    refusals.extend(history::check(deed, world, now));
+    refusals.extend(circumstances::check(deed, world, now));
     let branches = world.sick_branches();
-    if branches >= policy.storm_units {
+    if branches >= world.policy.storm_units {
         let names: Vec<&str> = world.sick.iter().map(UnitName::as_str).collect();
         let words = format!(
             "{branches} parts of the system are sick at once ({}): that looks like a shared cause or \
@@ -406,59 +317,7 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
         );
         refusals.push(no(Guard::Storm, Consequence::GiveUp, None, words));
     }
-    if let Some(evidence) = deed.evidence {
-        let cured = world
-            .in_period(policy.recurring_period, now)
-            .filter(|past| past.target == *target && past.verdict == Some(Verdict::Cured))
-            .filter(|past| {
-                past.signature.as_ref().is_some_and(|signature| {
-                    signature.shape == evidence.signature.shape
-                        && signature.error_type == evidence.signature.error_type
-                })
-            })
-            .count();
-        if cured >= policy.recurring_cures as usize {
-            let minutes = policy.recurring_period.as_secs() / 60;
-            let words = format!(
-                "restarting {target} cured this {cured} times in {minutes} min, and it came back \
-                 each time: its cause is elsewhere"
-            );
-            refusals.push(no(Guard::Recurring, Consequence::GiveUp, None, words));
-        }
-    }
     refusals
-}
-
-fn stale(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Option<Refusal> {
-    let evidence = deed.evidence?;
-    let policy = world.policy;
-    let wait = |words| Some(no(Guard::StaleEvidence, Consequence::Wait, None, words));
-    let age = now.duration_since(evidence.at).unwrap_or_default();
-    if age > policy.evidence_expiry {
-        return wait(format!("the evidence is {} s old", age.as_secs()));
-    }
-    // Clocks differ a little; from further ahead nobody knows how old it is.
-    let ahead = evidence.at.duration_since(now).unwrap_or_default();
-    if ahead > policy.evidence_expiry {
-        return wait(format!(
-            "the evidence is from {} s in the future, so its age can't be told",
-            ahead.as_secs()
-        ));
-    }
-    let after = policy.warm_up + policy.exporter_delay;
-    let done = world
-        .past
-        .iter()
-        .filter(|past| world.tree.overlap(&past.target, deed.target))
-        .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
-    let fresh_from = done.ready_at.unwrap_or(done.at).checked_add(after)?;
-    if evidence.at < fresh_from {
-        return wait(format!(
-            "the evidence is from before the restart of {}",
-            done.target
-        ));
-    }
-    None
 }
 
 /// Whether people let it happen without them.
@@ -489,6 +348,9 @@ fn leave(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
     if let Some(pause) = world.pause.filter(|pause| pause.holds(now)) {
         let words = format!("paused: {}", pause.reason);
         refusals.push(no(Guard::Pause, Consequence::Wait, pause.until, words));
+    }
+    if let Some((words, until)) = world.policy.calendar.refuses(now) {
+        refusals.push(no(Guard::Window, Consequence::Ask, until, words));
     }
     refusals
 }
@@ -542,6 +404,7 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
         );
         refusals.push(no(Guard::OneSided, Consequence::Ask, None, words));
     }
+    refusals.extend(circumstances::doubts(deed, evidence, world));
     refusals
 }
 

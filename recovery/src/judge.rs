@@ -3,7 +3,7 @@
 //! The requests that failed before are compared with the same requests since the unit was ready and
 //! warm. Everybody wants to know early, so the question is asked again with every request that
 //! comes, and the answer must stand that: a likelihood ratio of "it is gone" against "at least
-//! [`RESIDUAL_CURED`] of what there was to gain is still there" grows past `1/α` with probability
+//! [`Strictness::residual`] of what there was to gain is still there" grows past `1/α` with probability
 //! at most α if the latter is true, *whenever* one looks (Ville's inequality; the ratio is a
 //! non-negative supermartingale for every residual at or above the limit). So `cured` is wrongly
 //! said of a fault that is still so large in at most 1 % of verdicts, and `not cured` of one that
@@ -11,8 +11,16 @@
 //! (Both hold for the failure share from before as estimated; its lower limit is used, so that few
 //! requests before make it harder, not easier.)
 //!
-//! From total failure, about ten good requests in a row say `cured`, and seven failures `not cured`.
-//! What is clear neither way until the deadline is judged by its interval, once.
+//! "It is gone" is two claims, weighed [`CLEAN_WEIGHT`] to the rest, since a mixture of such ratios is one
+//! too: next to nothing fails, or a stray request does. So `n` clean requests in a row exclude a
+//! residual of `r` as soon as the arithmetic of one claim allows, `n = ln(1/α) / −ln(1−r)` but for a few
+//! per cent: 21 for 20 %, 92 for 5 %; and one stray failure doesn't start the count anew. Seven failures
+//! in a row after total failure say `not cured`. What is clear neither way until the deadline is
+//! judged by its interval, once.
+//!
+//! Where units stand in for the restarted one and weren't touched, they are the comparison that time is
+//! the same for. What got well in them, too, got well by itself, and the restart is credited with the
+//! rest only.
 //!
 //! Silence is never a cure. Faults that users' requests don't show (a process that exited, an answer
 //! that only a probe knows to be wrong) are judged by probes: right so many times in a row.
@@ -24,18 +32,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::Fared;
 
-/// `cured` excludes that this much of what there was to gain is still failing …
-const RESIDUAL_CURED: f64 = 0.4;
-/// … with this probability of error.
-const ALPHA_CURED: f64 = 0.01;
+/// "It is gone" means a failure share of the baseline, or this where the baseline is lower: what nobody
+/// minds …
+const CLEAN: f64 = 0.001;
+/// … or, with the rest of the weight, this: one stray failure in fifty must not rule out a cure.
+const STRAY: f64 = 0.02;
+/// Neither claim is nearer to the limit than a quarter of it, or it couldn't be told from it.
+const OF_LIMIT: f64 = 0.25;
+/// The weight of the first claim. 49 to 1 costs the clean case nothing (a tenth of a request), and the
+/// case with a stray failure some fifteen requests.
+const CLEAN_WEIGHT: f64 = 0.98;
 /// `not cured` excludes that no more than this is still failing …
 const RESIDUAL_NOT_CURED: f64 = 0.6;
 /// … with this probability of error. Laxer, because waiting costs failed requests, and climbing in
 /// vain costs a restart.
 const ALPHA_NOT_CURED: f64 = 0.05;
-/// "It is gone" means a failure share of the baseline, or this (or a tenth of the gain, where that is
-/// less) where the baseline is lower: one stray failure in fifty must not rule out a cure.
-const LEAST_BASELINE: f64 = 0.02;
+/// "It is as before" is never claimed to be surer than this: the first success would rule it out.
+const LEAST_SUCCESSES: f64 = 0.02;
 /// A gain smaller than this can't be told from noise.
 const LEAST_GAIN: f64 = 0.02;
 /// The share before is believed to be at least its lower limit at this confidence: one standard
@@ -124,6 +137,34 @@ impl Probed {
     }
 }
 
+/// How surely `cured` must be true.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Strictness {
+    /// `cured` excludes that so much of what there was to gain is still failing, in `(0, 0.6)` …
+    pub residual: f64,
+    /// … with this probability of error, in `(0, 1)`.
+    pub error: f64,
+}
+
+impl Default for Strictness {
+    fn default() -> Self {
+        Self {
+            // A fifth of a fault is seldom left by what cured it; less takes traffic that few have.
+            residual: 0.2,
+            error: 0.01,
+        }
+    }
+}
+
+/// How requests through the units that stand in for the restarted one fared. Nobody touched them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Siblings {
+    /// From the incident's start to the kill.
+    pub before: Fared,
+    /// Since the restarted unit was ready and warm.
+    pub after: Fared,
+}
+
 /// What is to be judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Question {
@@ -133,6 +174,10 @@ pub struct Question {
     pub after: Fared,
     /// Their failure share before the incident.
     pub baseline: f64,
+    /// How surely a cure must be one.
+    pub strictness: Strictness,
+    /// The untouched units that stand in for it, where there are any.
+    pub siblings: Option<Siblings>,
     /// What probes said, where the unit has any.
     pub probed: Option<Probed>,
     /// How many right probes in a row are enough.
@@ -194,6 +239,41 @@ fn log_ratio(fared: &Fared, claim: f64, limit: f64) -> f64 {
     ok + bad
 }
 
+/// The log likelihood ratio of "it is gone" against `limit`, which is `left` above the baseline.
+fn gone(fared: &Fared, baseline: f64, left: f64, limit: f64) -> f64 {
+    let claim = |share: f64| baseline.max(share.min(OF_LIMIT * left));
+    let clean = CLEAN_WEIGHT.ln() + log_ratio(fared, claim(CLEAN), limit);
+    let stray = (1.0 - CLEAN_WEIGHT).ln() + log_ratio(fared, claim(STRAY), limit);
+    let (more, less) = (clean.max(stray), clean.min(stray));
+    more + (less - more).exp().ln_1p()
+}
+
+/// What the restart is to be credited with, and the words for it, where its untouched siblings got well as
+/// well: relief less theirs.
+fn less_siblings(relief: Relief, question: &Question) -> Option<(Relief, String)> {
+    /// Siblings that got better by less than this part of the unit's own drop got better by chance.
+    const ALIKE: f64 = 0.5;
+    let siblings = question.siblings.as_ref()?;
+    let theirs = self::relief(&siblings.before, &siblings.after, question.baseline)?;
+    if theirs.drop_low <= 0.0 || theirs.drop < ALIKE * relief.drop {
+        return None;
+    }
+    let rest = (1.0 - theirs.drop / relief.drop).clamp(0.0, 1.0);
+    let net = Relief {
+        share: relief.share * rest,
+        share_low: relief.share_low * rest,
+        share_high: relief.share_high * rest,
+        ..relief
+    };
+    let words = format!(
+        "; but of requests through its untouched siblings {} failed before, {} since, so most of it \
+         went by itself",
+        of(&siblings.before),
+        of(&siblings.after)
+    );
+    Some((net, words))
+}
+
 /// Whether the requests alone say that it is gone, or that it is not, with the stated errors.
 fn sequential(question: &Question) -> Option<Verdict> {
     let (before, after) = (&question.before, &question.after);
@@ -204,15 +284,14 @@ fn sequential(question: &Question) -> Option<Verdict> {
     if gain < LEAST_GAIN {
         return None;
     }
-    let limit = baseline + RESIDUAL_CURED * gain;
-    let gone = baseline.max(LEAST_BASELINE.min(0.1 * gain));
-    if log_ratio(after, gone, limit) >= -ALPHA_CURED.ln() {
+    let Strictness { residual, error } = question.strictness;
+    let limit = baseline + residual * gain;
+    if gone(after, baseline, residual * gain, limit) >= -error.ln() {
         return Some(Verdict::Cured);
     }
-    // Never certain to fail, or the first success would rule it out.
     let limit = baseline + RESIDUAL_NOT_CURED * (failing - baseline);
     let same = failing
-        .min(1.0 - LEAST_BASELINE)
+        .min(1.0 - LEAST_SUCCESSES)
         .max((limit + failing) / 2.0)
         .min(1.0 - 1e-9);
     if log_ratio(after, same, limit) >= -ALPHA_NOT_CURED.ln() {
@@ -241,10 +320,22 @@ fn of(fared: &Fared) -> String {
 /// Judges what is known so far.
 pub fn judge(question: &Question) -> Judgement {
     let relief = relief(&question.before, &question.after, question.baseline);
-    let decided = |verdict, relief, words: String| Judgement::Decided {
-        verdict,
-        relief,
-        words,
+    let decided = |verdict, relief: Option<Relief>, mut words: String| {
+        let by_itself = relief
+            .filter(|_| matches!(verdict, Verdict::Cured | Verdict::Helped))
+            .and_then(|relief| less_siblings(relief, question));
+        let relief = match by_itself {
+            None => relief,
+            Some((net, told)) => {
+                words.push_str(&told);
+                Some(net)
+            }
+        };
+        Judgement::Decided {
+            verdict,
+            relief,
+            words,
+        }
     };
     let counts = format!(
         "{} such requests failed before, {} since",
@@ -330,6 +421,8 @@ mod tests {
             before: fared(before.0, before.1),
             after: fared(after.0, after.1),
             baseline,
+            strictness: Strictness::default(),
+            siblings: None,
             probed: None,
             probes_in_a_row: 5,
             by_probe: false,
@@ -359,11 +452,11 @@ mod tests {
     #[test]
     fn how_many_requests_it_takes() {
         for (before, baseline, good, at_least, at_most) in [
-            ((0, 50), 0.0, true, 8, 12),
-            ((0, 12), 0.01, true, 8, 12),
+            ((0, 50), 0.0, true, 21, 22),
+            ((0, 12), 0.01, true, 21, 26),
             ((0, 50), 0.0, false, 5, 8),
-            ((20, 20), 0.0, true, 15, 30),
-            ((90, 10), 0.01, true, 80, 200),
+            ((20, 20), 0.0, true, 40, 60),
+            ((90, 10), 0.01, true, 250, 400),
         ] {
             let (count, verdict) = takes(before, baseline, good);
             let expected = if good {
@@ -373,6 +466,80 @@ mod tests {
             };
             assert_eq!(verdict, Some(expected), "{before:?}");
             assert!((at_least..=at_most).contains(&count), "{before:?}: {count}");
+        }
+    }
+
+    /// `ln(1/α)`, with what the mixture costs, over what each clean request is worth.
+    #[test]
+    fn clean_requests_decide_as_soon_as_the_arithmetic_allows() {
+        for (residual, error, expected) in [
+            (0.2_f64, 0.01_f64, 21),
+            (0.05, 0.01, 92),
+            (0.4, 0.01, 10),
+            (0.2, 0.05, 14),
+            (0.1, 0.01, 45),
+        ] {
+            let closed =
+                ((1.0 / error).ln() - CLEAN_WEIGHT.ln()) / ((1.0 - CLEAN) / (1.0 - residual)).ln();
+            // So much is known of before that its lower limit is next to all of it.
+            let needed = (0..1000).find(|ok| {
+                let mut question = question((0, 1_000_000_000), (*ok, 0), 0.0);
+                question.strictness = Strictness { residual, error };
+                verdict(&question) == Some(Verdict::Cured)
+            });
+            assert_eq!(needed, Some(expected), "{residual} {error}");
+            // The second claim adds at most a request's worth.
+            assert!(
+                (closed.ceil() - expected as f64).abs() <= 1.0,
+                "{closed} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stray_failure_does_not_start_the_count_anew() {
+        let needed = |bad| {
+            (0..1000)
+                .find(|ok| verdict(&question((0, 200), (*ok, bad), 0.0)) == Some(Verdict::Cured))
+        };
+        let (clean, stray) = (needed(0).expect("a cure"), needed(1).expect("a cure"));
+        assert!(stray > clean && stray < 3 * clean, "{clean} {stray}");
+    }
+
+    /// Each case: what became of the siblings, and how much of the relief the restart is credited with.
+    #[test]
+    fn what_goes_by_itself_is_no_merit() {
+        for (siblings, credited) in [
+            (None, 1.0),
+            (Some(((100, 0), (100, 0))), 1.0),
+            (Some(((0, 100), (0, 100))), 1.0),
+            (Some(((0, 100), (100, 0))), 0.0),
+            (Some(((0, 100), (80, 20))), 0.2),
+            // Some got better, as chance has it.
+            (Some(((0, 100), (30, 70))), 1.0),
+            // Too few to tell.
+            (Some(((0, 1), (1, 0))), 1.0),
+        ] {
+            let mut question = question((0, 100), (100, 0), 0.0);
+            question.siblings = siblings.map(|(before, after)| Siblings {
+                before: fared(before.0, before.1),
+                after: fared(after.0, after.1),
+            });
+            let Judgement::Decided {
+                verdict,
+                relief,
+                words,
+            } = judge(&question)
+            else {
+                panic!("{siblings:?} decide nothing");
+            };
+            assert_eq!(verdict, Verdict::Cured);
+            let share = relief.expect("a relief").share;
+            assert!(
+                (share - credited).abs() < 1e-9,
+                "{siblings:?}: {share}, {words}"
+            );
+            assert_eq!(words.contains("by itself"), credited < 1.0, "{words}");
         }
     }
 
@@ -474,7 +641,14 @@ mod tests {
     #[test]
     fn peeking_does_not_break_the_stated_errors() {
         // Of 3000 runs, 1 % is 30 ± 5.4 and 5 % is 150 ± 12: three standard errors above.
-        assert!(said(Verdict::Cured, (0, 200), RESIDUAL_CURED, 3000) <= 0.0155);
+        assert!(
+            said(
+                Verdict::Cured,
+                (0, 200),
+                Strictness::default().residual,
+                3000
+            ) <= 0.0155
+        );
         assert!(said(Verdict::NotCured, (0, 200), RESIDUAL_NOT_CURED, 3000) <= 0.062);
         // And the truth is found.
         assert!(said(Verdict::Cured, (0, 200), 0.005, 500) > 0.95);

@@ -32,10 +32,11 @@ pub mod tree;
 
 pub use around::{Around, PrepareSpec};
 pub use cohort::{Cohort, CohortQuery, Fared};
-pub use evidence::{Evidence, FaultSignature, SuspectUnit};
+pub use evidence::{Changed, Circumstances, Evidence, FaultSignature, Load, Outside, SuspectUnit};
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, Stop, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
+    ProbeSpec, ProcessSpec, Stop, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
+    WorkloadKind,
 };
 pub use tree::{Resolution, RestartTree, TreeError};

@@ -1,12 +1,29 @@
 //! How careful recovery is: every number that a person may want to change, with the reason for its
 //! default.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guard::calendar::Calendar;
+use crate::judge::Strictness;
+
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
+}
+
+/// What follows where requests are too few to tell whether a restart helped. Never the next restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unclear {
+    /// A person is asked.
+    #[default]
+    Ask,
+    /// More requests are waited for, up to [`Policy::judge_longest`]; then a person is asked.
+    Wait,
+    /// The unit's own probes decide, where it has any.
+    Probe,
 }
 
 /// Limits, waits and prices.
@@ -21,6 +38,12 @@ pub struct Policy {
     pub restarts_per_tree: u32,
     /// Users' requests that restarts may have failed in a period.
     pub failed_requests: f64,
+    /// As [`Self::failed_requests`], for each unit; no limit where `None`.
+    pub failed_requests_per_unit: Option<f64>,
+    /// Of each capacity group, how many members must be up.
+    pub capacity: BTreeMap<String, u32>,
+    /// When unattended restarts may happen.
+    pub calendar: Calendar,
     /// The wait after a restart before the same unit may be restarted again; doubles with each one
     /// in the period …
     pub backoff: Duration,
@@ -31,6 +54,15 @@ pub struct Policy {
     pub recurring_cures: u32,
     /// The period that recurring cures are counted over.
     pub recurring_period: Duration,
+    /// How many restarts in vain of one fault in one unit, and no cure among them, say that restarts
+    /// don't cure it.
+    pub immune_after: u32,
+    /// The period that restarts in vain are counted over.
+    pub immune_period: Duration,
+    /// So many times the usual requests look like overload, where they are slow or unanswered.
+    pub overload: f64,
+    /// How long after somebody else changed a unit a rollout is taken to be under way.
+    pub rollout_quiet: Duration,
     /// How many distinct sick units, not below one ancestor other than the root, look like a shared
     /// cause or an overload, which restarts make worse.
     pub storm_units: usize,
@@ -51,6 +83,12 @@ pub struct Policy {
     /// How long a verdict may take, from the end of the warm-up; what is not clear then is judged on
     /// what there is.
     pub judge_deadline: Duration,
+    /// How surely `cured` must be true.
+    pub strictness: Strictness,
+    /// What follows where requests are too few to tell.
+    pub unclear: Unclear,
+    /// How long [`Unclear::Wait`] waits in all, from the end of the warm-up.
+    pub judge_longest: Duration,
     /// How often the judge asks.
     pub judge_interval: Duration,
     /// How many right probes in a row say that a fault which probes know is gone.
@@ -69,6 +107,17 @@ pub struct Policy {
     pub half_life: Duration,
 }
 
+impl Policy {
+    /// How long judging may take at most.
+    pub fn judging(&self) -> Duration {
+        match self.unclear {
+            Unclear::Ask => self.judge_deadline,
+            Unclear::Wait => self.judge_deadline.max(self.judge_longest),
+            Unclear::Probe => self.judge_deadline + minutes(1),
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -78,10 +127,23 @@ impl Default for Policy {
             restarts_per_unit: 6,
             restarts_per_tree: 30,
             failed_requests: 10_000.0,
+            failed_requests_per_unit: None,
+            capacity: BTreeMap::new(),
+            calendar: Calendar::default(),
             backoff: Duration::from_secs(10),
             backoff_limit: minutes(10),
             recurring_cures: 4,
             recurring_period: minutes(60),
+            // By then a restart that cured even every second such fault would have been seen to with
+            // 97 %.
+            immune_after: 5,
+            // A fault that comes back every night is found out within the week.
+            immune_period: minutes(7 * 24 * 60),
+            // Traffic doubles within a day everywhere; within the minutes that the usual is taken from
+            // it doesn't without a reason.
+            overload: 2.0,
+            // What a rolling update takes between two instances with usual probes, and some.
+            rollout_quiet: minutes(1),
             storm_units: 3,
             // More likely than all others together.
             auto_probability: 0.5,
@@ -92,6 +154,9 @@ impl Default for Policy {
             exporter_delay: Duration::from_millis(250),
             warm_up: Duration::from_millis(250),
             judge_deadline: Duration::from_secs(60),
+            strictness: Strictness::default(),
+            unclear: Unclear::Ask,
+            judge_longest: minutes(10),
             judge_interval: Duration::from_millis(100),
             probes_in_a_row: 5,
             probe_interval: Duration::from_millis(200),

@@ -34,6 +34,8 @@ pub enum NoticeKind {
     Proposal,
     /// Recovery has given up: a person must look.
     GivenUp,
+    /// A fault was cured again that was cured a short while ago.
+    Recurring,
     /// Nothing can be done at all: the ledger can't be written.
     Disabled,
     /// Preventive restarts have halted, or were not enough.

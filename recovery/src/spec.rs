@@ -75,6 +75,37 @@ pub struct UnitSpec {
     pub expected_downtime: Option<Duration>,
     /// What is done around its restarts.
     pub around: Around,
+    /// What limits its restarts, and what goes with them.
+    pub rules: UnitRules,
+}
+
+/// What limits a unit's restarts, and what goes with them. Nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitRules {
+    /// Of the units directly below, so many must be up at any time: not sick, and not being restarted.
+    pub minimum_healthy: Option<u32>,
+    /// The capacity group that it belongs to, wherever in the tree its other members are. How many of a
+    /// group must be up is [`crate::Policy::capacity`]'s to say.
+    pub capacity_group: Option<String>,
+    /// Where all are restarted, it is restarted before these …
+    pub before: Vec<UnitName>,
+    /// … and after these.
+    pub after: Vec<UnitName>,
+    /// Whoever restarts it restarts these too, and the other way round: a recovery group.
+    pub together: Vec<UnitName>,
+    /// What restarts of it and of all below it may cost together.
+    pub budget: SubtreeBudget,
+    /// What its restart loses beside requests, sessions above all, priced in failed user requests.
+    pub loses: u32,
+}
+
+/// What restarts in a subtree may cost in a period ([`crate::Policy::budget_period`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubtreeBudget {
+    /// Restarts; no limit of its own where `None`.
+    pub restarts: Option<u32>,
+    /// Users' requests that they fail; no limit of its own where `None`.
+    pub failed_requests: Option<u32>,
 }
 
 /// How a unit is restarted.

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::around::Keeping;
+use rekindle_recovery::judge::Strictness;
+use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
 use super::around;
+use super::guards::{self, GuardSettings};
 use super::probe;
 use super::reader::{Reader, Section};
 use super::rejuvenate;
@@ -138,6 +141,8 @@ pub struct AnalysisSettings {
     pub slow: Vec<SlowRule>,
     /// Routes that monitoring asks for, not users.
     pub ignore_routes: Vec<String>,
+    /// Whether a sampler keeps failures and throws successes away.
+    pub failures_first: bool,
 }
 
 /// When requests of a type count as too slow.
@@ -175,6 +180,8 @@ pub struct RestartSettings {
     pub lease: Duration,
     /// So many sick units that have no common ancestor below the root stop all unattended restarts.
     pub storm_units: usize,
+    /// What else vetoes them.
+    pub guards: GuardSettings,
     /// How long a plan waits for approval.
     pub approval_expires: Duration,
     /// How the effect is judged.
@@ -200,15 +207,23 @@ pub struct BudgetSettings {
     pub per: Duration,
     /// Requests that restarts may fail.
     pub failed_requests: u64,
+    /// As `failed_requests`, for each unit; no limit where `None`.
+    pub failed_requests_per_unit: Option<u64>,
 }
 
 /// How the effect of a restart is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgeSettings {
     /// How long a verdict may take.
     pub deadline: Duration,
     /// How long a restarted unit may warm up before its requests are judged.
     pub warm_up: Duration,
+    /// How surely `cured` must be true.
+    pub strictness: Strictness,
+    /// What follows where requests are too few to tell.
+    pub unclear: Unclear,
+    /// How long is waited for more of them in all.
+    pub longest: Duration,
 }
 
 impl Default for Config {
@@ -267,6 +282,7 @@ impl Default for Config {
                 ]
                 .map(str::to_owned)
                 .to_vec(),
+                failures_first: false,
             },
             probes: Vec::new(),
             restart: RestartSettings {
@@ -276,14 +292,19 @@ impl Default for Config {
                     restarts_in_all: 30,
                     per: HOUR,
                     failed_requests: 10_000,
+                    failed_requests_per_unit: None,
                 },
                 backoff: Duration::from_secs(10),
                 lease: Duration::from_secs(30),
                 storm_units: 3,
+                guards: GuardSettings::default(),
                 approval_expires: 10 * MINUTE,
                 judge: JudgeSettings {
                     deadline: MINUTE,
                     warm_up: Duration::from_millis(250),
+                    strictness: Strictness::default(),
+                    unclear: Unclear::Ask,
+                    longest: 10 * MINUTE,
                 },
                 keeping: Keeping::default(),
                 webhook: None,
@@ -428,6 +449,9 @@ impl AnalysisSettings {
             .filter_map(|(path, node)| slow_rule(section, &path, node))
             .collect();
         section.set("ignore_routes", &mut self.ignore_routes, Reader::texts);
+        section.set("sampling", &mut self.failures_first, |r, n| {
+            r.choice(n, &[("even", false), ("failures-first", true)])
+        });
         if self.window < 10 * self.slice {
             section.complain(
                 "window",
@@ -464,6 +488,7 @@ impl RestartSettings {
         section.set("backoff", &mut self.backoff, Reader::duration);
         section.set("lease", &mut self.lease, Reader::some_time);
         section.set_number("storm_units", &mut self.storm_units, 2..=10_000);
+        take(section, "guards", |s| self.guards.take(s));
         section.set(
             "approval_expires",
             &mut self.approval_expires,
@@ -479,6 +504,7 @@ impl RestartSettings {
             }
         });
         self.tree = units::tree(section, "tree", self.mode);
+        guards::groups(section, &self.guards, &self.tree);
         self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }
 }
@@ -493,6 +519,9 @@ impl BudgetSettings {
             &mut self.failed_requests,
             0..=1_000_000_000,
         );
+        self.failed_requests_per_unit = section.read("failed_requests_per_unit", |r, n| {
+            r.integer(n, 0..=1_000_000_000)
+        });
     }
 }
 
@@ -500,6 +529,21 @@ impl JudgeSettings {
     fn take(&mut self, section: &Section<'_>) {
         section.set("deadline", &mut self.deadline, Reader::some_time);
         section.set("warm_up", &mut self.warm_up, Reader::duration);
+        section.set("residual", &mut self.strictness.residual, |r, n| {
+            within(r.share(n)?, 0.01, 0.5, "from 1% to 50%")
+        });
+        section.set("error", &mut self.strictness.error, |r, n| {
+            within(r.share(n)?, 0.0001, 0.2, "from 0.01% to 20%")
+        });
+        section.set("unclear", &mut self.unclear, |r, n| {
+            let words = [
+                ("ask", Unclear::Ask),
+                ("wait", Unclear::Wait),
+                ("probe", Unclear::Probe),
+            ];
+            r.choice(n, &words)
+        });
+        section.set("longest", &mut self.longest, Reader::some_time);
     }
 }
 

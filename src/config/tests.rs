@@ -335,3 +335,63 @@ fn units_at_the_top_take_the_general_mode() {
     let modes: Vec<Option<Mode>> = config.restart.tree.iter().map(|unit| unit.mode).collect();
     assert_eq!(modes, [Some(Mode::Propose), None]);
 }
+
+#[test]
+fn guards_are_read_and_their_mistakes_told() {
+    let shop = "restart:\n  guards:\n    capacity: { front: 1 }\n    hours:\n      utc_offset: \"-03:30\"\n      only: [{ days: [mon, sun], from: \"22:00\", until: \"06:00\" }]\n    overload: 150%\n    immune: { times: 3, within: 1d }\n  tree:\n    - unit: shop\n      minimum_healthy: 1\n      budget: { restarts: 4 }\n      units:\n        - unit: a\n          http: { post: \"http://127.0.0.1:1/a\" }\n          capacity_group: front\n          before: [b]\n          loses: 7\n        - unit: b\n          http: { post: \"http://127.0.0.1:1/b\" }\n";
+    let config = parse(shop).expect("right");
+    let guards = &config.restart.guards;
+    assert_eq!(guards.hours.offset, -210);
+    assert_eq!(guards.hours.only[0].to_string(), "mon, sun 22:00 to 06:00");
+    assert!((guards.overload - 1.5).abs() < 1e-9);
+    assert_eq!(guards.vain, 3);
+    let rules = &config.restart.tree[1].rules;
+    assert_eq!(
+        (rules.before.as_slice(), rules.loses),
+        (&["b".into()][..], 7)
+    );
+    assert_eq!(config.restart.tree[0].rules.budget.restarts, Some(4));
+    for (from, to, told) in [
+        (
+            "{ front: 1 }",
+            "{ front: 2 }",
+            "the capacity group front has 1 units, of which 2 can't be up",
+        ),
+        (
+            "{ front: 1 }",
+            "{ back: 1 }",
+            "no unit is in the capacity group back",
+        ),
+        (
+            "{ front: 1 }",
+            "{ front: many }",
+            "\"many\" is no whole number",
+        ),
+        (
+            "minimum_healthy: 1",
+            "minimum_healthy: 3",
+            "shop has 2 units directly below it, of which 3 can't",
+        ),
+        ("-03:30", "03:30", "\"03:30\" is no offset from UTC"),
+        ("22:00", "22", "\"22\" is no time of day"),
+        (
+            "[mon, sun]",
+            "[monday]",
+            "\"monday\" is no day; write mon, tue",
+        ),
+        ("150%", "90%", "it must be from 110% to 10000%"),
+        (
+            "[b]",
+            "[x]",
+            "a is to be restarted before x, which is no unit",
+        ),
+        (
+            "before: [b]",
+            "together: [shop]",
+            "but one of them contains the other",
+        ),
+    ] {
+        let error = parse(&shop.replace(from, to)).expect_err(told);
+        assert!(error.contains(told), "{error}");
+    }
+}

@@ -13,6 +13,7 @@ use rekindle_recovery::{
 
 use super::around;
 use super::document::{Node, Place};
+use super::guards;
 use super::probe;
 use super::reader::{Read, Reader, Section};
 use super::settings::MODES;
@@ -76,8 +77,10 @@ fn told(error: &TreeError) -> (Option<&UnitName>, String) {
         TreeError::DuplicateName { unit, .. }
         | TreeError::UnknownParent { unit, .. }
         | TreeError::NotRestartable { unit }
+        | TreeError::UnknownInRule { unit, .. }
+        | TreeError::RuleWithin { unit, .. }
         | TreeError::Contradiction { unit, .. } => Some(unit),
-        TreeError::Cycle { units } => units.first(),
+        TreeError::Cycle { units } | TreeError::OrderRing { units } => units.first(),
         TreeError::Ambiguous { second, .. } => Some(second),
         TreeError::SeveralRoots { units } => {
             let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
@@ -137,6 +140,7 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
         mode: section.read("mode", |r, n| r.choice(n, &MODES)),
         expected_downtime: section.read("expected_downtime", Reader::duration),
         around: around::around(section),
+        rules: guards::rules(section),
     };
     let name = spec.name.clone();
     units.specs.push(spec);

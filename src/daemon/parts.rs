@@ -101,11 +101,23 @@ pub(super) fn policy(config: &Config) -> Policy {
         restarts_per_tree: settings.budget.restarts_in_all,
         failed_requests: settings.budget.failed_requests as f64,
         backoff: settings.backoff,
+        failed_requests_per_unit: settings.budget.failed_requests_per_unit.map(|n| n as f64),
+        capacity: settings.guards.capacity.clone(),
+        calendar: settings.guards.hours.clone(),
+        overload: settings.guards.overload,
+        rollout_quiet: settings.guards.rollout,
+        recurring_cures: settings.guards.cures,
+        recurring_period: settings.guards.cures_within,
+        immune_after: settings.guards.vain,
+        immune_period: settings.guards.vain_within,
         storm_units: settings.storm_units,
         approval_expiry: settings.approval_expires,
         lease_slack: settings.lease,
         warm_up: settings.judge.warm_up,
         judge_deadline: settings.judge.deadline,
+        strictness: settings.judge.strictness,
+        unclear: settings.judge.unclear,
+        judge_longest: settings.judge.longest,
         ..Policy::default()
     }
 }
@@ -221,6 +233,10 @@ impl ports::Notifier for People {
     fn notify(&self, notice: &ports::Notice) {
         let (severity, title) = match notice.kind {
             NoticeKind::Proposal => (Severity::Warning, "a restart waits for approval"),
+            NoticeKind::Recurring => (
+                Severity::Warning,
+                "a fault that was cured keeps coming back",
+            ),
             NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
             NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
             NoticeKind::Rejuvenation => (Severity::Warning, "preventive restarts need a person"),

@@ -90,6 +90,7 @@ mod tests {
             failing_per_second,
             traffic: BTreeMap::new(),
             closed,
+            circumstances: rekindle_recovery::Circumstances::default(),
         }
     }
 

@@ -246,6 +246,7 @@ impl DirectFaults {
                 failing_per_second: traffic.get(&fault.unit).copied().unwrap_or(0.0),
                 traffic: traffic.clone(),
                 closed: fault.closed.is_some(),
+                circumstances: rekindle_recovery::Circumstances::default(),
             });
         }
         told

@@ -128,6 +128,7 @@ pub(crate) fn evidence(
         failing_per_second: incident.failing_per_second,
         traffic: traffic.clone(),
         closed,
+        circumstances: rekindle_recovery::Circumstances::default(),
     })
 }
 
@@ -159,7 +160,7 @@ pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitN
 }
 
 /// The component that a selector names, by the most specific attribute that is a level of its own.
-fn component_of(selector: &BTreeMap<String, String>) -> Option<Component> {
+pub(super) fn component_of(selector: &BTreeMap<String, String>) -> Option<Component> {
     let name = |key: &str| selector.get(key).map(|value| Name::from(value.as_str()));
     let service = name("service.name")?;
     for (key, level) in [
@@ -193,7 +194,7 @@ pub(crate) fn level_view(level: Level) -> crate::view::Level {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rekindle_analysis::{Examples, ShareInterval};
     use rekindle_model::RequestType;
@@ -220,10 +221,11 @@ mod tests {
             mode: None,
             expected_downtime: None,
             around: rekindle_recovery::Around::default(),
+            rules: rekindle_recovery::UnitRules::default(),
         }
     }
 
-    fn tree() -> RestartTree {
+    pub(crate) fn tree() -> RestartTree {
         let search = [("service.name", "catalog"), ("code.namespace", "search")];
         let items = [("service.name", "catalog"), ("code.namespace", "items")];
         RestartTree::build(vec![

@@ -399,7 +399,7 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
         id: plan.id.0,
         recovery: recovery.recovery.0,
         incident: plan.incident.unwrap_or(0),
-        state: plan_state(recovery.state, !recovery.refusals.is_empty()),
+        state: plan_state(recovery.state, !recovery.refusals.is_empty(), &plan.choice),
         created: plan.at.into(),
         expires: expires.map(Into::into),
         reason: plan.sentence.clone(),
@@ -439,10 +439,12 @@ fn alternative(candidate: &Candidate) -> AlternativeView {
     }
 }
 
-fn plan_state(state: State, refused: bool) -> PlanState {
+fn plan_state(state: State, refused: bool, choice: &Choice) -> PlanState {
     match state {
         State::Proposed => PlanState::Proposed,
         State::Watching if refused => PlanState::Vetoed,
+        State::Watching if *choice == Choice::Wait => PlanState::Waiting,
+        State::Watching if *choice == Choice::Human => PlanState::Hopeless,
         State::Watching | State::Leased => PlanState::Leased,
         State::Committed => PlanState::Committed,
         State::Acting => PlanState::Acting,

@@ -1,12 +1,12 @@
 //! What the engine's thread shares with those who ask how requests fared.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::Analyzer;
 use rekindle_model::{RequestType, UnixNanos};
-use rekindle_recovery::{Cohort, CohortQuery, Fared};
+use rekindle_recovery::{Cohort, CohortQuery, Fared, RestartTree, UnitName};
 
 use super::mapping;
 
@@ -15,6 +15,7 @@ use super::mapping;
 #[derive(Debug)]
 pub(crate) struct Shared {
     analyzer: Mutex<Analyzer>,
+    tree: Arc<RestartTree>,
     exporter_lag_nanos: AtomicU64,
     /// Up to when everything that was received has been counted, in nanoseconds since 1970; 0 until
     /// the journal is replayed.
@@ -22,8 +23,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(analyzer: Analyzer) -> Self {
+    pub(crate) fn new(analyzer: Analyzer, tree: Arc<RestartTree>) -> Self {
         Self {
+            tree,
             analyzer: Mutex::new(analyzer),
             exporter_lag_nanos: AtomicU64::new(0),
             counted_until: AtomicU64::new(0),
@@ -86,6 +88,24 @@ impl Cohort for Shared {
             bad,
             complete_until: mapping::wall(UnixNanos(counted_until)) - self.exporter_lag(),
         }
+    }
+
+    fn fared_through(&self, query: &CohortQuery, unit: &UnitName) -> Option<Fared> {
+        let component = self.tree.selector(unit).and_then(mapping::component_of)?;
+        let types: Vec<RequestType> = query
+            .request_types
+            .iter()
+            .map(|text| parse_request_type(text))
+            .collect();
+        let (from, until) = (query.from.into(), query.until.into());
+        let (ok, bad) = self
+            .analyzer()
+            .fared_through(&component, &types, from, until);
+        Some(Fared {
+            ok,
+            bad,
+            complete_until: query.until,
+        })
     }
 
     fn exporter_lag(&self) -> Duration {

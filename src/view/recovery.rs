@@ -119,6 +119,10 @@ words! {
         /// It waits for a person's approval.
         #[default]
         Proposed = "waiting for approval",
+        /// Nothing is done yet: the fault may go by itself.
+        Waiting = "waiting whether it goes by itself",
+        /// No restart is worth its price.
+        Hopeless = "no restart is worth it",
         /// It holds its subtree's lease.
         Leased = "leased",
         /// Its next step is in the ledger.
@@ -147,11 +151,17 @@ words! {
 }
 
 impl PlanState {
+    /// Whether something is being restarted, or judged.
+    pub const fn is_at_work(self) -> bool {
+        self.is_live() && !matches!(self, Self::Proposed | Self::Waiting)
+    }
+
     /// Whether something of it is still to come.
     pub const fn is_live(self) -> bool {
         matches!(
             self,
             Self::Proposed
+                | Self::Waiting
                 | Self::Leased
                 | Self::Committed
                 | Self::Acting

@@ -52,7 +52,7 @@ fn banner(view: &View) -> Markup {
         .recovery
         .plans
         .iter()
-        .find(|plan| plan.state.is_live() && plan.state != PlanState::Proposed);
+        .find(|plan| plan.state.is_at_work());
     let (class, heading) = if waiting > 0 {
         ("ask", "A restart waits for your approval".to_owned())
     } else if let Some((_, why)) = &given_up {

@@ -180,6 +180,8 @@ impl Course<'_> {
                 before: self.before,
                 after,
                 baseline: BASELINE,
+                strictness: self.policy.strictness,
+                siblings: None,
                 probed: None,
                 probes_in_a_row: self.policy.probes_in_a_row,
                 by_probe: false,

@@ -379,6 +379,7 @@ fn evidence_of(
         failing_per_second,
         traffic: std::collections::BTreeMap::new(),
         closed: false,
+        circumstances: rekindle_recovery::Circumstances::default(),
     }
 }
 

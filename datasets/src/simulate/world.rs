@@ -296,6 +296,7 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         mode: Some(rekindle_recovery::Mode::Auto),
         expected_downtime: Some(downtime),
         around: rekindle_recovery::Around::default(),
+        rules: rekindle_recovery::UnitRules::default(),
     }
 }
 
@@ -394,6 +395,7 @@ impl Mix {
                 .map(|spec| (spec.name.clone(), site.traffic(&spec.name)))
                 .collect(),
             closed: false,
+            circumstances: rekindle_recovery::Circumstances::default(),
         };
         Fault {
             kind,

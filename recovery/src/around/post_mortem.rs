@@ -21,9 +21,10 @@ use crate::process::{
 };
 use crate::{CommandSpec, UnitName};
 
-/// How long a look at the processes and the traces may take: both are in memory. A host that takes
-/// longer is in a state in which users should not wait for a post-mortem.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
+/// How long a look at the processes and the traces may take: both are in memory, and it mostly takes
+/// milliseconds. On a host that is busy with everything else it takes longer, and on one that takes this
+/// long users should not wait for a post-mortem.
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// As much of a command's output as is kept: a thread dump of some hundred threads.
 const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 /// As much of the end of what a process printed as is kept: some hundred lines.

@@ -27,6 +27,7 @@ fn unit(name: &str, parent: Option<&str>, executor: ExecutorSpec, around: Around
         check: None,
         mode: None,
         expected_downtime: None,
+        rules: crate::UnitRules::default(),
         around,
     }
 }
@@ -197,7 +198,7 @@ impl Witness for Telling {
     ) -> Vec<serde_json::Value> {
         assert!(at_most > 1);
         let short = format!("{unit} of {}", incident.expect("one"));
-        vec![short.into(), "x".repeat(10_000_000).into()]
+        vec![short.into(), "x".repeat(600_000).into()]
             .into_iter()
             .take(if unit.as_str() == "web" { 1 } else { 2 })
             .collect()

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::row::Row;
 use self::row::{COINCIDENCE, Interval};
+use crate::tree::Cover;
 use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 
 /// Prior: one fault in twenty is gone before anybody has done anything (a peer's restart, a
@@ -121,11 +122,35 @@ pub struct Beliefs {
     half_life: Duration,
 }
 
+/// What was seen of such faults in all units together.
+struct Elsewhere {
+    common: Vec<f64>,
+    by_error: Vec<f64>,
+}
+
+impl Elsewhere {
+    /// What is believed of a unit in which this was seen: both witnesses, less what they have in common.
+    fn agree(&self, by_unit: &[f64]) -> Vec<f64> {
+        let mut mean: Vec<f64> = (0..self.common.len())
+            .map(|level| {
+                let common = self.common[level];
+                let agreed = self.by_error[level] / common * (by_unit[level] / common);
+                common * agreed.clamp(1.0 / MOST_AGREED, MOST_AGREED)
+            })
+            .collect();
+        let all: f64 = mean.iter().sum();
+        mean.iter_mut().for_each(|level| *level /= all);
+        mean
+    }
+}
+
 /// What is believed about one suspect, given what was already tried.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
     /// The suspect's unit and all that contain it, nearest first.
     pub units: Vec<UnitName>,
+    /// Their places in the tree.
+    pub(crate) places: Vec<usize>,
     /// How likely it goes by itself, each unit is the smallest that cures, and nothing cures; of
     /// `units.len() + 2` entries. Adds up to the suspect's probability before the trials, and to
     /// less after them: divide by the sum over all chains.
@@ -154,16 +179,31 @@ fn prior(units: usize) -> Vec<f64> {
     geometric(units, PRIOR_BY_ITSELF, PRIOR_NONE, PRIOR_NEXT)
 }
 
-/// The likelihood of what the trials brought, if this level is the smallest that cures.
-fn likelihood(tree: &RestartTree, units: &[UnitName], level: usize, trials: &[Trial]) -> f64 {
+/// What a trial restarted, and how much it helped.
+struct Tried {
+    cover: Cover,
+    relief: f64,
+}
+
+fn tried(tree: &RestartTree, trials: &[Trial]) -> Vec<Tried> {
     trials
         .iter()
-        .map(|trial| {
-            let relief = trial.relief.clamp(0.0, 1.0);
-            let smallest = level.checked_sub(1).and_then(|at| units.get(at));
+        .map(|trial| Tried {
+            cover: tree.cover(&trial.unit),
+            relief: trial.relief.clamp(0.0, 1.0),
+        })
+        .collect()
+}
+
+/// The likelihood of what the trials brought, if this level of the chain is the smallest that cures.
+fn likelihood(places: &[usize], level: usize, tried: &[Tried]) -> f64 {
+    tried
+        .iter()
+        .map(|Tried { cover, relief }| {
+            let smallest = level.checked_sub(1).and_then(|at| places.get(at));
             match (level, smallest) {
                 (0, _) => relief * COINCIDENCE + (1.0 - relief) * (1.0 - COINCIDENCE),
-                (_, Some(unit)) if tree.contains(&trial.unit, unit) => relief,
+                (_, Some(unit)) if cover.contains(*unit) => *relief,
                 _ => 1.0 - relief,
             }
         })
@@ -284,31 +324,66 @@ impl Beliefs {
         units: &[UnitName],
         now: SystemTime,
     ) -> (Vec<f64>, f64) {
-        let mean = prior(units.len());
         let (Some(unit), Some(signature)) = (units.first(), signature) else {
-            return (mean, 0.0);
+            return (prior(units.len()), 0.0);
         };
+        let elsewhere = self.elsewhere(signature, units, now);
+        self.here(&elsewhere, signature, unit, units, now)
+    }
+
+    /// What was seen of such faults, wherever: the same for all chains of one length.
+    fn elsewhere(
+        &self,
+        signature: &FaultSignature,
+        units: &[UnitName],
+        now: SystemTime,
+    ) -> Elsewhere {
         let FaultSignature {
             shape, error_type, ..
         } = signature;
+        let mean = prior(units.len());
         let refine = |key, mean: &[f64], strength| self.refine(&key, units, mean, strength, now);
-        let anywhere = Key::Anywhere(shape.clone());
-        let (common, _) = refine(anywhere, &mean, STRENGTH_OF_PRIOR);
+        let (common, _) = refine(Key::Anywhere(shape.clone()), &mean, STRENGTH_OF_PRIOR);
         let error = Key::Error(shape.clone(), error_type.clone());
         let (by_error, _) = refine(error, &common, STRENGTH_OF_SHAPE);
-        let in_unit = Key::Shape(shape.clone(), unit.clone());
-        let (by_unit, _) = refine(in_unit, &common, STRENGTH_OF_SHAPE);
-        let mut mean: Vec<f64> = (0..mean.len())
-            .map(|level| {
-                let common = common[level];
-                let agreed = by_error[level] / common * (by_unit[level] / common);
-                common * agreed.clamp(1.0 / MOST_AGREED, MOST_AGREED)
-            })
-            .collect();
-        let all: f64 = mean.iter().sum();
-        mean.iter_mut().for_each(|level| *level /= all);
+        Elsewhere { common, by_error }
+    }
+
+    /// As [`Self::levels`], from what was seen elsewhere on.
+    fn here(
+        &self,
+        elsewhere: &Elsewhere,
+        signature: &FaultSignature,
+        unit: &UnitName,
+        units: &[UnitName],
+        now: SystemTime,
+    ) -> (Vec<f64>, f64) {
+        let refine = |key, mean: &[f64], strength| self.refine(&key, units, mean, strength, now);
+        let in_unit = Key::Shape(signature.shape.clone(), unit.clone());
+        let (by_unit, _) = refine(in_unit, &elsewhere.common, STRENGTH_OF_SHAPE);
+        let mean = elsewhere.agree(&by_unit);
         let exact = Key::Exact(signature.clone(), unit.clone());
         refine(exact, &mean, STRENGTH_OF_UNIT)
+    }
+
+    /// The units of which something was learned about this fault, or one of its shape.
+    fn seen_in(&self, signature: &FaultSignature) -> BTreeSet<&UnitName> {
+        let first = UnitName(String::new());
+        let exact = self
+            .rows
+            .range(Key::Exact(signature.clone(), first.clone())..)
+            .map_while(|(key, _)| match key {
+                Key::Exact(of, unit) if of == signature => Some(unit),
+                _ => None,
+            });
+        let shape = self
+            .rows
+            .range(Key::Shape(signature.shape.clone(), first)..)
+            .map_while(|(key, _)| match key {
+                Key::Shape(of, unit) if *of == signature.shape => Some(unit),
+                _ => None,
+            });
+        exact.chain(shape).collect()
     }
 
     /// How many recoveries, faded, from this very fault in this unit there were, and in how many of
@@ -347,18 +422,35 @@ impl Beliefs {
         let mut left: f64 = 1.0;
         let mut chains = Vec::new();
         let mut likeliest: Option<(f64, &UnitName)> = None;
+        let signature = &evidence.signature;
+        let seen_in = self.seen_in(signature);
+        // Of a thousand suspects most were never seen to fail so: what is believed of them depends on how
+        // many units contain them, and on nothing else.
+        let mut elsewhere: BTreeMap<usize, (Elsewhere, Vec<f64>)> = BTreeMap::new();
         for suspect in &evidence.suspects {
-            let units: Vec<UnitName> = tree.chain(&suspect.unit).into_iter().cloned().collect();
-            if units.is_empty() || suspect.probability.is_nan() {
+            let places = tree.chain_places(&suspect.unit);
+            if places.is_empty() || suspect.probability.is_nan() {
                 continue;
             }
+            let units: Vec<UnitName> = tree.named(&places).cloned().collect();
             let probability = suspect.probability.clamp(0.0, left);
             left -= probability;
             if likeliest.is_none_or(|(most, _)| probability > most) {
                 likeliest = Some((probability, &suspect.unit));
             }
-            let (levels, _) = self.levels(Some(&evidence.signature), &units, now);
-            chains.push((units, levels, probability));
+            let (elsewhere, unseen) = elsewhere.entry(units.len()).or_insert_with(|| {
+                let elsewhere = self.elsewhere(signature, &units, now);
+                let unseen = elsewhere.agree(&elsewhere.common);
+                (elsewhere, unseen)
+            });
+            let levels = match seen_in.contains(&suspect.unit) {
+                true => {
+                    self.here(elsewhere, signature, &suspect.unit, &units, now)
+                        .0
+                }
+                false => unseen.clone(),
+            };
+            chains.push((units, places, levels, probability));
         }
         // Beside the likeliest suspect, below what contains it; anywhere, where there is none.
         let beside = likeliest.map_or(Vec::new(), |(_, unit)| tree.ancestors(unit));
@@ -366,6 +458,9 @@ impl Beliefs {
             true => tree.root().into_iter().cloned().collect(),
             false => beside.into_iter().cloned().collect(),
         };
+        let places = units
+            .first()
+            .map_or(Vec::new(), |unit| tree.chain_places(unit));
         let mean = geometric(
             units.len(),
             ELSEWHERE_BY_ITSELF,
@@ -373,18 +468,21 @@ impl Beliefs {
             ELSEWHERE_NEXT,
         );
         let (levels, _) = self.refine(&Key::Elsewhere, &units, &mean, STRENGTH_OF_PRIOR, now);
-        chains.push((units, levels, left));
+        chains.push((units, places, levels, left));
+        let tried = tried(tree, trials);
         chains
             .into_iter()
-            .map(|(units, levels, probability)| {
+            .map(|(units, places, levels, probability)| {
                 let levels = levels
                     .iter()
                     .enumerate()
-                    .map(|(level, mean)| {
-                        probability * mean * likelihood(tree, &units, level, trials)
-                    })
+                    .map(|(level, mean)| probability * mean * likelihood(&places, level, &tried))
                     .collect();
-                Chain { units, levels }
+                Chain {
+                    units,
+                    places,
+                    levels,
+                }
             })
             .collect()
     }

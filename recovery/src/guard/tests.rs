@@ -1,6 +1,7 @@
 //! Each case changes one thing in a world in which everything is allowed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::SuspectUnit;
@@ -45,10 +46,12 @@ fn evidence(unit: &str) -> Evidence {
         failing_per_second: 1.0,
         traffic: BTreeMap::new(),
         closed: false,
+        circumstances: crate::Circumstances::default(),
     }
 }
 
 struct Given {
+    tree: RestartTree,
     target: UnitName,
     authority: Authority,
     evidence: Option<Evidence>,
@@ -70,6 +73,7 @@ impl Given {
             .map(|unit| unit.name.clone())
             .collect();
         Self {
+            tree: tree(TREE),
             target: target.into(),
             authority: Authority::Unattended,
             evidence: Some(evidence(target)),
@@ -93,12 +97,13 @@ impl Given {
             expected_cost: self.cost,
         };
         let world = World {
-            tree: &tree(TREE),
+            tree: &self.tree,
             policy: &self.policy,
             pause: self.pause.as_ref(),
             leases: &self.leases,
             past: &self.past,
             sick: &self.sick,
+            down: &self.sick,
             ledger_failure: self.ledger,
             executors: &self.executors,
         };
@@ -129,6 +134,43 @@ fn lease(target: &str) -> Lease {
         target: target.into(),
         until: now() + secs(5),
     }
+}
+
+/// A restart that cured nothing, in a recovery of its own.
+fn in_vain(target: &str, ago: u64, recovery: u64) -> Past {
+    Past {
+        recovery: RecoveryId(100 + recovery),
+        ..past(target, ago, Some(Verdict::NotCured))
+    }
+}
+
+impl Given {
+    fn circumstances(&mut self) -> &mut crate::Circumstances {
+        &mut self.evidence.as_mut().expect("some").circumstances
+    }
+}
+
+fn changed(given: &mut Given, unit: &str, ago: u64) {
+    let change = crate::Changed {
+        at: now() - secs(ago),
+        what: "version 2 appeared".to_owned(),
+        is_version: true,
+    };
+    given.circumstances().changes.insert(unit.into(), change);
+}
+
+fn load(given: &mut Given, shape: &str, now: f64, usual: f64) {
+    given.evidence.as_mut().expect("some").signature.shape = shape.to_owned();
+    given.circumstances().load = Some(crate::Load { now, usual });
+}
+
+fn outside(given: &mut Given, inside: f64, outside: f64) {
+    given.evidence.as_mut().expect("some").suspects[0].probability = inside;
+    given.policy.auto_probability = 0.4;
+    given.circumstances().outside = Some(crate::Outside {
+        name: "the database".to_owned(),
+        probability: outside,
+    });
 }
 
 type Change = fn(&mut Given);
@@ -400,6 +442,164 @@ fn one_thing_at_a_time() {
             &[],
         ),
         (
+            "five restarts in vain",
+            |given| {
+                given.past = (1..6)
+                    .map(|turn| in_vain("shop.cart", 20_000 * turn, turn))
+                    .collect();
+            },
+            &[Guard::Immune],
+        ),
+        (
+            "five restarts in vain, of what contains it",
+            |given| {
+                given.past = (1..6)
+                    .map(|turn| in_vain("shop", 20_000 * turn, turn))
+                    .collect();
+            },
+            &[Guard::Immune],
+        ),
+        (
+            "five restarts of a part in vain",
+            |given| {
+                given.past = (1..6)
+                    .map(|turn| in_vain("shop.cart", 20_000 * turn, turn))
+                    .collect();
+                given.target = "shop".into();
+            },
+            &[],
+        ),
+        (
+            "one of six restarts helped",
+            |given| {
+                given.past = (1..6)
+                    .map(|turn| in_vain("shop.cart", 20_000 * turn, turn))
+                    .collect();
+                given.past.push(Past {
+                    verdict: Some(Verdict::Helped),
+                    ..in_vain("shop.cart", 130_000, 6)
+                });
+            },
+            &[],
+        ),
+        (
+            "five wrong suspects, and the right one cured",
+            |given| {
+                given.past = (1..6)
+                    .flat_map(|turn| {
+                        let cure = Past {
+                            verdict: Some(Verdict::Cured),
+                            ..in_vain("web", 20_000 * turn - 10, turn)
+                        };
+                        [in_vain("shop.cart", 20_000 * turn, turn), cure]
+                    })
+                    .collect();
+            },
+            &[],
+        ),
+        (
+            "five restarts in vain of another version",
+            |given| {
+                given.past = (1..6)
+                    .map(|turn| in_vain("shop.cart", 20_000 * turn, turn))
+                    .collect();
+                changed(given, "shop", 10_000);
+            },
+            &[],
+        ),
+        (
+            "five restarts in vain long ago",
+            |given| {
+                given.past = (1..6)
+                    .map(|turn| in_vain("shop.cart", 700_000 * turn, turn))
+                    .collect();
+            },
+            &[],
+        ),
+        (
+            "a rollout of its process",
+            |given| changed(given, "shop", 59),
+            &[Guard::Rollout],
+        ),
+        (
+            "a rollout that is over",
+            |given| changed(given, "shop", 60),
+            &[],
+        ),
+        ("a rollout beside", |given| changed(given, "bank", 1), &[]),
+        (
+            "overload",
+            |given| load(given, "slow", 21.0, 10.0),
+            &[Guard::Overload],
+        ),
+        (
+            "errors under load",
+            |given| load(given, "raised", 100.0, 10.0),
+            &[],
+        ),
+        (
+            "a little more than usual",
+            |given| load(given, "unanswered", 20.0, 10.0),
+            &[],
+        ),
+        (
+            "somebody came to a quiet place",
+            |given| load(given, "slow", 0.9, 0.1),
+            &[],
+        ),
+        (
+            "a database is as likely",
+            |given| outside(given, 0.5, 0.5),
+            &[Guard::Downstream],
+        ),
+        (
+            "a database is less likely",
+            |given| outside(given, 0.51, 0.49),
+            &[],
+        ),
+        (
+            "sampled",
+            |given| given.circumstances().sampled = true,
+            &[Guard::Sampled],
+        ),
+        (
+            "sampled, but seen directly",
+            |given| {
+                given.circumstances().sampled = true;
+                given.evidence.as_mut().expect("some").signature.shape = "exited".to_owned();
+            },
+            &[],
+        ),
+        (
+            "a day of rest",
+            |given| {
+                given.policy.calendar.never = vec![calendar::Window {
+                    days: [true; 7],
+                    from: 0,
+                    until: 0,
+                }];
+            },
+            &[Guard::Window],
+        ),
+        (
+            "its own budget of requests",
+            |given| {
+                given.policy.failed_requests_per_unit = Some(30.0);
+                given.past = (1..4)
+                    .map(|turn| past("shop.cart", 900 * turn, None))
+                    .collect();
+            },
+            &[Guard::RequestBudget],
+        ),
+        (
+            "another unit's requests",
+            |given| {
+                given.policy.failed_requests_per_unit = Some(30.0);
+                given.past = (1..4).map(|turn| past("web", 900 * turn, None)).collect();
+            },
+            &[],
+        ),
+        (
             "a full disk",
             |given| given.ledger = Some("disk full"),
             &[Guard::Ledger],
@@ -465,6 +665,10 @@ fn one_thing_at_a_time() {
             Guard::Pause,
             Guard::OneSided,
             Guard::ThinEvidence,
+            Guard::Window,
+            Guard::Overload,
+            Guard::Downstream,
+            Guard::Sampled,
         ];
         assert!(
             given.said().iter().all(|guard| !certainty.contains(guard)),
@@ -508,3 +712,114 @@ fn evidence_from_the_future_is_of_no_known_age() {
     }
     assert_eq!(given.said(), [Guard::StaleEvidence]);
 }
+
+/// Each case: who is sick, who is leased, what is to be restarted, and what becomes of it.
+#[test]
+fn enough_stay_up() {
+    let shop = "
+site - auto @min=1
+  web - @min=2
+    web.a process @group=front
+      web.a.cart
+    web.b process @group=front
+    web.c process @group=front
+  cache - @min=1
+    cache.a process
+    cache.b process
+  mail process @group=back
+  post process @group=back
+";
+    let wait = Some(Consequence::Wait);
+    let never = Some(Consequence::GiveUp);
+    for (target, sick, leased, expected) in [
+        ("web.a", "", "", None),
+        // What is sick is no loss.
+        ("web.a", "web.a", "", None),
+        ("web.a", "web.a", "web.b", None),
+        ("web.a", "web.b", "", wait),
+        ("web.a", "", "web.b", wait),
+        ("web.a.cart", "", "web.b", wait),
+        // Its own sick part means that it isn't up.
+        ("web.a", "web.a.cart web.b", "", None),
+        ("cache.a", "", "", None),
+        ("cache.a", "", "cache.b", wait),
+        ("cache.a", "cache.b", "", wait),
+        ("cache", "", "", never),
+        ("cache", "cache.a cache.b", "", None),
+        ("web", "", "", never),
+        // Of a group without a number all must be up, so none may be restarted that is.
+        ("mail", "", "", never),
+        ("mail", "mail", "", None),
+        ("site", "", "", never),
+    ] {
+        let mut given = Given::new(target);
+        given.tree = tree(shop);
+        given.executors = given
+            .tree
+            .units()
+            .filter(|unit| unit.executor.is_some())
+            .map(|unit| unit.name.clone())
+            .collect();
+        given.authority = Authority::Approved;
+        given.policy.capacity.insert("front".to_owned(), 1);
+        given.policy.storm_units = 100;
+        given.sick = sick.split_whitespace().map(UnitName::from).collect();
+        given.leases = leased.split_whitespace().map(lease).collect();
+        let refusals = given.check();
+        let found = refusals
+            .iter()
+            .filter(|refusal| refusal.guard == Guard::Capacity);
+        let worst = found.map(|refusal| refusal.consequence).max();
+        assert_eq!(
+            worst, expected,
+            "{target}, sick: {sick}, leased: {leased}: {refusals:?}"
+        );
+    }
+}
+
+#[test]
+fn units_have_budgets_of_their_own() {
+    let shop = "
+site - auto @budget=4
+  shop process @budget=2 @costs=25
+    shop.cart
+    shop.search
+  bank process
+";
+    for (target, done, expected) in [
+        ("shop.cart", "", ""),
+        ("shop.cart", "shop.cart shop.search", "shop"),
+        ("shop.cart", "shop.search shop", "shop"),
+        ("bank", "shop.search shop", ""),
+        ("bank", "shop bank bank bank", "site"),
+        // Two executors are called for the site.
+        ("site", "bank bank bank", "site"),
+        ("site", "bank bank", ""),
+    ] {
+        let mut given = Given::new(target);
+        given.tree = tree(shop);
+        given.authority = Authority::Approved;
+        let done = done.split_whitespace().zip(1..);
+        given.past = done
+            .map(|(unit, turn)| past(unit, 600 * turn, None))
+            .collect();
+        let refusals = given.check();
+        let said: Vec<&str> = refusals
+            .iter()
+            .filter(|refusal| refusal.guard == Guard::SubtreeBudget)
+            .map(|refusal| refusal.words.as_str())
+            .collect();
+        let expected: Vec<&str> = expected.split_whitespace().collect();
+        assert_eq!(said.len(), expected.len(), "{target}: {said:?}");
+        for (said, unit) in said.iter().zip(expected) {
+            assert!(said.contains(&format!("in {unit} ")), "{said}");
+        }
+    }
+    let mut given = Given::new("shop.cart");
+    given.tree = tree(shop);
+    given.past = vec![past("shop.search", 600, None)];
+    given.cost = 16.0;
+    assert_eq!(given.said(), [Guard::SubtreeBudget], "{:?}", given.check());
+}
+
+mod property;

@@ -20,6 +20,7 @@ use self::ladder::{Action, Hypothesis, MAX_ACTIONS};
 use crate::belief::{Beliefs, Trial};
 use crate::cost::Costs;
 use crate::policy::Policy;
+use crate::tree::Cover;
 use crate::{Evidence, RestartTree, UnitName};
 
 /// A plan's number in the ledger: what a person approves.
@@ -186,7 +187,7 @@ pub fn price(
     let (downtime, _) = constraints.costs.downtime(tree, unit, now);
     let away = downtime + constraints.policy.in_flight;
     let rate = traffic(evidence, tree, unit).max(LEAST_FAILING_PER_SECOND);
-    (downtime, away.as_secs_f64() * rate)
+    (downtime, away.as_secs_f64() * rate + tree.losses(unit))
 }
 
 /// Users' requests per second that the fault fails.
@@ -273,6 +274,7 @@ pub fn plan(
     });
     let giving_up = failing * policy.human_response.as_secs_f64();
 
+    let covers: Vec<Cover> = units.iter().map(|unit| tree.cover(unit)).collect();
     let mut hypotheses = Vec::new();
     for chain in beliefs.chains(evidence, tree, constraints.trials, now) {
         for (level, weight) in chain.levels.iter().enumerate() {
@@ -280,10 +282,10 @@ pub fn plan(
                 // What goes by itself takes the time that waiting gives it, and didn't go if we waited.
                 0 if constraints.waited => continue,
                 0 => 1 << units.len(),
-                level => match chain.units.get(level - 1) {
+                level => match chain.places.get(level - 1) {
                     None => 0,
                     Some(smallest) => (0..units.len())
-                        .filter(|unit| tree.contains(&units[*unit], smallest))
+                        .filter(|unit| covers[*unit].contains(*smallest))
                         .fold(0, |mask, unit| mask | (1 << unit)),
                 },
             };

@@ -42,6 +42,7 @@ fn evidence(suspects: &[(&str, f64)], failing: f64, traffic: f64) -> Evidence {
         failing_per_second: failing,
         traffic: BTreeMap::from([("site".into(), traffic), ("shop".into(), traffic)]),
         closed: false,
+        circumstances: crate::Circumstances::default(),
     }
 }
 
@@ -347,4 +348,33 @@ fn what_was_never_tried_is_tried_when_it_is_worth_it() {
             .learn(&evidence, &tree(TREE), &trials, Time::InVain, now());
     }
     assert_eq!(tries, 1);
+}
+
+#[test]
+fn what_is_lost_beside_requests_counts() {
+    let plain = tree("shop process ~1000\n  cart ~900");
+    let losing = tree("shop process ~1000 @loses=500\n  cart ~900");
+    assert!((losing.losses(&"shop".into()) - 500.0).abs() < 1e-9);
+    assert!(losing.losses(&"cart".into()).abs() < 1e-9);
+    // Confirming is dear and the process hardly dearer than its part: it goes first, unless it takes
+    // sessions with it.
+    let evidence = evidence(&[("cart", 0.9)], 20.0, 20.0);
+    let policy = Policy {
+        exporter_delay: std::time::Duration::from_secs(30),
+        ..Policy::default()
+    };
+    let first = |tree: &RestartTree| {
+        let costs = Costs::new(policy.half_life);
+        let constraints = Constraints {
+            policy: &policy,
+            costs: &costs,
+            trials: &[],
+            waited: true,
+            excluded: &BTreeSet::new(),
+        };
+        let beliefs = Beliefs::new(policy.half_life);
+        plan(&evidence, tree, &beliefs, &constraints, now()).choice
+    };
+    assert_eq!(first(&plain), Choice::Restart("shop".into()));
+    assert_eq!(first(&losing), Choice::Restart("cart".into()));
 }

@@ -18,6 +18,7 @@ pub(crate) fn tree() -> RestartTree {
         mode: Some(Mode::Auto),
         expected_downtime: None,
         around: crate::Around::default(),
+        rules: crate::UnitRules::default(),
     };
     let process = ExecutorSpec::Process(ProcessSpec {
         command: vec!["site".to_owned()],

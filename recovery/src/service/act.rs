@@ -43,7 +43,7 @@ impl Engine {
                     .spec(unit)
                     .map(|spec| spec.start_deadline)
                     .unwrap_or_default(),
-                raises: self.tree.subtree(unit).into_iter().cloned().collect(),
+                raises: self.tree.own_subtree(unit).into_iter().cloned().collect(),
             })
             .collect();
         let policy = &self.config.policy;
@@ -56,7 +56,7 @@ impl Engine {
             })
             .sum();
         let lease_until = now
-            .checked_add(acting + policy.warm_up + policy.judge_deadline + policy.lease_slack)
+            .checked_add(acting + policy.warm_up + policy.judging() + policy.lease_slack)
             .unwrap_or(now);
         let gone = || CommandError::Unavailable {
             reason: format!("recovery {id} isn't waiting any more"),
@@ -240,7 +240,7 @@ impl Engine {
     /// what theirs do.
     fn shaded(&self, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String, String>)> {
         let mut shaded: Vec<(UnitName, BTreeMap<String, String>)> = Vec::new();
-        for part in self.tree.subtree(unit) {
+        for part in self.tree.own_subtree(unit) {
             let is_covered = shaded
                 .iter()
                 .any(|(above, _)| self.tree.contains(above, part));

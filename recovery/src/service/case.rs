@@ -70,6 +70,8 @@ pub(super) struct Attempt {
     pub(super) probed: Option<Probed>,
     pub(super) next_probe: SystemTime,
     pub(super) is_probing: bool,
+    /// Requests were too few, so probes decide.
+    pub(super) by_probe: bool,
     /// Whether it was begun by an engine that ended.
     pub(super) is_resumed: bool,
 }
@@ -106,6 +108,7 @@ impl Attempt {
             probed: None,
             next_probe: at,
             is_probing: false,
+            by_probe: false,
             is_resumed: false,
         }
     }
@@ -309,13 +312,18 @@ impl Case {
 
     /// The likeliest suspect, if it is likely at all.
     pub(super) fn sick(&self) -> Option<&UnitName> {
-        // A suspect of less is one of many, and none of them is known to be sick.
-        const LIKELY: f64 = 0.3;
-        let suspects = &self.evidence.as_ref()?.suspects;
-        suspects
-            .iter()
-            .max_by(|a, b| a.probability.total_cmp(&b.probability))
-            .filter(|suspect| suspect.probability >= LIKELY)
-            .map(|suspect| &suspect.unit)
+        likeliest(self.evidence.as_ref()?)
     }
+}
+
+/// The likeliest suspect, if it is likely at all.
+pub(super) fn likeliest(evidence: &Evidence) -> Option<&UnitName> {
+    // A suspect of less is one of many, and none of them is known to be sick.
+    const LIKELY: f64 = 0.3;
+    evidence
+        .suspects
+        .iter()
+        .max_by(|a, b| a.probability.total_cmp(&b.probability))
+        .filter(|suspect| suspect.probability >= LIKELY)
+        .map(|suspect| &suspect.unit)
 }

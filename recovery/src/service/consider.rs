@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::RecoveryId;
 use super::case::{AUTO, Case};
 use super::engine::{Ended, Engine};
+use crate::belief::{Key, Row};
 use crate::guard::{Authority, Consequence, Guard, Refusal};
+use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
 use crate::ports::NoticeKind;
@@ -36,6 +38,10 @@ fn usable(evidence: &mut Evidence) {
             *number = 0.0;
         }
     }
+    let around = &mut evidence.circumstances;
+    around.load = around
+        .load
+        .filter(|load| load.now.is_finite() && load.usual.is_finite());
     evidence.baseline_failure_share = evidence.baseline_failure_share.min(1.0);
     evidence
         .traffic
@@ -76,13 +82,32 @@ impl Engine {
                 id
             }
         };
+        let unlearned = self.mind_new_versions(&evidence);
         if let Some(case) = self.cases.get_mut(&id) {
+            if !unlearned.is_empty() {
+                case.write_also(Also::Learned(unlearned));
+            }
             case.incident = Some(evidence.incident);
             case.is_orphan = false;
             case.evidence = Some(evidence);
         }
         self.consider(id).await;
         self.forget_if_over(id);
+    }
+
+    /// What was learned of software that is gone weighs less. The rows that changed.
+    fn mind_new_versions(&mut self, evidence: &Evidence) -> Vec<(Key, Option<Row>)> {
+        let now = self.now();
+        let mut rows = Vec::new();
+        for (unit, change) in &evidence.circumstances.changes {
+            let is_known = self.versions.get(unit).is_some_and(|at| *at >= change.at);
+            if !change.is_version || is_known || self.tree.spec(unit).is_none() {
+                continue;
+            }
+            self.versions.insert(unit.clone(), change.at);
+            rows.extend(self.beliefs.new_version(unit, &self.tree, now));
+        }
+        rows
     }
 
     /// The recovery that an engine before this one left, if this is its incident under a new number.

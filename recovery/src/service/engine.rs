@@ -81,6 +81,13 @@ pub(super) struct Ended {
     pub(super) is_orphan: bool,
 }
 
+/// What guards look at and the engine puts together when they are asked.
+pub(super) struct Surroundings {
+    leases: Vec<Lease>,
+    sick: BTreeSet<UnitName>,
+    down: BTreeSet<UnitName>,
+}
+
 pub(super) struct Engine {
     pub(super) config: ServiceConfig,
     pub(super) tree: Arc<RestartTree>,
@@ -102,6 +109,8 @@ pub(super) struct Engine {
     pub(super) finished: VecDeque<RecoveryView>,
     pub(super) generations: BTreeMap<UnitName, u64>,
     pub(super) traffic: BTreeMap<UnitName, f64>,
+    /// When each unit's software was last seen to be other than before.
+    pub(super) versions: BTreeMap<UnitName, SystemTime>,
     pub(super) pause: Option<Pause>,
     pub(super) disabled: Option<String>,
     ledger_retry: SystemTime,
@@ -123,6 +132,7 @@ pub(super) fn oldest_of_interest(policy: &Policy, now: SystemTime) -> SystemTime
     let longest = policy
         .budget_period
         .max(policy.recurring_period)
+        .max(policy.immune_period)
         .max(policy.backoff_limit);
     now.checked_sub(longest).unwrap_or(SystemTime::UNIX_EPOCH)
 }
@@ -194,6 +204,7 @@ impl Engine {
                 .collect(),
             generations: memory.generations,
             traffic: BTreeMap::new(),
+            versions: BTreeMap::new(),
             pause: memory.pause,
             disabled: None,
             ledger_retry: now,
@@ -465,7 +476,9 @@ impl Engine {
         };
         let (incident, unit) = (notice.incident, notice.unit.as_ref().map(UnitName::as_str));
         match notice.kind {
-            NoticeKind::Proposal => tracing::warn!(incident, unit, "{}", notice.text),
+            NoticeKind::Proposal | NoticeKind::Recurring => {
+                tracing::warn!(incident, unit, "{}", notice.text);
+            }
             NoticeKind::GivenUp | NoticeKind::Disabled | NoticeKind::Rejuvenation => {
                 tracing::error!(incident, unit, "{}", notice.text);
             }
@@ -491,8 +504,8 @@ impl Engine {
             evidence,
             expected_cost,
         };
-        let (leases, sick) = (self.leases(), self.sick());
-        check(&deed, &self.world(&leases, &sick), self.now())
+        let around = self.surroundings();
+        check(&deed, &self.world(&around), self.now())
     }
 
     pub(super) fn leases(&self) -> Vec<Lease> {
@@ -510,26 +523,37 @@ impl Engine {
             .collect()
     }
 
-    pub(super) fn sick(&self) -> BTreeSet<UnitName> {
-        self.cases
+    /// What is reserved, sick and down at present.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        let sick: BTreeSet<UnitName> = self
+            .cases
             .values()
             .filter_map(Case::sick)
             .cloned()
-            .collect()
+            .collect();
+        let given_up = self
+            .ended
+            .values()
+            .filter(|ended| matches!(ended.state, State::GivenUp | State::Rejected))
+            .filter(|ended| !ended.is_orphan)
+            .filter_map(|ended| super::case::likeliest(ended.evidence.as_ref()?))
+            .cloned();
+        Surroundings {
+            leases: self.leases(),
+            down: sick.iter().cloned().chain(given_up).collect(),
+            sick,
+        }
     }
 
-    pub(super) fn world<'a>(
-        &'a self,
-        leases: &'a [Lease],
-        sick: &'a BTreeSet<UnitName>,
-    ) -> World<'a> {
+    pub(super) fn world<'a>(&'a self, around: &'a Surroundings) -> World<'a> {
         World {
             tree: &self.tree,
             policy: &self.policy,
             pause: self.pause.as_ref(),
-            leases,
+            leases: &around.leases,
             past: &self.past,
-            sick,
+            sick: &around.sick,
+            down: &around.down,
             ledger_failure: self.disabled.as_deref(),
             executors: &self.executors,
         }

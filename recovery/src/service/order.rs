@@ -113,6 +113,11 @@ impl Engine {
     async fn approve(&mut self, number: PlanId, by: &str) -> Result<Reply, CommandError> {
         let id = self.waiting(number)?;
         let none = || CommandError::NoSuchPlan { plan: number };
+        // It lapses when it lapses, not when somebody next looks.
+        if self.expire(id, self.now()) {
+            self.save(id).await;
+            return Err(none());
+        }
         let case = self.cases.get(&id).ok_or_else(none)?;
         let plan = case.plan.clone().ok_or_else(none)?;
         let Choice::Restart(target) = plan.choice.clone() else {
@@ -171,7 +176,8 @@ impl Engine {
                 .filter_map(|part| self.traffic.get(part).copied())
                 .fold(0.0, f64::max)
         });
-        (downtime, away.as_secs_f64() * rate)
+        let lost = self.tree.losses(unit);
+        (downtime, away.as_secs_f64() * rate + lost)
     }
 
     fn dry_run(&self, unit: &UnitName) -> DryRun {

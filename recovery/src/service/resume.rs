@@ -143,7 +143,17 @@ impl Engine {
     /// anew must fence it anew.
     fn retell_shadows(&mut self) {
         let warm_up = self.config.policy.warm_up;
+        // Immunity looks back for a week, and nobody keeps telemetry in memory for so long.
+        let policy = &self.config.policy;
+        let reach = policy.budget_period.max(policy.recurring_period);
+        let oldest = self
+            .now()
+            .checked_sub(reach)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
         for stored in std::mem::take(&mut self.former) {
+            if stored.intended_at < oldest {
+                continue;
+            }
             let (from, until) = match &stored.outcome {
                 Some(Outcome::Done {
                     stopped_at,
@@ -186,7 +196,7 @@ impl Engine {
     fn renew(&mut self, id: RecoveryId) {
         let now = self.now();
         let policy = &self.config.policy;
-        let lease = INQUIRY + policy.warm_up + policy.judge_deadline + policy.lease_slack;
+        let lease = INQUIRY + policy.warm_up + policy.judging() + policy.lease_slack;
         if let Some(attempt) = self
             .cases
             .get_mut(&id)

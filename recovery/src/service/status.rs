@@ -183,7 +183,8 @@ pub struct Proposal {
 /// What is left of a budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BudgetView {
-    /// Of what: a unit's name, `all restarts` or `failed requests`.
+    /// Of what: a unit's name, `all restarts`, `failed requests`, or either `in` a unit that has a budget
+    /// of its own.
     pub name: String,
     /// Spent in the period.
     pub spent: f64,

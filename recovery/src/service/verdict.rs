@@ -9,9 +9,12 @@ use super::case::Case;
 use super::engine::{Engine, Job, Work};
 use crate::belief::Trial;
 use crate::crash::CrashPoint;
-use crate::judge::{Judgement, Probed, Question, Verdict, judge};
+use crate::guard::capacity::stand_ins;
+use crate::judge::{Judgement, Probed, Question, Siblings, Verdict, judge};
 use crate::ledger::{Also, Judged};
 use crate::lifecycle::{Event, State};
+use crate::policy::Unclear;
+use crate::ports::NoticeKind;
 use crate::service::Tried;
 use crate::spec::ProbeSpec;
 use crate::{CohortQuery, Evidence, Fared, UnitName};
@@ -102,6 +105,9 @@ impl Engine {
             return;
         };
         let judgement = judge(&question);
+        if question.deadline && self.is_given_more_time(id, &judgement, now) {
+            return;
+        }
         let Some(attempt) = self
             .cases
             .get_mut(&id)
@@ -135,6 +141,63 @@ impl Engine {
         }
     }
 
+    /// Where requests are too few until the deadline: whether the configuration has another way to find
+    /// out than to ask a person.
+    fn is_given_more_time(
+        &mut self,
+        id: RecoveryId,
+        judgement: &Judgement,
+        now: SystemTime,
+    ) -> bool {
+        let is_unclear = matches!(
+            judgement,
+            Judgement::Decided {
+                verdict: Verdict::Unknown,
+                ..
+            }
+        );
+        let policy = &self.config.policy;
+        let (unclear, deadline, longest) =
+            (policy.unclear, policy.judge_deadline, policy.judge_longest);
+        // As long as it may take to be right so many times in a row, and once more.
+        let asking = policy.probe_interval * (policy.probes_in_a_row + 1) + PROBE_PATIENCE;
+        let can_be_asked = self.cases.get(&id).is_some_and(|case| {
+            case.attempt
+                .as_ref()
+                .is_some_and(|attempt| !attempt.by_probe)
+                && !self.asks(case, true).is_empty()
+        });
+        let Some(attempt) = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.attempt.as_mut())
+        else {
+            return false;
+        };
+        if !is_unclear || attempt.parts.is_empty() {
+            return false;
+        }
+        let more = match unclear {
+            Unclear::Ask => return false,
+            Unclear::Wait => {
+                let last = attempt.settle_until.checked_add(longest).unwrap_or(now);
+                deadline.min(last.duration_since(now).unwrap_or_default())
+            }
+            Unclear::Probe if can_be_asked => {
+                attempt.by_probe = true;
+                attempt.probed = None;
+                asking
+            }
+            Unclear::Probe => return false,
+        };
+        if more.is_zero() {
+            return false;
+        }
+        attempt.judge_until = now.checked_add(more).unwrap_or(now);
+        attempt.next_look = now;
+        true
+    }
+
     /// What the judge is asked at this time.
     fn question(&self, id: RecoveryId, now: SystemTime) -> Option<Question> {
         let case = self.cases.get(&id)?;
@@ -147,16 +210,23 @@ impl Engine {
             baseline: evidence.map_or(0.0, |evidence| evidence.baseline_failure_share),
             probed: attempt.probed,
             probes_in_a_row: policy.probes_in_a_row,
-            by_probe: is_probes_matter(evidence),
+            by_probe: attempt.by_probe || is_probes_matter(evidence),
+            strictness: policy.strictness,
+            siblings: None,
             has_fault: evidence.is_some(),
             deadline: now >= attempt.judge_until,
         };
         let Some(evidence) = evidence else {
             // A person's order that no incident explains: without anything to ask there is nothing
             // to wait for.
-            question.deadline |= self.asks(case).is_empty();
+            question.deadline |= self.asks(case, attempt.by_probe).is_empty();
             return Some(question);
         };
+        // Of a sample that keeps failures rather than successes, no share means anything.
+        if evidence.circumstances.sampled {
+            question.by_probe = true;
+            return Some(question);
+        }
         // No request types: nobody's requests told of this fault, so they can't tell of its cure.
         if evidence.signature.request_types.is_empty() {
             return Some(question);
@@ -192,7 +262,49 @@ impl Engine {
                 nobody(complete)
             };
         }
+        question.siblings = self.siblings(
+            &attempt.target,
+            evidence,
+            (from, until),
+            (attempt.settle_until, now),
+        );
         Some(question)
+    }
+
+    /// How requests through the untouched units that stand in for this one fared, before and after.
+    fn siblings(
+        &self,
+        target: &UnitName,
+        evidence: &Evidence,
+        before: (SystemTime, SystemTime),
+        after: (SystemTime, SystemTime),
+    ) -> Option<Siblings> {
+        let is_touched = |unit: &UnitName| {
+            self.past
+                .iter()
+                .any(|past| past.at >= before.0 && self.tree.touches(&past.target, unit))
+        };
+        let mut siblings = stand_ins(&self.tree, &self.config.policy.capacity, target);
+        siblings.retain(|unit| !is_touched(unit));
+        let sum = |(from, until)| {
+            let query = CohortQuery {
+                request_types: evidence.signature.request_types.clone(),
+                from,
+                until,
+            };
+            let fared = siblings
+                .iter()
+                .filter_map(|unit| self.cohort.fared_through(&query, unit));
+            fared.reduce(|sum, one| Fared {
+                ok: sum.ok + one.ok,
+                bad: sum.bad + one.bad,
+                complete_until: sum.complete_until.min(one.complete_until),
+            })
+        };
+        Some(Siblings {
+            before: sum(before)?,
+            after: sum(after)?,
+        })
     }
 
     /// When the last restart before this time of something that overlaps the unit had settled.
@@ -243,7 +355,7 @@ impl Engine {
     }
 
     /// What can be asked about the fault of this recovery.
-    fn asks(&self, case: &Case) -> Vec<Ask> {
+    fn asks(&self, case: &Case, by_probe: bool) -> Vec<Ask> {
         let Some(attempt) = &case.attempt else {
             return Vec::new();
         };
@@ -255,7 +367,7 @@ impl Engine {
                 units.push(suspect.unit.clone());
             }
         }
-        let matter = is_probes_matter(case.acted_on.as_ref());
+        let matter = by_probe || is_probes_matter(case.acted_on.as_ref());
         let exited = case
             .acted_on
             .as_ref()
@@ -291,7 +403,11 @@ impl Engine {
         if !is_due {
             return;
         }
-        let asks = self.asks(case);
+        let by_probe = case
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.by_probe);
+        let asks = self.asks(case, by_probe);
         if asks.is_empty() {
             return;
         }
@@ -393,10 +509,43 @@ impl Engine {
         case.write_also(Also::Verdict(judged));
         if is_over {
             self.learn(id);
+            self.tell_of_recurrence(id, &target);
         }
         self.save(id).await;
         self.crash(CrashPoint::AfterVerdict);
         self.follow(id).await;
+    }
+
+    /// A cure that didn't last has to be known before recovery gives up on it: what is cured every ten
+    /// minutes is broken every ten minutes.
+    fn tell_of_recurrence(&mut self, id: RecoveryId, target: &UnitName) {
+        let Some(case) = self.cases.get(&id) else {
+            return;
+        };
+        let Some(evidence) = &case.acted_on else {
+            return;
+        };
+        let around = self.surroundings();
+        let cures = self
+            .world(&around)
+            .cures(target, &evidence.signature, self.now());
+        if cures < 2 {
+            return;
+        }
+        let policy = &self.config.policy;
+        let minutes = policy.recurring_period.as_secs() / 60;
+        let limit = policy.recurring_cures as usize;
+        let then = match limit.checked_sub(cures) {
+            None | Some(0) => "the next time it is left to a person".to_owned(),
+            Some(1) => "after one more cure it is left to a person".to_owned(),
+            Some(more) => format!("after {more} more cures it is left to a person"),
+        };
+        let text = format!(
+            "restarting {target} cured this for the {} time in {minutes} min: its cause is elsewhere; {then}",
+            nth(cures)
+        );
+        let incident = case.incident;
+        self.notify(NoticeKind::Recurring, incident, Some(target.clone()), text);
     }
 
     /// What follows from a verdict: the end, the next level, or a person.
@@ -440,6 +589,14 @@ impl Engine {
         if let Some(case) = self.cases.get_mut(&id) {
             case.attempt = None;
         }
+    }
+}
+
+fn nth(number: usize) -> String {
+    match number {
+        2 => "second".to_owned(),
+        3 => "third".to_owned(),
+        _ => format!("{number}th"),
     }
 }
 

@@ -98,7 +98,7 @@ impl Engine {
     }
 
     pub(super) fn status_at(&self, now: SystemTime) -> RecoveryStatus {
-        let (leases, sick) = (self.leases(), self.sick());
+        let around = self.surroundings();
         RecoveryStatus {
             at: now,
             units: self.units(now),
@@ -115,7 +115,7 @@ impl Engine {
                 .collect(),
             recent: self.actions.iter().cloned().collect(),
             paused: self.pause.clone().filter(|pause| pause.holds(now)),
-            budgets: self.budgets(&self.world(&leases, &sick), now),
+            budgets: self.budgets(&self.world(&around), now),
             disabled: self.disabled.clone(),
             notices: self.notices.iter().cloned().collect(),
         }
@@ -289,6 +289,22 @@ impl Engine {
             if spent > 0 {
                 let limit = f64::from(policy.restarts_per_unit);
                 budgets.push(budget(spec.name.as_str(), f64::from(spent), limit));
+            }
+            let (unit, own) = (&spec.name, spec.rules.budget);
+            if let Some(limit) = own.restarts {
+                let spent = f64::from(world.spent_in_subtree(unit, now));
+                budgets.push(budget(
+                    &format!("restarts in {unit}"),
+                    spent,
+                    f64::from(limit),
+                ));
+            }
+            if let Some(limit) = own.failed_requests {
+                let (name, spent) = (
+                    format!("failed requests in {unit}"),
+                    world.spent_requests_in(unit, now),
+                );
+                budgets.push(budget(&name, spent, f64::from(limit)));
             }
         }
         budgets

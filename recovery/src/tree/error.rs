@@ -86,6 +86,37 @@ pub enum TreeError {
         /// What the upper one wants.
         other: String,
     },
+    /// A rule about a unit that isn't there.
+    #[error("{unit} is to be restarted {rule} {other}, which is no unit; name one of this tree")]
+    UnknownInRule {
+        /// The unit that has the rule.
+        unit: UnitName,
+        /// `before`, `after` or `together`.
+        rule: &'static str,
+        /// Whom it names.
+        other: UnitName,
+    },
+    /// A rule about a unit and what it is part of.
+    #[error(
+        "{unit} is to be restarted {rule} {other}, but one of them contains the other, and so they are restarted at once; name a unit beside it"
+    )]
+    RuleWithin {
+        /// The unit that has the rule.
+        unit: UnitName,
+        /// `before`, `after` or `together`.
+        rule: &'static str,
+        /// Whom it names.
+        other: UnitName,
+    },
+    /// Orders that contradict each other.
+    #[error(
+        "each of {} is to be restarted before another of them, which no order can do; take one of the rules away",
+        list(units)
+    )]
+    OrderRing {
+        /// They.
+        units: Vec<UnitName>,
+    },
 }
 
 fn list(units: &[UnitName]) -> String {

@@ -13,6 +13,7 @@
 
 mod check;
 mod error;
+mod order;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +22,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 pub use self::error::TreeError;
+use self::order::Rules;
 use crate::{Mode, UnitName, UnitSpec};
 
 /// The restart units, checked.
@@ -30,6 +32,8 @@ pub struct RestartTree {
     units: Vec<UnitSpec>,
     places: Vec<Place>,
     index: BTreeMap<UnitName, usize>,
+    /// Recovery groups and orders.
+    rules: Rules,
 }
 
 /// What follows from a unit's place in the tree.
@@ -41,6 +45,16 @@ struct Place {
     end: usize,
     mode: Mode,
     selector: BTreeMap<String, String>,
+}
+
+/// What a unit's restart restarts, by places in the tree: for those who ask of thousands of units.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cover(Vec<Range<usize>>);
+
+impl Cover {
+    pub(crate) fn contains(&self, place: usize) -> bool {
+        self.0.iter().any(|range| range.contains(&place))
+    }
 }
 
 /// Whom a component belongs to.
@@ -79,13 +93,17 @@ impl RestartTree {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let tree = Self::lay_out(&graph);
-        let errors = check::meaning(
+        let mut tree = Self::lay_out(&graph);
+        let mut errors = check::meaning(
             &tree.units,
             |unit| tree.chain_at(unit).collect(),
             |unit| &tree.places[unit].selector,
             |unit| tree.places[unit].end > unit + 1,
         );
+        match Rules::read(&tree.units, |unit| tree.at(unit), |unit| tree.range(unit)) {
+            Ok(rules) => tree.rules = rules,
+            Err(more) => errors.extend(more),
+        }
         if errors.is_empty() {
             Ok(tree)
         } else {
@@ -146,6 +164,45 @@ impl RestartTree {
         unit..self.places[unit].end
     }
 
+    /// The subtrees that a unit's restart covers: its own first, then those of its recovery group.
+    fn covered(&self, unit: usize) -> impl Iterator<Item = Range<usize>> + '_ {
+        let tops = self.rules.tops(unit);
+        let own = tops.is_none().then_some(unit);
+        own.into_iter()
+            .chain(tops.unwrap_or_default().iter().copied())
+            .map(|top| self.range(top))
+    }
+
+    /// What a unit's restart restarts; nothing for what is no unit.
+    pub(crate) fn cover(&self, unit: &UnitName) -> Cover {
+        Cover(
+            self.at(unit)
+                .map_or(Vec::new(), |at| self.covered(at).collect()),
+        )
+    }
+
+    /// The places of a unit and of all that contain it, nearest first.
+    pub(crate) fn chain_places(&self, unit: &UnitName) -> Vec<usize> {
+        self.at(unit)
+            .map_or(Vec::new(), |at| self.chain_at(at).collect())
+    }
+
+    /// The names of the units at these places.
+    pub(crate) fn named<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a UnitName> {
+        places.iter().map(|place| &self.units[*place].name)
+    }
+
+    /// What the restart of a unit loses beside requests: its own and that of all that goes with it, in
+    /// failed user requests.
+    pub fn losses(&self, unit: &UnitName) -> f64 {
+        let Some(at) = self.at(unit) else {
+            return 0.0;
+        };
+        let lost = self.covered(at).flatten();
+        lost.map(|place| f64::from(self.units[place].rules.loses))
+            .sum()
+    }
+
     /// All units, parents before children.
     pub fn units(&self) -> impl Iterator<Item = &UnitSpec> {
         self.units.iter()
@@ -194,12 +251,34 @@ impl RestartTree {
         chain
     }
 
-    /// The unit and all below it, parents before children; empty for what is no unit.
+    /// All that a restart of the unit restarts: itself and all below it, parents before children, then
+    /// its recovery group likewise; empty for what is no unit.
     pub fn subtree(&self, unit: &UnitName) -> Vec<&UnitName> {
         let Some(at) = self.at(unit) else {
             return Vec::new();
         };
+        let places = self.covered(at).flatten();
+        places.map(|at| &self.units[at].name).collect()
+    }
+
+    /// The unit and all below it, parents before children, without its recovery group: what its own
+    /// executor restarts.
+    pub fn own_subtree(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let Some(at) = self.at(unit) else {
+            return Vec::new();
+        };
         self.range(at).map(|at| &self.units[at].name).collect()
+    }
+
+    /// The units directly below it, as configured.
+    pub fn children(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let Some(at) = self.at(unit) else {
+            return Vec::new();
+        };
+        self.range(at)
+            .filter(|below| self.places[*below].parent == Some(at))
+            .map(|below| &self.units[below].name)
+            .collect()
     }
 
     /// How far below the root: 0 for the root.
@@ -218,17 +297,35 @@ impl RestartTree {
         self.at(unit).map(|at| &self.places[at].selector)
     }
 
-    /// Whether restarting `unit` restarts `other`: it is the same, or contains it.
+    /// Whether restarting `unit` restarts `other`: it is the same, contains it, or a recovery group
+    /// brings it.
     pub fn contains(&self, unit: &UnitName, other: &UnitName) -> bool {
         match (self.at(unit), self.at(other)) {
-            (Some(unit), Some(other)) => self.range(unit).contains(&other),
+            (Some(unit), Some(other)) => self.covered(unit).any(|covered| covered.contains(&other)),
             _ => false,
         }
     }
 
-    /// Whether one of the two contains the other, so that they must not be restarted at once.
+    /// Whether what the one's restart restarts and what the other's does have anything in common, so that
+    /// they must not be restarted at once.
     pub fn overlap(&self, one: &UnitName, other: &UnitName) -> bool {
-        self.contains(one, other) || self.contains(other, one)
+        let (Some(one), Some(other)) = (self.at(one), self.at(other)) else {
+            return false;
+        };
+        self.covered(one).any(|a| {
+            self.covered(other)
+                .any(|b| a.contains(&b.start) || b.contains(&a.start))
+        })
+    }
+
+    /// Whether restarting `unit` restarts `other`, something in it, or what it is part of.
+    pub fn touches(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let (Some(unit), Some(other)) = (self.at(unit), self.at(other)) else {
+            return false;
+        };
+        let other = self.range(other);
+        self.covered(unit)
+            .any(|covered| covered.contains(&other.start) || other.contains(&covered.start))
     }
 
     /// The smallest unit that contains all of these; `None` when there is none of them.
@@ -247,23 +344,25 @@ impl RestartTree {
     }
 
     /// The units whose executors restart this one, in order: itself, or the highest below it that
-    /// have an executor.
+    /// have an executor; with a recovery group, its members' likewise.
     pub fn restarts(&self, unit: &UnitName) -> Vec<&UnitName> {
-        let mut found = Vec::new();
         let Some(start) = self.at(unit) else {
-            return found;
+            return Vec::new();
         };
-        let mut at = start;
-        while at < self.places[start].end {
-            let spec = &self.units[at];
-            if spec.executor.is_some() {
-                found.push(&spec.name);
-                at = self.places[at].end;
-            } else {
-                at += 1;
+        let mut found = Vec::new();
+        for covered in self.covered(start) {
+            let mut at = covered.start;
+            while at < covered.end {
+                if self.units[at].executor.is_some() {
+                    found.push(at);
+                    at = self.places[at].end;
+                } else {
+                    at += 1;
+                }
             }
         }
-        found
+        let sorted = self.rules.sort(found, |unit| self.range(unit));
+        sorted.into_iter().map(|at| &self.units[at].name).collect()
     }
 
     /// The unit that a component with these attributes belongs to: the deepest whose selector it

@@ -28,6 +28,7 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
             mode: None,
             expected_downtime: None,
             around: crate::Around::default(),
+            rules: crate::UnitRules::default(),
         };
         for word in words {
             match word {
@@ -46,7 +47,9 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
                 "propose" => unit.mode = Some(Mode::Propose),
                 "auto" => unit.mode = Some(Mode::Auto),
                 _ => {
-                    if let Some(parent) = word.strip_prefix('^') {
+                    if let Some(rule) = word.strip_prefix('@') {
+                        read_rule(&mut unit.rules, rule);
+                    } else if let Some(parent) = word.strip_prefix('^') {
                         unit.parent = Some(parent.into());
                     } else if let Some(millis) = word.strip_prefix('~') {
                         let millis = millis.parse().expect("milliseconds");
@@ -62,6 +65,24 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
         units.push(unit);
     }
     units
+}
+
+/// `@min=2`, `@group=web`, `@before=x`, `@after=x`, `@together=x`, `@budget=3`, `@loses=5`.
+fn read_rule(rules: &mut crate::UnitRules, rule: &str) {
+    let (key, value) = rule.split_once('=').expect("key=value");
+    let number = || value.parse().expect("a number");
+    let units = || value.split(',').map(UnitName::from).collect();
+    match key {
+        "min" => rules.minimum_healthy = Some(number()),
+        "group" => rules.capacity_group = Some(value.to_owned()),
+        "before" => rules.before = units(),
+        "after" => rules.after = units(),
+        "together" => rules.together = units(),
+        "budget" => rules.budget.restarts = Some(number()),
+        "costs" => rules.budget.failed_requests = Some(number()),
+        "loses" => rules.loses = number(),
+        _ => panic!("no rule is called {key}"),
+    }
 }
 
 pub(crate) fn tree(text: &str) -> RestartTree {
@@ -211,5 +232,84 @@ fn every_mistake_is_named() {
         for (said, expected) in said.iter().zip(expected) {
             assert!(said.contains(expected), "{text}: {said}");
         }
+    }
+}
+
+#[test]
+fn groups_go_together_and_in_order() {
+    let tree = tree(
+        "
+site -
+  db process @before=web
+    db.pool
+  web process @together=cache
+    web.cart
+  cache process
+  mail - @after=web,db
+    mail.out process @after=mail.in
+    mail.in process
+  log process @together=mail
+",
+    );
+    let restarts = |unit: &str| words(tree.restarts(&unit.into()));
+    assert_eq!(restarts("site"), "db web cache mail.in mail.out log");
+    assert_eq!(restarts("web"), "web cache");
+    assert_eq!(restarts("cache"), "cache web");
+    // A part is none of the group's.
+    assert_eq!(restarts("web.cart"), "web.cart");
+    assert_eq!(restarts("mail"), "mail.in mail.out log");
+    assert_eq!(restarts("mail.in"), "mail.in");
+    assert_eq!(restarts("log"), "log mail.in mail.out");
+    assert_eq!(words(tree.subtree(&"cache".into())), "cache web web.cart");
+    assert_eq!(words(tree.own_subtree(&"cache".into())), "cache");
+    let contains = |one: &str, other: &str| tree.contains(&one.into(), &other.into());
+    assert!(contains("cache", "web.cart") && !contains("web.cart", "cache"));
+    assert!(tree.overlap(&"cache".into(), &"web.cart".into()));
+    assert!(!tree.overlap(&"cache".into(), &"db".into()));
+}
+
+#[test]
+fn groups_grow_until_nothing_is_added() {
+    let tree = tree(
+        "r -\n  a @together=b.x\n  b\n    b.x @together=c\n  c @together=d\n    c.x\n  d\n  e",
+    );
+    let covered = |unit: &str| words(tree.subtree(&unit.into()));
+    assert_eq!(covered("a"), "a b.x c c.x d");
+    assert_eq!(covered("d"), "d c c.x b.x a");
+    // What contains a member brings the group, too.
+    assert_eq!(covered("b"), "b b.x a c c.x d");
+    assert_eq!(covered("e"), "e");
+}
+
+#[test]
+fn rules_that_cannot_be_kept_are_named() {
+    for (text, expected) in [
+        (
+            "r\n  a @before=x",
+            "a is to be restarted before x, which is no unit",
+        ),
+        (
+            "r\n  a @together=r",
+            "a is to be restarted together r, but one of them contains",
+        ),
+        (
+            "r\n  a @before=b\n  b @before=a",
+            "each of a and b is to be",
+        ),
+        (
+            "r\n  a @before=b\n  b @before=c\n  c @before=a",
+            "each of a, b and c is to be",
+        ),
+        (
+            "r\n  a @before=b\n    a.x @after=b.x\n  b\n    b.x",
+            "each of a.x and b.x is to be",
+        ),
+    ] {
+        let errors = RestartTree::build(specs(text)).expect_err(text);
+        assert!(
+            errors[0].to_string().contains(expected),
+            "{text}: {}",
+            errors[0]
+        );
     }
 }

@@ -552,7 +552,16 @@ async fn a_fault_that_comes_back_is_a_persons_in_the_end() {
         story.go(5).await;
     }
     assert_eq!(world.calls().len(), 4, "{}", story.text);
-    assert!(world.with(|state| state.notices[0].text.contains("came back each time")));
+    let notices = world.with(|state| state.notices.clone());
+    let told: Vec<&str> = notices.iter().map(|notice| notice.text.as_str()).collect();
+    for (told, expected) in told.iter().zip([
+        "cured this for the second time in 60 min: its cause is elsewhere; after 2 more cures",
+        "for the third time in 60 min: its cause is elsewhere; after one more cure it is left",
+        "for the 4th time in 60 min: its cause is elsewhere; the next time it is left to a person",
+        "came back each time",
+    ]) {
+        assert!(told.contains(expected), "{told}");
+    }
     story.end().await;
 }
 
@@ -780,5 +789,82 @@ async fn a_full_disk_stops_acting_and_nothing_else() {
     story.go(30).await;
     assert_eq!(world.calls(), ["shop.cart"], "{}", story.text);
     assert_eq!(story.recovery.status().borrow().disabled, None);
+    story.end().await;
+}
+
+/// Nobody asks for anything once it is restarted: what follows is the configuration's to say.
+async fn unclear(unclear: crate::policy::Unclear) -> (World, Story) {
+    let world = World::new();
+    let policy = Policy {
+        unclear,
+        judge_longest: Duration::from_secs(60),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    world.break_down("bank", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let evidence = world.evidence(1, &[("bank", 0.9)]);
+    story.recovery.evidence(evidence).await.expect("taken");
+    story.go(1).await;
+    world.with(|state| state.silent = true);
+    story.go(15).await;
+    (world, story)
+}
+
+fn states(story: &Story) -> Vec<State> {
+    let status = story.recovery.status().borrow().clone();
+    let all = status.recoveries.iter().chain(&status.finished);
+    all.map(|recovery| recovery.state).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unclear_goes_to_a_person_unless_more_is_waited_for() {
+    use crate::policy::Unclear;
+    let (world, story) = unclear(Unclear::Ask).await;
+    assert_eq!(states(&story), [State::GivenUp], "{}", story.text);
+    assert_eq!(world.calls(), ["bank"]);
+    story.end().await;
+
+    let (world, mut story) = unclear(Unclear::Wait).await;
+    assert_eq!(states(&story), [State::Judging], "{}", story.text);
+    world.with(|state| state.silent = false);
+    story.go(5).await;
+    assert_eq!(states(&story), [State::Cured], "{}", story.text);
+    story.end().await;
+
+    // Not for ever, and never on to the next restart.
+    let (world, mut story) = unclear(Unclear::Wait).await;
+    story.go(60).await;
+    assert_eq!(states(&story), [State::GivenUp], "{}", story.text);
+    assert_eq!(world.calls(), ["bank"]);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unclear_can_be_asked_of_probes() {
+    let mut world = World::new();
+    let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
+    for spec in &mut specs {
+        spec.ready = Some(crate::ProbeSpec::Tcp {
+            address: "127.0.0.1:1".to_owned(),
+            timeout: Duration::from_secs(1),
+        });
+    }
+    world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+    let policy = Policy {
+        unclear: crate::policy::Unclear::Probe,
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    world.break_down("bank", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let evidence = world.evidence(1, &[("bank", 0.9)]);
+    story.recovery.evidence(evidence).await.expect("taken");
+    story.go(1).await;
+    world.with(|state| state.silent = true);
+    story.go(10).await;
+    assert_eq!(states(&story), [State::Judging], "{}", story.text);
+    story.go(8).await;
+    assert_eq!(states(&story), [State::Cured], "{}", story.text);
     story.end().await;
 }

@@ -175,6 +175,7 @@ impl World {
                 .map(|unit| (unit.name.clone(), RATE))
                 .collect(),
             closed: false,
+            circumstances: crate::Circumstances::default(),
         }
     }
 

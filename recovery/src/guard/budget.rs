@@ -1,0 +1,208 @@
+//! Has enough been restarted already?
+//!
+//! Budgets bound what recovery can do to users when everything else about it is wrong: in restarts and
+//! in failed requests, for a unit, a subtree, and the whole, over one sliding period. What is spent
+//! counts from the intent on, and a request budget is charged what was expected until it is measured.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Consequence, Deed, Guard, Past, Refusal, World, no};
+use crate::UnitName;
+use crate::judge::Verdict;
+
+impl World<'_> {
+    pub(super) fn in_period(
+        &self,
+        period: Duration,
+        now: SystemTime,
+    ) -> impl Iterator<Item = &Past> {
+        self.past
+            .iter()
+            .filter(move |past| past.at.checked_add(period).is_none_or(|until| until > now))
+    }
+
+    /// Attempts in the period that restarted the unit: its own, and those of what contains it.
+    pub fn spent_on_unit(&self, unit: &UnitName, now: SystemTime) -> u32 {
+        let period = self.policy.budget_period;
+        let count = self
+            .in_period(period, now)
+            .filter(|past| self.tree.contains(&past.target, unit))
+            .count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Restarts in the period that touched the unit, or anything in it.
+    pub fn spent_in_subtree(&self, unit: &UnitName, now: SystemTime) -> u32 {
+        let period = self.policy.budget_period;
+        self.in_period(period, now)
+            .filter(|past| self.tree.touches(&past.target, unit))
+            .fold(0, |sum: u32, past| sum.saturating_add(past.restarts))
+    }
+
+    /// Restarts in the period.
+    pub fn spent_in_tree(&self, now: SystemTime) -> u32 {
+        let period = self.policy.budget_period;
+        self.in_period(period, now)
+            .fold(0, |sum: u32, past| sum.saturating_add(past.restarts))
+    }
+
+    /// Users' requests that restarts failed in the period.
+    pub fn spent_requests(&self, now: SystemTime) -> f64 {
+        let period = self.policy.budget_period;
+        self.in_period(period, now)
+            .map(|past| past.failed_requests)
+            .sum()
+    }
+
+    /// Users' requests that restarts of the unit, of anything in it, or of what contains it failed in
+    /// the period.
+    pub fn spent_requests_in(&self, unit: &UnitName, now: SystemTime) -> f64 {
+        let period = self.policy.budget_period;
+        self.in_period(period, now)
+            .filter(|past| self.tree.touches(&past.target, unit))
+            .map(|past| past.failed_requests)
+            .sum()
+    }
+
+    /// When the unit may be restarted again after what was done to it, and why not before.
+    fn rest(&self, deed: &Deed<'_>, now: SystemTime) -> Option<(SystemTime, String)> {
+        let policy = self.policy;
+        let period = policy.budget_period.max(policy.backoff_limit);
+        // Each one that didn't cure doubles the wait; after a cure the first wait is enough, and
+        // what is cured again and again is another guard's.
+        let in_vain = self
+            .in_period(period, now)
+            .filter(|past| past.target == *deed.target && past.verdict != Some(Verdict::Cured))
+            .count();
+        let doublings = u32::try_from(in_vain.saturating_sub(1).min(16)).unwrap_or(16);
+        let wait = policy
+            .backoff
+            .saturating_mul(2u32.pow(doublings))
+            .min(policy.backoff_limit);
+        let wait = wait.mul_f64(1.0 + jitter(deed.target, in_vain));
+        // Our own restart of a part must not delay the climb to the whole; somebody else's must.
+        let last = self
+            .in_period(period, now)
+            .filter(|past| {
+                let others = Some(past.recovery) != deed.recovery;
+                past.target == *deed.target
+                    || (others && self.tree.overlap(&past.target, deed.target))
+            })
+            .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
+        let until = last.ready_at.unwrap_or(last.at).checked_add(wait)?;
+        (until > now).then(|| {
+            let ago = now.duration_since(last.at).unwrap_or_default().as_secs();
+            (until, format!("{} was restarted {ago} s ago", last.target))
+        })
+    }
+}
+
+/// A wait is up to this much longer, so that units that failed together aren't restarted together.
+const MOST_JITTER: f64 = 0.25;
+
+/// How much longer this wait is, in `[0, MOST_JITTER)`. By the name and the number of restarts (FNV-1a),
+/// since a guard that threw dice couldn't be asked twice.
+fn jitter(unit: &UnitName, restarts: usize) -> f64 {
+    let bytes = unit.as_str().bytes().chain(restarts.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    MOST_JITTER * f64::from((hash >> 32) as u32) / 4_294_967_296.0
+}
+
+/// Whether requests can be spent; false for what is no number, so that it refuses.
+fn is_affordable(spent: f64, more: f64, limit: f64) -> bool {
+    spent + more <= limit
+}
+
+/// Refusals of budgets and of the wait after a restart.
+pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let (target, policy) = (deed.target, world.policy);
+    let minutes = policy.budget_period.as_secs() / 60;
+    let restarts = world.tree.restarts(target);
+    let wanted = u32::try_from(restarts.len()).unwrap_or(u32::MAX);
+    let give_up = |guard, words| no(guard, Consequence::GiveUp, None, words);
+
+    // What only groups others is restarted by their executors, so their budgets count as well. (That a
+    // part's budget is spent doesn't keep its process from being restarted by its own: that is the climb.)
+    let parts = restarts.into_iter().chain([target]);
+    let spent = parts
+        .map(|unit| (world.spent_on_unit(unit, now), unit))
+        .max_by_key(|(spent, _)| *spent);
+    if let Some((spent, unit)) = spent.filter(|(spent, _)| *spent >= policy.restarts_per_unit) {
+        let words = format!(
+            "{unit} was restarted {spent} times in {minutes} min, and its budget is {}",
+            policy.restarts_per_unit
+        );
+        refusals.push(give_up(Guard::UnitBudget, words));
+    }
+    let spent = world.spent_in_tree(now);
+    if spent.saturating_add(wanted) > policy.restarts_per_tree {
+        let words = format!(
+            "{spent} restarts were done in {minutes} min, {wanted} more are wanted, and the budget \
+             is {}",
+            policy.restarts_per_tree
+        );
+        refusals.push(give_up(Guard::TreeBudget, words));
+    }
+    let (spent, more) = (world.spent_requests(now), deed.expected_cost);
+    if !is_affordable(spent, more, policy.failed_requests) {
+        let words = format!(
+            "restarts failed {spent:.0} requests in {minutes} min, this one would fail {more:.0} more, \
+             and the budget is {:.0}",
+            policy.failed_requests
+        );
+        refusals.push(give_up(Guard::RequestBudget, words));
+    }
+    if let Some(limit) = policy.failed_requests_per_unit {
+        let spent = world.spent_requests_in(target, now);
+        if !is_affordable(spent, more, limit) {
+            let words = format!(
+                "restarts of {target} failed {spent:.0} requests in {minutes} min, this one would fail \
+                 {more:.0} more, and the budget of each unit is {limit:.0}"
+            );
+            refusals.push(give_up(Guard::RequestBudget, words));
+        }
+    }
+    refusals.extend(subtrees(deed, world, wanted, now));
+    if let Some((until, words)) = world.rest(deed, now) {
+        refusals.push(no(Guard::Backoff, Consequence::Wait, Some(until), words));
+    }
+    refusals
+}
+
+/// Refusals of the budgets that units have for themselves and all below them: those that contain the
+/// target, and those that its restart takes with it.
+fn subtrees(deed: &Deed<'_>, world: &World<'_>, wanted: u32, now: SystemTime) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let minutes = world.policy.budget_period.as_secs() / 60;
+    let more = deed.expected_cost;
+    for spec in world.tree.units() {
+        let (unit, budget) = (&spec.name, spec.rules.budget);
+        if budget == Default::default() || !world.tree.touches(deed.target, unit) {
+            continue;
+        }
+        if let Some(limit) = budget.restarts {
+            let spent = world.spent_in_subtree(unit, now);
+            if spent.saturating_add(wanted) > limit {
+                let words = format!(
+                    "{spent} restarts were done in {unit} in {minutes} min, {wanted} more are wanted, \
+                     and its own budget is {limit}"
+                );
+                refusals.push(no(Guard::SubtreeBudget, Consequence::GiveUp, None, words));
+            }
+        }
+        if let Some(limit) = budget.failed_requests {
+            let spent = world.spent_requests_in(unit, now);
+            if !is_affordable(spent, more, f64::from(limit)) {
+                let words = format!(
+                    "restarts in {unit} failed {spent:.0} requests in {minutes} min, this one would \
+                     fail {more:.0} more, and its own budget is {limit}"
+                );
+                refusals.push(no(Guard::SubtreeBudget, Consequence::GiveUp, None, words));
+            }
+        }
+    }
+    refusals
+}
