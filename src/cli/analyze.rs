@@ -2,18 +2,18 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use rekindle_analysis::rank::{Input, Part, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
-use rekindle_datasets::recorded::{Recorded, read_traces};
+use rekindle_datasets::recorded::Recorded;
 use rekindle_stats::{LogHistogram, Probability};
 use serde::Serialize;
 
 use super::args::AnalyzeArgs;
+use super::store::recorded;
 use super::terminal::{Tone, plain};
-use super::{Failure, Terminal, store};
+use super::{Failure, Terminal};
 use crate::exit::Exit;
 
 /// Recordings may hold more distinct rows of observations than a live window.
@@ -30,16 +30,10 @@ struct Analysis {
 
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
-    let read = |files: &[PathBuf]| -> Result<Recorded, Failure> {
-        let (stored, others): (Vec<PathBuf>, Vec<PathBuf>) =
-            files.iter().cloned().partition(|it| store::is_stored(it));
-        let of_store = store::spans_in(&stored)?;
-        Ok(read_traces(&others, of_store).map_err(anyhow::Error::from)?)
-    };
-    let inputs = read(&args.inputs)?;
+    let inputs = recorded(&args.inputs)?;
     let mut baseline = match args.baseline.is_empty() {
         true => Recorded::default(),
-        false => read(&args.baseline)?,
+        false => recorded(&args.baseline)?,
     };
     let mut window = inputs.traces;
     if let Some(since) = args.since {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use rekindle_datasets::recorded::{Recorded, read_traces};
 use rekindle_ingest::{DecodeContext, KeepAttributes};
 use rekindle_model::{Span, TraceId, UnixNanos};
 use rekindle_store::{
@@ -246,8 +247,16 @@ pub(super) fn trace(
     Ok(Exit::Ok)
 }
 
+/// The traces of recorded files, folders of the store and files of the store, all together.
+pub(super) fn recorded(inputs: &[PathBuf]) -> Result<Recorded, Failure> {
+    let (stored, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        inputs.iter().cloned().partition(|input| is_stored(input));
+    let spans = spans_in(&stored)?;
+    Ok(read_traces(&others, spans).map_err(anyhow::Error::from)?)
+}
+
 /// Whether this is a folder of the store's, or one of its files.
-pub(super) fn is_stored(path: &Path) -> bool {
+fn is_stored(path: &Path) -> bool {
     let begins = |path: &Path| -> io::Result<bool> {
         let mut magic = [0; 4];
         io::Read::read_exact(&mut std::fs::File::open(path)?, &mut magic)?;
@@ -257,7 +266,7 @@ pub(super) fn is_stored(path: &Path) -> bool {
 }
 
 /// All spans of these folders and files of the store.
-pub(super) fn spans_in(paths: &[PathBuf]) -> Result<Vec<Span>, Failure> {
+fn spans_in(paths: &[PathBuf]) -> Result<Vec<Span>, Failure> {
     let mut context = DecodeContext::new(&KeepAttributes::default());
     let mut progress = Progress::new("read");
     let mut found = Vec::new();

@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rekindle_datasets::recorded::read_traces;
 use rekindle_model::{Span, Status, Trace};
 use rekindle_recovery::tree::edit::apply;
 use rekindle_recovery::tree::failure_map::{FailureMap, Seen, infer};
@@ -15,6 +14,7 @@ use rekindle_recovery::tree::propose::{Attempt, Episode, Proposal, propose};
 use rekindle_recovery::{Mode, RestartTree, UnitName, UnitSpec};
 use serde::Serialize;
 
+use super::store::recorded;
 use super::terminal::{Terminal, Tone};
 use super::{Failure, check};
 use crate::api::Reply;
@@ -42,7 +42,7 @@ struct Observed {
 
 /// Prints a first tree.
 pub(super) fn derive(terminal: &mut Terminal, inputs: &[PathBuf]) -> Result<Exit, Failure> {
-    let recorded = read_traces(inputs).map_err(anyhow::Error::from)?;
+    let recorded = recorded(inputs)?;
     let observed = observe(&recorded.traces);
     let yaml = yaml(&observed, recorded.traces.len());
     terminal.answer(&yaml, |terminal, yaml| {
@@ -253,7 +253,7 @@ pub(super) fn lint(
     let tree = tree_of(&check::read(file, &Overrides::default())?)?;
     let recorded = match traces {
         [] => None,
-        files => Some(read_traces(files).map_err(anyhow::Error::from)?.traces),
+        files => Some(recorded(files)?.traces),
     };
     // What was measured, where a daemon runs; without one there is nothing to compare with.
     let view: Option<View> = client.get("/view").ok();
