@@ -37,7 +37,7 @@ use crate::engine::{
 };
 use crate::view::View;
 use running::{Running, Signals};
-use surroundings::Daemon;
+use surroundings::{Daemon, Watched};
 
 /// How long tasks may take to end after the stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -269,11 +269,13 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &tree,
         state_dir,
         listening,
-        Arc::clone(&stats),
-        Arc::clone(&supervisor),
-        spans.is_some().then(|| store_health.clone()),
-        rejuvenation,
-        Arc::clone(speakers.unheard()),
+        Watched {
+            stats: Arc::clone(&stats),
+            supervisor: Arc::clone(&supervisor),
+            store: spans.is_some().then(|| store_health.clone()),
+            rejuvenation,
+            unheard: Arc::clone(speakers.unheard()),
+        },
     );
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),

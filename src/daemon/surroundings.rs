@@ -27,13 +27,23 @@ pub(super) struct Daemon {
     state_dir: PathBuf,
     mode: Mode,
     listening: ListeningView,
-    stats: Arc<IngestStats>,
-    supervisor: Arc<Supervisor>,
-    store: Option<StoreHealth>,
-    rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
-    unheard: Arc<Unheard>,
+    parts: Watched,
     /// How many requests the journal had not kept when that was last news, and when.
     not_kept: Mutex<(u64, Option<SystemTime>)>,
+}
+
+/// The daemon's parts whose state is shown.
+pub(super) struct Watched {
+    /// What came in.
+    pub(super) stats: Arc<IngestStats>,
+    /// Who runs the processes.
+    pub(super) supervisor: Arc<Supervisor>,
+    /// The span store, where there is one.
+    pub(super) store: Option<StoreHealth>,
+    /// What the rules of rejuvenation are at.
+    pub(super) rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
+    /// Who spoke without being allowed to.
+    pub(super) unheard: Arc<Unheard>,
 }
 
 impl Daemon {
@@ -41,11 +51,7 @@ impl Daemon {
         tree: &RestartTree,
         state_dir: PathBuf,
         [grpc, http, api]: [SocketAddr; 3],
-        stats: Arc<IngestStats>,
-        supervisor: Arc<Supervisor>,
-        store: Option<StoreHealth>,
-        rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
-        unheard: Arc<Unheard>,
+        parts: Watched,
     ) -> Self {
         Self {
             started: SystemTime::now(),
@@ -56,11 +62,7 @@ impl Daemon {
                 http: http.to_string(),
                 api: api.to_string(),
             },
-            stats,
-            supervisor,
-            store,
-            rejuvenation,
-            unheard,
+            parts,
             not_kept: Mutex::new((0, None)),
         }
     }
@@ -68,8 +70,8 @@ impl Daemon {
     /// Everything that came in and was not used as it came, by the counter's name.
     fn not_used(&self, counts: &IngestCounts) -> BTreeMap<String, u64> {
         let mut dropped = not_used(counts);
-        let events = ("child_events", self.supervisor.events_dropped());
-        for (reason, count) in self.unheard.counts().into_iter().chain([events]) {
+        let events = ("child_events", self.parts.supervisor.events_dropped());
+        for (reason, count) in self.parts.unheard.counts().into_iter().chain([events]) {
             if count > 0 {
                 dropped.insert(reason.to_owned(), count);
             }
@@ -95,7 +97,7 @@ impl Surroundings for Daemon {
         let uptime = SystemTime::now()
             .duration_since(self.started)
             .unwrap_or_default();
-        let counts = self.stats.snapshot();
+        let counts = self.parts.stats.snapshot();
         let failing = self.journal_fails(counts.requests_not_kept);
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -117,7 +119,7 @@ impl Surroundings for Daemon {
                     )
                 },
             },
-            store: self.store.as_ref().map(StoreHealth::view),
+            store: self.parts.store.as_ref().map(StoreHealth::view),
             ledger: HealthView {
                 ok: true,
                 note: String::new(),
@@ -127,7 +129,8 @@ impl Surroundings for Daemon {
     }
 
     fn rejuvenation(&self) -> Vec<RejuvenationView> {
-        self.rejuvenation
+        self.parts
+            .rejuvenation
             .borrow()
             .iter()
             .map(RejuvenationView::from)
@@ -135,11 +138,11 @@ impl Surroundings for Daemon {
     }
 
     fn events_missed(&self) -> u64 {
-        self.supervisor.events_dropped()
+        self.parts.supervisor.events_dropped()
     }
 
     fn children(&self) -> Vec<ChildStatus> {
-        self.supervisor.children()
+        self.parts.supervisor.children()
     }
 }
 
