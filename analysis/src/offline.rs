@@ -58,9 +58,10 @@ fn tell(analyzer: &mut Analyzer, trace: &Trace, now: &mut UnixNanos) {
             ..span.clone()
         })
         .collect();
+    // It arrives once all of it has ended: what ends later than it came has a wrong clock, online.
+    let arrived = spans.iter().map(|span| span.end).max().unwrap_or(*now);
     if let Ok(moved) = Trace::new(spans, trace.reason()) {
-        // A root below which clocks differ may begin late; the trace's own first span doesn't.
-        analyzer.trace(&moved, *now);
+        analyzer.trace(&moved, arrived.max(*now));
     }
 }
 
@@ -77,6 +78,8 @@ mod tests {
         Nothing,
         /// The cart works longer, in one call of so many.
         SlowCart(u64),
+        /// The cart works for seconds: longer than clocks may differ by.
+        CartTakesSeconds,
         /// The network of the cart delays what it sends: answers.
         CartSendsLate,
         /// The network of the shop delays what it sends: requests to all it calls.
@@ -104,8 +107,11 @@ mod tests {
         };
         let on = |wanted: bool, millis: u64| if wanted && affected { millis } else { 0 };
         let there = on(fault == Fault::ShopSendsLate, 200);
-        let cart = Call::server("cart", "GET /cart")
-            .takes(4 + jitter + on(matches!(fault, Fault::SlowCart(_)), 80));
+        let cart = Call::server("cart", "GET /cart").takes(
+            4 + jitter
+                + on(matches!(fault, Fault::SlowCart(_)), 80)
+                + on(fault == Fault::CartTakesSeconds, 5_000),
+        );
         let price = Call::server("price", "GET /price").takes(6 + jitter);
         let stock = Call::server("stock", "GET /stock").takes(if fault == Fault::StockIsQuick {
             0
@@ -160,6 +166,7 @@ mod tests {
             (Fault::SlowCart(1), 60, "cart"),
             (Fault::SlowCart(1), 8, "cart"),
             (Fault::SlowCart(2), 200, "cart"),
+            (Fault::CartTakesSeconds, 60, "cart"),
             (Fault::CartSendsLate, 60, "cart"),
             (Fault::ShopSendsLate, 60, "shop"),
             (Fault::StopsAfterPrice, 60, "price"),
