@@ -73,6 +73,15 @@ impl StoreError {
 
     /// Whether the file isn't there: it was merged into another, or its time was over.
     pub(crate) fn is_missing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        let gone = |it: &io::Error| it.kind() == io::ErrorKind::NotFound;
+        match self {
+            Self::Io { source, .. } => gone(source),
+            // A bucket's files are opened anew with each read.
+            Self::Parquet {
+                source: ParquetError::External(source),
+                ..
+            } => source.downcast_ref().is_some_and(gone),
+            _ => false,
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! is everything that an exporter said of a span: it is read from and written as OTLP in [protobuf](protobuf_of) and
 //! [JSON](json_of), Jaeger's JSON, and the store's own files.
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod compact;
 mod error;
 mod files;

@@ -75,6 +75,15 @@ impl Store {
         })
     }
 
+    /// A store in a place that no address names.
+    #[cfg(all(test, feature = "s3"))]
+    pub(crate) fn of(place: Place) -> Self {
+        Self {
+            place,
+            footers: Mutex::default(),
+        }
+    }
+
     /// All files, oldest hour first.
     ///
     /// # Errors

@@ -452,3 +452,34 @@ fn the_schema_of_people_names_every_column() {
     let rows = text.lines().filter(|it| it.starts_with("| `")).count();
     assert_eq!(rows, named.get(), "SCHEMA.md names others");
 }
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_bucket_holds_what_a_folder_holds() {
+    let memory = Arc::new(object_store::memory::InMemory::new());
+    let bucket = crate::bucket::Bucket::on(memory, "spans".into()).expect("a bucket");
+    let store = Store::of(crate::place::Place::Bucket(bucket));
+    let spans = spans(40);
+    let (some, rest) = spans.split_at(spans.len() / 2);
+    // Two small files of one hour, some spans in both.
+    let both = [rest, &some[..10]].concat();
+    assert_eq!(store.add(some.to_vec(), "a", 0).expect("added"), 0);
+    assert_eq!(store.add(both, "a", 1).expect("added"), 0);
+    assert_eq!(store.size().expect("sized").files, 2);
+    let later = UnixNanos(START.0 + Duration::from_secs(7200).as_nanos() as u64);
+    assert_eq!(store.tidy(later).expect("merged"), 10);
+    assert_eq!(store.size().expect("sized").files, 1);
+
+    let mut found = Vec::new();
+    let mut each = |spans: &mut Vec<StoredSpan>| -> Result<(), StoreError> {
+        found.append(spans);
+        Ok(())
+    };
+    store
+        .scan(UnixNanos(0), UnixNanos(u64::MAX), &mut each)
+        .expect("scanned");
+    assert_eq!(sorted(found), sorted(spans.clone()));
+    let id = spans[0].trace_id;
+    let expected = spans.iter().filter(|it| it.trace_id == id).count();
+    assert_eq!(store.trace(id).expect("found").len(), expected);
+}
