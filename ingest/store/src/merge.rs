@@ -9,6 +9,8 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::time::Duration;
 
 use parquet::file::metadata::KeyValue;
@@ -75,8 +77,18 @@ pub(crate) fn merge(
     let Some((folder, _)) = files.first().and_then(|it| it.path.rsplit_once('/')) else {
         return Ok(0);
     };
-    let target = format!("{folder}/merged-{:020}-{:03}.parquet", now.0, files.len());
     let mut names: Vec<&str> = files.iter().filter_map(|it| name(&it.path)).collect();
+    names.sort_unstable();
+    let target = format!("{folder}/{}", merged_name(now, &names));
+    // It would take the spans of whatever file has that name already, and that may be one of these.
+    match store.place.open(&target) {
+        Ok(_) => {
+            let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(StoreError::io("merging into", target, exists));
+        }
+        Err(error) if error.is_missing() => {}
+        Err(error) => return Err(error),
+    }
     let failed = |path: &str| StoreError::parquet("merging", path.to_owned());
     let readers: Vec<SpanReader> = files
         .iter()
@@ -102,11 +114,10 @@ pub(crate) fn merge(
         last = Some(span.identity());
         writer.push(span).map_err(failed(&target))?;
     }
-    names.sort_unstable();
     writer.note(KeyValue::new(REPLACES.to_owned(), names.join(",")));
     let (bytes, _) = writer.finish().map_err(failed(&target))?;
     passed("merged")?;
-    store.place.put(&target, bytes, passed)?;
+    store.put(&target, bytes, passed)?;
     for file in files {
         store.remove(&file.path)?;
         passed("part removed")?;
@@ -136,6 +147,14 @@ pub(crate) fn finish_broken_off(store: &Store) -> Result<u64, StoreError> {
         }
     }
     Ok(removed)
+}
+
+/// The name of the file that replaces these. No two merges share one: many of one hour may be done at one time, and no
+/// two replace the same files.
+fn merged_name(now: UnixNanos, replaced: &[&str]) -> String {
+    let mut hasher = DefaultHasher::new();
+    replaced.hash(&mut hasher);
+    format!("merged-{:020}-{:016x}.parquet", now.0, hasher.finish())
 }
 
 fn name(path: &str) -> Option<&str> {

@@ -217,7 +217,26 @@ impl Store {
         passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let file = file_of(spans).map_err(StoreError::parquet("writing", path))?;
-        self.place.put(path, file, passed)
+        self.put(path, file, passed)
+    }
+
+    /// Puts a file there for good. What was known of one of the same name isn't true any more.
+    pub(crate) fn put(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+        passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let put = self.place.put(path, bytes, passed);
+        self.forget(path);
+        put
+    }
+
+    fn forget(&self, path: &str) {
+        let mut footers = self.lock();
+        if let Some(footer) = footers.by_path.remove(path) {
+            footers.bytes = footers.bytes.saturating_sub(footer.memory_size());
+        }
     }
 
     /// Removes what is too old or too much, the oldest hours first; how many files and bytes those were.
@@ -252,10 +271,7 @@ impl Store {
 
     pub(crate) fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.place.remove(path)?;
-        let mut footers = self.lock();
-        if let Some(footer) = footers.by_path.remove(path) {
-            footers.bytes = footers.bytes.saturating_sub(footer.memory_size());
-        }
+        self.forget(path);
         Ok(())
     }
 

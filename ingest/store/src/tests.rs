@@ -395,6 +395,42 @@ async fn a_full_journal_refuses_until_it_is_stored() {
 }
 
 #[test]
+fn an_hour_of_many_files_is_merged_whole() {
+    for files in [2, 16, 17, 31, 32, 40] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+        let all = spans(files);
+        for (number, part) in all.chunks(all.len().div_ceil(files)).enumerate() {
+            store
+                .add(part.to_vec(), "test", number as u64)
+                .expect("added");
+        }
+        assert_eq!(store.files().expect("listed").len(), files);
+        let sent = everything(&store);
+        assert_eq!(sent.len(), all.len());
+        let later = START.plus(Duration::from_secs(24 * 3600));
+        assert_eq!(store.tidy(later).expect("merged"), 0);
+        assert_eq!(store.files().expect("listed").len(), 1, "{files} files");
+        assert!(
+            everything(&store) == sent,
+            "of {files} files spans are gone"
+        );
+    }
+}
+
+#[test]
+fn what_a_file_was_before_is_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let all = spans(10);
+    let (some, rest) = all.split_at(all.len() / 3);
+    for part in [some, rest] {
+        store.add(part.to_vec(), "same", 0).expect("added");
+        assert_eq!(everything(&store).len(), part.len());
+    }
+}
+
+#[test]
 fn what_is_too_old_or_too_much_goes_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
