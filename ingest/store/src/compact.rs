@@ -342,12 +342,33 @@ impl Recent {
 /// Up to which position all is in the store.
 pub(crate) fn read_note(journal_dir: &Path) -> Result<u64, StoreError> {
     let path = journal_dir.join(NOTE);
-    match fs::read_to_string(&path) {
+    let noted = match fs::read_to_string(&path) {
         // It is written whole or not at all; what is no number was never ours.
-        Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(StoreError::io("reading", path.display().to_string(), error)),
+        Ok(text) => text.trim().parse().unwrap_or(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(StoreError::io("reading", path.display().to_string(), error)),
+    };
+    if noted == 0 {
+        return Ok(0);
     }
+    // What was compacted has a successor, at whose beginning the note ends at the latest, if that wasn't taken back. A
+    // journal that ends before was removed by hand, and its positions have begun anew.
+    let mut last = 0;
+    if let Some(segment) = journal::last_segment(journal_dir)? {
+        let name = segment.file_stem().and_then(|it| it.to_str());
+        last = name.and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
+        if noted > last {
+            journal::read_segment(&segment, |record| last = record.position + 1)?;
+        }
+    }
+    if noted > last {
+        tracing::warn!(
+            path = %path.display(), noted, last,
+            "the note lies behind the journal's end, whose segments were removed: all of the journal is stored anew"
+        );
+        return Ok(0);
+    }
+    Ok(noted)
 }
 
 fn write_note(

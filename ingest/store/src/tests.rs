@@ -473,6 +473,33 @@ async fn wherever_it_is_killed_each_span_is_there_once() {
 }
 
 #[tokio::test]
+async fn a_journal_that_began_anew_is_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dir, place) = (folder.path().join("journal"), folder.path().join("spans"));
+    let store = Arc::new(Store::at(place.to_str().expect("UTF-8")).expect("a store"));
+    // The second time there is less in it than was stored before.
+    for (number, of) in [(12, requests(12, 3)), (6, requests(6, 4))] {
+        let journal = journal_of(&dir, &of).await;
+        let start = Compactor::start(
+            Arc::clone(&store),
+            journal.clone(),
+            &dir,
+            Retention::default(),
+        );
+        let mut compactor = start.expect("starts");
+        assert!(compactor.behind().expect("listed") > 1, "{number}");
+        drain(&mut compactor, START).expect("compacts");
+        assert!(compactor.counts().spans > 0);
+        drop((compactor, journal));
+        while std::fs::read_dir(&dir).expect("listed").any(|it| {
+            let path = it.expect("listed").path();
+            let is_note = path.file_name().is_some_and(|it| it == "compacted");
+            !is_note && std::fs::remove_file(path).is_ok()
+        }) {}
+    }
+}
+
+#[tokio::test]
 async fn nothing_leaves_the_journal_before_it_is_stored() {
     let folder = tempfile::tempdir().expect("a folder");
     let requests = requests(30, 5);
