@@ -2,7 +2,8 @@
 //!
 //! Each segment of the journal becomes a file of its own, so that a segment compacted twice, because the engine was
 //! killed in between, overwrites itself. But whoever looks for a trace opens every file: so the small ones of an hour
-//! are merged, some at a time while it lasts, all of them when it is over, and spans that lie in two of them go.
+//! are merged, some at a time while it lasts, all of them when it is over, and spans that lie in two of them go. A span
+//! that also lies in a large file stays there twice: large files aren't merged any more.
 //!
 //! The new file is there for good before the old ones are removed, and its metadata says whom it replaces. An engine
 //! killed in between finds that when it starts, and removes the old ones first of all.
