@@ -619,6 +619,36 @@ fn what_is_too_old_or_too_much_goes_first() {
 }
 
 #[test]
+fn what_is_somebody_elses_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    store.add(spans(1), "test", 0).expect("added");
+    let own = store.files().expect("listed");
+    let hour = own[0].path.rsplit_once('/').expect("it has folders").0;
+    let foreign = [
+        "backup/old/a.parquet".to_owned(),
+        format!("{hour}/import-a.partial"),
+    ];
+    let left = format!("{hour}/segment-1.partial");
+    for name in foreign.iter().chain([&left]) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+        std::fs::write(path, "PAR1").expect("written");
+    }
+    assert_eq!(store.files().expect("listed"), own);
+    store.place.remove_partial().expect("removed");
+    assert!(!folder.path().join(&left).exists());
+    let nothing = Retention {
+        keep_for: None,
+        keep_bytes: Some(0),
+    };
+    assert_eq!(store.retain(nothing, START).expect("removed").files, 1);
+    for name in &foreign {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn addresses_are_looked_at() {
     for (url, fine) in [
         ("spans", true),
