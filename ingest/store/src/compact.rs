@@ -176,8 +176,13 @@ impl Compactor {
             self.counts.removed_files += removed.files;
             self.counts.removed_bytes += removed.bytes;
         }
-        if let Some(files) = merge::due(&self.store.files()?, now) {
-            let duplicates = merge::merge(&self.store, &files, now, &|step| self.passed(step))?;
+        while let Some(files) = merge::due(&self.store.sound_files()?, now) {
+            let duplicates = match merge::merge(&self.store, &files, now, &|step| self.passed(step))
+            {
+                // The next round goes without it.
+                Err(error) if self.store.is_set_aside(&error) => continue,
+                merged => merged?,
+            };
             self.counts.duplicates += duplicates;
             self.counts.merges += 1;
             return Ok(Step::Merged);
@@ -281,11 +286,15 @@ impl Compactor {
                 break;
             }
             if !is_own {
-                let reader = self.store.reader(&file.path)?;
                 let mut keys = Vec::new();
-                reader
-                    .identities(|identity| keys.push(self.recent.key(&identity)))
-                    .map_err(StoreError::parquet("reading", &file.path))?;
+                let read = self.store.reader(&file.path).and_then(|it| {
+                    it.identities(|identity| keys.push(self.recent.key(&identity)))
+                        .map_err(StoreError::parquet("reading", &file.path))
+                });
+                match read {
+                    Err(error) if self.store.is_set_aside(&error) => {}
+                    read => read?,
+                }
                 spans += keys.len();
                 remembered.push(keys);
             }

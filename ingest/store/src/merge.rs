@@ -137,7 +137,10 @@ pub(crate) fn finish_broken_off(store: &Store) -> Result<u64, StoreError> {
         let mut replaced = HashSet::new();
         for file in of_hour {
             if name(&file.path).is_some_and(|it| it.starts_with("merged-")) {
-                replaced.extend(store.reader(&file.path)?.note(REPLACES));
+                match store.reader(&file.path) {
+                    Err(error) if store.is_set_aside(&error) => {}
+                    reader => replaced.extend(reader?.note(REPLACES)),
+                }
             }
         }
         for file in of_hour {

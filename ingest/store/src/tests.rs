@@ -619,6 +619,25 @@ fn what_is_too_old_or_too_much_goes_first() {
 }
 
 #[test]
+fn a_damaged_file_keeps_nothing_else_from_being_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let spans = spans(9);
+    for (number, part) in spans.chunks(spans.len().div_ceil(3)).enumerate() {
+        let number = number as u64;
+        store.add(part.to_vec(), "test", number).expect("added");
+    }
+    let files = store.files().expect("listed");
+    std::fs::write(folder.path().join(&files[0].path), "PAR1 no more").expect("written");
+    let last = spans.last().expect("there are some").trace_id;
+    assert!(!store.trace(last).expect("read").is_empty());
+    assert_eq!(store.unreadable_files(), 1);
+    let later = START.plus(Duration::from_secs(24 * 3600));
+    store.tidy(later).expect("merged");
+    assert_eq!(store.files().expect("listed").len(), 2);
+}
+
+#[test]
 fn what_is_somebody_elses_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
