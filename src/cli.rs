@@ -13,6 +13,7 @@ mod load;
 mod order;
 mod post_mortem;
 mod rejuvenation;
+mod replay;
 mod simulate;
 mod store;
 mod terminal;
@@ -30,9 +31,10 @@ use crate::exit::Exit;
 
 pub use args::{
     AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, ExportArgs, ExportForm, Grouping,
-    ImportArgs, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output, RunArgs,
-    SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
+    ImportArgs, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output, ReplayArgs,
+    RunArgs, SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
 };
+pub use replay::Speed;
 pub(crate) use terminal::Terminal;
 
 /// Why a command didn't do what was asked.
@@ -128,6 +130,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Demo(args) => Ok(entry::demo(&args, cli.output == Output::Json)?),
         Command::Simulate(args) => simulate::simulate(terminal, &args),
         Command::Analyze(args) => analyze::analyze(terminal, &args),
+        Command::Replay(args) => replay::replay(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
         Command::Import(args) => store::import(terminal, &args),
         Command::Export(args) => store::export(&args),

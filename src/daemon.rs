@@ -33,7 +33,8 @@ use tokio::task::JoinSet;
 use crate::api::{self, Speakers};
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, Inputs, KnownIncidents, Remembers, Shared, spawn_checks, spawn_questions,
+    Engine, EngineBackend, Inputs, KnownIncidents, Rehearsal, Remembers, Shared, spawn_checks,
+    spawn_questions,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -95,6 +96,23 @@ pub fn tree_of(config: &Config) -> anyhow::Result<RestartTree> {
         let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
         anyhow::anyhow!("the restart tree is wrong:\n{}", lines.join("\n"))
     })
+}
+
+/// What a daemon with this configuration would make of recorded spans.
+///
+/// # Errors
+/// As [`tree_of`].
+pub(crate) fn rehearsal_of(config: &Config) -> anyhow::Result<Rehearsal> {
+    let mut rehearsal = Rehearsal::new(
+        Assembler::new(parts::assembly(config)),
+        Analyzer::new(parts::analysis(config)),
+        tree_of(config)?,
+        parts::policy(config),
+    );
+    if config.analysis.failures_first {
+        rehearsal.sampled_failures_first();
+    }
+    Ok(rehearsal)
 }
 
 async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {

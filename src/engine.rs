@@ -14,6 +14,7 @@ mod ids;
 mod mapping;
 mod probing;
 mod publish;
+mod rehearsal;
 mod said;
 mod shared;
 mod stored;
@@ -39,6 +40,7 @@ pub(crate) use archive::KnownIncidents;
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
 pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
+pub(crate) use rehearsal::{Happening, Rehearsal};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 pub(crate) use stored::{StoredTraces, spans_of};
@@ -484,7 +486,7 @@ impl Engine {
         self.changes.look(
             analyzer.components(),
             &self.tree,
-            &status,
+            &status.recent,
             mapping::wall(at),
         );
         drop(analyzer);

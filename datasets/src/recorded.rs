@@ -38,13 +38,17 @@ pub struct Recorded {
     pub unreadable: u64,
 }
 
-/// Reads all traces of these files, and of spans from elsewhere.
+/// Reads all traces of these files, and of spans from elsewhere; `keep` says which attributes matter besides the usual.
 ///
 /// # Errors
 /// When a file can't be read, or not a single span is in it.
-pub fn read_traces(files: &[PathBuf], others: Vec<Span>) -> Result<Recorded, RecordedError> {
+pub fn read_traces(
+    files: &[PathBuf],
+    others: Vec<Span>,
+    keep: &KeepAttributes,
+) -> Result<Recorded, RecordedError> {
     let mut spans: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
-    let mut context = DecodeContext::new(&KeepAttributes::default());
+    let mut context = DecodeContext::new(keep);
     let mut unreadable = 0;
     for span in others {
         spans.entry(span.trace_id).or_default().push(span);
@@ -121,6 +125,7 @@ mod tests {
     #[test]
     fn forms_are_told_by_content() {
         let folder = tempfile::tempdir().expect("a folder");
+        let keep = KeepAttributes::default();
         let other = REQUEST.replace("eee19b7ec3c1b174", "eee19b7ec3c1b175");
         let laid_out = REQUEST.replace(',', ",\n");
         for (name, content, spans, unreadable) in [
@@ -132,7 +137,7 @@ mod tests {
         ] {
             let file = folder.path().join(name);
             std::fs::write(&file, content).expect("written");
-            let recorded = read_traces(std::slice::from_ref(&file), Vec::new()).expect(name);
+            let recorded = read_traces(std::slice::from_ref(&file), Vec::new(), &keep).expect(name);
             assert_eq!(recorded.traces.len(), 1, "{name}");
             let trace = &recorded.traces[0];
             assert_eq!(trace.spans().len(), spans, "{name}");
@@ -141,7 +146,7 @@ mod tests {
         }
         let file = folder.path().join("notes.txt");
         std::fs::write(&file, "{ nothing").expect("written");
-        let error = read_traces(&[file], Vec::new())
+        let error = read_traces(&[file], Vec::new(), &keep)
             .expect_err("no traces")
             .to_string();
         assert!(error.contains("notes.txt"), "{error}");

@@ -7,6 +7,7 @@ use anyhow::Context;
 use rekindle_analysis::rank::{Input, Part, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
 use rekindle_datasets::recorded::Recorded;
+use rekindle_ingest::KeepAttributes;
 use rekindle_stats::{LogHistogram, Probability};
 use serde::Serialize;
 
@@ -30,10 +31,11 @@ struct Analysis {
 
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
-    let inputs = recorded(&args.inputs)?;
+    let keep = KeepAttributes::default();
+    let inputs = recorded(&args.inputs, &keep)?;
     let mut baseline = match args.baseline.is_empty() {
         true => Recorded::default(),
-        false => recorded(&args.baseline)?,
+        false => recorded(&args.baseline, &keep)?,
     };
     let mut window = inputs.traces;
     if let Some(since) = args.since {

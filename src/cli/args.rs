@@ -10,6 +10,7 @@ use rekindle_analysis::rank::Method;
 use rekindle_datasets::public::Set;
 use rekindle_model::{TraceId, UnixNanos};
 
+use super::Speed;
 use crate::config::{Overrides, parse_duration};
 use crate::exit::EXIT_CODES_HELP;
 
@@ -231,6 +232,16 @@ pub enum Command {
         protobuf, and Jaeger's JSON; plain or gzipped. And a span store's folder, or Parquet files of it.")]
     Analyze(AnalyzeArgs),
 
+    /// What would Rekindle have done about recorded traces? Nothing is restarted
+    #[command(after_help = "Examples:\n  \
+        rekindle replay all.jsonl --config rekindle.yaml    incidents, suspects, and what would be done first\n  \
+        rekindle replay rekindle-spans --speed 60           a minute of the recording in a second\n\n\
+        Plays the recording (as `analyze` takes it) to the daemon's assembly, analysis, planner and guards in \
+        the recording's own time, with the configuration's tree and limits. It has no executor, and nothing \
+        was learned before: of each incident it says what would be done first, not what would come of it. \
+        Probes, checks and processes that end are in no recording, so they are missing here.")]
+    Replay(ReplayArgs),
+
     /// One request as a waterfall: an example, or any trace of the daemon's span store
     Trace {
         /// Its trace id
@@ -367,6 +378,20 @@ pub struct AnalyzeArgs {
     /// Also write durations and counts per component and request type, for notebooks
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+}
+
+/// The arguments of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Recorded traces: a while of usual requests, then the fault
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// How many recorded seconds pass in one, or `max`
+    #[arg(long, value_name = "N", default_value_t = Speed::Max)]
+    pub speed: Speed,
+    /// The configuration with the restart tree
+    #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// RFC 3339.

@@ -247,12 +247,13 @@ pub(super) fn trace(
     Ok(Exit::Ok)
 }
 
-/// The traces of recorded files, folders of the store and files of the store, all together.
-pub(super) fn recorded(inputs: &[PathBuf]) -> Result<Recorded, Failure> {
+/// The traces of recorded files, folders of the store and files of the store, all together, with these attributes
+/// besides the usual ones.
+pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Recorded, Failure> {
     let (stored, others): (Vec<PathBuf>, Vec<PathBuf>) =
         inputs.iter().cloned().partition(|input| is_stored(input));
-    let spans = spans_in(&stored)?;
-    Ok(read_traces(&others, spans).map_err(anyhow::Error::from)?)
+    let spans = spans_in(&stored, keep)?;
+    Ok(read_traces(&others, spans, keep).map_err(anyhow::Error::from)?)
 }
 
 /// Whether this is a folder of the store's, or one of its files.
@@ -266,8 +267,8 @@ fn is_stored(path: &Path) -> bool {
 }
 
 /// All spans of these folders and files of the store.
-fn spans_in(paths: &[PathBuf]) -> Result<Vec<Span>, Failure> {
-    let mut context = DecodeContext::new(&KeepAttributes::default());
+fn spans_in(paths: &[PathBuf], keep: &KeepAttributes) -> Result<Vec<Span>, Failure> {
+    let mut context = DecodeContext::new(keep);
     let mut progress = Progress::new("read");
     let mut found = Vec::new();
     let mut each = |spans: &mut Vec<StoredSpan>| -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rekindle_ingest::KeepAttributes;
 use rekindle_model::{Span, Status, Trace};
 use rekindle_recovery::tree::edit::apply;
 use rekindle_recovery::tree::failure_map::{FailureMap, Seen, infer};
@@ -42,7 +43,7 @@ struct Observed {
 
 /// Prints a first tree.
 pub(super) fn derive(terminal: &mut Terminal, inputs: &[PathBuf]) -> Result<Exit, Failure> {
-    let recorded = recorded(inputs)?;
+    let recorded = recorded(inputs, &KeepAttributes::default())?;
     let observed = observe(&recorded.traces);
     let yaml = yaml(&observed, recorded.traces.len());
     terminal.answer(&yaml, |terminal, yaml| {
@@ -250,10 +251,12 @@ pub(super) fn lint(
     file: &Path,
     traces: &[PathBuf],
 ) -> Result<Exit, Failure> {
-    let tree = tree_of(&check::read(file, &Overrides::default())?)?;
+    let config = check::read(file, &Overrides::default())?;
+    let tree = tree_of(&config)?;
+    let keep: KeepAttributes = config.matched_attributes().into_iter().collect();
     let recorded = match traces {
         [] => None,
-        files => Some(recorded(files)?.traces),
+        files => Some(recorded(files, &keep)?.traces),
     };
     // What was measured, where a daemon runs; without one there is nothing to compare with.
     let view: Option<View> = client.get("/view").ok();

@@ -85,7 +85,8 @@ pub struct IngestSettings {
     pub max_request_bytes: u64,
     /// Batches that may wait between the receivers and the engine.
     pub queue: usize,
-    /// Who may send.
+    /// Which files say who may send: tokens, certificate and key, the authority for exporters' certificates. Read once
+    /// while the configuration is, so that what is wrong with them is a complaint about it.
     pub access: rekindle_ingest::AccessFiles,
     /// The journal.
     pub journal: JournalSettings,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::{Analyzer, Component, Incident, Level, Ranking, RatePoint};
 use rekindle_model::{Name, UnixNanos};
-use rekindle_recovery::service::RecoveryStatus;
+use rekindle_recovery::service::ActionView;
 use rekindle_recovery::{Changed, Circumstances, Load, Outside, RestartTree, UnitName};
 
 use super::mapping;
@@ -39,12 +39,12 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Looks who is there.
+    /// Looks who is there; `recent` is what recovery did.
     pub(super) fn look<'a>(
         &mut self,
         components: impl Iterator<Item = &'a Component>,
         tree: &RestartTree,
-        status: &RecoveryStatus,
+        recent: &[ActionView],
         now: SystemTime,
     ) {
         let mut there = BTreeSet::new();
@@ -55,7 +55,7 @@ impl Changes {
             }
             services.insert(component.service.clone());
             if !self.there.contains(component) && self.is_known(&component.service, now) {
-                self.changed(component, tree, status, now);
+                self.changed(component, tree, recent, now);
             }
             there.insert(component.clone());
         }
@@ -78,7 +78,7 @@ impl Changes {
         &mut self,
         component: &Component,
         tree: &RestartTree,
-        status: &RecoveryStatus,
+        recent: &[ActionView],
         now: SystemTime,
     ) {
         let is_version = component.level == Level::Version;
@@ -93,7 +93,7 @@ impl Changes {
         let Some(unit) = mapping::unit_of_attributes(&attributes, tree) else {
             return;
         };
-        let restarted_by_us = status.recent.iter().any(|action| {
+        let restarted_by_us = recent.iter().any(|action| {
             let until = action.ready_at.unwrap_or(now);
             let is_late = now.duration_since(until).is_ok_and(|ago| ago > OUR_OWN);
             !is_late && tree.touches(&action.unit, &unit)
@@ -189,6 +189,8 @@ fn outside(ranking: &Ranking, tree: &RestartTree) -> Option<Outside> {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_recovery::service::RecoveryStatus;
+
     use super::*;
     use crate::engine::mapping::tests::tree;
 
@@ -264,7 +266,12 @@ mod tests {
         ] {
             let mut changes = Changes::default();
             for (seconds, components) in &seen {
-                changes.look(components.iter(), &tree(), &status(restarted), at(*seconds));
+                changes.look(
+                    components.iter(),
+                    &tree(),
+                    &status(restarted).recent,
+                    at(*seconds),
+                );
             }
             let found = changes.changes().get(&UnitName::from("catalog"));
             let found = found.map(|change| (change.what.as_str(), change.at, change.is_version));

@@ -5,3 +5,4 @@ mod cli;
 mod config;
 mod fixture;
 mod pages;
+mod replay;

@@ -5,6 +5,10 @@
 //! holds from then on without a restart. A file that is wrong then changes nothing, is complained about, and is read
 //! again each time until it is right: an expired certificate still lets exporters choose, none at all would lose what
 //! they send. Tokens and TLS don't wait for each other: a broken certificate keeps no token from being revoked.
+//!
+//! A certificate holds from the next connection on, a token from the next request on. Both ports ask for the same. A
+//! request without a token is refused from its head, before its body is read, with 401 or UNAUTHENTICATED, which exporters
+//! don't repeat. A handshake that fails is counted.
 
 use std::fs;
 use std::io;
@@ -27,11 +31,14 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 const MIN_TOKEN_BYTES: usize = 16;
 
 /// Which files say who may send. None of them: anybody.
+///
+/// They must be right when the receivers start ([`check`](Self::check)); from then on they are read again within seconds
+/// of a change, and one that is wrong then changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessFiles {
-    /// Tokens, one a line; `#` begins a comment. Exporters send one of them (`Authorization: Bearer …`).
+    /// Tokens, one a line, of 16 bytes or more; `#` begins a comment. Exporters send one of them (`Authorization: Bearer …`).
     pub tokens: Option<PathBuf>,
-    /// For TLS.
+    /// For TLS. Connections in the clear are closed then.
     pub tls: Option<TlsFiles>,
 }
 

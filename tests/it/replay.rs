@@ -1,0 +1,164 @@
+//! Does `rekindle replay` find in a recording what a daemon would have found live?
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::rekindle;
+
+/// 2026-08-01T09:30:00Z.
+const START_NANOS: u64 = 1_785_576_600_000_000_000;
+/// Requests per second.
+const RATE: u64 = 20;
+/// The catalog fails every request from this second on …
+const BROKEN_FROM: u64 = 60;
+/// … until the recording ends.
+const SECONDS: u64 = 80;
+
+const CONFIG: &str = r#"
+restart:
+  mode: auto
+  tree:
+    - unit: shop
+      units:
+        - unit: catalog
+          match: { service.name: catalog }
+          http: { post: "http://127.0.0.1:1/restart", timeout: 1s }
+          expected_downtime: 1s
+        - unit: web
+          match: { service.name: web }
+          http: { post: "http://127.0.0.1:1/restart", timeout: 1s }
+          expected_downtime: 30s
+"#;
+
+fn attribute(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
+/// One request: `web` asks `catalog`.
+fn request(number: u64) -> Value {
+    let nanos = START_NANOS + number * 1_000_000_000 / RATE;
+    let broken = nanos >= START_NANOS + BROKEN_FROM * 1_000_000_000;
+    let span = |id: u64, parent: u64, kind: u64, from: u64, until: u64, raised: bool| {
+        let mut span = json!({
+            "traceId": format!("{:032x}", number + 1),
+            "spanId": format!("{:016x}", number * 4 + id),
+            "name": "GET /items",
+            "kind": kind,
+            "startTimeUnixNano": (nanos + from * 1_000_000).to_string(),
+            "endTimeUnixNano": (nanos + until * 1_000_000).to_string(),
+        });
+        if parent > 0 {
+            span["parentSpanId"] = format!("{:016x}", number * 4 + parent).into();
+        }
+        if broken {
+            span["status"] = json!({"code": 2});
+        }
+        if broken && raised {
+            span["attributes"] = json!([attribute("error.type", "IndexCorrupt")]);
+        }
+        span
+    };
+    let resource = |service: &str, spans: Vec<Value>| {
+        json!({
+            "resource": {"attributes": [attribute("service.name", service)]},
+            "scopeSpans": [{"spans": spans}],
+        })
+    };
+    let web = vec![span(1, 0, 2, 0, 20, false), span(2, 1, 3, 2, 18, false)];
+    let catalog = vec![span(3, 2, 2, 4, 16, true)];
+    json!({"resourceSpans": [resource("web", web), resource("catalog", catalog)]})
+}
+
+fn write(folder: &Path, config: &str) -> [String; 2] {
+    let mut lines = String::new();
+    for number in 0..SECONDS * RATE {
+        // Writing to a string can't fail.
+        let _ = writeln!(lines, "{}", request(number));
+    }
+    let files = [("traces.jsonl", lines.as_str()), ("rekindle.yaml", config)];
+    files.map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    })
+}
+
+/// What happened first of a kind.
+fn first<'a>(replayed: &'a Value, what: &str) -> Option<&'a Value> {
+    let mut happenings = replayed["happenings"].as_array().expect("a list").iter();
+    happenings.find(|it| it["what"] == what)
+}
+
+#[test]
+fn a_recording_is_judged_as_if_it_came_now() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [traces, config] = write(folder.path(), CONFIG);
+    let arguments = ["replay", &traces, "--config", &config, "-o", "json"];
+    let outcome = rekindle(None, &arguments);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    let replayed: Value = serde_json::from_str(&outcome.out).expect("JSON");
+    assert_eq!(replayed["traces"], SECONDS * RATE);
+    assert_eq!(replayed["spans"], SECONDS * RATE * 3);
+    assert_eq!(replayed["incidents"], 1, "{replayed:#}");
+
+    assert_eq!(replayed["still_open"], 1, "the recording ends with it");
+
+    let opened = first(&replayed, "opened").expect("an incident");
+    assert_eq!(opened["request_types"], json!(["web GET /items"]));
+    // The times are the recording's, and it is noticed within seconds of it.
+    let at = opened["at"].as_str().expect("a time");
+    assert!(at.starts_with("2026-08-01T09:31:0"), "{at}");
+    let ranked = first(&replayed, "ranked").expect("suspects");
+    assert_eq!(ranked["suspects"][0]["unit"], "catalog", "{ranked:#}");
+    let planned = first(&replayed, "planned").expect("a plan");
+    assert_eq!(planned["choice"], "restart catalog", "{planned:#}");
+    assert_eq!(planned["restarts"], json!(["catalog"]));
+    assert_eq!(planned["unattended"], true, "{planned:#}");
+    // The same again.
+    assert_eq!(rekindle(None, &arguments).out, outcome.out);
+
+    let people = rekindle(None, &["replay", &traces, "--config", &config]);
+    for words in ["would restart catalog", "Nothing was acted on"] {
+        assert!(people.out.contains(words), "{words}: {}", people.out);
+    }
+}
+
+#[test]
+fn guards_and_a_missing_tree_are_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let asking = CONFIG.replace("mode: auto", "mode: propose");
+    let [traces, config] = write(folder.path(), &asking);
+    let outcome = rekindle(
+        None,
+        &["replay", &traces, "--config", &config, "-o", "json"],
+    );
+    let replayed: Value = serde_json::from_str(&outcome.out).expect("JSON");
+    let planned = first(&replayed, "planned").expect("a plan");
+    assert_eq!(planned["unattended"], false, "{planned:#}");
+    let refusals = planned["refusals"].as_array().expect("a list");
+    assert!(!refusals.is_empty(), "{planned:#}");
+
+    let outcome = rekindle(None, &["replay", &traces]);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    let said = "no units to restart, so nothing is planned";
+    assert!(outcome.out.contains(said), "{}", outcome.out);
+    assert!(!outcome.out.contains("would"), "{}", outcome.out);
+}
+
+#[test]
+fn what_cannot_be_replayed_is_said() {
+    for (arguments, code, words) in [
+        (
+            ["replay", "nowhere.json", "--speed", "max"],
+            1,
+            "nowhere.json",
+        ),
+        (["replay", "x.json", "--speed", "0"], 64, "max"),
+    ] {
+        let outcome = rekindle(None, &arguments);
+        assert_eq!(outcome.code, code, "{outcome:?}");
+        assert!(outcome.err.contains(words), "{outcome:?}");
+    }
+}
