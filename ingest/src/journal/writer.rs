@@ -27,8 +27,9 @@ const GROUP_BYTES: usize = 8 << 20;
 /// A buffer that one huge request made longer than this is given back.
 const KEEP_BUFFER_BYTES: usize = 16 << 20;
 
-/// When somebody waits for sealed segments, none stays open for longer than this: what thin traffic sends should be in
-/// the store before anybody looks for it there, and twelve files an hour are few enough to merge.
+/// When somebody waits for sealed segments, the first request after this time begins a new one: what thin traffic sends
+/// should be in the store before anybody looks for it there, and twelve files an hour are few enough to merge. Without
+/// another request the last segment stays open, and who looks for a trace finds it there.
 const SEAL_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// A request that waits to be written.

@@ -2,8 +2,9 @@
 //!
 //! Bearer tokens from a file, and TLS, with client certificates if wanted. Both are files that others write (a secret
 //! that is mounted, a certificate that is renewed), so they are looked at again every few seconds, and what has changed
-//! holds from then on without a restart. A file that is wrong then changes nothing, and is complained about: an
-//! expired certificate still lets exporters choose, none at all would lose what they send.
+//! holds from then on without a restart. A file that is wrong then changes nothing, is complained about, and is read
+//! again each time until it is right: an expired certificate still lets exporters choose, none at all would lose what
+//! they send. Tokens and TLS don't wait for each other: a broken certificate keeps no token from being revoked.
 //!
 //! A certificate holds from the next connection on, a token from the next request on. Both ports ask for the same. A
 //! request without a token is refused from its head, before its body is read, with 401 or UNAUTHENTICATED, which exporters
@@ -12,7 +13,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
@@ -110,10 +111,25 @@ struct Rules {
     tls: Option<Arc<ServerConfig>>,
 }
 
+/// When files were changed.
+type Times = Vec<Option<SystemTime>>;
+
+fn time_of(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|it| it.modified()).ok()
+}
+
+/// Of when the files are that hold. Taken before they are read: what is written meanwhile is seen as a change.
+#[derive(Debug, Default)]
+struct ReadOf {
+    tokens: Times,
+    tls: Times,
+}
+
 /// Who may send, as of now.
 pub(super) struct Access {
     files: AccessFiles,
     rules: RwLock<Rules>,
+    read_of: Mutex<ReadOf>,
 }
 
 impl AccessFiles {
@@ -132,16 +148,18 @@ impl AccessFiles {
         })
     }
 
-    /// When each was changed; what isn't there has no time.
-    fn changed(&self) -> Vec<Option<SystemTime>> {
-        let tls = self
+    /// When the tokens' file was changed; what isn't there has no time.
+    fn tokens_changed(&self) -> Times {
+        self.tokens.iter().map(|path| time_of(path)).collect()
+    }
+
+    /// When each file of TLS was changed.
+    fn tls_changed(&self) -> Times {
+        let files = self
             .tls
             .iter()
             .flat_map(|it| [Some(&it.certificate), Some(&it.key), it.client_ca.as_ref()]);
-        let files = std::iter::once(self.tokens.as_ref()).chain(tls).flatten();
-        files
-            .map(|path| fs::metadata(path).and_then(|it| it.modified()).ok())
-            .collect()
+        files.flatten().map(|path| time_of(path)).collect()
     }
 
     fn is_empty(&self) -> bool {
@@ -160,8 +178,17 @@ impl std::fmt::Debug for Access {
 
 impl Access {
     pub(super) fn new(files: AccessFiles) -> Result<Self, AccessError> {
+        // The engine's start, which may replay for minutes, lies between here and the first look.
+        let read_of = Mutex::new(ReadOf {
+            tokens: files.tokens_changed(),
+            tls: files.tls_changed(),
+        });
         let rules = RwLock::new(files.read()?);
-        Ok(Self { files, rules })
+        Ok(Self {
+            files,
+            rules,
+            read_of,
+        })
     }
 
     /// How connections are secured, if they are.
@@ -195,26 +222,50 @@ impl Access {
         if self.files.is_empty() {
             return std::future::pending().await;
         }
-        let mut changed = self.files.changed();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.files.changed();
-            if now != changed {
-                changed = now;
-                self.reload();
+            self.look();
+        }
+    }
+
+    /// Reads again what has changed since it was read without an error.
+    fn look(&self) {
+        let mut read_of = self.read_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tokens, tls) = (self.files.tokens_changed(), self.files.tls_changed());
+        if tokens != read_of.tokens {
+            let read = self.files.tokens.as_deref().map(read_tokens).transpose();
+            if self.take("tokens", read, |rules, it| rules.tokens = it) {
+                read_of.tokens = tokens;
+            }
+        }
+        if tls != read_of.tls {
+            let read = self.files.tls.as_ref().map(read_tls).transpose();
+            if self.take("certificates", read, |rules, it| rules.tls = it) {
+                read_of.tls = tls;
             }
         }
     }
 
-    fn reload(&self) {
-        match self.files.read() {
+    /// Lets what was read hold from now on, if it is right.
+    fn take<T>(
+        &self,
+        what: &'static str,
+        read: Result<T, AccessError>,
+        put: impl FnOnce(&mut Rules, T),
+    ) -> bool {
+        match read {
             Ok(read) => {
-                *self.rules.write().unwrap_or_else(PoisonError::into_inner) = read;
-                tracing::info!("tokens and certificates of the receivers were read again");
+                put(
+                    &mut self.rules.write().unwrap_or_else(PoisonError::into_inner),
+                    read,
+                );
+                tracing::info!(what, "files of the receivers' access were read again");
+                true
             }
             Err(error) => {
                 let source = std::error::Error::source(&error);
-                tracing::warn!(%error, source, "tokens and certificates stay as they were");
+                tracing::warn!(what, %error, source, "what the receivers' access files said stays as it was");
+                false
             }
         }
     }
@@ -336,13 +387,52 @@ mod tests {
             assert_eq!(admits(&access, said), admitted, "{said}");
         }
         // What is wrong changes nothing; what is right does.
-        fs::write(&path, "short").expect("written");
-        access.reload();
+        write_at(&path, "short", 1);
+        access.look();
         assert!(admits(&access, "Bearer 0123456789abcdef"));
         assert!(files.check().is_err());
-        fs::write(&path, "another-one-0123456789").expect("written");
-        access.reload();
+        write_at(&path, "another-one-0123456789", 2);
+        access.look();
         assert!(!admits(&access, "Bearer 0123456789abcdef"));
+        assert!(admits(&access, "Bearer another-one-0123456789"));
+    }
+
+    /// Writes the file, and makes sure that its time tells.
+    fn write_at(path: &Path, text: &str, seconds: u64) {
+        fs::write(path, text).expect("written");
+        let file = fs::File::options().write(true).open(path).expect("opens");
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        file.set_modified(time).expect("its time is set");
+    }
+
+    #[test]
+    fn a_broken_certificate_keeps_no_token() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tokens, tls) = (folder.path().join("tokens"), folder.path().join("tls"));
+        write_at(&tokens, "0123456789abcdef", 1);
+        let mut files = AccessFiles {
+            tokens: Some(tokens.clone()),
+            tls: None,
+        };
+        let mut access = Access::new(files.clone()).expect("they are right");
+        // It was right once, and is broken since.
+        files.tls = Some(TlsFiles {
+            certificate: tls.clone(),
+            key: tls,
+            client_ca: None,
+        });
+        access.files = files;
+        // Between reading and the first look.
+        write_at(&tokens, "fedcba9876543210", 2);
+        access.look();
+        assert!(!admits(&access, "Bearer 0123456789abcdef"));
+        assert!(admits(&access, "Bearer fedcba9876543210"));
+        // What couldn't be read is tried again, although its time stays.
+        write_at(&tokens, "short", 3);
+        access.look();
+        assert!(admits(&access, "Bearer fedcba9876543210"));
+        write_at(&tokens, "another-one-0123456789", 3);
+        access.look();
         assert!(admits(&access, "Bearer another-one-0123456789"));
     }
 

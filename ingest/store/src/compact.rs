@@ -176,8 +176,13 @@ impl Compactor {
             self.counts.removed_files += removed.files;
             self.counts.removed_bytes += removed.bytes;
         }
-        if let Some(files) = merge::due(&self.store.files()?, now) {
-            let duplicates = merge::merge(&self.store, &files, now, &|step| self.passed(step))?;
+        while let Some(files) = merge::due(&self.store.sound_files()?, now) {
+            let duplicates = match merge::merge(&self.store, &files, now, &|step| self.passed(step))
+            {
+                // The next round goes without it.
+                Err(error) if self.store.is_set_aside(&error) => continue,
+                merged => merged?,
+            };
             self.counts.duplicates += duplicates;
             self.counts.merges += 1;
             return Ok(Step::Merged);
@@ -281,11 +286,15 @@ impl Compactor {
                 break;
             }
             if !is_own {
-                let reader = self.store.reader(&file.path)?;
                 let mut keys = Vec::new();
-                reader
-                    .identities(|identity| keys.push(self.recent.key(&identity)))
-                    .map_err(StoreError::parquet("reading", &file.path))?;
+                let read = self.store.reader(&file.path).and_then(|it| {
+                    it.identities(|identity| keys.push(self.recent.key(&identity)))
+                        .map_err(StoreError::parquet("reading", &file.path))
+                });
+                match read {
+                    Err(error) if self.store.is_set_aside(&error) => {}
+                    read => read?,
+                }
                 spans += keys.len();
                 remembered.push(keys);
             }
@@ -342,12 +351,33 @@ impl Recent {
 /// Up to which position all is in the store.
 pub(crate) fn read_note(journal_dir: &Path) -> Result<u64, StoreError> {
     let path = journal_dir.join(NOTE);
-    match fs::read_to_string(&path) {
+    let noted = match fs::read_to_string(&path) {
         // It is written whole or not at all; what is no number was never ours.
-        Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(StoreError::io("reading", path.display().to_string(), error)),
+        Ok(text) => text.trim().parse().unwrap_or(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(StoreError::io("reading", path.display().to_string(), error)),
+    };
+    if noted == 0 {
+        return Ok(0);
     }
+    // What was compacted has a successor, at whose beginning the note ends at the latest, if that wasn't taken back. A
+    // journal that ends before was removed by hand, and its positions have begun anew.
+    let mut last = 0;
+    if let Some(segment) = journal::last_segment(journal_dir)? {
+        let name = segment.file_stem().and_then(|it| it.to_str());
+        last = name.and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
+        if noted > last {
+            journal::read_segment(&segment, |record| last = record.position + 1)?;
+        }
+    }
+    if noted > last {
+        tracing::warn!(
+            path = %path.display(), noted, last,
+            "the note lies behind the journal's end, whose segments were removed: all of the journal is stored anew"
+        );
+        return Ok(0);
+    }
+    Ok(noted)
 }
 
 fn write_note(

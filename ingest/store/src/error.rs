@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use parquet::errors::ParquetError;
 use rekindle_ingest::JournalError;
 
+use crate::StoredFile;
+
 /// Why the store can't do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -69,6 +71,24 @@ impl StoreError {
     ) -> impl FnOnce(ParquetError) -> Self {
         let path = path.into();
         move |source| Self::Parquet { deed, path, source }
+    }
+
+    /// The file that is damaged, if that is what is wrong; failing to read is another matter, and may pass.
+    pub(crate) fn damaged(&self) -> Option<&str> {
+        match self {
+            Self::Parquet {
+                source: ParquetError::External(_),
+                ..
+            } => None,
+            Self::Parquet { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether one of these files is damaged.
+    pub(crate) fn is_damage_of(&self, files: &[StoredFile]) -> bool {
+        let path = self.damaged();
+        path.is_some_and(|path| files.iter().any(|it| it.path == path))
     }
 
     /// Whether the file isn't there: it was merged into another, or its time was over.

@@ -2,13 +2,16 @@
 //!
 //! Each segment of the journal becomes a file of its own, so that a segment compacted twice, because the engine was
 //! killed in between, overwrites itself. But whoever looks for a trace opens every file: so the small ones of an hour
-//! are merged, some at a time while it lasts, all of them when it is over, and spans that lie in two of them go.
+//! are merged, some at a time while it lasts, all of them when it is over, and spans that lie in two of them go. A span
+//! that also lies in a large file stays there twice: large files aren't merged any more.
 //!
 //! The new file is there for good before the old ones are removed, and its metadata says whom it replaces. An engine
 //! killed in between finds that when it starts, and removes the old ones first of all.
 
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::time::Duration;
 
 use parquet::file::metadata::KeyValue;
@@ -75,8 +78,18 @@ pub(crate) fn merge(
     let Some((folder, _)) = files.first().and_then(|it| it.path.rsplit_once('/')) else {
         return Ok(0);
     };
-    let target = format!("{folder}/merged-{:020}-{:03}.parquet", now.0, files.len());
     let mut names: Vec<&str> = files.iter().filter_map(|it| name(&it.path)).collect();
+    names.sort_unstable();
+    let target = format!("{folder}/{}", merged_name(now, &names));
+    // It would take the spans of whatever file has that name already, and that may be one of these.
+    match store.place.open(&target) {
+        Ok(_) => {
+            let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(StoreError::io("merging into", target, exists));
+        }
+        Err(error) if error.is_missing() => {}
+        Err(error) => return Err(error),
+    }
     let failed = |path: &str| StoreError::parquet("merging", path.to_owned());
     let readers: Vec<SpanReader> = files
         .iter()
@@ -102,11 +115,10 @@ pub(crate) fn merge(
         last = Some(span.identity());
         writer.push(span).map_err(failed(&target))?;
     }
-    names.sort_unstable();
     writer.note(KeyValue::new(REPLACES.to_owned(), names.join(",")));
     let (bytes, _) = writer.finish().map_err(failed(&target))?;
     passed("merged")?;
-    store.place.put(&target, bytes, passed)?;
+    store.put(&target, bytes, passed)?;
     for file in files {
         store.remove(&file.path)?;
         passed("part removed")?;
@@ -125,7 +137,10 @@ pub(crate) fn finish_broken_off(store: &Store) -> Result<u64, StoreError> {
         let mut replaced = HashSet::new();
         for file in of_hour {
             if name(&file.path).is_some_and(|it| it.starts_with("merged-")) {
-                replaced.extend(store.reader(&file.path)?.note(REPLACES));
+                match store.reader(&file.path) {
+                    Err(error) if store.is_set_aside(&error) => {}
+                    reader => replaced.extend(reader?.note(REPLACES)),
+                }
             }
         }
         for file in of_hour {
@@ -136,6 +151,14 @@ pub(crate) fn finish_broken_off(store: &Store) -> Result<u64, StoreError> {
         }
     }
     Ok(removed)
+}
+
+/// The name of the file that replaces these. No two merges share one: many of one hour may be done at one time, and no
+/// two replace the same files.
+fn merged_name(now: UnixNanos, replaced: &[&str]) -> String {
+    let mut hasher = DefaultHasher::new();
+    replaced.hash(&mut hasher);
+    format!("merged-{:020}-{:016x}.parquet", now.0, hasher.finish())
 }
 
 fn name(path: &str) -> Option<&str> {

@@ -1,140 +1,24 @@
 //! OTLP in JSON: what the Collector's file exporter writes, a request a line, and what its receivers read.
 //!
 //! Ids are hexadecimal, enums numbers, 64-bit numbers text; all of that is read leniently, as on the hot path: numbers
-//! with or without quotes, `null` for nothing, unknown fields skipped. What is read becomes the messages of
+//! with or without quotes, `null` for nothing, unknown fields skipped. Whatever the hot path has taken is taken here, too,
+//! although it looks at less of it: so everything stays as it is written until its own type is asked of it. What is read becomes the messages of
 //! [`super::otlp`], so that one place knows how spans become rows.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{Deserializer, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::otlp::{self, Any, AnyValue, KeyValue, Received, hex, unhex};
+use crate::value::MAX_DEPTH;
 use crate::{Attributes, ReadCounts, StoredSpan, Text, Value};
-
-/// A list that may be `null`, or missing.
-type List<T> = Option<Vec<T>>;
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Request {
-    resource_spans: List<ResourceSpans>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ResourceSpans {
-    resource: Option<Resource>,
-    scope_spans: List<ScopeSpans>,
-    schema_url: Option<Text>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Resource {
-    attributes: List<Pair>,
-    dropped_attributes_count: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ScopeSpans {
-    scope: Option<Scope>,
-    spans: List<Span>,
-    schema_url: Option<Text>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Scope {
-    name: Option<Text>,
-    version: Option<Text>,
-    attributes: List<Pair>,
-    dropped_attributes_count: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Span {
-    trace_id: Option<String>,
-    span_id: Option<String>,
-    trace_state: Option<Text>,
-    parent_span_id: Option<String>,
-    name: Option<Text>,
-    kind: Number,
-    start_time_unix_nano: Number,
-    end_time_unix_nano: Number,
-    attributes: List<Pair>,
-    dropped_attributes_count: Number,
-    events: List<Event>,
-    dropped_events_count: Number,
-    links: List<Link>,
-    dropped_links_count: Number,
-    status: Option<Status>,
-    flags: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Event {
-    time_unix_nano: Number,
-    name: Option<Text>,
-    attributes: List<Pair>,
-    dropped_attributes_count: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Link {
-    trace_id: Option<String>,
-    span_id: Option<String>,
-    trace_state: Option<Text>,
-    attributes: List<Pair>,
-    dropped_attributes_count: Number,
-    flags: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Status {
-    message: Option<Text>,
-    code: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Pair {
-    key: Option<Text>,
-    value: Option<Typed>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Typed {
-    string_value: Option<Text>,
-    bool_value: Option<bool>,
-    int_value: Option<Number>,
-    double_value: Option<Number>,
-    array_value: Option<Values<Typed>>,
-    kvlist_value: Option<Values<Pair>>,
-    bytes_value: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct Values<T> {
-    values: List<T>,
-}
-
-impl<T> Default for Values<T> {
-    fn default() -> Self {
-        Self { values: None }
-    }
-}
 
 /// A number, with or without quotes; one that can't be read, or isn't there, is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -149,6 +33,10 @@ impl Number {
     fn whole<T: TryFrom<i128> + Default>(self) -> T {
         match self {
             Self::Whole(value) => T::try_from(value).unwrap_or_default(),
+            // As receivers read it: a float that is whole is as good.
+            Self::Other(value) if value.fract() == 0.0 => {
+                T::try_from(value as i128).unwrap_or_default()
+            }
             Self::Missing | Self::Other(_) => T::default(),
         }
     }
@@ -218,111 +106,363 @@ impl Visitor<'_> for NumberVisitor {
 /// The spans of an export request in JSON.
 ///
 /// # Errors
-/// When it can't be read as a whole. Spans without valid ids are counted.
+/// When it can't be read as a whole: it is no JSON, or what should lead to spans isn't lists of objects. Spans without
+/// valid ids are counted, and so is all else that isn't what it should be, and is missing then.
 pub fn spans_of_json(
     request: &[u8],
     received: Received,
     counts: &mut ReadCounts,
 ) -> serde_json::Result<Vec<StoredSpan>> {
-    let request: Request = serde_json::from_slice(request)?;
-    let request = otlp::Request {
-        resource_spans: all(request.resource_spans, of_resource),
-    };
-    Ok(otlp::spans_of(request, received, counts))
-}
-
-fn all<T, U>(items: List<T>, of: impl Fn(T) -> U) -> Vec<U> {
-    items.unwrap_or_default().into_iter().map(of).collect()
-}
-
-fn text(text: Option<Text>) -> Bytes {
-    text.unwrap_or_default().bytes().clone()
-}
-
-fn of_resource(it: ResourceSpans) -> otlp::ResourceSpans {
-    otlp::ResourceSpans {
-        resource: it.resource.map(|it| otlp::Resource {
-            attributes: all(it.attributes, of_pair),
-            dropped_attributes: it.dropped_attributes_count.whole(),
+    let request: &RawValue = serde_json::from_slice(request)?;
+    let mut reading = Reading { cut: 0 };
+    let mut found = otlp::Request::default();
+    fields(request, |key, value| match key {
+        "resourceSpans" => elements(value, |it| {
+            found.resource_spans.push(reading.resource_spans(it)?);
+            Ok(())
         }),
-        scope_spans: all(it.scope_spans, |it| otlp::ScopeSpans {
-            scope: it.scope.map(|it| otlp::Scope {
-                name: text(it.name),
-                version: text(it.version),
-                attributes: all(it.attributes, of_pair),
-                dropped_attributes: it.dropped_attributes_count.whole(),
-            }),
-            spans: all(it.spans, of_span),
-            schema_url: text(it.schema_url),
-        }),
-        schema_url: text(it.schema_url),
+        _ => Ok(()),
+    })?;
+    counts.cut_values += reading.cut;
+    Ok(otlp::spans_of(found, received, counts))
+}
+
+/// Calls `each` with the fields of an object that aren't `null`, as they are written. What is skipped may nest as deep
+/// as it likes.
+fn fields<'a>(
+    object: &'a RawValue,
+    each: impl FnMut(&str, &'a RawValue) -> serde_json::Result<()>,
+) -> serde_json::Result<()> {
+    struct Key<'a>(Cow<'a, str>);
+
+    impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(KeyVisitor).map(Key)
+        }
     }
-}
 
-fn of_span(it: Span) -> otlp::Span {
-    let id = |text: Option<String>| unhex(&text.unwrap_or_default());
-    otlp::Span {
-        trace_id: id(it.trace_id),
-        span_id: id(it.span_id),
-        trace_state: text(it.trace_state),
-        parent_id: id(it.parent_span_id),
-        name: text(it.name),
-        kind: it.kind.whole(),
-        start: it.start_time_unix_nano.whole(),
-        end: it.end_time_unix_nano.whole(),
-        attributes: all(it.attributes, of_pair),
-        dropped_attributes: it.dropped_attributes_count.whole(),
-        events: all(it.events, |it| otlp::SpanEvent {
-            time: it.time_unix_nano.whole(),
-            name: text(it.name),
-            attributes: all(it.attributes, of_pair),
-            dropped_attributes: it.dropped_attributes_count.whole(),
-        }),
-        dropped_events: it.dropped_events_count.whole(),
-        links: all(it.links, |it| otlp::SpanLink {
-            trace_id: id(it.trace_id),
-            span_id: id(it.span_id),
-            trace_state: text(it.trace_state),
-            attributes: all(it.attributes, of_pair),
-            dropped_attributes: it.dropped_attributes_count.whole(),
-            flags: it.flags.whole(),
-        }),
-        dropped_links: it.dropped_links_count.whole(),
-        status: it.status.map(|it| otlp::Status {
-            message: text(it.message),
-            code: it.code.whole(),
-        }),
-        flags: it.flags.whole(),
+    struct KeyVisitor;
+
+    impl<'de> Visitor<'de> for KeyVisitor {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a field's name")
+        }
+
+        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
+            Ok(Cow::Borrowed(text))
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Cow<'de, str>, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
     }
-}
 
-fn of_pair(it: Pair) -> KeyValue {
-    KeyValue {
-        key: text(it.key),
-        value: it.value.map(|it| otlp::value_of(value(it))),
+    struct Fields<F>(F);
+
+    impl<'a, F: FnMut(&str, &'a RawValue) -> serde_json::Result<()>> Visitor<'a> for Fields<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((Key(key), value)) = map.next_entry::<Key<'a>, &'a RawValue>()? {
+                if value.get() != "null" {
+                    (self.0)(&key, value).map_err(A::Error::custom)?;
+                }
+            }
+            Ok(())
+        }
     }
+
+    serde_json::Deserializer::from_str(object.get()).deserialize_map(Fields(each))
 }
 
-fn value(it: Typed) -> Value {
-    if let Some(text) = it.string_value {
-        Value::Text(text)
-    } else if let Some(value) = it.bool_value {
-        Value::Bool(value)
-    } else if let Some(value) = it.int_value {
-        Value::Int(value.whole())
-    } else if let Some(value) = it.double_value {
-        Value::Double(value.double())
-    } else if let Some(it) = it.array_value {
-        Value::List(all(it.values, value))
-    } else if let Some(it) = it.kvlist_value {
-        Value::Map(Attributes(all(it.values, |pair| {
-            let key = pair.key.unwrap_or_default();
-            (key, pair.value.map(value).unwrap_or_default())
-        })))
-    } else if let Some(text) = it.bytes_value {
-        Value::Bytes(BASE64.decode(text).unwrap_or_default().into())
-    } else {
-        Value::Empty
+/// Calls `each` with the elements of a list, as they are written.
+fn elements<'a>(
+    list: &'a RawValue,
+    each: impl FnMut(&'a RawValue) -> serde_json::Result<()>,
+) -> serde_json::Result<()> {
+    struct Elements<F>(F);
+
+    impl<'a, F: FnMut(&'a RawValue) -> serde_json::Result<()>> Visitor<'a> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(element) = list.next_element()? {
+                (self.0)(element).map_err(A::Error::custom)?;
+            }
+            Ok(())
+        }
+    }
+
+    serde_json::Deserializer::from_str(list.get()).deserialize_seq(Elements(each))
+}
+
+/// Reads what the receiver has acknowledged. It looked only at what the analysis needs; here is all of it, and what
+/// isn't of its type is missing, and counted, rather than the request lost.
+struct Reading {
+    cut: u64,
+}
+
+impl Reading {
+    /// What was read, or nothing.
+    fn or_cut<T: Default>(&mut self, read: Option<T>) -> T {
+        self.cut += u64::from(read.is_none());
+        read.unwrap_or_default()
+    }
+
+    fn number<T: TryFrom<i128> + Default>(&mut self, raw: &RawValue) -> T {
+        let number: Option<Number> = serde_json::from_str(raw.get()).ok();
+        self.or_cut(number).whole()
+    }
+
+    fn string(&mut self, raw: &RawValue) -> String {
+        self.or_cut(serde_json::from_str(raw.get()).ok())
+    }
+
+    fn text(&mut self, raw: &RawValue) -> Bytes {
+        self.string(raw).into()
+    }
+
+    fn id(&mut self, raw: &RawValue) -> Bytes {
+        unhex(&self.string(raw))
+    }
+
+    /// An object that may be wrong: what came before the wrong part counts.
+    fn object<'a>(
+        &mut self,
+        raw: &'a RawValue,
+        mut each: impl FnMut(&mut Self, &str, &'a RawValue),
+    ) {
+        let read = fields(raw, |key, value| {
+            each(self, key, value);
+            Ok(())
+        });
+        self.or_cut(read.ok());
+    }
+
+    /// A list that may be wrong.
+    fn list<'a, T>(
+        &mut self,
+        raw: &'a RawValue,
+        mut of: impl FnMut(&mut Self, &'a RawValue) -> T,
+    ) -> Vec<T> {
+        let mut found = Vec::new();
+        let read = elements(raw, |it| {
+            found.push(of(self, it));
+            Ok(())
+        });
+        self.or_cut(read.ok());
+        found
+    }
+
+    fn resource_spans(&mut self, raw: &RawValue) -> serde_json::Result<otlp::ResourceSpans> {
+        let mut found = otlp::ResourceSpans::default();
+        fields(raw, |key, value| {
+            match key {
+                "resource" => found.resource = Some(self.resource(value)),
+                "schemaUrl" => found.schema_url = self.text(value),
+                "scopeSpans" => elements(value, |it| {
+                    found.scope_spans.push(self.scope_spans(it)?);
+                    Ok(())
+                })?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn resource(&mut self, raw: &RawValue) -> otlp::Resource {
+        let mut found = otlp::Resource::default();
+        self.object(raw, |it, key, value| match key {
+            "attributes" => found.attributes = it.pairs(value),
+            "droppedAttributesCount" => found.dropped_attributes = it.number(value),
+            _ => {}
+        });
+        found
+    }
+
+    fn scope_spans(&mut self, raw: &RawValue) -> serde_json::Result<otlp::ScopeSpans> {
+        let mut found = otlp::ScopeSpans::default();
+        fields(raw, |key, value| {
+            match key {
+                "scope" => found.scope = Some(self.scope(value)),
+                "schemaUrl" => found.schema_url = self.text(value),
+                "spans" => elements(value, |it| {
+                    found.spans.push(self.span(it)?);
+                    Ok(())
+                })?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn scope(&mut self, raw: &RawValue) -> otlp::Scope {
+        let mut found = otlp::Scope::default();
+        self.object(raw, |it, key, value| match key {
+            "name" => found.name = it.text(value),
+            "version" => found.version = it.text(value),
+            "attributes" => found.attributes = it.pairs(value),
+            "droppedAttributesCount" => found.dropped_attributes = it.number(value),
+            _ => {}
+        });
+        found
+    }
+
+    fn span(&mut self, raw: &RawValue) -> serde_json::Result<otlp::Span> {
+        let mut found = otlp::Span::default();
+        fields(raw, |key, value| {
+            match key {
+                "traceId" => found.trace_id = self.id(value),
+                "spanId" => found.span_id = self.id(value),
+                "traceState" => found.trace_state = self.text(value),
+                "parentSpanId" => {
+                    let text = self.string(value);
+                    found.parent_id = unhex(&text);
+                    if found.parent_id.is_empty() && !text.is_empty() {
+                        // It is no id, which isn't the same as none: the receiver has rejected the span.
+                        found.parent_id = Bytes::from_static(&[0; 17]);
+                    }
+                }
+                "name" => found.name = self.text(value),
+                "kind" => found.kind = self.number(value),
+                "startTimeUnixNano" => found.start = self.number(value),
+                "endTimeUnixNano" => found.end = self.number(value),
+                "attributes" => found.attributes = self.pairs(value),
+                "droppedAttributesCount" => found.dropped_attributes = self.number(value),
+                "events" => found.events = self.list(value, Self::event),
+                "droppedEventsCount" => found.dropped_events = self.number(value),
+                "links" => found.links = self.list(value, Self::link),
+                "droppedLinksCount" => found.dropped_links = self.number(value),
+                "status" => found.status = Some(self.status(value)),
+                "flags" => found.flags = self.number(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn event(&mut self, raw: &RawValue) -> otlp::SpanEvent {
+        let mut found = otlp::SpanEvent::default();
+        self.object(raw, |it, key, value| match key {
+            "timeUnixNano" => found.time = it.number(value),
+            "name" => found.name = it.text(value),
+            "attributes" => found.attributes = it.pairs(value),
+            "droppedAttributesCount" => found.dropped_attributes = it.number(value),
+            _ => {}
+        });
+        found
+    }
+
+    fn link(&mut self, raw: &RawValue) -> otlp::SpanLink {
+        let mut found = otlp::SpanLink::default();
+        self.object(raw, |it, key, value| match key {
+            "traceId" => found.trace_id = it.id(value),
+            "spanId" => found.span_id = it.id(value),
+            "traceState" => found.trace_state = it.text(value),
+            "attributes" => found.attributes = it.pairs(value),
+            "droppedAttributesCount" => found.dropped_attributes = it.number(value),
+            "flags" => found.flags = it.number(value),
+            _ => {}
+        });
+        found
+    }
+
+    fn status(&mut self, raw: &RawValue) -> otlp::Status {
+        let mut found = otlp::Status::default();
+        self.object(raw, |it, key, value| match key {
+            "message" => found.message = it.text(value),
+            "code" => found.code = it.number(value),
+            _ => {}
+        });
+        found
+    }
+
+    fn pairs(&mut self, raw: &RawValue) -> Vec<KeyValue> {
+        self.list(raw, |it, pair| {
+            let (key, value) = it.pair(pair, 0);
+            KeyValue {
+                key,
+                value: value.map(otlp::value_of),
+            }
+        })
+    }
+
+    fn pair(&mut self, raw: &RawValue, depth: usize) -> (Bytes, Option<Value>) {
+        let (mut name, mut found) = (Bytes::new(), None);
+        self.object(raw, |it, key, value| match key {
+            "key" => name = it.text(value),
+            "value" => found = Some(it.value(value, depth)),
+            _ => {}
+        });
+        (name, found)
+    }
+
+    /// A value within `depth` others. Each level of it is scanned anew, and there are few.
+    fn value(&mut self, raw: &RawValue, depth: usize) -> Value {
+        // Of two the last counts, as in protobuf.
+        let mut found = Value::Empty;
+        self.object(raw, |it, key, value| match key {
+            "stringValue" => found = it.leaf(value, |text: String| Some(Value::Text(text.into()))),
+            "boolValue" => found = it.leaf(value, |value| Some(Value::Bool(value))),
+            "intValue" => found = it.leaf(value, |it: Number| Some(Value::Int(it.whole()))),
+            "doubleValue" => found = it.leaf(value, |it: Number| Some(Value::Double(it.double()))),
+            "bytesValue" => {
+                found = it.leaf(value, |text: String| {
+                    let bytes = BASE64.decode(text).ok()?;
+                    Some(Value::Bytes(bytes.into()))
+                });
+            }
+            "arrayValue" | "kvlistValue" if depth >= MAX_DEPTH => found = it.or_cut(None),
+            "arrayValue" => {
+                let values = it.values(value, |it, raw| it.value(raw, depth + 1));
+                found = Value::List(values);
+            }
+            "kvlistValue" => {
+                let entries = it.values(value, |it, raw| {
+                    let (key, value) = it.pair(raw, depth + 1);
+                    (Text::mended(key).0, value.unwrap_or_default())
+                });
+                found = Value::Map(Attributes(entries));
+            }
+            _ => {}
+        });
+        found
+    }
+
+    fn leaf<'a, T: Deserialize<'a>>(
+        &mut self,
+        raw: &'a RawValue,
+        of: impl FnOnce(T) -> Option<Value>,
+    ) -> Value {
+        self.or_cut(serde_json::from_str(raw.get()).ok().and_then(of))
+    }
+
+    /// What lies in the `values` of a list or map.
+    fn values<'a, T>(
+        &mut self,
+        raw: &'a RawValue,
+        mut of: impl FnMut(&mut Self, &'a RawValue) -> T,
+    ) -> Vec<T> {
+        let mut found = Vec::new();
+        self.object(raw, |it, key, value| {
+            if key == "values" {
+                found = it.list(value, &mut of);
+            }
+        });
+        found
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::StoreError;
+use crate::partition::Hour;
 use crate::source::Source;
 
 /// What a file is called while it is being written. Neither we nor others read it.
@@ -76,6 +77,8 @@ impl Place {
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.list()?,
         };
+        // What lies elsewhere is somebody else's, and neither read nor removed.
+        files.retain(|it| Hour::of_path(&it.path).is_some());
         files.sort();
         Ok(files)
     }
@@ -117,12 +120,14 @@ impl Place {
         }
     }
 
-    /// Removes what writers that were killed have left half-way.
+    /// Removes what a compactor that was killed has left half-way. Imports have other names: one may be running.
     pub(crate) fn remove_partial(&self) -> Result<(), StoreError> {
         match self {
             Self::Folder(folder) => folder.walk(&mut |path, _| {
                 let partial = path.extension().is_some_and(|it| it == PARTIAL);
-                match partial {
+                let name = path.file_name().and_then(|it| it.to_str()).unwrap_or("");
+                let own = name.starts_with("segment-") || name.starts_with("merged-");
+                match partial && own {
                     true => fs::remove_file(path),
                     false => Ok(()),
                 }
@@ -140,12 +145,23 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     /// Calls back with each file two folders down (date and hour), and its length.
     fn walk(&self, each: &mut dyn FnMut(&Path, u64) -> io::Result<()>) -> Result<(), StoreError> {
+        // A folder that isn't there, or goes meanwhile with its last file, is empty; its neighbours aren't.
+        fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
+            match fs::read_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                entries => entries?.collect(),
+            }
+        }
         fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
             let mut found = Vec::new();
-            for entry in fs::read_dir(path)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    found.push(entry.path());
+            for entry in entries(path)? {
+                match entry.file_type() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    kind => {
+                        if kind?.is_dir() {
+                            found.push(entry.path());
+                        }
+                    }
                 }
             }
             Ok(found)
@@ -153,8 +169,7 @@ impl Folder {
         let walk = |each: &mut dyn FnMut(&Path, u64) -> io::Result<()>| -> io::Result<()> {
             for date in folders(&self.0)? {
                 for hour in folders(&date)? {
-                    for entry in fs::read_dir(hour)? {
-                        let entry = entry?;
+                    for entry in entries(&hour)? {
                         let metadata = entry.metadata();
                         // One that was removed meanwhile is gone.
                         if let Ok(metadata) = metadata
@@ -167,12 +182,7 @@ impl Folder {
             }
             Ok(())
         };
-        match walk(each) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            walked => {
-                walked.map_err(|it| StoreError::io("listing", self.0.display().to_string(), it))
-            }
-        }
+        walk(each).map_err(|it| StoreError::io("listing", self.0.display().to_string(), it))
     }
 
     fn list(&self) -> Result<Vec<StoredFile>, StoreError> {

@@ -4,7 +4,7 @@
 //! so a file that a reader has seen may be gone when it is opened. Its spans are in another by then, and the reader
 //! looks again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,8 @@ const MAX_SPANS_OF_TRACE: usize = 100_000;
 pub struct Store {
     pub(crate) place: Place,
     footers: Mutex<Footers>,
+    /// Files that turned out damaged: left out of lookups and merges, and complained about once.
+    unreadable: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,7 @@ impl Store {
         Ok(Self {
             place: Place::at(url)?,
             footers: Mutex::default(),
+            unreadable: Mutex::default(),
         })
     }
 
@@ -81,6 +84,7 @@ impl Store {
         Self {
             place,
             footers: Mutex::default(),
+            unreadable: Mutex::default(),
         }
     }
 
@@ -127,8 +131,14 @@ impl Store {
         let files = self.files()?;
         // Whoever asks mostly asks for what was lately.
         for file in files.iter().rev() {
-            let found = self.reader(&file.path)?.trace(id, &mut counts);
-            spans.extend(found.map_err(StoreError::parquet("reading", &file.path))?);
+            let found = self.reader(&file.path).and_then(|it| {
+                let found = it.trace(id, &mut counts);
+                found.map_err(StoreError::parquet("reading", &file.path))
+            });
+            match found {
+                Err(error) if self.is_set_aside(&error) => {}
+                found => spans.extend(found?),
+            }
             if spans.len() >= MAX_SPANS_OF_TRACE {
                 break;
             }
@@ -203,8 +213,12 @@ impl Store {
             Err(error) => return Err(error),
         };
         let mut duplicates = crate::merge::finish_broken_off(self).map(|_| 0)?;
-        while let Some(files) = crate::merge::due(&self.files()?, now) {
-            duplicates += crate::merge::merge(self, &files, now, &|_| Ok(()))?;
+        while let Some(files) = crate::merge::due(&self.sound_files()?, now) {
+            match crate::merge::merge(self, &files, now, &|_| Ok(())) {
+                // The next round goes without it.
+                Err(error) if error.is_damage_of(&files) && self.is_set_aside(&error) => {}
+                merged => duplicates += merged?,
+            }
         }
         Ok(duplicates)
     }
@@ -217,7 +231,69 @@ impl Store {
         passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let file = file_of(spans).map_err(StoreError::parquet("writing", path))?;
-        self.place.put(path, file, passed)
+        self.put(path, file, passed)
+    }
+
+    /// Puts a file there for good. What was known of one of the same name isn't true any more.
+    pub(crate) fn put(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+        passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let put = self.place.put(path, bytes, passed);
+        self.forget(path);
+        put
+    }
+
+    /// Whether it is one damaged file that is wrong, which must not keep others from being read. It is remembered.
+    pub(crate) fn is_set_aside(&self, error: &StoreError) -> bool {
+        let Some(path) = error.damaged() else {
+            return false;
+        };
+        let mut unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if unreadable.insert(path.to_owned()) {
+            let source = std::error::Error::source(error);
+            tracing::warn!(%error, source, files = unreadable.len(), "a damaged file of the store is left out");
+        }
+        true
+    }
+
+    /// All files that may be merged: those that aren't known to be damaged.
+    pub(crate) fn sound_files(&self) -> Result<Vec<StoredFile>, StoreError> {
+        let mut files = self.files()?;
+        let unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        files.retain(|it| !unreadable.contains(&it.path));
+        Ok(files)
+    }
+
+    /// How many files turned out damaged and are left out since this store was opened.
+    pub fn unreadable_files(&self) -> u64 {
+        let unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unreadable.len() as u64
+    }
+
+    fn forget(&self, path: &str) {
+        let mut unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unreadable.remove(path);
+        drop(unreadable);
+
+        let mut footers = self.lock();
+        if let Some(footer) = footers.by_path.remove(path) {
+            footers.bytes = footers.bytes.saturating_sub(footer.memory_size());
+        }
     }
 
     /// Removes what is too old or too much, the oldest hours first; how many files and bytes those were.
@@ -252,10 +328,7 @@ impl Store {
 
     pub(crate) fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.place.remove(path)?;
-        let mut footers = self.lock();
-        if let Some(footer) = footers.by_path.remove(path) {
-            footers.bytes = footers.bytes.saturating_sub(footer.memory_size());
-        }
+        self.forget(path);
         Ok(())
     }
 

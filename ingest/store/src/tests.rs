@@ -12,7 +12,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
 use rekindle_ingest::load::{Generator, SystemShape};
-use rekindle_ingest::{Durability, Entry, Journal, JournalConfig, Protocol};
+use rekindle_ingest::{
+    ContentType, DecodeContext, Durability, Entry, Journal, JournalConfig, KeepAttributes,
+    Protocol, decode_payload,
+};
 use rekindle_model::{SpanId, TraceId, UnixNanos};
 
 use super::*;
@@ -152,6 +155,136 @@ proptest! {
         let _ = spans_of_protobuf(bytes.clone().into(), RECEIVED, &mut counts);
         let _ = spans_of_json(&bytes, RECEIVED, &mut counts);
         let _ = read_bytes(bytes.into());
+    }
+}
+
+/// A request with all that a request may have.
+fn json_request() -> serde_json::Value {
+    let attributes = r#"[{"key":"a","value":{"kvlistValue":{"values":[{"key":"b","value":{"intValue":"1"}}]}}}]"#;
+    let text = r#"{"resourceSpans":[{"schemaUrl":"s","resource":{"droppedAttributesCount":1,"attributes":ALL},
+        "scopeSpans":[{"schemaUrl":"s","scope":{"name":"n","version":"1","attributes":ALL,"droppedAttributesCount":1},
+        "spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174",
+        "parentSpanId":"eee19b7ec3c1b173","name":"n","traceState":"t","kind":2,"startTimeUnixNano":"1",
+        "endTimeUnixNano":2,"attributes":ALL,"droppedAttributesCount":1,"droppedEventsCount":1,"droppedLinksCount":1,
+        "flags":1,"events":[{"timeUnixNano":"1","name":"e","attributes":ALL,"droppedAttributesCount":1}],
+        "links":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","traceState":"t",
+        "attributes":ALL,"flags":1}],"status":{"message":"m","code":2}},
+        {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b175"}]}]}]}"#;
+    serde_json::from_str(&text.replace("ALL", attributes)).expect("it is JSON")
+}
+
+/// How many parts it has.
+fn parts(json: &serde_json::Value) -> usize {
+    1 + match json {
+        serde_json::Value::Array(items) => items.iter().map(parts).sum::<usize>(),
+        serde_json::Value::Object(fields) => fields.values().map(parts).sum(),
+        _ => 0,
+    }
+}
+
+/// Puts something else in the place of one part.
+fn replace(json: &mut serde_json::Value, at: &mut usize, with: &serde_json::Value) {
+    if *at == 0 {
+        *json = with.clone();
+    }
+    *at = at.wrapping_sub(1);
+    match json {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|it| replace(it, at, with)),
+        serde_json::Value::Object(fields) => {
+            fields.values_mut().for_each(|it| replace(it, at, with));
+        }
+        _ => {}
+    }
+}
+
+/// Whether it was taken by the receiver; what it takes must be read with as many spans.
+fn check_taken(request: &str) -> bool {
+    let mut context = DecodeContext::new(&KeepAttributes::default());
+    let Ok(taken) = decode_payload(ContentType::Json, request.as_bytes(), &mut context) else {
+        return false;
+    };
+    let read = spans_of_json(request.as_bytes(), RECEIVED, &mut ReadCounts::default());
+    let read = read.unwrap_or_else(|error| panic!("{error}: {request}"));
+    assert_eq!(read.len(), taken.spans.len(), "{request}");
+    true
+}
+
+#[test]
+fn what_a_receiver_takes_is_read() {
+    let (whole, mut taken, mut changed) = (json_request(), 0, 0);
+    let others = [
+        "null",
+        "true",
+        "5",
+        "-1",
+        "1.5",
+        "1e300",
+        r#""x""#,
+        r#""""#,
+        "[]",
+        "{}",
+        "[null]",
+        "[5]",
+        "[[]]",
+        "[{}]",
+        r#"{"values":5}"#,
+        r#"{"stringValue":5}"#,
+        r#"{"arrayValue":[{}]}"#,
+        r#""SPAN_KIND_SERVER""#,
+    ];
+    assert!(check_taken(&whole.to_string()));
+    for part in 0..parts(&whole) {
+        for other in others {
+            let mut request = whole.clone();
+            let with = serde_json::from_str(other).expect("it is JSON");
+            replace(&mut request, &mut { part }, &with);
+            taken += usize::from(check_taken(&request.to_string()));
+            changed += 1;
+        }
+    }
+    assert!(
+        taken > changed / 4 && taken < changed,
+        "{taken} of {changed}"
+    );
+}
+
+#[test]
+fn only_what_is_wrong_in_json_is_missing() {
+    let deep = |levels: usize| {
+        let (open, close) = (r#"{"arrayValue":{"values":["#, "]}}");
+        format!("{}{{}}{}", open.repeat(levels), close.repeat(levels))
+    };
+    let (cut, whole) = (deep(10_000), deep(32));
+    for (wrong, cut_values) in [
+        (
+            r#""attributes":[{"key":"a","value":DEEP}]"#.replace("DEEP", &cut),
+            1,
+        ),
+        (
+            r#""attributes":[{"key":"a","value":DEEP}]"#.replace("DEEP", &whole),
+            0,
+        ),
+        (r#""droppedAttributesCount":true"#.to_owned(), 1),
+        (
+            r#""events":[{"attributes":[{"key":"a","value":{"stringValue":5}}]}]"#.to_owned(),
+            1,
+        ),
+        (
+            r#""droppedLinksCount":1,"droppedLinksCount":2"#.to_owned(),
+            0,
+        ),
+        (r#""links":[{"traceState":"\ud800"}]"#.to_owned(), 1),
+    ] {
+        let request = r#"{"resourceSpans":[{"scopeSpans":[{"scope":{"version":VERSION},"spans":[{"traceId":
+            "5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"kept",WRONG}]}]}]}"#;
+        let request = request.replace("WRONG", &wrong).replace("VERSION", "1.2");
+        assert!(check_taken(&request), "{request}");
+        let mut counts = ReadCounts::default();
+        let read = spans_of_json(request.as_bytes(), RECEIVED, &mut counts).expect("it is one");
+        assert_eq!(read[0].name.as_str(), "kept");
+        assert!(read[0].scope.version.is_empty());
+        // The scope's version is the other one.
+        assert_eq!(counts.cut_values, cut_values + 1, "{wrong:.200}");
     }
 }
 
@@ -340,6 +473,33 @@ async fn wherever_it_is_killed_each_span_is_there_once() {
 }
 
 #[tokio::test]
+async fn a_journal_that_began_anew_is_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dir, place) = (folder.path().join("journal"), folder.path().join("spans"));
+    let store = Arc::new(Store::at(place.to_str().expect("UTF-8")).expect("a store"));
+    // The second time there is less in it than was stored before.
+    for (number, of) in [(12, requests(12, 3)), (6, requests(6, 4))] {
+        let journal = journal_of(&dir, &of).await;
+        let start = Compactor::start(
+            Arc::clone(&store),
+            journal.clone(),
+            &dir,
+            Retention::default(),
+        );
+        let mut compactor = start.expect("starts");
+        assert!(compactor.behind().expect("listed") > 1, "{number}");
+        drain(&mut compactor, START).expect("compacts");
+        assert!(compactor.counts().spans > 0);
+        drop((compactor, journal));
+        while std::fs::read_dir(&dir).expect("listed").any(|it| {
+            let path = it.expect("listed").path();
+            let is_note = path.file_name().is_some_and(|it| it == "compacted");
+            !is_note && std::fs::remove_file(path).is_ok()
+        }) {}
+    }
+}
+
+#[tokio::test]
 async fn nothing_leaves_the_journal_before_it_is_stored() {
     let folder = tempfile::tempdir().expect("a folder");
     let requests = requests(30, 5);
@@ -395,6 +555,42 @@ async fn a_full_journal_refuses_until_it_is_stored() {
 }
 
 #[test]
+fn an_hour_of_many_files_is_merged_whole() {
+    for files in [2, 16, 17, 31, 32, 40] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+        let all = spans(files);
+        for (number, part) in all.chunks(all.len().div_ceil(files)).enumerate() {
+            store
+                .add(part.to_vec(), "test", number as u64)
+                .expect("added");
+        }
+        assert_eq!(store.files().expect("listed").len(), files);
+        let sent = everything(&store);
+        assert_eq!(sent.len(), all.len());
+        let later = START.plus(Duration::from_secs(24 * 3600));
+        assert_eq!(store.tidy(later).expect("merged"), 0);
+        assert_eq!(store.files().expect("listed").len(), 1, "{files} files");
+        assert!(
+            everything(&store) == sent,
+            "of {files} files spans are gone"
+        );
+    }
+}
+
+#[test]
+fn what_a_file_was_before_is_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let all = spans(10);
+    let (some, rest) = all.split_at(all.len() / 3);
+    for part in [some, rest] {
+        store.add(part.to_vec(), "same", 0).expect("added");
+        assert_eq!(everything(&store).len(), part.len());
+    }
+}
+
+#[test]
 fn what_is_too_old_or_too_much_goes_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
@@ -420,6 +616,55 @@ fn what_is_too_old_or_too_much_goes_first() {
     let first = &store.files().expect("listed")[0].path;
     // What began at half past ten is gone with its hour, and with the next one.
     assert!(first.contains("hour=12"), "{first}");
+}
+
+#[test]
+fn a_damaged_file_keeps_nothing_else_from_being_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let spans = spans(9);
+    for (number, part) in spans.chunks(spans.len().div_ceil(3)).enumerate() {
+        let number = number as u64;
+        store.add(part.to_vec(), "test", number).expect("added");
+    }
+    let files = store.files().expect("listed");
+    std::fs::write(folder.path().join(&files[0].path), "PAR1 no more").expect("written");
+    let last = spans.last().expect("there are some").trace_id;
+    assert!(!store.trace(last).expect("read").is_empty());
+    assert_eq!(store.unreadable_files(), 1);
+    let later = START.plus(Duration::from_secs(24 * 3600));
+    store.tidy(later).expect("merged");
+    assert_eq!(store.files().expect("listed").len(), 2);
+}
+
+#[test]
+fn what_is_somebody_elses_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    store.add(spans(1), "test", 0).expect("added");
+    let own = store.files().expect("listed");
+    let hour = own[0].path.rsplit_once('/').expect("it has folders").0;
+    let foreign = [
+        "backup/old/a.parquet".to_owned(),
+        format!("{hour}/import-a.partial"),
+    ];
+    let left = format!("{hour}/segment-1.partial");
+    for name in foreign.iter().chain([&left]) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+        std::fs::write(path, "PAR1").expect("written");
+    }
+    assert_eq!(store.files().expect("listed"), own);
+    store.place.remove_partial().expect("removed");
+    assert!(!folder.path().join(&left).exists());
+    let nothing = Retention {
+        keep_for: None,
+        keep_bytes: Some(0),
+    };
+    assert_eq!(store.retain(nothing, START).expect("removed").files, 1);
+    for name in &foreign {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
 }
 
 #[test]
