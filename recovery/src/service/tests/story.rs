@@ -840,6 +840,31 @@ async fn what_is_unclear_goes_to_a_person_unless_more_is_waited_for() {
     story.end().await;
 }
 
+/// An order that no incident explains has no requests to wait for, and holds its lease no longer than
+/// it takes to see so.
+#[tokio::test(start_paused = true)]
+async fn an_order_waits_for_no_requests_that_cannot_count() {
+    let world = World::new();
+    let policy = Policy {
+        unclear: crate::policy::Unclear::Wait,
+        judge_longest: Duration::from_secs(600),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    let restart = Command::Restart {
+        unit: "bank".into(),
+        dry_run: false,
+        by: "ann".to_owned(),
+        reason: "new code".to_owned(),
+    };
+    assert!(story.recovery.command(restart).await.is_ok());
+    story.go(20).await;
+    let judged = story.recovery.status().borrow().recent[0].clone();
+    assert_eq!(judged.verdict, Some(Verdict::Unknown), "{}", story.text);
+    assert!(!states(&story).contains(&State::Judging), "{}", story.text);
+    story.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_can_be_asked_of_probes() {
     let mut world = World::new();
