@@ -185,7 +185,12 @@ fn not_ours(
 ) -> Option<UnitName> {
     let unit = unit_of(component, tree)?;
     let is_ours = status.recent.iter().any(|action| {
-        let until = action.ready_at.unwrap_or(now);
+        // Only what goes on still explains what is new now; one that came to nothing explained it then.
+        let over = match action.outcome {
+            None => now,
+            Some(_) => action.intended_at,
+        };
+        let until = action.ready_at.or(action.judged_at).unwrap_or(over);
         let is_late = now.duration_since(until).is_ok_and(|ago| ago > OUR_OWN);
         !is_late && tree.touches(&action.unit, &unit)
     });
@@ -370,6 +375,35 @@ mod tests {
             let expected =
                 expected.map(|(what, seconds, is_version)| (what, at(seconds), is_version));
             assert_eq!(found, expected, "{seen:?}");
+        }
+    }
+
+    /// Each case: an action without an end of its own, and whether it still explains a new version.
+    #[test]
+    fn what_came_to_nothing_explains_nothing_for_ever() {
+        let failed = serde_json::json!({ "not_ready": { "reason": "503" } });
+        for (outcome, judged_at, expected) in [
+            (serde_json::Value::Null, None, false),
+            (failed.clone(), None, true),
+            (failed.clone(), Some(20), true),
+            (failed, Some(250), false),
+        ] {
+            let mut status = serde_json::to_value(status(Some(10))).expect("written");
+            status["recent"][0]["ready_at"] = serde_json::Value::Null;
+            status["recent"][0]["outcome"] = outcome.clone();
+            status["recent"][0]["judged_at"] = serde_json::json!(judged_at.map(at));
+            let status = serde_json::from_value(status).expect("a status");
+            let mut changes = Changes::default();
+            for (seconds, name) in [(0, "1"), (300, "2")] {
+                look(
+                    &mut changes,
+                    &[component(Level::Version, name)],
+                    &status,
+                    seconds,
+                );
+            }
+            let is_change = !changes.changes().is_empty();
+            assert_eq!(is_change, expected, "{outcome} {judged_at:?}");
         }
     }
 
