@@ -485,6 +485,10 @@ impl Engine {
         let analyzer = self.shared.analyzer();
         self.changes.look(
             analyzer.components(),
+            |instance, since| {
+                let (ok, bad) = analyzer.fared_through(instance, &[], since.into(), at);
+                ok + bad > 0
+            },
             &self.tree,
             &status.recent,
             mapping::wall(at),

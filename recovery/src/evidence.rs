@@ -50,6 +50,10 @@ pub struct Changed {
     pub what: String,
     /// Whether it is other software than before, so that what was learned of the old is worth less.
     pub is_version: bool,
+    /// How many changes came before this one within the same stretch: what renews itself again and again
+    /// is no rollout.
+    #[serde(default)]
+    pub renewals: u32,
 }
 
 /// The key under which cures are remembered.

@@ -25,8 +25,8 @@ pub trait Backend: Send + Sync {
     /// The latest snapshot. Cheap, and never waits.
     fn view(&self) -> Arc<View>;
 
-    /// The trace of this id, where it is still kept.
-    fn trace(&self, id: TraceId) -> BoxFuture<'_, Option<TraceView>>;
+    /// The trace of this id, where it is still kept; a problem where that can't be found out.
+    fn trace(&self, id: TraceId) -> BoxFuture<'_, Result<Option<TraceView>, Problem>>;
 
     /// Gives an order, or asks what a snapshot doesn't hold.
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>>;

@@ -150,7 +150,7 @@ pub(crate) async fn find_trace(state: &ApiState, id: &str) -> Result<TraceView, 
     let id: TraceId = id
         .parse()
         .map_err(|error: rekindle_model::ParseIdError| Problem::invalid(error.to_string()))?;
-    state.backend.trace(id).await.ok_or_else(|| {
+    state.backend.trace(id).await?.ok_or_else(|| {
         Problem::not_found(format!(
             "trace {id} is not kept: only examples of incidents and recent failures are, and what a \
              span store (`store.url`) holds"

@@ -9,6 +9,7 @@
 //! Tokens are compared in constant time and all of them each time, so that neither a guess's beginning
 //! nor a token's place can be found out by the clock.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,13 +30,23 @@ const LEAST_TOKEN_BYTES: usize = 16;
 const MAX_SPEAKERS: usize = 1000;
 
 /// Somebody who has a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Speaker {
     /// Its name.
     pub(super) name: String,
     token: String,
     /// The units that it may speak about; all where there are none.
     units: Vec<String>,
+}
+
+/// Without the token: what is printed ends up in logs.
+impl fmt::Debug for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Speaker")
+            .field("name", &self.name)
+            .field("units", &self.units)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Speaker {
@@ -303,6 +314,8 @@ mod tests {
         let catalog = speakers.who(&headers(&[&bearer])).await.expect("known");
         let catalog = catalog.expect("named");
         assert!(catalog.may_speak_of("catalog.search").is_ok());
+        let printed = format!("{catalog:?} {speakers:?}");
+        assert!(printed.contains("catalog.search") && !printed.contains("0123456789abcdef"));
         assert_eq!(catalog.may_speak_of("web").map_err(|e| e.status), Err(403));
 
         let known = speakers.file.as_ref().expect("a file");

@@ -60,12 +60,12 @@ impl Backend for EngineBackend {
         self.view.borrow().clone()
     }
 
-    fn trace(&self, id: TraceId) -> BoxFuture<'_, Option<TraceView>> {
+    fn trace(&self, id: TraceId) -> BoxFuture<'_, Result<Option<TraceView>, Problem>> {
         let found = self.find_trace(id);
         Box::pin(async move {
             match (found, &self.stored) {
                 (None, Some(stored)) => stored.find(id).await,
-                (found, _) => found,
+                (found, _) => Ok(found),
             }
         })
     }

@@ -2,7 +2,8 @@
 //! system, does the likeliest suspect belong to nobody?
 //!
 //! Guards veto by it. A rollout is seen as everybody sees it who only has telemetry: a version or an
-//! instance of a service that wasn't there before, though the service was, and that we didn't start.
+//! instance of a service that wasn't there before, though the service was, and that we didn't start. An
+//! instance counts only beside an older one that still serves: what crashes has a new one each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -28,42 +29,95 @@ const NOW: Duration = Duration::from_secs(10);
 /// … and it takes so much history before an incident to say what is usual.
 const LEAST_HISTORY: Duration = Duration::from_secs(30);
 
+/// So long after it was first seen, a new instance counts as one beside an older one as soon as that
+/// serves, too: several times as long as replicas of any traffic go without a request. One that only
+/// replaces another, as after a crash, never does.
+const BESIDE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Changes with no more than this between them are one stretch: as long as orchestrators at most wait
+/// before they start again what crashes.
+const STRETCH: Duration = Duration::from_secs(5 * 60);
+
 /// Who was there, and who changed.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Versions and instances at the last look.
-    there: BTreeSet<Component>,
+    /// Versions and instances at the last look, and when each was first seen.
+    there: BTreeMap<Component, SystemTime>,
+    /// New instances of which it isn't known yet whether they replace others or stand beside them.
+    pending: BTreeSet<Component>,
     /// When each service was first seen, while it is remembered.
     services: BTreeMap<Name, SystemTime>,
     changes: BTreeMap<UnitName, Changed>,
 }
 
 impl Changes {
-    /// Looks who is there; `recent` is what recovery did.
+    /// Looks who is there. `serves` says whether an instance has taken requests that began after a time.
     pub(super) fn look<'a>(
         &mut self,
         components: impl Iterator<Item = &'a Component>,
+        serves: impl Fn(&Component, SystemTime) -> bool,
         tree: &RestartTree,
         recent: &[ActionView],
         now: SystemTime,
     ) {
-        let mut there = BTreeSet::new();
+        let mut there = BTreeMap::new();
         let mut services = BTreeSet::new();
         for component in components {
             if !matches!(component.level, Level::Version | Level::Instance) {
                 continue;
             }
             services.insert(component.service.clone());
-            if !self.there.contains(component) && self.is_known(&component.service, now) {
-                self.changed(component, tree, recent, now);
+            let seen = self.there.get(component).copied();
+            if seen.is_none()
+                && self.is_known(&component.service, now)
+                && let Some(unit) = not_ours(component, tree, recent, now)
+            {
+                if component.level == Level::Version {
+                    self.changed(unit, component, now);
+                } else {
+                    self.pending.insert(component.clone());
+                }
             }
-            there.insert(component.clone());
+            there.insert(component.clone(), seen.unwrap_or(now));
         }
         self.there = there;
         self.services
             .retain(|service, _| services.contains(service));
         for service in services {
             self.services.entry(service).or_insert(now);
+        }
+        self.look_at_pending(serves, tree, now);
+    }
+
+    /// Which of the new instances have come beside older ones.
+    fn look_at_pending(
+        &mut self,
+        serves: impl Fn(&Component, SystemTime) -> bool,
+        tree: &RestartTree,
+        now: SystemTime,
+    ) {
+        let mut beside: BTreeMap<(Name, SystemTime), bool> = BTreeMap::new();
+        for component in std::mem::take(&mut self.pending) {
+            let Some(seen) = self.there.get(&component).copied() else {
+                continue;
+            };
+            let is_beside = *beside
+                .entry((component.service.clone(), seen))
+                .or_insert_with(|| {
+                    self.there.iter().any(|(other, since)| {
+                        other.level == Level::Instance
+                            && other.service == component.service
+                            && *since < seen
+                            && serves(other, seen)
+                    })
+                });
+            if is_beside {
+                if let Some(unit) = unit_of(&component, tree) {
+                    self.changed(unit, &component, seen);
+                }
+            } else if now.duration_since(seen).unwrap_or_default() < BESIDE_WITHIN {
+                self.pending.insert(component);
+            }
         }
     }
 
@@ -74,56 +128,31 @@ impl Changes {
             .is_some_and(|known| known >= KNOWN_FOR)
     }
 
-    fn changed(
-        &mut self,
-        component: &Component,
-        tree: &RestartTree,
-        recent: &[ActionView],
-        now: SystemTime,
-    ) {
+    fn changed(&mut self, unit: UnitName, component: &Component, at: SystemTime) {
         let is_version = component.level == Level::Version;
-        let key = match is_version {
-            true => "service.version",
-            false => "service.instance.id",
-        };
-        let attributes = BTreeMap::from([
-            (Name::from("service.name"), component.service.clone()),
-            (Name::from(key), component.name.clone()),
-        ]);
-        let Some(unit) = mapping::unit_of_attributes(&attributes, tree) else {
-            return;
-        };
-        let restarted_by_us = recent.iter().any(|action| {
-            let until = action.ready_at.unwrap_or(now);
-            let is_late = now.duration_since(until).is_ok_and(|ago| ago > OUR_OWN);
-            !is_late && tree.touches(&action.unit, &unit)
-        });
-        if restarted_by_us {
+        let last = self.changes.get(&unit);
+        // An instance of a new version says nothing that the version hasn't said.
+        if !is_version && last.is_some_and(|last| last.at >= at) {
             return;
         }
-        let what = match is_version {
-            true => format!(
-                "version {} of {} appeared",
-                component.name, component.service
-            ),
-            false => format!(
-                "instance {} of {} appeared",
-                component.name, component.service
-            ),
-        };
+        let renewals = last.map_or(0, |last| match at.duration_since(last.at) {
+            Ok(Duration::ZERO) => last.renewals,
+            Ok(between) if between <= STRETCH => last.renewals.saturating_add(1),
+            _ => 0,
+        });
+        let kind = if is_version { "version" } else { "instance" };
+        let what = format!(
+            "{kind} {} of {} appeared",
+            component.name, component.service
+        );
         tracing::info!(%unit, "{what}");
-        // An instance of a new version says nothing that the version hasn't said.
-        let is_version = is_version
-            || self
-                .changes
-                .get(&unit)
-                .is_some_and(|last| last.is_version && last.at == now);
         self.changes.insert(
             unit,
             Changed {
-                at: now,
+                at,
                 what,
                 is_version,
+                renewals,
             },
         );
     }
@@ -132,6 +161,40 @@ impl Changes {
     pub(super) fn changes(&self) -> &BTreeMap<UnitName, Changed> {
         &self.changes
     }
+}
+
+/// The unit that a version or an instance belongs to.
+fn unit_of(component: &Component, tree: &RestartTree) -> Option<UnitName> {
+    let key = match component.level {
+        Level::Version => "service.version",
+        _ => "service.instance.id",
+    };
+    let attributes = BTreeMap::from([
+        (Name::from("service.name"), component.service.clone()),
+        (Name::from(key), component.name.clone()),
+    ]);
+    mapping::unit_of_attributes(&attributes, tree)
+}
+
+/// The unit of something new, unless our own restart explains it.
+fn not_ours(
+    component: &Component,
+    tree: &RestartTree,
+    recent: &[ActionView],
+    now: SystemTime,
+) -> Option<UnitName> {
+    let unit = unit_of(component, tree)?;
+    let is_ours = recent.iter().any(|action| {
+        // Only what goes on still explains what is new now; one that came to nothing explained it then.
+        let over = match action.outcome {
+            None => now,
+            Some(_) => action.intended_at,
+        };
+        let until = action.ready_at.or(action.judged_at).unwrap_or(over);
+        let is_late = now.duration_since(until).is_ok_and(|ago| ago > OUR_OWN);
+        !is_late && tree.touches(&action.unit, &unit)
+    });
+    (!is_ours).then_some(unit)
 }
 
 /// What else goes on, of one incident.
@@ -218,6 +281,30 @@ mod tests {
         .expect("a status")
     }
 
+    /// Everybody who was ever there is remembered; only who is there now serves.
+    fn look(changes: &mut Changes, living: &[Component], status: &RecoveryStatus, seconds: u64) {
+        let mut all: BTreeSet<Component> = changes.there.keys().cloned().collect();
+        all.extend(living.iter().cloned());
+        let serves = |one: &Component, since| living.contains(one) && at(seconds) > since;
+        changes.look(all.iter(), serves, &tree(), &status.recent, at(seconds));
+    }
+
+    #[test]
+    fn one_replica_of_two_that_crashes_again_and_again_is_one_stretch() {
+        let instance = |name: &str| component(Level::Instance, name);
+        let mut changes = Changes::default();
+        let mut renewals = Vec::new();
+        for seconds in (0..400).chain(900..910) {
+            let crashing = format!("b{}", seconds / 100);
+            let living = [instance("a"), instance(&crashing)];
+            look(&mut changes, &living, &status(None), seconds);
+            let found = changes.changes().get(&UnitName::from("catalog"));
+            renewals.extend(found.map(|change| change.renewals));
+        }
+        renewals.dedup();
+        assert_eq!(renewals, [0, 1, 2, 0]);
+    }
+
     /// Each case: who is seen when, our own restart, and what changed in the end.
     #[test]
     fn a_rollout_is_what_we_did_not_start() {
@@ -238,6 +325,7 @@ mod tests {
                 vec![
                     (0, vec![instance("a")]),
                     (61, vec![instance("a"), instance("b")]),
+                    (62, vec![instance("a"), instance("b")]),
                 ],
                 None,
                 Some(("instance b of catalog appeared", 61, false)),
@@ -258,26 +346,66 @@ mod tests {
             ),
             // Long ago.
             (
-                vec![(0, vec![instance("a")]), (300, vec![instance("b")])],
+                vec![
+                    (0, vec![instance("a")]),
+                    (300, vec![instance("a"), instance("b")]),
+                    (310, vec![instance("a"), instance("b")]),
+                ],
                 Some(50),
                 Some(("instance b of catalog appeared", 300, false)),
+            ),
+            // It only replaces one that crashed.
+            (
+                vec![
+                    (0, vec![instance("a")]),
+                    (61, vec![instance("b")]),
+                    (62, vec![instance("b")]),
+                    (101, vec![instance("c")]),
+                    (102, vec![instance("c")]),
+                ],
+                None,
+                None,
             ),
             (vec![(0, vec![instance("a")]), (61, vec![])], None, None),
         ] {
             let mut changes = Changes::default();
             for (seconds, components) in &seen {
-                changes.look(
-                    components.iter(),
-                    &tree(),
-                    &status(restarted).recent,
-                    at(*seconds),
-                );
+                look(&mut changes, components, &status(restarted), *seconds);
             }
             let found = changes.changes().get(&UnitName::from("catalog"));
             let found = found.map(|change| (change.what.as_str(), change.at, change.is_version));
             let expected =
                 expected.map(|(what, seconds, is_version)| (what, at(seconds), is_version));
             assert_eq!(found, expected, "{seen:?}");
+        }
+    }
+
+    /// Each case: an action without an end of its own, and whether it still explains a new version.
+    #[test]
+    fn what_came_to_nothing_explains_nothing_for_ever() {
+        let failed = serde_json::json!({ "not_ready": { "reason": "503" } });
+        for (outcome, judged_at, expected) in [
+            (serde_json::Value::Null, None, false),
+            (failed.clone(), None, true),
+            (failed.clone(), Some(20), true),
+            (failed, Some(250), false),
+        ] {
+            let mut status = serde_json::to_value(status(Some(10))).expect("written");
+            status["recent"][0]["ready_at"] = serde_json::Value::Null;
+            status["recent"][0]["outcome"] = outcome.clone();
+            status["recent"][0]["judged_at"] = serde_json::json!(judged_at.map(at));
+            let status = serde_json::from_value(status).expect("a status");
+            let mut changes = Changes::default();
+            for (seconds, name) in [(0, "1"), (300, "2")] {
+                look(
+                    &mut changes,
+                    &[component(Level::Version, name)],
+                    &status,
+                    seconds,
+                );
+            }
+            let is_change = !changes.changes().is_empty();
+            assert_eq!(is_change, expected, "{outcome} {judged_at:?}");
         }
     }
 

@@ -189,8 +189,17 @@ impl Rehearsal {
         });
         let changes = analyzer.tick(now);
         let wall = mapping::wall(now);
-        self.changes
-            .look(self.analyzer.components(), &self.tree, &[], wall);
+        let analyzer = &self.analyzer;
+        self.changes.look(
+            analyzer.components(),
+            |instance, since| {
+                let (ok, bad) = analyzer.fared_through(instance, &[], since.into(), now);
+                ok + bad > 0
+            },
+            &self.tree,
+            &[],
+            wall,
+        );
         let mut told = Vec::new();
         for change in changes {
             self.incident_changed(change, now, &mut told);

@@ -12,6 +12,7 @@ use rekindle_model::{Outcome, ReleaseReason, Span, Trace, TraceId};
 use rekindle_store::{Store, StoredSpan, protobuf_of, trace_in_journal};
 
 use super::publish;
+use crate::api::{Problem, ProblemKind};
 use crate::view::TraceView;
 
 /// Finds traces in the store and the journal.
@@ -27,18 +28,25 @@ impl StoredTraces {
     }
 
     /// The trace of this id, if any of its spans is kept.
-    pub(crate) async fn find(&self, id: TraceId) -> Option<TraceView> {
+    ///
+    /// # Errors
+    ///
+    /// If store or journal can't be read: then nobody knows whether it is kept.
+    pub(crate) async fn find(&self, id: TraceId) -> Result<Option<TraceView>, Problem> {
         let own = self.clone();
         let found = tokio::task::spawn_blocking(move || own.read(id)).await;
-        match found {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => {
-                tracing::warn!(trace = %id, error = format!("{error:#}"), "a stored trace could not be read");
-                None
-            }
-            // Why has been said by the panic itself.
-            Err(_) => None,
-        }
+        let error = match found {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(trace = %id, error, "a stored trace could not be read");
+        Err(Problem::new(
+            ProblemKind::Internal,
+            format!(
+                "trace {id} could not be looked for in the span store and the journal: {error}"
+            ),
+        ))
     }
 
     fn read(&self, id: TraceId) -> anyhow::Result<Option<TraceView>> {
@@ -76,4 +84,22 @@ fn trace_of(stored: &[StoredSpan]) -> anyhow::Result<Option<Trace>> {
     spans.sort_by_key(|span| (span.span_id, span.start));
     spans.dedup_by(|a, b| a == b);
     Ok(Trace::new(spans, ReleaseReason::Flush).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("store");
+        let store = Arc::new(Store::at(place.to_str().expect("UTF-8")).expect("a store"));
+        let id = TraceId::from_bytes([7; 16]).expect("an id");
+        let journal = folder.path().join("journal");
+        std::fs::write(&journal, "no folder").expect("written");
+        let traces = StoredTraces::new(store, journal);
+        let problem = traces.find(id).await.expect_err("unreadable");
+        assert_eq!(problem.status, 500);
+    }
 }

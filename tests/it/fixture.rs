@@ -528,12 +528,12 @@ impl Backend for Fixture {
         Arc::clone(&self.view)
     }
 
-    fn trace(&self, id: TraceId) -> BoxFuture<'_, Option<TraceView>> {
+    fn trace(&self, id: TraceId) -> BoxFuture<'_, Result<Option<TraceView>, Problem>> {
         let id = id.to_string();
         let found = [trace(true), trace(false)]
             .into_iter()
             .find(|trace| trace.id == id);
-        Box::pin(async move { found })
+        Box::pin(async move { Ok(found) })
     }
 
     fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {

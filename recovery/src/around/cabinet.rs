@@ -17,6 +17,10 @@ use super::post_mortem::PostMortem;
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// The ending of a file that is complete.
 const ENDING: &str = "json";
+/// The ending of one that is being written …
+const PARTIAL: &str = "partial";
+/// … and won't be finished any more after so long: whoever wrote it was killed.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// How long and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,25 +75,35 @@ impl Cabinet {
     ///
     /// If it can't be written.
     pub fn keep(&self, found: &PostMortem) -> io::Result<()> {
-        if self.keeping.at_most > 0 {
-            fs::create_dir_all(&self.folder)?;
-            let partial = self.folder.join(format!("{}.partial", found.action));
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&partial)?;
-            file.write_all(&serde_json::to_vec(found)?)?;
-            file.sync_data()?;
-            let name = match found.incident {
-                Some(incident) => format!("{}-{incident}.{ENDING}", found.action),
-                None => format!("{}.{ENDING}", found.action),
-            };
-            fs::rename(&partial, self.folder.join(name))?;
+        // First, so that a full disk gets room again.
+        self.age(found.at);
+        if self.keeping.at_most == 0 {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder)?;
+        let partial = self.folder.join(format!("{}.{PARTIAL}", found.action));
+        let written = self.write(found, &partial);
+        if written.is_err() {
+            let_go(&partial);
         }
         self.age(found.at);
-        Ok(())
+        written
+    }
+
+    fn write(&self, found: &PostMortem, partial: &Path) -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(partial)?;
+        file.write_all(&serde_json::to_vec(found)?)?;
+        file.sync_data()?;
+        let name = match found.incident {
+            Some(incident) => format!("{}-{incident}.{ENDING}", found.action),
+            None => format!("{}.{ENDING}", found.action),
+        };
+        fs::rename(partial, self.folder.join(name))
     }
 
     /// What is kept, newest action first.
@@ -122,6 +136,18 @@ impl Cabinet {
             // A clock that was set back makes nothing old.
             let age = now.duration_since(kept.at).unwrap_or_default();
             if place >= at_most || age > self.keeping.keep_for {
+                let_go(&path);
+            }
+        }
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let is_partial = path.extension().is_some_and(|ending| ending == PARTIAL);
+            let at = entry.metadata().and_then(|meta| meta.modified());
+            let age = at.map(|at| now.duration_since(at).unwrap_or_default());
+            if is_partial && age.is_ok_and(|age| age > ABANDONED) {
                 let_go(&path);
             }
         }
@@ -221,6 +247,31 @@ mod tests {
                 .map(|action| action.is_multiple_of(2).then_some(3));
             assert!(incidents.eq(numbers));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind_and_keeps_nothing_old() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let now = SystemTime::now();
+        let keep_for = Duration::from_secs(60);
+        let cabinet = Cabinet::new(
+            directory.path(),
+            Keeping {
+                keep_for,
+                at_most: 9,
+            },
+        );
+        cabinet.keep(&found(1, now)).expect("kept");
+        let folder = directory.path().join("post-mortem");
+        fs::write(folder.join("3.partial"), "{").expect("written");
+        // A folder of its name is in the way of what is to be kept.
+        fs::create_dir_all(folder.join("5.json").join("full")).expect("made");
+        let later = now + Duration::from_secs(90);
+        cabinet.keep(&found(5, later)).expect_err("in the way");
+        let left = |name: &str| folder.join(name).exists();
+        assert!(!left("1.json") && !left("5.partial") && left("3.partial"));
+        cabinet.age(now + 2 * ABANDONED);
+        assert!(!left("3.partial"));
     }
 
     #[test]

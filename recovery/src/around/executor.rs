@@ -3,6 +3,7 @@
 //! All restarts go through it, so that none destroys the evidence of its cause unsaved. Whatever goes
 //! wrong before the restart becomes words in the restart's note and delays it by nothing.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,10 @@ use crate::executor::{
     ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
 };
 use crate::probe::Probes;
+
+/// How long after a restart the disk may still take to keep what was saved: well below what the caller
+/// grants an executor beyond its deadline.
+const KEEP: Duration = Duration::from_secs(2);
 
 /// One unit's executor with what surrounds it.
 pub(crate) struct AroundExecutor {
@@ -60,7 +65,23 @@ impl AroundExecutor {
             self.saver.look(&permit, self.around.post_mortem.as_ref()),
         );
         let unit = permit.unit().clone();
-        let (result, kept) = tokio::join!(self.inner.restart(permit), self.saver.keep(saved));
+        let mut keeping = pin!(self.saver.keep(saved));
+        let mut restart = self.inner.restart(permit);
+        let mut kept = None;
+        let result = loop {
+            tokio::select! {
+                done = &mut keeping, if kept.is_none() => kept = Some(done),
+                result = &mut restart => break result,
+            }
+        };
+        // A disk that hangs makes no restart that is done one of which nothing is known.
+        let kept = match kept {
+            Some(kept) => kept,
+            None => match tokio::time::timeout(KEEP, keeping).await {
+                Ok(kept) => kept,
+                Err(_late) => Err(format!("it is still being written after {KEEP:?}")),
+            },
+        };
         if let Err(reason) = kept {
             tracing::warn!(%unit, reason, "what a post-mortem needs was not kept");
         }

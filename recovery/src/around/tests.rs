@@ -143,6 +143,26 @@ async fn a_unit_is_asked_to_prepare_and_what_it_answers_prevents_nothing() {
     }
 }
 
+/// A pipe that nobody reads takes a writer as long as a disk that hangs.
+#[tokio::test]
+async fn a_disk_that_hangs_holds_up_no_restart_that_is_done() {
+    let world = World::new(&[unit("web", None, process("sleep 600"), Around::default())]).await;
+    let folder = world.path().join("post-mortem");
+    std::fs::create_dir_all(&folder).expect("made");
+    let pipe = folder.join("7.partial");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    world.restart("web").await;
+    assert!(world.kept().is_none());
+    // Both ends at once, so that the writer gets on and this doesn't wait for it.
+    let both = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&pipe);
+    world.end().await;
+    drop(both.expect("opened"));
+}
+
 #[tokio::test]
 async fn it_is_announced_prepared_and_looked_at_while_the_old_life_still_lives() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -7,15 +7,20 @@
 
 use std::time::SystemTime;
 
-use super::{Consequence, Deed, Guard, Refusal, World, no};
+use super::{Authority, Consequence, Deed, Guard, Refusal, World, no};
 use crate::{Circumstances, Evidence};
 
 /// A load below this many requests per second is no overload of anything, however unusual.
 const LEAST_LOAD: f64 = 1.0;
 
-/// Refusals that hold even for a person who approves.
+/// What was renewed so often in one stretch may be a crash loop as well as a rollout: waiting for its end
+/// might be for ever, so a person is asked.
+const MAX_RENEWALS: u32 = 3;
+
+/// Refusals that nothing but time or a person stands in for: who approves can see the rollout.
 pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
     deed.evidence
+        .filter(|_| deed.authority != Authority::Approved)
         .and_then(|evidence| rollout(deed, &evidence.circumstances, world, now))
         .into_iter()
         .collect()
@@ -50,9 +55,17 @@ fn rollout(
         return None;
     }
     let ago = now.duration_since(change.at).unwrap_or_default().as_secs();
+    let what = &change.what;
+    if change.renewals >= MAX_RENEWALS {
+        let words = format!(
+            "{what} {ago} s ago, and not by Rekindle, after {} others in a row: that is a long rollout, or \
+             something that crashes again and again",
+            change.renewals
+        );
+        return Some(no(Guard::Rollout, Consequence::Ask, Some(until), words));
+    }
     let words = format!(
-        "{} {ago} s ago, and not by Rekindle: a rollout or scaling is under way, which has to end first",
-        change.what
+        "{what} {ago} s ago, and not by Rekindle: a rollout or scaling is under way, which has to end first"
     );
     Some(no(Guard::Rollout, Consequence::Wait, Some(until), words))
 }

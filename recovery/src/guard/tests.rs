@@ -155,8 +155,32 @@ fn changed(given: &mut Given, unit: &str, ago: u64) {
         at: now() - secs(ago),
         what: "version 2 appeared".to_owned(),
         is_version: true,
+        renewals: 0,
     };
     given.circumstances().changes.insert(unit.into(), change);
+}
+
+/// What is renewed without end is not waited for without end, and who approves isn't held up.
+#[test]
+fn a_rollout_is_waited_for_within_bounds() {
+    for (renewals, authority, expected) in [
+        (0, Authority::Unattended, Some(Consequence::Wait)),
+        (2, Authority::Unattended, Some(Consequence::Wait)),
+        (3, Authority::Unattended, Some(Consequence::Ask)),
+        (0, Authority::Approved, None),
+        (3, Authority::Approved, None),
+    ] {
+        let mut given = Given::new("shop.cart");
+        given.authority = authority;
+        changed(&mut given, "shop", 1);
+        for change in given.circumstances().changes.values_mut() {
+            change.renewals = renewals;
+        }
+        let found = given.check();
+        let found = found.iter().find(|no| no.guard == Guard::Rollout);
+        let found = found.map(|no| no.consequence);
+        assert_eq!(found, expected, "{renewals} {authority:?}");
+    }
 }
 
 fn load(given: &mut Given, shape: &str, now: f64, usual: f64) {

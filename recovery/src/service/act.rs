@@ -241,9 +241,11 @@ impl Engine {
     fn shaded(&self, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String, String>)> {
         let mut shaded: Vec<(UnitName, BTreeMap<String, String>)> = Vec::new();
         for part in self.tree.own_subtree(unit) {
+            // Not by what goes together with it: that lies beside it, and its selector matches nothing
+            // of it.
             let is_covered = shaded
                 .iter()
-                .any(|(above, _)| self.tree.contains(above, part));
+                .any(|(above, _)| self.tree.own_subtree(above).contains(&part));
             let selector = self
                 .tree
                 .selector(part)

@@ -38,6 +38,13 @@ const fn nobody(at: SystemTime) -> Fared {
     }
 }
 
+/// Whether users' requests can tell of the fault's cure: they told of the fault, and all of them are told.
+fn do_requests_tell(evidence: Option<&Evidence>) -> bool {
+    evidence.is_some_and(|evidence| {
+        !evidence.signature.request_types.is_empty() && !evidence.circumstances.sampled
+    })
+}
+
 /// Faults that users' requests may not show: the operating system, or a question with a known
 /// answer, told of them, and so can tell of their cure.
 fn is_probes_matter(evidence: Option<&Evidence>) -> bool {
@@ -167,6 +174,10 @@ impl Engine {
                 .is_some_and(|attempt| !attempt.by_probe)
                 && !self.asks(case, true).is_empty()
         });
+        let is_worth_waiting = self
+            .cases
+            .get(&id)
+            .is_some_and(|case| do_requests_tell(case.acted_on.as_ref()));
         let Some(attempt) = self
             .cases
             .get_mut(&id)
@@ -179,6 +190,8 @@ impl Engine {
         }
         let more = match unclear {
             Unclear::Ask => return false,
+            // Requests that can't count never come, and the lease would be held for all of the time.
+            Unclear::Wait if !is_worth_waiting => return false,
             Unclear::Wait => {
                 let last = attempt.settle_until.checked_add(longest).unwrap_or(now);
                 deadline.min(last.duration_since(now).unwrap_or_default())

@@ -73,6 +73,7 @@ impl Rules {
             tops: tops(units.len(), &groups, &range),
             order: pairs,
         };
+        errors.extend(rules.within(units, &range));
         errors.extend(rules.rings(units, &range));
         if errors.is_empty() {
             Ok(rules)
@@ -113,6 +114,24 @@ impl Rules {
             sorted.push(left.remove(next));
         }
         sorted
+    }
+
+    /// Groups that bring, over others, what contains a member: that one would be restarted twice in one go.
+    fn within(&self, units: &[UnitSpec], range: impl Fn(usize) -> Range<usize>) -> Vec<TreeError> {
+        let mut errors = Vec::new();
+        for (unit, tops) in &self.tops {
+            let above = tops
+                .iter()
+                .find(|top| *top != unit && range(**top).contains(unit));
+            if let Some(above) = above {
+                errors.push(TreeError::RuleWithin {
+                    unit: units[*unit].name.clone(),
+                    rule: "together",
+                    other: units[*above].name.clone(),
+                });
+            }
+        }
+        errors
     }
 
     /// Orders that no restart could keep. A rule about a unit is one about its parts, so rings are

@@ -293,6 +293,10 @@ fn rules_that_cannot_be_kept_are_named() {
             "a is to be restarted together r, but one of them contains",
         ),
         (
+            "r\n  y\n    a @together=z\n  z @together=y",
+            "a is to be restarted together y, but one of them contains",
+        ),
+        (
             "r\n  a @before=b\n  b @before=a",
             "each of a and b is to be",
         ),

@@ -840,6 +840,53 @@ async fn what_is_unclear_goes_to_a_person_unless_more_is_waited_for() {
     story.end().await;
 }
 
+/// An order that no incident explains has no requests to wait for, and holds its lease no longer than
+/// it takes to see so.
+#[tokio::test(start_paused = true)]
+async fn an_order_waits_for_no_requests_that_cannot_count() {
+    let world = World::new();
+    let policy = Policy {
+        unclear: crate::policy::Unclear::Wait,
+        judge_longest: Duration::from_secs(600),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    let restart = Command::Restart {
+        unit: "bank".into(),
+        dry_run: false,
+        by: "ann".to_owned(),
+        reason: "new code".to_owned(),
+    };
+    assert!(story.recovery.command(restart).await.is_ok());
+    story.go(20).await;
+    let judged = story.recovery.status().borrow().recent[0].clone();
+    assert_eq!(judged.verdict, Some(Verdict::Unknown), "{}", story.text);
+    assert!(!states(&story).contains(&State::Judging), "{}", story.text);
+    story.end().await;
+}
+
+/// What goes together lies side by side, so each part of a restarted unit has a shadow of its own.
+#[tokio::test(start_paused = true)]
+async fn parts_that_go_together_are_all_in_their_units_shadow() {
+    let mut world = World::new();
+    world.tree = Arc::new(crate::tree::tests::tree(
+        "site -\n  host process\n    a code=a @together=b\n    b code=b",
+    ));
+    let mut story = Story::new(&world);
+    let restart = Command::Restart {
+        unit: "host".into(),
+        dry_run: false,
+        by: "ann".to_owned(),
+        reason: "new code".to_owned(),
+    };
+    assert!(story.recovery.command(restart).await.is_ok());
+    story.go(2).await;
+    let (shadows, text) = story.end().await;
+    let units: std::collections::BTreeSet<&str> =
+        shadows.iter().map(|shadow| shadow.unit.as_str()).collect();
+    assert!(units.into_iter().eq(["a", "b"]), "{text}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_can_be_asked_of_probes() {
     let mut world = World::new();
