@@ -166,7 +166,9 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
                 candidates,
             },
         ) => {
-            if now < until {
+            // What a restart gave back isn't known before its new life has told.
+            let is_mute = rule.levels().is_some() && level == Level::Unknown;
+            if now < until || is_mute {
                 let settling = State::Settling {
                     roll,
                     unit,
@@ -403,6 +405,23 @@ mod tests {
         site.look(Some(900.0));
         site.look(Some(900.0));
         assert_eq!(site.restarts.last(), Some(&UnitName::from("a")));
+    }
+
+    #[test]
+    fn what_gave_back_is_not_known_before_the_new_life_has_told() {
+        let mut site = Site::new(&[("a", 400.0), ("b", 500.0)]);
+        site.look(Some(900.0));
+        site.take(Event::CameBack);
+        site.now += 10;
+        assert_eq!(site.look(None), []);
+        site.now += 20;
+        let told = site.look(Some(500.0));
+        let gave = Wish::Learn {
+            unit: "a".into(),
+            gave: 400.0,
+        };
+        assert_eq!(told, [gave, Wish::Enough]);
+        assert_eq!(site.restarts, ["a"].map(UnitName::from));
     }
 
     #[derive(Clone, Debug)]

@@ -193,6 +193,7 @@ impl Task {
                 };
                 if let Some(event) = outcome(&status, *recovery, seen) {
                     running.recovery = None;
+                    running.next_look = now;
                     self.take(place, event).await;
                 }
                 return;
@@ -212,8 +213,7 @@ impl Task {
         }
         // A clock that was set back must not put off the next look for longer than usual.
         let wait = running.next_look.duration_since(now).unwrap_or_default();
-        let settles = matches!(running.state, State::Settling { .. });
-        if !wait.is_zero() && wait <= running.rule.every && !settles {
+        if !wait.is_zero() && wait <= running.rule.every {
             return;
         }
         running.next_look = now.checked_add(running.rule.every).unwrap_or(now);
@@ -228,7 +228,8 @@ impl Task {
         let (level, reading, candidates) = match &rule.trigger {
             Trigger::Gauge { gauge, levels } => {
                 let candidates = order(rule, &running.gifts, &self.config.tree);
-                match self.config.gauges.read(gauge).await {
+                let since = last_ready(status, rule, &self.config.tree, now);
+                match self.config.gauges.read(gauge, since).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
                         running.words = format!("{} can't be read: {words}", gauge.words());
@@ -414,6 +415,22 @@ impl Task {
 fn last_action<'a>(status: &'a RecoveryStatus, unit: &UnitName) -> Option<&'a ActionView> {
     let unit = status.units.iter().find(|status| status.unit == *unit)?;
     unit.last_action.as_ref()
+}
+
+/// When the last restart that touched any of the rule's units was over. A moment yet to come is of a
+/// clock that was set back since: waiting for it would be waiting for as long.
+fn last_ready(
+    status: &RecoveryStatus,
+    rule: &Rule,
+    tree: &RestartTree,
+    now: SystemTime,
+) -> Option<SystemTime> {
+    let touching = status.recent.iter().filter(|action| {
+        let mut units = rule.units.iter();
+        units.any(|unit| tree.overlap(&action.target, unit))
+    });
+    let ready = touching.filter_map(|action| action.ready_at);
+    ready.filter(|at| *at <= now).max()
 }
 
 /// Why the unit isn't back from this restart, if it isn't. One that was refused did nothing to it.

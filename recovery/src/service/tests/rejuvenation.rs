@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -34,7 +34,11 @@ impl Leaks {
 }
 
 impl Gauges for Leaks {
-    fn read<'a>(&'a self, _gauge: &'a Gauge) -> BoxFuture<'a, Result<f64, String>> {
+    fn read<'a>(
+        &'a self,
+        _gauge: &'a Gauge,
+        _since: Option<SystemTime>,
+    ) -> BoxFuture<'a, Result<f64, String>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = self.world.calls();
         for unit in &calls[held.1..] {
