@@ -199,8 +199,7 @@ impl Task {
                 return;
             }
             State::Halted { unit, .. } => {
-                let is_mended = last_action(&status, unit).and_then(fell_short).is_none();
-                if is_mended {
+                if last_action(&status, unit).is_some_and(is_back) {
                     self.take(place, Event::Mended).await;
                 }
                 return;
@@ -442,6 +441,16 @@ fn fell_short(action: &ActionView) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether the unit came back by this restart. One that is under way, was refused, or isn't judged yet
+/// doesn't say so.
+fn is_back(action: &ActionView) -> bool {
+    let is_done = matches!(action.outcome, Some(Outcome::Done { .. }));
+    is_done
+        && action
+            .verdict
+            .is_some_and(|verdict| verdict != Verdict::NotCured)
 }
 
 /// What became of a restart that was asked for, once it is over.

@@ -197,15 +197,22 @@ async fn a_unit_that_does_not_come_back_halts_everything_until_it_has() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
     assert_eq!(story.world.calls(), ["shop.cart"]);
-    // A person brings it back, and the roll goes on.
-    story.world.with(|state| state.manner.clear());
-    let order = Command::Restart {
+    // An order that does nothing mends nothing.
+    let order = || Command::Restart {
         unit: "shop.cart".into(),
         dry_run: false,
         by: "ada".to_owned(),
         reason: String::new(),
     };
-    story.recovery.command(order).await.expect("begun");
+    story.world.with(|state| {
+        state.manner.insert("shop.cart".into(), Manner::Refuses);
+    });
+    story.recovery.command(order()).await.expect("begun");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
+    // A person brings it back, and the roll goes on.
+    story.world.with(|state| state.manner.clear());
+    story.recovery.command(order()).await.expect("begun");
     sleep(Duration::from_secs(60)).await;
     let calls = story.world.calls();
     assert_eq!(calls[1], "shop.cart");
