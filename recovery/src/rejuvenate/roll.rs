@@ -95,6 +95,13 @@ pub enum Event {
         /// What became of it.
         words: String,
     },
+    /// A unit hasn't come back from a preventive restart that this roll didn't wish for.
+    FoundDown {
+        /// The unit.
+        unit: UnitName,
+        /// What became of it.
+        words: String,
+    },
     /// The unit that halted the roll is there again.
     Mended,
 }
@@ -210,6 +217,9 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
         }
         (State::Restarting { unit, .. }, Event::FellShort { words }) => {
             (State::Halted { unit, words }, vec![Wish::Broken])
+        }
+        (State::Resting { .. } | State::Rolling(_), Event::FoundDown { unit, words }) => {
+            (State::Halted { unit, words }, Vec::new())
         }
         (State::Halted { .. }, Event::Mended) => (State::default(), Vec::new()),
         (state, _) => (state, Vec::new()),

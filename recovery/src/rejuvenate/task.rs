@@ -143,7 +143,6 @@ pub fn prepare(
 
 impl Task {
     async fn run(mut self) {
-        self.find_halts();
         loop {
             for place in 0..self.rules.len() {
                 self.step(place).await;
@@ -167,24 +166,12 @@ impl Task {
         due.clamp(FOLLOW / 4, LONGEST_NAP)
     }
 
-    /// What an engine before this one left halted.
-    fn find_halts(&mut self) {
-        let status = self.config.recovery.status().borrow().clone();
-        for running in &mut self.rules {
-            let halted = running.rule.units.iter().find_map(|unit| {
-                let action = last_action(&status, unit)?;
-                let words = fell_short(action)?;
-                (action.by == PREVENTION).then(|| (unit.clone(), words))
-            });
-            if let Some((unit, words)) = halted {
-                running.state = State::Halted { unit, words };
-            }
-        }
-    }
-
     async fn step(&mut self, place: usize) {
         let now = self.now();
         let status = self.config.recovery.status().borrow().clone();
+        if let Some((unit, words)) = find_halt(&status, &self.rules[place].rule) {
+            self.take(place, Event::FoundDown { unit, words }).await;
+        }
         let running = &mut self.rules[place];
         match &running.state {
             State::Restarting { .. } => {
@@ -430,6 +417,22 @@ fn last_ready(
     });
     let ready = touching.filter_map(|action| action.ready_at);
     ready.filter(|at| *at <= now).max()
+}
+
+/// A unit that didn't come back from a preventive restart that nobody follows here: an engine before
+/// this one began it, and what became of it may be told at any time.
+fn find_halt(status: &RecoveryStatus, rule: &Rule) -> Option<(UnitName, String)> {
+    rule.units.iter().find_map(|unit| {
+        let action = last_action(status, unit)?;
+        let words = fell_short(action)?;
+        is_preventive(action).then(|| (unit.clone(), words))
+    })
+}
+
+/// Whether a restart was to prevent something. One that a person approved has that person's name, but
+/// no other plan is of no incident.
+fn is_preventive(action: &ActionView) -> bool {
+    action.incident.is_none() && (action.by == PREVENTION || action.plan.is_some())
 }
 
 /// Why the unit isn't back from this restart, if it isn't. One that was refused did nothing to it.

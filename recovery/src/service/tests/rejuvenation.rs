@@ -304,6 +304,29 @@ async fn in_mode_propose_a_person_is_asked_and_silence_is_no_consent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_halt_after_an_approved_restart_is_found_by_the_next_engine() {
+    let world = World::new();
+    world.with(|state| {
+        state.manner.insert("mail".into(), Manner::NeverReady);
+    });
+    let rules = || vec![rule(&["mail"], heap("mail"))];
+    let story = Story::new(world, rules(), Policy::default());
+    story.leaks.hold("mail", 900e6);
+    sleep(Duration::from_secs(30)).await;
+    let plan = story.recovery.status().borrow().proposals[0].plan;
+    let by = "ada".to_owned();
+    let yes = Command::Approve { plan, by };
+    story.recovery.command(yes).await.expect("begun");
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
+    let world = story.end().await;
+    let story = Story::new(world, rules(), Policy::default());
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn age_and_chance_call_one_unit_at_a_time() {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let policy = Policy {
