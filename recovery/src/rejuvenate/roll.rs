@@ -95,6 +95,9 @@ pub enum Event {
         /// What became of it.
         words: String,
     },
+    /// The executor wouldn't restart it. That has been charged to its budget, so this roll doesn't ask
+    /// for it again.
+    Declined,
     /// A unit hasn't come back from a preventive restart that this roll didn't wish for.
     FoundDown {
         /// The unit.
@@ -195,6 +198,10 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
         }
         (State::Restarting { mut roll, unit, .. }, Event::Refused) => {
             roll.refused.push(unit);
+            (State::Rolling(roll), Vec::new())
+        }
+        (State::Restarting { mut roll, unit, .. }, Event::Declined) => {
+            roll.tried.push(unit);
             (State::Rolling(roll), Vec::new())
         }
         (
@@ -415,6 +422,21 @@ mod tests {
         site.look(Some(900.0));
         site.look(Some(900.0));
         assert_eq!(site.restarts.last(), Some(&UnitName::from("a")));
+    }
+
+    #[test]
+    fn whom_the_executor_declines_is_not_asked_for_again_in_this_roll() {
+        let mut site = Site::new(&[("kernel", 900.0)]);
+        let mut told = Vec::new();
+        for _ in 0..6 {
+            told = site.look(Some(900.0));
+            site.take(Event::Declined);
+            if told == [Wish::NotEnough] {
+                break;
+            }
+        }
+        assert_eq!(site.restarts, site.rule.units);
+        assert_eq!(told, [Wish::NotEnough]);
     }
 
     #[test]

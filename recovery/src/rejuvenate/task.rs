@@ -478,16 +478,19 @@ fn outcome(status: &RecoveryStatus, recovery: RecoveryId, seen: &mut bool) -> Op
     if is_there || !(is_judged || *seen) {
         return None;
     }
-    let mut done = false;
+    let (mut done, mut declined) = (false, false);
     for action in actions {
         if let Some(words) = fell_short(action) {
             return Some(Event::FellShort { words });
         }
         done |= matches!(action.outcome, Some(Outcome::Done { .. }));
+        declined = true;
     }
     // A plan that a person rejected or nobody answered, or an executor that refused: nothing was done.
     Some(if done {
         Event::CameBack
+    } else if declined {
+        Event::Declined
     } else {
         Event::Refused
     })
