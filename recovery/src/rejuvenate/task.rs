@@ -473,7 +473,12 @@ fn outcome(status: &RecoveryStatus, recovery: RecoveryId, seen: &mut bool) -> Op
             .iter()
             .filter(|action| action.recovery == recovery)
             .all(|action| action.verdict.is_some());
-    *seen |= is_there;
+    // Between two looks a person may have answered a plan, or it lapsed.
+    let is_over = || {
+        let mut finished = status.finished.iter();
+        finished.any(|other| other.recovery == recovery)
+    };
+    *seen |= is_there || is_over();
     // The status may be older than the answer to our order.
     if is_there || !(is_judged || *seen) {
         return None;

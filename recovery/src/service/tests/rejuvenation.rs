@@ -327,6 +327,29 @@ async fn a_halt_after_an_approved_restart_is_found_by_the_next_engine() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proposal_that_is_rejected_at_once_is_not_waited_for() {
+    let story = Story::new(
+        World::new(),
+        vec![rule(&["mail"], heap("mail"))],
+        Policy::default(),
+    );
+    story.leaks.hold("mail", 900e6);
+    let mut status = story.recovery.status();
+    let proposed = status.wait_for(|status| !status.proposals.is_empty());
+    let plan = proposed.await.expect("running").proposals[0].plan;
+    let no = Command::Reject {
+        plan,
+        by: "ada".to_owned(),
+        reason: String::new(),
+    };
+    story.recovery.command(no).await.expect("rejected");
+    sleep(Duration::from_secs(30)).await;
+    let again = story.recovery.status().borrow().proposals.clone();
+    assert!(again.iter().any(|other| other.plan > plan), "{again:?}");
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn age_and_chance_call_one_unit_at_a_time() {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let policy = Policy {
