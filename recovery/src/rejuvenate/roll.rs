@@ -270,10 +270,14 @@ fn choose(
     }
     // Between the levels it was at least enough to be left alone until the next alarm.
     let (not_before, wish) = match level {
-        Level::Alarm => (now.checked_add(rule.rest), Wish::NotEnough),
-        _ => (None, Wish::Enough),
+        Level::Alarm if rule.levels().is_some() => {
+            (now.checked_add(rule.rest), Some(Wish::NotEnough))
+        }
+        // Without a gauge there is no enough; whoever is due and declined is due again later.
+        Level::Alarm => (now.checked_add(rule.rest), None),
+        _ => (None, Some(Wish::Enough)),
     };
-    (State::Resting { not_before }, vec![wish])
+    (State::Resting { not_before }, wish.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -251,7 +251,9 @@ impl Task {
                     now.checked_add(every.mul_f64(pause)).unwrap_or(now)
                 };
                 let due = *running.drawn.get_or_insert_with(&mut draw);
-                if due <= now {
+                // In a roll, chance has called already; what it calls then is kept for the next.
+                let rests = matches!(running.state, State::Resting { .. });
+                if due <= now && rests {
                     let chosen = rand::rng().random_range(0..rule.units.len().max(1));
                     running.drawn = Some(draw());
                     let chosen = rule.units.get(chosen).cloned();
