@@ -58,6 +58,10 @@ impl Board {
     pub fn tell(&self, unit: &UnitName, name: &str, value: f64, now: SystemTime) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (unit.clone(), name.to_owned());
+        if told.len() >= MAX_GAUGES && !told.contains_key(&key) {
+            // Units come and go, and what they told isn't believed any more.
+            told.retain(|_, (_, at)| now.duration_since(*at).is_ok_and(|age| age <= FRESH));
+        }
         if !value.is_finite() || (told.len() >= MAX_GAUGES && !told.contains_key(&key)) {
             return false;
         }
@@ -108,14 +112,18 @@ pub struct Readings {
 }
 
 impl Readings {
-    fn memory(&self, of: &UnitName) -> Result<f64, String> {
+    async fn memory(&self, of: &UnitName) -> Result<f64, String> {
         let children = self.supervisor.children();
         let pid = children
             .iter()
             .find(|child| child.unit == *of && child.phase == "running")
             .and_then(|child| child.pid)
             .ok_or_else(|| format!("no process of {of} is running"))?;
-        group_memory(pid)
+        // All of `/proc` is walked for it.
+        let memory = tokio::task::spawn_blocking(move || group_memory(pid)).await;
+        memory
+            .ok()
+            .flatten()
             .map(|bytes| bytes as f64)
             .ok_or_else(|| format!("the kernel doesn't tell the memory of {of}"))
     }
@@ -173,7 +181,7 @@ impl Gauges for Readings {
     ) -> BoxFuture<'a, Result<f64, String>> {
         Box::pin(async move {
             match gauge {
-                Gauge::Memory { of } => self.memory(of),
+                Gauge::Memory { of } => self.memory(of).await,
                 Gauge::Heartbeat { unit, name } => {
                     self.board.read(unit, name, since, (self.clock)())
                 }
@@ -219,8 +227,11 @@ mod tests {
         for number in 0..2 * MAX_GAUGES {
             board.tell(&"b".into(), &number.to_string(), 1.0, start);
         }
-        let told = board.told.lock().expect("whole");
-        assert_eq!(told.len(), MAX_GAUGES);
+        assert_eq!(board.told.lock().expect("whole").len(), MAX_GAUGES);
+        assert!(!board.tell(&"c".into(), "heap", 1.0, start + FRESH));
+        let later = start + FRESH + Duration::from_secs(1);
+        assert!(board.tell(&"c".into(), "heap", 1.0, later));
+        assert_eq!(board.told.lock().expect("whole").len(), 1);
     }
 
     #[test]
