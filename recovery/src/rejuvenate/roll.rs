@@ -13,7 +13,7 @@
 //! all after a unit that didn't come back, until it has. The guards are asked besides: this decides
 //! only what is wished for.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::rule::{Level, Rule};
 use crate::UnitName;
@@ -142,7 +142,7 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
                 candidates,
             },
         ) => {
-            let rests = not_before.is_some_and(|until| now < until);
+            let rests = not_before.is_some_and(|until| is_ahead(until, now, rule.rest));
             if rests || level != Level::Alarm || candidates.is_empty() {
                 return (State::Resting { not_before }, Vec::new());
             }
@@ -178,7 +178,7 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
         ) => {
             // What a restart gave back isn't known before its new life has told.
             let is_mute = rule.levels().is_some() && level == Level::Unknown;
-            if now < until || is_mute {
+            if is_ahead(until, now, rule.settle) || is_mute {
                 let settling = State::Settling {
                     roll,
                     unit,
@@ -233,6 +233,14 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
     }
 }
 
+/// Whether a wait goes on. One that is longer than any that was begun is of a clock that was set back,
+/// and over.
+pub(super) fn is_ahead(until: SystemTime, now: SystemTime, longest: Duration) -> bool {
+    until
+        .duration_since(now)
+        .is_ok_and(|left| !left.is_zero() && left <= longest)
+}
+
 /// What a roll does next.
 fn choose(
     mut roll: Roll,
@@ -283,7 +291,6 @@ fn choose(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -426,6 +433,19 @@ mod tests {
         site.look(Some(900.0));
         site.look(Some(900.0));
         assert_eq!(site.restarts.last(), Some(&UnitName::from("a")));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_no_rule() {
+        let mut site = Site::new(&[("a", 900.0)]);
+        site.now = 100_000;
+        site.look(Some(900.0));
+        site.take(Event::CameBack);
+        site.look(Some(100.0));
+        assert!(matches!(site.state, State::Settling { .. }));
+        site.now = 10_000;
+        site.look(Some(100.0));
+        assert_eq!(site.state, State::default());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::gauge::Gauges;
 use super::memory::{self, Learned};
 use super::order::{Gifts, learn, order};
-use super::roll::{Event, State, Wish, next};
+use super::roll::{Event, State, Wish, is_ahead, next};
 use super::rule::{Gauge, Level, Rule, Trigger};
 use crate::judge::Verdict;
 use crate::ledger::Outcome;
@@ -191,7 +191,7 @@ impl Task {
                 }
                 return;
             }
-            State::Settling { until, .. } if now < *until => {
+            State::Settling { until, .. } if is_ahead(*until, now, running.rule.settle) => {
                 running.next_look = *until;
                 return;
             }
