@@ -358,9 +358,10 @@ fn leave(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
 /// What only prevents takes no chances: a restart now would cost users more, and hide what is wrong.
 fn unrest(world: &World<'_>, now: SystemTime) -> Option<Refusal> {
     let at_work = world.leases.iter().find(|lease| lease.until > now);
-    let words = match (at_work, world.sick.first()) {
+    let words = match (at_work, world.down.first()) {
         (Some(lease), _) => format!("{} is being restarted", lease.target),
-        (None, Some(sick)) => format!("{sick} is suspected"),
+        (None, Some(sick)) if world.sick.contains(sick) => format!("{sick} is suspected"),
+        (None, Some(down)) => format!("{down} was given up on, and isn't well yet"),
         (None, None) => return None,
     };
     let words = format!("{words}, and a preventive restart can wait");

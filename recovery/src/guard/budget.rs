@@ -69,10 +69,12 @@ impl World<'_> {
         let policy = self.policy;
         let period = policy.budget_period.max(policy.backoff_limit);
         // Each one that didn't cure doubles the wait; after a cure the first wait is enough, and
-        // what is cured again and again is another guard's.
+        // what is cured again and again is another guard's. What was of no fault could cure none: a
+        // restart that only prevented says nothing against the next.
         let in_vain = self
             .in_period(period, now)
-            .filter(|past| past.target == *deed.target && past.verdict != Some(Verdict::Cured))
+            .filter(|past| past.target == *deed.target && past.signature.is_some())
+            .filter(|past| past.verdict != Some(Verdict::Cured))
             .count();
         let doublings = u32::try_from(in_vain.saturating_sub(1).min(16)).unwrap_or(16);
         let wait = policy

@@ -50,6 +50,35 @@ fn evidence(unit: &str) -> Evidence {
     }
 }
 
+#[test]
+fn what_prevents_waits_while_anything_is_given_up_on() {
+    let given = Given::new("shop.cart");
+    let down = BTreeSet::from([UnitName::from("bank")]);
+    let deed = Deed {
+        recovery: None,
+        target: &given.target,
+        authority: Authority::Preventive,
+        evidence: None,
+        expected_cost: 1.0,
+    };
+    let world = World {
+        tree: &given.tree,
+        policy: &given.policy,
+        pause: None,
+        leases: &[],
+        past: &[],
+        sick: &given.sick,
+        down: &down,
+        ledger_failure: None,
+        executors: &given.executors,
+    };
+    let refused: Vec<Guard> = check(&deed, &world, now())
+        .iter()
+        .map(|refusal| refusal.guard)
+        .collect();
+    assert_eq!(refused, [Guard::Unrest]);
+}
+
 struct Given {
     tree: RestartTree,
     target: UnitName,
@@ -353,6 +382,18 @@ fn one_thing_at_a_time() {
                     .collect();
             },
             &[Guard::Backoff],
+        ),
+        (
+            "restarted twice to prevent",
+            |given| {
+                given.past = (1..3)
+                    .map(|turn| Past {
+                        signature: None,
+                        ..past("shop.cart", 13 * turn, None)
+                    })
+                    .collect();
+            },
+            &[],
         ),
         (
             "restarted twice and cured",

@@ -23,14 +23,22 @@ const FRESH: Duration = Duration::from_secs(120);
 const MAX_GAUGES: usize = 10_000;
 /// Below so many requests a share of failures is no share.
 const LEAST_REQUESTS: u64 = 20;
+/// How long failures after a restart are the restart's own: more than connections and caches mostly
+/// take, and little beside the minute over which a share is taken.
+const WARM_UP: Duration = Duration::from_secs(5);
 
 /// Somebody who can read gauges. The daemon's is [`Readings`]; tests and simulations bring their own.
 pub trait Gauges: Send + Sync {
-    /// Reads it once.
+    /// Reads it once. What was said or counted before `since`, when something that it may tell of was
+    /// last ready after a restart, is of a former life and doesn't count.
     ///
     /// # Errors
     /// Why it can't be read, in words for people.
-    fn read<'a>(&'a self, gauge: &'a Gauge) -> BoxFuture<'a, Result<f64, String>>;
+    fn read<'a>(
+        &'a self,
+        gauge: &'a Gauge,
+        since: Option<SystemTime>,
+    ) -> BoxFuture<'a, Result<f64, String>>;
 
     /// When the unit's present life began, where that is known.
     fn started(&self, unit: &UnitName) -> Option<SystemTime> {
@@ -50,6 +58,10 @@ impl Board {
     pub fn tell(&self, unit: &UnitName, name: &str, value: f64, now: SystemTime) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (unit.clone(), name.to_owned());
+        if told.len() >= MAX_GAUGES && !told.contains_key(&key) {
+            // Units come and go, and what they told isn't believed any more.
+            told.retain(|_, (_, at)| now.duration_since(*at).is_ok_and(|age| age <= FRESH));
+        }
         if !value.is_finite() || (told.len() >= MAX_GAUGES && !told.contains_key(&key)) {
             return false;
         }
@@ -57,15 +69,24 @@ impl Board {
         true
     }
 
-    /// The last value, if it is fresh.
+    /// The last value, if it is fresh, and was told after `since`.
     ///
     /// # Errors
-    /// That nobody has told it, or not lately.
-    pub fn read(&self, unit: &UnitName, name: &str, now: SystemTime) -> Result<f64, String> {
+    /// That nobody has told it, or not lately, or only a former life did.
+    pub fn read(
+        &self,
+        unit: &UnitName,
+        name: &str,
+        since: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<f64, String> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((value, at)) = told.get(&(unit.clone(), name.to_owned())) else {
             return Err(format!("no heartbeat of {unit} has told {name}"));
         };
+        if since.is_some_and(|since| *at < since) {
+            return Err(format!("{unit} hasn't told {name} since the last restart"));
+        }
         match now.duration_since(*at) {
             Ok(age) if age > FRESH => Err(format!(
                 "{unit} told {name} last {} s ago, which is too long",
@@ -91,14 +112,18 @@ pub struct Readings {
 }
 
 impl Readings {
-    fn memory(&self, of: &UnitName) -> Result<f64, String> {
+    async fn memory(&self, of: &UnitName) -> Result<f64, String> {
         let children = self.supervisor.children();
         let pid = children
             .iter()
             .find(|child| child.unit == *of && child.phase == "running")
             .and_then(|child| child.pid)
             .ok_or_else(|| format!("no process of {of} is running"))?;
-        group_memory(pid)
+        // All of `/proc` is walked for it.
+        let memory = tokio::task::spawn_blocking(move || group_memory(pid)).await;
+        memory
+            .ok()
+            .flatten()
             .map(|bytes| bytes as f64)
             .ok_or_else(|| format!("the kernel doesn't tell the memory of {of}"))
     }
@@ -116,22 +141,30 @@ impl Readings {
         number(&answer.body).ok_or_else(|| format!("{url}: {} is no number", answer.summary()))
     }
 
-    fn failures(&self, within: Duration) -> Result<f64, String> {
+    fn failures(&self, within: Duration, since: Option<SystemTime>) -> Result<f64, String> {
         let now = (self.clock)();
+        let from = failures_from(within, since, now);
         let fared = self.cohort.fared(&CohortQuery {
             request_types: Vec::new(),
-            from: now.checked_sub(within).unwrap_or(now),
+            from,
             until: now,
         });
         if fared.total() < LEAST_REQUESTS {
             return Err(format!(
                 "{} requests in {} s are too few for a share",
                 fared.total(),
-                within.as_secs()
+                now.duration_since(from).unwrap_or_default().as_secs()
             ));
         }
         Ok(fared.bad as f64 / fared.total() as f64)
     }
+}
+
+/// From when on failures count: what the restart itself failed is not what it left behind.
+fn failures_from(within: Duration, since: Option<SystemTime>, now: SystemTime) -> SystemTime {
+    let from = now.checked_sub(within).unwrap_or(now);
+    let warm = since.and_then(|since| since.checked_add(WARM_UP));
+    warm.map_or(from, |warm| from.max(warm)).min(now)
 }
 
 /// The number that a text is.
@@ -141,13 +174,19 @@ fn number(text: &str) -> Option<f64> {
 }
 
 impl Gauges for Readings {
-    fn read<'a>(&'a self, gauge: &'a Gauge) -> BoxFuture<'a, Result<f64, String>> {
+    fn read<'a>(
+        &'a self,
+        gauge: &'a Gauge,
+        since: Option<SystemTime>,
+    ) -> BoxFuture<'a, Result<f64, String>> {
         Box::pin(async move {
             match gauge {
-                Gauge::Memory { of } => self.memory(of),
-                Gauge::Heartbeat { unit, name } => self.board.read(unit, name, (self.clock)()),
+                Gauge::Memory { of } => self.memory(of).await,
+                Gauge::Heartbeat { unit, name } => {
+                    self.board.read(unit, name, since, (self.clock)())
+                }
                 Gauge::Http { url, timeout } => self.ask(url, *timeout).await,
-                Gauge::Failures { within } => self.failures(*within),
+                Gauge::Failures { within } => self.failures(*within, since),
             }
         })
     }
@@ -167,7 +206,14 @@ mod tests {
     fn what_a_heartbeat_told_is_believed_while_it_is_fresh() {
         let board = Board::default();
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let read = |seconds| board.read(&"a".into(), "heap", start + Duration::from_secs(seconds));
+        let read = |seconds| {
+            board.read(
+                &"a".into(),
+                "heap",
+                None,
+                start + Duration::from_secs(seconds),
+            )
+        };
         assert_eq!(read(0), Err("no heartbeat of a has told heap".to_owned()));
         assert!(board.tell(&"a".into(), "heap", 7.0, start));
         assert!(!board.tell(&"a".into(), "heap", f64::NAN, start));
@@ -175,14 +221,40 @@ mod tests {
         assert!(read(121).is_err());
         // A clock that was set back makes nothing old.
         assert_eq!(
-            board.read(&"a".into(), "heap", SystemTime::UNIX_EPOCH),
+            board.read(&"a".into(), "heap", None, SystemTime::UNIX_EPOCH),
             Ok(7.0)
         );
         for number in 0..2 * MAX_GAUGES {
             board.tell(&"b".into(), &number.to_string(), 1.0, start);
         }
-        let told = board.told.lock().expect("whole");
-        assert_eq!(told.len(), MAX_GAUGES);
+        assert_eq!(board.told.lock().expect("whole").len(), MAX_GAUGES);
+        assert!(!board.tell(&"c".into(), "heap", 1.0, start + FRESH));
+        let later = start + FRESH + Duration::from_secs(1);
+        assert!(board.tell(&"c".into(), "heap", 1.0, later));
+        assert_eq!(board.told.lock().expect("whole").len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_or_failed_before_a_restart_is_not_of_this_life() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let board = Board::default();
+        assert!(board.tell(&"a".into(), "heap", 900.0, at(100)));
+        let read = |now| board.read(&"a".into(), "heap", Some(at(110)), at(now));
+        assert!(read(115).is_err());
+        assert!(board.tell(&"a".into(), "heap", 100.0, at(130)));
+        assert_eq!(read(131), Ok(100.0));
+
+        let minute = Duration::from_secs(60);
+        let warm = 110 + WARM_UP.as_secs();
+        for (since, now, from) in [
+            (None, 120, 60),
+            (Some(110), 120, warm),
+            (Some(110), 111, 111),
+            (Some(110), 600, 540),
+        ] {
+            let from_then = failures_from(minute, since.map(at), at(now));
+            assert_eq!(from_then, at(from), "{since:?} {now}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! all after a unit that didn't come back, until it has. The guards are asked besides: this decides
 //! only what is wished for.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::rule::{Level, Rule};
 use crate::UnitName;
@@ -95,6 +95,16 @@ pub enum Event {
         /// What became of it.
         words: String,
     },
+    /// The executor wouldn't restart it. That has been charged to its budget, so this roll doesn't ask
+    /// for it again.
+    Declined,
+    /// A unit hasn't come back from a preventive restart that this roll didn't wish for.
+    FoundDown {
+        /// The unit.
+        unit: UnitName,
+        /// What became of it.
+        words: String,
+    },
     /// The unit that halted the roll is there again.
     Mended,
 }
@@ -132,7 +142,7 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
                 candidates,
             },
         ) => {
-            let rests = not_before.is_some_and(|until| now < until);
+            let rests = not_before.is_some_and(|until| is_ahead(until, now, rule.rest));
             if rests || level != Level::Alarm || candidates.is_empty() {
                 return (State::Resting { not_before }, Vec::new());
             }
@@ -166,7 +176,9 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
                 candidates,
             },
         ) => {
-            if now < until {
+            // What a restart gave back isn't known before its new life has told.
+            let is_mute = rule.levels().is_some() && level == Level::Unknown;
+            if is_ahead(until, now, rule.settle) || is_mute {
                 let settling = State::Settling {
                     roll,
                     unit,
@@ -186,6 +198,10 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
         }
         (State::Restarting { mut roll, unit, .. }, Event::Refused) => {
             roll.refused.push(unit);
+            (State::Rolling(roll), Vec::new())
+        }
+        (State::Restarting { mut roll, unit, .. }, Event::Declined) => {
+            roll.tried.push(unit);
             (State::Rolling(roll), Vec::new())
         }
         (
@@ -209,9 +225,20 @@ pub fn next(state: State, event: Event, rule: &Rule, now: SystemTime) -> (State,
         (State::Restarting { unit, .. }, Event::FellShort { words }) => {
             (State::Halted { unit, words }, vec![Wish::Broken])
         }
+        (State::Resting { .. } | State::Rolling(_), Event::FoundDown { unit, words }) => {
+            (State::Halted { unit, words }, Vec::new())
+        }
         (State::Halted { .. }, Event::Mended) => (State::default(), Vec::new()),
         (state, _) => (state, Vec::new()),
     }
+}
+
+/// Whether a wait goes on. One that is longer than any that was begun is of a clock that was set back,
+/// and over.
+pub(super) fn is_ahead(until: SystemTime, now: SystemTime, longest: Duration) -> bool {
+    until
+        .duration_since(now)
+        .is_ok_and(|left| !left.is_zero() && left <= longest)
 }
 
 /// What a roll does next.
@@ -251,16 +278,19 @@ fn choose(
     }
     // Between the levels it was at least enough to be left alone until the next alarm.
     let (not_before, wish) = match level {
-        Level::Alarm => (now.checked_add(rule.rest), Wish::NotEnough),
-        _ => (None, Wish::Enough),
+        Level::Alarm if rule.levels().is_some() => {
+            (now.checked_add(rule.rest), Some(Wish::NotEnough))
+        }
+        // Without a gauge there is no enough; whoever is due and declined is due again later.
+        Level::Alarm => (now.checked_add(rule.rest), None),
+        _ => (None, Some(Wish::Enough)),
     };
-    (State::Resting { not_before }, vec![wish])
+    (State::Resting { not_before }, wish.into_iter().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -403,6 +433,51 @@ mod tests {
         site.look(Some(900.0));
         site.look(Some(900.0));
         assert_eq!(site.restarts.last(), Some(&UnitName::from("a")));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_no_rule() {
+        let mut site = Site::new(&[("a", 900.0)]);
+        site.now = 100_000;
+        site.look(Some(900.0));
+        site.take(Event::CameBack);
+        site.look(Some(100.0));
+        assert!(matches!(site.state, State::Settling { .. }));
+        site.now = 10_000;
+        site.look(Some(100.0));
+        assert_eq!(site.state, State::default());
+    }
+
+    #[test]
+    fn whom_the_executor_declines_is_not_asked_for_again_in_this_roll() {
+        let mut site = Site::new(&[("kernel", 900.0)]);
+        let mut told = Vec::new();
+        for _ in 0..6 {
+            told = site.look(Some(900.0));
+            site.take(Event::Declined);
+            if told == [Wish::NotEnough] {
+                break;
+            }
+        }
+        assert_eq!(site.restarts, site.rule.units);
+        assert_eq!(told, [Wish::NotEnough]);
+    }
+
+    #[test]
+    fn what_gave_back_is_not_known_before_the_new_life_has_told() {
+        let mut site = Site::new(&[("a", 400.0), ("b", 500.0)]);
+        site.look(Some(900.0));
+        site.take(Event::CameBack);
+        site.now += 10;
+        assert_eq!(site.look(None), []);
+        site.now += 20;
+        let told = site.look(Some(500.0));
+        let gave = Wish::Learn {
+            unit: "a".into(),
+            gave: 400.0,
+        };
+        assert_eq!(told, [gave, Wish::Enough]);
+        assert_eq!(site.restarts, ["a"].map(UnitName::from));
     }
 
     #[derive(Clone, Debug)]

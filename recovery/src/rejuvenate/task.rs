@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::gauge::Gauges;
 use super::memory::{self, Learned};
 use super::order::{Gifts, learn, order};
-use super::roll::{Event, State, Wish, next};
+use super::roll::{Event, State, Wish, is_ahead, next};
 use super::rule::{Gauge, Level, Rule, Trigger};
 use crate::judge::Verdict;
 use crate::ledger::Outcome;
@@ -143,7 +143,6 @@ pub fn prepare(
 
 impl Task {
     async fn run(mut self) {
-        self.find_halts();
         loop {
             for place in 0..self.rules.len() {
                 self.step(place).await;
@@ -167,24 +166,12 @@ impl Task {
         due.clamp(FOLLOW / 4, LONGEST_NAP)
     }
 
-    /// What an engine before this one left halted.
-    fn find_halts(&mut self) {
-        let status = self.config.recovery.status().borrow().clone();
-        for running in &mut self.rules {
-            let halted = running.rule.units.iter().find_map(|unit| {
-                let action = last_action(&status, unit)?;
-                let words = fell_short(action)?;
-                (action.by == PREVENTION).then(|| (unit.clone(), words))
-            });
-            if let Some((unit, words)) = halted {
-                running.state = State::Halted { unit, words };
-            }
-        }
-    }
-
     async fn step(&mut self, place: usize) {
         let now = self.now();
         let status = self.config.recovery.status().borrow().clone();
+        if let Some((unit, words)) = find_halt(&status, &self.rules[place].rule) {
+            self.take(place, Event::FoundDown { unit, words }).await;
+        }
         let running = &mut self.rules[place];
         match &running.state {
             State::Restarting { .. } => {
@@ -193,18 +180,18 @@ impl Task {
                 };
                 if let Some(event) = outcome(&status, *recovery, seen) {
                     running.recovery = None;
+                    running.next_look = now;
                     self.take(place, event).await;
                 }
                 return;
             }
             State::Halted { unit, .. } => {
-                let is_mended = last_action(&status, unit).and_then(fell_short).is_none();
-                if is_mended {
+                if last_action(&status, unit).is_some_and(is_back) {
                     self.take(place, Event::Mended).await;
                 }
                 return;
             }
-            State::Settling { until, .. } if now < *until => {
+            State::Settling { until, .. } if is_ahead(*until, now, running.rule.settle) => {
                 running.next_look = *until;
                 return;
             }
@@ -212,8 +199,7 @@ impl Task {
         }
         // A clock that was set back must not put off the next look for longer than usual.
         let wait = running.next_look.duration_since(now).unwrap_or_default();
-        let settles = matches!(running.state, State::Settling { .. });
-        if !wait.is_zero() && wait <= running.rule.every && !settles {
+        if !wait.is_zero() && wait <= running.rule.every {
             return;
         }
         running.next_look = now.checked_add(running.rule.every).unwrap_or(now);
@@ -228,7 +214,8 @@ impl Task {
         let (level, reading, candidates) = match &rule.trigger {
             Trigger::Gauge { gauge, levels } => {
                 let candidates = order(rule, &running.gifts, &self.config.tree);
-                match self.config.gauges.read(gauge).await {
+                let since = last_ready(status, rule, &self.config.tree, now);
+                match self.config.gauges.read(gauge, since).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
                         running.words = format!("{} can't be read: {words}", gauge.words());
@@ -264,7 +251,9 @@ impl Task {
                     now.checked_add(every.mul_f64(pause)).unwrap_or(now)
                 };
                 let due = *running.drawn.get_or_insert_with(&mut draw);
-                if due <= now {
+                // In a roll, chance has called already; what it calls then is kept for the next.
+                let rests = matches!(running.state, State::Resting { .. });
+                if due <= now && rests {
                     let chosen = rand::rng().random_range(0..rule.units.len().max(1));
                     running.drawn = Some(draw());
                     let chosen = rule.units.get(chosen).cloned();
@@ -416,6 +405,38 @@ fn last_action<'a>(status: &'a RecoveryStatus, unit: &UnitName) -> Option<&'a Ac
     unit.last_action.as_ref()
 }
 
+/// When the last restart that touched any of the rule's units was over. A moment yet to come is of a
+/// clock that was set back since: waiting for it would be waiting for as long.
+fn last_ready(
+    status: &RecoveryStatus,
+    rule: &Rule,
+    tree: &RestartTree,
+    now: SystemTime,
+) -> Option<SystemTime> {
+    let touching = status.recent.iter().filter(|action| {
+        let mut units = rule.units.iter();
+        units.any(|unit| tree.overlap(&action.target, unit))
+    });
+    let ready = touching.filter_map(|action| action.ready_at);
+    ready.filter(|at| *at <= now).max()
+}
+
+/// A unit that didn't come back from a preventive restart that nobody follows here: an engine before
+/// this one began it, and what became of it may be told at any time.
+fn find_halt(status: &RecoveryStatus, rule: &Rule) -> Option<(UnitName, String)> {
+    rule.units.iter().find_map(|unit| {
+        let action = last_action(status, unit)?;
+        let words = fell_short(action)?;
+        is_preventive(action).then(|| (unit.clone(), words))
+    })
+}
+
+/// Whether a restart was to prevent something. One that a person approved has that person's name, but
+/// no other plan is of no incident.
+fn is_preventive(action: &ActionView) -> bool {
+    action.incident.is_none() && (action.by == PREVENTION || action.plan.is_some())
+}
+
 /// Why the unit isn't back from this restart, if it isn't. One that was refused did nothing to it.
 fn fell_short(action: &ActionView) -> Option<String> {
     match &action.outcome {
@@ -425,6 +446,16 @@ fn fell_short(action: &ActionView) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether the unit came back by this restart. One that is under way, was refused, or isn't judged yet
+/// doesn't say so.
+fn is_back(action: &ActionView) -> bool {
+    let is_done = matches!(action.outcome, Some(Outcome::Done { .. }));
+    is_done
+        && action
+            .verdict
+            .is_some_and(|verdict| verdict != Verdict::NotCured)
 }
 
 /// What became of a restart that was asked for, once it is over.
@@ -444,21 +475,29 @@ fn outcome(status: &RecoveryStatus, recovery: RecoveryId, seen: &mut bool) -> Op
             .iter()
             .filter(|action| action.recovery == recovery)
             .all(|action| action.verdict.is_some());
-    *seen |= is_there;
+    // Between two looks a person may have answered a plan, or it lapsed.
+    let is_over = || {
+        let mut finished = status.finished.iter();
+        finished.any(|other| other.recovery == recovery)
+    };
+    *seen |= is_there || is_over();
     // The status may be older than the answer to our order.
     if is_there || !(is_judged || *seen) {
         return None;
     }
-    let mut done = false;
+    let (mut done, mut declined) = (false, false);
     for action in actions {
         if let Some(words) = fell_short(action) {
             return Some(Event::FellShort { words });
         }
         done |= matches!(action.outcome, Some(Outcome::Done { .. }));
+        declined = true;
     }
     // A plan that a person rejected or nobody answered, or an executor that refused: nothing was done.
     Some(if done {
         Event::CameBack
+    } else if declined {
+        Event::Declined
     } else {
         Event::Refused
     })

@@ -7,7 +7,7 @@ use super::case::Case;
 use super::engine::Engine;
 use super::{CommandError, RecoveryId, Reply};
 use crate::UnitName;
-use crate::guard::{Authority, Consequence};
+use crate::guard::{Authority, Consequence, Guard};
 use crate::lifecycle::{Event, State};
 use crate::plan::{Candidate, Choice, Plan, PlanId};
 
@@ -23,7 +23,13 @@ impl Engine {
     ) -> Result<Reply, CommandError> {
         let now = self.now();
         let (takes, cost) = self.price(&unit, now);
-        let refusals = self.check(None, &unit, Authority::Preventive, None, cost);
+        let mut refusals = self.check(None, &unit, Authority::Preventive, None, cost);
+        for refusal in &mut refusals {
+            // Nobody is woken for what can wait until the hours for it.
+            if refusal.guard == Guard::Window {
+                refusal.consequence = Consequence::Wait;
+            }
+        }
         let must_ask = refusals
             .iter()
             .map(|refusal| refusal.consequence)

@@ -33,8 +33,8 @@ const FRONT: u32 = 2;
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A restart is wanted, unattended or approved, and is begun where the guards let it.
-    Want(usize, bool, f64),
+    /// A restart is wanted, and is begun where the guards let it.
+    Want(usize, Authority, f64),
     /// The oldest restart under way ends.
     Done(bool),
     /// A unit falls sick, or isn't any more.
@@ -44,9 +44,17 @@ enum Step {
     Pass(u64),
 }
 
+fn authority() -> impl Strategy<Value = Authority> {
+    prop_oneof![
+        Just(Authority::Unattended),
+        Just(Authority::Preventive),
+        Just(Authority::Approved),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..17usize, any::<bool>(), 0.0..20.0f64).prop_map(|(unit, asked, cost)| Step::Want(unit, asked, cost)),
+        8 => (0..17usize, authority(), 0.0..20.0f64).prop_map(|(unit, by, cost)| Step::Want(unit, by, cost)),
         4 => any::<bool>().prop_map(Step::Done),
         2 => (0..17usize).prop_map(Step::Sick),
         1 => Just(Step::Well),
@@ -173,21 +181,19 @@ fn play(steps: Vec<Step>) -> usize {
     let mut clock = now();
     for (number, step) in steps.into_iter().enumerate() {
         match step {
-            Step::Want(unit, asked, cost) => {
+            Step::Want(unit, authority, cost) => {
                 let target = units[unit % units.len()].clone();
                 let evidence = Evidence {
                     at: clock,
                     ..evidence(target.as_str())
                 };
+                let prevents = authority == Authority::Preventive;
                 let deed = Deed {
-                    recovery: Some(RecoveryId(number as u64 + 1)),
+                    // What prevents has no number before it is let happen, and no evidence ever.
+                    recovery: (!prevents).then_some(RecoveryId(number as u64 + 1)),
                     target: &target,
-                    authority: if asked {
-                        Authority::Approved
-                    } else {
-                        Authority::Unattended
-                    },
-                    evidence: Some(&evidence),
+                    authority,
+                    evidence: (!prevents).then_some(&evidence),
                     expected_cost: cost,
                 };
                 let world = World {
@@ -204,6 +210,7 @@ fn play(steps: Vec<Step>) -> usize {
                 if !check(&deed, &world, clock).is_empty() {
                     continue;
                 }
+                assert!(!prevents || (leases.is_empty() && sick.is_empty()));
                 let restarts = tree.restarts(&target).len() as u32;
                 log.done.push((clock, target.clone(), restarts, cost));
                 past.push(Past {
@@ -213,7 +220,7 @@ fn play(steps: Vec<Step>) -> usize {
                     at: clock,
                     ready_at: None,
                     failed_requests: cost,
-                    signature: Some(evidence.signature.clone()),
+                    signature: (!prevents).then(|| evidence.signature.clone()),
                     verdict: None,
                 });
                 leases.push(Lease {
@@ -257,7 +264,7 @@ proptest! {
 /// The property above would hold of guards that let nothing happen.
 #[test]
 fn and_much_is_let_happen() {
-    let wants = (0..17).map(|unit| Step::Want(unit, true, 1.0));
+    let wants = (0..17).map(|unit| Step::Want(unit, Authority::Approved, 1.0));
     let steps: Vec<Step> = wants
         .flat_map(|want| [want, Step::Done(true), Step::Pass(60)])
         .collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -34,7 +34,11 @@ impl Leaks {
 }
 
 impl Gauges for Leaks {
-    fn read<'a>(&'a self, _gauge: &'a Gauge) -> BoxFuture<'a, Result<f64, String>> {
+    fn read<'a>(
+        &'a self,
+        _gauge: &'a Gauge,
+        _since: Option<SystemTime>,
+    ) -> BoxFuture<'a, Result<f64, String>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = self.world.calls();
         for unit in &calls[held.1..] {
@@ -193,15 +197,22 @@ async fn a_unit_that_does_not_come_back_halts_everything_until_it_has() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
     assert_eq!(story.world.calls(), ["shop.cart"]);
-    // A person brings it back, and the roll goes on.
-    story.world.with(|state| state.manner.clear());
-    let order = Command::Restart {
+    // An order that does nothing mends nothing.
+    let order = || Command::Restart {
         unit: "shop.cart".into(),
         dry_run: false,
         by: "ada".to_owned(),
         reason: String::new(),
     };
-    story.recovery.command(order).await.expect("begun");
+    story.world.with(|state| {
+        state.manner.insert("shop.cart".into(), Manner::Refuses);
+    });
+    story.recovery.command(order()).await.expect("begun");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
+    // A person brings it back, and the roll goes on.
+    story.world.with(|state| state.manner.clear());
+    story.recovery.command(order()).await.expect("begun");
     sleep(Duration::from_secs(60)).await;
     let calls = story.world.calls();
     assert_eq!(calls[1], "shop.cart");
@@ -289,6 +300,52 @@ async fn in_mode_propose_a_person_is_asked_and_silence_is_no_consent() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(story.world.calls(), ["mail"]);
     assert_eq!(story.state(), RuleState::Resting);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_halt_after_an_approved_restart_is_found_by_the_next_engine() {
+    let world = World::new();
+    world.with(|state| {
+        state.manner.insert("mail".into(), Manner::NeverReady);
+    });
+    let rules = || vec![rule(&["mail"], heap("mail"))];
+    let story = Story::new(world, rules(), Policy::default());
+    story.leaks.hold("mail", 900e6);
+    sleep(Duration::from_secs(30)).await;
+    let plan = story.recovery.status().borrow().proposals[0].plan;
+    let by = "ada".to_owned();
+    let yes = Command::Approve { plan, by };
+    story.recovery.command(yes).await.expect("begun");
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
+    let world = story.end().await;
+    let story = Story::new(world, rules(), Policy::default());
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(story.state(), RuleState::Halted, "{}", story.words());
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_is_rejected_at_once_is_not_waited_for() {
+    let story = Story::new(
+        World::new(),
+        vec![rule(&["mail"], heap("mail"))],
+        Policy::default(),
+    );
+    story.leaks.hold("mail", 900e6);
+    let mut status = story.recovery.status();
+    let proposed = status.wait_for(|status| !status.proposals.is_empty());
+    let plan = proposed.await.expect("running").proposals[0].plan;
+    let no = Command::Reject {
+        plan,
+        by: "ada".to_owned(),
+        reason: String::new(),
+    };
+    story.recovery.command(no).await.expect("rejected");
+    sleep(Duration::from_secs(30)).await;
+    let again = story.recovery.status().borrow().proposals.clone();
+    assert!(again.iter().any(|other| other.plan > plan), "{again:?}");
     story.end().await;
 }
 
