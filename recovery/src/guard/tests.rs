@@ -67,7 +67,7 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         pause: None,
         leases: &[],
         past: &[],
-        sick: &given.sick,
+        sick: &BTreeSet::new(),
         down: &down,
         ledger_failure: None,
         executors: &given.executors,
