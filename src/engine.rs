@@ -427,22 +427,8 @@ impl Engine {
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
             }
-            let mut evidence = mapping::evidence(
-                id,
-                incident,
-                self.rankings.get(&incident.id),
-                &self.tree,
-                &traffic,
-                clock,
-            );
-            if let Some(evidence) = &mut evidence {
-                let ranking = self.rankings.get(&incident.id);
-                evidence.circumstances =
-                    circumstances::of(incident, ranking, &analyzer, &self.tree);
-                // What the samplers show of themselves; the configuration may know of others.
-                evidence.circumstances.sampled =
-                    analyzer.is_sampled_unsaid(&incident.request_types);
-            }
+            let ranking = self.rankings.get(&incident.id);
+            let evidence = mapping::evidence(id, incident, ranking, &self.tree, &traffic, clock);
             // The first failed traces may lack the spans of the slower exporters. Two rankings in a
             // row that agree on who leads are told; one alone isn't.
             let leads = evidence
@@ -450,8 +436,12 @@ impl Engine {
                 .and_then(|evidence| evidence.suspects.first())
                 .map(|suspect| suspect.unit.clone());
             let led = self.leading.insert(incident.id, leads.clone());
-            if !incident.is_open() || led == Some(leads) {
-                told.extend(evidence);
+            if let Some(mut evidence) = evidence
+                && (!incident.is_open() || led == Some(leads))
+            {
+                evidence.circumstances =
+                    circumstances::of(incident, ranking, &analyzer, &self.tree);
+                told.push(evidence);
             }
         }
         self.rankings.retain(|id, _| shown.contains(id));
@@ -462,11 +452,8 @@ impl Engine {
             told.extend(self.direct.evidence(clock, &traffic));
         }
         for evidence in &mut told {
-            evidence
-                .circumstances
-                .changes
-                .clone_from(self.changes.changes());
-            evidence.circumstances.sampled |= self.failures_first;
+            let around = &mut evidence.circumstances;
+            circumstances::add_common(around, &self.changes, self.failures_first);
         }
         told
     }

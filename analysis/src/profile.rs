@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use rekindle_stats::LogHistogram;
 
-use crate::tally::Tally;
+use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Counts, LeftOut};
 
 /// What one visit (or one call of a dependency) did.
@@ -134,10 +134,6 @@ const RECENT: u64 = 60;
 /// So many older slices are put together: a ranking then adds up a hundred profiles, not a thousand.
 /// An incident that began in the middle of them does without them.
 const TOGETHER: u64 = 30;
-
-/// So many of the newest slices are counted into quickly; exporters bring nearly all spans of a
-/// second within the next five.
-const COUNTED_INTO: u64 = 8;
 
 /// The profiles of all slices of the window.
 #[derive(Debug)]

@@ -14,12 +14,9 @@ use rekindle_model::{Name, Outcome, RequestType};
 
 use crate::observe::{Row, State};
 use crate::registry::Registry;
-use crate::tally::Tally;
+use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Component, Counts, LeftOut};
 
-/// So many of the newest slices are counted into quickly; exporters bring nearly all spans of a
-/// second within the next five.
-const COUNTED_INTO: u64 = 8;
 /// Slices that were settled are looked at again for so long.
 const LATE: u64 = 60;
 

@@ -26,6 +26,7 @@ pub mod process;
 pub mod rejuvenate;
 pub mod service;
 pub mod spec;
+mod steady;
 #[cfg(test)]
 mod testing;
 pub mod tree;

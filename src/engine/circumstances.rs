@@ -212,8 +212,20 @@ pub(super) fn of(
     Circumstances {
         load: load(&points, incident.since),
         outside: ranking.and_then(|ranking| outside(ranking, tree)),
+        // What the samplers show of themselves; the configuration may know of others.
+        sampled: analyzer.is_sampled_unsaid(&incident.request_types),
         ..Circumstances::default()
     }
+}
+
+/// Adds what is the same for every incident: what changed, and what the configuration says of samplers.
+pub(super) fn add_common(
+    circumstances: &mut Circumstances,
+    changes: &Changes,
+    failures_first: bool,
+) {
+    circumstances.changes.clone_from(changes.changes());
+    circumstances.sampled |= failures_first;
 }
 
 /// How many requests come now, and how many came before the incident.

@@ -289,14 +289,10 @@ impl Rehearsal {
         let mut evidence =
             mapping::evidence(id, incident, Some(&ranking), &self.tree, &traffic, wall);
         if let Some(evidence) = &mut evidence {
-            let around = circumstances::of(incident, Some(&ranking), &self.analyzer, &self.tree);
-            evidence.circumstances = around;
-            evidence.circumstances.sampled =
-                self.failures_first || self.analyzer.is_sampled_unsaid(&incident.request_types);
-            evidence
-                .circumstances
-                .changes
-                .clone_from(self.changes.changes());
+            evidence.circumstances =
+                circumstances::of(incident, Some(&ranking), &self.analyzer, &self.tree);
+            let around = &mut evidence.circumstances;
+            circumstances::add_common(around, &self.changes, self.failures_first);
         }
         case.evidence = evidence;
         if self.has_units() {

@@ -18,6 +18,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
+from harness import free_addresses  # noqa: E402: found by the line above
+
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, LOAD_CORE = "0", "1"
 WARM_S = 1.0
@@ -34,16 +37,6 @@ ROWS = {
     "sdk, zstd": dict(processes=1, compression="zstd", durability="off"),
 }
 TRANSPORTS = ["http", "grpc"]
-
-
-def free_addresses(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = ["127.0.0.1:%d" % one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return addresses
 
 
 def cpu_seconds(pid):

@@ -9,7 +9,7 @@ import pathlib
 import subprocess
 import sys
 
-from harness import DEADLINE, Engine, get, senders, wait_for
+from harness import DEADLINE, check_all, get, senders, wait_for
 
 VARIANTS = {
     "python": (["grpc", "http/protobuf"], ["none", "gzip"]),
@@ -66,24 +66,19 @@ def check_variant(engine, sender, language, wire, compression):
     return variant
 
 
+def variants(languages, commands):
+    """Each variant of these languages: its name, and the sender with its language, wire form and compression."""
+    for language in languages:
+        wires, compressions = VARIANTS[language]
+        for wire in wires:
+            for compression in compressions:
+                yield f"{language} {wire} {compression}", (commands[language], language, wire, compression)
+
+
 def main():
     binary, cache, *languages = sys.argv[1:]
     commands = senders(pathlib.Path(cache))
-    passed = failed = 0
-    for language in languages:
-        wires, compressions = VARIANTS[language]
-        for wire, compression in ((wire, compression) for wire in wires for compression in compressions):
-            try:
-                # An engine of its own: faults at the same time are one incident.
-                with Engine(binary) as engine:
-                    variant = check_variant(engine, commands[language], language, wire, compression)
-                print("ok  ", variant, flush=True)
-                passed += 1
-            except (AssertionError, subprocess.SubprocessError) as error:
-                print("FAIL", language, wire, compression, error, flush=True)
-                failed += 1
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return check_all(binary, ((name, check_variant, told) for name, told in variants(languages, commands)))
 
 
 if __name__ == "__main__":

@@ -108,5 +108,21 @@ class Engine:
         self.temporary.cleanup()
 
 
+def check_all(binary, cases):
+    """Runs each case (its name, its check and the check's arguments) against an engine of its own, since faults at
+    the same time are one incident; says what came of it; the exit code."""
+    passed = failed = 0
+    for name, check, arguments in cases:
+        try:
+            with Engine(binary) as engine:
+                print("ok  ", check(engine, *arguments), flush=True)
+            passed += 1
+        except (AssertionError, subprocess.SubprocessError) as error:
+            print("FAIL", name, error, flush=True)
+            failed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
 def environment(**extra):
     return {**os.environ, **extra}

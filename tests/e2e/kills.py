@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 
-from exporters import VARIANTS
-from harness import DEADLINE, Engine, environment, free_addresses, get, senders, wait_for
+from exporters import variants
+from harness import DEADLINE, check_all, environment, free_addresses, get, senders, wait_for
 
 REQUESTS, PAUSE_MS = 400, 10
 SPANS_PER_REQUEST = 5
@@ -131,27 +131,14 @@ def cases(languages, commands, cache):
                 arguments = (commands["python"], cache, exporter, encoding, compression)
                 yield f"collector {exporter} {encoding} {compression}", check_collector, arguments
             continue
-        wires, compressions = VARIANTS[language]
-        for wire in wires:
-            for compression in compressions:
-                arguments = (commands[language], language, wire, compression)
-                yield f"{language} {wire} {compression}", check_language, arguments
+        for name, arguments in variants([language], commands):
+            yield name, check_language, arguments
 
 
 def main():
     binary, cache, *languages = sys.argv[1:]
     cache = pathlib.Path(cache)
-    passed = failed = 0
-    for name, check, arguments in cases(languages, senders(cache), cache):
-        try:
-            with Engine(binary) as engine:
-                print("ok  ", check(engine, *arguments), flush=True)
-            passed += 1
-        except (AssertionError, subprocess.SubprocessError) as error:
-            print("FAIL", name, error, flush=True)
-            failed += 1
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return check_all(binary, cases(languages, senders(cache), cache))
 
 
 if __name__ == "__main__":

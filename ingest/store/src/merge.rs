@@ -116,7 +116,7 @@ pub(crate) fn merge(
         writer.push(span).map_err(failed(&target))?;
     }
     writer.note(KeyValue::new(REPLACES.to_owned(), names.join(",")));
-    let (bytes, _) = writer.finish().map_err(failed(&target))?;
+    let bytes = writer.finish().map_err(failed(&target))?;
     passed("merged")?;
     store.put(&target, bytes, passed)?;
     for file in files {

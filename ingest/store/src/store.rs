@@ -212,7 +212,8 @@ impl Store {
             Err(StoreError::InUse { .. }) => return Ok(0),
             Err(error) => return Err(error),
         };
-        let mut duplicates = crate::merge::finish_broken_off(self).map(|_| 0)?;
+        crate::merge::finish_broken_off(self)?;
+        let mut duplicates = 0;
         while let Some(files) = crate::merge::due(&self.sound_files()?, now) {
             match crate::merge::merge(self, &files, now, &|_| Ok(())) {
                 // The next round goes without it.

@@ -20,7 +20,6 @@ use crate::{StoredSpan, Text};
 pub(crate) struct SpanWriter<W: Write + Send> {
     file: SerializedFileWriter<W>,
     group: Vec<StoredSpan>,
-    rows: u64,
 }
 
 impl<W: Write + Send> SpanWriter<W> {
@@ -29,7 +28,6 @@ impl<W: Write + Send> SpanWriter<W> {
         Ok(Self {
             file,
             group: Vec::new(),
-            rows: 0,
         })
     }
 
@@ -53,15 +51,13 @@ impl<W: Write + Send> SpanWriter<W> {
         }
         let group = std::mem::take(&mut self.group);
         write_group(self.file.next_row_group()?, &group)?;
-        self.rows += group.len() as u64;
         Ok(())
     }
 
-    /// Writes the footer, and gives back what was written to, and how many rows it holds.
-    pub(crate) fn finish(mut self) -> Result<(W, u64)> {
+    /// Writes the footer, and gives back what was written to.
+    pub(crate) fn finish(mut self) -> Result<W> {
         self.flush()?;
-        let rows = self.rows;
-        Ok((self.file.into_inner()?, rows))
+        self.file.into_inner()
     }
 }
 
@@ -71,7 +67,7 @@ pub(crate) fn file_of(spans: Vec<StoredSpan>) -> Result<Vec<u8>> {
     for span in spans {
         writer.push(span)?;
     }
-    Ok(writer.finish()?.0)
+    writer.finish()
 }
 
 fn write_group<W: Write + Send>(

@@ -102,14 +102,11 @@ impl World<'_> {
 /// A wait is up to this much longer, so that units that failed together aren't restarted together.
 const MOST_JITTER: f64 = 0.25;
 
-/// How much longer this wait is, in `[0, MOST_JITTER)`. By the name and the number of restarts (FNV-1a),
-/// since a guard that threw dice couldn't be asked twice.
+/// How much longer this wait is, in `[0, MOST_JITTER)`. By the name and the number of restarts, since a
+/// guard that threw dice could not be asked twice.
 fn jitter(unit: &UnitName, restarts: usize) -> f64 {
     let bytes = unit.as_str().bytes().chain(restarts.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    MOST_JITTER * f64::from((hash >> 32) as u32) / 4_294_967_296.0
+    MOST_JITTER * crate::steady::share_of(bytes)
 }
 
 /// Whether requests can be spent; false for what is no number, so that it refuses.

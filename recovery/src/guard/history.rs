@@ -12,10 +12,11 @@ use crate::judge::Verdict;
 use crate::service::RecoveryId;
 use crate::{Evidence, FaultSignature};
 
-/// Whether both are one fault, as far as a cure is concerned: request types come and go while an
+/// Whether it was against the same fault, as far as a cure is concerned: request types come and go while an
 /// incident grows.
-fn is_same(one: &FaultSignature, other: &FaultSignature) -> bool {
-    one.shape == other.shape && one.error_type == other.error_type
+fn is_of(past: &Past, fault: &FaultSignature) -> bool {
+    let of = past.signature.as_ref();
+    of.is_some_and(|of| of.shape == fault.shape && of.error_type == fault.error_type)
 }
 
 pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
@@ -75,11 +76,7 @@ impl World<'_> {
     ) -> usize {
         self.in_period(self.policy.recurring_period, now)
             .filter(|past| past.target == *unit && past.verdict == Some(Verdict::Cured))
-            .filter(|past| {
-                past.signature
-                    .as_ref()
-                    .is_some_and(|of| is_same(of, signature))
-            })
+            .filter(|past| is_of(past, signature))
             .count()
     }
 }
@@ -127,11 +124,7 @@ fn immune(
     let same = world
         .in_period(policy.immune_period, now)
         .filter(|past| renewed.is_none_or(|renewed| past.at > renewed))
-        .filter(|past| {
-            past.signature
-                .as_ref()
-                .is_some_and(|of| is_same(of, &evidence.signature))
-        });
+        .filter(|past| is_of(past, &evidence.signature));
     for past in same {
         recoveries.entry(past.recovery).or_default().push(past);
     }

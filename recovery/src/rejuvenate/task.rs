@@ -503,15 +503,11 @@ fn outcome(status: &RecoveryStatus, recovery: RecoveryId, seen: &mut bool) -> Op
     })
 }
 
-/// A number in `[0, 1)` of a unit's life, always the same (FNV-1a).
+/// A number in `[0, 1)` of a unit's life, always the same.
 fn share_of(unit: &UnitName, began: SystemTime) -> f64 {
     let since = began.duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since.unwrap_or_default().as_secs().to_le_bytes();
-    let bytes = unit.as_str().bytes().chain(seconds);
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    f64::from((hash >> 32) as u32) / 4_294_967_296.0
+    crate::steady::share_of(unit.as_str().bytes().chain(seconds))
 }
 
 fn gauge(rule: &Rule) -> Option<&Gauge> {

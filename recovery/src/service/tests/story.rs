@@ -792,6 +792,18 @@ async fn a_full_disk_stops_acting_and_nothing_else() {
     story.end().await;
 }
 
+/// The bank fails, is restarted, and nobody asks for anything after that.
+async fn silent_after_restart(world: &World, policy: Policy) -> Story {
+    let mut story = Story::with(world, policy);
+    world.break_down("bank", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let evidence = world.evidence(1, &[("bank", 0.9)]);
+    story.recovery.evidence(evidence).await.expect("taken");
+    story.go(1).await;
+    world.with(|state| state.silent = true);
+    story
+}
+
 /// Nobody asks for anything once it is restarted: what follows is the configuration's to say.
 async fn unclear(unclear: crate::policy::Unclear) -> (World, Story) {
     let world = World::new();
@@ -800,13 +812,7 @@ async fn unclear(unclear: crate::policy::Unclear) -> (World, Story) {
         judge_longest: Duration::from_secs(60),
         ..policy()
     };
-    let mut story = Story::with(&world, policy);
-    world.break_down("bank", 1.0);
-    sleep(Duration::from_secs(1)).await;
-    let evidence = world.evidence(1, &[("bank", 0.9)]);
-    story.recovery.evidence(evidence).await.expect("taken");
-    story.go(1).await;
-    world.with(|state| state.silent = true);
+    let mut story = silent_after_restart(&world, policy).await;
     story.go(15).await;
     (world, story)
 }
@@ -902,13 +908,7 @@ async fn what_is_unclear_can_be_asked_of_probes() {
         unclear: crate::policy::Unclear::Probe,
         ..policy()
     };
-    let mut story = Story::with(&world, policy);
-    world.break_down("bank", 1.0);
-    sleep(Duration::from_secs(1)).await;
-    let evidence = world.evidence(1, &[("bank", 0.9)]);
-    story.recovery.evidence(evidence).await.expect("taken");
-    story.go(1).await;
-    world.with(|state| state.silent = true);
+    let mut story = silent_after_restart(&world, policy).await;
     story.go(10).await;
     assert_eq!(states(&story), [State::Judging], "{}", story.text);
     story.go(8).await;
