@@ -1,8 +1,7 @@
 //! Is what was acknowledged there again, whatever happens to the disk?
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -38,10 +37,10 @@ impl Room {
     }
 
     /// Writes what there is room for, as a file system does, then fails.
-    pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let left = self.left.load(Ordering::SeqCst);
         let fits = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        file.write_all(&bytes[..fits])?;
+        file.write_all_at(&bytes[..fits], offset)?;
         self.left.fetch_sub(fits as u64, Ordering::SeqCst);
         match fits == bytes.len() {
             true => Ok(()),

@@ -7,8 +7,8 @@
 //! written, and the next group tries again. Positions are never used twice, failed or not.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,15 +17,13 @@ use std::time::Duration;
 use rekindle_model::UnixNanos;
 use tokio::sync::mpsc;
 
-use super::record::{self, Entry, Header};
+use super::file::{Layout, SegmentFile};
+use super::record::{self, Entry, HEADER_BYTES, Header, MIN_RECORD_BYTES};
 use super::segment::path_of;
 use super::{AppendError, Durability, JournalConfig};
 
 /// Bytes that one write takes together. More would only make the first of them wait.
 const GROUP_BYTES: usize = 8 << 20;
-
-/// A buffer that one huge request made longer than this is given back.
-const KEEP_BUFFER_BYTES: usize = 16 << 20;
 
 /// When somebody waits for sealed segments, the first request after this time begins a new one: what thin traffic sends
 /// should be in the store before anybody looks for it there, and twelve files an hour are few enough to merge. Without
@@ -49,7 +47,7 @@ pub(super) struct Sealed {
 }
 
 struct Current {
-    file: File,
+    file: SegmentFile,
     path: PathBuf,
     first: u64,
     first_received_at: UnixNanos,
@@ -65,7 +63,7 @@ pub(super) struct Writer {
     current: Option<Current>,
     sealed: VecDeque<Sealed>,
     next_position: u64,
-    buffer: Vec<u8>,
+    layout: Layout,
     /// All before this position is elsewhere, too.
     released: Arc<AtomicU64>,
 }
@@ -84,7 +82,7 @@ impl Writer {
             current: None,
             sealed,
             next_position,
-            buffer: Vec::new(),
+            layout: Layout::default(),
             released,
         }
     }
@@ -116,9 +114,6 @@ impl Writer {
         for (position, append) in (first_position..).zip(group.drain(..)) {
             (append.done)(written.clone().map(|()| position));
         }
-        if self.buffer.capacity() > KEEP_BUFFER_BYTES {
-            self.buffer = Vec::new();
-        }
         self.forget_old();
     }
 
@@ -130,27 +125,31 @@ impl Writer {
         if self.is_full() {
             return Err(AppendError::Full);
         }
-        self.buffer.clear();
         let mut current = match self.current.take() {
             Some(current) => current,
-            None => {
-                let header = Header {
-                    first_position,
-                    first_received_at,
-                };
-                header.write(&mut self.buffer);
-                self.create(first_position, first_received_at)?
-            }
+            None => self.create(first_position, first_received_at)?,
         };
+        let records = group
+            .iter()
+            .map(|it| MIN_RECORD_BYTES + it.entry.payload.len());
+        let room = HEADER_BYTES + records.sum::<usize>();
+        self.layout.begin(current.good_bytes, room);
+        if current.good_bytes == 0 {
+            let header = Header {
+                first_position,
+                first_received_at,
+            };
+            header.write(self.layout.out());
+        }
         for (position, append) in (first_position..).zip(group) {
-            if !record::write(position, &append.entry, &mut self.buffer) {
+            if !record::write(position, &append.entry, self.layout.out()) {
                 self.abandon(current);
                 return Err(AppendError::TooLong);
             }
         }
         let written = self.write_to(&mut current);
         if written.is_ok() {
-            current.good_bytes += self.buffer.len() as u64;
+            current.good_bytes += self.layout.bytes().len() as u64;
             current.last_received_at = current.last_received_at.max(last_received_at);
             self.current = Some(current);
         } else {
@@ -166,12 +165,9 @@ impl Writer {
     ) -> Result<Current, AppendError> {
         let path = path_of(&self.dir, first_position);
         let failed = |source| AppendError::write(&path, source);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(failed)?;
-        if self.config.durability == Durability::PowerLoss {
+        let waits_for_disk = self.config.durability == Durability::PowerLoss;
+        let file = SegmentFile::create(&path, waits_for_disk).map_err(failed)?;
+        if waits_for_disk {
             // A file is only safe when its name is.
             let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
             if let Err(error) = synced {
@@ -193,25 +189,24 @@ impl Writer {
     fn write_to(&self, current: &mut Current) -> Result<(), AppendError> {
         let mut attempt = || -> io::Result<()> {
             if current.spoilt {
-                current.file.set_len(current.good_bytes)?;
-                current.file.seek(SeekFrom::Start(current.good_bytes))?;
+                current.file.file().set_len(current.good_bytes)?;
                 current.spoilt = false;
             }
-            self.put(&mut current.file)?;
+            self.put(&mut current.file, current.good_bytes)?;
             match self.config.durability {
-                Durability::PowerLoss => self.sync(&current.file),
+                Durability::PowerLoss => self.sync(current.file.file()),
                 Durability::ProcessCrash | Durability::Off => Ok(()),
             }
         };
         attempt().map_err(|source| AppendError::write(&current.path, source))
     }
 
-    fn put(&self, file: &mut File) -> io::Result<()> {
+    fn put(&self, file: &mut SegmentFile, offset: u64) -> io::Result<()> {
         #[cfg(test)]
         if let Some(room) = &self.config.room {
-            return room.write(file, &self.buffer);
+            return room.write(file.file(), self.layout.bytes(), offset);
         }
-        file.write_all(&self.buffer)
+        file.write(&self.layout, offset)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -228,11 +223,11 @@ impl Writer {
     fn abandon(&mut self, mut current: Current) {
         if current.good_bytes == 0 {
             if fs::remove_file(&current.path).is_err() {
-                let _ = current.file.set_len(0);
+                let _ = current.file.file().set_len(0);
             }
             return;
         }
-        current.spoilt = current.file.set_len(current.good_bytes).is_err();
+        current.spoilt = current.file.file().set_len(current.good_bytes).is_err();
         if current.spoilt {
             // Cut before the next write, in the same file.
             self.current = Some(current);
