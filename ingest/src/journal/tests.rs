@@ -147,7 +147,10 @@ async fn what_was_appended_is_there_again_in_order_at_each_durability() {
 async fn long_and_short_requests_are_there_again_and_a_torn_filler_costs_none() {
     let dir = tempfile::tempdir().expect("a directory");
     let long = |number: u64| Entry {
-        payload: Bytes::from(vec![number as u8; [70_000, 100, 300_001][number as usize % 3]]),
+        payload: Bytes::from(vec![
+            number as u8;
+            [70_000, 100, 300_001][number as usize % 3]
+        ]),
         ..entry(number)
     };
     let expected: Vec<Entry> = (0..9).map(long).collect();
