@@ -119,7 +119,8 @@ pub fn spans_of_jaeger(
         for (id, spans) in of_process {
             let process = trace.processes.get(&id);
             let mut attributes = tags(process.and_then(|it| it.tags.clone()));
-            if let Some(process) = process {
+            // Jaeger wants a name where there is none.
+            if let Some(process) = process.filter(|it| !it.service_name.is_empty()) {
                 let service = Value::Text(process.service_name.clone());
                 attributes.0.insert(0, ("service.name".into(), service));
             }
