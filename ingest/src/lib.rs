@@ -21,5 +21,5 @@ pub use journal::{
 pub use packed::PackedSpans;
 pub use receive::{
     AccessError, AccessFiles, Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig,
-    Receivers, StartError, TlsFiles,
+    Receivers, SourceLimits, StartError, TlsFiles,
 };

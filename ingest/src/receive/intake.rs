@@ -7,7 +7,7 @@
 //! once, where a refusal would make it pause for seconds; after that, full is an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rekindle_model::UnixNanos;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::budget::{Budget, Hold};
 use super::encoding::Encoding;
 use super::gzip::{self, GunzipError};
+use super::quota::{Quotas, Source, SourceLimits};
 use super::refusal::Refusal;
 use super::stats::IngestStats;
 use super::status::Partial;
@@ -67,6 +68,7 @@ pub(super) struct Intake {
     journal: Journal,
     engine: mpsc::Sender<Batch>,
     keep: KeepAttributes,
+    quotas: Quotas,
     max_request_bytes: usize,
     /// How long a place in the engine's queue is waited for.
     queue_within: Duration,
@@ -81,6 +83,7 @@ impl Intake {
         engine: mpsc::Sender<Batch>,
         stats: Arc<IngestStats>,
         keep: KeepAttributes,
+        per_source: SourceLimits,
         max_request_bytes: usize,
         budget_bytes: usize,
         queue_within: Duration,
@@ -91,15 +94,23 @@ impl Intake {
             journal,
             engine,
             keep,
+            quotas: Quotas::new(per_source),
             max_request_bytes,
             queue_within,
             workbenches: Mutex::default(),
         }
     }
 
+    /// Whether a source may send now, to be asked before a body is read.
+    pub(super) fn admit(&self, source: Source) -> Result<(), Refusal> {
+        let admitted = self.quotas.admit(source, Instant::now());
+        admitted.map_err(|wait| Refusal::OverRate { wait })
+    }
+
     /// Takes a request whose body has come.
     pub(super) async fn take(
         &self,
+        source: Source,
         protocol: Protocol,
         body: Bytes,
         encoding: Encoding,
@@ -117,6 +128,9 @@ impl Intake {
         let payload_bytes = payload.len();
         let (spans, counts) = (decoded.spans, decoded.counts);
         let accepted = spans.len();
+        self.quotas
+            .charge(source, &spans, Instant::now())
+            .map_err(|new| Refusal::OverNames { new })?;
         if accepted > 0 {
             let entry = Entry {
                 received_at,
