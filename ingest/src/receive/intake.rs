@@ -16,10 +16,11 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
+use super::ReceiverConfig;
 use super::budget::{Budget, Hold};
 use super::encoding::Encoding;
 use super::gzip::{self, GunzipError};
-use super::quota::{Quotas, Source, SourceLimits};
+use super::quota::{Quotas, Source};
 use super::refusal::Refusal;
 use super::stats::IngestStats;
 use super::status::Partial;
@@ -82,21 +83,18 @@ impl Intake {
         journal: Journal,
         engine: mpsc::Sender<Batch>,
         stats: Arc<IngestStats>,
-        keep: KeepAttributes,
-        per_source: SourceLimits,
-        max_request_bytes: usize,
-        budget_bytes: usize,
-        queue_within: Duration,
+        config: &ReceiverConfig,
     ) -> Self {
+        let at_once = config.limits.largest_requests_at_once;
         Self {
-            budget: Budget::new(budget_bytes),
+            budget: Budget::new(config.max_request_bytes.saturating_mul(at_once)),
             stats,
             journal,
             engine,
-            keep,
-            quotas: Quotas::new(per_source),
-            max_request_bytes,
-            queue_within,
+            keep: config.keep_attributes.clone(),
+            quotas: Quotas::new(config.per_source),
+            max_request_bytes: config.max_request_bytes,
+            queue_within: config.limits.queue_within,
             workbenches: Mutex::default(),
         }
     }

@@ -191,21 +191,8 @@ impl Receivers {
         shutdown: watch::Receiver<bool>,
     ) {
         let config = self.config;
-        let budget = config
-            .max_request_bytes
-            .saturating_mul(config.limits.largest_requests_at_once);
-        let intake = Intake::new(
-            journal,
-            sender,
-            stats,
-            config.keep_attributes,
-            config.per_source,
-            config.max_request_bytes,
-            budget,
-            config.limits.queue_within,
-        );
         let shared = Arc::new(Shared {
-            intake,
+            intake: Intake::new(journal, sender, stats, &config),
             access: self.access,
             max_request_bytes: config.max_request_bytes,
             limits: config.limits,
