@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn many_calls_of_one_request_are_one() {
         let before = histogram(&[4; 4]);
-        let usual = Usual::of([&before, &histogram(&[4, 9, 30])].into_iter());
+        let usual = Usual::of([&histogram(&[2, 4, 10])].into_iter());
         let now = histogram(&[11; 40]);
         let alone = shift(&before, &now, &usual).expect("calls");
         let of = |durations, requests| Calls {
