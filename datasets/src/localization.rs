@@ -246,10 +246,10 @@ pub fn judge(
 
 /// Keeps every `one_in`th trace: as a sampler would, whatever is in it.
 fn thin<T>(traces: &mut Vec<T>, one_in: NonZeroU64) {
-    let mut at = 0;
+    let mut at: u64 = 0;
     traces.retain(|_| {
         at += 1;
-        at % one_in == 0
+        at.is_multiple_of(one_in.get())
     });
 }
 

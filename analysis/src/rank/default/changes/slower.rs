@@ -29,18 +29,24 @@ fn score(found: &Shift, now: Calls<'_>) -> f64 {
     found.affected * requests / (requests + AS_BEFORE) * found.low
 }
 
-/// How many shifts like this one chance shows among so many comparisons. Where the interval reaches
-/// below 0, as many as there are.
-fn by_chance(found: &Shift, comparisons: f64) -> f64 {
-    let share = if found.low > 0.0 { found.chance() } else { 1.0 };
-    share * comparisons
+/// How probable such a shift is by chance. Where the interval reaches below 0, certain.
+fn chance(found: &Shift) -> f64 {
+    if found.low > 0.0 { found.chance() } else { 1.0 }
+}
+
+/// From the chance of each to how many such changes chance shows among all of them.
+fn as_often_as_looked(changes: &mut [Change]) {
+    let comparisons = changes.len() as f64;
+    for change in changes {
+        change.by_chance *= comparisons;
+    }
 }
 
 /// Whatever takes longer.
 pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices) -> Vec<Change> {
     let mut changes = Vec::new();
     for durations in [&compared.all, &compared.by_type] {
-        let comparisons = durations.len() as f64;
+        let first = changes.len();
         let usual = |wanted: fn(&Part) -> bool| {
             let those = durations.iter().filter(|((span, _), _)| wanted(span));
             Usual::of(those.map(|(_, durations)| &durations.before))
@@ -73,7 +79,6 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
                 Part::Own(_) | Part::There(..) => continue,
             };
             if let Some(found) = shift(both.calls_before(), both.calls_now(), usual) {
-                let by_chance = by_chance(&found, comparisons);
                 let score = match *span {
                     // How bad it is for callers is in the whole, as far as ways are known; but how sure
                     // it is may be plainer here: an operation's own time varies more than the way to it.
@@ -90,7 +95,7 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
                 changes.push(Change {
                     family: families.get(whose),
                     score,
-                    by_chance,
+                    by_chance: chance(&found),
                     shape: Shape::Slow,
                     causes: vec![Cause::Takes(Takes {
                         part: measured(*span, &ways, *group),
@@ -101,6 +106,7 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
                 });
             }
         }
+        as_often_as_looked(&mut changes[first..]);
     }
     changes
 }
@@ -118,15 +124,14 @@ pub(super) fn faster(
         _ => None,
     });
     let usual = Usual::of(own.clone().map(|(_, _, both)| &both.before));
-    let comparisons = durations.len() as f64;
-    own.filter(|(_, _, both)| both.before.total() > 0)
+    let mut changes: Vec<Change> = own
+        .filter(|(_, _, both)| both.before.total() > 0)
         .filter_map(|(id, span, both)| {
             let found = shift(both.calls_now(), both.calls_before(), &usual)?;
-            let by_chance = by_chance(&found, comparisons);
             Some(Change {
                 family: families.get(id),
                 score: FASTER * score(&found, both.calls_now()),
-                by_chance,
+                by_chance: chance(&found),
                 shape: Shape::WrongAnswer,
                 causes: vec![Cause::Takes(Takes {
                     part: span,
@@ -136,7 +141,9 @@ pub(super) fn faster(
                 })],
             })
         })
-        .collect()
+        .collect();
+    as_often_as_looked(&mut changes);
+    changes
 }
 
 /// What is compared where this span is looked at: own work alone where a way to it is its caller's.
