@@ -13,7 +13,7 @@ pub(crate) mod tests;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use record::{Entry, Protocol, Record};
 
+use crate::lock::{LOCK, lock_folder};
 use record::MIN_RECORD_BYTES;
 use writer::{Append, Order, Sealed, Writer};
 
@@ -420,21 +421,11 @@ pub fn read_segment(path: &Path, each: impl FnMut(Record)) -> Result<Replayed, J
 
 /// Two writers would overwrite each other.
 fn lock(dir: &Path) -> Result<File, JournalError> {
-    let path = dir.join("lock");
-    let failed = |source| JournalError::new("locking", &path, source);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
-            dir: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    let held =
+        lock_folder(dir).map_err(|source| JournalError::new("locking", &dir.join(LOCK), source))?;
+    held.ok_or_else(|| JournalError::InUse {
+        dir: dir.to_owned(),
+    })
 }
 
 /// Cuts a torn end off, and finds out what is there and where to go on. Nothing is ever added to a
