@@ -214,13 +214,18 @@ impl Account {
 
     /// Forgets the names of the time before, if the time is over; how many were forgotten.
     fn turn(&mut self, now: Instant) -> usize {
-        if now.saturating_duration_since(self.turned) < NAMES_FOR {
+        let passed = now.saturating_duration_since(self.turned);
+        if passed < NAMES_FOR {
             return 0;
         }
         self.turned = now;
         let [current, before] = &mut self.known;
-        let forgotten = std::mem::replace(before, std::mem::take(current));
-        forgotten.len()
+        let mut forgotten = std::mem::replace(before, std::mem::take(current)).len();
+        // Nothing was named since the turn that would have been due.
+        if passed >= 2 * NAMES_FOR {
+            forgotten += std::mem::take(before).len();
+        }
+        forgotten
     }
 
     fn take_names(
@@ -364,7 +369,7 @@ mod tests {
             );
         }
         assert_eq!(quotas.lock().names, 2 * 6 + 3);
-        assert_eq!(quotas.charge(one, &spans(0..7), at(60 * 12)), Err(7));
+        assert_eq!(quotas.charge(one, &spans(0..7), at(60 * 12)), Err(8));
         assert_eq!(quotas.charge(one, &spans(5..6), at(60 * 14)), Ok(()));
         assert_eq!(quotas.lock().names, 2 + 3);
     }

@@ -134,8 +134,8 @@ impl Refusal {
     pub(super) fn grpc(&self) -> u8 {
         match self.class() {
             // Without RetryInfo it isn't retried.
-            Class::TooLarge | Class::OverNames => grpc_code::RESOURCE_EXHAUSTED,
-            Class::Malformed => grpc_code::INVALID_ARGUMENT,
+            Class::TooLarge => grpc_code::RESOURCE_EXHAUSTED,
+            Class::Malformed | Class::OverNames => grpc_code::INVALID_ARGUMENT,
             Class::Unsupported => grpc_code::UNIMPLEMENTED,
             Class::Unauthorized => grpc_code::UNAUTHENTICATED,
             Class::Stalled | Class::Busy | Class::NotKept | Class::OverRate => {

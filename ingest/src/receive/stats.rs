@@ -77,7 +77,7 @@ counters! {
     requests_not_kept,
     /// Requests to be sent again because their source sent more spans than it may (429, UNAVAILABLE).
     requests_over_rate,
-    /// Requests with more new names than their source may bring within an hour (400, RESOURCE_EXHAUSTED).
+    /// Requests with more new names than their source may bring within an hour (400, INVALID_ARGUMENT).
     requests_over_names,
     /// Bytes of bodies, as they came.
     bytes_received,

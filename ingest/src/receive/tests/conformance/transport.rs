@@ -429,7 +429,7 @@ fn pressed_cases() -> Vec<Case> {
         Case::new(
             BAD_DATA,
             "names that are made up for each request, over the source's allowance, aren't asked for again",
-            Answer::Refused(400, 8, None),
+            Answer::Refused(400, 3, None),
         )
         .while_it_is(Fares::Known)
         .sent(good(1)),
