@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use archive::KnownIncidents;
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
-pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
+pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions, spawn_watches};
 pub(crate) use rehearsal::{Happening, Rehearsal};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
@@ -86,11 +86,22 @@ enum Event {
     Stop,
 }
 
+/// What a unit was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A question whose answer is known.
+    Question,
+    /// Whether its figures keep within their bounds, and whether more than its own word says so.
+    Bounds { is_proof: bool },
+}
+
 /// The answer to one unit's check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CheckResult {
     /// The unit.
     pub(crate) unit: rekindle_recovery::UnitName,
+    /// What was asked.
+    pub(crate) asked: Asked,
     /// Right, or what was wrong.
     pub(crate) answer: Result<(), String>,
 }

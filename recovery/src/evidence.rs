@@ -63,9 +63,23 @@ pub struct FaultSignature {
     pub request_types: Vec<String>,
     /// The error's type where the suspect raised one; empty where it said nothing.
     pub error_type: String,
-    /// The shape of the evidence: `raised`, `unanswered`, `slow`, `wrong_answer`, `exited`.
+    /// The shape of the evidence: `raised`, `unanswered`, `slow`, `wrong_answer`, `exited`, `out_of_bounds`.
     pub shape: String,
 }
+
+impl FaultSignature {
+    /// Whether somebody saw the fault beside users' requests, which need not show it: the operating system,
+    /// a question with a known answer, or a unit's own figures.
+    pub(crate) fn is_seen_directly(&self) -> bool {
+        matches!(
+            self.shape.as_str(),
+            "exited" | "wrong_answer" | OUT_OF_BOUNDS
+        )
+    }
+}
+
+/// The shape of a fault that a unit's own figures told of ([`crate::watch`]).
+pub(crate) const OUT_OF_BOUNDS: &str = "out_of_bounds";
 
 /// One unit under suspicion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -30,6 +30,7 @@ mod steady;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod watch;
 
 pub use around::{Around, PrepareSpec};
 pub use cohort::{Cohort, CohortQuery, Fared};
