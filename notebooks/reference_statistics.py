@@ -139,7 +139,7 @@ def main(folder):
         rows.append((" ".join(f"{bad}/{ok}" for bad, ok in counts), repr(float(found.statistic / found.dof))))
     write(folder, "dispersion.csv", ["bad_ok", "index"], rows)
     rows = []
-    rises = [0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 0.99]
+    rises = [0.01, 0.025, 0.063, 0.158, 0.396, 0.99]
     for p0, p, slices, most in [(0.001, 0.001, 40, 3), (0.001, 0.05, 60, 1), (0.02, 0.02, 200, 30), (0.1, 0.6, 5, 9)]:
         counts, bets = [], [0.0] * len(rises)
         for _ in range(slices):
@@ -152,6 +152,26 @@ def main(folder):
                 bets[at] = (bets[at] + n) * np.exp(gain)
         rows.append((p0, " ".join(f"{bad}/{ok}" for bad, ok in counts), repr(float(np.mean(bets)))))
     write(folder, "detector.csv", ["baseline", "bad_ok", "value"], rows)
+    rows = []
+    for seconds, mean, clump, silent in [(400, 3, 1, 12), (900, 0.2, 1, 250), (1500, 1, 4, 60), (1000, 40, 1, 8)]:
+        counts = [
+            clump * int(stats.poisson.ppf(rng.random(), mean / clump)) for _ in range(seconds)
+        ]
+        came = np.flatnonzero(counts)
+        last, pause = came[-1], np.diff(came).max()
+        blocks = np.add.reduceat(counts, range(0, seconds, 10))[: last // 10][-90:]
+        differences = np.diff(blocks)
+        phi = max(1, (differences @ differences) / (2 * len(differences)) / blocks.mean())
+        rate = min(
+            max(0, np.sqrt(part.sum() / phi) - stats.norm.ppf(0.95) / 2) ** 2 * phi / (10 * len(part))
+            for part in (blocks, blocks[-12:])
+        )
+        # The likelihood of silence under the rate, from each second on that it may have begun in.
+        none = stats.poisson.pmf(0, rate / phi)
+        evidence = sum(none ** -float(s) for s in range(1, silent - pause + 1))
+        text = " ".join(map(str, counts[: last + 1]))
+        rows.append((text, silent, repr(float(rate)), repr(float(evidence))))
+    write(folder, "arrivals.csv", ["a_second", "silent", "rate", "evidence"], rows)
 
 
 if __name__ == "__main__":

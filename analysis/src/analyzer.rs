@@ -402,9 +402,11 @@ impl Analyzer {
         self.newest = self.newest.max(start.min(now));
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
+        let may_be_fenced = self.fences.may_cover(id, start, end);
+        let is_usual = self.types.get(id).incident.is_none() && !may_be_fenced;
+        self.types.come(id, now, is_usual);
         if outcome.is_known() {
             let slice = self.slice(start);
-            let may_be_fenced = self.fences.may_cover(id, start, end);
             let bad = outcome.is_bad();
             self.samplings.add(id, start, bad, entry.facts.sampling);
             let state = self.types.get_mut(id);
@@ -826,6 +828,7 @@ impl Analyzer {
             ok: 0,
             bad: 0,
             baseline_failure_share: 0.0,
+            missing: 0.0,
             failing_per_second: 0.0,
         };
         self.sources().input(&named, until, self.cut)

@@ -168,6 +168,17 @@ pub struct StructureChange {
 pub enum Support {
     /// A host: several services fail on it that are fine elsewhere.
     SeveralServicesFailOnlyHere,
+    /// Requests stopped coming, neither failing nor ending; counts of these are estimates from before.
+    RequestsStopped {
+        /// How many should have come.
+        missing: u64,
+        /// How many of these would have touched it.
+        touching: u64,
+        /// How many came meanwhile and ended well.
+        going_on: u64,
+        /// How many of these touched it.
+        going_on_touching: u64,
+    },
 }
 
 /// What speaks against a suspect, or weakens what speaks for it.

@@ -1,4 +1,4 @@
-//! An incident: request types that fail significantly more than they used to.
+//! An incident: request types that fail significantly more than they used to, or that stopped coming.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,11 @@ pub struct Incident {
     pub bad: u64,
     /// The share of failed requests before, in `[0, 1]`, over its types by their traffic.
     pub baseline_failure_share: f64,
-    /// Failing requests per second over the last slices.
+    /// Requests of its types that should have come since `since` and did not, at least: an estimate from how
+    /// often they came before. Who hangs neither fails nor ends.
+    #[serde(default)]
+    pub missing: f64,
+    /// Failing requests per second over the last slices, those that should come and don't included.
     pub failing_per_second: f64,
 }
 

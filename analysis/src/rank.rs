@@ -227,6 +227,10 @@ fn missing(
     if clear_change || likely_change {
         return None;
     }
+    let missing: u64 = input.missing.iter().map(|case| case.count).sum();
+    if missing >= input.min_failed && !suspects.is_empty() {
+        return None;
+    }
     if tally.failed < input.min_failed {
         return Some(format!(
             "{} of at least {} failed requests with their traces",

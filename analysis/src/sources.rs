@@ -10,7 +10,7 @@ mod measured;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rekindle_model::UnixNanos;
+use rekindle_model::{Outcome, UnixNanos};
 
 use crate::examples::ExampleStore;
 use crate::fence::Fences;
@@ -100,6 +100,7 @@ impl Sources<'_> {
             .enumerate()
             .map(|(at, (_, id))| (*id, at))
             .collect();
+        let missing = self.missing(&baseline, &failing);
         let cases = |cells: BTreeMap<Cell, u64>| {
             // Types are told apart only as failing or not; their cells add up.
             let mut sum: BTreeMap<Case, u64> = BTreeMap::new();
@@ -135,6 +136,7 @@ impl Sources<'_> {
                 .collect(),
             window: cases(window),
             baseline: cases(baseline),
+            missing: cases(missing),
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             request_types: measured.request_types,
             timed: measured.timed,
@@ -179,6 +181,38 @@ impl Sources<'_> {
             failed.sum::<u64>() >= self.config.min_failed
         };
         *stretches.iter().rev().find(enough).unwrap_or(&stretches[0])
+    }
+
+    /// What the requests that should have come and didn't would have looked like: as the good ones of their
+    /// types before, in their proportions.
+    fn missing(
+        &self,
+        baseline: &BTreeMap<Cell, u64>,
+        failing: &BTreeSet<u32>,
+    ) -> BTreeMap<Cell, u64> {
+        let mut missing = BTreeMap::new();
+        for id in failing {
+            let expected = self.types.get(*id).missing;
+            if expected < 1.0 {
+                continue;
+            }
+            let good = || {
+                let of_type = baseline.iter().filter(|(cell, _)| cell.request_type == *id);
+                of_type.filter(|(cell, _)| matches!(cell.outcome, Outcome::Ok | Outcome::Masked))
+            };
+            let total: u64 = good().map(|(_, count)| count).sum();
+            let mut so_far = 0;
+            for (cell, count) in good() {
+                // Each gets its share of the whole, rounded so that they add up.
+                let upto = |count: u64| (count as f64 / total as f64 * expected) as u64;
+                let share = upto(so_far + count) - upto(so_far);
+                so_far += count;
+                if share > 0 {
+                    missing.insert(*cell, share);
+                }
+            }
+        }
+        missing
     }
 
     /// What was counted in a stretch. Slices are whole seconds; what lies beyond a restart in the

@@ -7,6 +7,7 @@
 mod aftermath;
 mod claims;
 mod production;
+mod stopped;
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use rekindle_model::{RequestType, UnixNanos};
-use rekindle_stats::{LogHistogram, Probability};
+use rekindle_model::{Name, RequestType, UnixNanos};
+use rekindle_stats::{Arrivals, LogHistogram, Probability, Silence};
 
 use crate::detect::TypeDetector;
 use crate::{AnalysisConfig, Counts, LeftOut};
@@ -21,6 +21,10 @@ const TIMES_USUAL: u64 = 3;
 /// Durations halve at this count, so that what is usual follows the system.
 const FADE_AT: u64 = 50_000;
 
+/// A service that isn't heard for longer than so may be mute as a whole, or we deaf: such a time says
+/// nothing about any of its types. Two rounds of the exporters' default delay.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
 /// One request type.
 #[derive(Debug)]
 pub(crate) struct TypeState {
@@ -31,6 +35,16 @@ pub(crate) struct TypeState {
     configured_limit: Option<Duration>,
     slow_floor: Duration,
     pub(crate) detector: TypeDetector,
+    /// How often it comes, by its service's clock.
+    arrivals: Arrivals,
+    /// When one came last.
+    came: UnixNanos,
+    /// A pause that is no habit unless it turns out to have been nothing.
+    held_pause: u64,
+    /// The place of its service in [`Types::services`].
+    service: usize,
+    /// Requests that should have come since its incident began and did not, estimated.
+    pub(crate) missing: f64,
     /// The open incident that it is part of.
     pub(crate) incident: Option<u64>,
 }
@@ -55,6 +69,27 @@ impl TypeState {
         if self.durations.total() > FADE_AT {
             self.durations.fade();
         }
+    }
+
+    /// When one came last.
+    pub(crate) const fn came(&self) -> UnixNanos {
+        self.came
+    }
+
+    /// Begins anew after an incident. If it went away `by_itself`, with nothing done about it, a silence in
+    /// it was a pause as any other.
+    pub(crate) fn reset(&mut self, by_itself: bool, config: &AnalysisConfig) {
+        self.detector.reset(by_itself, config);
+        let held = std::mem::take(&mut self.held_pause);
+        if by_itself {
+            self.arrivals.learn_pause(held);
+        }
+        self.missing = 0.0;
+    }
+
+    /// Forgets how often it should come: its time is over, as far as anybody can tell.
+    pub(crate) fn let_go(&mut self) {
+        self.arrivals.begin_anew();
     }
 
     pub(crate) fn count(&mut self, start: UnixNanos, bad: bool) {
@@ -120,6 +155,17 @@ pub(crate) struct Types {
     // Only looked up, never iterated.
     ids: HashMap<RequestType, u32>,
     states: Vec<TypeState>,
+    /// The services that requests enter by.
+    services: Vec<Heard>,
+    // Only looked up, never iterated.
+    service_ids: HashMap<Name, usize>,
+}
+
+/// A service by which requests enter. Its clock stands still while it isn't heard at all.
+#[derive(Debug, Default)]
+struct Heard {
+    at: UnixNanos,
+    clock: Duration,
 }
 
 impl Types {
@@ -127,7 +173,36 @@ impl Types {
         Self {
             ids: HashMap::new(),
             states: Vec::new(),
+            services: Vec::new(),
+            service_ids: HashMap::new(),
         }
+    }
+
+    /// A request of this type came now. Whether it is `usual`: no incident and no restart is why it came so
+    /// late.
+    pub(crate) fn come(&mut self, id: u32, now: UnixNanos, usual: bool) {
+        let state = &mut self.states[id as usize];
+        let heard = &mut self.services[state.service];
+        let silent = now.since(heard.at);
+        if silent <= HEARD_WITHIN {
+            heard.clock += silent;
+        }
+        heard.at = heard.at.max(now);
+        state.came = state.came.max(now);
+        let pause = state.arrivals.add(heard.clock.as_secs());
+        if usual {
+            state.arrivals.learn_pause(pause);
+        } else {
+            state.held_pause = state.held_pause.max(pause);
+        }
+    }
+
+    /// What it says that none of this type came lately, as long as its service was heard; `None` where it
+    /// says nothing.
+    pub(crate) fn silence(&self, id: u32) -> Option<Silence> {
+        let state = self.get(id);
+        let clock = self.services[state.service].clock.as_secs();
+        state.arrivals.silence(clock)
     }
 
     /// The type's number. Types beyond the bound share one (counted): an operation `other` of all
@@ -164,6 +239,12 @@ impl Types {
             // The one that names the operation goes before the one for the whole service.
             .max_by_key(|limit| limit.operation.is_some())
             .map(|limit| limit.limit);
+        let services = &mut self.services;
+        let service = self.service_ids.entry(request_type.service.clone());
+        let service = *service.or_insert_with(|| {
+            services.push(Heard::default());
+            services.len() - 1
+        });
         self.ids.insert(request_type.clone(), id);
         self.states.push(TypeState {
             request_type,
@@ -172,6 +253,11 @@ impl Types {
             configured_limit,
             slow_floor: config.slow_floor,
             detector: TypeDetector::new(config),
+            arrivals: Arrivals::default(),
+            came: UnixNanos::default(),
+            held_pause: 0,
+            service,
+            missing: 0.0,
             incident: None,
         });
         id
@@ -179,6 +265,11 @@ impl Types {
 
     pub(crate) fn find(&self, request_type: &RequestType) -> Option<u32> {
         self.ids.get(request_type).copied()
+    }
+
+    /// How many types there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.states.len() as u32
     }
 
     pub(crate) fn get(&self, id: u32) -> &TypeState {

@@ -4,6 +4,10 @@
 //! together are one incident. It closes when the types' failures have been back at the baseline for
 //! a while, on enough requests to tell: silence is not health. After a whole window without any
 //! request it closes as *silent*, which says that nobody knows.
+//!
+//! Requests that used to come and don't open an incident, too, as long as their service is heard with
+//! other requests: what hangs ends only when it does. Where the whole service is silent, it may be its exporter,
+//! the way from it, or we who are deaf; that is no incident.
 
 use std::time::Duration;
 
@@ -43,9 +47,47 @@ impl Watch {
         if state.incident.is_some() || !state.detector.is_alarmed(config) {
             return;
         }
-        let Some(since) = state.detector.onset() else {
-            return;
-        };
+        if let Some(since) = state.detector.onset() {
+            self.open(types, request_type, since, now, config);
+        }
+    }
+
+    /// Opens incidents for types that stopped coming.
+    fn look_for_silence(
+        &mut self,
+        types: &mut Types,
+        now: UnixNanos,
+        fences: &Fences,
+        config: &AnalysisConfig,
+    ) {
+        let bar = config.time_between_false_alarms.as_secs_f64();
+        for id in 0..types.len() {
+            let silence = types.silence(id).filter(|it| it.evidence >= bar);
+            let came = types.get(id).came();
+            let Some(silence) = silence.filter(|_| !fences.may_cover(id, came, now)) else {
+                continue;
+            };
+            let state = types.get_mut(id);
+            let is_new = state.incident.is_none();
+            if is_new || state.missing > 0.0 {
+                state.missing = state.missing.max(silence.missing());
+            }
+            if is_new {
+                self.open(types, id, came, now, config);
+            }
+        }
+    }
+
+    /// Opens an incident for this type, or widens one that began at the same time.
+    fn open(
+        &mut self,
+        types: &mut Types,
+        request_type: u32,
+        since: UnixNanos,
+        now: UnixNanos,
+        config: &AnalysisConfig,
+    ) {
+        let state = types.get_mut(request_type);
         let near = self.incidents.iter_mut().rev().find(|incident| {
             incident.is_open()
                 && (apart(incident.since, since) <= config.group_within
@@ -71,6 +113,7 @@ impl Watch {
             ok: 0,
             bad: 0,
             baseline_failure_share: 0.0,
+            missing: 0.0,
             failing_per_second: 0.0,
         });
         self.changes.push(Change::Opened(id));
@@ -86,6 +129,7 @@ impl Watch {
         fences: &Fences,
         config: &AnalysisConfig,
     ) -> Vec<Change> {
+        self.look_for_silence(types, now, fences, config);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
             let members: Vec<u32> = types
                 .iter()
@@ -94,12 +138,20 @@ impl Watch {
                 .collect();
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
             let before = (incident.ok, incident.bad);
+            let silences = members.iter().filter(|id| types.get(**id).missing > 0.0);
+            let missed: f64 = silences
+                .filter_map(|id| Some(types.silence(*id)?.rate))
+                .sum();
             // Exporters may send their newest batch first: failures that came later can be older.
             let onsets = states.iter().filter_map(|state| state.detector.onset());
             incident.since = onsets.fold(incident.since, UnixNanos::min);
             bring_up_to_date(incident, &states, newest);
+            incident.missing = states.iter().map(|state| state.missing).sum();
+            incident.failing_per_second += missed;
             let quiet_for = now.since(newest.max(incident.since));
-            let reason = if quiet_for >= config.window {
+            let is_gone = states.iter().all(|state| state.is_quiet());
+            let is_over = is_gone && now.since(incident.opened_at) >= config.window;
+            let reason = if quiet_for >= config.window || is_over {
                 Some(ClosingReason::Silent)
             } else if have_recovered(&states, incident, newest, config) {
                 Some(ClosingReason::Recovered)
@@ -113,7 +165,10 @@ impl Watch {
                     state.incident = None;
                     let by_itself = reason == ClosingReason::Recovered
                         && !fences.may_cover(id, incident.since, now);
-                    state.detector.reset(by_itself, config);
+                    state.reset(by_itself, config);
+                    if reason == ClosingReason::Silent {
+                        state.let_go();
+                    }
                 }
                 self.changes.push(Change::Closed(incident.id));
             } else if before != (incident.ok, incident.bad)

@@ -301,6 +301,7 @@ pub(super) mod tests {
             ok: 1,
             bad: 9,
             baseline_failure_share: 0.01,
+            missing: 0.0,
             failing_per_second: 3.0,
         }
     }

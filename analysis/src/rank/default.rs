@@ -9,7 +9,7 @@
 //! 3. *Level.* A service's charge goes to the part of it that explains it (`default/specific.rs`).
 //! 4. *Coverage.* Failed requests in which nothing failed inside (somebody outside says that the
 //!    answer was wrong) are explained by what they touched and good ones didn't
-//!    (`default/contrast.rs`).
+//!    (`default/contrast.rs`). Likewise requests that stopped coming, while none fails.
 //!
 //! The confidence is the part of the failed requests that a suspect explains, out of all of them
 //! and one more: the imagined one that none of these explains. So four requests leave one in five
@@ -62,6 +62,9 @@ pub(crate) fn suspects(input: &Input, tally: &Tally, choices: Choices) -> (Vec<S
 
 /// The charges that failed requests make.
 fn failure_charges(input: &Input, tally: &Tally, choices: Choices) -> Vec<Charge> {
+    if !input.missing.is_empty() && tally.failed < input.min_failed {
+        return contrast::missing(input, tally);
+    }
     if tally.failed == 0 {
         return Vec::new();
     }

@@ -156,6 +156,9 @@ pub struct Input {
     pub window: Vec<Case>,
     /// Requests before, sorted by row.
     pub baseline: Vec<Case>,
+    /// Requests that should have come in the window and did not, estimated: as those of their types were
+    /// before. Sorted by row.
+    pub missing: Vec<Case>,
     /// Request types, sorted.
     pub request_types: Vec<RequestType>,
     /// Own times, sorted by subject and request type.

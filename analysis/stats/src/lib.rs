@@ -5,6 +5,7 @@
 //! check and can't fail. Each formula is cited beside its code, and checked against SciPy and
 //! statsmodels (`tests/reference/`, made by `notebooks/reference_statistics.py`).
 
+mod arrivals;
 mod beta;
 mod chi_squared;
 mod detector;
@@ -19,6 +20,7 @@ mod sample;
 mod share;
 mod shift;
 
+pub use arrivals::{Arrivals, Silence};
 pub use beta::{BetaBelief, BetaError};
 pub use chi_squared::chi_squared_quantile;
 pub use detector::{DetectorState, ShareRise};

@@ -2,9 +2,9 @@
 //! `notebooks/reference_statistics.py`.
 
 use rekindle_stats::{
-    BetaBelief, DetectorState, Dispersion, LogHistogram, Probability, Sample, Share, ShareRise,
-    benjamini_hochberg, chi_squared_quantile, difference_interval, normal_quantile, rank_sum,
-    robust_z, slower_share, student_quantile, student_tails,
+    Arrivals, BetaBelief, DetectorState, Dispersion, LogHistogram, Probability, Sample, Share,
+    ShareRise, benjamini_hochberg, chi_squared_quantile, difference_interval, normal_quantile,
+    rank_sum, robust_z, slower_share, student_quantile, student_tails,
 };
 
 fn rows(table: &str) -> Vec<Vec<&str>> {
@@ -199,5 +199,27 @@ fn detector() {
             state = rise.step(state, bad, ok);
         }
         check(&row, state.value(), row[2], 1e-9);
+    }
+}
+
+#[test]
+fn arrivals() {
+    for row in rows(include_str!("reference/arrivals.csv")) {
+        let mut arrivals = Arrivals::default();
+        let counts: Vec<u64> = row[0]
+            .split(' ')
+            .map(|count| count.parse().expect("a count"))
+            .collect();
+        for (second, count) in (0..).zip(&counts) {
+            for _ in 0..*count {
+                let pause = arrivals.add(second);
+                arrivals.learn_pause(pause);
+            }
+        }
+        let silent: u64 = row[1].parse().expect("seconds");
+        let silence = arrivals.silence(counts.len() as u64 - 1 + silent);
+        let silence = silence.expect("long enough");
+        check(&row[1..], silence.rate, row[2], 1e-9);
+        check(&row[1..], silence.evidence, row[3], 1e-9);
     }
 }

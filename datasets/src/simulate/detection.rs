@@ -9,6 +9,7 @@
 mod optimal;
 mod quiet;
 mod site;
+mod stops;
 mod traffic;
 mod whole;
 
@@ -157,6 +158,7 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
     ramps(options, &mut report)?;
     rare(options, budget, &mut report)?;
     quiet_runs(options, &mut report)?;
+    stops::stops(options, &mut report)?;
     whole::whole_analysis(options, &mut report)?;
     Ok(report)
 }

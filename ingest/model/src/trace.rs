@@ -31,7 +31,7 @@ pub enum ReleaseReason {
 const FEW: usize = 32;
 
 /// No parent among the spans.
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The spans of one request. At least one; no span id twice; sorted by start, then id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,21 +70,24 @@ impl Trace {
         if !spans.is_sorted_by_key(in_order) {
             spans.sort_unstable_by_key(in_order);
         }
-        let mut parents = parents(&spans);
-        // Nearly always a parent begins before its children, and then there is no ring.
-        let downwards =
-            |(child, parent): (usize, &u32)| *parent == NONE || (*parent as usize) < child;
-        if !parents.iter().enumerate().all(downwards) {
+        let mut parents = Vec::new();
+        parents_of(&spans, |span| (span.span_id, span.parent_id), &mut parents);
+        if !goes_down(&parents) {
             break_cycles(&mut parents);
         }
+        Ok(Self::of_parts(spans, parents, reason))
+    }
+
+    /// The trace of these spans, which are in order, distinct and at least one, with these parents.
+    pub(crate) fn of_parts(spans: Vec<Span>, parents: Vec<u32>, reason: ReleaseReason) -> Self {
         let (children_from, children) = children(&parents);
-        Ok(Self {
+        Self {
             spans,
             parents,
             children,
             children_from,
             reason,
-        })
+        }
     }
 
     /// The trace's id.
@@ -147,34 +150,44 @@ fn has_duplicates(spans: &[Span]) -> bool {
     ids.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// The index of each span's parent among the spans, whose ids are distinct.
-fn parents(spans: &[Span]) -> Vec<u32> {
+/// The index of each span's parent among the spans, whose ids are distinct: into `parents`.
+pub(crate) fn parents_of<S>(
+    spans: &[S],
+    ids_of: impl Fn(&S) -> (SpanId, Option<SpanId>),
+    parents: &mut Vec<u32>,
+) {
+    parents.clear();
     if spans.len() <= FEW {
         let mut ids = [0u64; FEW];
         for (id, span) in ids.iter_mut().zip(spans) {
-            *id = span.span_id.get();
+            *id = ids_of(span).0.get();
         }
-        let find = |(index, span): (usize, &Span)| {
-            let wanted = span.parent_id?.get();
+        let find = |(index, span): (usize, &S)| {
+            let wanted = ids_of(span).1?.get();
             let found = ids[..spans.len()].iter().position(|id| *id == wanted)?;
             (found != index).then_some(found as u32)
         };
         let found = spans.iter().enumerate();
-        return found.map(|it| find(it).unwrap_or(NONE)).collect();
+        parents.extend(found.map(|it| find(it).unwrap_or(NONE)));
+        return;
     }
-    let mut ids: Vec<(SpanId, u32)> = spans
-        .iter()
-        .zip(0..)
-        .map(|(span, index)| (span.span_id, index))
-        .collect();
+    let numbered = spans.iter().zip(0..);
+    let mut ids: Vec<(SpanId, u32)> = numbered.map(|(span, at)| (ids_of(span).0, at)).collect();
     ids.sort_unstable();
-    let find = |(span, index): (&Span, u32)| {
-        let at = ids.binary_search_by_key(&span.parent_id?, |(id, _)| *id);
+    let find = |(span, index): (&S, u32)| {
+        let parent = ids_of(span).1?;
+        let at = ids.binary_search_by_key(&parent, |(id, _)| *id);
         let found = ids[at.ok()?].1;
         (found != index).then_some(found)
     };
     let found = spans.iter().zip(0..);
-    found.map(|it| find(it).unwrap_or(NONE)).collect()
+    parents.extend(found.map(|it| find(it).unwrap_or(NONE)));
+}
+
+/// Whether every parent comes before its children, as nearly always: then there is no ring.
+pub(crate) fn goes_down(parents: &[u32]) -> bool {
+    let downwards = |(child, parent): (usize, &u32)| *parent == NONE || (*parent as usize) < child;
+    parents.iter().enumerate().all(downwards)
 }
 
 /// Where each span's children begin in the list of all children, and that list.
@@ -207,7 +220,7 @@ fn children(parents: &[u32]) -> (Vec<u32>, Vec<usize>) {
 
 /// Cuts each ring of parents at one place: ids come from outside, so a ring can be sent, and a
 /// walk to the root must end all the same.
-fn break_cycles(parents: &mut [u32]) {
+pub(crate) fn break_cycles(parents: &mut [u32]) {
     // 0: not seen, otherwise the number of the walk that saw it first.
     let mut seen_in = vec![0usize; parents.len()];
     for start in 0..parents.len() {
@@ -302,6 +315,7 @@ mod tests {
             distinct.sort_unstable();
             distinct.dedup();
             prop_assert_eq!(trace.spans().len(), distinct.len());
+            prop_assert_eq!(&crate::OutlineBuffer::default().of(&trace).trace(), &trace);
             // Spans that differ under one id and end together are a lie nobody can settle.
             if distinct.len() == heap.len() {
                 let mut turned = spans;

@@ -4,7 +4,9 @@
 //! spans, links) is kept apart.
 
 use hashbrown::HashSet;
-use rekindle_model::{Link, Span, SpanId, TraceId, UnixNanos};
+use rekindle_model::{
+    EmptyTrace, Link, Outline, OutlineParts, ReleaseReason, SpanId, Step, TraceId, UnixNanos,
+};
 
 use super::shape_slots::ShapeSlots;
 use crate::packed::PackedSpan;
@@ -19,18 +21,6 @@ const SPANS_KEPT: usize = 32;
 /// A number that no trace has.
 pub(super) const NO_TRACE: u64 = u64::MAX;
 
-/// A span of a trace that is still open.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    span_id: SpanId,
-    parent_id: Option<SpanId>,
-    start: UnixNanos,
-    end: UnixNanos,
-    /// Where its shape is.
-    shape: u32,
-    parent_is_remote: Option<bool>,
-}
-
 /// What few traces have.
 #[derive(Default)]
 struct Rare {
@@ -43,7 +33,7 @@ struct Rare {
 /// What came of one trace that is still open.
 pub(super) struct Buffer {
     pub(super) trace_id: TraceId,
-    spans: Vec<Held>,
+    spans: Vec<Step>,
     /// A bit for each id that came, several ids to a bit: an id whose bit isn't set is new.
     seen: u64,
     rare: Option<Box<Rare>>,
@@ -99,7 +89,7 @@ impl Buffer {
         now: UnixNanos,
     ) -> bool {
         self.last_at = self.last_at.max(now);
-        let held = Held {
+        let held = Step {
             span_id: span.span_id,
             parent_id: span.parent_id,
             start: span.start,
@@ -162,39 +152,38 @@ impl Buffer {
         self.spans.len()
     }
 
-    /// Ends the trace and hands out its spans, in order of their start. The buffer can begin
-    /// another one; whether its memory is kept for that is the caller's choice.
-    pub(super) fn end(&mut self, shapes: &mut ShapeSlots, keep_memory: bool) -> Vec<Span> {
-        self.number = NO_TRACE;
-        self.spans
-            .sort_unstable_by_key(|span| (span.start, span.span_id));
-        let mut rare = self.rare.take();
-        let mut links_of = |id| match &mut rare {
-            Some(rare) => match rare.links.iter_mut().find(|(of, _)| *of == id) {
-                Some((_, links)) => std::mem::take(links),
-                None => Box::default(),
-            },
-            None => Box::default(),
-        };
-        let mut spans = Vec::with_capacity(self.spans.len());
-        for held in &self.spans {
-            spans.push(Span {
-                trace_id: self.trace_id,
-                span_id: held.span_id,
-                parent_id: held.parent_id,
-                parent_is_remote: held.parent_is_remote,
-                start: held.start,
-                end: held.end,
-                shape: shapes.let_go(held.shape),
-                links: links_of(held.span_id),
-            });
+    /// The trace in numbers, of which a whole one can be made.
+    ///
+    /// # Errors
+    /// When it has no span, which no trace that was begun has.
+    pub(super) fn outline<'a>(
+        &'a mut self,
+        shapes: &'a ShapeSlots,
+        parents: &'a mut Vec<u32>,
+        reason: ReleaseReason,
+    ) -> Result<Outline<'a>, EmptyTrace> {
+        Outline::new(OutlineParts {
+            trace_id: self.trace_id,
+            steps: &mut self.spans,
+            parents,
+            shapes: shapes.shapes(),
+            links: self.rare.as_ref().map_or(&[], |rare| &rare.links),
+            reason,
+        })
+    }
+
+    /// Lets go of the spans. The buffer can begin another trace; whether its memory is kept for that is
+    /// the caller's choice.
+    pub(super) fn empty(&mut self, shapes: &mut ShapeSlots, keep_memory: bool) {
+        for span in &self.spans {
+            shapes.let_go(span.shape);
         }
+        self.rare = None;
         if keep_memory && self.spans.capacity() <= SPANS_KEPT {
             self.spans.clear();
         } else {
             self.spans = Vec::new();
         }
-        spans
     }
 }
 

@@ -24,7 +24,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rekindle_model::{Link, ReleaseReason, Span, Trace, TraceId, UnixNanos};
+use rekindle_model::{Link, Outline, ReleaseReason, Span, Trace, TraceId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use crate::packed::{PackedSpan, PackedSpans};
@@ -140,8 +140,8 @@ pub struct Assembler {
     lag: ExporterLag,
     /// How long is waited after a root, as of the last poll.
     quiet: Duration,
-    /// Traces let go since the last poll.
-    ready: Vec<Trace>,
+    /// The places of traces let go since the last poll, and why; they are free when they were handed out.
+    ready: Vec<(u32, ReleaseReason)>,
     spans: usize,
     next_number: u64,
     counts: AssemblyCounts,
@@ -149,6 +149,8 @@ pub struct Assembler {
     slots: Vec<(u32, usize)>,
     places: Vec<Option<u32>>,
     looked_at: Vec<Due>,
+    /// Memory for the parents of the trace that is handed out.
+    parents: Vec<u32>,
 }
 
 impl Assembler {
@@ -171,6 +173,7 @@ impl Assembler {
             slots: Vec::new(),
             places: Vec::new(),
             looked_at: Vec::new(),
+            parents: Vec::new(),
         }
     }
 
@@ -302,10 +305,14 @@ impl Assembler {
         self.poll_each(now, |trace| traces.push(trace));
     }
 
-    /// The same, one after the other: a trace is still in the processor's cache when it is used, and
-    /// the next one is put together in its memory.
+    /// The same, one after the other.
     pub fn poll_each(&mut self, now: UnixNanos, mut take: impl FnMut(Trace)) {
-        self.ready.drain(..).for_each(&mut take);
+        self.poll_outlines(now, |outline| take(outline.trace()));
+    }
+
+    /// The same in numbers: for whoever has seen such traces, a whole one need not be made.
+    pub fn poll_outlines(&mut self, now: UnixNanos, mut take: impl FnMut(&Outline<'_>)) {
+        self.hand_out(&mut take);
         self.lag.refresh(now);
         self.quiet = quiet(&self.config, self.lag.longest());
         self.look_for_idle(now);
@@ -329,7 +336,8 @@ impl Assembler {
                 None => ReleaseReason::Idle,
             };
             self.release(entry.place, reason);
-            self.ready.drain(..).for_each(&mut take);
+            // Now that it is in the processor's cache.
+            self.hand_out(&mut take);
         }
         self.looked_at = due;
         self.tidy();
@@ -372,8 +380,8 @@ impl Assembler {
                 self.release(oldest.place, ReleaseReason::Flush);
             }
         }
+        self.hand_out(&mut |outline| traces.push(outline.trace()));
         self.tidy();
-        traces.append(&mut self.ready);
     }
 
     /// When the next trace may be due; earlier than it turns out to be, if at all.
@@ -407,10 +415,11 @@ impl Assembler {
     }
 
     fn release(&mut self, place: u32, reason: ReleaseReason) {
-        let (id, spans) = self.open.close(place, &mut self.shapes);
-        self.spans -= spans.len();
-        self.released.insert(id);
-        self.counts.released_spans += spans.len() as u64;
+        let buffer = self.open.close(place);
+        let spans = buffer.len();
+        self.released.insert(buffer.trace_id);
+        self.spans -= spans;
+        self.counts.released_spans += spans as u64;
         let count = match reason {
             ReleaseReason::RootQuiet => &mut self.counts.root_quiet,
             ReleaseReason::Idle => &mut self.counts.idle,
@@ -419,9 +428,18 @@ impl Assembler {
             ReleaseReason::Flush => &mut self.counts.flush,
         };
         *count += 1;
-        // A trace is begun for a span, so it has one.
-        if let Ok(trace) = Trace::new(spans, reason) {
-            self.ready.push(trace);
+        self.ready.push((place, reason));
+    }
+
+    /// Hands out the traces that were let go, and frees their places.
+    fn hand_out(&mut self, take: &mut impl FnMut(&Outline<'_>)) {
+        for (place, reason) in self.ready.drain(..) {
+            let buffer = self.open.at(place);
+            // A trace is begun for a span, so it has one.
+            if let Ok(outline) = buffer.outline(&self.shapes, &mut self.parents, reason) {
+                take(&outline);
+            }
+            self.open.free(place, &mut self.shapes);
         }
     }
 

@@ -7,7 +7,7 @@
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use rekindle_model::{Span, TraceId, UnixNanos};
+use rekindle_model::{TraceId, UnixNanos};
 
 use super::buffer::{Buffer, NO_TRACE};
 use super::shape_slots::ShapeSlots;
@@ -77,17 +77,22 @@ impl OpenTraces {
         place
     }
 
-    /// Closes the trace at this place, and hands out its id and spans.
-    pub(super) fn close(&mut self, place: u32, shapes: &mut ShapeSlots) -> (TraceId, Vec<Span>) {
-        let id = self.buffers[place as usize].trace_id;
-        let hash = self.hasher.hash_one(id);
+    /// Closes the trace at this place. What came of it stays there until [`Self::free`].
+    pub(super) fn close(&mut self, place: u32) -> &Buffer {
+        let buffer = &mut self.buffers[place as usize];
+        let hash = self.hasher.hash_one(buffer.trace_id);
         if let Ok(entry) = self.places.find_entry(hash, |it| *it == place) {
             entry.remove();
         }
+        buffer.number = NO_TRACE;
+        buffer
+    }
+
+    /// Makes the place of a trace that was closed free for another one.
+    pub(super) fn free(&mut self, place: u32, shapes: &mut ShapeSlots) {
         // A quarter of what is open is as much as is let go and begun anew between two polls.
         let keep_memory = self.free.len() <= self.places.len() / 4 + FEW;
-        let spans = self.buffers[place as usize].end(shapes, keep_memory);
+        self.buffers[place as usize].empty(shapes, keep_memory);
         self.free.push(place);
-        (id, spans)
     }
 }

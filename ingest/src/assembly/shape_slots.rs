@@ -13,20 +13,20 @@ use rekindle_model::Shape;
 /// Unused slots that are always kept.
 const FEW: usize = 1024;
 
-struct Slot {
-    shape: Option<Arc<Shape>>,
-    spans: u32,
-}
-
 /// The shapes of the spans in flight.
 #[derive(Default)]
 pub(super) struct ShapeSlots {
-    slots: Vec<Slot>,
+    /// What is in each slot; in a free one, nothing that says anything.
+    shapes: Vec<Arc<Shape>>,
+    /// How many spans have it.
+    spans: Vec<u32>,
     /// Slots by their shapes' addresses, which stay theirs while they are held.
     by_address: HashMap<usize, u32>,
     free: Vec<u32>,
     /// Slots with a shape and without a span.
     unused: usize,
+    /// What free slots hold.
+    nothing: Arc<Shape>,
 }
 
 impl ShapeSlots {
@@ -36,35 +36,41 @@ impl ShapeSlots {
         if let Some(slot) = self.by_address.get(&address) {
             return *slot;
         }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                shape: None,
-                spans: 0,
-            });
-            (self.slots.len() - 1) as u32
-        });
-        self.slots[slot as usize].shape = Some(shape.clone());
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.shapes[slot as usize] = Arc::clone(shape);
+                slot
+            }
+            None => {
+                self.shapes.push(Arc::clone(shape));
+                self.spans.push(0);
+                (self.shapes.len() - 1) as u32
+            }
+        };
         self.by_address.insert(address, slot);
         self.unused += 1;
         slot
     }
 
+    /// What is in the slots.
+    pub(super) fn shapes(&self) -> &[Arc<Shape>] {
+        &self.shapes
+    }
+
     /// One more span has the shape of this slot.
     #[inline]
     pub(super) fn hold(&mut self, slot: u32) {
-        let slot = &mut self.slots[slot as usize];
-        self.unused -= usize::from(slot.spans == 0);
-        slot.spans += 1;
+        let spans = &mut self.spans[slot as usize];
+        self.unused -= usize::from(*spans == 0);
+        *spans += 1;
     }
 
-    /// One span less has the shape of this slot, which is given to it.
+    /// One span less has the shape of this slot.
     #[inline]
-    pub(super) fn let_go(&mut self, slot: u32) -> Arc<Shape> {
-        let slot = &mut self.slots[slot as usize];
-        slot.spans -= 1;
-        self.unused += usize::from(slot.spans == 0);
-        // A slot that spans have has a shape.
-        slot.shape.clone().unwrap_or_default()
+    pub(super) fn let_go(&mut self, slot: u32) {
+        let spans = &mut self.spans[slot as usize];
+        *spans -= 1;
+        self.unused += usize::from(*spans == 0);
     }
 
     /// Empties slots that no span uses, once they are the most.
@@ -73,11 +79,12 @@ impl ShapeSlots {
         if self.unused <= used.max(FEW) {
             return;
         }
-        let (slots, free) = (&mut self.slots, &mut self.free);
+        let (shapes, free) = (&mut self.shapes, &mut self.free);
+        let (spans, nothing) = (&self.spans, &self.nothing);
         self.by_address.retain(|_, slot| {
-            let unused = slots[*slot as usize].spans == 0;
+            let unused = spans[*slot as usize] == 0;
             if unused {
-                slots[*slot as usize].shape = None;
+                shapes[*slot as usize] = Arc::clone(nothing);
                 free.push(*slot);
             }
             !unused
@@ -100,11 +107,12 @@ mod tests {
             let shape = Arc::new(Shape::default());
             let passing = slots.slot(&shape);
             slots.hold(passing);
-            assert!(Arc::ptr_eq(&slots.let_go(passing), &shape));
+            assert!(Arc::ptr_eq(&slots.shapes()[passing as usize], &shape));
+            slots.let_go(passing);
             slots.tidy();
-            assert!(slots.slots.len() <= FEW + 2);
+            assert!(slots.shapes.len() <= FEW + 2);
         }
         assert_eq!(slots.slot(&lasting), slot);
-        assert!(Arc::ptr_eq(&slots.let_go(slot), &lasting));
+        assert!(Arc::ptr_eq(&slots.shapes()[slot as usize], &lasting));
     }
 }

@@ -5,6 +5,7 @@
 //! checksummed; what is torn or damaged is cut off or skipped and counted, and never an error that
 //! keeps the engine from starting.
 
+mod file;
 mod record;
 mod segment;
 #[cfg(test)]

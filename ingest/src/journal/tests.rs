@@ -1,8 +1,7 @@
 //! Is what was acknowledged there again, whatever happens to the disk?
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -38,10 +37,10 @@ impl Room {
     }
 
     /// Writes what there is room for, as a file system does, then fails.
-    pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let left = self.left.load(Ordering::SeqCst);
         let fits = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        file.write_all(&bytes[..fits])?;
+        file.write_all_at(&bytes[..fits], offset)?;
         self.left.fetch_sub(fits as u64, Ordering::SeqCst);
         match fits == bytes.len() {
             true => Ok(()),
@@ -141,6 +140,37 @@ async fn what_was_appended_is_there_again_in_order_at_each_durability() {
         assert_eq!(entries(dir.path()), expected);
         assert_eq!((replayed.records, replayed.damaged_segments), (60, 0));
     }
+}
+
+/// Long groups go past the kernel's cache and are filled up to a page's end; short ones in between are not.
+#[tokio::test]
+async fn long_and_short_requests_are_there_again_and_a_torn_filler_costs_none() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let long = |number: u64| Entry {
+        payload: Bytes::from(vec![
+            number as u8;
+            [70_000, 100, 300_001][number as usize % 3]
+        ]),
+        ..entry(number)
+    };
+    let expected: Vec<Entry> = (0..9).map(long).collect();
+    let (journal, _) = Journal::open(dir.path(), config(Durability::PowerLoss)).expect("opens");
+    for entry in expected.clone() {
+        journal.append(entry).await.expect("appends");
+    }
+    drop(journal);
+    assert!(entries(dir.path()) == expected);
+    // The last is long, so the file ends with a filler.
+    let segments = segment::list(dir.path()).expect("lists");
+    let [segment] = &segments[..] else {
+        panic!("one segment, not {}", segments.len());
+    };
+    assert_eq!(segment.bytes % 4096, 0);
+    cut(&segment.path, segment.bytes - 1).expect("cuts");
+    let (_journal, recovered) =
+        Journal::open(dir.path(), config(Durability::PowerLoss)).expect("opens again");
+    assert!(recovered.torn_bytes > 0);
+    assert!(entries(dir.path()) == expected);
 }
 
 #[tokio::test]

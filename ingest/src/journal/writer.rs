@@ -7,30 +7,72 @@
 //! written, and the next group tries again. Positions are never used twice, failed or not.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rekindle_model::UnixNanos;
 use tokio::sync::mpsc;
 
-use super::record::{self, Entry, Header};
+use super::file::{Layout, MAX_FILLER_BYTES, SegmentFile, filler_bytes};
+use super::record::{self, Entry, HEADER_BYTES, Header, MIN_RECORD_BYTES};
 use super::segment::path_of;
 use super::{AppendError, Durability, JournalConfig};
 
 /// Bytes that one write takes together. More would only make the first of them wait.
 const GROUP_BYTES: usize = 8 << 20;
 
-/// A buffer that one huge request made longer than this is given back.
-const KEEP_BUFFER_BYTES: usize = 16 << 20;
-
 /// When somebody waits for sealed segments, the first request after this time begins a new one: what thin traffic sends
 /// should be in the store before anybody looks for it there, and twelve files an hour are few enough to merge. Without
 /// another request the last segment stays open, and who looks for a trace finds it there.
 const SEAL_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// The longest that a group waits to be joined by others: nobody notices it beside the flush.
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Takes what waits, as much as goes together.
+fn gather(group: &mut Vec<Append>, bytes: &mut usize, appends: &mut mpsc::Receiver<Append>) {
+    while *bytes < GROUP_BYTES
+        && let Ok(next) = appends.try_recv()
+    {
+        *bytes += next.entry.payload.len();
+        group.push(next);
+    }
+}
+
+/// How long is it worth waiting for others to join a group?
+///
+/// What a flush costs hardly depends on its length. Exporters that wait for their answers fall into two halves, each of
+/// which sends while the other is flushed; a moment's pause brings them together. So when shortly before more were seen at
+/// once than wait now, they are waited for, half as long as a flush takes. An exporter that is alone waits for nobody.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many were written and were waiting when the last group was done.
+    seen: usize,
+    took: Duration,
+    done: Option<Instant>,
+}
+
+impl Pace {
+    /// How long to wait before a group of this size is written.
+    fn wait(&self, size: usize, now: Instant) -> Option<Duration> {
+        let wait = (self.took / 2).min(LONGEST_WAIT);
+        // What was seen longer ago says nothing about now.
+        let fresh = self
+            .done
+            .is_some_and(|done| now.saturating_duration_since(done) < self.took);
+        (fresh && size < self.seen).then_some(wait)
+    }
+
+    fn committed(&mut self, size: usize, waiting: usize, began: Instant, now: Instant) {
+        self.seen = size + waiting;
+        self.took = now.saturating_duration_since(began);
+        self.done = Some(now);
+    }
+}
 
 /// A request that waits to be written.
 pub(super) struct Append {
@@ -49,7 +91,7 @@ pub(super) struct Sealed {
 }
 
 struct Current {
-    file: File,
+    file: SegmentFile,
     path: PathBuf,
     first: u64,
     first_received_at: UnixNanos,
@@ -65,7 +107,7 @@ pub(super) struct Writer {
     current: Option<Current>,
     sealed: VecDeque<Sealed>,
     next_position: u64,
-    buffer: Vec<u8>,
+    layout: Layout,
     /// All before this position is elsewhere, too.
     released: Arc<AtomicU64>,
 }
@@ -84,7 +126,7 @@ impl Writer {
             current: None,
             sealed,
             next_position,
-            buffer: Vec::new(),
+            layout: Layout::default(),
             released,
         }
     }
@@ -92,16 +134,18 @@ impl Writer {
     /// Writes what comes until the last sender is gone.
     pub(super) fn run(mut self, mut appends: mpsc::Receiver<Append>) {
         let mut group = Vec::new();
+        let mut pace = Pace::default();
         while let Some(first) = appends.blocking_recv() {
             let mut bytes = first.entry.payload.len();
             group.push(first);
-            while bytes < GROUP_BYTES
-                && let Ok(next) = appends.try_recv()
-            {
-                bytes += next.entry.payload.len();
-                group.push(next);
+            gather(&mut group, &mut bytes, &mut appends);
+            if let Some(wait) = pace.wait(group.len(), Instant::now()) {
+                std::thread::sleep(wait);
+                gather(&mut group, &mut bytes, &mut appends);
             }
+            let (size, began) = (group.len(), Instant::now());
             self.commit(&mut group);
+            pace.committed(size, appends.len(), began, Instant::now());
         }
     }
 
@@ -116,9 +160,6 @@ impl Writer {
         for (position, append) in (first_position..).zip(group.drain(..)) {
             (append.done)(written.clone().map(|()| position));
         }
-        if self.buffer.capacity() > KEEP_BUFFER_BYTES {
-            self.buffer = Vec::new();
-        }
         self.forget_old();
     }
 
@@ -130,27 +171,35 @@ impl Writer {
         if self.is_full() {
             return Err(AppendError::Full);
         }
-        self.buffer.clear();
         let mut current = match self.current.take() {
             Some(current) => current,
-            None => {
-                let header = Header {
-                    first_position,
-                    first_received_at,
-                };
-                header.write(&mut self.buffer);
-                self.create(first_position, first_received_at)?
-            }
+            None => self.create(first_position, first_received_at)?,
         };
+        let records = group
+            .iter()
+            .map(|it| MIN_RECORD_BYTES + it.entry.payload.len());
+        let room = HEADER_BYTES + records.sum::<usize>() + MAX_FILLER_BYTES;
+        self.layout.begin(current.good_bytes, room);
+        if current.good_bytes == 0 {
+            let header = Header {
+                first_position,
+                first_received_at,
+            };
+            header.write(self.layout.out());
+        }
         for (position, append) in (first_position..).zip(group) {
-            if !record::write(position, &append.entry, &mut self.buffer) {
+            if !record::write(position, &append.entry, self.layout.out()) {
                 self.abandon(current);
                 return Err(AppendError::TooLong);
             }
         }
+        let bytes = self.layout.bytes().len();
+        if let Some(filler) = filler_bytes(bytes, current.good_bytes + bytes as u64) {
+            record::write_filler(filler, self.layout.out());
+        }
         let written = self.write_to(&mut current);
         if written.is_ok() {
-            current.good_bytes += self.buffer.len() as u64;
+            current.good_bytes += self.layout.bytes().len() as u64;
             current.last_received_at = current.last_received_at.max(last_received_at);
             self.current = Some(current);
         } else {
@@ -166,12 +215,9 @@ impl Writer {
     ) -> Result<Current, AppendError> {
         let path = path_of(&self.dir, first_position);
         let failed = |source| AppendError::write(&path, source);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(failed)?;
-        if self.config.durability == Durability::PowerLoss {
+        let waits_for_disk = self.config.durability == Durability::PowerLoss;
+        let file = SegmentFile::create(&path, waits_for_disk).map_err(failed)?;
+        if waits_for_disk {
             // A file is only safe when its name is.
             let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
             if let Err(error) = synced {
@@ -193,25 +239,24 @@ impl Writer {
     fn write_to(&self, current: &mut Current) -> Result<(), AppendError> {
         let mut attempt = || -> io::Result<()> {
             if current.spoilt {
-                current.file.set_len(current.good_bytes)?;
-                current.file.seek(SeekFrom::Start(current.good_bytes))?;
+                current.file.file().set_len(current.good_bytes)?;
                 current.spoilt = false;
             }
-            self.put(&mut current.file)?;
+            self.put(&mut current.file, current.good_bytes)?;
             match self.config.durability {
-                Durability::PowerLoss => self.sync(&current.file),
+                Durability::PowerLoss => self.sync(current.file.file()),
                 Durability::ProcessCrash | Durability::Off => Ok(()),
             }
         };
         attempt().map_err(|source| AppendError::write(&current.path, source))
     }
 
-    fn put(&self, file: &mut File) -> io::Result<()> {
+    fn put(&self, file: &mut SegmentFile, offset: u64) -> io::Result<()> {
         #[cfg(test)]
         if let Some(room) = &self.config.room {
-            return room.write(file, &self.buffer);
+            return room.write(file.file(), self.layout.bytes(), offset);
         }
-        file.write_all(&self.buffer)
+        file.write(&self.layout, offset)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -228,11 +273,11 @@ impl Writer {
     fn abandon(&mut self, mut current: Current) {
         if current.good_bytes == 0 {
             if fs::remove_file(&current.path).is_err() {
-                let _ = current.file.set_len(0);
+                let _ = current.file.file().set_len(0);
             }
             return;
         }
-        current.spoilt = current.file.set_len(current.good_bytes).is_err();
+        current.spoilt = current.file.file().set_len(current.good_bytes).is_err();
         if current.spoilt {
             // Cut before the next write, in the same file.
             self.current = Some(current);
@@ -330,5 +375,39 @@ impl AppendError {
 
     fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is waited for, and for how long: `(seen, milliseconds of the flush, milliseconds since) -> microseconds`.
+    #[test]
+    fn only_who_was_there_a_moment_ago_is_waited_for() {
+        let start = Instant::now();
+        let millis = Duration::from_millis;
+        for ((written, waiting), took, since, size, expected) in [
+            // Alone.
+            ((1, 0), 1, 0, 1, None),
+            // Two halves.
+            ((2, 2), 1, 0, 2, Some(500)),
+            ((2, 2), 1, 0, 4, None),
+            // A slow disk doesn't make anybody wait for long.
+            ((2, 2), 20, 5, 2, Some(1000)),
+            // They are gone.
+            ((2, 2), 1, 1, 2, None),
+        ] {
+            let mut pace = Pace::default();
+            assert_eq!(pace.wait(size, start), None);
+            let done = start + millis(took);
+            pace.committed(written, waiting, start, done);
+            let found = pace.wait(size, done + millis(since));
+            assert_eq!(
+                found,
+                expected.map(Duration::from_micros),
+                "{written} {waiting} {size}"
+            );
+        }
     }
 }

@@ -10,7 +10,8 @@
 //! lower end of Newcombe's interval. How much each is believed is the likelihood of what was seen if
 //! touching it were what decides how a request ends (as Abreu, Zoeteweij and van Gemund rank
 //! candidates in Barinel, ASE 2009): a process whose other parts answer well is hardly at fault for
-//! one part. Among those as good as the best, the deepest and most specific comes first: what lies
+//! one part. The same question is asked of requests that stopped coming: what do they touch that those which
+//! go on don't? Among those as good as the best, the deepest and most specific comes first: what lies
 //! above it on every path is touched whenever it is.
 
 use std::cmp::Reverse;
@@ -19,10 +20,10 @@ use std::collections::BTreeMap;
 use rekindle_model::Outcome;
 use rekindle_stats::{Probability, Share, difference_interval};
 
-use super::Shares;
+use super::{NONE_OF_THESE, Shares};
 use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::{Case, Input};
-use crate::{Level, Shape};
+use crate::{Level, Shape, Support};
 
 /// Components this close to the best contrast count as equally good: a tenth is less than what the
 /// mix of request types shifts from minute to minute.
@@ -66,12 +67,58 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
     if good.is_empty() {
         good = input.baseline.iter().filter(|case| case.is_ok()).collect();
     }
-    let all_good = total(&good);
+    let shape = match failed.iter().all(|case| case.outcome == Outcome::Slow) {
+        true => Shape::Slow,
+        false => Shape::WrongAnswer,
+    };
+    let mass = shares.unexplained as f64 / all;
+    told_apart(input, tally, [&failed, &good], are_judged, shape, mass)
+}
+
+/// What requests that stopped coming have in common, and those that go on don't touch: it hangs, as far as
+/// coverage can tell, since they neither fail nor end.
+pub(super) fn missing(input: &Input, tally: &Tally) -> Vec<Charge> {
+    let missing: Vec<&Case> = input.missing.iter().collect();
+    let good: Vec<&Case> = input.window.iter().filter(|case| case.is_ok()).collect();
+    let total = |cases: &[&Case]| cases.iter().map(|case| case.count).sum::<u64>();
+    let all = total(&missing);
+    let mass = all as f64 / (all as f64 + NONE_OF_THESE);
+    let shape = Shape::Unanswered;
+    let mut charges = told_apart(input, tally, [&missing, &good], false, shape, mass);
+    for charge in &mut charges {
+        let touching = |cases: &[&Case]| {
+            let touching = cases
+                .iter()
+                .filter(|case| input.rows[case.row].state_of(charge.subjects[0]).is_some());
+            touching.map(|case| case.count).sum()
+        };
+        charge.notes.support.push(Support::RequestsStopped {
+            missing: all,
+            touching: touching(&missing),
+            going_on: total(&good),
+            going_on_touching: touching(&good),
+        });
+    }
+    charges
+}
+
+/// The charges that the contrast of these (failed, good) requests makes. Together they get `mass`, less what
+/// nobody explains.
+fn told_apart(
+    input: &Input,
+    tally: &Tally,
+    [failed, good]: [&[&Case]; 2],
+    are_judged: bool,
+    shape: Shape,
+    mass: f64,
+) -> Vec<Charge> {
+    let total = |cases: &[&Case]| cases.iter().map(|case| case.count).sum::<u64>();
+    let (all_failed, all_good) = (total(failed), total(good));
     if all_good == 0 {
         return Vec::new();
     }
-    let (in_failed, depths) = touching(input, &failed);
-    let (in_good, _) = touching(input, &good);
+    let (in_failed, depths) = touching(input, failed);
+    let (in_good, _) = touching(input, good);
     let mut candidates: BTreeMap<(Level, Vec<bool>), Candidate> = BTreeMap::new();
     for (subject, touched) in &in_failed {
         if !may_be_named(input, tally, *subject) {
@@ -89,7 +136,7 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
         // Touched by exactly the same rows, and of one level: no request tells them apart.
         let rows: Vec<bool> = failed
             .iter()
-            .chain(&good)
+            .chain(good)
             .map(|case| input.rows[case.row].state_of(*subject).is_some())
             .collect();
         let level = input.subjects[*subject].component.level;
@@ -103,13 +150,6 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
         candidate.subjects.push(*subject);
         candidate.depth = candidate.depth.max(depths[subject]);
     }
-    let slow = failed.iter().all(|case| case.outcome == Outcome::Slow);
-    let shape = if slow {
-        Shape::Slow
-    } else {
-        Shape::WrongAnswer
-    };
-    let mass = shares.unexplained as f64 / all;
     let by_chance = log_likelihood(all_failed, all_good);
     let candidates = candidates.into_values().collect();
     weighed(

@@ -21,6 +21,13 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
     .into_iter()
     .flatten()
     .collect();
+    let stopped = explanation
+        .support
+        .iter()
+        .find(|it| matches!(it, Support::RequestsStopped { .. }));
+    if let Some(stopped) = stopped {
+        return format!("{who} may hang: {}.", support(*stopped));
+    }
     if evidence.originated == 0 && !changes.is_empty() {
         return changed(&who, suspect, &changes.join("; "));
     }
@@ -100,6 +107,15 @@ pub(super) fn support(support: Support) -> String {
         Support::SeveralServicesFailOnlyHere => {
             "several services fail on it that are fine elsewhere".to_owned()
         }
+        Support::RequestsStopped {
+            missing,
+            touching,
+            going_on,
+            going_on_touching,
+        } => format!(
+            "some {missing} requests did not come that should have; {touching} of them would have touched \
+             it, and {going_on_touching} of the {going_on} that came meanwhile did"
+        ),
     }
 }
 

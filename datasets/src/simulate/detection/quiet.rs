@@ -16,7 +16,7 @@ pub(super) const DAY: u64 = 24 * 3600;
 const DAYS: u64 = 7;
 const LEARNING_DAYS: u64 = 2;
 /// A budget so much larger, because at the true one there is hardly anything to count.
-const LARGER: f64 = 100.0;
+pub(super) const LARGER: f64 = 100.0;
 /// What a geometric length of bursts is called.
 const UNEVEN: &str = "0.1 %, bursts of 3 on average, some long";
 /// An incident of a false alarm is over after so many seconds.
@@ -55,7 +55,7 @@ fn alarms(config: &AnalysisConfig, traffic: &mut Traffic) -> (u64, u64) {
 
 /// The most alarms that a promise of `expected` allows: more come by luck in less than one case of a
 /// thousand (Poisson).
-fn allowed(expected: f64) -> u64 {
+pub(super) fn allowed(expected: f64) -> u64 {
     let mut alarms = 0;
     let mut term = (-expected).exp();
     let mut below = term;

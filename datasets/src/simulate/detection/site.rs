@@ -1,4 +1,5 @@
-//! A request type in virtual time, watched by the whole analysis as the engine runs it.
+//! A request type in virtual time, watched by the whole analysis as the engine runs it. Beside it another type
+//! of the same service comes steadily and never fails, so that its service is heard when it stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,8 +94,12 @@ fn now(traffic: &Traffic, since: Option<u64>, random: &mut StdRng) -> (f64, f64)
     }
 }
 
+/// Requests a second of the other type.
+const OTHERS: u64 = 2;
+
 struct Site {
     analyzer: Analyzer,
+    other: Arc<Shape>,
     fine: Arc<Shape>,
     broken: Arc<Shape>,
     requests: u64,
@@ -106,10 +111,10 @@ impl Site {
             service: "web".into(),
             ..Resource::default()
         });
-        let shape = |status| {
+        let shape = |name: &str, status| {
             Arc::new(Shape {
                 kind: SpanKind::Server,
-                name: "GET /".into(),
+                name: name.into(),
                 status,
                 resource: Arc::clone(&resource),
                 ..Shape::default()
@@ -117,18 +122,23 @@ impl Site {
         };
         Self {
             analyzer: Analyzer::new(AnalysisConfig::default()),
-            fine: shape(Status::Unset),
-            broken: shape(Status::Error),
+            other: shape("GET /other", Status::Unset),
+            fine: shape("GET /", Status::Unset),
+            broken: shape("GET /", Status::Error),
             requests: 0,
         }
     }
 
     /// The `n`th request of a second.
     fn request(&mut self, second: u64, n: u64, failed: bool) {
+        let shape = if failed { &self.broken } else { &self.fine };
+        self.take(second, n, Arc::clone(shape));
+    }
+
+    fn take(&mut self, second: u64, n: u64, shape: Arc<Shape>) {
         self.requests += 1;
         let start = at(second).plus(Duration::from_millis(n.min(999)));
         let end = start.plus(Duration::from_millis(1));
-        let shape = if failed { &self.broken } else { &self.fine };
         let (Some(trace_id), Some(span_id)) = (
             TraceId::from_bytes(u128::from(self.requests).to_be_bytes()),
             SpanId::from_bytes(self.requests.to_be_bytes()),
@@ -142,7 +152,7 @@ impl Site {
             parent_is_remote: None,
             start,
             end,
-            shape: Arc::clone(shape),
+            shape,
             links: Box::default(),
         };
         self.analyzer.span(&span, end);
@@ -150,6 +160,10 @@ impl Site {
 
     /// Ends a second. How many incidents opened in it.
     fn tick(&mut self, second: u64) -> u64 {
+        for n in 0..OTHERS {
+            let shape = Arc::clone(&self.other);
+            self.take(second, n, shape);
+        }
         let changes = self.analyzer.tick(at(second + 1));
         let opened = changes
             .iter()

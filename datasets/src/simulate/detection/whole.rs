@@ -82,7 +82,7 @@ fn stories() -> Vec<(&'static str, Traffic, bool)> {
                 change: Change::Stops,
                 ..calm
             },
-            false,
+            true,
         ),
     ]
 }
