@@ -21,6 +21,18 @@ pub struct Circumstances {
     /// Whether successes are thrown away before they are told (a sampler that keeps failures): then the
     /// share that fails is unknown.
     pub sampled: bool,
+    /// By suspect: whose failures are known to make it fail (see [`crate::tree::failure_map`]). What shows in
+    /// it may sit there.
+    pub sources: BTreeMap<UnitName, Vec<Source>>,
+}
+
+/// A unit whose failures make another fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// It.
+    pub unit: UnitName,
+    /// How often the other fails when it does, in `[0, 1]`.
+    pub share: f64,
 }
 
 /// How many of the failing requests' types arrive, whatever becomes of them.

@@ -41,6 +41,7 @@ fn trial(unit: &str, relief: f64) -> Trial {
     Trial {
         unit: unit.into(),
         relief,
+        lasted: Duration::ZERO,
     }
 }
 

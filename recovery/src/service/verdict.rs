@@ -510,6 +510,8 @@ impl Engine {
         };
         let target = attempt.target.clone();
         let number = attempt.number;
+        let began = attempt.parts.iter().map(|part| part.intended_at).min();
+        let lasted = began.and_then(|began| judged.at.duration_since(began).ok());
         for part in &attempt.parts {
             if let Some(view) = self
                 .actions
@@ -541,6 +543,7 @@ impl Engine {
             &target,
             judged.verdict,
             judged.relief.map(|relief| relief.share),
+            lasted.unwrap_or_default(),
         ));
         let is_over = case.state == State::Cured;
         case.write_also(Also::Verdict(judged));
@@ -638,7 +641,12 @@ fn nth(number: usize) -> String {
 }
 
 /// What a verdict says about the level that was tried; `None` when it says nothing.
-pub(super) fn trial(unit: &UnitName, verdict: Verdict, relief: Option<f64>) -> Option<Trial> {
+pub(super) fn trial(
+    unit: &UnitName,
+    verdict: Verdict,
+    relief: Option<f64>,
+    lasted: Duration,
+) -> Option<Trial> {
     let relief = match verdict {
         Verdict::Unknown => return None,
         Verdict::Cured => relief.unwrap_or(1.0),
@@ -648,5 +656,6 @@ pub(super) fn trial(unit: &UnitName, verdict: Verdict, relief: Option<f64>) -> O
     Some(Trial {
         unit: unit.clone(),
         relief,
+        lasted,
     })
 }
