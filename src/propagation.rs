@@ -103,3 +103,77 @@ impl Pairs {
         infer(&seen)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Arc;
+
+    use rekindle_model::{ReleaseReason, Shape, Span, SpanId, Status, Trace, TraceId, UnixNanos};
+
+    /// A trace of two spans, the first of which asks the second.
+    pub(crate) fn asks(first_failed: bool, second_failed: bool) -> Trace {
+        let spans =
+            [first_failed, second_failed]
+                .into_iter()
+                .zip(1_u8..)
+                .map(|(is_failed, number)| Span {
+                    trace_id: TraceId::from_bytes([1; 16]).expect("an id"),
+                    span_id: SpanId::from_bytes([number; 8]).expect("an id"),
+                    parent_id: SpanId::from_bytes([number - 1; 8]),
+                    parent_is_remote: None,
+                    start: UnixNanos::from_secs(1_000),
+                    end: UnixNanos::from_secs(1_001),
+                    shape: Arc::new(Shape {
+                        status: match is_failed {
+                            true => Status::Error,
+                            false => Status::Unset,
+                        },
+                        ..Shape::default()
+                    }),
+                    links: Box::default(),
+                });
+        Trace::new(spans.collect(), ReleaseReason::RootQuiet).expect("not empty")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::asks;
+    use super::*;
+
+    #[test]
+    fn who_was_asked_and_failed_makes_fail_who_asked_but_not_the_other_way_round() {
+        let mut pairs = Pairs::default();
+        let places = [Some(3), Some(8)];
+        for (asking_failed, asked_failed, count) in
+            [(true, true, 90), (false, true, 10), (false, false, 1000)]
+        {
+            for _ in 0..count {
+                pairs.add(&asks(asking_failed, asked_failed), &places, 1);
+            }
+        }
+        let edges = pairs.map().edges;
+        assert_eq!(edges.len(), 1);
+        assert_eq!((edges[0].source, edges[0].target), (8, 3));
+        assert!((edges[0].share - 0.9).abs() < 0.05, "{edges:?}");
+        // A thousandth of so few is nothing.
+        for _ in 0..10 {
+            pairs.fade();
+        }
+        assert!(pairs.map().edges.is_empty());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let mut pairs = Pairs::default();
+        let trace = asks(true, true);
+        for number in 0..=MAX_PAIRS {
+            pairs.add(&trace, &[Some(0), Some(number + 1)], 1);
+        }
+        assert_eq!((pairs.pairs.len(), pairs.left_out), (MAX_PAIRS, 1));
+        // A place that asks itself, or that nobody knows, is no pair.
+        pairs.add(&trace, &[Some(0), Some(0)], 1);
+        pairs.add(&trace, &[Some(0), None], 1);
+        assert_eq!(pairs.left_out, 1);
+    }
+}

@@ -1,7 +1,7 @@
 //! Which units fail because another does?
 //!
-//! Kept up to date from traces: every failed one, and of the others one in sixteen, which then stands for
-//! sixteen. Recovery is told whose failures make a suspect fail, so that it may try those, too, before what
+//! Kept up to date from traces: every failed one, and of the others one in sixty-four, which then stands for
+//! as many. Recovery is told whose failures make a suspect fail, so that it may try those, too, before what
 //! contains both. And a unit that fails because another is being restarted isn't suspected: its failures
 //! end with the restart.
 
@@ -13,8 +13,9 @@ use rekindle_recovery::{Evidence, RestartTree, Source, UnitName};
 
 use crate::propagation::Pairs;
 
-/// Of traces without any failure, one in so many is counted.
-const ONE_IN: u64 = 16;
+/// Of traces without any failure, one in so many is counted: looking up whose each span is takes as long as
+/// receiving it.
+const ONE_IN: u64 = 64;
 /// After so many counted traces everything weighs half: at a hundred failed requests a minute that is a
 /// week, and in a fault of a thousand a second it outlasts the fault.
 const FADE_AFTER: u64 = 1_000_000;
@@ -72,6 +73,11 @@ impl Spreading {
         }
     }
 
+    /// Pairs of units in traces that found no room.
+    pub(super) fn left_out(&self) -> u64 {
+        self.pairs.left_out
+    }
+
     fn unit(&mut self, span: &Span, tree: &RestartTree) -> Option<usize> {
         let values: Vec<Option<Name>> = self
             .keys
@@ -99,7 +105,12 @@ impl Spreading {
 
     /// Tells each piece of evidence whose failures make its suspects fail, and takes those suspects out that
     /// fail because of a restart under way. Evidence that is left without any is not told.
-    pub(super) fn add(&self, told: &mut Vec<Evidence>, restarting: &[UnitName], tree: &RestartTree) {
+    pub(super) fn add(
+        &self,
+        told: &mut Vec<Evidence>,
+        restarting: &[UnitName],
+        tree: &RestartTree,
+    ) {
         if told.is_empty() {
             return;
         }
@@ -172,7 +183,7 @@ mod tests {
             Some(number("catalog.items")),
         ];
         for (is_failed, count) in [(true, 100), (false, 1000)] {
-            let trace = crate::propagation::testing::asks(is_failed);
+            let trace = crate::propagation::testing::asks(is_failed, is_failed);
             spreading.pairs.add(&trace, &places, count);
         }
         spreading

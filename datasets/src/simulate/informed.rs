@@ -200,6 +200,9 @@ pub(super) fn choose(mix: &Mix, on: &Situation<'_>) -> Choice {
         on,
     };
     let (_, next) = problem.value(0);
-    let choice = problem.actions.get(next).map(|action| action.choice.clone());
+    let choice = problem
+        .actions
+        .get(next)
+        .map(|action| action.choice.clone());
     choice.unwrap_or(Choice::Human)
 }

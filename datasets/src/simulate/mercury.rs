@@ -452,7 +452,10 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
             plot.add(hours, &gains);
         }
         let said = [name.to_owned(), published.to_owned()];
-        curve.row(said.into_iter().chain(gains.map(|gain| format!("{gain:.2}×"))));
+        curve.row(
+            said.into_iter()
+                .chain(gains.map(|gain| format!("{gain:.2}×"))),
+        );
     }
     report.plot = Some(plot);
     report.tables.push(curve);

@@ -242,7 +242,14 @@ impl Decider {
                     waited: on.waited,
                     excluded: &BTreeSet::new(),
                 };
-                plan(on.evidence, &on.site.tree, &mind.beliefs, &constraints, on.now).choice
+                plan(
+                    on.evidence,
+                    &on.site.tree,
+                    &mind.beliefs,
+                    &constraints,
+                    on.now,
+                )
+                .choice
             }
             Self::Script(units) => units
                 .get(on.trials.len())
@@ -352,7 +359,6 @@ pub(super) fn play_after(
         ..Bill::default()
     };
     let mut trials: Vec<Trial> = Vec::new();
-    let mut dbg_courses = String::new(); // SCRATCH
     let mut waited = false;
     let mut state = State::Watching;
     // A fault is always seen to fail before anything is done, however early the alarm.
@@ -376,7 +382,6 @@ pub(super) fn play_after(
             decider.learn(&evidence, &site.tree, &[], Time::Healed, now);
             break;
         }
-        dbg_courses.push_str(&format!("{choice}>")); // SCRATCH
         match choice {
             Choice::Wait => {
                 course.observe(policy.wait.as_secs_f64());
@@ -452,6 +457,5 @@ pub(super) fn play_after(
         }
     }
     bill.failed = course.failed;
-    if std::env::var("DBG").is_ok() && matches!(decider, Decider::Ours{learns:true,..}) && luck.1>200 { eprintln!("DBG|{}|{}|{:.0}|sus {} shows {}", fault.kind, dbg_courses, bill.failed, fault.evidence.suspects.iter().map(|s| format!("{}@{:.2}",s.unit,s.probability)).collect::<Vec<_>>().join(","), fault.shows_in); } // SCRATCH
     Ok(bill)
 }

@@ -73,17 +73,18 @@ impl Plot {
         }
         for (place, name) in self.names.iter().enumerate() {
             let colour = COLOURS[place % COLOURS.len()];
-            let dash = if place % 2 == 0 { "" } else { " stroke-dasharray=\"6 3\"" };
+            let dash = if place % 2 == 0 {
+                ""
+            } else {
+                " stroke-dasharray=\"6 3\""
+            };
             let mut line: Vec<(f64, f64)> = self
                 .points
                 .iter()
                 .filter_map(|(at, values)| Some((x(*at), y(*values.get(place)?))))
                 .collect();
             line.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let points: Vec<String> = line
-                .iter()
-                .map(|(x, y)| format!("{x:.1},{y:.1}"))
-                .collect();
+            let points: Vec<String> = line.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             let _ = writeln!(
                 out,
                 "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash} points=\"{}\"/>\
@@ -110,7 +111,10 @@ mod tests {
         plot.add(100.0, &[4.0]);
         plot.add(1.0, &[2.0]);
         let svg = plot.svg();
-        assert!(svg.contains("a &lt; b") && svg.contains("one &amp; all"), "{svg}");
+        assert!(
+            svg.contains("a &lt; b") && svg.contains("one &amp; all"),
+            "{svg}"
+        );
         // Hours grow to the right, four is the top.
         assert!(svg.contains("points=\"60.0,205.0 570.0,40.0\""), "{svg}");
         assert!(Plot::default().svg().ends_with("</svg>\n"));

@@ -77,15 +77,15 @@ impl Beliefs {
             };
             found.push((beside, believed[1]));
         }
-        for level in 2..levels.len() {
+        for (level, left) in levels.iter_mut().enumerate() {
             let here = |found: &(Beside, f64)| found.0.level == level;
             let taken: f64 = found.iter().filter(|one| here(one)).map(|one| one.1).sum();
             // Learned one by one, they may come to more than there is.
-            let part = levels[level] / taken.max(1.0);
+            let part = *left / taken.max(1.0);
             for (beside, share) in found.iter_mut().filter(|one| here(one)) {
                 beside.weight = part * *share;
             }
-            levels[level] -= part * taken;
+            *left -= part * taken;
         }
         found.into_iter().map(|(beside, _)| beside).collect()
     }

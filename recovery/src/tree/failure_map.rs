@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(map.groups, [vec![2, 5]]);
         let sources = |unit| map.sources(unit).map(|one| one.0).collect::<Vec<_>>();
         assert_eq!(sources(5), [2, 7]);
-        assert_eq!(sources(7), []);
+        assert_eq!(sources(7), Vec::<usize>::new());
         assert_eq!(map.targets(2).collect::<Vec<_>>(), [3, 5]);
         assert_eq!(map.targets(3).count(), 0);
     }

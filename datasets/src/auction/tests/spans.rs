@@ -146,7 +146,7 @@ fn what_is_about_to_be_restarted_sends_what_it_has() {
         options.otlp = Some(format!("http://{}", collector.address));
         options.export_delay_ms = Some(600_000);
     });
-    assert_eq!(site.verdict_of("catalog.items"), Verdict::Right);
+    assert_eq!(site.verdict("catalog.items"), Verdict::Right);
     let control = site.owner("catalog.items").control_address();
     assert_eq!(
         super::request(control, "POST", "/prepare", None, &[]).0,
