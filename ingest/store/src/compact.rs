@@ -7,8 +7,8 @@
 //! same names. Killed after it: it isn't. No span is ever in neither.
 //!
 //! What an exporter sent twice is there once: within a segment by sorting, across segments because what was stored in
-//! the last minutes is remembered. What comes again later than that is removed when the files of its hour are merged;
-//! in another hour it stays, and is left out when a trace is read.
+//! the last minutes is remembered. What comes again later than that is removed when the files of its hour are merged; in
+//! another hour it stays, and is left out when a trace is read.
 //!
 //! Everything blocks, and is done in steps of at most some seconds, so that whoever drives it can rest in between.
 
@@ -29,7 +29,7 @@ use crate::otlp::{Received, spans_of_protobuf};
 use crate::otlp_json::spans_of_json;
 use crate::partition::Hour;
 use crate::span::{Identity, sort_and_deduplicate};
-use crate::store::by_hour;
+use crate::store::{all_of, by_hour};
 use crate::{ReadCounts, Retention, Store, StoreError, StoredSpan};
 
 /// The note in the journal's folder.
@@ -176,11 +176,10 @@ impl Compactor {
             self.counts.removed_files += removed.files;
             self.counts.removed_bytes += removed.bytes;
         }
-        while let Some(files) = merge::due(&self.store.sound_files()?, now) {
-            let duplicates = match merge::merge(&self.store, &files, now, &|step| self.passed(step))
-            {
+        while let Some(due) = merge::due(&self.store.sound_files()?, now) {
+            let duplicates = match merge::merge(&self.store, &due, now, &|step| self.passed(step)) {
                 // The next round goes without it.
-                Err(error) if self.store.is_set_aside(&error) => continue,
+                Err(error) if due.has_damage(&error) && self.store.is_set_aside(&error) => continue,
                 merged => merged?,
             };
             self.counts.duplicates += duplicates;
@@ -287,13 +286,17 @@ impl Compactor {
             }
             if !is_own {
                 let mut keys = Vec::new();
-                let read = self.store.reader(&file.path).and_then(|it| {
-                    it.identities(|identity| keys.push(self.recent.key(&identity)))
-                        .map_err(StoreError::parquet("reading", &file.path))
+                let read = self.store.reader(&file.path).and_then(|reader| {
+                    let mut key = |spans: &mut Vec<StoredSpan>| -> Result<(), StoreError> {
+                        let found = spans.iter().map(|it| self.recent.key(&it.identity()));
+                        keys.extend(found);
+                        Ok(())
+                    };
+                    all_of(reader.identities(), &file.path, &mut key)
                 });
                 match read {
                     Err(error) if self.store.is_set_aside(&error) => {}
-                    read => read?,
+                    read => drop(read?),
                 }
                 spans += keys.len();
                 remembered.push(keys);
