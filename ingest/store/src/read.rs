@@ -30,7 +30,7 @@ use crate::write::{KINDS, STATUSES, number_of};
 use crate::{ReadCounts, StoredSpan, Text};
 
 /// Rows that are put together at a time.
-const ROWS_AT_ONCE: usize = 1024;
+pub(crate) const ROWS_AT_ONCE: usize = 1024;
 
 /// Resources and scopes that are remembered while reading, so that spans share them; more are rare, and only cost
 /// memory.
@@ -56,7 +56,7 @@ pub(crate) fn footer(source: &Source) -> Result<Arc<ParquetMetaData>> {
 
 /// The `parquet` crate panics at some damages (a negative length in a footer, say). Nobody's damaged file may end the
 /// daemon, so that is an error like any other. What was being read isn't used any more.
-fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(wrong("it is damaged: reading it panicked")))
 }
@@ -301,6 +301,30 @@ impl SpanReader {
         })
     }
 
+    /// How many row groups there are.
+    pub(crate) fn groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    /// These columns of a row group, as far as the file has them.
+    pub(crate) fn cursor_of(&self, number: usize, wanted: &[&[usize]]) -> Result<Cursor> {
+        let group = self.metadata.row_group(number);
+        let mut cursor = Cursor {
+            columns: [const { None }; COLUMNS.len()],
+            left: usize::try_from(group.num_rows()).unwrap_or_default(),
+            texts: Default::default(),
+            numbers: Default::default(),
+            resources: HashSet::new(),
+            scopes: HashSet::new(),
+        };
+        for index in wanted.iter().copied().flatten() {
+            if let Some(number) = self.columns[*index] {
+                cursor.columns[*index] = Some(self.column_at(group, number, 0, None)?);
+            }
+        }
+        Ok(cursor)
+    }
+
     /// All spans of the file, in its order.
     pub(crate) fn spans(&self) -> Spans<'_> {
         Spans {
@@ -318,21 +342,8 @@ impl SpanReader {
     fn tell(&self, mut each: impl FnMut(Identity)) -> Result<()> {
         let mut counts = ReadCounts::default();
         for number in 0..self.metadata.num_row_groups() {
-            let group = self.metadata.row_group(number);
-            let rows = usize::try_from(group.num_rows()).unwrap_or_default();
-            let mut cursor = Cursor {
-                columns: [const { None }; COLUMNS.len()],
-                left: rows,
-                texts: Default::default(),
-                numbers: Default::default(),
-                resources: HashSet::new(),
-                scopes: HashSet::new(),
-            };
-            for index in [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END] {
-                if let Some(number) = self.columns[index] {
-                    cursor.columns[index] = Some(self.column_at(group, number, 0, None)?);
-                }
-            }
+            let wanted = [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END];
+            let mut cursor = self.cursor_of(number, &[&wanted])?;
             let mut spans = Vec::new();
             while cursor.read(ROWS_AT_ONCE, &mut spans, &mut counts)? > 0 {
                 spans.drain(..).for_each(|span| each(span.identity()));
@@ -377,7 +388,7 @@ impl Spans<'_> {
 }
 
 /// Where reading is in a row group.
-struct Cursor {
+pub(crate) struct Cursor {
     columns: [Option<ColumnReader>; COLUMNS.len()],
     left: usize,
     texts: [Texts; COLUMNS.len()],
@@ -430,6 +441,18 @@ impl Cursor {
         into: &mut Vec<StoredSpan>,
         counts: &mut ReadCounts,
     ) -> Result<usize> {
+        let rows = self.fill(rows)?;
+        for row in 0..rows {
+            match self.span(row, counts) {
+                Some(span) => into.push(span),
+                None => counts.rejected += 1,
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Reads the columns of up to this many rows; how many there were.
+    pub(crate) fn fill(&mut self, rows: usize) -> Result<usize> {
         let rows = rows.min(self.left);
         if rows == 0 {
             return Ok(0);
@@ -450,13 +473,11 @@ impl Cursor {
             }
         }
         self.left -= rows;
-        for row in 0..rows {
-            match self.span(row, counts) {
-                Some(span) => into.push(span),
-                None => counts.rejected += 1,
-            }
-        }
         Ok(rows)
+    }
+
+    pub(crate) fn bytes(&self, index: usize, row: usize) -> Option<&ByteArray> {
+        self.texts[index].get(row)
     }
 
     fn text(&self, index: usize, row: usize, counts: &mut ReadCounts) -> Text {
@@ -478,23 +499,30 @@ impl Cursor {
         std::str::from_utf8(self.texts[index].get(row)?.data()).ok()
     }
 
-    fn long(&self, index: usize, row: usize) -> u64 {
+    pub(crate) fn long(&self, index: usize, row: usize) -> u64 {
         let value = self.numbers[index].get(row).copied();
         value.unwrap_or_default().cast_unsigned()
     }
 
-    fn small(&self, index: usize, row: usize) -> u32 {
+    pub(crate) fn small(&self, index: usize, row: usize) -> u32 {
         // They were 32 bits wide; the sign was only lent.
         (self.long(index, row) & u64::from(u32::MAX)) as u32
     }
 
-    fn span(&mut self, row: usize, counts: &mut ReadCounts) -> Option<StoredSpan> {
-        let trace_id: TraceId = self.word(at::TRACE_ID, row)?.parse().ok()?;
-        let span_id: SpanId = self.word(at::SPAN_ID, row)?.parse().ok()?;
+    /// The ids of a span, of its trace and of its parent; `None` where one is none.
+    pub(crate) fn ids(&self, row: usize) -> Option<(TraceId, SpanId, Option<SpanId>)> {
+        let trace_id = self.word(at::TRACE_ID, row)?.parse().ok()?;
+        let span_id = self.word(at::SPAN_ID, row)?.parse().ok()?;
         let parent_id = match self.word(at::PARENT_ID, row) {
             None | Some("") => None,
-            Some(text) => Some(text.parse::<SpanId>().ok()?),
+            Some(text) => Some(text.parse().ok()?),
         };
+        Some((trace_id, span_id, parent_id))
+    }
+
+    /// The span of a row, as far as its columns were read.
+    pub(crate) fn span(&mut self, row: usize, counts: &mut ReadCounts) -> Option<StoredSpan> {
+        let (trace_id, span_id, parent_id) = self.ids(row)?;
         let resource = StoredResource {
             service: self.text(at::SERVICE, row, counts),
             attributes: self.text(at::RESOURCE, row, counts),
