@@ -101,11 +101,7 @@ fn in_flight(templates: &mut [Template]) {
         round += 1;
         for template in &mut *templates {
             template.renew(round, way.now);
-            let decoded = decode_payload(
-                ContentType::Protobuf,
-                &template.bytes,
-                &mut way.context,
-            );
+            let decoded = decode_payload(ContentType::Protobuf, &template.bytes, &mut way.context);
             if let Ok(decoded) = decoded {
                 way.assembler.push_all(&decoded.spans, way.now);
             }
@@ -175,7 +171,9 @@ impl Way {
         let read = Instant::now();
         let count = decoded.spans.len() as u64;
         self.spans += count;
-        self.now = self.now.plus(PER_SPAN * u32::try_from(count).unwrap_or(u32::MAX));
+        self.now = self
+            .now
+            .plus(PER_SPAN * u32::try_from(count).unwrap_or(u32::MAX));
         self.assembler.push_all(&decoded.spans, self.now);
         let pushed = Instant::now();
         for span in decoded.spans.telling() {
@@ -338,6 +336,8 @@ fn from_files(folder: &str) -> std::io::Result<Vec<Template>> {
         paths.push(entry?.path());
     }
     paths.sort();
-    let requests = paths.iter().map(|path| Ok(Template::new(std::fs::read(path)?)));
+    let requests = paths
+        .iter()
+        .map(|path| Ok(Template::new(std::fs::read(path)?)));
     requests.collect()
 }

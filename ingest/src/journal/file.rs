@@ -4,7 +4,9 @@
 //! always cold: measured, three quarters of what the journal cost. So the pages that a long group fills are written past
 //! the cache (`O_DIRECT`), straight from the group's memory. That demands that memory, place in the file and length are
 //! multiples of a page, which records aren't; so the group is laid out in memory as it will lie in the file, and its first
-//! and last page, which it shares with others, go the usual way. The file holds the same bytes whichever way they took.
+//! and last page, where it shares them with others, go the usual way. Each of those is one more page for the kernel to
+//! bring to the disk, so a long group is filled up to where a page ends, and the next begins on its own. The file holds the
+//! same bytes whichever way they took.
 //!
 //! Where a file system can't, everything goes the usual way.
 
@@ -16,6 +18,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::record::MIN_RECORD_BYTES;
+
 /// What memory, place and length must be multiples of. Disks ask for 512 or 4096 bytes, and what suits the latter suits
 /// the former.
 const PAGE: usize = 4096;
@@ -25,6 +29,22 @@ const DIRECT_FROM: usize = 64 << 10;
 
 /// A buffer that one huge group made longer than this is given back.
 const KEEP_BYTES: usize = 16 << 20;
+
+/// How many bytes a filler should have behind a group that ends there, if it is long enough to be worth one.
+pub(super) fn filler_bytes(group_bytes: usize, end: u64) -> Option<usize> {
+    if group_bytes < DIRECT_FROM || in_page(end) == 0 {
+        return None;
+    }
+    let left = PAGE - in_page(end);
+    Some(if left < MIN_RECORD_BYTES {
+        left + PAGE
+    } else {
+        left
+    })
+}
+
+/// The most that a filler may take.
+pub(super) const MAX_FILLER_BYTES: usize = PAGE + MIN_RECORD_BYTES;
 
 /// A group's bytes, in memory as they will lie in the file.
 #[derive(Debug, Default)]
@@ -108,8 +128,9 @@ impl SegmentFile {
             let (from, to) = (offset + pages.start as u64, offset + pages.end as u64);
             match direct.write_all_at(&bytes[pages.clone()], from) {
                 Ok(()) => {
-                    self.usual.write_all_at(&bytes[..pages.start], offset)?;
-                    return self.usual.write_all_at(&bytes[pages.end..], to);
+                    let (head, tail) = (&bytes[..pages.start], &bytes[pages.end..]);
+                    self.usual.write_all_at(head, offset)?;
+                    return self.usual.write_all_at(tail, to);
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.direct = None,
                 Err(error) => return Err(error),
@@ -144,6 +165,20 @@ mod tests {
                 assert_eq!(pages.len() % PAGE, 0);
                 assert!(length - pages.end < PAGE);
             }
+        }
+    }
+
+    #[test]
+    fn behind_a_long_group_and_its_filler_a_page_begins() {
+        assert_eq!(filler_bytes(DIRECT_FROM - 1, 5), None);
+        assert_eq!(filler_bytes(DIRECT_FROM, 8192), None);
+        for end in [1, 4070, 4071, 4072, 4095, 4097] {
+            let filler = filler_bytes(DIRECT_FROM, end).expect("one is needed");
+            assert!(
+                (MIN_RECORD_BYTES..=MAX_FILLER_BYTES).contains(&filler),
+                "{end}"
+            );
+            assert_eq!((end + filler as u64) % PAGE as u64, 0, "{end}");
         }
     }
 

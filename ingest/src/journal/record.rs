@@ -6,7 +6,8 @@
 //! ```
 //! Numbers are little-endian. `length` counts what follows the checksum; the checksum (CRC-32 of
 //! zlib and gzip) covers the length too, so that a damaged length isn't believed. A record carries
-//! its own position, so that what is left of a damaged journal is still in its place.
+//! its own position, so that what is left of a damaged journal is still in its place. One of protocol 0
+//! is a filler: it says nothing, and moves what follows to where a page begins.
 
 use bytes::Bytes;
 use rekindle_model::UnixNanos;
@@ -79,6 +80,9 @@ pub(super) struct Header {
 
 const MAGIC: [u8; 8] = *b"rekjrnl1";
 
+/// The protocol of a record that says nothing.
+const FILLER: u8 = 0;
+
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 28;
 
@@ -126,26 +130,49 @@ impl Header {
 /// lets in.
 #[must_use]
 pub(super) fn write(position: u64, entry: &Entry, out: &mut Vec<u8>) -> bool {
-    let Ok(length) = u32::try_from(FIXED_BYTES + entry.payload.len()) else {
+    write_parts(
+        position,
+        entry.received_at,
+        entry.protocol.code(),
+        &entry.payload,
+        out,
+    )
+}
+
+/// Adds a filler of this length, which is at least [`MIN_RECORD_BYTES`] and at most some pages.
+pub(super) fn write_filler(bytes: usize, out: &mut Vec<u8>) {
+    let payload = vec![0; bytes - MIN_RECORD_BYTES];
+    // It is never too long.
+    let _ = write_parts(0, UnixNanos(0), FILLER, &payload, out);
+}
+
+fn write_parts(
+    position: u64,
+    received_at: UnixNanos,
+    protocol: u8,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    let Ok(length) = u32::try_from(FIXED_BYTES + payload.len()) else {
         return false;
     };
     let mut fixed = [0; FIXED_BYTES];
     fixed[..8].copy_from_slice(&position.to_le_bytes());
-    fixed[8..16].copy_from_slice(&entry.received_at.0.to_le_bytes());
-    fixed[16] = entry.protocol.code();
+    fixed[8..16].copy_from_slice(&received_at.0.to_le_bytes());
+    fixed[16] = protocol;
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&length.to_le_bytes());
     checksum.update(&fixed);
-    checksum.update(&entry.payload);
+    checksum.update(payload);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&checksum.finalize().to_le_bytes());
     out.extend_from_slice(&fixed);
-    out.extend_from_slice(&entry.payload);
+    out.extend_from_slice(payload);
     true
 }
 
-/// The record at the beginning of these bytes and how many it takes; `None` when it isn't whole.
-pub(super) fn read(bytes: &Bytes) -> Option<(Record, usize)> {
+/// The record at the beginning of these bytes, if it isn't a filler, and how many it takes; `None` when it isn't whole.
+pub(super) fn read(bytes: &Bytes) -> Option<(Option<Record>, usize)> {
     let length = bytes.first_chunk::<4>()?;
     let body_bytes = u32::from_le_bytes(*length) as usize;
     let checksum = bytes.get(4..FRAME_BYTES)?.first_chunk::<4>()?;
@@ -157,6 +184,9 @@ pub(super) fn read(bytes: &Bytes) -> Option<(Record, usize)> {
     if hasher.finalize() != u32::from_le_bytes(*checksum) || body.len() < FIXED_BYTES {
         return None;
     }
+    if body[16] == FILLER {
+        return Some((None, end));
+    }
     let record = Record {
         position: number(body)?,
         entry: Entry {
@@ -165,7 +195,7 @@ pub(super) fn read(bytes: &Bytes) -> Option<(Record, usize)> {
             payload: bytes.slice(FRAME_BYTES + FIXED_BYTES..end),
         },
     };
-    Some((record, end))
+    Some((Some(record), end))
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
@@ -193,7 +223,16 @@ mod tests {
             let length = bytes.len();
             bytes.push(7);
             let read = read(&bytes.into());
-            prop_assert_eq!(read, Some((Record { position, entry }, length)));
+            prop_assert_eq!(read, Some((Some(Record { position, entry }), length)));
+        }
+
+        #[test]
+        fn a_filler_is_as_long_as_it_should_be_and_says_nothing(bytes in MIN_RECORD_BYTES..10_000) {
+            let mut filler = Vec::new();
+            write_filler(bytes, &mut filler);
+            prop_assert_eq!(filler.len(), bytes);
+            filler.push(7);
+            prop_assert_eq!(read(&filler.into()), Some((None, bytes)));
         }
 
         #[test]

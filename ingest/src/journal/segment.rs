@@ -97,6 +97,10 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(Record)) -> Result<Extent, 
         let Some((record, length)) = record::read(&bytes.slice(at..)) else {
             break;
         };
+        let Some(record) = record else {
+            at += length;
+            continue;
+        };
         // Positions only grow: a record that steps back isn't of this place.
         if extent.last.is_some_and(|(last, _)| record.position <= last) {
             break;

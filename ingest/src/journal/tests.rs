@@ -142,6 +142,37 @@ async fn what_was_appended_is_there_again_in_order_at_each_durability() {
     }
 }
 
+/// Long groups go past the kernel's cache and are filled up to a page's end; short ones in between are not.
+#[tokio::test]
+async fn long_and_short_requests_are_there_again_and_a_torn_filler_costs_none() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let long = |number: u64| Entry {
+        payload: Bytes::from(vec![
+            number as u8;
+            [70_000, 100, 300_001][number as usize % 3]
+        ]),
+        ..entry(number)
+    };
+    let expected: Vec<Entry> = (0..9).map(long).collect();
+    let (journal, _) = Journal::open(dir.path(), config(Durability::PowerLoss)).expect("opens");
+    for entry in expected.clone() {
+        journal.append(entry).await.expect("appends");
+    }
+    drop(journal);
+    assert!(entries(dir.path()) == expected);
+    // The last is long, so the file ends with a filler.
+    let segments = segment::list(dir.path()).expect("lists");
+    let [segment] = &segments[..] else {
+        panic!("one segment, not {}", segments.len());
+    };
+    assert_eq!(segment.bytes % 4096, 0);
+    cut(&segment.path, segment.bytes - 1).expect("cuts");
+    let (_journal, recovered) =
+        Journal::open(dir.path(), config(Durability::PowerLoss)).expect("opens again");
+    assert!(recovered.torn_bytes > 0);
+    assert!(entries(dir.path()) == expected);
+}
+
 #[tokio::test]
 async fn requests_at_once_share_a_write_and_are_handed_on_in_order() {
     let dir = tempfile::tempdir().expect("a directory");

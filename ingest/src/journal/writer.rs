@@ -12,12 +12,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rekindle_model::UnixNanos;
 use tokio::sync::mpsc;
 
-use super::file::{Layout, SegmentFile};
+use super::file::{Layout, MAX_FILLER_BYTES, SegmentFile, filler_bytes};
 use super::record::{self, Entry, HEADER_BYTES, Header, MIN_RECORD_BYTES};
 use super::segment::path_of;
 use super::{AppendError, Durability, JournalConfig};
@@ -29,6 +29,50 @@ const GROUP_BYTES: usize = 8 << 20;
 /// should be in the store before anybody looks for it there, and twelve files an hour are few enough to merge. Without
 /// another request the last segment stays open, and who looks for a trace finds it there.
 const SEAL_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// The longest that a group waits to be joined by others: nobody notices it beside the flush.
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Takes what waits, as much as goes together.
+fn gather(group: &mut Vec<Append>, bytes: &mut usize, appends: &mut mpsc::Receiver<Append>) {
+    while *bytes < GROUP_BYTES
+        && let Ok(next) = appends.try_recv()
+    {
+        *bytes += next.entry.payload.len();
+        group.push(next);
+    }
+}
+
+/// How long is it worth waiting for others to join a group?
+///
+/// What a flush costs hardly depends on its length. Exporters that wait for their answers fall into two halves, each of
+/// which sends while the other is flushed; a moment's pause brings them together. So when shortly before more were seen at
+/// once than wait now, they are waited for, half as long as a flush takes. An exporter that is alone waits for nobody.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many were written and were waiting when the last group was done.
+    seen: usize,
+    took: Duration,
+    done: Option<Instant>,
+}
+
+impl Pace {
+    /// How long to wait before a group of this size is written.
+    fn wait(&self, size: usize, now: Instant) -> Option<Duration> {
+        let wait = (self.took / 2).min(LONGEST_WAIT);
+        // What was seen longer ago says nothing about now.
+        let fresh = self
+            .done
+            .is_some_and(|done| now.saturating_duration_since(done) < self.took);
+        (fresh && size < self.seen).then_some(wait)
+    }
+
+    fn committed(&mut self, size: usize, waiting: usize, began: Instant, now: Instant) {
+        self.seen = size + waiting;
+        self.took = now.saturating_duration_since(began);
+        self.done = Some(now);
+    }
+}
 
 /// A request that waits to be written.
 pub(super) struct Append {
@@ -90,16 +134,18 @@ impl Writer {
     /// Writes what comes until the last sender is gone.
     pub(super) fn run(mut self, mut appends: mpsc::Receiver<Append>) {
         let mut group = Vec::new();
+        let mut pace = Pace::default();
         while let Some(first) = appends.blocking_recv() {
             let mut bytes = first.entry.payload.len();
             group.push(first);
-            while bytes < GROUP_BYTES
-                && let Ok(next) = appends.try_recv()
-            {
-                bytes += next.entry.payload.len();
-                group.push(next);
+            gather(&mut group, &mut bytes, &mut appends);
+            if let Some(wait) = pace.wait(group.len(), Instant::now()) {
+                std::thread::sleep(wait);
+                gather(&mut group, &mut bytes, &mut appends);
             }
+            let (size, began) = (group.len(), Instant::now());
             self.commit(&mut group);
+            pace.committed(size, appends.len(), began, Instant::now());
         }
     }
 
@@ -132,7 +178,7 @@ impl Writer {
         let records = group
             .iter()
             .map(|it| MIN_RECORD_BYTES + it.entry.payload.len());
-        let room = HEADER_BYTES + records.sum::<usize>();
+        let room = HEADER_BYTES + records.sum::<usize>() + MAX_FILLER_BYTES;
         self.layout.begin(current.good_bytes, room);
         if current.good_bytes == 0 {
             let header = Header {
@@ -146,6 +192,10 @@ impl Writer {
                 self.abandon(current);
                 return Err(AppendError::TooLong);
             }
+        }
+        let bytes = self.layout.bytes().len();
+        if let Some(filler) = filler_bytes(bytes, current.good_bytes + bytes as u64) {
+            record::write_filler(filler, self.layout.out());
         }
         let written = self.write_to(&mut current);
         if written.is_ok() {
@@ -325,5 +375,39 @@ impl AppendError {
 
     fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is waited for, and for how long: `(seen, milliseconds of the flush, milliseconds since) -> microseconds`.
+    #[test]
+    fn only_who_was_there_a_moment_ago_is_waited_for() {
+        let start = Instant::now();
+        let millis = Duration::from_millis;
+        for ((written, waiting), took, since, size, expected) in [
+            // Alone.
+            ((1, 0), 1, 0, 1, None),
+            // Two halves.
+            ((2, 2), 1, 0, 2, Some(500)),
+            ((2, 2), 1, 0, 4, None),
+            // A slow disk doesn't make anybody wait for long.
+            ((2, 2), 20, 5, 2, Some(1000)),
+            // They are gone.
+            ((2, 2), 1, 1, 2, None),
+        ] {
+            let mut pace = Pace::default();
+            assert_eq!(pace.wait(size, start), None);
+            let done = start + millis(took);
+            pace.committed(written, waiting, start, done);
+            let found = pace.wait(size, done + millis(since));
+            assert_eq!(
+                found,
+                expected.map(Duration::from_micros),
+                "{written} {waiting} {size}"
+            );
+        }
     }
 }
