@@ -69,7 +69,7 @@ impl Offline {
             arrived = arrived.max(span.end);
         }
         if let Ok(trace) = Trace::new(spans, ReleaseReason::Flush) {
-            self.analyzer.take_trace(trace, arrived);
+            self.analyzer.trace(&trace, arrived);
         }
     }
 

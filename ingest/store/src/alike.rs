@@ -8,11 +8,12 @@
 use std::hash::Hash;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use parquet::data_type::ByteArray;
 use parquet::errors::Result;
 use rekindle_model::{SpanId, TraceId, UnixNanos};
 
-use crate::read::{Cursor, ROWS_AT_ONCE, SpanReader, guarded};
+use crate::read::{Cursor, ROWS_AT_ONCE, SpanReader, Wanted, guarded};
 use crate::schema::at;
 use crate::{ReadCounts, StoreError, StoredSpan};
 
@@ -82,7 +83,7 @@ impl<T> Default for Meanings<T> {
     }
 }
 
-impl<T: Clone> Meanings<T> {
+impl<T> Meanings<T> {
     fn number(&mut self, text: &[u8]) -> u32 {
         if text.is_empty() {
             return 0;
@@ -147,9 +148,8 @@ impl AlikeReader {
     fn read_begins(&self, mut each: impl FnMut(UnixNanos)) -> Result<()> {
         let mut trace: Option<(ByteArray, u64)> = None;
         for number in 0..self.reader.groups() {
-            let mut cursor = self
-                .reader
-                .cursor_of(number, &[&[at::TRACE_ID, at::START]])?;
+            let wanted = Wanted::These(&[&[at::TRACE_ID, at::START]]);
+            let mut cursor = self.reader.cursor(number, None, wanted)?;
             loop {
                 let rows = cursor.fill(ROWS_AT_ONCE)?;
                 if rows == 0 {
@@ -180,18 +180,19 @@ impl AlikeReader {
         Ok(())
     }
 
-    /// Adds the next spans; `false` at the end. Of what wasn't seen yet, `meaning` is asked; its ids and times are of
-    /// no concern there.
+    /// Hands the next spans to `each`; `false` at the end. Of what wasn't seen yet, `meaning` is asked; its ids and
+    /// times are of no concern there.
     ///
     /// # Errors
     /// When the file can't be read, or what `meaning` answers.
-    pub fn next<T: Clone, E: From<StoreError>>(
+    pub fn next<T, E: From<StoreError>>(
         &mut self,
         meanings: &mut Meanings<T>,
         counts: &mut ReadCounts,
-        meaning: &mut dyn FnMut(StoredSpan) -> std::result::Result<T, E>,
-        into: &mut Vec<SpanOf<T>>,
+        mut meaning: impl FnMut(StoredSpan) -> std::result::Result<T, E>,
+        mut each: impl FnMut(SpanOf<&T>),
     ) -> std::result::Result<bool, E> {
+        remember_few(&mut meanings.known);
         let read = guarded(|| self.rows(meanings));
         let rows = read.map_err(StoreError::parquet("reading", self.path.as_str()))?;
         let Some(cursor) = &mut self.cursor else {
@@ -207,33 +208,30 @@ impl AlikeReader {
                 counts.rejected += 1;
                 continue;
             };
-            let known = match meanings.known.get(&key) {
-                Some(known) => known.clone(),
-                None => {
+            let meaning = match meanings.known.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
                     let Some(span) = cursor.span(row, counts) else {
                         counts.rejected += 1;
                         continue;
                     };
-                    let found = meaning(span)?;
-                    remember_few(&mut meanings.known);
-                    meanings.known.insert(key, found.clone());
-                    found
+                    place.insert(meaning(span)?)
                 }
             };
-            into.push(SpanOf {
+            each(SpanOf {
                 trace_id,
                 span_id,
                 parent_id,
                 start: UnixNanos(cursor.long(at::START, row)),
                 end: UnixNanos(cursor.long(at::END, row)),
-                meaning: known,
+                meaning,
             });
         }
         Ok(true)
     }
 
     /// Reads the columns of the next rows; none at the end.
-    fn rows<T: Clone>(&mut self, meanings: &mut Meanings<T>) -> Result<usize> {
+    fn rows<T>(&mut self, meanings: &mut Meanings<T>) -> Result<usize> {
         loop {
             if let Some(cursor) = &mut self.cursor {
                 let rows = cursor.fill(ROWS_AT_ONCE)?;
@@ -241,6 +239,10 @@ impl AlikeReader {
                     let places = MEANING.iter().zip(&mut self.seen).zip(&mut self.numbers);
                     for ((index, seen), numbers) in places {
                         numbers.clear();
+                        if !cursor.says(*index) {
+                            numbers.resize(rows, 0);
+                            continue;
+                        }
                         numbers.extend((0..rows).map(|row| {
                             let text = cursor.bytes(*index, row);
                             text.map_or(0, |text| number_of(text, seen, meanings))
@@ -255,12 +257,13 @@ impl AlikeReader {
                 return Ok(0);
             }
             self.seen = Default::default();
-            self.cursor = Some(self.reader.cursor_of(self.group, &[&OWN, &MEANING])?);
+            let wanted = Wanted::These(&[&OWN, &MEANING]);
+            self.cursor = Some(self.reader.cursor(self.group, None, wanted)?);
         }
     }
 }
 
-fn number_of<T: Clone>(text: &ByteArray, seen: &mut Seen, meanings: &mut Meanings<T>) -> u32 {
+fn number_of<T>(text: &ByteArray, seen: &mut Seen, meanings: &mut Meanings<T>) -> u32 {
     let bytes = text.data();
     let place = (bytes.as_ptr().addr(), bytes.len());
     if seen.last.0 == place {

@@ -25,7 +25,7 @@ use rekindle_model::{SpanId, TraceId, UnixNanos};
 
 use crate::schema::{COLUMNS, Kind, at};
 use crate::source::Source;
-use crate::span::{Identity, StoredResource, StoredScope};
+use crate::span::{StoredResource, StoredScope};
 use crate::write::{KINDS, STATUSES, number_of};
 use crate::{ReadCounts, StoredSpan, Text};
 
@@ -132,7 +132,7 @@ impl SpanReader {
             let group = self.metadata.row_group(number);
             if self.may_hold(group, text.as_bytes())? {
                 for (first, rows) in self.ranges(group, text.as_bytes())? {
-                    let mut cursor = self.cursor(number, Some((first, rows)))?;
+                    let mut cursor = self.cursor(number, Some((first, rows)), Wanted::All)?;
                     while cursor.read(ROWS_AT_ONCE, &mut found, counts)? > 0 {}
                 }
             }
@@ -276,13 +276,20 @@ impl SpanReader {
         Ok(reader)
     }
 
-    fn cursor(&self, number: usize, range: Option<(usize, usize)>) -> Result<Cursor> {
+    pub(crate) fn cursor(
+        &self,
+        number: usize,
+        range: Option<(usize, usize)>,
+        wanted: Wanted,
+    ) -> Result<Cursor> {
         let group = self.metadata.row_group(number);
         let all = usize::try_from(group.num_rows()).unwrap_or_default();
         let (first, rows) = range.unwrap_or((0, all));
         let mut columns = [const { None }; COLUMNS.len()];
         for (index, number) in self.columns.iter().enumerate() {
-            if let Some(number) = number {
+            if let Some(number) = number
+                && wanted.holds(index)
+            {
                 // Of one trace only the pages with its rows.
                 let locations = match range {
                     Some(_) => self.page_locations(group, *number)?,
@@ -306,50 +313,42 @@ impl SpanReader {
         self.metadata.num_row_groups()
     }
 
-    /// These columns of a row group, as far as the file has them.
-    pub(crate) fn cursor_of(&self, number: usize, wanted: &[&[usize]]) -> Result<Cursor> {
-        let group = self.metadata.row_group(number);
-        let mut cursor = Cursor {
-            columns: [const { None }; COLUMNS.len()],
-            left: usize::try_from(group.num_rows()).unwrap_or_default(),
-            texts: Default::default(),
-            numbers: Default::default(),
-            resources: HashSet::new(),
-            scopes: HashSet::new(),
-        };
-        for index in wanted.iter().copied().flatten() {
-            if let Some(number) = self.columns[*index] {
-                cursor.columns[*index] = Some(self.column_at(group, number, 0, None)?);
-            }
-        }
-        Ok(cursor)
-    }
-
     /// All spans of the file, in its order.
     pub(crate) fn spans(&self) -> Spans<'_> {
         Spans {
             reader: self,
             group: 0,
             cursor: None,
+            wanted: Wanted::All,
         }
     }
 
-    /// What tells spans from each other, of the whole file.
-    pub(crate) fn identities(&self, each: impl FnMut(Identity)) -> Result<()> {
-        guarded(|| self.tell(each))
-    }
-
-    fn tell(&self, mut each: impl FnMut(Identity)) -> Result<()> {
-        let mut counts = ReadCounts::default();
-        for number in 0..self.metadata.num_row_groups() {
-            let wanted = [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END];
-            let mut cursor = self.cursor_of(number, &[&wanted])?;
-            let mut spans = Vec::new();
-            while cursor.read(ROWS_AT_ONCE, &mut spans, &mut counts)? > 0 {
-                spans.drain(..).for_each(|span| each(span.identity()));
-            }
+    /// All spans of the file, in its order, of which nothing is read but what tells them from each other.
+    pub(crate) fn identities(&self) -> Spans<'_> {
+        Spans {
+            wanted: Wanted::These(&[&IDENTITY]),
+            ..self.spans()
         }
-        Ok(())
+    }
+}
+
+/// What is read of spans; the rest stays empty.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    All,
+    /// These columns.
+    These(&'static [&'static [usize]]),
+}
+
+/// What tells spans from each other.
+const IDENTITY: [usize; 5] = [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END];
+
+impl Wanted {
+    fn holds(self, index: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(columns) => columns.iter().any(|some| some.contains(&index)),
+        }
     }
 }
 
@@ -358,6 +357,7 @@ pub(crate) struct Spans<'a> {
     reader: &'a SpanReader,
     group: usize,
     cursor: Option<Cursor>,
+    wanted: Wanted,
 }
 
 impl Spans<'_> {
@@ -382,7 +382,8 @@ impl Spans<'_> {
             if self.group >= self.reader.metadata.num_row_groups() {
                 return Ok(false);
             }
-            self.cursor = Some(self.reader.cursor(self.group, None)?);
+            let cursor = self.reader.cursor(self.group, None, self.wanted)?;
+            self.cursor = Some(cursor);
         }
     }
 }
@@ -402,7 +403,7 @@ pub(crate) struct Cursor {
 struct Texts {
     values: Vec<ByteArray>,
     levels: Vec<i16>,
-    /// Which value a row has, where some have none.
+    /// Which value a row has, where only some have one.
     places: Vec<Option<usize>>,
 }
 
@@ -416,10 +417,13 @@ impl Texts {
         self.places.clear();
         let (read, _, _) =
             reader.read_records(rows, Some(&mut self.levels), None, &mut self.values)?;
-        let mut value = 0;
-        for level in &self.levels {
-            self.places.push((*level > 0).then_some(value));
-            value += usize::from(*level > 0);
+        // All or none are the rule, and then nothing need be looked up.
+        if !self.values.is_empty() && self.values.len() < self.levels.len() {
+            let mut value = 0;
+            for level in &self.levels {
+                self.places.push((*level > 0).then_some(value));
+                value += usize::from(*level > 0);
+            }
         }
         Ok(read)
     }
@@ -474,6 +478,11 @@ impl Cursor {
         }
         self.left -= rows;
         Ok(rows)
+    }
+
+    /// Whether a column of text has a value in any of the rows that were read.
+    pub(crate) fn says(&self, index: usize) -> bool {
+        !self.texts[index].values.is_empty()
     }
 
     pub(crate) fn bytes(&self, index: usize, row: usize) -> Option<&ByteArray> {

@@ -5,6 +5,7 @@
 //! is compared with the later one. The baseline is counted before the window: of files that hold both, the window's
 //! traces wait in memory, and if these are too many, the files are read again.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -186,15 +187,11 @@ fn pass(
     })
 }
 
-/// What a span means: one like it, whose ids and times don't count.
-type Meaning = Arc<Span>;
-
 /// One of the files that are read side by side.
 struct File {
     reader: AlikeReader,
-    /// Spans that were read, and the first of them that wasn't handed out.
-    read: Vec<SpanOf<Meaning>>,
-    next: usize,
+    /// Spans that were read and not handed out yet.
+    read: VecDeque<Span>,
     is_over: bool,
 }
 
@@ -202,8 +199,7 @@ impl File {
     fn new(reader: AlikeReader) -> Self {
         Self {
             reader,
-            read: Vec::new(),
-            next: 0,
+            read: VecDeque::new(),
             is_over: false,
         }
     }
@@ -212,7 +208,8 @@ impl File {
 /// Files that are read side by side.
 struct Side {
     files: Vec<File>,
-    meanings: Meanings<Meaning>,
+    /// Spans whose ids and times don't count.
+    meanings: Meanings<Span>,
     context: DecodeContext,
     counts: ReadCounts,
 }
@@ -242,7 +239,7 @@ impl Side {
 
     /// The least trace id that is left.
     fn first(&self) -> Option<TraceId> {
-        let heads = self.files.iter().filter_map(|it| it.read.get(it.next));
+        let heads = self.files.iter().filter_map(|it| it.read.front());
         heads.map(|span| span.trace_id).min()
     }
 
@@ -252,13 +249,10 @@ impl Side {
         for at in 0..self.files.len() {
             loop {
                 let file = &mut self.files[at];
-                let rest = &file.read[file.next..];
-                let of_trace = rest.iter().take_while(|span| span.trace_id == trace_id);
-                let found = of_trace.map(span_of);
-                let before = spans.len();
-                spans.extend(found);
-                file.next += spans.len() - before;
-                if file.next < file.read.len() || file.is_over {
+                let rest = file.read.iter();
+                let count = rest.take_while(|span| span.trace_id == trace_id).count();
+                spans.extend(file.read.drain(..count));
+                if !file.read.is_empty() || file.is_over {
                     break;
                 }
                 self.refill(at)?;
@@ -269,30 +263,27 @@ impl Side {
 
     /// Reads on in a file of which all was handed out.
     fn refill(&mut self, at: usize) -> Result<(), Stop> {
-        let file = &mut self.files[at];
-        file.read.clear();
-        file.next = 0;
+        let File {
+            reader,
+            read,
+            is_over,
+        } = &mut self.files[at];
         let context = &mut self.context;
-        let mut meaning = |span: StoredSpan| -> Result<Meaning, Failure> {
+        let mut meaning = |span: StoredSpan| -> Result<Span, Failure> {
             let decoded = spans_of(&[span], context)?.pop();
-            decoded
-                .map(Arc::new)
-                .ok_or_else(|| anyhow::anyhow!("a stored span could not be read back").into())
+            decoded.ok_or_else(|| anyhow::anyhow!("a stored span could not be read back").into())
         };
-        while file.read.is_empty() && !file.is_over {
-            let more = file.reader.next(
-                &mut self.meanings,
-                &mut self.counts,
-                &mut meaning,
-                &mut file.read,
-            )?;
-            file.is_over = !more;
+        while read.is_empty() && !*is_over {
+            let more = reader.next(&mut self.meanings, &mut self.counts, &mut meaning, |span| {
+                read.push_back(span_of(&span))
+            })?;
+            *is_over = !more;
         }
         Ok(())
     }
 }
 
-fn span_of(span: &SpanOf<Meaning>) -> Span {
+fn span_of(span: &SpanOf<&Span>) -> Span {
     // Times are mended as the receiver does it.
     let start = match span.start.0 {
         0 => span.end,
@@ -375,20 +366,24 @@ mod tests {
         assert_eq!(read.expect("read").spans, 3 * all);
         // Two files, and traces that lie in both.
         let second = spans.split_off(4_001);
-        store.add(spans, "a", 0).expect("added");
-        store.add(second, "b", 0).expect("added");
+        let now = UnixNanos::from_millis(2 * SINCE);
+        store.add(spans, "a", 0, now).expect("added");
+        store.add(second, "b", 0, now).expect("added");
         let args = |input: &PathBuf| AnalyzeArgs {
             inputs: vec![input.clone()],
             since: Some(UnixNanos::from_millis(SINCE)),
             ..AnalyzeArgs::default()
         };
         let (config, keep) = (AnalysisConfig::default(), KeepAttributes::default());
-        let streamed = streamed(&config, &args(&place), &keep)
+        let mut streamed = streamed(&config, &args(&place), &keep)
             .expect("read")
             .expect("sorted");
-        let whole = in_memory(&config, &args(&lines), &keep).expect("read");
+        let mut whole = in_memory(&config, &args(&lines), &keep).expect("read");
         assert_eq!(streamed.baseline_traces, whole.baseline_traces);
         assert_eq!((streamed.window_traces, streamed.unreadable), (500, 0));
+        // Which traces are examples depends on the order in which they come, and the store's is that of ids.
+        let shown = |of: &mut Streamed| std::mem::take(&mut of.input.shown);
+        assert_eq!(shown(&mut streamed).len(), shown(&mut whole).len());
         assert_eq!(
             format!("{:#?}", streamed.input),
             format!("{:#?}", whole.input)
