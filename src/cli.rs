@@ -16,6 +16,7 @@ mod rejuvenation;
 mod replay;
 mod simulate;
 mod store;
+mod tables;
 mod terminal;
 mod tree;
 

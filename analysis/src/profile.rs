@@ -252,32 +252,27 @@ impl Profiles {
             return Profile::default();
         }
         let whole = from.div_ceil(TOGETHER)..until / TOGETHER;
-        let mut sums: HashMap<u64, u64> = HashMap::new();
+        let mut sums = vec![LogHistogram::default(); self.counted.len()];
         let older = (whole.start < whole.end).then(|| self.older.range(whole));
         let recent = self.slices.range(from..until);
         for (_, tally) in older.into_iter().flatten().chain(recent) {
             for (key, count) in tally.iter() {
-                *sums.entry(key).or_default() += u64::from(count);
+                sums[number_of(key)].add_many(key as u16, u64::from(count));
             }
         }
-        let mut sums: Vec<(u64, u64)> = sums.into_iter().collect();
-        sums.sort_unstable();
-        let mut profile = Profile::default();
-        for same in sums.chunk_by(|a, b| number_of(a.0) == number_of(b.0)) {
-            let (of, what) = self.counted[number_of(same[0].0)];
+        let (mut times, mut shapes) = (Vec::new(), Vec::new());
+        for ((of, what), sum) in self.counted.iter().zip(sums) {
             match what {
-                What::Time(segment) => {
-                    let times = profile.times.entry((of, segment)).or_default();
-                    for (key, count) in same {
-                        times.add_many(*key as u16, *count);
-                    }
-                }
-                What::Shape(shape) => {
-                    profile.shapes.insert((of, shape), same[0].1);
-                }
+                _ if sum.total() == 0 => {}
+                What::Time(segment) => times.push(((*of, *segment), sum)),
+                What::Shape(shape) => shapes.push(((*of, *shape), sum.total())),
             }
         }
-        profile
+        // Put together at once, which is several times quicker than one by one.
+        Profile {
+            times: times.into_iter().collect(),
+            shapes: shapes.into_iter().collect(),
+        }
     }
 
     /// The slice in the middle of those before `until` that hold anything.

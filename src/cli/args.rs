@@ -362,7 +362,7 @@ pub enum ExportForm {
 }
 
 /// The arguments of `analyze`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AnalyzeArgs {
     /// Recorded traces with the fault
     #[arg(value_name = "INPUT", required = true)]
@@ -379,6 +379,9 @@ pub struct AnalyzeArgs {
     /// Also write durations and counts per component and request type, for notebooks
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// The same as Parquet
+    #[arg(long, value_name = "FILE")]
+    pub parquet: Option<PathBuf>,
 }
 
 /// The arguments of `replay`.
@@ -451,6 +454,9 @@ pub struct LocalizationArgs {
     /// Also write a line per case and method, for notebooks
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// The same as Parquet
+    #[arg(long, value_name = "FILE")]
+    pub parquet: Option<PathBuf>,
 }
 
 /// What results are grouped by.

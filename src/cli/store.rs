@@ -257,7 +257,7 @@ pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Reco
 }
 
 /// Whether this is a folder of the store's, or one of its files.
-fn is_stored(path: &Path) -> bool {
+pub(super) fn is_stored(path: &Path) -> bool {
     let begins = |path: &Path| -> io::Result<bool> {
         let mut magic = [0; 4];
         io::Read::read_exact(&mut std::fs::File::open(path)?, &mut magic)?;
