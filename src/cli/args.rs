@@ -571,6 +571,12 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub steps: u64,
+    /// Write the tables to this file as CSV, too: a line per cell
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Draw the curve to this file as SVG, too, where the scenario has one (mercury)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }
 
 /// What can be simulated.

@@ -3,8 +3,8 @@
 For each language, wire form and compression, and for the Collector between an exporter and the engine:
 requests flow for some seconds, the engine is killed twice without warning and started at once, and
 in the end every request whose spans the exporter was told are taken is counted exactly once, and each of
-those spans is in the span store exactly once. What the exporter gave up may be missing, and is shown. Arguments: the binary, the cache folder, the languages
-("collector" among them).
+those spans is in the span store exactly once. What the exporter gave up may be missing, and is shown. Arguments: the
+binary, the cache folder, the languages ("collector" among them).
 """
 
 import collections
@@ -13,6 +13,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import urllib.request
 
 from exporters import variants
 from harness import DEADLINE, check_all, environment, free_addresses, get, senders, wait_for
@@ -77,9 +78,9 @@ def check_counted(engine, variant, least, most=REQUESTS):
     return total
 
 
-def stored(engine):
+def stored(engine, url=None, *which):
     """How often each span is in the store."""
-    command = [engine.binary, "export", "--store", f"{engine.folder}/spans"]
+    command = [engine.binary, "export", "--store", url or f"{engine.folder}/spans", *which]
     exported = subprocess.run(command, stdout=subprocess.PIPE, timeout=DEADLINE)
     times = collections.Counter()
     for line in exported.stdout.splitlines():
@@ -90,14 +91,24 @@ def stored(engine):
     return times
 
 
-def check_stored(engine, variant, taken):
+def send_one(engine):
+    """One more request, which nobody looks for."""
+    span = {"traceId": "1" * 32, "spanId": "1" * 16, "name": "one more"}
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{engine.http}/v1/traces", body, headers)
+    urllib.request.urlopen(request, timeout=5).close()
+
+
+def check_stored(engine, variant, taken, send_one=send_one, url=None):
     """Each acknowledged span is in the store, and no span is there twice."""
-    # What is written to now is stored once it is full; what an earlier life wrote, at once.
+    # What an earlier life wrote is stored when the journal goes on behind it.
     engine.stop()
     engine.start()
+    send_one(engine)
     expected = {(trace, span) for trace, spans in taken.items() for span in spans}
-    wait_for(f"{len(expected)} spans of {variant} in the store", lambda: expected <= stored(engine).keys())
-    twice = [span for span, times in stored(engine).items() if times > 1]
+    wait_for(f"{len(expected)} spans of {variant} in the store", lambda: expected <= stored(engine, url).keys())
+    twice = [span for span, times in stored(engine, url).items() if times > 1]
     assert not twice, f"{variant}: {len(twice)} spans are in the store twice, {twice[:3]} among them"
     return len(expected)
 

@@ -93,6 +93,8 @@ pub struct Compactor {
     counts: CompactCounts,
     compacted: u64,
     retained_at: Option<UnixNanos>,
+    /// Whether it was looked what is there.
+    is_caught_up: bool,
     /// Told of each step that would matter if the process ended there.
     hook: Option<Hook>,
     _lock: Option<File>,
@@ -108,10 +110,11 @@ impl std::fmt::Debug for Compactor {
 }
 
 impl Compactor {
-    /// Takes hold of the store, finishes what was broken off, and tells the journal what is stored already. Blocks.
+    /// Takes hold of the store, and tells the journal what is stored already. What lies in the store is looked at by
+    /// the first step: a bucket may be out of reach for a while, and exporters are answered meanwhile. Blocks.
     ///
     /// # Errors
-    /// When another process compacts into this store, or it can't be read or written.
+    /// When another process compacts into this store, or its folder can't be made, or the journal's can't be read.
     pub fn start(
         store: std::sync::Arc<Store>,
         journal: Journal,
@@ -119,14 +122,9 @@ impl Compactor {
         retention: Retention,
     ) -> Result<Self, StoreError> {
         let lock = store.own()?;
-        store.place.remove_partial()?;
-        let left = merge::finish_broken_off(&store)?;
-        if left > 0 {
-            tracing::info!(files = left, "a merge that was broken off is finished");
-        }
         let compacted = read_note(journal_dir)?;
         journal.release(compacted);
-        let mut compactor = Self {
+        Ok(Self {
             store,
             journal_dir: journal_dir.to_owned(),
             journal,
@@ -135,11 +133,22 @@ impl Compactor {
             counts: CompactCounts::default(),
             compacted,
             retained_at: None,
+            is_caught_up: false,
             hook: None,
             _lock: lock,
-        };
-        compactor.remember_stored()?;
-        Ok(compactor)
+        })
+    }
+
+    /// Finishes what an earlier life broke off, and remembers what it stored.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        self.store.place.remove_partial()?;
+        let left = merge::finish_broken_off(&self.store)?;
+        if left > 0 {
+            tracing::info!(files = left, "a merge that was broken off is finished");
+        }
+        self.remember_stored()?;
+        self.is_caught_up = true;
+        Ok(())
     }
 
     #[cfg(test)]
@@ -162,6 +171,9 @@ impl Compactor {
     /// # Errors
     /// When something can't be read or written. Nothing is lost; the next step tries again.
     pub fn step(&mut self, now: UnixNanos) -> Result<Step, StoreError> {
+        if !self.is_caught_up {
+            self.catch_up()?;
+        }
         let sealed = journal::sealed_segments(&self.journal_dir)?;
         if let Some(segment) = sealed.iter().find(|it| it.end > self.compacted) {
             self.compact(segment)?;

@@ -172,21 +172,25 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
         true => of_trace,
         false => &span.trace_id,
     };
-    let mut references = span.references.unwrap_or_default();
-    let in_trace = |it: &Reference| it.trace_id.is_empty() || it.trace_id == trace_id;
+    let trace_id = id_of(trace_id, 32).unwrap_or_default();
+    let said = span.references.unwrap_or_default();
+    let number = said.len();
+    let mut references: Vec<Named> = said.iter().filter_map(|it| named(it, &trace_id)).collect();
+    let dropped = number - references.len();
+    let in_trace = |it: &Named| it.trace_id == trace_id;
     let parent = references
         .iter()
-        .position(|it| it.ref_type == "CHILD_OF" && in_trace(it))
+        .position(|it| it.is_parent && in_trace(it))
         .or_else(|| references.iter().position(in_trace));
-    let parent = parent.map_or(span.parent_span_id, |at| references.remove(at).span_id);
+    let parent = match parent {
+        Some(at) => Some(references.remove(at).span_id),
+        None => id_of(&span.parent_span_id, 16),
+    };
     let span = otlp::Span {
-        trace_id: unhex(&padded(trace_id, 32)),
-        span_id: unhex(&padded(&span.span_id, 16)),
+        trace_id,
+        span_id: id_of(&span.span_id, 16).unwrap_or_default(),
         trace_state: trace_state.bytes().clone(),
-        parent_id: match parent.is_empty() {
-            true => Bytes::new(),
-            false => unhex(&padded(&parent, 16)),
-        },
+        parent_id: parent.unwrap_or_default(),
         name: span.operation_name.bytes().clone(),
         kind,
         start: span.start_time.saturating_mul(1000),
@@ -204,14 +208,12 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
         links: references
             .into_iter()
             .map(|it| otlp::SpanLink {
-                trace_id: match it.trace_id.is_empty() {
-                    true => unhex(&padded(trace_id, 32)),
-                    false => unhex(&padded(&it.trace_id, 32)),
-                },
-                span_id: unhex(&padded(&it.span_id, 16)),
+                trace_id: it.trace_id,
+                span_id: it.span_id,
                 ..Default::default()
             })
             .collect(),
+        dropped_links: u32::try_from(dropped).unwrap_or(u32::MAX),
         status: (code != 0).then(|| otlp::Status {
             message: message.bytes().clone(),
             code,
@@ -245,9 +247,30 @@ fn event(log: Log) -> otlp::SpanEvent {
     }
 }
 
-/// Older clients leave leading zeros out.
-fn padded(id: &str, digits: usize) -> String {
-    format!("{id:0>digits$}")
+/// A reference to a span.
+struct Named {
+    is_parent: bool,
+    trace_id: Bytes,
+    span_id: Bytes,
+}
+
+/// What a reference names, in this trace if it names none; `None` when it is no span.
+fn named(reference: &Reference, of_trace: &Bytes) -> Option<Named> {
+    Some(Named {
+        is_parent: reference.ref_type == "CHILD_OF",
+        trace_id: match reference.trace_id.is_empty() {
+            true => of_trace.clone(),
+            false => id_of(&reference.trace_id, 32)?,
+        },
+        span_id: id_of(&reference.span_id, 16)?,
+    })
+}
+
+/// An id of so many digits, of which older clients leave leading zeros out; `None` when it is none.
+fn id_of(text: &str, digits: usize) -> Option<Bytes> {
+    let id = unhex(&format!("{text:0>digits$}"));
+    let is_one = id.len() * 2 == digits && id.iter().any(|it| *it != 0);
+    is_one.then_some(id)
 }
 
 /// Takes the text out that is under the first of these keys. An empty one says nothing, and stays.
