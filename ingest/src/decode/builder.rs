@@ -18,6 +18,16 @@ use crate::packed::PackedSpan;
 /// Links kept of one span, as SDKs limit them.
 const MAX_LINKS: usize = 128;
 
+/// Shapes that a request may have, however short it is: they take half a megabyte.
+const SHAPES_IN_ANY: usize = 1024;
+
+/// Bytes of a request for each shape beyond those. A span that is unlike all others becomes some 600 bytes in memory;
+/// nobody can say its ids, times and name in fewer than these, so who has more shapes makes them up to fill it.
+const BYTES_PER_SHAPE: usize = 64;
+
+/// Shapes of the longest request: as many as there are names remembered, or 80 MB.
+const MAX_SHAPES: usize = 1 << 17;
+
 /// Flag bit 8: whether the parent is remote is known. Absent from old producers.
 const PARENT_REMOTE_KNOWN: u32 = 0x100;
 /// Flag bit 9: the parent is remote.
@@ -44,6 +54,8 @@ pub(crate) struct SpanBuilder {
     keys: KeyTable,
     signature: Signature,
     links: Vec<Link>,
+    /// Shapes that the request being read may have.
+    most_shapes: usize,
 }
 
 impl SpanBuilder {
@@ -52,7 +64,13 @@ impl SpanBuilder {
             keys,
             signature: Signature::default(),
             links: Vec::new(),
+            most_shapes: SHAPES_IN_ANY,
         }
+    }
+
+    /// Begins another request, of this many bytes.
+    pub(crate) fn next_request(&mut self, bytes: usize) {
+        self.most_shapes = SHAPES_IN_ANY + (bytes / BYTES_PER_SHAPE).min(MAX_SHAPES);
     }
 
     /// Forgets what was taken of a span that turned out unreadable.
@@ -139,6 +157,9 @@ impl SpanBuilder {
         decoded: &mut Decoded,
     ) {
         match ids(raw) {
+            Ok(_) if decoded.spans.shapes().len() >= self.most_shapes => {
+                decoded.reject(Rejected::Variety);
+            }
             Ok(ids) => self.add(names, shapes, raw, ids, origin, scope, decoded),
             Err(why) => decoded.reject(why),
         }
