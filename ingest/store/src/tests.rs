@@ -139,6 +139,27 @@ proptest! {
         prop_assert_eq!(counts, ReadCounts::default());
     }
 
+    /// Jaeger has no place for some of it, which is gone at once; the rest stays.
+    #[test]
+    fn what_jaeger_has_a_place_for_comes_back(spans in prop::collection::vec(any_span(), 1..6)) {
+        let read = |text: String| {
+            let mut counts = ReadCounts::default();
+            let spans = spans_of_jaeger(text.as_bytes(), RECEIVED, &mut counts);
+            sorted(spans.expect("Jaeger's"))
+        };
+        let once = read(jaeger_of(&spans));
+        let kept = |spans: &[StoredSpan]| -> Vec<_> {
+            let of = |it: &StoredSpan| {
+                (it.trace_id, it.span_id, it.parent_id, it.name.clone(), it.resource.service.clone())
+            };
+            spans.iter().map(of).collect()
+        };
+        let mut spans = spans;
+        spans.sort_by_key(|it| (it.trace_id, it.span_id));
+        prop_assert_eq!(kept(&once), kept(&spans));
+        prop_assert_eq!(read(jaeger_of(&once)), once);
+    }
+
     /// The generated types read what we write as we do.
     #[test]
     fn the_generated_types_agree(spans in prop::collection::vec(any_span(), 1..4)) {
