@@ -314,15 +314,21 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (journal, config, engine) = replayed.await.context("the replay was broken off")??;
     shared.caught_up(SystemTime::now());
     if let Some(spans) = spans.clone() {
-        let (settings, journal, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());
+        let (settings, kept, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());
         let store = Arc::clone(&spans);
-        let started = move || store::start(store, &settings, journal, &dir);
+        let started = move || store::start(store, &settings, kept, &dir);
         let compactor = tokio::task::spawn_blocking(started)
             .await
             .context("the store's start was broken off")??;
         running.spawn(
             "span store",
-            store::run(compactor, spans, store_health, stopped.clone()),
+            store::run(
+                compactor,
+                spans,
+                journal.clone(),
+                store_health,
+                stopped.clone(),
+            ),
         );
     }
 

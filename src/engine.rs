@@ -293,9 +293,9 @@ impl Engine {
     fn let_time_pass(&mut self, now: UnixNanos) -> Vec<Change> {
         let mut analyzer = self.shared.analyzer();
         let traces_seen = &mut self.traces_seen;
-        self.assembler.poll_each(now, |trace| {
+        self.assembler.poll_outlines(now, |outline| {
             *traces_seen += 1;
-            analyzer.take_trace(trace, now);
+            analyzer.outline(outline, now);
         });
         self.shared.set_exporter_lag(self.assembler.exporter_lag());
         analyzer.tick(now)

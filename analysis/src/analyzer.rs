@@ -1,5 +1,6 @@
 //! The one door of the room: what happened goes in, incidents and rankings come out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
-    Intervention, InterventionKind, Name, Outcome, OutcomeReport, RequestType, Span, SpanKind,
-    Trace, TraceId, UnixNanos,
+    Intervention, InterventionKind, Name, Outcome, OutcomeReport, Outline, OutlineBuffer,
+    RequestType, Shape, Span, SpanKind, Trace, TraceId, UnixNanos,
 };
 
 use crate::detect::OPEN_SECONDS;
@@ -19,7 +20,7 @@ use crate::outcome::failure;
 use crate::paths::{Path, Paths, Reading};
 use crate::profile::Profiles;
 use crate::rank::{Input, Method, rank};
-use crate::records::{Record, Records};
+use crate::records::{Record, RecordNumber, Records};
 use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
 use crate::sources::Sources;
@@ -94,6 +95,8 @@ pub struct Analyzer {
     waiting_reports: BTreeMap<TraceId, OutcomeReport>,
     fences: Fences,
     examples: ExampleStore,
+    /// Memory for the outlines of traces that come whole.
+    buffer: OutlineBuffer,
     watch: Watch,
     samplings: Samplings,
     cut: u64,
@@ -120,6 +123,7 @@ impl Analyzer {
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
             examples: ExampleStore::new(config.max_example_spans),
+            buffer: OutlineBuffer::default(),
             watch: Watch::default(),
             samplings: Samplings::default(),
             cut: 0,
@@ -160,23 +164,36 @@ impl Analyzer {
             let is_health_check = &mut known.health_check;
             is_sole_entry && !*is_health_check.get_or_insert_with(|| requests.is_health_check(span))
         });
-        if is_user && self.records.get(span.trace_id).is_none() {
-            self.enter(span, now);
+        if is_user && self.records.find(span.trace_id).is_none() {
+            self.enter(&Entry::of(span), now);
         }
     }
 
     /// Takes one assembled trace. Its entry is counted if it wasn't before.
     pub fn trace(&mut self, trace: &Trace, now: UnixNanos) {
-        if let Some((request_type, bad)) = self.judge(trace, now) {
-            let trace = trace.clone();
-            self.examples
-                .add(trace, request_type, bad, &mut self.counts);
-        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outline = buffer.of(trace);
+        self.take(&outline, Some(trace), now);
+        self.buffer = buffer;
     }
 
-    /// The same, of a trace that nobody needs any more: it may become an example as it is.
-    pub fn take_trace(&mut self, trace: Trace, now: UnixNanos) {
-        if let Some((request_type, bad)) = self.judge(&trace, now) {
+    /// The same of one in numbers, as the assembler lets it go: a whole trace is made of it only where
+    /// none like it came before, or somebody may want to look at it.
+    pub fn outline(&mut self, outline: &Outline<'_>, now: UnixNanos) {
+        self.take(outline, None, now);
+    }
+
+    fn take(&mut self, outline: &Outline<'_>, trace: Option<&Trace>, now: UnixNanos) {
+        let mut whole = Whole {
+            outline,
+            trace: trace.map(Cow::Borrowed),
+        };
+        let Some((request_type, bad)) = self.judge(&mut whole, now) else {
+            return;
+        };
+        let start = outline.steps()[0].start;
+        if self.examples.wants(start, request_type, bad) {
+            let trace = whole.into_trace();
             self.examples
                 .add(trace, request_type, bad, &mut self.counts);
         }
@@ -184,8 +201,9 @@ impl Analyzer {
 
     /// Counts the trace, and says of which type its request is and whether its user was let down;
     /// `None` when it isn't counted.
-    fn judge(&mut self, trace: &Trace, now: UnixNanos) -> Option<(u32, bool)> {
-        let path = self.paths.look(trace);
+    fn judge(&mut self, whole: &mut Whole<'_>, now: UnixNanos) -> Option<(u32, bool)> {
+        let outline = whole.outline;
+        let path = self.paths.look(outline);
         let entry = match path.as_deref() {
             Some(Path::LeftOut(why)) => Err(*why),
             Some(Path::Request { entry, user, .. })
@@ -193,7 +211,7 @@ impl Analyzer {
             {
                 Ok(*entry)
             }
-            _ => self.classify(trace),
+            _ => self.classify(whole.trace()),
         };
         let entry = match entry {
             Ok(entry) => entry,
@@ -202,19 +220,19 @@ impl Analyzer {
                 return None;
             }
         };
-        let trace_id = trace.trace_id();
-        if self.records.get(trace_id).is_none() && !self.enter(&trace.spans()[entry], now) {
+        let known = self.records.find(outline.trace_id());
+        let Some(number) = known.or_else(|| self.enter(&Entry::at(outline, entry), now)) else {
             self.counts.add(LeftOut::OutsideWindow);
             return None;
-        }
-        let record = self.records.get(trace_id)?;
+        };
+        let record = self.records.at(number);
         if record.row.is_some() {
             self.counts.add(LeftOut::Repeated);
             return None;
         }
         let (seen, request_type) = (record.seen, record.request_type);
-        let reading = self.read(trace, entry, seen, request_type, path.as_deref());
-        self.count(trace, &reading)
+        let reading = self.read(whole, entry, seen, request_type, path.as_deref());
+        Some(self.count(outline, number, &reading))
     }
 
     /// Finds the request's entry, or why it isn't one, and remembers that for its path where it is
@@ -244,7 +262,7 @@ impl Analyzer {
     /// What the request says about components: as another one on its path did, if that holds.
     fn read(
         &mut self,
-        trace: &Trace,
+        whole: &mut Whole<'_>,
         entry: usize,
         seen: Outcome,
         request_type: u32,
@@ -272,6 +290,7 @@ impl Analyzer {
             learned = lessons.cloned();
         }
         let on_path = learned.is_some();
+        let trace = whole.trace();
         let mut counts = Counts::default();
         let requests = &mut self.requests;
         let observed = self
@@ -319,12 +338,17 @@ impl Analyzer {
 
     /// Counts a request that was entered, and what its trace says. Of which type it is, and whether
     /// its user was let down.
-    fn count(&mut self, trace: &Trace, reading: &Reading) -> Option<(u32, bool)> {
+    fn count(
+        &mut self,
+        outline: &Outline<'_>,
+        number: RecordNumber,
+        reading: &Reading,
+    ) -> (u32, bool) {
         for (why, count) in &reading.left_out {
             self.counts.add_many(*why, *count);
         }
         let slice_nanos = self.slice_nanos();
-        let record = self.records.get_mut(trace.trace_id())?;
+        let record = self.records.at(number);
         record.failed_inside = reading.failed_inside;
         for intervention in &reading.touched {
             record.touch(intervention.clone());
@@ -348,7 +372,7 @@ impl Analyzer {
         }
         let (request_type, fenced) = (record.request_type, record.fenced);
         let observer = &mut self.observer;
-        let visits = reading.spent(trace.spans()).map(|(work, spent)| {
+        let visits = reading.spent(outline.steps()).map(|(work, spent)| {
             if calm {
                 observer.learn_own_time(work.component, spent.own);
             }
@@ -357,7 +381,7 @@ impl Analyzer {
         if !fenced {
             self.profiles.add(slice, visits, &mut self.counts);
         }
-        Some((request_type, bad))
+        (request_type, bad)
     }
 
     /// As of when it is known which interventions touch what.
@@ -371,24 +395,25 @@ impl Analyzer {
         }
     }
 
-    /// Counts a request that isn't remembered by its entry span. Whether it lies in the window.
-    fn enter(&mut self, entry: &Span, now: UnixNanos) -> bool {
+    /// Counts a request that isn't remembered by its entry span, if it lies in the window.
+    fn enter(&mut self, entry: &Entry<'_>, now: UnixNanos) -> Option<RecordNumber> {
         let trace_id = entry.trace_id;
         let (mut start, mut end) = (entry.start, entry.end);
+        let took = end.since(start);
         if end > now.plus(CLOCK_AHEAD) {
             // Its host's clock is wrong, and how long it took isn't: left out, it would be a host whose
             // requests nobody watches.
-            (start, end) = (now.minus(entry.duration()), now);
+            (start, end) = (now.minus(took), now);
         }
         if start < now.minus(self.config.window) {
-            return false;
+            return None;
         }
-        let (id, failed) = self.type_of(entry);
+        let (id, failed) = self.type_of(entry.shape);
         let slow = self
             .types
             .get(id)
             .slow_limit()
-            .is_some_and(|limit| entry.duration() > limit);
+            .is_some_and(|limit| took > limit);
         let seen = match failed {
             true => Outcome::Failed,
             false if slow => Outcome::Slow,
@@ -408,7 +433,8 @@ impl Analyzer {
         if outcome.is_known() {
             let slice = self.slice(start);
             let bad = outcome.is_bad();
-            self.samplings.add(id, start, bad, entry.facts.sampling);
+            self.samplings
+                .add(id, start, bad, entry.shape.facts.sampling);
             let state = self.types.get_mut(id);
             state.count(start, bad);
             if !may_be_fenced {
@@ -416,16 +442,16 @@ impl Analyzer {
                 record.detected = Some(bad);
             }
         }
-        self.records.add(trace_id, record, &mut self.counts);
+        let number = self.records.add(trace_id, record, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
-        true
+        Some(number)
     }
 
     /// The number of the request's type, and whether its entry span failed.
-    fn type_of(&mut self, entry: &Span) -> (u32, bool) {
+    fn type_of(&mut self, entry: &Arc<Shape>) -> (u32, bool) {
         let (requests, types) = (&mut self.requests, &mut self.types);
         let (config, counts) = (&self.config, &mut self.counts);
-        self.paths.with_shape(&entry.shape, |known| {
+        self.paths.with_shape(entry, |known| {
             let failed = &mut known.failed;
             let failed = *failed.get_or_insert_with(|| failure(entry).is_some());
             if let Some(id) = known.request_type {
@@ -863,6 +889,55 @@ impl Analyzer {
 
     fn slice(&self, time: UnixNanos) -> u64 {
         time.0 / self.slice_nanos()
+    }
+}
+
+/// What an entry span says, whether its trace is complete or not.
+struct Entry<'a> {
+    trace_id: TraceId,
+    start: UnixNanos,
+    end: UnixNanos,
+    shape: &'a Arc<Shape>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(span: &'a Span) -> Self {
+        Self {
+            trace_id: span.trace_id,
+            start: span.start,
+            end: span.end,
+            shape: &span.shape,
+        }
+    }
+
+    /// The one at this place of an outline.
+    fn at(outline: &Outline<'a>, place: usize) -> Self {
+        let step = &outline.steps()[place];
+        Self {
+            trace_id: outline.trace_id(),
+            start: step.start,
+            end: step.end,
+            shape: outline.shape(step),
+        }
+    }
+}
+
+/// A trace in numbers, and the whole one as soon as somebody needs it.
+struct Whole<'a> {
+    outline: &'a Outline<'a>,
+    trace: Option<Cow<'a, Trace>>,
+}
+
+impl Whole<'_> {
+    fn trace(&mut self) -> &Trace {
+        let outline = self.outline;
+        self.trace
+            .get_or_insert_with(|| Cow::Owned(outline.trace()))
+    }
+
+    fn into_trace(self) -> Trace {
+        let outline = self.outline;
+        self.trace.map_or_else(|| outline.trace(), Cow::into_owned)
     }
 }
 

@@ -3,10 +3,14 @@
 //! Kept per request type, good and bad apart, newest first, so that a failed trace always finds a
 //! successful one to be compared with. What a ranking has shown to somebody stays while its incident
 //! is remembered: a link on a page must not be dead when it is followed.
+//!
+//! Under load, a kind's traces would be pushed out milliseconds after they came, and making a whole trace of
+//! each would cost more than counting it. So a kind that is full takes one of a moment's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use rekindle_model::{Trace, TraceId};
+use rekindle_model::{Trace, TraceId, UnixNanos};
 
 use crate::{Counts, LeftOut};
 
@@ -16,11 +20,24 @@ const PER_KIND: usize = 24;
 /// So many shown traces stay per incident: those of a ranking of ten suspects.
 const PINNED: usize = 60;
 
+/// A kind that is full takes another trace when its newest began so long before: then its traces are
+/// those of a second at least, and what nobody will look at isn't kept.
+const SPACING: Duration = Duration::from_millis(50);
+
+/// Traces of one request type that ended alike.
+#[derive(Debug, Default)]
+struct Kind {
+    /// Oldest first.
+    traces: VecDeque<TraceId>,
+    /// When the last one that was taken began.
+    newest: UnixNanos,
+}
+
 #[derive(Debug)]
 pub(crate) struct ExampleStore {
     traces: BTreeMap<TraceId, Trace>,
-    /// Per request type and whether bad: the traces, oldest first.
-    kinds: BTreeMap<(u32, bool), VecDeque<TraceId>>,
+    /// Per request type and whether bad.
+    kinds: BTreeMap<(u32, bool), Kind>,
     /// Per incident: the traces that its rankings showed, the last shown at the end.
     pinned: BTreeMap<u64, VecDeque<TraceId>>,
     spans: usize,
@@ -38,6 +55,15 @@ impl ExampleStore {
         }
     }
 
+    /// Whether a trace that began then is worth adding.
+    #[inline]
+    pub(crate) fn wants(&self, start: UnixNanos, request_type: u32, bad: bool) -> bool {
+        self.kinds.get(&(request_type, bad)).is_none_or(|kind| {
+            let apart = start.since(kind.newest).max(kind.newest.since(start));
+            kind.traces.len() < PER_KIND || apart >= SPACING
+        })
+    }
+
     pub(crate) fn add(&mut self, trace: Trace, request_type: u32, bad: bool, counts: &mut Counts) {
         let size = trace.spans().len();
         if self.traces.contains_key(&trace.trace_id()) {
@@ -48,39 +74,43 @@ impl ExampleStore {
             return;
         }
         let kind = (request_type, bad);
-        let full = self.kinds.get(&kind).is_some_and(|k| k.len() >= PER_KIND);
+        let full = self
+            .kinds
+            .get(&kind)
+            .is_some_and(|k| k.traces.len() >= PER_KIND);
         if full && !self.drop_oldest(kind) {
             return;
         }
         while self.spans + size > self.max_spans {
             counts.add(LeftOut::ExampleOverflow);
             // The kind with most traces has most to give.
-            let mut kinds: Vec<_> = self.kinds.iter().map(|(k, v)| (v.len(), *k)).collect();
+            let mut kinds: Vec<_> = self
+                .kinds
+                .iter()
+                .map(|(k, v)| (v.traces.len(), *k))
+                .collect();
             kinds.sort_by_key(|(len, kind)| (std::cmp::Reverse(*len), *kind));
             if !kinds.into_iter().any(|(_, kind)| self.drop_oldest(kind)) {
                 return;
             }
         }
         self.spans += size;
-        self.kinds
-            .entry(kind)
-            .or_default()
-            .push_back(trace.trace_id());
+        let of_kind = self.kinds.entry(kind).or_default();
+        of_kind.traces.push_back(trace.trace_id());
+        of_kind.newest = trace.spans()[0].start;
         self.traces.insert(trace.trace_id(), trace);
     }
 
     /// Somebody outside corrected how this one ended.
     pub(crate) fn correct(&mut self, trace_id: TraceId, request_type: u32, bad: bool) {
-        let Some(traces) = self.kinds.get_mut(&(request_type, !bad)) else {
+        let Some(Kind { traces, .. }) = self.kinds.get_mut(&(request_type, !bad)) else {
             return;
         };
         if let Some(at) = traces.iter().position(|id| *id == trace_id) {
             traces.remove(at);
-            self.kinds
-                .entry((request_type, bad))
-                .or_default()
-                .push_back(trace_id);
-            if self.kinds[&(request_type, bad)].len() > PER_KIND {
+            let other = self.kinds.entry((request_type, bad)).or_default();
+            other.traces.push_back(trace_id);
+            if other.traces.len() > PER_KIND {
                 self.drop_oldest((request_type, bad));
             }
         }
@@ -105,7 +135,7 @@ impl ExampleStore {
 
     /// Drops the oldest of a kind that no ranking shows. Whether there was one.
     fn drop_oldest(&mut self, kind: (u32, bool)) -> bool {
-        let Some(traces) = self.kinds.get_mut(&kind) else {
+        let Some(Kind { traces, .. }) = self.kinds.get_mut(&kind) else {
             return false;
         };
         let is_pinned = |id: &TraceId| self.pinned.values().any(|pinned| pinned.contains(id));

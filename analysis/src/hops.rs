@@ -49,28 +49,35 @@ pub(crate) struct Timing {
 impl Timing {
     /// How long it took in this trace.
     pub(crate) fn measure(&self, spans: &[Span]) -> Spent {
-        measure(self.entry, self.call, &self.ways_out, spans)
+        let times = |index: u32| {
+            let span = &spans[index as usize];
+            (span.start.0, span.end.0)
+        };
+        measure(self.entry, self.call, &self.ways_out, times)
     }
 }
 
 /// How long a visit took: its entry, the client span above that, and the spans through which work
-/// left it, in order of their start.
+/// left it, in order of their start, all by when they began and ended.
 #[inline]
-pub(crate) fn measure(entry: u32, call: Option<u32>, ways_out: &[u32], spans: &[Span]) -> Spent {
-    let entry = &spans[entry as usize];
-    let mut total = nanos(entry);
+pub(crate) fn measure(
+    entry: u32,
+    call: Option<u32>,
+    ways_out: &[u32],
+    times: impl Fn(u32) -> (u64, u64),
+) -> Spent {
+    let (start, end) = times(entry);
+    let mut total = end.saturating_sub(start);
     let (mut gap, mut there) = (0, 0);
     if let Some(call) = call {
-        let call = &spans[call as usize];
-        gap = nanos(call).saturating_sub(total);
-        there = entry.start.0.saturating_sub(call.start.0).min(gap);
-        total = total.max(nanos(call));
+        let (call_start, call_end) = times(call);
+        let call = call_end.saturating_sub(call_start);
+        gap = call.saturating_sub(total);
+        there = start.saturating_sub(call_start).min(gap);
+        total = total.max(call);
     }
-    let ways = ways_out.iter().map(|way| {
-        let span = &spans[*way as usize];
-        (span.start.0, span.end.0)
-    });
-    let away = union_length(ways, entry.start.0, entry.end.0);
+    let ways = ways_out.iter().map(|way| times(*way));
+    let away = union_length(ways, start, end);
     Spent {
         own: total.saturating_sub(away),
         gap,

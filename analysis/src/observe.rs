@@ -173,7 +173,7 @@ impl Observer {
         let spans = trace.spans();
         let mut reading = Reading {
             trace,
-            failed: spans.iter().map(failure).collect(),
+            failed: spans.iter().map(|span| failure(span)).collect(),
             touches: BTreeMap::new(),
             errors: Vec::new(),
             complaints: Vec::new(),

@@ -4,7 +4,7 @@
 //! `error.type` only. And not every error is one: a 404 is an answer. So codes are read first,
 //! where they decide, then status and error type.
 
-use rekindle_model::{Name, Span, SpanKind, Status};
+use rekindle_model::{Name, Shape, SpanKind, Status};
 
 /// gRPC codes that are the callee's failure: cancelled, unknown, deadline exceeded, unimplemented,
 /// internal, unavailable, data loss. The others are answers about the request (`NOT_FOUND`). The
@@ -13,7 +13,7 @@ use rekindle_model::{Name, Span, SpanKind, Status};
 const GRPC_FAILURES: [u16; 7] = [1, 2, 4, 12, 13, 14, 15];
 
 /// A failed span's error, under the most telling name that the span has for it.
-pub(crate) fn failure(span: &Span) -> Option<Name> {
+pub(crate) fn failure(span: &Shape) -> Option<Name> {
     let facts = &span.facts;
     let named = |fallback: String| {
         facts
@@ -74,7 +74,7 @@ const NO_ANSWER: [&str; 10] = [
 
 /// Whether the failed call holds an answer from the callee, though a bad one: then the callee
 /// lives, and raised an error; otherwise nothing came back.
-pub(crate) fn was_answered(span: &Span) -> bool {
+pub(crate) fn was_answered(span: &Shape) -> bool {
     let facts = &span.facts;
     // UNAVAILABLE, DEADLINE_EXCEEDED and CANCELLED are made on the caller's side when none came.
     if let Some(code) = facts.grpc_status {

@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
-use rekindle_model::{Name, Resource, Shape, Span, Trace};
+use rekindle_model::{Name, Outline, Resource, Shape, Step};
 
 use crate::LeftOut;
 use crate::hops::{Timing, measure};
@@ -130,12 +130,17 @@ impl Reading {
     }
 
     /// How long each work took in a trace on this path.
-    pub(crate) fn spent(&self, spans: &[Span]) -> impl Iterator<Item = (&PathWork, Spent)> {
+    #[inline]
+    pub(crate) fn spent(&self, steps: &[Step]) -> impl Iterator<Item = (&PathWork, Spent)> {
+        let times = |index: u32| {
+            let step = &steps[index as usize];
+            (step.start.0, step.end.0)
+        };
         let mut ways_from = 0;
         self.works.iter().map(move |work| {
             let ways_end = work.ways_end as usize;
             let ways = &self.ways_out[std::mem::replace(&mut ways_from, ways_end)..ways_end];
-            (work, measure(work.entry, work.call, ways, spans))
+            (work, measure(work.entry, work.call, ways, times))
         })
     }
 }
@@ -146,6 +151,10 @@ type Steps = [u64];
 /// Everything that is remembered.
 #[derive(Debug)]
 pub(crate) struct Paths {
+    /// By the place where the assembler holds it: spans in flight share some thousand places.
+    by_place: Vec<(Arc<Shape>, u32)>,
+    /// What is at places that nothing is known of.
+    nothing: Arc<Shape>,
     by_address: YoungOld<usize, Met>,
     /// By the hash of what they say.
     by_value: YoungOld<u64, (Arc<Shape>, u32)>,
@@ -164,6 +173,8 @@ pub(crate) struct Paths {
 impl Paths {
     pub(crate) fn new() -> Self {
         Self {
+            by_place: Vec::new(),
+            nothing: Arc::default(),
             by_address: YoungOld::new(MAX_SHAPES),
             by_value: YoungOld::new(MAX_SHAPES),
             processes: YoungOld::new(MAX_PROCESSES),
@@ -179,6 +190,7 @@ impl Paths {
 
     /// Forgets everything: components, rows and whatever else is remembered by number have others.
     pub(crate) fn clear(&mut self) {
+        self.by_place.clear();
         self.by_address.clear();
         self.by_value.clear();
         self.processes.clear();
@@ -210,7 +222,29 @@ impl Paths {
         }
     }
 
+    /// The number of this shape, which an assembler holds at this place.
     #[inline]
+    fn number_at(&mut self, place: u32, shape: &Arc<Shape>) -> u32 {
+        match self.by_place.get(place as usize) {
+            Some((held, number)) if Arc::ptr_eq(held, shape) => *number,
+            _ => self.number_newly_at(place as usize, shape),
+        }
+    }
+
+    #[cold]
+    fn number_newly_at(&mut self, place: usize, shape: &Arc<Shape>) -> u32 {
+        let number = self.number_of(shape);
+        if place < MAX_SHAPES {
+            let nothing = &self.nothing;
+            if place >= self.by_place.len() {
+                let empty = || (Arc::clone(nothing), 0);
+                self.by_place.resize_with(place + 1, empty);
+            }
+            self.by_place[place] = (Arc::clone(shape), number);
+        }
+        number
+    }
+
     fn number_of(&mut self, shape: &Arc<Shape>) -> u32 {
         let address = Arc::as_ptr(shape).addr();
         if let Some(number) = self.by_address.with(&address, |met| met.number) {
@@ -271,7 +305,7 @@ impl Paths {
     }
 
     /// What is known of the path that the request is on.
-    pub(crate) fn look(&mut self, trace: &Trace) -> Option<Arc<Path>> {
+    pub(crate) fn look(&mut self, outline: &Outline<'_>) -> Option<Arc<Path>> {
         /// Of a step: the span names no parent.
         const ROOT: u64 = 0;
         /// The parent that it names did not come.
@@ -285,24 +319,24 @@ impl Paths {
         if self.off {
             return None;
         }
-        let spans = trace.spans();
-        if spans.len() > MAX_SPANS {
+        let steps = outline.steps();
+        if steps.len() > MAX_SPANS {
             return None;
         }
         let mut last = None;
-        for (index, span) in spans.iter().enumerate() {
-            let below = match trace.parent(index) {
+        for (index, step) in steps.iter().enumerate() {
+            let below = match outline.parent(index) {
                 Some(parent) => FIRST + parent as u64,
-                None if span.parent_id.is_some() => ORPHAN,
+                None if step.parent_id.is_some() => ORPHAN,
                 None => ROOT,
             };
-            let together = if last == Some(span.start) {
+            let together = if last == Some(step.start) {
                 TOGETHER
             } else {
                 0
             };
-            last = Some(span.start);
-            let number = u64::from(self.number_of(&span.shape));
+            last = Some(step.start);
+            let number = u64::from(self.number_at(step.shape, outline.shape(step)));
             self.steps.push(number << 32 | together | below);
         }
         self.paths

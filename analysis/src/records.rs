@@ -97,6 +97,10 @@ impl Record {
     }
 }
 
+/// Which request in the order of arrival, modulo 2³².
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordNumber(u32);
+
 #[derive(Debug)]
 pub(crate) struct Records {
     /// In order of arrival.
@@ -120,26 +124,40 @@ impl Records {
         }
     }
 
-    fn place(&self, trace_id: TraceId) -> Option<usize> {
+    /// The number of a request that is remembered, until one is added or forgotten.
+    #[inline]
+    pub(crate) fn find(&self, trace_id: TraceId) -> Option<RecordNumber> {
         let hash = self.hasher.hash_one(trace_id);
         let place = |number: &u32| number.wrapping_sub(self.forgotten) as usize;
         let found = self
             .numbers
             .find(hash, |number| self.records[place(number)].0 == trace_id)?;
-        Some(place(found))
+        Some(RecordNumber(*found))
+    }
+
+    /// The request of a number that [`Self::find`] or [`Self::add`] gave.
+    #[inline]
+    pub(crate) fn at(&mut self, RecordNumber(number): RecordNumber) -> &mut Record {
+        &mut self.records[number.wrapping_sub(self.forgotten) as usize].1
     }
 
     pub(crate) fn get(&self, trace_id: TraceId) -> Option<&Record> {
-        Some(&self.records[self.place(trace_id)?].1)
+        let RecordNumber(number) = self.find(trace_id)?;
+        Some(&self.records[number.wrapping_sub(self.forgotten) as usize].1)
     }
 
     pub(crate) fn get_mut(&mut self, trace_id: TraceId) -> Option<&mut Record> {
-        let place = self.place(trace_id)?;
-        Some(&mut self.records[place].1)
+        let number = self.find(trace_id)?;
+        Some(self.at(number))
     }
 
     /// Adds a request that isn't remembered. The oldest gives way (counted) when there are too many.
-    pub(crate) fn add(&mut self, trace_id: TraceId, record: Record, counts: &mut Counts) {
+    pub(crate) fn add(
+        &mut self,
+        trace_id: TraceId,
+        record: Record,
+        counts: &mut Counts,
+    ) -> RecordNumber {
         if self.records.len() >= self.max {
             self.forget_oldest();
             counts.add(LeftOut::RecordOverflow);
@@ -151,6 +169,7 @@ impl Records {
             |number: &u32| hasher.hash_one(records[number.wrapping_sub(forgotten) as usize].0);
         self.numbers
             .insert_unique(hasher.hash_one(trace_id), number, hash);
+        RecordNumber(number)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TraceId, &Record)> {

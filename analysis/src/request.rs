@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_model::{Name, RequestType, Span, SpanKind, Trace};
+use rekindle_model::{Name, RequestType, Shape, Span, SpanKind, Trace};
 
 use crate::normalize::without_ids;
 
@@ -42,7 +42,7 @@ impl Requests {
     }
 
     /// Learns who serves others. Call it for every span, before asking anything else about it.
-    pub(crate) fn learn(&mut self, span: &Span) {
+    pub(crate) fn learn(&mut self, span: &Shape) {
         if is_entrance(span.kind)
             && self.serving.len() < MAX_REMEMBERED
             && !self.serving.contains(&span.resource.service)
@@ -69,7 +69,7 @@ impl Requests {
     }
 
     /// The span's operation: method and route where it has them, else its name.
-    pub(crate) fn operation_of(&mut self, span: &Span) -> Name {
+    pub(crate) fn operation_of(&mut self, span: &Shape) -> Name {
         match (&span.facts.http_method, &span.facts.http_route) {
             (Some(method), Some(route)) => {
                 // The usual name of such a span is just that; then nothing need be put together.
@@ -89,7 +89,7 @@ impl Requests {
     }
 
     /// The type of the request with this entry span.
-    pub(crate) fn request_type(&mut self, entry: &Span) -> RequestType {
+    pub(crate) fn request_type(&mut self, entry: &Shape) -> RequestType {
         RequestType {
             service: entry.resource.service.clone(),
             operation: self.operation_of(entry),
@@ -97,7 +97,7 @@ impl Requests {
     }
 
     /// Whether monitoring asked, not a user.
-    pub(crate) fn is_health_check(&self, entry: &Span) -> bool {
+    pub(crate) fn is_health_check(&self, entry: &Shape) -> bool {
         if let Some(route) = &entry.facts.http_route
             && self.health.contains(route.as_str())
         {

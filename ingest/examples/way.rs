@@ -194,7 +194,7 @@ impl Way {
         self.polled = self.now;
         let (analyzer, now) = (&mut self.analyzer, self.now);
         self.assembler
-            .poll_each(now, |trace| analyzer.take_trace(trace, now));
+            .poll_outlines(now, |outline| analyzer.outline(outline, now));
         let counted = Instant::now();
         let _ = self.analyzer.tick(now);
         self.spent.count += counted - began;

@@ -23,5 +23,5 @@ pub use lock::{LOCK, lock_folder};
 pub use packed::PackedSpans;
 pub use receive::{
     AccessError, AccessFiles, Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig,
-    Receivers, StartError, TlsFiles,
+    Receivers, SourceLimits, StartError, TlsFiles,
 };

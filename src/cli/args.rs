@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -442,6 +443,9 @@ pub struct LocalizationArgs {
     /// Ask the methods where nothing is wrong, too: every second good trace against the others
     #[arg(long)]
     pub calm: bool,
+    /// Keep only every so many'th trace of each case, to see what holds with fewer
+    #[arg(long, value_name = "N")]
+    pub one_in: Option<NonZeroU64>,
     /// Draw the table into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,

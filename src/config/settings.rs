@@ -88,6 +88,8 @@ pub struct IngestSettings {
     /// Which files say who may send: tokens, certificate and key, the authority for exporters' certificates. Read once
     /// while the configuration is, so that what is wrong with them is a complaint about it.
     pub access: rekindle_ingest::AccessFiles,
+    /// How much each source may send.
+    pub limits: rekindle_ingest::SourceLimits,
     /// The journal.
     pub journal: JournalSettings,
 }
@@ -251,6 +253,7 @@ impl Default for Config {
                 max_request_bytes: 64 * MEBIBYTE,
                 queue: 256,
                 access: rekindle_ingest::AccessFiles::default(),
+                limits: rekindle_ingest::SourceLimits::default(),
                 journal: JournalSettings {
                     durability: Durability::PowerLoss,
                     keep: HOUR,
@@ -387,6 +390,7 @@ impl IngestSettings {
         });
         section.set_number("queue", &mut self.queue, 1..=65_536);
         take(section, "access", |s| self.access = access::take(s));
+        take(section, "limits", |s| self.limits = access::take_limits(s));
         take(section, "journal", |s| self.journal.take(s));
     }
 }

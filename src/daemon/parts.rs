@@ -34,6 +34,7 @@ pub(super) fn receivers(config: &Config) -> ReceiverConfig {
         keep_attributes: keep_attributes(config),
         queue: config.ingest.queue,
         access: config.ingest.access.clone(),
+        per_source: config.ingest.limits,
         ..ReceiverConfig::default()
     }
 }

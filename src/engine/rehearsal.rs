@@ -183,9 +183,9 @@ impl Rehearsal {
             self.assembler.push(span, now);
         }
         let (analyzer, traces) = (&mut self.analyzer, &mut self.traces);
-        self.assembler.poll_each(now, |trace| {
+        self.assembler.poll_outlines(now, |outline| {
             *traces += 1;
-            analyzer.take_trace(trace, now);
+            analyzer.outline(outline, now);
         });
         let changes = analyzer.tick(now);
         let wall = mapping::wall(now);

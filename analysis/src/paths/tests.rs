@@ -1,10 +1,12 @@
 //! Whatever goes through remembered paths counts as if nothing were remembered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rekindle_model::{
-    Intervention, InterventionKind, ReleaseReason, Selector, Span, Trace, UnixNanos,
+    Intervention, InterventionKind, Outline, OutlineParts, ReleaseReason, Selector, Shape, Span,
+    Step, Trace, UnixNanos,
 };
 
 use crate::testing::{Call, T};
@@ -71,6 +73,58 @@ fn small() -> AnalysisConfig {
     }
 }
 
+/// What an assembler holds: few places that shapes come to and go from.
+#[derive(Default)]
+struct Held {
+    shapes: Vec<Arc<Shape>>,
+    next: usize,
+}
+
+impl Held {
+    const PLACES: usize = 20;
+
+    fn hand_on(&mut self, trace: &Trace, take: impl FnOnce(&Outline<'_>)) {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut places = Vec::new();
+        for span in trace.spans() {
+            let known = self.shapes.iter().position(|known| *known == span.shape);
+            let place = known.unwrap_or_else(|| {
+                loop {
+                    if self.shapes.len() < Self::PLACES + trace.spans().len() {
+                        self.shapes.push(Arc::clone(&span.shape));
+                        break self.shapes.len() - 1;
+                    }
+                    self.next = (self.next + 1) % self.shapes.len();
+                    // What this trace has is held.
+                    if !places.contains(&self.next) {
+                        self.shapes[self.next] = Arc::clone(&span.shape);
+                        break self.next;
+                    }
+                }
+            });
+            places.push(place);
+            steps.push(Step {
+                span_id: span.span_id,
+                parent_id: span.parent_id,
+                start: span.start,
+                end: span.end,
+                shape: place as u32,
+                parent_is_remote: span.parent_is_remote,
+            });
+        }
+        let mut parents = Vec::new();
+        let outline = Outline::new(OutlineParts {
+            trace_id: trace.trace_id(),
+            steps: &mut steps,
+            parents: &mut parents,
+            shapes: &self.shapes,
+            links: &[],
+            reason: trace.reason(),
+        });
+        take(&outline.expect("a trace has spans"));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
@@ -86,6 +140,7 @@ proptest! {
         let mut with = Analyzer::new(small());
         let mut without = Analyzer::new(small());
         without.forget_paths();
+        let mut held = Held::default();
         let mut now = UnixNanos::from_secs(1_000_000);
         for (number, (which, lost, pause)) in order.iter().enumerate() {
             now = now.plus(Duration::from_millis(*pause));
@@ -105,7 +160,10 @@ proptest! {
                 for span in trace.spans().iter().filter(|_| number.is_multiple_of(2)) {
                     analyzer.span(span, at);
                 }
-                analyzer.trace(&trace, at);
+            }
+            without.trace(&trace, at);
+            held.hand_on(&trace, |outline| with.outline(outline, at));
+            for analyzer in [&mut with, &mut without] {
                 if number.is_multiple_of(8) {
                     analyzer.tick(at);
                 }

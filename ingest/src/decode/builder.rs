@@ -75,6 +75,22 @@ impl SpanBuilder {
         Ok(())
     }
 
+    /// Takes an attribute of the span that is a text.
+    #[inline]
+    pub(crate) fn text(&mut self, key: &[u8], text: &[u8]) {
+        if let Some(number) = self.keys.find(key) {
+            self.signature.text(number, text);
+        }
+    }
+
+    /// Takes an attribute of the span that is a whole number.
+    #[inline]
+    pub(crate) fn number(&mut self, key: &[u8], value: i64) {
+        if let Some(number) = self.keys.find(key) {
+            self.signature.int(number, value);
+        }
+    }
+
     /// Takes an attribute of an event of the span that is called `exception`.
     pub(crate) fn exception(&mut self, key: &[u8], value: Value<'_>) {
         if key == EXCEPTION_TYPE.as_bytes() {

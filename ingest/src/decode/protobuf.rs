@@ -188,7 +188,13 @@ fn span(
             FLAGS => raw.flags = reader.fixed32()?,
             ATTRIBUTES => {
                 let (key, value) = key_value(reader.bytes()?)?;
-                context.span.attribute(key, || any_value(value))?;
+                if let Some(text) = only_text(value) {
+                    context.span.text(key, text);
+                } else if let Some(number) = only_number(value) {
+                    context.span.number(key, number);
+                } else {
+                    context.span.attribute(key, || any_value(value))?;
+                }
             }
             EVENTS => event(reader.bytes()?, context)?,
             LINKS => link(reader.bytes()?, context, decoded)?,
@@ -264,8 +270,23 @@ fn link(bytes: &[u8], context: &mut DecodeContext, decoded: &mut Decoded) -> Res
 }
 
 /// The key and the bytes of the value. `key_strindex` belongs to profiles; here it counts as absent.
-#[inline]
+#[inline(always)]
 fn key_value(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    // As nearly all are written: a short key, then a short value, and nothing else.
+    if let [0x0a, key_bytes, rest @ ..] = bytes
+        && *key_bytes < 0x80
+        && let Some((key, rest)) = rest.split_at_checked(usize::from(*key_bytes))
+        && let [0x12, value_bytes, value @ ..] = rest
+        && *value_bytes < 0x80
+        && usize::from(*value_bytes) == value.len()
+    {
+        return Ok((key, value));
+    }
+    any_key_value(bytes)
+}
+
+#[inline(never)]
+fn any_key_value(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     const KEY: u64 = length(1);
     const VALUE: u64 = length(2);
     let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
@@ -278,6 +299,30 @@ fn key_value(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         }
     }
     Ok((key, value))
+}
+
+/// The text of a value that is a short text and nothing else, as most are: without a [`Value`], which
+/// is written to memory in parts and read again as a whole, and that costs more than reading it here.
+#[inline(always)]
+fn only_text(value: &[u8]) -> Option<&[u8]> {
+    match value {
+        [0x0a, bytes, text @ ..] if *bytes < 0x80 && usize::from(*bytes) == text.len() => {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// The number of a value that is a number of up to two bytes and nothing else.
+#[inline(always)]
+fn only_number(value: &[u8]) -> Option<i64> {
+    match value {
+        [0x18, number] if *number < 0x80 => Some(i64::from(*number)),
+        [0x18, low, high] if *low >= 0x80 && *high < 0x80 => {
+            Some(i64::from(*low & 0x7f) | i64::from(*high) << 7)
+        }
+        _ => None,
+    }
 }
 
 /// `string_value_strindex` belongs to profiles; here it counts as absent.

@@ -55,9 +55,9 @@ impl Signature {
         match value {
             Value::Empty => {}
             // Base64 is text already: the text that its bytes are shown as.
-            Value::Text(text) | Value::Base64(text) => self.add(number, kind::TEXT, brief(text)),
+            Value::Text(text) | Value::Base64(text) => self.text(number, text),
             Value::Bool(value) => self.add(number, kind::BOOL, &[u8::from(value)]),
-            Value::Int(value) => self.add(number, kind::INT, &value.to_le_bytes()),
+            Value::Int(value) => self.int(number, value),
             Value::Double(value) => self.add(number, kind::DOUBLE, &value.to_le_bytes()),
             Value::Bytes(bytes) => self.add(number, kind::BYTES, brief(bytes)),
             Value::ProtobufArray(bytes) => self.add(number, kind::PROTOBUF_ARRAY, bytes),
@@ -65,6 +65,18 @@ impl Signature {
             Value::JsonArray(text) => self.add(number, kind::JSON_ARRAY, text.as_bytes()),
             Value::JsonMap(text) => self.add(number, kind::JSON_MAP, text.as_bytes()),
         }
+    }
+
+    /// Adds an attribute that is a text.
+    #[inline]
+    pub(crate) fn text(&mut self, number: u16, text: &[u8]) {
+        self.add(number, kind::TEXT, brief(text));
+    }
+
+    /// Adds an attribute that is a whole number.
+    #[inline]
+    pub(crate) fn int(&mut self, number: u16, value: i64) {
+        self.add(number, kind::INT, &value.to_le_bytes());
     }
 
     #[inline]

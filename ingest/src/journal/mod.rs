@@ -29,7 +29,7 @@ pub use record::{Entry, Protocol, Record};
 
 use crate::lock::{LOCK, lock_folder};
 use record::MIN_RECORD_BYTES;
-use writer::{Append, Sealed, Writer};
+use writer::{Append, Order, Sealed, Writer};
 
 /// Requests that may wait for the writer. Those that wait hold a place in the engine's queue too,
 /// so this is never the narrower of the two for long.
@@ -181,7 +181,7 @@ enum Inner {
     On {
         dir: PathBuf,
         /// `None` only while dropping.
-        sender: Option<mpsc::Sender<Append>>,
+        sender: Option<mpsc::Sender<Order>>,
         writer: Option<JoinHandle<()>>,
         /// All before this position is elsewhere, too.
         released: Arc<AtomicU64>,
@@ -214,10 +214,10 @@ impl Journal {
             Arc::clone(&released),
         );
         writer.forget_old();
-        let (sender, appends) = mpsc::channel(WAITING_APPENDS);
+        let (sender, orders) = mpsc::channel(WAITING_APPENDS);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(appends))
+            .spawn(move || writer.run(orders))
             .map_err(|it| JournalError::new("starting the writer of", dir, it))?;
         let inner = Inner::On {
             dir: dir.to_owned(),
@@ -271,8 +271,22 @@ impl Journal {
             let _ = answer.send(written);
         });
         let append = Append { entry, done };
-        sender.send(append).await.map_err(|_| AppendError::Closed)?;
+        let order = Order::Append(append);
+        sender.send(order).await.map_err(|_| AppendError::Closed)?;
         outcome.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Has the last segment sealed if it is some minutes old as of now and somebody waits for sealed ones, though nothing
+    /// more comes. To be asked now and then; a writer that is busy isn't bothered.
+    pub fn seal_old(&self, now: UnixNanos) {
+        if let Inner::On {
+            sender: Some(sender),
+            ..
+        } = &*self.0
+        {
+            // Full: what comes will seal it.
+            let _ = sender.try_send(Order::SealOld(now));
+        }
     }
 
     /// Lets go of all before this position: it is elsewhere, as durable as here. Segments are removed with the next
