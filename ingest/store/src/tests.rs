@@ -380,6 +380,23 @@ fn a_trace_is_found_among_others() {
     assert_eq!(store.trace(unknown).expect("read"), []);
 }
 
+#[test]
+fn no_more_of_a_trace_is_read_than_wanted() {
+    let mut spans = spans(600);
+    let id = spans[0].trace_id;
+    for (number, span) in spans.iter_mut().enumerate() {
+        span.trace_id = id;
+        span.span_id = SpanId::from_bytes((number as u64 + 1).to_be_bytes()).expect("not zero");
+    }
+    assert!(spans.len() > 5000, "{}", spans.len());
+    let file = parquet_of(spans.clone()).expect("memory");
+    let reader = crate::read::SpanReader::open(crate::place::source_of(file)).expect("ours");
+    for (most, expected) in [(usize::MAX, spans.len()), (1, 1024), (1025, 2048)] {
+        let found = reader.trace(id, most, &mut ReadCounts::default());
+        assert_eq!(found.expect("read").len(), expected, "{most}");
+    }
+}
+
 /// A journal in this folder that holds these requests, in some segments, and its positions' end.
 async fn journal_of(dir: &Path, requests: &[Bytes]) -> Journal {
     let config = JournalConfig {
@@ -731,7 +748,9 @@ fn what_is_somebody_elses_stays() {
         std::fs::write(path, "PAR1").expect("written");
     }
     assert_eq!(store.files().expect("listed"), own);
-    store.place.remove_partial().expect("removed");
+    // Long before anything could be abandoned.
+    let removed = store.place.remove_partial(UnixNanos(0));
+    removed.expect("removed");
     assert!(!folder.path().join(&left).exists());
     let nothing = Retention {
         keep_for: None,
