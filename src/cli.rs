@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod load;
 mod order;
+mod output;
 mod post_mortem;
 mod rejuvenation;
 mod replay;

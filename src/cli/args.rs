@@ -255,7 +255,8 @@ pub enum Command {
         rekindle import --store rekindle-spans traces.jsonl old.json.gz\n\n\
         Reads what the Collector's file exporter writes (OTLP JSON, one request a line), OTLP in \
         protobuf, Jaeger's JSON, and the store's own Parquet; JSON and protobuf plain or gzipped. \
-        Spans that are there already are left out.")]
+        Spans that are there already are left out when the files of their hour are merged; so an \
+        import that was interrupted is begun again.")]
     Import(ImportArgs),
 
     /// Write traces of a span store to a file
@@ -343,7 +344,7 @@ pub struct ExportArgs {
     /// In which form
     #[arg(long, value_enum, default_value_t = ExportForm::OtlpJson)]
     pub form: ExportForm,
-    /// Where to; the standard output when not given
+    /// Where to, when all of it is written; the standard output when not given
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ mod jaeger;
 mod merge;
 mod otlp;
 mod otlp_json;
+mod pages;
 mod partition;
 mod place;
 mod read;

@@ -23,6 +23,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 use rekindle_model::{SpanId, TraceId, UnixNanos};
 
+use crate::pages::CheckedPages;
 use crate::schema::{COLUMNS, Kind, at};
 use crate::source::Source;
 use crate::span::{StoredResource, StoredScope};
@@ -120,12 +121,17 @@ impl SpanReader {
         value.map_or_else(Vec::new, |it| it.split(',').map(str::to_owned).collect())
     }
 
-    /// The spans of a trace, in the store's order.
-    pub(crate) fn trace(&self, id: TraceId, counts: &mut ReadCounts) -> Result<Vec<StoredSpan>> {
-        guarded(|| self.find(id, counts))
+    /// The spans of a trace, in the store's order; when there are more than `most`, that many and some.
+    pub(crate) fn trace(
+        &self,
+        id: TraceId,
+        most: usize,
+        counts: &mut ReadCounts,
+    ) -> Result<Vec<StoredSpan>> {
+        guarded(|| self.find(id, most, counts))
     }
 
-    fn find(&self, id: TraceId, counts: &mut ReadCounts) -> Result<Vec<StoredSpan>> {
+    fn find(&self, id: TraceId, most: usize, counts: &mut ReadCounts) -> Result<Vec<StoredSpan>> {
         let text = id.to_string();
         let mut found = Vec::new();
         for number in 0..self.metadata.num_row_groups() {
@@ -133,7 +139,8 @@ impl SpanReader {
             if self.may_hold(group, text.as_bytes())? {
                 for (first, rows) in self.ranges(group, text.as_bytes())? {
                     let mut cursor = self.cursor(number, Some((first, rows)), Wanted::All)?;
-                    while cursor.read(ROWS_AT_ONCE, &mut found, counts)? > 0 {}
+                    while found.len() < most && cursor.read(ROWS_AT_ONCE, &mut found, counts)? > 0 {
+                    }
                 }
             }
         }
@@ -264,7 +271,7 @@ impl SpanReader {
             rows,
             locations,
         )?;
-        let mut reader = get_column_reader(descriptor, Box::new(pages));
+        let mut reader = get_column_reader(descriptor, Box::new(CheckedPages(pages)));
         if first > 0 {
             match &mut reader {
                 ColumnReader::ByteArrayColumnReader(it) => it.skip_records(first)?,

@@ -140,7 +140,7 @@ impl Store {
             // Whoever asks mostly asks for what was lately.
             for file in files.iter().rev().skip(first).step_by(LOOKUP_THREADS) {
                 let of_file = self.reader(&file.path).and_then(|it| {
-                    let of_file = it.trace(id, &mut counts);
+                    let of_file = it.trace(id, MAX_SPANS_OF_TRACE, &mut counts);
                     of_file.map_err(StoreError::parquet("reading", &file.path))
                 });
                 match of_file {
