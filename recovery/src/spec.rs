@@ -137,6 +137,18 @@ impl ExecutorSpec {
             Self::Systemd(_) => "systemd",
         }
     }
+
+    /// Whether restarting a unit this way restarts one below it, which has such an executor, too. What lives
+    /// in a process, or is reached through it, goes with it; a process, container, service or pod of its
+    /// own goes on. Of a command or an endpoint, whoever wrote it into the tree says that it does.
+    pub fn takes_along(&self, below: &Self) -> bool {
+        match (self, below) {
+            (Self::Http(_) | Self::Command(_), _) | (_, Self::Http(_) | Self::Command(_)) => true,
+            // A workload, its pods, their containers.
+            (Self::Kubernetes(_), Self::Kubernetes(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A process that Rekindle starts, and stops by TERM, grace, KILL to its process group.
