@@ -114,6 +114,7 @@ fn router_with_limit(
         .route("/view", get(read::view))
         .route("/status", get(read::status))
         .route("/request-types", get(read::request_types))
+        .route("/components", get(read::components))
         .route("/incidents", get(read::incidents))
         .route("/incidents/{id}", get(read::incident))
         .route("/suspects", get(read::suspects))

@@ -150,7 +150,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Tree { what: None } => ask::tree(terminal, &client()),
         Command::Tree {
             what: Some(TreeCommand::Derive { traces }),
-        } => tree::derive(terminal, &traces),
+        } => tree::derive(terminal, &client(), &traces),
         Command::Tree {
             what: Some(TreeCommand::Lint { config, traces }),
         } => tree::lint(terminal, &client(), &config, &traces),

@@ -369,6 +369,7 @@ impl Engine {
                 .make_up(missed, &children, SystemTime::now(), &mut self.ids);
         }
         let changes = self.let_time_pass(at);
+        self.spreading.refresh(at);
         for change in &changes {
             self.announce(*change);
         }
@@ -547,6 +548,7 @@ impl Engine {
         let children = self.surroundings.children();
         for unit in &mut tree {
             self.direct.describe(unit, &children);
+            self.spreading.describe(unit);
         }
         let mut own = self.surroundings.status();
         own.spans = self.spans_seen;

@@ -23,9 +23,9 @@ pub use incident::{
 };
 pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{
-    ActionResult, ActionView, AlternativeView, BudgetView, ExecutorKind, HealthState, PlanState,
-    PlanView, ProcessPhase, ProcessView, RecoveryView, ReliefView, StepView, SuspicionView,
-    UnitState, UnitView, VerdictView,
+    ActionResult, ActionView, AlternativeView, BudgetView, ExecutorKind, FailsWithView,
+    HealthState, PlanState, PlanView, ProcessPhase, ProcessView, RecoveryView, ReliefView,
+    StepView, SuspicionView, UnitState, UnitView, VerdictView,
 };
 pub use rejuvenation::{RejuvenationView, TurnView};
 pub use request::{RatePointView, RequestTypeView, SampledView};

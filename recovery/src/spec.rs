@@ -137,6 +137,20 @@ impl ExecutorSpec {
             Self::Systemd(_) => "systemd",
         }
     }
+
+    /// Whether restarting a unit this way restarts one below it, which has such an executor, too. What lives
+    /// in a process, or is reached through it, goes with it; a process, container, service or pod of its
+    /// own goes on. Of a command or an endpoint, whoever wrote it into the tree says that it does.
+    pub fn takes_along(&self, below: &Self) -> bool {
+        match (self, below) {
+            (Self::Http(_) | Self::Command(_), _) | (_, Self::Http(_) | Self::Command(_)) => true,
+            // A workload's pods and their containers; another workload is none of them.
+            (Self::Kubernetes(_), Self::Kubernetes(below)) => {
+                !matches!(below.restart, KubernetesRestart::Rollout { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A process that Rekindle starts, and stops by TERM, grace, KILL to its process group.
@@ -299,4 +313,68 @@ pub enum ProbeSpec {
         /// How long it may take.
         timeout: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_life_of_its_own_is_not_taken_along() {
+        let http = ExecutorSpec::Http(HttpSpec {
+            url: "http://127.0.0.1:1/".to_owned(),
+            timeout: Duration::ZERO,
+        });
+        let command = ExecutorSpec::Command(CommandSpec {
+            command: Vec::new(),
+            timeout: Duration::ZERO,
+        });
+        let process = ExecutorSpec::Process(ProcessSpec {
+            command: Vec::new(),
+            environment: BTreeMap::new(),
+            directory: None,
+            stop_grace: Duration::ZERO,
+            stop: Stop::Term,
+            ports: Vec::new(),
+        });
+        let docker = ExecutorSpec::Docker(DockerSpec {
+            container: String::new(),
+            socket: PathBuf::new(),
+            stop_grace: Duration::ZERO,
+        });
+        let systemd = ExecutorSpec::Systemd(SystemdSpec {
+            service: String::new(),
+            bus: String::new(),
+        });
+        let kubernetes = |restart| {
+            ExecutorSpec::Kubernetes(KubernetesSpec {
+                restart,
+                namespace: None,
+                kubeconfig: None,
+                context: None,
+            })
+        };
+        let pods = BTreeMap::new();
+        let pod = kubernetes(KubernetesRestart::Evict { pods });
+        let workload = kubernetes(KubernetesRestart::Rollout {
+            kind: WorkloadKind::Deployment,
+            name: String::new(),
+        });
+        for (whole, below, expected) in [
+            (&process, &http, true),
+            (&process, &command, true),
+            (&docker, &http, true),
+            (&http, &process, true),
+            (&command, &workload, true),
+            (&workload, &pod, true),
+            (&process, &process, false),
+            (&systemd, &process, false),
+            (&systemd, &systemd, false),
+            (&docker, &docker, false),
+            (&workload, &workload, false),
+            (&pod, &process, false),
+        ] {
+            assert_eq!(whole.takes_along(below), expected, "{whole:?} {below:?}");
+        }
+    }
 }

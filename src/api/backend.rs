@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::view::{
-    ActionView, IncidentView, KeptView, PlanView, PostMortemView, SuspectView, TraceView, UnitView,
-    View,
+    ActionView, ComponentView, IncidentView, KeptView, PlanView, PostMortemView, SuspectView,
+    TraceView, UnitView, View,
 };
 
 /// A boxed future, so that backends can be trait objects.
@@ -30,6 +30,11 @@ pub trait Backend: Send + Sync {
 
     /// Gives an order, or asks what a snapshot doesn't hold.
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>>;
+
+    /// All that telemetry shows: services, their parts, their instances, whom they call.
+    fn components(&self) -> Vec<ComponentView> {
+        Vec::new()
+    }
 
     /// What was saved before restarts and is still kept, newest first.
     fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::problem::Segment;
 use super::{ApiCommand, ApiState, Explanation, Problem, ProblemKind, Reply};
 use crate::view::{
-    IncidentView, PlanView, RankingView, RequestTypeView, StatusView, TraceView, UnitView, View,
+    ComponentView, IncidentView, PlanView, RankingView, RequestTypeView, StatusView, TraceView,
+    UnitView, View,
 };
 
 /// Actions that `history` gives when nobody says how many.
@@ -26,6 +27,10 @@ pub(super) async fn view(State(state): State<ApiState>) -> Json<View> {
 
 pub(super) async fn status(State(state): State<ApiState>) -> Json<StatusView> {
     Json(state.backend.view().status.clone())
+}
+
+pub(super) async fn components(State(state): State<ApiState>) -> Json<Vec<ComponentView>> {
+    Json(state.backend.components())
 }
 
 pub(super) async fn request_types(State(state): State<ApiState>) -> Json<Vec<RequestTypeView>> {
@@ -197,17 +202,24 @@ pub(super) async fn explain(
     if explanation.unit.is_none() {
         explanation.unit = unit.and_then(|name| view.unit(&name).cloned());
     }
+    if let Some(unit) = &explanation.unit {
+        explanation.sentences.extend(unit.why_it_fails());
+    }
     Ok(Json(explanation))
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 27] = [
+const ENDPOINTS: [(&str, &str); 28] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
     ),
     ("GET /api/v1/status", "how Rekindle itself is"),
     ("GET /api/v1/request-types", "how users fare"),
+    (
+        "GET /api/v1/components",
+        "all that telemetry shows: services, their parts, whom they call",
+    ),
     ("GET /api/v1/incidents", "incidents, open ones first"),
     ("GET /api/v1/incidents/{id}", "one incident"),
     (

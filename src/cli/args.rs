@@ -281,10 +281,10 @@ pub enum Command {
 /// What to do with a restart tree. Nothing is changed: all is printed for review.
 #[derive(Debug, Subcommand)]
 pub enum TreeCommand {
-    /// Print a first tree of what recorded traces show, with who fails when another does
+    /// Print a first tree of what the daemon, or recorded traces, show, with who fails when another does
     Derive {
-        /// Recorded traces, as `analyze` takes them
-        #[arg(value_name = "TRACES", required = true)]
+        /// Recorded traces, as `analyze` takes them; without any the daemon is asked
+        #[arg(value_name = "TRACES")]
         traces: Vec<PathBuf>,
     },
     /// What can never be restarted, what no trace ever matched, costs that contradict the structure

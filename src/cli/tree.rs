@@ -24,7 +24,7 @@ use crate::config::{Overrides, show_duration};
 use crate::daemon::tree_of;
 use crate::exit::Exit;
 use crate::propagation::Pairs;
-use crate::view::{ActionView, VerdictView, View};
+use crate::view::{ActionView, ComponentView, Level, UnitView, VerdictView, View};
 
 /// Services and components that a tree is derived from: telemetry is written by strangers, and a person
 /// reviews no more than this.
@@ -34,19 +34,34 @@ const MAX_COMPONENTS: usize = 2000;
 type Seat = (String, Option<String>);
 
 /// What was seen in traces.
+#[derive(Default)]
 struct Observed {
+    /// From what, for people.
+    from: String,
     seats: Vec<Seat>,
-    /// Traces that touched each.
+    /// Traces that touched each, where that was counted.
     touched: Vec<u64>,
     map: FailureMap,
+    /// Who fails when another does, of units that there are already.
+    known: Vec<String>,
     left_out: u64,
 }
 
 /// Prints a first tree.
-pub(super) fn derive(terminal: &mut Terminal, inputs: &[PathBuf]) -> Result<Exit, Failure> {
-    let recorded = recorded(inputs, &KeepAttributes::default())?;
-    let observed = observe(&recorded.traces);
-    let yaml = yaml(&observed, recorded.traces.len());
+pub(super) fn derive(
+    terminal: &mut Terminal,
+    client: &Client,
+    inputs: &[PathBuf],
+) -> Result<Exit, Failure> {
+    let observed = if inputs.is_empty() {
+        of_daemon(
+            &client.get::<Vec<ComponentView>>("/components")?,
+            &client.get("/view")?,
+        )
+    } else {
+        observe(&recorded(inputs, &KeepAttributes::default())?.traces)
+    };
+    let yaml = yaml(&observed);
     terminal.answer(&yaml, |terminal, yaml| {
         yaml.lines().try_for_each(|line| terminal.line(line))
     })?;
@@ -56,6 +71,29 @@ pub(super) fn derive(terminal: &mut Terminal, inputs: &[PathBuf]) -> Result<Exit
 fn seat(span: &Span) -> Seat {
     let component = span.attribute("code.namespace").map(str::to_owned);
     (span.resource.service.to_string(), component)
+}
+
+/// What a daemon has seen since it runs.
+fn of_daemon(components: &[ComponentView], view: &View) -> Observed {
+    let seats: BTreeSet<Seat> = components
+        .iter()
+        .filter_map(|component| {
+            let service = component.service.clone();
+            match component.level {
+                Level::Service => Some((service, None)),
+                Level::CodeComponent => Some((service, Some(component.name.clone()))),
+                _ => None,
+            }
+        })
+        .collect();
+    let known = view.tree.iter().flat_map(UnitView::why_it_fails);
+    Observed {
+        from: format!("{} requests that the daemon saw", view.status.requests),
+        left_out: seats.len().saturating_sub(MAX_COMPONENTS) as u64,
+        seats: seats.into_iter().take(MAX_COMPONENTS).collect(),
+        known: known.collect(),
+        ..Observed::default()
+    }
 }
 
 fn observe(traces: &[Trace]) -> Observed {
@@ -90,10 +128,12 @@ fn observe(traces: &[Trace]) -> Observed {
         seats[number] = seat;
     }
     Observed {
+        from: format!("{} traces", traces.len()),
         seats,
         touched,
         map: pairs.map(),
         left_out,
+        ..Observed::default()
     }
 }
 
@@ -119,22 +159,26 @@ fn label((service, component): &Seat) -> String {
     }
 }
 
-fn yaml(observed: &Observed, traces: usize) -> String {
+fn yaml(observed: &Observed) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
     let mut line = |line: String| {
         let _ = writeln!(text, "{line}");
     };
     line(format!(
-        "# A first restart tree, from {traces} traces. Nothing in it can be restarted yet: say how for each"
+        "# A first restart tree, from {}. Nothing in it can be restarted yet: say how for each",
+        observed.from
     ));
     line("# unit (process, http, command, docker, kubernetes, systemd), take out what can't be, and see what".to_owned());
     line("# `rekindle check-config` and `rekindle tree lint` say.".to_owned());
     if observed.left_out > 0 {
         line(format!(
-            "# {} spans were left out: more than {MAX_COMPONENTS} components.",
+            "# {} more were left out: there are more than {MAX_COMPONENTS} components.",
             observed.left_out
         ));
+    }
+    for sentence in &observed.known {
+        line(format!("# Of the units that there are: {sentence}"));
     }
     for group in &observed.map.groups {
         let names: Vec<String> = group.iter().map(|at| label(&observed.seats[*at])).collect();
@@ -179,11 +223,9 @@ fn yaml(observed: &Observed, traces: usize) -> String {
                 true => own,
                 false => format!("{}.{own}", unit_name(service)),
             };
-            line(format!(
-                "            - unit: {}   # in {} traces",
-                unique(name),
-                observed.touched[at]
-            ));
+            let touched = observed.touched.get(at);
+            let seen = touched.map_or_else(String::new, |count| format!("   # in {count} traces"));
+            line(format!("            - unit: {}{seen}", unique(name)));
             line(format!(
                 "              match: {}",
                 serde_json::json!({ "code.namespace": component })
@@ -332,6 +374,16 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
             }
         }
     }
+    for (one, other) in view.map(both_ways).unwrap_or_default() {
+        if !tree.overlap(&one, &other) {
+            note(
+                &one,
+                format!(
+                    "fails when {other} does, and the other way round: a restart of one alone only hands the fault on, so restart them `together`"
+                ),
+            );
+        }
+    }
     if let Some(root) = tree.root()
         && tree
             .units()
@@ -341,6 +393,28 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
             root,
             "nothing may ever be restarted: everything is in mode observe".to_owned(),
         );
+    }
+    found
+}
+
+/// Units that were seen to make each other fail more often than not.
+fn both_ways(view: &View) -> Vec<(UnitName, UnitName)> {
+    const MOSTLY: f64 = 0.5;
+    let fails_with = |unit: &UnitView, other: &str| {
+        let mut sources = unit.fails_with.iter();
+        sources.any(|source| source.unit == other && source.share > MOSTLY)
+    };
+    let mut found = Vec::new();
+    for unit in &view.tree {
+        for source in &unit.fails_with {
+            let other = view.unit(&source.unit);
+            if unit.name < source.unit
+                && fails_with(unit, &source.unit)
+                && other.is_some_and(|other| fails_with(other, &unit.name))
+            {
+                found.push((UnitName(unit.name.clone()), UnitName(source.unit.clone())));
+            }
+        }
     }
     found
 }
@@ -469,6 +543,7 @@ fn episodes(actions: &[ActionView]) -> Vec<Episode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::FailsWithView;
 
     fn action(recovery: u64, unit: &str, target: &str, verdict: VerdictView) -> ActionView {
         ActionView {
@@ -532,6 +607,75 @@ mod tests {
     }
 
     #[test]
+    fn who_makes_each_other_fail_should_go_together() {
+        let yaml = |rule: &str| {
+            format!(
+                "restart:\n  tree:\n    - unit: shop\n      units:\n        \
+                 - {{ unit: cart, command: {{ run: [x] }}{rule} }}\n        \
+                 - {{ unit: stock, command: {{ run: [x] }} }}\n"
+            )
+        };
+        let unit = |name: &str, with: &str, share: f64| UnitView {
+            name: name.to_owned(),
+            fails_with: vec![FailsWithView {
+                unit: with.to_owned(),
+                share,
+            }],
+            ..UnitView::default()
+        };
+        for (rule, back, expected) in [("", 0.8, 1), ("", 0.3, 0), (", together: [stock]", 0.8, 0)]
+        {
+            let yaml = yaml(rule);
+            let config = crate::config::Config::parse("r", &yaml, &Overrides::default(), &|_| None);
+            let tree = tree_of(&config.expect("a configuration")).expect("a tree");
+            let view = View {
+                tree: vec![unit("cart", "stock", 0.9), unit("stock", "cart", back)],
+                ..View::default()
+            };
+            let found = findings(&tree, None, Some(&view));
+            let together = found.iter().filter(|one| one.words.contains("`together`"));
+            assert_eq!(together.count(), expected, "{rule} {back}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_is_asked_for_what_it_saw_and_for_who_fails_with_whom() {
+        let component = |level, service: &str, name: &str| ComponentView {
+            level,
+            service: service.to_owned(),
+            name: name.to_owned(),
+        };
+        let shown = [
+            component(Level::CodeComponent, "shop", "shop.cart"),
+            component(Level::Service, "shop", "shop"),
+            component(Level::Instance, "shop", "shop-7f"),
+            component(Level::Service, "bank", "bank"),
+        ];
+        let mut view = View::default();
+        view.status.requests = 1234;
+        view.tree.push(UnitView {
+            name: "cart".to_owned(),
+            fails_with: vec![FailsWithView {
+                unit: "stock".to_owned(),
+                share: 0.87,
+            }],
+            ..UnitView::default()
+        });
+        let text = yaml(&of_daemon(&shown, &view));
+        for words in [
+            "from 1234 requests that the daemon saw",
+            "# Of the units that there are: when stock fails, cart fails, too, at least 87 times",
+            "            - unit: shop.cart\n",
+        ] {
+            assert!(text.contains(words), "{words}:\n{text}");
+        }
+        let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+        let units = &read["restart"]["tree"][0]["units"];
+        assert_eq!(units[0]["unit"], "bank");
+        assert_eq!(units[1]["units"][0]["match"]["code.namespace"], "shop.cart");
+    }
+
+    #[test]
     fn strangers_names_become_unit_names_and_yaml_that_reads() {
         let observed = Observed {
             seats: vec![
@@ -540,10 +684,9 @@ mod tests {
                 (String::new(), None),
             ],
             touched: vec![3, 2, 1],
-            map: FailureMap::default(),
-            left_out: 0,
+            ..Observed::default()
         };
-        let text = yaml(&observed, 3);
+        let text = yaml(&observed);
         let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
         let units = &read["restart"]["tree"][0]["units"];
         assert_eq!(units[1]["match"]["service.name"], "shop: }\n");

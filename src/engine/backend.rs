@@ -27,7 +27,7 @@ use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
 };
-use crate::view::{KeptView, PostMortemView, TraceView, UtcTime, View};
+use crate::view::{ComponentView, KeptView, PostMortemView, TraceView, UtcTime, View};
 
 /// How old the newest snapshot may be. One is made four times a second; the engine that has missed
 /// forty is stuck, or its machine is.
@@ -68,6 +68,11 @@ impl Backend for EngineBackend {
                 (found, _) => Ok(found),
             }
         })
+    }
+
+    fn components(&self) -> Vec<ComponentView> {
+        let analyzer = self.shared.analyzer();
+        analyzer.components().map(publish::component).collect()
     }
 
     fn command(&self, command: ApiCommand) -> BoxFuture<'_, Result<Reply, Problem>> {

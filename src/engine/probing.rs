@@ -7,7 +7,8 @@
 //!
 //! A question that was wrong when something was restarted for it is asked often until the verdict
 //! ([`Pace`]): a verdict takes so and so many requests, and where users send few, these are the ones that
-//! can be had.
+//! can be had. And one that is wrong while all was well is asked again soon: one wrong answer may be chance,
+//! and the next would come only when it is due.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,6 +46,13 @@ const HURRIED: Duration = Duration::from_millis(25);
 /// error of 1 %, and who is asked for more than that by the configuration has the usual pause's patience.
 const MOST_HURRIED: u32 = 100;
 
+/// The pause while a wrong answer is doubted: the next askings must not all fall into one hiccup of a network
+/// or of a collection of garbage.
+const DOUBTING: Duration = Duration::from_millis(100);
+
+/// So many askings for one doubt: an incident opens after a handful of failures of what usually doesn't fail.
+const MOST_DOUBTED: u32 = 8;
+
 /// One end-to-end question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -64,6 +72,7 @@ pub(crate) struct Question {
 struct Pace {
     was_wrong: bool,
     hurried: u32,
+    doubted: u32,
 }
 
 /// What recovery is at, as far as questions are concerned.
@@ -96,12 +105,32 @@ impl Pace {
         phase.judges && self.was_wrong && self.hurried < MOST_HURRIED
     }
 
+    /// Whether the last answers were wrong for no reason that is known, and are hardly confirmed yet.
+    fn is_doubted(&self, phase: Phase) -> bool {
+        phase == Phase::default() && self.was_wrong && self.doubted < MOST_DOUBTED
+    }
+
+    fn pause(&self, phase: Phase, usual: Duration) -> Duration {
+        if self.is_hurried(phase) {
+            HURRIED.min(usual)
+        } else if self.is_doubted(phase) {
+            DOUBTING.min(usual)
+        } else {
+            usual.max(SHORTEST)
+        }
+    }
+
     /// An answer came to a question that was asked in this phase.
     fn answered(&mut self, is_right: bool, phase: Phase) {
         if phase.judges {
             self.hurried = self.hurried.saturating_add(1);
         } else {
             self.hurried = 0;
+        }
+        match is_right {
+            true if phase == Phase::default() => self.doubted = 0,
+            true => {}
+            false => self.doubted = self.doubted.saturating_add(1),
         }
         if is_right {
             // The verdict is about what was wrong before it.
@@ -137,11 +166,7 @@ pub(crate) fn spawn_questions(
             let mut asked: Option<Instant> = None;
             loop {
                 let phase = Phase::of(&recovery.borrow_and_update());
-                let pause = if pace.is_hurried(phase) {
-                    HURRIED.min(question.every)
-                } else {
-                    question.every.max(SHORTEST)
-                };
+                let pause = pace.pause(phase, question.every);
                 let due = asked.map_or_else(Instant::now, |asked| asked + pause);
                 tokio::select! {
                     _ = shutdown.wait_for(|stop| *stop) => return,
@@ -361,6 +386,39 @@ mod tests {
                 pace.answered(*is_right, *phase);
             }
             assert_eq!(pace.is_hurried(then), expected, "{answers:?} {then:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_doubted_and_not_for_ever() {
+        let usual = Duration::from_secs(1);
+        let restarts = Phase {
+            restarts: true,
+            judges: false,
+        };
+        let calm = Phase::default();
+        let wrong = [(false, calm); MOST_DOUBTED as usize];
+        for (answers, then, expected) in [
+            (&[][..], calm, usual),
+            (&[(true, calm)], calm, usual),
+            (&wrong[..1], calm, DOUBTING),
+            (&wrong[1..], calm, DOUBTING),
+            (&wrong, calm, usual),
+            // What is restarted answers nobody.
+            (&wrong[..1], restarts, usual),
+            // The next wrong one after a right one is news.
+            (&[(false, calm), (true, calm)], calm, usual),
+            (
+                &[(false, calm), (true, calm), (false, calm)],
+                calm,
+                DOUBTING,
+            ),
+        ] {
+            let mut pace = Pace::default();
+            for (is_right, phase) in answers {
+                pace.answered(*is_right, *phase);
+            }
+            assert_eq!(pace.pause(then, usual), expected, "{answers:?} {then:?}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rekindle_analysis::rank::facts;
 use rekindle_analysis::{
-    Analyzer, Caller, ClosingReason, Incident, Ranking, RequestTypeSummary, Standing, Suspect,
-    Verdict,
+    Analyzer, Caller, ClosingReason, Component, Incident, Ranking, RequestTypeSummary, Standing,
+    Suspect, Verdict,
 };
 use rekindle_model::{Outcome, Span, SpanKind, Status, Trace, UnixNanos};
 use rekindle_recovery::judge;
@@ -229,15 +229,7 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
     };
     SuspectView {
         rank,
-        components: suspect
-            .components
-            .iter()
-            .map(|component| ComponentView {
-                level: mapping::level_view(component.level),
-                service: component.service.to_string(),
-                name: component.name.to_string(),
-            })
-            .collect(),
+        components: suspect.components.iter().map(component).collect(),
         attributes: suspect
             .attributes
             .iter()
@@ -350,6 +342,15 @@ pub(crate) fn units(
             ..UnitView::default()
         })
         .collect()
+}
+
+/// Something that telemetry shows.
+pub(crate) fn component(component: &Component) -> ComponentView {
+    ComponentView {
+        level: mapping::level_view(component.level),
+        service: component.service.to_string(),
+        name: component.name.to_string(),
+    }
 }
 
 /// How likely the unit's restart cures what is being worked on, as the newest plan weighs it; `None`

@@ -6,12 +6,14 @@
 //! end with the restart.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use rekindle_model::{Name, Outline, Span, Status};
+use rekindle_model::{Name, Outline, Span, Status, UnixNanos};
 use rekindle_recovery::tree::failure_map::FailureMap;
 use rekindle_recovery::{Evidence, RestartTree, Source, UnitName};
 
 use crate::propagation::Pairs;
+use crate::view::{FailsWithView, UnitView};
 
 /// Of traces without any failure, one in so many is counted: looking up whose each span is takes as long as
 /// receiving it.
@@ -21,6 +23,9 @@ const ONE_IN: u64 = 64;
 const FADE_AFTER: u64 = 1_000_000;
 /// Ways in which spans can belong to units that are remembered. Telemetry is written by strangers.
 const MAX_KNOWN: usize = 10_000;
+/// What follows is inferred anew after this time: of ten thousand units that takes a few milliseconds, and
+/// an incident's first ranking takes as long to come.
+const INFER_EVERY: Duration = Duration::from_secs(1);
 
 /// What was seen of units failing together.
 #[derive(Debug, Default)]
@@ -32,6 +37,8 @@ pub(super) struct Spreading {
     known: HashMap<Vec<Option<Name>>, Option<usize>>,
     pairs: Pairs,
     counted: u64,
+    map: FailureMap,
+    inferred_at: Option<UnixNanos>,
 }
 
 impl Spreading {
@@ -75,6 +82,27 @@ impl Spreading {
         }
     }
 
+    /// Infers what follows from what was seen, when it is time to.
+    pub(super) fn refresh(&mut self, now: UnixNanos) {
+        let is_due = |last: UnixNanos| now.since(last) >= INFER_EVERY;
+        if !self.keys.is_empty() && self.inferred_at.is_none_or(is_due) {
+            self.inferred_at = Some(now);
+            self.map = self.pairs.map();
+        }
+    }
+
+    /// Says of a unit whose failures make it fail.
+    pub(super) fn describe(&self, view: &mut UnitView) {
+        let sources = self.sources(&UnitName(view.name.clone()));
+        view.fails_with = sources
+            .into_iter()
+            .map(|source| FailsWithView {
+                unit: source.unit.to_string(),
+                share: source.share,
+            })
+            .collect();
+    }
+
     /// Pairs of units in traces that found no room.
     pub(super) fn left_out(&self) -> u64 {
         self.pairs.left_out
@@ -116,15 +144,14 @@ impl Spreading {
         if told.is_empty() {
             return;
         }
-        let map = self.pairs.map();
-        let disturbed = self.disturbed(&map, restarting, tree);
+        let disturbed = self.disturbed(restarting, tree);
         told.retain_mut(|evidence| {
             let before = evidence.suspects.len();
             evidence
                 .suspects
                 .retain(|suspect| !disturbed.contains(&&suspect.unit));
             for suspect in &evidence.suspects {
-                let sources = self.sources(&map, &suspect.unit);
+                let sources = self.sources(&suspect.unit);
                 if !sources.is_empty() {
                     let all = &mut evidence.circumstances.sources;
                     all.insert(suspect.unit.clone(), sources);
@@ -134,11 +161,12 @@ impl Spreading {
         });
     }
 
-    fn sources(&self, map: &FailureMap, unit: &UnitName) -> Vec<Source> {
+    fn sources(&self, unit: &UnitName) -> Vec<Source> {
         let Some(number) = self.number.get(unit) else {
             return Vec::new();
         };
-        map.sources(*number)
+        self.map
+            .sources(*number)
             .map(|(source, share)| Source {
                 unit: self.units[source].clone(),
                 share,
@@ -147,18 +175,13 @@ impl Spreading {
     }
 
     /// Who fails when something does that is being restarted, and isn't being restarted itself.
-    fn disturbed(
-        &self,
-        map: &FailureMap,
-        restarting: &[UnitName],
-        tree: &RestartTree,
-    ) -> Vec<&UnitName> {
+    fn disturbed(&self, restarting: &[UnitName], tree: &RestartTree) -> Vec<&UnitName> {
         let away = |unit: &UnitName| restarting.iter().any(|one| tree.contains(one, unit));
         restarting
             .iter()
             .flat_map(|one| tree.subtree(one))
             .filter_map(|unit| self.number.get(unit))
-            .flat_map(|source| map.targets(*source))
+            .flat_map(|source| self.map.targets(*source))
             .map(|target| &self.units[target])
             // What contains it isn't well without it either, but may be what is really ill.
             .filter(|unit| !away(unit) && !restarting.iter().any(|one| tree.contains(unit, one)))
@@ -188,6 +211,7 @@ mod tests {
             let trace = crate::propagation::testing::asks(is_failed, is_failed);
             spreading.pairs.add(&trace, &places, count);
         }
+        spreading.refresh(UnixNanos::from_secs(1_000));
         spreading
     }
 
@@ -227,6 +251,22 @@ mod tests {
         assert_eq!(of_search[0].unit, "catalog.items".into());
         assert!(of_search[0].share > 0.9, "{of_search:?}");
         assert!(sources(1).is_empty());
+        let mut shown = UnitView {
+            name: "catalog.search".to_owned(),
+            ..UnitView::default()
+        };
+        seen().describe(&mut shown);
+        assert_eq!(shown.fails_with[0].unit, "catalog.items");
+    }
+
+    #[test]
+    fn what_was_seen_is_looked_at_anew_after_a_while_only() {
+        let mut spreading = seen();
+        spreading.pairs = Pairs::default();
+        spreading.refresh(UnixNanos::from_secs(1_000).plus(INFER_EVERY / 2));
+        assert!(!spreading.map.edges.is_empty());
+        spreading.refresh(UnixNanos::from_secs(1_000).plus(INFER_EVERY));
+        assert!(spreading.map.edges.is_empty());
     }
 
     #[test]

@@ -233,6 +233,32 @@ pub struct UnitView {
     pub last_action: Option<u64>,
     /// Who is suspected in it now.
     pub suspicions: Vec<SuspicionView>,
+    /// Whose failures make it fail, as far as that was seen.
+    #[serde(default)]
+    pub fails_with: Vec<FailsWithView>,
+}
+
+impl UnitView {
+    /// Whose failures make it fail, in sentences.
+    pub fn why_it_fails(&self) -> impl Iterator<Item = String> + '_ {
+        self.fails_with.iter().map(|source| {
+            format!(
+                "when {} fails, {} fails, too, at least {:.0} times in a hundred",
+                source.unit,
+                self.name,
+                100.0 * source.share
+            )
+        })
+    }
+}
+
+/// A unit whose failures make another fail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FailsWithView {
+    /// It.
+    pub unit: String,
+    /// How often the other fails when it does, at least (95 %), in `[0, 1]`.
+    pub share: f64,
 }
 
 /// A suspect that belongs to a unit.

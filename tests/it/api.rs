@@ -7,7 +7,7 @@ use std::time::Duration;
 use rekindle::api::{ApiCommand, OutcomeWord, ReportedOutcome};
 use serde_json::{Value, json};
 
-use crate::fixture::{FAILED_TRACE, OK_TRACE, Server, quiet_view, view};
+use crate::fixture::{FAILED_TRACE, OK_TRACE, Server, components, quiet_view, view};
 
 /// An answer, taken apart.
 struct Answer {
@@ -263,6 +263,7 @@ fn every_part_of_the_view_has_its_path() {
         ("/api/v1/view", as_json(&expected)),
         ("/api/v1/status", as_json(&expected.status)),
         ("/api/v1/request-types", as_json(&expected.request_types)),
+        ("/api/v1/components", as_json(&components())),
         ("/api/v1/incidents", as_json(&expected.incidents)),
         ("/api/v1/incidents/6", as_json(&expected.incidents[1])),
         ("/api/v1/suspects", as_json(&expected.incidents[0].ranking)),

@@ -523,6 +523,14 @@ impl Fixture {
     }
 }
 
+/// What telemetry shows.
+pub(crate) fn components() -> Vec<ComponentView> {
+    vec![
+        component(Level::Service, "catalog", "catalog"),
+        component(Level::CodeComponent, "catalog", "catalog.search"),
+    ]
+}
+
 impl Backend for Fixture {
     fn view(&self) -> Arc<View> {
         Arc::clone(&self.view)
@@ -534,6 +542,10 @@ impl Backend for Fixture {
             .into_iter()
             .find(|trace| trace.id == id);
         Box::pin(async move { Ok(found) })
+    }
+
+    fn components(&self) -> Vec<ComponentView> {
+        components()
     }
 
     fn post_mortems(&self) -> BoxFuture<'_, Vec<KeptView>> {

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use super::{Beliefs, Chain, Key, STRENGTH_OF_SHAPE, Seen, Time, Tried};
 use crate::belief::Trial;
-use crate::{Evidence, RestartTree, UnitName};
+use crate::{Evidence, RestartTree, Source, UnitName};
 
 /// At most so many sources of one suspect: each is one more action to plan for.
 const MAX_SOURCES: usize = 2;
@@ -49,21 +49,26 @@ impl Beliefs {
         let Some(sources) = units.first().and_then(|suspect| sources.get(suspect)) else {
             return Vec::new();
         };
-        let mut sources: Vec<_> = sources.iter().filter(|source| source.share > 0.0).collect();
-        sources.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.unit.cmp(&b.unit)));
+        // What contains the suspect is in its chain, and what its own restart covers needs no other.
+        let place_of = |source: &Source| {
+            let above = units
+                .iter()
+                .position(|unit| tree.contains(unit, &source.unit));
+            let level = above.map_or(0, |at| at + 1);
+            let place = tree.chain_places(&source.unit).first().copied()?;
+            let is_beside = level > 1 && !units.contains(&source.unit);
+            (is_beside && source.share > 0.0).then_some((level, place))
+        };
+        let mut sources: Vec<_> = sources
+            .iter()
+            .filter_map(|source| Some((source, place_of(source)?)))
+            .collect();
+        sources.sort_by(|(a, _), (b, _)| b.share.total_cmp(&a.share).then(a.unit.cmp(&b.unit)));
         sources.truncate(MAX_SOURCES);
         // One more for the whole that contains them.
-        let all = 1.0 + sources.iter().map(|source| source.share).sum::<f64>();
+        let all = 1.0 + sources.iter().map(|(source, _)| source.share).sum::<f64>();
         let mut found: Vec<(Beside, f64)> = Vec::new();
-        for source in sources {
-            let level = units
-                .iter()
-                .position(|unit| tree.contains(unit, &source.unit))
-                .map_or(0, |at| at + 1);
-            let place = tree.chain_places(&source.unit).first().copied();
-            let (Some(place), true) = (place, level > 1) else {
-                continue;
-            };
+        for (source, (level, place)) in sources {
             let usual = source.share / all;
             let names = [source.unit.clone()];
             let mean = [0.0, usual, 1.0 - usual];

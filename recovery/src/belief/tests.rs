@@ -253,6 +253,85 @@ fn a_new_version_makes_what_was_learned_weigh_less() {
     assert!(believed(&beliefs, &evidence, now())[1] > before);
 }
 
+/// A shop whose parts use what lies in the same process's sessions.
+const WITH_SESSIONS: &str =
+    "site -\n  shop process\n    shop.cart\n    shop.sessions\n  bank process";
+
+/// Beliefs about what shows in the cart, which fails in eight cases of ten when the sessions do.
+fn shows_in_cart(recoveries: &[&[Trial]]) -> Chain {
+    let tree = tree(WITH_SESSIONS);
+    let mut evidence = evidence(&[("shop.cart", 1.0)]);
+    evidence.circumstances.sources.insert(
+        "shop.cart".into(),
+        vec![
+            crate::Source {
+                unit: "shop.sessions".into(),
+                share: 0.8,
+            },
+            // What contains the suspect is in its chain already.
+            crate::Source {
+                unit: "shop".into(),
+                share: 0.9,
+            },
+            crate::Source {
+                unit: "nobody".into(),
+                share: 0.9,
+            },
+        ],
+    );
+    let mut beliefs = Beliefs::new(30 * DAY);
+    for trials in recoveries {
+        beliefs.learn(&evidence, &tree, trials, Time::NotGiven, now());
+    }
+    beliefs.chains(&evidence, &tree, &[], now()).swap_remove(0)
+}
+
+#[test]
+fn what_shows_in_a_unit_may_sit_in_whose_failures_make_it_fail() {
+    let fresh = shows_in_cart(&[]);
+    let alone = learned(&[], &[("shop.cart", 1.0)]);
+    assert_eq!(fresh.beside.len(), 1, "{fresh:?}");
+    let beside = &fresh.beside[0];
+    assert_eq!(beside.unit, "shop.sessions".into());
+    // It takes its part from the process that contains both, and from nothing else.
+    let left = beside.weight + fresh.levels[2];
+    assert!((left - alone[2]).abs() < 1e-9, "{fresh:?} {alone:?}");
+    assert!((fresh.levels[1] - alone[1]).abs() < 1e-9);
+    assert!(beside.weight > 0.0 && fresh.levels[2] > 0.0);
+}
+
+#[test]
+fn how_often_it_sits_beside_is_learned_from_restarts_of_that_unit() {
+    let beside = |recoveries: &[&[Trial]]| {
+        let chain = shows_in_cart(recoveries);
+        chain.beside[0].weight / (chain.beside[0].weight + chain.levels[2])
+    };
+    let fresh = beside(&[]);
+    let cured = [trial("shop.cart", 0.0), trial("shop.sessions", 1.0)];
+    let in_vain = [
+        trial("shop.cart", 0.0),
+        trial("shop.sessions", 0.0),
+        trial("shop", 1.0),
+    ];
+    assert!(beside(&[&cured, &cured, &cured]) > fresh);
+    assert!(beside(&[&in_vain, &in_vain, &in_vain]) < fresh);
+    // A process whose restart cured says nothing of which of its parts would have done.
+    let whole = [trial("shop.cart", 0.0), trial("shop", 1.0)];
+    assert!((beside(&[&whole, &whole]) - fresh).abs() < 1e-9);
+}
+
+#[test]
+fn what_took_long_is_likelier_to_have_gone_by_itself() {
+    let by_itself = |lasted: u64| {
+        let mut cured = trial("shop.cart", 1.0);
+        cured.lasted = Duration::from_secs(lasted);
+        learned(&[&[cured.clone()], &[cured]], &[("shop.cart", 1.0)])[0]
+    };
+    assert!(by_itself(8) > by_itself(1), "{}", by_itself(8));
+    // However long it took, the restart is the likelier reason.
+    assert!(by_itself(3600) < 0.5);
+}
+
 proptest! {
     #[test]
     fn beliefs_are_a_distribution(

@@ -52,13 +52,19 @@ pub struct FailureMap {
     pub edges: Vec<Edge>,
     /// Units that must be restarted together, each group sorted; groups of one are left out.
     pub groups: Vec<Vec<usize>>,
+    /// The places of [`Self::edges`], by target.
+    into: Vec<usize>,
 }
 
 impl FailureMap {
     /// Whose failures make this unit fail, and how often at least (95 %).
     pub fn sources(&self, target: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let edges = self.edges.iter().filter(move |edge| edge.target == target);
-        edges.map(|edge| (edge.source, edge.least))
+        let target_of = |at: &usize| self.edges[*at].target;
+        let first = self.into.partition_point(|at| target_of(at) < target);
+        let edges = self.into[first..].iter().map(|at| &self.edges[*at]);
+        edges
+            .take_while(move |edge| edge.target == target)
+            .map(|edge| (edge.source, edge.least))
     }
 
     /// Who fails when this unit does.
@@ -114,7 +120,13 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
         }
     }
     let groups = groups(&edges);
-    FailureMap { edges, groups }
+    let mut into: Vec<usize> = (0..edges.len()).collect();
+    into.sort_by_key(|at| edges[*at].target);
+    FailureMap {
+        edges,
+        groups,
+        into,
+    }
 }
 
 /// Units that make each other fail more often than not.

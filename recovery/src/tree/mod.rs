@@ -26,7 +26,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 pub use self::error::TreeError;
 use self::order::Rules;
-use crate::{Mode, UnitName, UnitSpec};
+use crate::{ExecutorSpec, Mode, UnitName, UnitSpec};
 
 /// The restart units, checked.
 #[derive(Clone, Debug, Default)]
@@ -347,20 +347,25 @@ impl RestartTree {
     }
 
     /// The units whose executors restart this one, in order: itself, or the highest below it that
-    /// have an executor; with a recovery group, its members' likewise.
+    /// have an executor, and of those below these whom they leave running; with a recovery group, its
+    /// members' likewise.
     pub fn restarts(&self, unit: &UnitName) -> Vec<&UnitName> {
         let Some(start) = self.at(unit) else {
             return Vec::new();
         };
-        let mut found = Vec::new();
+        let mut found: Vec<usize> = Vec::new();
         for covered in self.covered(start) {
-            let mut at = covered.start;
-            while at < covered.end {
-                if self.units[at].executor.is_some() {
+            // Those restarted that contain the place looked at, the nearest last.
+            let mut above: Vec<(usize, &ExecutorSpec)> = Vec::new();
+            for at in covered {
+                let Some(executor) = &self.units[at].executor else {
+                    continue;
+                };
+                while above.pop_if(|(end, _)| *end <= at).is_some() {}
+                let nearest = above.last();
+                if nearest.is_none_or(|(_, whole)| !whole.takes_along(executor)) {
+                    above.push((self.places[at].end, executor));
                     found.push(at);
-                    at = self.places[at].end;
-                } else {
-                    at += 1;
                 }
             }
         }

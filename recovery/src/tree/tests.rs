@@ -142,6 +142,25 @@ fn places() {
     assert!(tree.chain(&unit("nobody")).is_empty());
 }
 
+/// A watchdog that started two processes, one of which started another; each was given to Rekindle.
+#[test]
+fn what_a_restart_leaves_running_is_restarted_too() {
+    let tree = tree(
+        "site -\n  watchdog process\n    watchdog.rules\n    shop process\n      shop.cart\n        \
+         indexer process\n    bank process @before=shop\n  mail process",
+    );
+    for (unit, expected) in [
+        ("site", "bank watchdog shop indexer mail"),
+        ("watchdog", "bank watchdog shop indexer"),
+        ("shop", "shop indexer"),
+        // An endpoint's restart is what whoever wrote it says that it is.
+        ("shop.cart", "shop.cart"),
+        ("watchdog.rules", "watchdog.rules"),
+    ] {
+        assert_eq!(words(tree.restarts(&unit.into())), expected, "{unit}");
+    }
+}
+
 #[test]
 fn modes_are_inherited() {
     let tree = tree(SHOP);
