@@ -48,6 +48,15 @@ def main(folder):
             for low, high in [confint_proportions_2indep(*a, *b, method="newcomb", compare="diff")]
         ],
     )
+    tables = pairs + [((33, 51), (17, 202)), ((7, 140), (5, 5000)), ((3, 3), (0, 600)), ((2, 5), (400, 1000)),
+                      ((300, 100000), (200, 100000)), ((5000, 1000000), (4000, 1000000)), ((1, 1), (0, 1))]
+    write(
+        folder, "fisher.csv", ["hits1", "total1", "hits2", "total2", "p_greater"],
+        [
+            (*a, *b, repr(float(stats.hypergeom.sf(a[0] - 1, a[1] + b[1], a[0] + b[0], a[1]))))
+            for a, b in tables
+        ],
+    )
     beliefs = [(0.5, 0.5), (1, 1), (2, 5), (0.5, 1000.5), (80, 3), (3000, 7000), (1.5, 40)]
     write(
         folder, "beta.csv", ["a", "b", "probability", "quantile"],

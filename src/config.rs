@@ -16,6 +16,7 @@ mod rejuvenate;
 mod settings;
 mod store;
 mod units;
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -23,8 +23,9 @@ use rekindle_ingest::receive::{IngestStats, Receivers};
 use rekindle_recovery::crash::{CrashHook, CrashPoint};
 use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
-use rekindle_recovery::rejuvenate::{self, Board, RejuvenationConfig};
+use rekindle_recovery::rejuvenate::{self, Board, Gauges, RejuvenationConfig};
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
+use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{Cohort, RestartTree};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -34,7 +35,7 @@ use crate::api::{self, Speakers};
 use crate::config::Config;
 use crate::engine::{
     Engine, EngineBackend, Inputs, KnownIncidents, Rehearsal, Remembers, Shared, spawn_checks,
-    spawn_questions,
+    spawn_questions, spawn_watches,
 };
 use crate::view::View;
 use running::{Running, Signals};
@@ -226,12 +227,26 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let shared = Arc::new(Shared::new(analyzer, Arc::clone(&tree)));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
     let notifier = parts::notifier(&config);
+    let board = Arc::new(Board::default());
+    let gauges: Arc<dyn Gauges> = Arc::new(rejuvenate::Readings {
+        supervisor: Arc::clone(&supervisor),
+        probes: probes.clone(),
+        cohort: Arc::clone(&cohort),
+        board: Arc::clone(&board),
+        clock: system_clock(),
+    });
+    let watcher = Arc::new(Watcher::new(
+        config.restart.watches.clone(),
+        Arc::clone(&tree),
+        Arc::clone(&gauges),
+        system_clock(),
+    ));
     let (recovery, shadows) = service::start(
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
             executors: executors.by_unit().clone(),
-            prober: Arc::new(parts::ProberOf::new(&probes, &supervisor)),
+            prober: Arc::new(parts::ProberOf::new(&probes, &supervisor, &watcher)),
             notifier: Arc::clone(&notifier),
             crash,
             clock: system_clock(),
@@ -240,6 +255,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         cohort,
     )
     .context("recovery could not be started")?;
+    watcher.follow(recovery.status());
     let (watched, mut told) = (recovery.clone(), stopped.clone());
     running.spawn("recovery", async move {
         tokio::select! {
@@ -267,18 +283,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let known = recovery.status().borrow().last_incident();
     let incidents = KnownIncidents::open(&state_dir, known, SystemTime::now().into())
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
-    let board = Arc::new(Board::default());
     let (rejuvenation, rolls) = rejuvenate::prepare(RejuvenationConfig {
         rules: config.restart.rejuvenate.clone(),
         tree: Arc::clone(&tree),
         recovery: recovery.clone(),
-        gauges: Arc::new(rejuvenate::Readings {
-            supervisor: Arc::clone(&supervisor),
-            probes: probes.clone(),
-            cohort: Arc::clone(&shared) as Arc<dyn Cohort>,
-            board: Arc::clone(&board),
-            clock: system_clock(),
-        }),
+        gauges,
         notifier,
         clock: system_clock(),
         memory: state_dir.join("rejuvenation.json"),
@@ -314,15 +323,21 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (journal, config, engine) = replayed.await.context("the replay was broken off")??;
     shared.caught_up(SystemTime::now());
     if let Some(spans) = spans.clone() {
-        let (settings, journal, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());
+        let (settings, kept, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());
         let store = Arc::clone(&spans);
-        let started = move || store::start(store, &settings, journal, &dir);
+        let started = move || store::start(store, &settings, kept, &dir);
         let compactor = tokio::task::spawn_blocking(started)
             .await
             .context("the store's start was broken off")??;
         running.spawn(
             "span store",
-            store::run(compactor, spans, store_health, stopped.clone()),
+            store::run(
+                compactor,
+                spans,
+                journal.clone(),
+                store_health,
+                stopped.clone(),
+            ),
         );
     }
 
@@ -348,6 +363,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         "receivers",
         receivers.serve(journal, batch_sender, stats, stopped.clone()),
     );
+    let recovers = recovery.status();
     let backend = Arc::new(EngineBackend {
         view,
         shared,
@@ -377,6 +393,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         parts::questions(&config),
         &probes,
         &report_sender,
+        &recovers,
         &stopped,
     );
     spawn_checks(
@@ -387,6 +404,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &check_sender,
         &stopped,
     );
+    spawn_watches(&mut askers, &watcher, CHECK_EVERY, &check_sender, &stopped);
     running.adopt("probes", askers);
     // Only now, too: what is starting has no age and no memory worth speaking of.
     let mut told = stopped.clone();

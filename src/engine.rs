@@ -17,6 +17,7 @@ mod publish;
 mod rehearsal;
 mod said;
 mod shared;
+mod spreading;
 mod stored;
 mod witness;
 
@@ -39,7 +40,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use archive::KnownIncidents;
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
-pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions};
+pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions, spawn_watches};
 pub(crate) use rehearsal::{Happening, Rehearsal};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
@@ -50,6 +51,7 @@ use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;
 use direct::DirectFaults;
 use ids::IncidentIds;
+use spreading::Spreading;
 
 /// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
 /// is noticed by entry spans, which don't wait for a tick to be counted.
@@ -86,11 +88,22 @@ enum Event {
     Stop,
 }
 
+/// What a unit was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A question whose answer is known.
+    Question,
+    /// Whether its figures keep within their bounds, and whether more than its own word says so.
+    Bounds { is_proof: bool },
+}
+
 /// The answer to one unit's check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CheckResult {
     /// The unit.
     pub(crate) unit: rekindle_recovery::UnitName,
+    /// What was asked.
+    pub(crate) asked: Asked,
     /// Right, or what was wrong.
     pub(crate) answer: Result<(), String>,
 }
@@ -167,6 +180,7 @@ pub(crate) struct Engine {
     rank_took: Duration,
     direct: DirectFaults,
     changes: circumstances::Changes,
+    spreading: Spreading,
     /// Whether the configuration says that samplers throw successes away.
     failures_first: bool,
     published: Option<(UnixNanos, u64)>,
@@ -185,6 +199,7 @@ impl Engine {
     ) -> Self {
         let KnownIncidents { ids, archive } = incidents;
         let status = recovery.status();
+        let spreading = Spreading::new(&tree);
         Self {
             assembler,
             shared,
@@ -204,6 +219,7 @@ impl Engine {
             rank_took: Duration::ZERO,
             direct: DirectFaults::default(),
             changes: circumstances::Changes::default(),
+            spreading,
             failures_first: false,
             published: None,
             spans_per_second: 0.0,
@@ -292,26 +308,37 @@ impl Engine {
     /// Hands released traces on, and lets incidents open and close.
     fn let_time_pass(&mut self, now: UnixNanos) -> Vec<Change> {
         let mut analyzer = self.shared.analyzer();
-        let traces_seen = &mut self.traces_seen;
+        let (traces_seen, spreading, tree) =
+            (&mut self.traces_seen, &mut self.spreading, &self.tree);
         self.assembler.poll_outlines(now, |outline| {
             *traces_seen += 1;
+            spreading.look(outline, tree);
             analyzer.outline(outline, now);
         });
         self.shared.set_exporter_lag(self.assembler.exporter_lag());
         analyzer.tick(now)
     }
 
-    /// Whether a restart of ours lies on the unit: one that is under way, or hasn't settled.
-    fn is_disturbed(&self, unit: &UnitName) -> bool {
+    /// What we restart at present, or what hasn't settled since.
+    fn restarting(&self) -> Vec<UnitName> {
         let status = self.status.borrow();
-        status.recoveries.iter().any(|recovery| {
-            let acts = matches!(
+        let acting = status.recoveries.iter().filter(|recovery| {
+            matches!(
                 recovery.state,
                 State::Leased | State::Committed | State::Acting | State::Settling
-            );
-            let target = recovery.target.as_ref();
-            acts && target.is_some_and(|target| self.tree.contains(target, unit))
-        })
+            )
+        });
+        acting
+            .filter_map(|recovery| recovery.target.clone())
+            .collect()
+    }
+
+    /// Whether such a restart lies on the unit.
+    fn is_disturbed(&self, unit: &UnitName) -> bool {
+        let restarting = self.restarting();
+        restarting
+            .iter()
+            .any(|target| self.tree.contains(target, unit))
     }
 
     fn shadow(&self, shadow: &Shadow) {
@@ -455,6 +482,8 @@ impl Engine {
             let around = &mut evidence.circumstances;
             circumstances::add_common(around, &self.changes, self.failures_first);
         }
+        self.spreading
+            .add(&mut told, &self.restarting(), &self.tree);
         told
     }
 
@@ -528,7 +557,12 @@ impl Engine {
             own.dropped.insert(publish::reason_words(&reason), count);
         }
         let assembly = self.assembler.counts();
-        for (reason, count) in [("duplicate", assembly.duplicate), ("late", assembly.late)] {
+        let pairs = self.spreading.left_out();
+        for (reason, count) in [
+            ("duplicate", assembly.duplicate),
+            ("late", assembly.late),
+            ("pair of units too many", pairs),
+        ] {
             if count > 0 {
                 own.dropped.insert(reason.to_owned(), count);
             }

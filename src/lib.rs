@@ -10,6 +10,7 @@ mod engine;
 pub mod entry;
 pub mod exit;
 mod nearest;
+mod propagation;
 pub mod view;
 mod web;
 mod words;

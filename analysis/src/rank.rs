@@ -41,7 +41,9 @@ use spectrum_formula::by_formula;
 pub use default::Choice;
 pub use evidence::Tally;
 pub use explain::{Fact, facts};
-pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed};
+pub use input::{
+    Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed, Touched,
+};
 
 /// A suspected change is an answer from this confidence on: three to one.
 const LIKELY: f64 = 0.75;
@@ -155,38 +157,68 @@ impl FromStr for Method {
     }
 }
 
+/// What the first suspect of a ranking stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// Failed requests, when there are enough of them.
+    Failures,
+    /// A change, whether or not any request failed.
+    Change,
+    /// Nothing that chance doesn't show, too.
+    Chance,
+}
+
+impl Ground {
+    /// Of a method that knows no tests: failures, if any began in the first suspect, and else a change
+    /// that it is confident of.
+    fn by_confidence(suspects: &[Suspect]) -> Self {
+        let likely_change = suspects
+            .first()
+            .is_some_and(|first| first.evidence.originated == 0 && first.confidence >= LIKELY);
+        if likely_change {
+            Self::Change
+        } else {
+            Self::Failures
+        }
+    }
+}
+
 /// Ranks by the default without one of its ideas: to see what the idea is worth.
 pub fn rank_without(choice: default::Choice, input: &Input) -> Ranking {
     let tally = Tally::of(input);
     let choices = default::Choices {
         without: Some(choice),
     };
-    let found = default::suspects(input, &tally, choices);
-    ranking(Method::Default, input, &tally, found)
+    let (suspects, ground) = default::suspects(input, &tally, choices);
+    ranking(Method::Default, input, &tally, suspects, ground)
 }
 
 /// Ranks the suspects of the input's incident.
 pub fn rank(method: Method, input: &Input) -> Ranking {
     let tally = Tally::of(input);
-    let found = match method {
-        Method::Default => default::suspects(input, &tally, default::Choices::default()),
-        Method::Ochiai => (by_formula(input, &tally, ochiai::ochiai), false),
-        Method::Tarantula => (by_formula(input, &tally, tarantula::tarantula), false),
-        Method::Jaccard => (by_formula(input, &tally, jaccard::jaccard), false),
-        Method::DStar => (by_formula(input, &tally, dstar::dstar), false),
-        Method::Op2 => (by_formula(input, &tally, op2::op2), false),
-        Method::Barinel => (by_formula(input, &tally, barinel::barinel), false),
-        Method::Pinpoint => (pinpoint::suspects(input, &tally), false),
-        Method::DecisionTree => (decision_tree::suspects(input, &tally), false),
-        Method::ComponentInteraction => (component_interaction::suspects(input, &tally), false),
-        Method::PathShape => (path_shape::suspects(input, &tally), false),
-        Method::MicroRank => (micro_rank::suspects(input, &tally), false),
-        Method::TraceRca => (trace_rca::suspects(input, &tally), false),
-        Method::LargestZ => (largest_z::suspects(input, &tally), false),
-        Method::AlertCount => (alert_count::suspects(input, &tally), false),
-        Method::ThreeSigma => (three_sigma::suspects(input, &tally), false),
+    let suspects = match method {
+        Method::Default => {
+            let (suspects, ground) = default::suspects(input, &tally, default::Choices::default());
+            return ranking(method, input, &tally, suspects, ground);
+        }
+        Method::Ochiai => by_formula(input, &tally, ochiai::ochiai),
+        Method::Tarantula => by_formula(input, &tally, tarantula::tarantula),
+        Method::Jaccard => by_formula(input, &tally, jaccard::jaccard),
+        Method::DStar => by_formula(input, &tally, dstar::dstar),
+        Method::Op2 => by_formula(input, &tally, op2::op2),
+        Method::Barinel => by_formula(input, &tally, barinel::barinel),
+        Method::Pinpoint => pinpoint::suspects(input, &tally),
+        Method::DecisionTree => decision_tree::suspects(input, &tally),
+        Method::ComponentInteraction => component_interaction::suspects(input, &tally),
+        Method::PathShape => path_shape::suspects(input, &tally),
+        Method::MicroRank => micro_rank::suspects(input, &tally),
+        Method::TraceRca => trace_rca::suspects(input, &tally),
+        Method::LargestZ => largest_z::suspects(input, &tally),
+        Method::AlertCount => alert_count::suspects(input, &tally),
+        Method::ThreeSigma => three_sigma::suspects(input, &tally),
     };
-    ranking(method, input, &tally, found)
+    let ground = Ground::by_confidence(&suspects);
+    ranking(method, input, &tally, suspects, ground)
 }
 
 /// The suspects, with what they add up to, and whether that suffices.
@@ -194,11 +226,12 @@ fn ranking(
     method: Method,
     input: &Input,
     tally: &Tally,
-    (mut suspects, clear_change): (Vec<Suspect>, bool),
+    mut suspects: Vec<Suspect>,
+    ground: Ground,
 ) -> Ranking {
     suspects.truncate(input.max_suspects);
     let believed: f64 = suspects.iter().map(|suspect| suspect.confidence).sum();
-    let verdict = match missing(input, tally, &suspects, clear_change) {
+    let verdict = match missing(input, tally, &suspects, ground) {
         Some(missing) => Verdict::NotEnough { missing },
         None => Verdict::Enough,
     };
@@ -215,16 +248,8 @@ fn ranking(
 }
 
 /// What would be needed to believe the ranking.
-fn missing(
-    input: &Input,
-    tally: &Tally,
-    suspects: &[Suspect],
-    clear_change: bool,
-) -> Option<String> {
-    let likely_change = suspects
-        .first()
-        .is_some_and(|first| first.evidence.originated == 0 && first.confidence >= LIKELY);
-    if clear_change || likely_change {
+fn missing(input: &Input, tally: &Tally, suspects: &[Suspect], ground: Ground) -> Option<String> {
+    if ground == Ground::Change {
         return None;
     }
     let missing: u64 = input.missing.iter().map(|case| case.count).sum();
@@ -243,5 +268,6 @@ fn missing(
     if suspects.is_empty() {
         return Some("a component that failed requests touch more often than good ones".to_owned());
     }
-    None
+    (ground == Ground::Chance)
+        .then(|| "a difference from before that chance does not explain".to_owned())
 }

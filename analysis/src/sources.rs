@@ -101,7 +101,7 @@ impl Sources<'_> {
             .map(|(at, (_, id))| (*id, at))
             .collect();
         let missing = self.missing(&baseline, &failing);
-        let cases = |cells: BTreeMap<Cell, u64>| {
+        let cases = |cells: &BTreeMap<Cell, u64>| {
             // Types are told apart only as failing or not; their cells add up.
             let mut sum: BTreeMap<Case, u64> = BTreeMap::new();
             for (cell, count) in cells {
@@ -112,13 +112,14 @@ impl Sources<'_> {
                     judged: cell.judged,
                     count: 0,
                 };
-                *sum.entry(case).or_default() += count;
+                *sum.entry(case).or_default() += *count;
             }
             sum.into_iter()
                 .map(|(case, count)| Case { count, ..case })
                 .collect()
         };
         let measured = self.measured(&profiles, &place);
+        let touched = self.touched([&baseline, &window], &place, &measured.type_at);
         let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
         Input {
             incident: incident.id,
@@ -134,12 +135,13 @@ impl Sources<'_> {
                     }
                 })
                 .collect(),
-            window: cases(window),
-            baseline: cases(baseline),
-            missing: cases(missing),
+            window: cases(&window),
+            baseline: cases(&baseline),
+            missing: cases(&missing),
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             request_types: measured.request_types,
             timed: measured.timed,
+            touched,
             shaped: measured.shaped,
             shown,
             reports: reports.into_iter().collect(),

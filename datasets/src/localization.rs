@@ -10,13 +10,17 @@
 //! count where the last of them stands (`score`). With several true culprits AC@k asks that the first
 //! k hold as many of them as they can.
 //!
+//! Methods that know failures alone are told of slow requests where nothing failed (`slow`).
+//!
 //! A method that answers everything would be right often, so the same is asked where nothing is wrong:
 //! every second of a case's good traces against the others ([`CalmResult`]).
 
 mod plot;
+mod slow;
 mod systems;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use rand::rngs::StdRng;
@@ -122,6 +126,9 @@ pub struct Questions {
     pub without: Vec<Choice>,
     /// Whether to ask where nothing is wrong, too.
     pub calm: bool,
+    /// Of so many traces of each case only every last one is kept, to see what holds with fewer; `None`:
+    /// all are.
+    pub one_in: Option<NonZeroU64>,
 }
 
 /// The answers to one case.
@@ -151,7 +158,12 @@ pub fn judge(
     case: &CaseInfo,
     questions: &Questions,
 ) -> Result<Judged, PublicError> {
-    let traces = load(folder, set, case)?;
+    let mut traces = load(folder, set, case)?;
+    if let Some(one_in) = questions.one_in {
+        for part in [&mut traces.baseline, &mut traces.window] {
+            thin(part, one_in);
+        }
+    }
     let config = AnalysisConfig {
         max_rows: MAX_ROWS,
         max_suspects: SUSPECTS,
@@ -160,13 +172,24 @@ pub fn judge(
     let before = cpu_seconds();
     let input = input_of(&config, &traces.baseline, &traces.window);
     let read_seconds = cpu_seconds() - before;
+    let only_failures = questions
+        .methods
+        .iter()
+        .any(|of| slow::knows_failures_alone(*of));
+    let slow_failed = (only_failures && !slow::more_failed(&input)).then(|| {
+        let marked = slow::slow_ones_failed(&traces);
+        input_of(&config, &marked.baseline, &marked.window)
+    });
     let ways = questions.methods.iter().map(|method| (*method, None));
     let left_out = questions.without.iter();
     let ways = ways.chain(left_out.map(|choice| (Method::Default, Some(*choice))));
     let results = ways.map(|(method, without)| {
         let before = cpu_seconds();
         let ranking = match without {
-            None => rank(method, &input),
+            None => match &slow_failed {
+                Some(marked) if slow::knows_failures_alone(method) => rank(method, marked),
+                _ => rank(method, &input),
+            },
             Some(choice) => rank_without(choice, &input),
         };
         let rank_seconds = cpu_seconds() - before;
@@ -219,6 +242,15 @@ pub fn judge(
         }
     }
     Ok(Judged { results, calm })
+}
+
+/// Keeps every `one_in`th trace: as a sampler would, whatever is in it.
+fn thin<T>(traces: &mut Vec<T>, one_in: NonZeroU64) {
+    let mut at: u64 = 0;
+    traces.retain(|_| {
+        at += 1;
+        at.is_multiple_of(one_in.get())
+    });
 }
 
 /// The services of a ranking, each once, where it is named first.
@@ -435,6 +467,13 @@ mod tests {
         let lumped = result(&["b"], &[&["a", "b"]], 0.9);
         assert_eq!([lumped.hit(1), lumped.hit(2)], [false, true]);
         assert!(!result(&[], &[&["a"]], 0.9).hit(1));
+    }
+
+    #[test]
+    fn a_third_is_every_third() {
+        let mut traces: Vec<u32> = (1..=10).collect();
+        thin(&mut traces, NonZeroU64::new(3).expect("not zero"));
+        assert_eq!(traces, [3, 6, 9]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod manifest;
 mod nezha;
 mod shapleyiq;
-mod spans;
+pub(crate) mod spans;
 mod tracerca;
 
 use std::fmt;

@@ -5,9 +5,11 @@
 //! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
 
 mod detection;
+mod informed;
 mod mercury;
 mod parallel;
 mod play;
+mod plot;
 mod policies;
 mod random;
 mod rejuvenation;
@@ -20,7 +22,7 @@ use rekindle_recovery::ledger::LedgerError;
 use rekindle_recovery::lifecycle::IllegalTransition;
 use rekindle_recovery::service::StartError;
 
-pub use self::report::{Claim, Report, Table};
+pub use self::report::{Claim, Plot, Report, Table};
 
 /// What can be simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

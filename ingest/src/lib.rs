@@ -7,6 +7,7 @@ pub mod assembly;
 pub mod decode;
 pub mod journal;
 pub mod load;
+mod lock;
 mod packed;
 pub mod receive;
 
@@ -18,8 +19,9 @@ pub use journal::{
     AppendError, Durability, Entry, Journal, JournalConfig, JournalError, Protocol, Record,
     Recovered, Replayed,
 };
+pub use lock::{LOCK, lock_folder};
 pub use packed::PackedSpans;
 pub use receive::{
     AccessError, AccessFiles, Batch, BindError, IngestCounts, IngestStats, Limits, ReceiverConfig,
-    Receivers, StartError, TlsFiles,
+    Receivers, SourceLimits, StartError, TlsFiles,
 };

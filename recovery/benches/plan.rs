@@ -109,6 +109,7 @@ fn planning(criterion: &mut Criterion) {
         let trial = Trial {
             unit: suspect.unit.clone(),
             relief: 1.0,
+            lasted: Duration::ZERO,
         };
         beliefs.learn(&single, &tree, &[trial], Time::NotGiven, now);
     }
@@ -118,6 +119,7 @@ fn planning(criterion: &mut Criterion) {
             .map(|suspect| Trial {
                 unit: suspect.unit.clone(),
                 relief: 0.0,
+                lasted: Duration::ZERO,
             })
             .collect();
         let constraints = Constraints {

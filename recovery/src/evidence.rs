@@ -21,6 +21,18 @@ pub struct Circumstances {
     /// Whether successes are thrown away before they are told (a sampler that keeps failures): then the
     /// share that fails is unknown.
     pub sampled: bool,
+    /// By suspect: whose failures are known to make it fail (see [`crate::tree::failure_map`]). What shows in
+    /// it may sit there.
+    pub sources: BTreeMap<UnitName, Vec<Source>>,
+}
+
+/// A unit whose failures make another fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// It.
+    pub unit: UnitName,
+    /// How often the other fails when it does, in `[0, 1]`.
+    pub share: f64,
 }
 
 /// How many of the failing requests' types arrive, whatever becomes of them.
@@ -63,9 +75,23 @@ pub struct FaultSignature {
     pub request_types: Vec<String>,
     /// The error's type where the suspect raised one; empty where it said nothing.
     pub error_type: String,
-    /// The shape of the evidence: `raised`, `unanswered`, `slow`, `wrong_answer`, `exited`.
+    /// The shape of the evidence: `raised`, `unanswered`, `slow`, `wrong_answer`, `exited`, `out_of_bounds`.
     pub shape: String,
 }
+
+impl FaultSignature {
+    /// Whether somebody saw the fault beside users' requests, which need not show it: the operating system,
+    /// a question with a known answer, or a unit's own figures.
+    pub(crate) fn is_seen_directly(&self) -> bool {
+        matches!(
+            self.shape.as_str(),
+            "exited" | "wrong_answer" | OUT_OF_BOUNDS
+        )
+    }
+}
+
+/// The shape of a fault that a unit's own figures told of ([`crate::watch`]).
+pub(crate) const OUT_OF_BOUNDS: &str = "out_of_bounds";
 
 /// One unit under suspicion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -30,10 +30,13 @@ mod steady;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod watch;
 
 pub use around::{Around, PrepareSpec};
 pub use cohort::{Cohort, CohortQuery, Fared};
-pub use evidence::{Changed, Circumstances, Evidence, FaultSignature, Load, Outside, SuspectUnit};
+pub use evidence::{
+    Changed, Circumstances, Evidence, FaultSignature, Load, Outside, Source, SuspectUnit,
+};
 pub use policy::Policy;
 pub use spec::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,

@@ -24,6 +24,13 @@ pub trait Prober: Send + Sync {
         let _ = unit;
         Box::pin(std::future::ready(None))
     }
+
+    /// Whether the unit's figures keep within their bounds ([`crate::watch`]); `None` where that can't be
+    /// told, or not yet.
+    fn within_bounds<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
+        let _ = unit;
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// What a notice is about.

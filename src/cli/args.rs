@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -441,6 +442,9 @@ pub struct LocalizationArgs {
     /// Ask the methods where nothing is wrong, too: every second good trace against the others
     #[arg(long)]
     pub calm: bool,
+    /// Keep only every so many'th trace of each case, to see what holds with fewer
+    #[arg(long, value_name = "N")]
+    pub one_in: Option<NonZeroU64>,
     /// Draw the table into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
@@ -567,6 +571,12 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub steps: u64,
+    /// Write the tables to this file as CSV, too: a line per cell
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Draw the curve to this file as SVG, too, where the scenario has one (mercury)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }
 
 /// What can be simulated.

@@ -64,6 +64,7 @@ pub(super) fn localization(
         methods: methods(&args.methods)?,
         without: choices(&args.without)?,
         calm: args.calm,
+        one_in: args.one_in,
     };
     let mut sets = public::sets_in(&args.data);
     if let Some(missing) = args.sets.iter().find(|set| !sets.contains(set)) {

@@ -27,6 +27,17 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
         steps: args.steps,
     };
     let report = run(scenario, &options).context("simulating")?;
+    if let Some(file) = &args.csv {
+        std::fs::write(file, report.csv())
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    if let Some(file) = &args.plot {
+        let Some(plot) = &report.plot else {
+            let scenario = &report.scenario;
+            return Err(Failure::Usage(format!("{scenario} has no curve to plot")));
+        };
+        std::fs::write(file, plot.svg()).with_context(|| format!("writing {}", file.display()))?;
+    }
     terminal.answer(&report, show)?;
     Ok(if report.holds() {
         Exit::Ok

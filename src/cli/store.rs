@@ -103,7 +103,7 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
             while waiting.len() >= SPANS_PER_FILE {
                 let rest = waiting.split_off(SPANS_PER_FILE);
                 let full = std::mem::replace(&mut waiting, rest);
-                report.duplicates += store.add(full, &name, number)?;
+                report.duplicates += store.add(full, &name, number, now)?;
                 number += 1;
             }
             Ok(())
@@ -114,7 +114,7 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
         report.unreadable += read.unreadable;
         report.rejected_spans += read.counts.rejected;
     }
-    let added = store.add(waiting, &name, number);
+    let added = store.add(waiting, &name, number, now);
     report.duplicates += added.context("failed writing to the store")?;
     // What two files hold, or an import before, is there once then.
     report.duplicates += store

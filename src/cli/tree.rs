@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rekindle_ingest::KeepAttributes;
-use rekindle_model::{Span, Status, Trace};
+use rekindle_model::{Span, Trace};
 use rekindle_recovery::tree::edit::apply;
-use rekindle_recovery::tree::failure_map::{FailureMap, Seen, infer};
+use rekindle_recovery::tree::failure_map::FailureMap;
 use rekindle_recovery::tree::propose::{Attempt, Episode, Proposal, propose};
 use rekindle_recovery::{Mode, RestartTree, UnitName, UnitSpec};
 use serde::Serialize;
@@ -23,6 +23,7 @@ use crate::client::Client;
 use crate::config::{Overrides, show_duration};
 use crate::daemon::tree_of;
 use crate::exit::Exit;
+use crate::propagation::Pairs;
 use crate::view::{ActionView, VerdictView, View};
 
 /// Services and components that a tree is derived from: telemetry is written by strangers, and a person
@@ -61,8 +62,7 @@ fn observe(traces: &[Trace]) -> Observed {
     let mut numbers: BTreeMap<Seat, usize> = BTreeMap::new();
     let mut touched: Vec<u64> = Vec::new();
     let mut left_out = 0;
-    // Failed, also, well, anyway: of each pair of a component and one that asked it, directly or not.
-    let mut pairs: BTreeMap<(usize, usize), [u64; 4]> = BTreeMap::new();
+    let mut pairs = Pairs::default();
     for trace in traces {
         let spans = trace.spans();
         let of_span: Vec<Option<usize>> = spans
@@ -83,42 +83,8 @@ fn observe(traces: &[Trace]) -> Observed {
         for number in &here {
             touched[*number] += 1;
         }
-        let failed: BTreeSet<usize> = spans
-            .iter()
-            .zip(&of_span)
-            .filter(|(span, _)| span.status == Status::Error)
-            .filter_map(|(_, number)| *number)
-            .collect();
-        let mut asked: BTreeSet<(usize, usize)> = BTreeSet::new();
-        for place in 0..spans.len() {
-            let mut above = trace.parent(place);
-            while let Some(parent) = above {
-                if let (Some(one), Some(other)) = (of_span[place], of_span[parent])
-                    && one != other
-                {
-                    asked.insert((one, other));
-                }
-                above = trace.parent(parent);
-            }
-        }
-        for (source, target) in asked {
-            let counts = pairs.entry((source, target)).or_default();
-            let at = if failed.contains(&source) { 0 } else { 2 };
-            counts[at] += 1;
-            counts[at + 1] += u64::from(failed.contains(&target));
-        }
+        pairs.add(trace, &of_span, 1);
     }
-    let seen: Vec<Seen> = pairs
-        .into_iter()
-        .map(|((source, target), [failed, also, well, anyway])| Seen {
-            source,
-            target,
-            failed,
-            also,
-            well,
-            anyway,
-        })
-        .collect();
     let mut seats = vec![Seat::default(); numbers.len()];
     for (seat, number) in numbers {
         seats[number] = seat;
@@ -126,7 +92,7 @@ fn observe(traces: &[Trace]) -> Observed {
     Observed {
         seats,
         touched,
-        map: infer(&seen),
+        map: pairs.map(),
         left_out,
     }
 }

@@ -1,8 +1,8 @@
-//! Who may send traces.
+//! Who may send traces, and how much.
 
 use std::path::PathBuf;
 
-use rekindle_ingest::{AccessFiles, TlsFiles};
+use rekindle_ingest::{AccessFiles, SourceLimits, TlsFiles};
 
 use super::reader::{Reader, Section};
 
@@ -36,4 +36,21 @@ pub(super) fn take(section: &Section<'_>) -> AccessFiles {
         section.complain_about_itself(&format!("{error}{cause}"));
     }
     files
+}
+
+/// Reads how much each source may send.
+pub(super) fn take_limits(section: &Section<'_>) -> SourceLimits {
+    let number = |key, range| {
+        let value = section.read(key, |reader, node| reader.integer(node, range))?;
+        u32::try_from(value).ok()
+    };
+    let limits = SourceLimits {
+        spans_per_second: number("spans_per_second", 1..=100_000_000),
+        burst: number("burst", 1..=1_000_000_000),
+        new_names_per_hour: number("new_names_per_hour", 1..=1_000_000),
+    };
+    if limits.burst.is_some() && limits.spans_per_second.is_none() {
+        section.complain_about_itself("`burst` means nothing without `spans_per_second`");
+    }
+    limits
 }

@@ -13,7 +13,7 @@ use super::document::{Node, Value};
 use super::reader::{Read, Reader, Section};
 
 /// How long a URL may take to tell a number when nobody says so.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How far back a share of failures looks when nobody says so: long enough for some hundred requests of
 /// a quiet service, short enough to be of now.
@@ -176,12 +176,12 @@ const fn kind(key: &'static str) -> &'static str {
 
 impl Reader<'_> {
     /// A size, as a number that gauges have.
-    fn bytes(&self, node: &Node) -> Read<f64> {
+    pub(super) fn bytes(&self, node: &Node) -> Read<f64> {
         self.size(node).map(|bytes| bytes as f64)
     }
 
     /// Any number.
-    fn number(&self, node: &Node) -> Read<f64> {
+    pub(super) fn number(&self, node: &Node) -> Read<f64> {
         let value = match &node.value {
             Value::Integer(value) => *value as f64,
             Value::Float(value) => *value,

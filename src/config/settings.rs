@@ -1,6 +1,6 @@
 //! The checked configuration, section by section: fields, defaults, and how each is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use rekindle_recovery::around::Keeping;
 use rekindle_recovery::judge::Strictness;
 use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::rejuvenate::Rule;
-use rekindle_recovery::{Mode, ProbeSpec, UnitSpec};
+use rekindle_recovery::watch::Watch;
+use rekindle_recovery::{Mode, ProbeSpec, UnitName, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
 use super::access;
@@ -88,6 +89,8 @@ pub struct IngestSettings {
     /// Which files say who may send: tokens, certificate and key, the authority for exporters' certificates. Read once
     /// while the configuration is, so that what is wrong with them is a complaint about it.
     pub access: rekindle_ingest::AccessFiles,
+    /// How much each source may send.
+    pub limits: rekindle_ingest::SourceLimits,
     /// The journal.
     pub journal: JournalSettings,
 }
@@ -199,6 +202,8 @@ pub struct RestartSettings {
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What units' figures must keep to.
+    pub watches: BTreeMap<UnitName, Vec<Watch>>,
     /// What is restarted before it fails.
     pub rejuvenate: Vec<Rule>,
 }
@@ -251,6 +256,7 @@ impl Default for Config {
                 max_request_bytes: 64 * MEBIBYTE,
                 queue: 256,
                 access: rekindle_ingest::AccessFiles::default(),
+                limits: rekindle_ingest::SourceLimits::default(),
                 journal: JournalSettings {
                     durability: Durability::PowerLoss,
                     keep: HOUR,
@@ -318,6 +324,7 @@ impl Default for Config {
                 keeping: Keeping::default(),
                 webhook: None,
                 tree: Vec::new(),
+                watches: BTreeMap::new(),
                 rejuvenate: Vec::new(),
             },
         }
@@ -387,6 +394,7 @@ impl IngestSettings {
         });
         section.set_number("queue", &mut self.queue, 1..=65_536);
         take(section, "access", |s| self.access = access::take(s));
+        take(section, "limits", |s| self.limits = access::take_limits(s));
         take(section, "journal", |s| self.journal.take(s));
     }
 }
@@ -517,7 +525,7 @@ impl RestartSettings {
                 self.webhook = Some(url);
             }
         });
-        self.tree = units::tree(section, "tree", self.mode);
+        (self.tree, self.watches) = units::tree(section, "tree", self.mode);
         guards::groups(section, &self.guards, &self.tree);
         self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::tree::{RestartTree, TreeError};
+use rekindle_recovery::watch::Watch;
 use rekindle_recovery::{
     CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
     ProbeSpec, ProcessSpec, Stop, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
@@ -17,6 +18,7 @@ use super::guards;
 use super::probe;
 use super::reader::{Read, Reader, Section};
 use super::settings::MODES;
+use super::watch;
 
 /// The longest time to ready when nobody says so. Process starts are slower than most people think.
 const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(30);
@@ -44,13 +46,24 @@ const DEFAULT_SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// container, process, component; more is a mistake, and the reader recurses.
 const MAX_DEPTH: usize = 32;
 
-/// The units of the list under the key, parents before children. `mode` is for units at the top
-/// that don't say.
-pub(super) fn tree(section: &Section<'_>, key: &'static str, mode: Mode) -> Vec<UnitSpec> {
+/// What units' figures must keep to.
+pub(super) type Watches = BTreeMap<UnitName, Vec<Watch>>;
+
+/// The units of the list under the key, parents before children, and what is watched of them. `mode` is
+/// for units at the top that don't say.
+pub(super) fn tree(
+    section: &Section<'_>,
+    key: &'static str,
+    mode: Mode,
+) -> (Vec<UnitSpec>, Watches) {
     let complaints_before = section.reader.complaints();
     let mut units = Units::default();
     read_units(section, key, None, 0, &mut units);
-    let Units { mut specs, places } = units;
+    let Units {
+        mut specs,
+        places,
+        watches,
+    } = units;
     for spec in specs.iter_mut().filter(|spec| spec.parent.is_none()) {
         spec.mode = spec.mode.or(Some(mode));
     }
@@ -67,7 +80,7 @@ pub(super) fn tree(section: &Section<'_>, key: &'static str, mode: Mode) -> Vec<
             section.reader.complain(subject, place, &wrong);
         }
     }
-    specs
+    (specs, watches)
 }
 
 /// The unit that an error is about, and what is wrong, for people who wrote nested units.
@@ -100,6 +113,7 @@ fn told(error: &TreeError) -> (Option<&UnitName>, String) {
 struct Units {
     specs: Vec<UnitSpec>,
     places: Vec<Place>,
+    watches: Watches,
 }
 
 fn read_units(
@@ -143,6 +157,10 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
         around: around::around(section),
     };
     let name = spec.name.clone();
+    let watched = watch::watches(section, &name, spec.executor.as_ref());
+    if !watched.is_empty() {
+        units.watches.insert(name.clone(), watched);
+    }
     units.specs.push(spec);
     units.places.push(section.at());
     read_units(section, "units", Some(&name), depth + 1, units);

@@ -16,6 +16,7 @@ use rekindle_recovery::policy::Policy;
 use rekindle_recovery::ports::{self, NoticeKind, Prober};
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::process::Supervisor;
+use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
 
 use crate::config::{Config, Durability};
@@ -34,6 +35,7 @@ pub(super) fn receivers(config: &Config) -> ReceiverConfig {
         keep_attributes: keep_attributes(config),
         queue: config.ingest.queue,
         access: config.ingest.access.clone(),
+        per_source: config.ingest.limits,
         ..ReceiverConfig::default()
     }
 }
@@ -184,13 +186,19 @@ pub(super) fn replay(
 pub(super) struct ProberOf {
     probes: Probes,
     supervisor: Arc<Supervisor>,
+    watcher: Arc<Watcher>,
 }
 
 impl ProberOf {
-    pub(super) fn new(probes: &Probes, supervisor: &Arc<Supervisor>) -> Self {
+    pub(super) fn new(
+        probes: &Probes,
+        supervisor: &Arc<Supervisor>,
+        watcher: &Arc<Watcher>,
+    ) -> Self {
         Self {
             probes: probes.clone(),
             supervisor: Arc::clone(supervisor),
+            watcher: Arc::clone(watcher),
         }
     }
 }
@@ -211,6 +219,16 @@ impl Prober for ProberOf {
         Box::pin(std::future::ready(
             found.map(|child| child.phase == "running"),
         ))
+    }
+
+    fn within_bounds<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(async move {
+            let seen = self.watcher.look(unit).await?;
+            match seen.beyond {
+                Some(_) => Some(false),
+                None => seen.is_within.then_some(true),
+            }
+        })
     }
 }
 

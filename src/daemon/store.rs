@@ -104,6 +104,7 @@ pub(super) fn start(
 pub(super) async fn run(
     mut compactor: Compactor,
     store: Arc<Store>,
+    journal: Journal,
     health: StoreHealth,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -121,6 +122,7 @@ pub(super) async fn run(
             return;
         };
         compactor = returned;
+        journal.seal_old(now);
         let took = began.elapsed();
         let behind = behind.unwrap_or_default();
         health.set(|it| {

@@ -1,5 +1,5 @@
 //! Faults that need no traces to be seen: a supervised process that ended, a check that gets wrong
-//! answers.
+//! answers, figures out of bounds.
 //!
 //! The operating system's word that a process is gone is proof, and so is a question whose answer
 //! is known. Each becomes an incident of its own with the one unit that it is about.
@@ -11,10 +11,10 @@ use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::RecoveryStatus;
 use rekindle_recovery::{Evidence, FaultSignature, SuspectUnit, UnitName};
 
-use super::CheckResult;
 use super::ids::IncidentIds;
 use super::publish;
 use super::said::{Said, Words};
+use super::{Asked, CheckResult};
 use crate::view::{
     HealthState, IncidentState, IncidentView, ProcessPhase, ProcessView, RankingView, Shape,
     SuspectView, UnitState, UnitView,
@@ -34,6 +34,10 @@ const MAX_FAULTS: usize = 200;
 enum Kind {
     Exited,
     WrongAnswer,
+    /// Its figures don't keep within their bounds, and that is, or isn't, more than its own word.
+    OutOfBounds {
+        is_proof: bool,
+    },
     /// In somebody's words, or because nobody says anything any more.
     Said,
 }
@@ -124,6 +128,10 @@ impl DirectFaults {
 
     /// A check was answered.
     pub(crate) fn check(&mut self, check: CheckResult, now: SystemTime, ids: &mut IncidentIds) {
+        if let Asked::Bounds { is_proof } = check.asked {
+            self.bounds(&check.unit, is_proof, check.answer, now, ids);
+            return;
+        }
         let seen = self.checks.entry(check.unit.clone()).or_default();
         match check.answer {
             Ok(()) => {
@@ -140,6 +148,25 @@ impl DirectFaults {
                 if seen.wrong >= WRONG_IN_A_ROW {
                     seen.state = Some(false);
                     self.open(&check.unit, Kind::WrongAnswer, now, words, ids);
+                }
+            }
+        }
+    }
+
+    /// A unit's figures were looked at. What is out of bounds has been so for as long as it may.
+    fn bounds(
+        &mut self,
+        unit: &UnitName,
+        is_proof: bool,
+        answer: Result<(), String>,
+        now: SystemTime,
+        ids: &mut IncidentIds,
+    ) {
+        match answer {
+            Err(words) => self.open(unit, Kind::OutOfBounds { is_proof }, now, words, ids),
+            Ok(()) => {
+                for is_proof in [true, false] {
+                    self.close(unit, Kind::OutOfBounds { is_proof }, now, ids);
                 }
             }
         }
@@ -238,7 +265,10 @@ impl DirectFaults {
                     probability: 1.0,
                     // The operating system, or the unit's own answer to a question that we asked:
                     // neither is telemetry that a stranger can write. What is merely said is.
-                    two_sided: fault.kind != Kind::Said,
+                    two_sided: !matches!(
+                        fault.kind,
+                        Kind::Said | Kind::OutOfBounds { is_proof: false }
+                    ),
                     reason: fault.words.clone(),
                 }],
                 baseline_failure_share: 0.0,
@@ -337,6 +367,7 @@ impl Kind {
         match self {
             Self::Exited => Shape::Exited,
             Self::WrongAnswer => Shape::WrongAnswer,
+            Self::OutOfBounds { .. } => Shape::OutOfBounds,
             Self::Said => Shape::Reported,
         }
     }
@@ -345,6 +376,7 @@ impl Kind {
         match self {
             Self::Exited => "exited",
             Self::WrongAnswer => "wrong_answer",
+            Self::OutOfBounds { .. } => "out_of_bounds",
             Self::Said => "reported",
         }
     }
@@ -357,6 +389,7 @@ mod tests {
     fn check(unit: &str, answer: Result<(), &str>) -> CheckResult {
         CheckResult {
             unit: unit.into(),
+            asked: Asked::Question,
             answer: answer.map_err(str::to_owned),
         }
     }
@@ -416,6 +449,29 @@ mod tests {
             let told = faults.evidence(now, &BTreeMap::new());
             let closed = told.first().map(|evidence| evidence.closed);
             assert_eq!(closed, expected, "{missed} {phase} {wanted}");
+        }
+    }
+
+    #[test]
+    fn figures_out_of_bounds_are_a_fault_and_proof_where_the_kernel_says_so() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        for is_proof in [true, false] {
+            let mut faults = DirectFaults::default();
+            let mut look = |answer: Result<(), &str>| {
+                let unit = if is_proof { "catalog" } else { "web" };
+                let mut seen = check(unit, answer);
+                seen.asked = Asked::Bounds { is_proof };
+                faults.check(seen, now, &mut ids);
+                faults.evidence(now, &BTreeMap::new())
+            };
+            assert_eq!(look(Ok(())), []);
+            let told = look(Err("too much memory"));
+            assert_eq!(told[0].suspects[0].two_sided, is_proof);
+            assert_eq!(told[0].signature.shape, "out_of_bounds");
+            assert_eq!(look(Err("too much memory")).len(), 1);
+            assert!(look(Ok(()))[0].closed);
         }
     }
 

@@ -4,6 +4,10 @@
 //! end-to-end *question* goes in at the front door as a user's request does, with a trace id of ours:
 //! whether the answer was right becomes an outcome report about that trace, so that a component that
 //! answers wrongly with status OK is found by the requests that it spoilt.
+//!
+//! A question that was wrong when something was restarted for it is asked often until the verdict
+//! ([`Pace`]): a verdict takes so and so many requests, and where users send few, these are the ones that
+//! can be had.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,12 +15,16 @@ use std::time::{Duration, SystemTime};
 use rekindle_model::{
     Name, Outcome, OutcomeReport, Resource, Shape, Span, SpanId, SpanKind, TraceId, UnixNanos,
 };
+use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::probe::Probes;
+use rekindle_recovery::service::RecoveryStatus;
+use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{ProbeSpec, UnitName};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::CheckResult;
+use super::{Asked, CheckResult};
 
 /// What somebody outside says about a request, and the span of their asking where we know it: our
 /// own probes are the root of the traces that they begin, and export to nobody.
@@ -30,6 +38,13 @@ pub(crate) struct Judgement {
 /// analysis.
 const PROBER: &str = "rekindle-probe";
 
+/// The pause between two askings while a verdict waits for them; never more than one is under way.
+const HURRIED: Duration = Duration::from_millis(25);
+
+/// So many hurried askings for one verdict at most: 92 right ones exclude a residual failure of 5 % with an
+/// error of 1 %, and who is asked for more than that by the configuration has the usual pause's patience.
+const MOST_HURRIED: u32 = 100;
+
 /// One end-to-end question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -41,72 +56,149 @@ pub(crate) struct Question {
     pub(crate) every: Duration,
 }
 
+/// How often one question is asked: as written, or in a hurry.
+///
+/// Only one that was wrong *before* the restart tells of its cure. While a restart lies on the system, every
+/// question that passes there is wrong, whatever it was before.
+#[derive(Debug, Default)]
+struct Pace {
+    was_wrong: bool,
+    hurried: u32,
+}
+
+/// What recovery is at, as far as questions are concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Phase {
+    /// Something is being restarted, or warms up.
+    restarts: bool,
+    /// A verdict is waited for.
+    judges: bool,
+}
+
+impl Phase {
+    fn of(status: &RecoveryStatus) -> Self {
+        let mut phase = Self::default();
+        for recovery in &status.recoveries {
+            match recovery.state {
+                State::Leased | State::Committed | State::Acting | State::Settling => {
+                    phase.restarts = true;
+                }
+                State::Judging => phase.judges = true,
+                _ => {}
+            }
+        }
+        phase
+    }
+}
+
+impl Pace {
+    fn is_hurried(&self, phase: Phase) -> bool {
+        phase.judges && self.was_wrong && self.hurried < MOST_HURRIED
+    }
+
+    /// An answer came to a question that was asked in this phase.
+    fn answered(&mut self, is_right: bool, phase: Phase) {
+        if phase.judges {
+            self.hurried = self.hurried.saturating_add(1);
+        } else {
+            self.hurried = 0;
+        }
+        if is_right {
+            // The verdict is about what was wrong before it.
+            self.was_wrong &= phase.judges || phase.restarts;
+        } else {
+            self.was_wrong |= !phase.restarts;
+        }
+    }
+}
+
 /// Asks the questions until the daemon stops.
 pub(crate) fn spawn_questions(
     tasks: &mut JoinSet<()>,
     questions: Vec<Question>,
     probes: &Probes,
     reports: &mpsc::Sender<Vec<Judgement>>,
+    recovery: &watch::Receiver<Arc<RecoveryStatus>>,
     shutdown: &watch::Receiver<bool>,
 ) {
+    let prober = Arc::new(Resource {
+        service: PROBER.into(),
+        instance: None,
+        version: None,
+        host: None,
+        attributes: vec![(Name::from("service.name"), Name::from(PROBER))],
+    });
     for question in questions {
         let (probes, reports) = (probes.clone(), reports.clone());
-        let mut shutdown = shutdown.clone();
-        let prober = Arc::new(Resource {
-            service: PROBER.into(),
-            instance: None,
-            version: None,
-            host: None,
-            attributes: vec![(Name::from("service.name"), Name::from(PROBER))],
-        });
+        let (mut recovery, mut shutdown) = (recovery.clone(), shutdown.clone());
+        let prober = Arc::clone(&prober);
         tasks.spawn(async move {
-            let mut ticks = steady(question.every);
+            let mut pace = Pace::default();
+            let mut asked: Option<Instant> = None;
             loop {
+                let phase = Phase::of(&recovery.borrow_and_update());
+                let pause = if pace.is_hurried(phase) {
+                    HURRIED.min(question.every)
+                } else {
+                    question.every.max(SHORTEST)
+                };
+                let due = asked.map_or_else(Instant::now, |asked| asked + pause);
                 tokio::select! {
                     _ = shutdown.wait_for(|stop| *stop) => return,
-                    _ = ticks.tick() => {}
-                }
-                let (trace_id, span_id) = fresh_ids();
-                let start: UnixNanos = SystemTime::now().into();
-                let traceparent = format!("00-{trace_id}-{span_id}-01");
-                let answer = probes.probe_traced(&question.spec, Some(traceparent)).await;
-                let end: UnixNanos = SystemTime::now().into();
-                let outcome = if answer.is_ok() {
-                    Outcome::Ok
-                } else {
-                    Outcome::Failed
-                };
-                let judgement = Judgement {
-                    report: OutcomeReport {
-                        trace_id,
-                        outcome,
-                        reporter: Name::from(format!("probe {}", question.name)),
-                        at: end,
-                        detail: answer.err().map(|failure| Name::from(failure.to_string())),
+                    () = tokio::time::sleep_until(due) => {}
+                    changed = recovery.changed() => match changed {
+                        Ok(()) => continue,
+                        // Recovery is gone, and with it the daemon.
+                        Err(_) => return,
                     },
-                    root: Some(Span {
-                        trace_id,
-                        span_id,
-                        parent_id: None,
-                        parent_is_remote: None,
-                        start,
-                        end,
-                        // Whether the answer was right is in the report; the spans below say what
-                        // they know.
-                        shape: Arc::new(Shape {
-                            kind: SpanKind::Client,
-                            name: Name::from(question.name.as_str()),
-                            resource: Arc::clone(&prober),
-                            ..Shape::default()
-                        }),
-                        links: Box::default(),
-                    }),
-                };
+                }
+                asked = Some(Instant::now());
+                let judgement = ask(&question, &probes, &prober).await;
+                pace.answered(judgement.report.outcome == Outcome::Ok, phase);
                 if reports.send(vec![judgement]).await.is_err() {
                     return;
                 }
             }
         });
+    }
+}
+
+/// Asks a question once.
+async fn ask(question: &Question, probes: &Probes, prober: &Arc<Resource>) -> Judgement {
+    let (trace_id, span_id) = fresh_ids();
+    let start: UnixNanos = SystemTime::now().into();
+    let traceparent = format!("00-{trace_id}-{span_id}-01");
+    let answer = probes.probe_traced(&question.spec, Some(traceparent)).await;
+    let end: UnixNanos = SystemTime::now().into();
+    let outcome = if answer.is_ok() {
+        Outcome::Ok
+    } else {
+        Outcome::Failed
+    };
+    Judgement {
+        report: OutcomeReport {
+            trace_id,
+            outcome,
+            reporter: Name::from(format!("probe {}", question.name)),
+            at: end,
+            detail: answer.err().map(|failure| Name::from(failure.to_string())),
+        },
+        root: Some(Span {
+            trace_id,
+            span_id,
+            parent_id: None,
+            parent_is_remote: None,
+            start,
+            end,
+            // Whether the answer was right is in the report; the spans below say what they know.
+            shape: Arc::new(Shape {
+                kind: SpanKind::Client,
+                name: Name::from(question.name.as_str()),
+                resource: Arc::clone(prober),
+                ..Shape::default()
+            }),
+            links: Box::default(),
+        }),
     }
 }
 
@@ -134,6 +226,7 @@ pub(crate) fn spawn_checks(
                 if results
                     .send(CheckResult {
                         unit: unit.clone(),
+                        asked: Asked::Question,
                         answer,
                     })
                     .await
@@ -146,9 +239,56 @@ pub(crate) fn spawn_checks(
     }
 }
 
+/// Looks at the figures that units must keep to until the daemon stops.
+pub(crate) fn spawn_watches(
+    tasks: &mut JoinSet<()>,
+    watcher: &Arc<Watcher>,
+    every: Duration,
+    results: &mpsc::Sender<CheckResult>,
+    shutdown: &watch::Receiver<bool>,
+) {
+    for unit in watcher.units().cloned().collect::<Vec<_>>() {
+        let (watcher, results) = (Arc::clone(watcher), results.clone());
+        let mut shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            let mut ticks = steady(every);
+            loop {
+                tokio::select! {
+                    _ = shutdown.wait_for(|stop| *stop) => return,
+                    _ = ticks.tick() => {}
+                }
+                let Some(seen) = watcher.look(&unit).await else {
+                    return;
+                };
+                let answer = match seen.beyond {
+                    Some(words) => Err(words),
+                    None if seen.is_within => Ok(()),
+                    // Neither well nor sick.
+                    None => continue,
+                };
+                let asked = Asked::Bounds {
+                    is_proof: seen.is_proof,
+                };
+                let unit = unit.clone();
+                let result = CheckResult {
+                    unit,
+                    asked,
+                    answer,
+                };
+                if results.send(result).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// No pause is shorter than this, whatever is written.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// Ticks that don't bunch up after a slow answer.
 fn steady(every: Duration) -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(every.max(Duration::from_millis(10)));
+    let mut ticks = tokio::time::interval(every.max(SHORTEST));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks
 }
@@ -161,6 +301,66 @@ fn fresh_ids() -> (TraceId, SpanId) {
             SpanId::from_bytes(rand::random()),
         ) {
             return (trace, span);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens to one question: in which phase it was answered, and rightly or not.
+    #[test]
+    fn only_what_was_wrong_before_the_restart_is_hurried_and_not_for_ever() {
+        const CALM: Phase = Phase {
+            restarts: false,
+            judges: false,
+        };
+        const RESTARTS: Phase = Phase {
+            restarts: true,
+            judges: false,
+        };
+        const JUDGES: Phase = Phase {
+            restarts: false,
+            judges: true,
+        };
+        const BOTH: Phase = Phase {
+            restarts: true,
+            judges: true,
+        };
+        let long = [(true, JUDGES); MOST_HURRIED as usize];
+        let with = |begin: &[(bool, Phase)], rest: &[(bool, Phase)]| [begin, rest].concat();
+        for (answers, then, expected) in [
+            (vec![], JUDGES, false),
+            (vec![(false, CALM)], CALM, false),
+            (vec![(false, CALM)], RESTARTS, false),
+            (vec![(false, CALM)], JUDGES, true),
+            (vec![(false, CALM), (false, RESTARTS)], JUDGES, true),
+            // Right while another unit is restarted is no reason to stop.
+            (
+                vec![(false, CALM), (true, JUDGES), (true, BOTH)],
+                BOTH,
+                true,
+            ),
+            // The restart itself, or something that was over before it.
+            (vec![(true, CALM), (false, RESTARTS)], JUDGES, false),
+            (vec![(false, CALM), (true, CALM)], JUDGES, false),
+            // Wrong since is as telling as wrong before.
+            (vec![(true, CALM), (false, JUDGES)], JUDGES, true),
+            (with(&[(false, CALM)], &long[1..]), JUDGES, true),
+            (with(&[(false, CALM)], &long), JUDGES, false),
+            // The next verdict has its own.
+            (
+                with(&with(&[(false, CALM)], &long), &[(false, CALM)]),
+                JUDGES,
+                true,
+            ),
+        ] {
+            let mut pace = Pace::default();
+            for (is_right, phase) in &answers {
+                pace.answered(*is_right, *phase);
+            }
+            assert_eq!(pace.is_hurried(then), expected, "{answers:?} {then:?}");
         }
     }
 }

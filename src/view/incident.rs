@@ -140,6 +140,8 @@ pub enum Shape {
     WrongAnswer,
     /// Its process ended.
     Exited,
+    /// Its own figures don't keep within their bounds.
+    OutOfBounds,
     /// It says so itself, somebody else does, or it is silent.
     Reported,
 }
@@ -152,6 +154,7 @@ impl fmt::Display for Shape {
             Self::Slow => "slow",
             Self::WrongAnswer => "wrong answer",
             Self::Exited => "exited",
+            Self::OutOfBounds => "out of bounds",
             Self::Reported => "reported",
         })
     }

@@ -17,26 +17,34 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 from harness import free_addresses  # noqa: E402: found by the line above
 
 TICKS = os.sysconf("SC_CLK_TCK")
-SERVER_CORE, LOAD_CORE = "0", "1"
-WARM_S = 1.0
+SERVER_CORE, LOAD_CORE, BOTH_CORES = "0", "1", "0,1"
+WARM_S = 0.5
+# How long a journal is filled that is then replayed: some tens of its segments.
+FILL_S = 2.0
 START_DEADLINE_S = 30.0
 # How much is written to learn what the disk does by itself: some dozens of the journal's groups.
 DISK_PROBE_BYTES, DISK_PROBE_SYNC_BYTES = 256 << 20, 4 << 20
 
-# Rows of the table: the payload (resources in a request), the compression, and our journal's durability.
+# Rows of the table: the payload (resources in a request), the compression, our journal's durability, and the cores that
+# the receiver and the generator have. With both, they are in each other's way, so only CPU time says anything.
 ROWS = {
     "sdk": dict(processes=1, compression="none", durability="off"),
     "gateway": dict(processes=16, compression="none", durability="off"),
     "sdk, journal": dict(processes=1, compression="none", durability="power-loss"),
     "sdk, gzip": dict(processes=1, compression="gzip", durability="off"),
     "sdk, zstd": dict(processes=1, compression="zstd", durability="off"),
+    "sdk, two threads": dict(processes=1, compression="none", durability="off", cores=BOTH_CORES),
 }
+# The daemon, killed and started again: what its journal holds, brought back.
+REPLAY = "sdk, replay"
 TRANSPORTS = ["http", "grpc"]
+PLAIN = ROWS["sdk"]
 
 
 def cpu_seconds(pid):
@@ -52,14 +60,15 @@ def memory_mib(pid, what="VmRSS"):
 class Server:
     """A receiver on one core, from its start until the `with` ends."""
 
-    def __init__(self, name, command, http, grpc, environment=None):
-        self.name, self.command, self.http, self.grpc = name, command, http, grpc
+    def __init__(self, name, command, http, grpc, environment=None, api=None):
+        self.name, self.command, self.http, self.grpc, self.api = name, command, http, grpc, api
+        self.cores = SERVER_CORE
         self.environment = {**os.environ, **(environment or {})}
 
     def __enter__(self):
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, *self.command],
+            ["taskset", "-c", self.cores, *self.command],
             stdout=self.log, stderr=self.log, env=self.environment,
         )
         until = time.monotonic() + START_DEADLINE_S
@@ -75,6 +84,11 @@ class Server:
                         raise SystemExit(f"{self.name} did not start:\n{self.log.read()[-3000:]}")
                     time.sleep(0.05)
         return self
+
+    def kill(self):
+        """As an outside hand would: nothing is cleared up."""
+        self.process.kill()
+        self.process.wait()
 
     def __exit__(self, *_):
         self.process.terminate()
@@ -94,7 +108,7 @@ class OurLoad:
 
     def run(self, transport, address, seconds, row):
         command = [
-            "taskset", "-c", LOAD_CORE, self.binary, "load", "--over", transport, "--to", address,
+            "taskset", "-c", row.get("cores", LOAD_CORE), self.binary, "load", "--over", transport, "--to", address,
             "--for", f"{seconds}s", "--compression", row["compression"],
             "--processes", str(row["processes"]), "-o", "json",
         ]
@@ -111,7 +125,7 @@ class Yardstick:
 
     def run(self, transport, address, seconds, row):
         command = [
-            "taskset", "-c", LOAD_CORE, self.binary, "load", "--proto", transport, "--addr", address,
+            "taskset", "-c", row.get("cores", LOAD_CORE), self.binary, "load", "--proto", transport, "--addr", address,
             "--secs", str(seconds), "--warm", "0", "--encoding", row["compression"],
             "--resources", str(row["processes"]), "--pid", str(os.getpid()),
         ]
@@ -150,24 +164,62 @@ def disk_bytes_per_second(folder):
 
 
 def ours(binary, folder, durability):
-    grpc, http, api = free_addresses(3)
     state = folder / f"state-{durability}"
     shutil.rmtree(state, ignore_errors=True)
+    return ours_again(binary, folder, durability, state)
+
+
+def ours_again(binary, folder, durability, state):
+    grpc, http, api = free_addresses(3)
     config = folder / f"{durability}.yaml"
     config.write_text(
         f"state_dir: {state}\n"
         f'listen: {{ grpc: "{grpc}", http: "{http}", api: "{api}" }}\n'
         f"ingest: {{ journal: {{ durability: {durability} }} }}\n"
     )
-    return Server("rekindle", [binary, "run", "--config", str(config)], http, grpc)
+    return Server("rekindle", [binary, "run", "--config", str(config)], http, grpc, api=api)
 
 
-def floor(binary):
+def until_it_answers(server):
+    """Until the API says something, which is after the replay."""
+    until = time.monotonic() + START_DEADLINE_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{server.api}/api/v1/status", timeout=START_DEADLINE_S) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def replay(binary, load, folder):
+    """What a span costs that comes back from the journal when the daemon was killed."""
+    state = folder / "state-replay"
+    shutil.rmtree(state, ignore_errors=True)
+    with ours_again(binary, folder, "power-loss", state) as server:
+        told = load.run("http", server.http, FILL_S, PLAIN)
+        server.kill()
+    began = time.monotonic()
+    with ours_again(binary, folder, "power-loss", state) as server:
+        until_it_answers(server)
+        wall, spent = time.monotonic() - began, cpu_seconds(server.process.pid)
+        figures = dict(
+            spans_per_cpu_second=told["spans"] / spent, spans_per_second=told["spans"] / wall,
+            p99_ms=0.0, errors=told["errors"], cores=spent / wall,
+            rss_mib=memory_mib(server.process.pid), peak_mib=memory_mib(server.process.pid, "VmHWM"),
+        )
+    shutil.rmtree(state, ignore_errors=True)
+    return figures
+
+
+def floor(binary, cores):
     (address,) = free_addresses(1)
     if binary.name == "floor":
         command = [binary, "walk", address]
     else:
-        command = [binary, "floor", "--work", "walk", "--addr", address, "--threads", "1"]
+        threads = str(len(cores.split(",")))
+        command = [binary, "floor", "--work", "walk", "--addr", address, "--threads", threads]
     return Server("floor", command, address, address)
 
 
@@ -196,16 +248,20 @@ def cells(arguments, load, folder):
         for name, row in ROWS.items():
             if arguments.row and name not in arguments.row:
                 continue
-            servers = [floor(arguments.floor), ours(arguments.rekindle, folder, row["durability"])]
+            cores = row.get("cores", SERVER_CORE)
+            servers = [floor(arguments.floor, cores), ours(arguments.rekindle, folder, row["durability"])]
+            # The peers have one core in each row: what they gain by a second isn't asked.
+            alone = cores == SERVER_CORE
             # Neither keeps anything on disk here, so beside the journal's row the figure is that of `sdk`.
-            if arguments.rotel and row["compression"] != "zstd":
+            if arguments.rotel and row["compression"] != "zstd" and alone:
                 servers.append(rotel(arguments.rotel))
-            if arguments.collector:
+            if arguments.collector and alone:
                 servers.append(collector(arguments.collector, folder))
             disk = disk_bytes_per_second(folder) if row["durability"] != "off" else None
             for server in servers:
                 plain = server.name == "floor"
                 sent = {**row, "compression": "none"} if plain else row
+                server.cores = cores
                 with server:
                     for transport in TRANSPORTS:
                         measure(server, load, transport, sent, WARM_S)
@@ -213,6 +269,10 @@ def cells(arguments, load, folder):
                         yield dict(row=name, transport=transport, receiver=server.name, round=round_number,
                                    disk_bytes_per_second=disk, **figures)
                 print(f"round {round_number + 1} of {arguments.runs}: {name}: {server.name}", file=sys.stderr)
+        if not arguments.row or REPLAY in arguments.row:
+            figures = replay(arguments.rekindle, load, folder)
+            yield dict(row=REPLAY, transport="–", receiver="rekindle", round=round_number,
+                       disk_bytes_per_second=None, **figures)
 
 
 def medians(found):
@@ -234,7 +294,8 @@ def medians(found):
 
 def show(table):
     by = {(entry["row"], entry["transport"], entry["receiver"]): entry for entry in table}
-    header = ("payload", "over", "receiver", "M spans/CPU-s", "of floor", "× best peer", "M spans/s", "p99 ms", "MiB", "errors")
+    header = ("payload", "over", "receiver", "M spans/CPU-s", "of floor", "× best peer", "M spans/s", "cores", "p99 ms",
+              "MiB", "errors")
     lines = [header]
     for (row, transport, receiver), entry in by.items():
         speed = entry["spans_per_cpu_second"]
@@ -246,7 +307,7 @@ def show(table):
             row, transport, receiver, f"{speed / 1e6:.2f}",
             f"{speed / least['spans_per_cpu_second']:.2f}" if least else "–",
             f"{speed / max(peers):.1f}" if mine and peers else "–",
-            f"{entry['spans_per_second'] / 1e6:.2f}", f"{entry['p99_ms']:.1f}", f"{entry['peak_mib']:.0f}",
+            f"{entry['spans_per_second'] / 1e6:.2f}", f"{entry['cores']:.2f}", f"{entry['p99_ms']:.1f}", f"{entry['peak_mib']:.0f}",
             f"{entry['errors']:.0f}",
         ))
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -254,9 +315,20 @@ def show(table):
         cells = [text.ljust(width) if column < 3 else text.rjust(width)
                  for column, (text, width) in enumerate(zip(line, widths))]
         print("  ".join(cells).rstrip())
+    def ours_in(row, transport):
+        return by.get((row, transport, "rekindle"), {}).get("spans_per_cpu_second")
+
+    print()
+    for transport in TRANSPORTS:
+        one, two = ours_in("sdk", transport), ours_in("sdk, two threads", transport)
+        if one and two:
+            print(f"two threads over {transport}: a CPU-second does {two / one:.2f} of what it does with one")
+    received, replayed = ours_in("sdk", "http"), ours_in(REPLAY, "–")
+    if received and replayed:
+        print(f"replay: a span takes {received / replayed:.2f} times the CPU time that receiving it took with the journal off")
     disks = [entry["disk_bytes_per_second"] for entry in table if entry.get("disk_bytes_per_second")]
     if disks:
-        print(f"\nthe disk by itself: {statistics.median(disks) / 1e6:.0f} MB/s in synced writes of "
+        print(f"the disk by itself: {statistics.median(disks) / 1e6:.0f} MB/s in synced writes of "
               f"{DISK_PROBE_SYNC_BYTES >> 20} MiB")
 
 
@@ -267,8 +339,8 @@ def main():
     for program in ("rotel", "collector"):
         parser.add_argument(f"--{program}", type=pathlib.Path)
     parser.add_argument("--runs", type=int, default=5, help="rounds over all receivers (5)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="how long each is measured in a round (4)")
-    parser.add_argument("--row", action="append", choices=list(ROWS), help="only this row; several are allowed")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each is measured in a round (2)")
+    parser.add_argument("--row", action="append", choices=[*ROWS, REPLAY], help="only this row; several are allowed")
     parser.add_argument("--folder", type=pathlib.Path, help="where the journal writes (a temporary folder)")
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
     arguments = parser.parse_args()

@@ -65,10 +65,11 @@ def wait_for(what, check):
 
 
 class Engine:
-    """The engine in a folder of its own, which is gone afterwards; its log is shown after a failed check."""
+    """The engine in a folder of its own, which is gone afterwards and is FOLDER in the settings; its log is shown after a
+    failed check."""
 
-    def __init__(self, binary, settings=""):
-        self.binary, self.settings, self.process = binary, settings, None
+    def __init__(self, binary, settings="", prepare=None):
+        self.binary, self.settings, self.prepare, self.process = binary, settings, prepare, None
 
     def __enter__(self):
         self.temporary = tempfile.TemporaryDirectory(prefix="rekindle-e2e-")
@@ -78,8 +79,10 @@ class Engine:
         self.config.write_text(
             f"state_dir: {self.folder}/state\n"
             f'listen: {{ grpc: "{self.grpc}", http: "{self.http}", api: "{self.api}" }}\n'
-            f"{self.settings}"
+            f"{self.settings.replace('FOLDER', str(self.folder))}"
         )
+        if self.prepare:
+            self.prepare(self.folder)
         self.log = open(self.folder / "log", "a+")
         self.start()
         return self
@@ -108,13 +111,14 @@ class Engine:
         self.temporary.cleanup()
 
 
-def check_all(binary, cases):
+def check_all(binary, cases, settings="", prepare=None):
     """Runs each case (its name, its check and the check's arguments) against an engine of its own, since faults at
-    the same time are one incident; says what came of it; the exit code."""
+    the same time are one incident; says what came of it; the exit code. `prepare` puts into the engine's folder what the
+    settings name."""
     passed = failed = 0
     for name, check, arguments in cases:
         try:
-            with Engine(binary) as engine:
+            with Engine(binary, settings, prepare) as engine:
                 print("ok  ", check(engine, *arguments), flush=True)
             passed += 1
         except (AssertionError, subprocess.SubprocessError) as error:

@@ -2,15 +2,18 @@
 
 For each language, wire form and compression, and for the Collector between an exporter and the engine:
 requests flow for some seconds, the engine is killed twice without warning and started at once, and
-in the end every request whose spans the exporter was told are taken is counted exactly once. What the
-exporter gave up may be missing, and is shown. Arguments: the binary, the cache folder, the languages
-("collector" among them).
+in the end every request whose spans the exporter was told are taken is counted exactly once, and each of
+those spans is in the span store exactly once. What the exporter gave up may be missing, and is shown. Arguments: the
+binary, the cache folder, the languages ("collector" among them).
 """
 
+import collections
+import json
 import pathlib
 import subprocess
 import sys
 import time
+import urllib.request
 
 from exporters import variants
 from harness import DEADLINE, check_all, environment, free_addresses, get, senders, wait_for
@@ -20,6 +23,8 @@ SPANS_PER_REQUEST = 5
 KILLS_AFTER_S = [1.2, 1.5]
 # Exporters retry for some seconds to a minute, and their shutdown waits for it.
 PATIENCE_S = 2 * DEADLINE
+
+SETTINGS = "store: { url: FOLDER/spans }\n"
 
 COLLECTOR = [
     (exporter, encoding, compression)
@@ -73,6 +78,41 @@ def check_counted(engine, variant, least, most=REQUESTS):
     return total
 
 
+def stored(engine, url=None, *which):
+    """How often each span is in the store."""
+    command = [engine.binary, "export", "--store", url or f"{engine.folder}/spans", *which]
+    exported = subprocess.run(command, stdout=subprocess.PIPE, timeout=DEADLINE)
+    times = collections.Counter()
+    for line in exported.stdout.splitlines():
+        for of_resource in json.loads(line)["resourceSpans"]:
+            for of_scope in of_resource["scopeSpans"]:
+                for span in of_scope["spans"]:
+                    times[span["traceId"], span["spanId"]] += 1
+    return times
+
+
+def send_one(engine):
+    """One more request, which nobody looks for."""
+    span = {"traceId": "1" * 32, "spanId": "1" * 16, "name": "one more"}
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{engine.http}/v1/traces", body, headers)
+    urllib.request.urlopen(request, timeout=5).close()
+
+
+def check_stored(engine, variant, taken, send_one=send_one, url=None):
+    """Each acknowledged span is in the store, and no span is there twice."""
+    # What an earlier life wrote is stored when the journal goes on behind it.
+    engine.stop()
+    engine.start()
+    send_one(engine)
+    expected = {(trace, span) for trace, spans in taken.items() for span in spans}
+    wait_for(f"{len(expected)} spans of {variant} in the store", lambda: expected <= stored(engine, url).keys())
+    twice = [span for span, times in stored(engine, url).items() if times > 1]
+    assert not twice, f"{variant}: {len(twice)} spans are in the store twice, {twice[:3]} among them"
+    return len(expected)
+
+
 def check_language(engine, sender, language, wire, compression):
     variant = f"{language}-{wire.replace('/', '-')}-{compression}"
     record = engine.folder / "acknowledged"
@@ -83,7 +123,11 @@ def check_language(engine, sender, language, wire, compression):
     assert whole > REQUESTS // 2, f"{variant}: {whole} of {REQUESTS} requests were taken at all"
     # A batch that was given up may have come all the same, each with one request's root at least.
     total = check_counted(engine, variant, whole, whole if given_up == 0 else REQUESTS)
-    return f"{variant}: {whole} of {REQUESTS} requests acknowledged, {total} counted, {given_up} batches given up"
+    spans = check_stored(engine, variant, taken)
+    return (
+        f"{variant}: {whole} of {REQUESTS} requests acknowledged, {total} counted, {spans} spans stored once, "
+        f"{given_up} batches given up"
+    )
 
 
 def check_collector(engine, sender, cache, exporter, encoding, compression):
@@ -110,10 +154,12 @@ def check_collector(engine, sender, cache, exporter, encoding, compression):
             record = engine.folder / "acknowledged"
             command = [*sender, "grpc", "none", variant, grpc, http]
             send_through_kills(engine, command, record)
-            taken = sum(len(spans) == SPANS_PER_REQUEST for spans in acknowledged(record).values())
+            spans = acknowledged(record)
+            taken = sum(len(of_trace) == SPANS_PER_REQUEST for of_trace in spans.values())
             # The Collector took them all; it has a queue, and tries again until they are taken.
             assert taken == REQUESTS, f"{variant}: the Collector took {taken} of {REQUESTS}"
             total = check_counted(engine, variant, REQUESTS)
+            kept = check_stored(engine, variant, spans)
         except AssertionError:
             log.seek(0)
             print(log.read()[-3000:])
@@ -121,7 +167,7 @@ def check_collector(engine, sender, cache, exporter, encoding, compression):
         finally:
             collector.terminate()
             collector.wait(timeout=20)
-    return f"{variant}: {taken} of {REQUESTS} requests taken by the Collector, {total} counted"
+    return f"{variant}: {taken} of {REQUESTS} requests taken by the Collector, {total} counted, {kept} spans stored once"
 
 
 def cases(languages, commands, cache):
@@ -138,7 +184,7 @@ def cases(languages, commands, cache):
 def main():
     binary, cache, *languages = sys.argv[1:]
     cache = pathlib.Path(cache)
-    return check_all(binary, cases(languages, senders(cache), cache))
+    return check_all(binary, cases(languages, senders(cache), cache), SETTINGS)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Sends good requests, then requests that fail in payments. Arguments: wire form, compression, name of
 the variant, gRPC address, HTTP address. Environment: E2E_REQUESTS, how many good and failing requests
 and how many milliseconds between them ("60 30 0" if absent); E2E_ACKNOWLEDGED, a file to which a line
-"trace-id span-id" is added for each span that the exporter said was taken.
+"trace-id span-id" is added for each span that the exporter said was taken; E2E_SECURE, whether TLS is spoken
+(certificates and tokens come from OpenTelemetry's own OTEL_EXPORTER_OTLP_…).
 """
 
 import os
@@ -21,6 +22,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 import grpc
 
 GOOD, FAILING, PAUSE_MS = (int(text) for text in os.environ.get("E2E_REQUESTS", "60 30 0").split())
+
+SECURE = "E2E_SECURE" in os.environ
+SCHEME = "https" if SECURE else "http"
 
 wire, compression, variant, grpc_address, http_address = sys.argv[1:]
 
@@ -54,9 +58,9 @@ class Recorder(SpanExporter):
 def exporter():
     if wire == "grpc":
         kind = grpc.Compression.Gzip if compression == "gzip" else None
-        return GrpcExporter(endpoint=f"http://{grpc_address}", insecure=True, compression=kind)
+        return GrpcExporter(endpoint=f"{SCHEME}://{grpc_address}", insecure=not SECURE, compression=kind)
     kind = HttpCompression.Gzip if compression == "gzip" else HttpCompression.NoCompression
-    return HttpExporter(endpoint=f"http://{http_address}/v1/traces", compression=kind)
+    return HttpExporter(endpoint=f"{SCHEME}://{http_address}/v1/traces", compression=kind)
 
 
 def provider(service):

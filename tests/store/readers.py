@@ -1,7 +1,8 @@
 """Do DuckDB and polars read the span store as ingest/store/SCHEMA.md says, and do they agree?
 
-    pip install duckdb polars
     python tests/store/readers.py FOLDER
+
+`readers` beside it installs both, and makes a store.
 """
 
 import json

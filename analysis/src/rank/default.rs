@@ -18,20 +18,26 @@
 //! 5. *Change.* Who got slower or stops halfway is suspected without any failed request
 //!    (`default/changes.rs`); where that says more than where failures began (callers gave up on a
 //!    component that is merely slow), it goes first (`default/combine.rs`).
+//! 6. *Ground.* The first suspect is an answer only where chance doesn't explain what speaks against it
+//!    (`default/ground.rs`).
 
 mod changes;
 mod choice;
 mod combine;
 mod contrast;
+mod ground;
 mod specific;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 pub use choice::Choice;
 pub(crate) use choice::Choices;
 
+use super::Ground;
 use super::evidence::{Charge, Tally, dress};
-use super::input::Input;
+use super::input::{Case, Input};
 use crate::{Level, Suspect};
 
 /// Requests that speak for "none of these" before any is seen.
@@ -51,13 +57,19 @@ pub(crate) struct Shares {
     pub(crate) unexplained: u64,
 }
 
-/// The suspects, most suspicious first, and whether the first one stands without failed requests.
-pub(crate) fn suspects(input: &Input, tally: &Tally, choices: Choices) -> (Vec<Suspect>, bool) {
+/// The suspects, most suspicious first, and what the first one stands on.
+pub(crate) fn suspects(input: &Input, tally: &Tally, choices: Choices) -> (Vec<Suspect>, Ground) {
     let failures = failure_charges(input, tally, choices);
     let combined = combine::combined(input, tally, failures, choices);
     let mut charges = combined.charges;
     charges.retain(|charge| charge.confidence >= WORTH_NAMING);
-    (dress(input, tally, charges), combined.clear_change)
+    let suspects = dress(input, tally, charges);
+    let ground = match combined.ground {
+        // The confidence in a change has its chance in it.
+        Ground::Chance if Ground::by_confidence(&suspects) == Ground::Change => Ground::Change,
+        ground => ground,
+    };
+    (suspects, ground)
 }
 
 /// The charges that failed requests make.
@@ -100,6 +112,17 @@ fn lift(tally: &Tally, subject: usize, choices: Choices) -> f64 {
     (1.0 - tally.baseline_origin_share(subject) / now).max(0.0)
 }
 
+/// The services and dependencies in which failures of these requests began.
+fn began_in<'a>(input: &'a Input, case: &Case) -> impl Iterator<Item = usize> + 'a {
+    let touches = input.rows[case.row].touches.iter();
+    touches
+        .filter(|touch| {
+            let level = input.subjects[touch.subject].component.level;
+            touch.state.is_origin() && matches!(level, Level::Service | Level::Dependency)
+        })
+        .map(|touch| touch.subject)
+}
+
 fn share_out(input: &Input, tally: &Tally, choices: Choices) -> Shares {
     let mut unexplained = 0;
     let mut candidates: Vec<(usize, u64, Vec<usize>)> = Vec::new();
@@ -107,15 +130,7 @@ fn share_out(input: &Input, tally: &Tally, choices: Choices) -> Shares {
         if !case.is_failure() {
             continue;
         }
-        let families: Vec<usize> = input.rows[case.row]
-            .touches
-            .iter()
-            .filter(|touch| {
-                let level = input.subjects[touch.subject].component.level;
-                touch.state.is_origin() && matches!(level, Level::Service | Level::Dependency)
-            })
-            .map(|touch| touch.subject)
-            .collect();
+        let families: Vec<usize> = began_in(input, case).collect();
         if families.is_empty() {
             unexplained += case.count;
         } else {

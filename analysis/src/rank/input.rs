@@ -121,6 +121,20 @@ pub struct Timed {
     pub window: LogHistogram,
 }
 
+/// How many requests of one type touched an operation or dependency: so many of its calls are
+/// independent of one another, however often each asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Touched {
+    /// Its index in [`Input::subjects`].
+    pub subject: usize,
+    /// The request type, as an index in [`Input::request_types`].
+    pub request_type: usize,
+    /// Before the window.
+    pub baseline: u64,
+    /// In the window.
+    pub window: u64,
+}
+
 /// Visits of one operation that asked the same callees, in requests of one type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shaped {
@@ -163,6 +177,8 @@ pub struct Input {
     pub request_types: Vec<RequestType>,
     /// Own times, sorted by subject and request type.
     pub timed: Vec<Timed>,
+    /// Requests that touched what is timed, sorted.
+    pub touched: Vec<Touched>,
     /// Whom visits asked, sorted.
     pub shaped: Vec<Shaped>,
     /// Traces to choose examples from, sorted by id.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use rekindle_model::{RequestType, UnixNanos};
 use rekindle_stats::LogHistogram;
 
 use super::{Sources, Stretch};
+use crate::Level;
 use crate::profile::{Profile, Segment};
-use crate::rank::{Part, Shaped, Timed};
+use crate::rank::{Part, Shaped, Timed, Touched};
+use crate::spectrum::Cell;
 
 /// Own times and shapes in canonical order.
 pub(super) struct Measured {
@@ -19,6 +22,40 @@ pub(super) struct Measured {
 }
 
 impl Sources<'_> {
+    /// How many requests of each type touched what is timed, in the baseline and in the window.
+    pub(super) fn touched(
+        &self,
+        parts: [&BTreeMap<Cell, u64>; 2],
+        place: &[usize],
+        type_at: &BTreeMap<u32, usize>,
+    ) -> Vec<Touched> {
+        // Put in order below.
+        let mut counted: HashMap<(u32, u32), [u64; 2]> = HashMap::new();
+        for (part, cells) in parts.into_iter().enumerate() {
+            for (cell, count) in cells {
+                for touch in &self.spectrum.row(cell.row).touches {
+                    let key = (touch.component, cell.request_type);
+                    counted.entry(key).or_default()[part] += count;
+                }
+            }
+        }
+        let mut touched: Vec<Touched> = counted
+            .into_iter()
+            .filter(|((component, _), _)| {
+                let level = self.registry.info(*component).component.level;
+                matches!(level, Level::Operation | Level::Dependency)
+            })
+            .map(|((component, of), [baseline, window])| Touched {
+                subject: place[component as usize],
+                request_type: type_at[&of],
+                baseline,
+                window,
+            })
+            .collect();
+        touched.sort_unstable();
+        touched
+    }
+
     /// The earlier and the later half of the baseline, and the window. A slice that a restart cuts
     /// is left out: histograms can't be taken apart again.
     pub(super) fn profiles_around(&self, since: UnixNanos, stretch: Stretch) -> [Profile; 3] {

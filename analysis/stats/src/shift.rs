@@ -36,6 +36,36 @@ pub struct Usual {
     within: f64,
 }
 
+/// Durations of calls, and of how many requests they are: the calls of one request go the same way at the
+/// same moment, so twenty of them are little more than one. There are as many independent observations as
+/// requests (the design effect of Kish 1965, *Survey Sampling*, where calls of a request are alike).
+#[derive(Clone, Copy, Debug)]
+pub struct Calls<'a> {
+    /// Nanoseconds, one a call.
+    pub durations: &'a LogHistogram,
+    /// The requests that the calls are of; more than there are calls count as so many.
+    pub requests: u64,
+}
+
+impl<'a> From<&'a LogHistogram> for Calls<'a> {
+    /// Each call is a request's only one.
+    fn from(durations: &'a LogHistogram) -> Self {
+        Self {
+            durations,
+            requests: durations.total(),
+        }
+    }
+}
+
+impl Calls<'_> {
+    /// Moments of so many independent calls.
+    fn moments(self) -> (f64, f64, f64) {
+        let (n, mean, squares) = moments(self.durations);
+        let independent = n.min(self.requests as f64);
+        (independent, mean, squares * independent / n.max(1.0))
+    }
+}
+
 /// How two histograms differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shift {
@@ -51,6 +81,11 @@ pub struct Shift {
 }
 
 impl Shift {
+    /// The upper end of the interval of `doublings`.
+    pub const fn high(&self) -> f64 {
+        2.0 * self.doublings - self.low
+    }
+
     /// How probable at least such a doubling or halving is where nothing changed, in `[0, 1]`.
     pub fn chance(&self) -> f64 {
         student_tails(self.t, self.degrees)
@@ -107,15 +142,20 @@ impl Usual {
 }
 
 /// How `now` differs from `before`; `None` when there is nothing now.
-pub fn shift(before: &LogHistogram, now: &LogHistogram, usual: &Usual) -> Option<Shift> {
-    if now.total() == 0 {
+pub fn shift<'a>(
+    before: impl Into<Calls<'a>>,
+    now: impl Into<Calls<'a>>,
+    usual: &Usual,
+) -> Option<Shift> {
+    let (before, now) = (before.into(), now.into());
+    let (n, mean_before, squares_before) = before.moments();
+    let (m, mean_now, squares_now) = now.moments();
+    if m < 1.0 {
         return None;
     }
-    let (n, mean_before, squares_before) = moments(before);
-    let (m, mean_now, squares_now) = moments(now);
+    let freedom = |n: f64| PRIOR_CALLS + (n - 1.0).max(0.0);
     let variance = |n: f64, squares: f64| {
-        let calls = PRIOR_CALLS + (n - 1.0).max(0.0);
-        ((PRIOR_CALLS * usual.within + squares) / calls).max(LEAST_VARIANCE)
+        ((PRIOR_CALLS * usual.within + squares) / freedom(n)).max(LEAST_VARIANCE)
     };
     let variance_before = variance(n, squares_before);
     // What got slower varies more, too; what varies less by chance must not look surer for it.
@@ -123,18 +163,22 @@ pub fn shift(before: &LogHistogram, now: &LogHistogram, usual: &Usual) -> Option
     // The prior mean counts as a small part of a call.
     let prior = usual.within / usual.between;
     let base = (n * mean_before + prior * usual.mean) / (n + prior);
-    let error = (variance_before / (n + prior) + variance_now / m).sqrt();
+    let (part_before, part_now) = (variance_before / (n + prior), variance_now / m);
+    let error = (part_before + part_now).sqrt();
     let doublings = mean_now - base;
-    let degrees = PRIOR_CALLS + m - 1.0;
+    // A few calls before leave as much doubt as a few now: Welch's degrees of freedom (Satterthwaite
+    // 1946, Biometrics Bulletin 2:110–114).
+    let degrees = (part_before + part_now).powi(2)
+        / (part_before.powi(2) / freedom(n) + part_now.powi(2) / freedom(m));
     Some(Shift {
         doublings,
         low: doublings - usual_quantile(degrees) * error,
         t: doublings / error,
         degrees,
-        affected: if n == 0.0 {
+        affected: if before.durations.total() == 0 {
             1.0
         } else {
-            slower_share(before, now)
+            slower_share(before.durations, now.durations)
         },
     })
 }
@@ -237,6 +281,23 @@ mod tests {
                 "{degrees}: {quick}, not {exact}"
             );
         }
+    }
+
+    #[test]
+    fn many_calls_of_one_request_are_one() {
+        let before = histogram(&[4; 4]);
+        let usual = Usual::of([&histogram(&[2, 4, 10])].into_iter());
+        let now = histogram(&[11; 40]);
+        let alone = shift(&before, &now, &usual).expect("calls");
+        let of = |durations, requests| Calls {
+            durations,
+            requests,
+        };
+        let together = shift(of(&before, 1), of(&now, 2), &usual).expect("calls");
+        assert!((alone.doublings - together.doublings).abs() < 0.1);
+        assert!(alone.low > 0.3, "{alone:?}");
+        assert!(together.low < 0.0, "{together:?}");
+        assert!(together.chance() > 5.0 * alone.chance());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use rekindle_stats::{
     Arrivals, BetaBelief, DetectorState, Dispersion, LogHistogram, Probability, Sample, Share,
-    ShareRise, benjamini_hochberg, chi_squared_quantile, difference_interval, normal_quantile,
-    rank_sum, robust_z, slower_share, student_quantile, student_tails,
+    ShareRise, benjamini_hochberg, chi_squared_quantile, difference_interval, fisher_greater,
+    normal_quantile, rank_sum, robust_z, slower_share, student_quantile, student_tails,
 };
 
 fn rows(table: &str) -> Vec<Vec<&str>> {
@@ -48,6 +48,16 @@ fn chi_squared() {
     }
     assert_eq!(chi_squared_quantile(0, Probability::P95), None);
     assert_eq!(chi_squared_quantile(3, Probability::clamped(1.0)), None);
+}
+
+#[test]
+fn fisher() {
+    for row in rows(include_str!("reference/fisher.csv")) {
+        let chance = fisher_greater(share(row[0], row[1]), share(row[2], row[3]));
+        // Also where it is tiny: there it must be right by its order.
+        check(&row, chance, row[4], 1e-9);
+        check(&row, chance.ln(), &number(row[4]).ln().to_string(), 1e-6);
+    }
 }
 
 #[test]

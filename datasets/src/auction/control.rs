@@ -7,6 +7,7 @@
 //! | `GET /status` | [`ServiceStatus`] |
 //! | `POST /microreboot/{component}` | 200 and [`Rebooted`](super::Rebooted) once the new life is ready; `Idempotency-Key` and `Rekindle-Generation` are honoured; 404, 409 (too many abandoned threads, or a generation that is over), 500 (start failed), 504 (start took too long) |
 //! | `GET /microreboot/{component}?action=KEY` | `{"done": bool}` |
+//! | `POST /prepare` | 204 once all spans until now are sent, 503 if they can't be: the process is about to be restarted |
 //! | `POST /fault` | a [`Fault`] as JSON: 204, or 422 with the reason |
 //! | `POST /leak` | a [`Leak`] as JSON: 204, or 422 with the reason |
 //! | `DELETE /fault` | 204: no further call suffers |
@@ -25,6 +26,7 @@ use super::ServiceName;
 use super::container::{ComponentStatus, Container, RebootError};
 use super::fault::{Fault, FaultKind, FaultScope};
 use super::leak::Leak;
+use super::telemetry::Tracing;
 
 /// What a process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,7 @@ pub(super) struct Control {
     pub(super) container: Arc<Container>,
     pub(super) service: ServiceName,
     pub(super) generation: Option<u64>,
+    pub(super) tracing: Tracing,
 }
 
 pub(super) fn router(control: Control) -> Router {
@@ -51,6 +54,7 @@ pub(super) fn router(control: Control) -> Router {
         .route("/ready/{component}", get(component_ready))
         .route("/status", get(status))
         .route("/microreboot/{component}", post(microreboot).get(inquire))
+        .route("/prepare", post(prepare))
         .route("/fault", post(inject).delete(lift))
         .route("/leak", post(leak))
         .with_state(Arc::new(control))
@@ -130,6 +134,15 @@ async fn inquire(
 ) -> Json<serde_json::Value> {
     let done = control.container.is_done(&component, &inquiry.action).await;
     Json(json!({ "done": done }))
+}
+
+/// The site's state is in its stores at all times; what a restart loses is what wasn't told yet.
+async fn prepare(State(control): State<Arc<Control>>) -> StatusCode {
+    let tracing = control.tracing.clone();
+    match tokio::task::spawn_blocking(move || tracing.send_now()).await {
+        Ok(true) => StatusCode::NO_CONTENT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 async fn inject(State(control): State<Arc<Control>>, Json(fault): Json<Fault>) -> Response {

@@ -139,6 +139,7 @@ impl Service {
             container: Arc::clone(&container),
             service,
             generation: options.generation,
+            tracing: tracing.clone(),
         });
         let control = std::thread::Builder::new()
             .name(format!("{service}-control"))

@@ -76,6 +76,15 @@ impl Tracing {
         }
     }
 
+    /// Sends what has ended until now, and goes on: a restart may be about to take it away. Blocks.
+    pub(crate) fn send_now(&self) -> bool {
+        let sent = self.provider.force_flush();
+        if let Err(error) = &sent {
+            tracing::debug!(%error, "not all spans were sent");
+        }
+        sent.is_ok()
+    }
+
     /// A request came in.
     pub(crate) fn server(&self, method: &str, route: &str, headers: &HeaderMap) -> ActiveSpan {
         let parent = TraceContextPropagator::new().extract(&Headers(headers));

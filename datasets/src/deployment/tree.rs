@@ -23,6 +23,10 @@ pub enum Granularity {
 /// The site ends at once when it is told to, but for sending its last spans.
 const STOP_GRACE: &str = "2s";
 
+/// How long a process may take to send its last spans before it is ended: they go to this machine, and
+/// users wait meanwhile.
+const PREPARE_TIMEOUT: &str = "300ms";
+
 /// The first start makes the data.
 const PROCESS_START: &str = "20s";
 
@@ -78,6 +82,11 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -
             line(12, format!("command: {}", json!(plan.command(*service))));
             line(12, format!("stop_grace: {STOP_GRACE}"));
         }
+        let prepare = json!({
+            "post": format!("http://{control}/prepare"),
+            "timeout": PREPARE_TIMEOUT,
+        });
+        line(10, format!("prepare: {prepare}"));
         line(10, format!("start_deadline: {PROCESS_START}"));
         line(10, format!("expected_downtime: {PROCESS_DOWNTIME}"));
         line(
@@ -165,6 +174,7 @@ mod tests {
         assert_eq!(catalog["match"]["service.name"], "catalog");
         assert_eq!(catalog["process"]["command"][0], "/bin/a \"site\"");
         assert_eq!(catalog["ready"]["http"], "http://127.0.0.1:20003/ready");
+        assert_eq!(catalog["prepare"]["post"], "http://127.0.0.1:20003/prepare");
         let search = &catalog["units"][1];
         assert_eq!(search["match"]["code.namespace"], "catalog.search");
         assert_eq!(

@@ -10,31 +10,31 @@ use rekindle_model::{
 
 /// What every set says about a span, in one form.
 #[derive(Debug)]
-pub(super) struct RawSpan {
-    pub(super) id: u64,
-    pub(super) parent: Option<u64>,
-    pub(super) kind: SpanKind,
-    pub(super) service: Name,
+pub(crate) struct RawSpan {
+    pub(crate) id: u64,
+    pub(crate) parent: Option<u64>,
+    pub(crate) kind: SpanKind,
+    pub(crate) service: Name,
     /// The process, where the set tells processes apart.
-    pub(super) instance: Option<Name>,
-    pub(super) name: Name,
-    pub(super) start: UnixNanos,
-    pub(super) nanos: u64,
-    pub(super) http_status: Option<u16>,
-    pub(super) error: bool,
+    pub(crate) instance: Option<Name>,
+    pub(crate) name: Name,
+    pub(crate) start: UnixNanos,
+    pub(crate) nanos: u64,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) error: bool,
     /// Whom a call is to, where the set says so.
-    pub(super) peer: Option<Name>,
+    pub(crate) peer: Option<Name>,
 }
 
 /// Makes spans that share their resources and names, as a receiver's interner would.
 #[derive(Debug, Default)]
-pub(super) struct Builder {
+pub(crate) struct Builder {
     resources: BTreeMap<(Name, Option<Name>), Arc<Resource>>,
     names: BTreeMap<String, Name>,
 }
 
 impl Builder {
-    pub(super) fn name(&mut self, text: &str) -> Name {
+    pub(crate) fn name(&mut self, text: &str) -> Name {
         if let Some(name) = self.names.get(text) {
             return name.clone();
         }
@@ -62,7 +62,7 @@ impl Builder {
     }
 
     /// The trace of these spans; `None` when an id is zero or there is no span.
-    pub(super) fn trace(&mut self, id: u128, spans: Vec<RawSpan>) -> Option<Trace> {
+    pub(crate) fn trace(&mut self, id: u128, spans: Vec<RawSpan>) -> Option<Trace> {
         let trace_id = TraceId::from_bytes(id.to_be_bytes())?;
         let spans = spans
             .into_iter()

@@ -15,12 +15,13 @@ use rekindle_recovery::lifecycle::{Event, IllegalTransition, State, next};
 use rekindle_recovery::plan::{Choice, Constraints, plan};
 use rekindle_recovery::{Evidence, Fared, Policy, RestartTree, UnitName};
 
+use super::informed;
 use super::random::{binomial, poisson, stream};
-use super::world::{BASELINE, Cure, Fault, REQUESTS_PER_SECOND, Site};
+use super::world::{BASELINE, Cure, Fault, Mix, REQUESTS_PER_SECOND, Site};
 
 /// From the first failure to the alarm, in seconds: the demo's detector needs a few failures, and
 /// exporters a moment.
-const DETECTION: f64 = 2.0;
+pub(super) const DETECTION: f64 = 2.0;
 /// A policy that does more than this in one recovery is going in circles.
 const MAX_STEPS: usize = 40;
 
@@ -42,6 +43,9 @@ pub(super) enum Decider {
         /// Whether it learns.
         learns: bool,
     },
+    /// Knows how often what fails and how ranking errs, but not what is the matter: the least that who
+    /// has the same evidence can be expected to pay.
+    Informed(Mix),
     /// Knows what cures.
     Clairvoyant,
     /// These, one after the other.
@@ -75,6 +79,8 @@ pub(super) struct Bill {
     pub(super) by_person: bool,
     /// Whether a restart or time could end the fault.
     pub(super) is_curable: bool,
+    /// Whether that was because a verdict was `unknown`, instead of by choice.
+    pub(super) by_unknown: bool,
     /// How often `cured` was said and wasn't.
     pub(super) wrongly_cured: u32,
     /// The fault's kind.
@@ -200,14 +206,16 @@ impl Course<'_> {
 }
 
 /// What a policy looks at.
-struct Situation<'a> {
-    tree: &'a RestartTree,
-    evidence: &'a Evidence,
-    trials: &'a [Trial],
-    waited: bool,
-    fault: &'a Fault,
-    policy: &'a Policy,
-    now: SystemTime,
+pub(super) struct Situation<'a> {
+    pub(super) site: &'a Site,
+    pub(super) evidence: &'a Evidence,
+    pub(super) trials: &'a [Trial],
+    pub(super) waited: bool,
+    pub(super) fault: &'a Fault,
+    pub(super) policy: &'a Policy,
+    pub(super) now: SystemTime,
+    /// Seconds since the first failure.
+    pub(super) at: f64,
 }
 
 impl Decider {
@@ -218,11 +226,11 @@ impl Decider {
             untried.map_or(Choice::Human, |unit| Choice::Restart((*unit).clone()))
         };
         match self {
-            Self::Root => first_of(on.tree.root().as_slice()),
+            Self::Root => first_of(on.site.tree.root().as_slice()),
             Self::Process => first_of(&[&"server".into(), &"node".into()]),
             Self::Ladder => {
                 let suspect = on.evidence.suspects.first();
-                let chain = suspect.map_or(Vec::new(), |suspect| on.tree.chain(&suspect.unit));
+                let chain = suspect.map_or(Vec::new(), |suspect| on.site.tree.chain(&suspect.unit));
                 first_of(&chain)
             }
             Self::ChancePerCost(mind) => chance_per_cost(mind, on, &tried),
@@ -234,12 +242,20 @@ impl Decider {
                     waited: on.waited,
                     excluded: &BTreeSet::new(),
                 };
-                plan(on.evidence, on.tree, &mind.beliefs, &constraints, on.now).choice
+                plan(
+                    on.evidence,
+                    &on.site.tree,
+                    &mind.beliefs,
+                    &constraints,
+                    on.now,
+                )
+                .choice
             }
             Self::Script(units) => units
                 .get(on.trials.len())
                 .cloned()
                 .map_or(Choice::Human, Choice::Restart),
+            Self::Informed(mix) => informed::choose(mix, on),
             Self::Clairvoyant => match &on.fault.cure {
                 Cure::Person => Choice::Human,
                 Cure::Time(_) => Choice::Wait,
@@ -273,17 +289,17 @@ impl Decider {
 /// The textbook's order for independent actions (Kadane and Simon 1977): most chance per cost first,
 /// each chance as it was before anything was tried.
 fn chance_per_cost(mind: &Mind, on: &Situation<'_>, tried: &dyn Fn(&UnitName) -> bool) -> Choice {
-    let chains = mind.beliefs.chains(on.evidence, on.tree, &[], on.now);
+    let chains = mind.beliefs.chains(on.evidence, &on.site.tree, &[], on.now);
     let mut best: Option<(f64, UnitName)> = None;
     for chain in &chains {
         for unit in chain.units.iter().filter(|unit| !tried(unit)) {
             let chance: f64 = chains
                 .iter()
                 .flat_map(|other| other.units.iter().zip(other.levels.iter().skip(1)))
-                .filter(|(smallest, _)| on.tree.contains(unit, smallest))
+                .filter(|(smallest, _)| on.site.tree.contains(unit, smallest))
                 .map(|(_, chance)| chance)
                 .sum();
-            let (downtime, _) = mind.costs.downtime(on.tree, unit, on.now);
+            let (downtime, _) = mind.costs.downtime(&on.site.tree, unit, on.now);
             let traffic = on.evidence.traffic.get(unit).copied().unwrap_or(1.0);
             let value = chance / (downtime.as_secs_f64() * traffic).max(1e-9);
             if best.as_ref().is_none_or(|(most, _)| value > *most) {
@@ -352,7 +368,8 @@ pub(super) fn play_after(
         let mut evidence = fault.evidence.clone();
         evidence.failing_per_second = course.rate() * course.share();
         let choice = decider.choose(&Situation {
-            tree: &site.tree,
+            site,
+            at: course.at,
             evidence: &evidence,
             trials: &trials,
             waited,
@@ -394,6 +411,7 @@ pub(super) fn play_after(
                 for event in [Event::Lease, Event::Commit, Event::Act] {
                     state = next(state, event)?;
                 }
+                let ordered = course.at;
                 let downtime = course.restart(&unit, &mut random);
                 decider.measure(&unit, downtime, now);
                 bill.restarts += 1;
@@ -410,6 +428,7 @@ pub(super) fn play_after(
                     Verdict::Unknown => {
                         course.pass(policy.human_response.as_secs_f64());
                         bill.by_person = true;
+                        bill.by_unknown = true;
                         next(state, Event::GiveUp)?;
                         break;
                     }
@@ -417,6 +436,7 @@ pub(super) fn play_after(
                 trials.push(Trial {
                     unit: unit.clone(),
                     relief,
+                    lasted: Duration::try_from_secs_f64(course.at - ordered).unwrap_or_default(),
                 });
                 if verdict == Verdict::Cured {
                     decider.learn(&evidence, &site.tree, &trials, given(waited), now);

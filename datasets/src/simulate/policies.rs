@@ -26,7 +26,7 @@ const NEAR: f64 = 1.10;
 /// What no learner may exceed, beside the ladder.
 const NEVER_ABOVE: f64 = 1.05;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "always root",
     "process, then root",
     "fixed ladder",
@@ -34,12 +34,14 @@ const NAMES: [&str; 8] = [
     "ours, not learning",
     "ours, wrong priors",
     "ours, learning",
+    "informed",
     "clairvoyant",
 ];
 const LADDER: usize = 2;
 const WRONG: usize = 5;
 const OURS: usize = 6;
-const CLAIRVOYANT: usize = 7;
+const INFORMED: usize = 7;
+const CLAIRVOYANT: usize = 8;
 
 /// The bills of one seed, by policy and recovery.
 type Bills = Vec<Vec<Bill>>;
@@ -75,6 +77,7 @@ fn one_seed(seed: u64, recoveries: u64) -> Result<Bills, SimulateError> {
             mind: mind(),
             learns: true,
         },
+        Decider::Informed(mix.clone()),
         Decider::Clairvoyant,
     ];
     let mut bills = Vec::new();
@@ -172,10 +175,12 @@ fn by_kind(title: &str, seeds: &[Bills], from: usize) -> Table {
             "fault",
             "recoveries",
             "clairvoyant",
+            "informed",
             "ours, learned",
             "regret's share",
             "restarts",
             "to a person",
+            "verdict unknown",
             "wrongly cured",
         ],
     );
@@ -183,20 +188,25 @@ fn by_kind(title: &str, seeds: &[Bills], from: usize) -> Table {
     struct Sum {
         count: f64,
         best: f64,
+        informed: f64,
         ours: f64,
         restarts: f64,
         people: f64,
+        unknown: f64,
         wrong: f64,
     }
     let mut kinds: BTreeMap<&str, Sum> = BTreeMap::new();
     for bills in seeds {
-        for (best, ours) in bills[CLAIRVOYANT].iter().zip(&bills[OURS]).skip(from) {
+        let all = bills[CLAIRVOYANT].iter().zip(&bills[INFORMED]);
+        for ((best, informed), ours) in all.zip(&bills[OURS]).skip(from) {
             let sum = kinds.entry(ours.kind).or_default();
             sum.count += 1.0;
             sum.best += best.failed;
+            sum.informed += informed.failed;
             sum.ours += ours.failed;
             sum.restarts += f64::from(ours.restarts);
             sum.people += f64::from(u8::from(ours.by_person));
+            sum.unknown += f64::from(u8::from(ours.by_unknown));
             sum.wrong += f64::from(ours.wrongly_cured);
         }
     }
@@ -206,10 +216,12 @@ fn by_kind(title: &str, seeds: &[Bills], from: usize) -> Table {
             kind.to_owned(),
             format!("{:.0}", sum.count),
             number(sum.best / sum.count),
+            number(sum.informed / sum.count),
             number(sum.ours / sum.count),
             format!("{:.0} %", 100.0 * (sum.ours - sum.best) / regret),
             format!("{:.2}", sum.restarts / sum.count),
             format!("{:.0} %", 100.0 * sum.people / sum.count),
+            format!("{:.0} %", 100.0 * sum.unknown / sum.count),
             format!("{:.2}", sum.wrong / sum.count),
         ]);
     }

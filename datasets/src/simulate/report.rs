@@ -16,8 +16,42 @@ pub struct Report {
     pub assumptions: Vec<String>,
     /// The figures.
     pub tables: Vec<Table>,
+    /// The figures that make a curve, where any do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plot: Option<Plot>,
     /// What should hold, and whether it does.
     pub claims: Vec<Claim>,
+}
+
+/// Curves over one quantity, on a logarithmic scale.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Plot {
+    /// What it shows.
+    pub title: String,
+    /// What is varied, with its unit; all positive.
+    pub across: String,
+    /// What comes of it, with its unit.
+    pub upward: String,
+    /// The curves' names.
+    pub names: Vec<String>,
+    /// By what is varied: a value per curve.
+    pub points: Vec<(f64, Vec<f64>)>,
+}
+
+impl Plot {
+    pub(super) fn new(title: &str, across: &str, upward: &str, names: &[String]) -> Self {
+        Self {
+            title: title.to_owned(),
+            across: across.to_owned(),
+            upward: upward.to_owned(),
+            names: names.to_vec(),
+            points: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, at: f64, values: &[f64]) {
+        self.points.push((at, values.to_vec()));
+    }
 }
 
 /// A table as it is shown.
@@ -43,6 +77,27 @@ pub struct Claim {
 }
 
 impl Report {
+    /// All tables as CSV: a line per cell, so that tables of different shapes fit into one file.
+    pub fn csv(&self) -> String {
+        let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
+        let mut csv = String::from("scenario,table,row,column,value\n");
+        for table in &self.tables {
+            for (number, row) in table.rows.iter().enumerate() {
+                for (column, cell) in table.header.iter().zip(row) {
+                    let cells = [&self.scenario, &table.title].map(|cell| quoted(cell));
+                    csv.push_str(&format!(
+                        "{},{},{},{}\n",
+                        cells.join(","),
+                        number + 1,
+                        quoted(column),
+                        quoted(cell)
+                    ));
+                }
+            }
+        }
+        csv
+    }
+
     /// Whether all that should hold does.
     pub fn holds(&self) -> bool {
         self.claims.iter().all(|claim| claim.holds)
@@ -107,5 +162,27 @@ pub(super) fn number(value: f64) -> String {
         format!("{value:.1}")
     } else {
         format!("{value:.0}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_a_line_whatever_is_in_it() {
+        let mut report = Report {
+            scenario: "mercury".to_owned(),
+            ..Report::default()
+        };
+        let mut table = Table::new("Time, in \"s\"", &["tree", "ours"]);
+        table.row(["I, all".to_owned(), "24.75".to_owned()]);
+        report.tables.push(table);
+        assert_eq!(
+            report.csv(),
+            "scenario,table,row,column,value\n\
+             \"mercury\",\"Time, in \"\"s\"\"\",1,\"tree\",\"I, all\"\n\
+             \"mercury\",\"Time, in \"\"s\"\"\",1,\"ours\",\"24.75\"\n"
+        );
     }
 }

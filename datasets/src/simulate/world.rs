@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rekindle_recovery::{
-    CommandSpec, Evidence, ExecutorSpec, FaultSignature, RestartTree, SuspectUnit, UnitName,
-    UnitSpec,
+    Circumstances, CommandSpec, Evidence, ExecutorSpec, FaultSignature, RestartTree, Source,
+    SuspectUnit, UnitName, UnitSpec,
 };
 
 use super::random::{exponential, stream, weighted};
@@ -50,6 +50,8 @@ const UNITS: [(&str, &str, u64, f64); 20] = [
     ("buy-now", "application", 471, 0.03),
     ("leave-feedback", "application", 483, 0.03),
 ];
+/// How often a bean fails when what it uses does: some requests are answered without.
+const SPREADS: f64 = 0.8;
 /// Where the session beans begin among [`UNITS`].
 const FIRST_BEAN: usize = 5;
 
@@ -258,6 +260,18 @@ impl Site {
         site
     }
 
+    /// What the failure map of such a site says: every bean uses the web tier's sessions and the entities,
+    /// and fails with them. Which of the two a fault of this or that look sits in is for recovery to learn.
+    fn sources(&self) -> BTreeMap<UnitName, Vec<Source>> {
+        let of = |unit: &str| Source {
+            unit: unit.into(),
+            share: SPREADS,
+        };
+        self.beans()
+            .map(|bean| (bean, vec![of("web"), of("entities")]))
+            .collect()
+    }
+
     /// The session beans.
     pub(super) fn beans(&self) -> impl Iterator<Item = UnitName> + Clone {
         UNITS[FIRST_BEAN..]
@@ -300,6 +314,9 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
     }
 }
 
+/// Where the first suspect is wrong, the second is right so often.
+const SECOND: f64 = 0.8;
+
 /// How often each kind and each bean fails on one site, and what ranking makes of it.
 #[derive(Clone, Debug)]
 pub(super) struct Mix {
@@ -310,6 +327,10 @@ pub(super) struct Mix {
     is_inverted: bool,
 }
 
+/// What goes by itself goes after at least so many seconds …
+pub(super) const SHORTEST: f64 = 2.0;
+/// … and at most so many.
+pub(super) const LONGEST: f64 = 8.0;
 /// Of faults that a component's restart cures, so many are cured by it in part only: what remains
 /// sits in the application.
 const EASED: f64 = 0.1;
@@ -362,7 +383,7 @@ impl Mix {
                 sits_in = "server".into();
             }
         }
-        let heals_after = 2.0 + 6.0 * random.random::<f64>();
+        let heals_after = SHORTEST + (LONGEST - SHORTEST) * random.random::<f64>();
         let is_eased = random.random::<f64>() < EASED;
         let relief = 0.5 + 0.4 * random.random::<f64>();
         let (cure, eased_by) = match ends {
@@ -382,7 +403,8 @@ impl Mix {
             at: now,
             since: now,
             signature: FaultSignature {
-                request_types: vec![format!("requests of {shows_in}")],
+                // Naming where users meet it would tell the culprit to whoever learns names.
+                request_types: vec!["requests of the site".to_owned()],
                 error_type: error_type.to_owned(),
                 shape: shape.to_owned(),
             },
@@ -395,7 +417,10 @@ impl Mix {
                 .map(|spec| (spec.name.clone(), site.traffic(&spec.name)))
                 .collect(),
             closed: false,
-            circumstances: rekindle_recovery::Circumstances::default(),
+            circumstances: Circumstances {
+                sources: site.sources(),
+                ..Circumstances::default()
+            },
         };
         Fault {
             kind,
@@ -407,11 +432,62 @@ impl Mix {
         }
     }
 
+    /// What could have led to this evidence, with weights that needn't add up to 1: what those know who
+    /// know how often each kind and each bean fails and how ranking errs, but not what is the matter.
+    /// How many and which requests fail is taken to say nothing, as ranking has looked at that already.
+    pub(super) fn posterior(&self, evidence: &Evidence) -> Vec<(Cause, f64)> {
+        let FaultSignature {
+            shape, error_type, ..
+        } = &evidence.signature;
+        let mut causes: Vec<(Cause, f64)> = Vec::new();
+        let mut add = |cure: Cure, eased_by: Option<UnitName>, shows_in: &str, weight: f64| {
+            let weight = weight * said_of(&shows_in.into(), &evidence.suspects);
+            let cause = Cause { cure, eased_by };
+            match causes.iter_mut().find(|(known, _)| *known == cause) {
+                _ if weight <= 0.0 => {}
+                Some((_, known)) => *known += weight,
+                None => causes.push((cause, weight)),
+            }
+        };
+        let beans = UNITS[FIRST_BEAN..].iter().map(|unit| unit.0);
+        let all: f64 = self.beans.iter().sum();
+        for (bean, often) in beans.zip(&self.beans) {
+            let often = often / all;
+            for ((_, looks, says, seat, ends), kind) in KINDS.iter().zip(&self.kinds) {
+                if (looks, says) != (&shape.as_str(), &error_type.as_str()) {
+                    continue;
+                }
+                let weight = often * kind;
+                // Where it shows, where it sits, and how much of the kind that is.
+                let places: &[(&str, &str, f64)] = match seat {
+                    Seat::Bean => &[(bean, bean, 1.0)],
+                    Seat::Unit(unit) => &[(unit, unit, 1.0)],
+                    Seat::Below(unit) => &[(bean, unit, 0.5), (unit, unit, 0.5)],
+                };
+                for (shows, sits, part) in places {
+                    let weight = weight * part;
+                    match ends {
+                        Ends::ByItself => add(Cure::Time(LONGEST), None, shows, weight),
+                        Ends::Never => add(Cure::Person, None, shows, weight),
+                        Ends::Seat if *seat == Seat::Bean => {
+                            let whole = Cure::Restart("application".into());
+                            let sits = UnitName::from(*sits);
+                            add(whole, Some(sits.clone()), shows, weight * EASED);
+                            add(Cure::Restart(sits), None, shows, weight * (1.0 - EASED));
+                        }
+                        Ends::Seat => add(Cure::Restart((*sits).into()), None, shows, weight),
+                    }
+                }
+            }
+        }
+        causes
+    }
+
     /// What ranking says: mostly sure and right, sometimes unsure, sometimes wrong. It means what it
     /// says: of suspects called likely with 70 %, 70 % are right.
     fn suspects(&self, site: &Site, truth: &UnitName, random: &mut StdRng) -> Vec<SuspectUnit> {
         let first = [0.95, 0.8, 0.6, 0.45][weighted(random, &[0.5, 0.25, 0.15, 0.1])];
-        let second = 0.8 * (1.0 - first);
+        let second = SECOND * (1.0 - first);
         let mut other = || {
             let beans: Vec<&str> = UNITS[FIRST_BEAN..].iter().map(|unit| unit.0).collect();
             let others: Vec<&str> = beans
@@ -442,6 +518,33 @@ impl Mix {
                 reason: String::new(),
             })
             .collect()
+    }
+}
+
+/// Why a fault may look as it does: what ends it, and what would ease it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cause {
+    pub(super) cure: Cure,
+    pub(super) eased_by: Option<UnitName>,
+}
+
+/// How likely ranking says this of a fault that shows in `truth`: see [`Mix::suspects`], but for what is
+/// the same for all faults.
+fn said_of(truth: &UnitName, suspects: &[SuspectUnit]) -> f64 {
+    let is_bean = UNITS[FIRST_BEAN..]
+        .iter()
+        .any(|unit| unit.0 == truth.as_str());
+    let others = (UNITS.len() - FIRST_BEAN - usize::from(is_bean)) as f64;
+    let Some(first) = suspects.first() else {
+        return 1.0;
+    };
+    let second = SECOND * (1.0 - first.probability);
+    if first.unit == *truth {
+        first.probability / others
+    } else if suspects.get(1).is_some_and(|two| two.unit == *truth) {
+        second / others
+    } else {
+        (1.0 - first.probability - second) / (others * others)
     }
 }
 

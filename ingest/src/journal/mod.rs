@@ -13,7 +13,7 @@ pub(crate) mod tests;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +27,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use record::{Entry, Protocol, Record};
 
+use crate::lock::{LOCK, lock_folder};
 use record::MIN_RECORD_BYTES;
-use writer::{Append, Sealed, Writer};
+use writer::{Append, Order, Sealed, Writer};
 
 /// Requests that may wait for the writer. Those that wait hold a place in the engine's queue too,
 /// so this is never the narrower of the two for long.
@@ -180,7 +181,7 @@ enum Inner {
     On {
         dir: PathBuf,
         /// `None` only while dropping.
-        sender: Option<mpsc::Sender<Append>>,
+        sender: Option<mpsc::Sender<Order>>,
         writer: Option<JoinHandle<()>>,
         /// All before this position is elsewhere, too.
         released: Arc<AtomicU64>,
@@ -213,10 +214,10 @@ impl Journal {
             Arc::clone(&released),
         );
         writer.forget_old();
-        let (sender, appends) = mpsc::channel(WAITING_APPENDS);
+        let (sender, orders) = mpsc::channel(WAITING_APPENDS);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(appends))
+            .spawn(move || writer.run(orders))
             .map_err(|it| JournalError::new("starting the writer of", dir, it))?;
         let inner = Inner::On {
             dir: dir.to_owned(),
@@ -270,8 +271,22 @@ impl Journal {
             let _ = answer.send(written);
         });
         let append = Append { entry, done };
-        sender.send(append).await.map_err(|_| AppendError::Closed)?;
+        let order = Order::Append(append);
+        sender.send(order).await.map_err(|_| AppendError::Closed)?;
         outcome.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Has the last segment sealed if it is some minutes old as of now and somebody waits for sealed ones, though nothing
+    /// more comes. To be asked now and then; a writer that is busy isn't bothered.
+    pub fn seal_old(&self, now: UnixNanos) {
+        if let Inner::On {
+            sender: Some(sender),
+            ..
+        } = &*self.0
+        {
+            // Full: what comes will seal it.
+            let _ = sender.try_send(Order::SealOld(now));
+        }
     }
 
     /// Lets go of all before this position: it is elsewhere, as durable as here. Segments are removed with the next
@@ -406,21 +421,11 @@ pub fn read_segment(path: &Path, each: impl FnMut(Record)) -> Result<Replayed, J
 
 /// Two writers would overwrite each other.
 fn lock(dir: &Path) -> Result<File, JournalError> {
-    let path = dir.join("lock");
-    let failed = |source| JournalError::new("locking", &path, source);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
-            dir: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    let held =
+        lock_folder(dir).map_err(|source| JournalError::new("locking", &dir.join(LOCK), source))?;
+    held.ok_or_else(|| JournalError::InUse {
+        dir: dir.to_owned(),
+    })
 }
 
 /// Cuts a torn end off, and finds out what is there and where to go on. Nothing is ever added to a

@@ -205,6 +205,57 @@ async fn without_a_journal_there_are_positions_all_the_same() {
     assert!(!inside.exists());
 }
 
+/// What a quiet system sent last is sealed without anything else coming, and what comes then is in the next segment.
+#[tokio::test]
+async fn a_quiet_segment_is_sealed_when_it_is_old() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = JournalConfig {
+        until_released: true,
+        ..config(Durability::PowerLoss)
+    };
+    let (journal, _) = Journal::open(dir.path(), store.clone()).expect("opens");
+    journal.append(entry(0)).await.expect("appends");
+    let at = |seconds| START.plus(Duration::from_secs(seconds));
+    let sealed = || sealed_segments(dir.path()).expect("lists");
+    journal.seal_old(at(299));
+    journal.append(entry(1)).await.expect("appends");
+    assert_eq!(sealed(), []);
+    journal.seal_old(at(301));
+    let begun = async {
+        while sealed().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), begun)
+        .await
+        .expect("the segment is sealed");
+    // Nothing to seal any more.
+    journal.seal_old(at(1000));
+    let second = journal.append(entry(1010)).await.expect("appends");
+    let [first] = &sealed()[..] else {
+        panic!("{:?}", sealed());
+    };
+    assert_eq!((first.first, first.end), (0, second));
+    // Its age counts from its first request on.
+    journal.seal_old(at(1200));
+    journal.append(entry(1201)).await.expect("appends");
+    assert_eq!(sealed().len(), 1);
+    drop(journal);
+    assert_eq!(entries(dir.path()), [0, 1, 1010, 1201].map(entry));
+
+    // A segment without requests is in nobody's way.
+    let (journal, _) = Journal::open(dir.path(), store.clone()).expect("opens again");
+    journal.append(entry(2000)).await.expect("appends");
+    journal.seal_old(at(3000));
+    drop(journal);
+    let (journal, recovered) = Journal::open(dir.path(), store).expect("opens again");
+    assert_eq!((recovered.torn_bytes, recovered.damaged_segments), (0, 0));
+    journal.append(entry(3001)).await.expect("appends");
+    drop(journal);
+    let expected = [0, 1, 1010, 1201, 2000, 3001].map(entry);
+    assert_eq!(entries(dir.path()), expected);
+}
+
 #[tokio::test]
 async fn two_processes_cannot_write_one_journal() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -25,23 +25,12 @@ use super::{AppendError, Durability, JournalConfig};
 /// Bytes that one write takes together. More would only make the first of them wait.
 const GROUP_BYTES: usize = 8 << 20;
 
-/// When somebody waits for sealed segments, the first request after this time begins a new one: what thin traffic sends
-/// should be in the store before anybody looks for it there, and twelve files an hour are few enough to merge. Without
-/// another request the last segment stays open, and who looks for a trace finds it there.
+/// When somebody waits for sealed segments, a new one is begun after this time: what thin traffic sends should be in the
+/// store before anybody looks for it there, and twelve files an hour are few enough to merge.
 const SEAL_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The longest that a group waits to be joined by others: nobody notices it beside the flush.
 const LONGEST_WAIT: Duration = Duration::from_millis(1);
-
-/// Takes what waits, as much as goes together.
-fn gather(group: &mut Vec<Append>, bytes: &mut usize, appends: &mut mpsc::Receiver<Append>) {
-    while *bytes < GROUP_BYTES
-        && let Ok(next) = appends.try_recv()
-    {
-        *bytes += next.entry.payload.len();
-        group.push(next);
-    }
-}
 
 /// How long is it worth waiting for others to join a group?
 ///
@@ -71,6 +60,42 @@ impl Pace {
         self.seen = size + waiting;
         self.took = now.saturating_duration_since(began);
         self.done = Some(now);
+    }
+}
+
+/// What the writer is asked for.
+pub(super) enum Order {
+    Append(Append),
+    /// Seal the segment if it is old as of then, whether or not anything comes.
+    SealOld(UnixNanos),
+}
+
+/// What waits to be done together.
+#[derive(Default)]
+struct Due {
+    group: Vec<Append>,
+    bytes: usize,
+    seal_old: Option<UnixNanos>,
+}
+
+impl Due {
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Append(append) => {
+                self.bytes += append.entry.payload.len();
+                self.group.push(append);
+            }
+            Order::SealOld(now) => self.seal_old = self.seal_old.max(Some(now)),
+        }
+    }
+
+    /// Takes what waits, as much as goes together.
+    fn gather(&mut self, orders: &mut mpsc::Receiver<Order>) {
+        while self.bytes < GROUP_BYTES
+            && let Ok(next) = orders.try_recv()
+        {
+            self.take(next);
+        }
     }
 }
 
@@ -112,6 +137,16 @@ pub(super) struct Writer {
     released: Arc<AtomicU64>,
 }
 
+impl Current {
+    fn has_records(&self) -> bool {
+        self.good_bytes > HEADER_BYTES as u64
+    }
+
+    fn is_old(&self, now: UnixNanos) -> bool {
+        self.has_records() && now.since(self.first_received_at) >= SEAL_AFTER
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         dir: PathBuf,
@@ -131,21 +166,25 @@ impl Writer {
         }
     }
 
-    /// Writes what comes until the last sender is gone.
-    pub(super) fn run(mut self, mut appends: mpsc::Receiver<Append>) {
-        let mut group = Vec::new();
-        let mut pace = Pace::default();
-        while let Some(first) = appends.blocking_recv() {
-            let mut bytes = first.entry.payload.len();
-            group.push(first);
-            gather(&mut group, &mut bytes, &mut appends);
-            if let Some(wait) = pace.wait(group.len(), Instant::now()) {
+    /// Does what comes until the last sender is gone.
+    pub(super) fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let (mut due, mut pace) = (Due::default(), Pace::default());
+        while let Some(first) = orders.blocking_recv() {
+            due.take(first);
+            due.gather(&mut orders);
+            if let Some(wait) = pace.wait(due.group.len(), Instant::now()) {
                 std::thread::sleep(wait);
-                gather(&mut group, &mut bytes, &mut appends);
+                due.gather(&mut orders);
             }
-            let (size, began) = (group.len(), Instant::now());
-            self.commit(&mut group);
-            pace.committed(size, appends.len(), began, Instant::now());
+            if !due.group.is_empty() {
+                let (size, began) = (due.group.len(), Instant::now());
+                self.commit(&mut due.group);
+                due.bytes = 0;
+                pace.committed(size, orders.len(), began, Instant::now());
+            }
+            if let Some(now) = due.seal_old.take() {
+                self.seal_old(now);
+            }
         }
     }
 
@@ -181,11 +220,10 @@ impl Writer {
         let room = HEADER_BYTES + records.sum::<usize>() + MAX_FILLER_BYTES;
         self.layout.begin(current.good_bytes, room);
         if current.good_bytes == 0 {
-            let header = Header {
-                first_position,
-                first_received_at,
-            };
-            header.write(self.layout.out());
+            self.write_header(first_position, first_received_at);
+        } else if !current.has_records() {
+            // It was begun before there was anything to keep.
+            current.first_received_at = first_received_at;
         }
         for (position, append) in (first_position..).zip(group) {
             if !record::write(position, &append.entry, self.layout.out()) {
@@ -290,13 +328,42 @@ impl Writer {
         // So that the quota holds within one segment's length.
         let segment_bytes = self.config.segment_bytes.min(self.config.max_bytes / 4);
         let until_released = self.config.until_released;
-        let done = |it: &mut Current| {
-            let old = until_released && now.since(it.first_received_at) >= SEAL_AFTER;
-            it.good_bytes >= segment_bytes || old
-        };
+        let done =
+            |it: &mut Current| it.good_bytes >= segment_bytes || until_released && it.is_old(now);
         if let Some(current) = self.current.take_if(done) {
             self.seal(current);
         }
+    }
+
+    /// Seals the segment if it is old, and begins the next one, because one is only known to be sealed by its successor.
+    fn seal_old(&mut self, now: UnixNanos) {
+        let until_released = self.config.until_released;
+        let Some(current) = self.current.take_if(|it| until_released && it.is_old(now)) else {
+            return;
+        };
+        self.seal(current);
+        self.layout.begin(0, HEADER_BYTES);
+        let first_position = self.next_position;
+        self.write_header(first_position, now);
+        let begun = self.create(first_position, now);
+        // The next request begins one otherwise.
+        if let Ok(mut current) = begun {
+            match self.write_to(&mut current) {
+                Ok(()) => {
+                    current.good_bytes = HEADER_BYTES as u64;
+                    self.current = Some(current);
+                }
+                Err(_) => self.abandon(current),
+            }
+        }
+    }
+
+    fn write_header(&mut self, first_position: u64, first_received_at: UnixNanos) {
+        let header = Header {
+            first_position,
+            first_received_at,
+        };
+        header.write(self.layout.out());
     }
 
     /// Whether there is no room although all is gone that may go.

@@ -11,17 +11,22 @@
 //! don't repeat. A handshake that fails is counted.
 
 use std::fs;
+use std::hash::BuildHasher;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use hashbrown::DefaultHashBuilder;
 use http::HeaderMap;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+use super::quota::Source;
 
 /// How often the files are looked at: within a minute is soon enough for a renewed certificate, and a few seconds for
 /// whoever waits for a token to be gone.
@@ -130,6 +135,8 @@ pub(super) struct Access {
     files: AccessFiles,
     rules: RwLock<Rules>,
     read_of: Mutex<ReadOf>,
+    /// So that neither tokens nor certificates are kept where sources are counted.
+    hasher: DefaultHashBuilder,
 }
 
 impl AccessFiles {
@@ -188,6 +195,7 @@ impl Access {
             files,
             rules,
             read_of,
+            hasher: DefaultHashBuilder::default(),
         })
     }
 
@@ -197,24 +205,33 @@ impl Access {
         rules.tls.clone()
     }
 
-    /// Whether the request has one of the tokens, where any is needed.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Who sends a request with this head, on a connection of this source; `None` when it has none of the tokens, where any
+    /// is needed.
+    pub(super) fn admits(&self, headers: &HeaderMap, connection: Source) -> Option<Source> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         let Some(tokens) = &rules.tokens else {
-            return true;
+            return Some(connection);
         };
         let said = headers.get(http::header::AUTHORIZATION);
         let said = said.map_or(&[][..], |it| it.as_bytes());
         let (scheme, token) = said.split_at(said.len().min("Bearer ".len()));
         if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-            return false;
+            return None;
         }
         // All of them, so that the time doesn't tell which.
         let mut admitted = false;
         for known in tokens {
             admitted |= is_same(known.as_bytes(), token);
         }
-        admitted
+        admitted.then(|| Source::Token(self.hasher.hash_one(token)))
+    }
+
+    /// Who is at the other end of a connection: whoever has the certificate, if one was shown.
+    pub(super) fn source(&self, address: IpAddr, shown: Option<&[CertificateDer<'_>]>) -> Source {
+        match shown.and_then(<[_]>::first) {
+            Some(certificate) => Source::Certificate(self.hasher.hash_one(certificate.as_ref())),
+            None => Source::at(address),
+        }
     }
 
     /// Looks at the files again, as long as it is polled.
@@ -362,7 +379,8 @@ mod tests {
             let said = http::HeaderValue::from_static(said);
             headers.insert(http::header::AUTHORIZATION, said);
         }
-        access.admits(&headers)
+        let from = Source::at(IpAddr::from([127, 0, 0, 1]));
+        access.admits(&headers, from).is_some()
     }
 
     #[test]

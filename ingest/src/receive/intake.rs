@@ -7,7 +7,7 @@
 //! once, where a refusal would make it pause for seconds; after that, full is an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rekindle_model::UnixNanos;
@@ -16,9 +16,11 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
+use super::ReceiverConfig;
 use super::budget::{Budget, Hold};
 use super::encoding::Encoding;
 use super::gzip::{self, GunzipError};
+use super::quota::{Quotas, Source};
 use super::refusal::Refusal;
 use super::stats::IngestStats;
 use super::status::Partial;
@@ -67,6 +69,7 @@ pub(super) struct Intake {
     journal: Journal,
     engine: mpsc::Sender<Batch>,
     keep: KeepAttributes,
+    quotas: Quotas,
     max_request_bytes: usize,
     /// How long a place in the engine's queue is waited for.
     queue_within: Duration,
@@ -80,26 +83,32 @@ impl Intake {
         journal: Journal,
         engine: mpsc::Sender<Batch>,
         stats: Arc<IngestStats>,
-        keep: KeepAttributes,
-        max_request_bytes: usize,
-        budget_bytes: usize,
-        queue_within: Duration,
+        config: &ReceiverConfig,
     ) -> Self {
+        let at_once = config.limits.largest_requests_at_once;
         Self {
-            budget: Budget::new(budget_bytes),
+            budget: Budget::new(config.max_request_bytes.saturating_mul(at_once)),
             stats,
             journal,
             engine,
-            keep,
-            max_request_bytes,
-            queue_within,
+            keep: config.keep_attributes.clone(),
+            quotas: Quotas::new(config.per_source),
+            max_request_bytes: config.max_request_bytes,
+            queue_within: config.limits.queue_within,
             workbenches: Mutex::default(),
         }
+    }
+
+    /// Whether a source may send now, to be asked before a body is read.
+    pub(super) fn admit(&self, source: Source) -> Result<(), Refusal> {
+        let admitted = self.quotas.admit(source, Instant::now());
+        admitted.map_err(|wait| Refusal::OverRate { wait })
     }
 
     /// Takes a request whose body has come.
     pub(super) async fn take(
         &self,
+        source: Source,
         protocol: Protocol,
         body: Bytes,
         encoding: Encoding,
@@ -117,6 +126,9 @@ impl Intake {
         let payload_bytes = payload.len();
         let (spans, counts) = (decoded.spans, decoded.counts);
         let accepted = spans.len();
+        self.quotas
+            .charge(source, &spans, Instant::now())
+            .map_err(|new| Refusal::OverNames { new })?;
         if accepted > 0 {
             let entry = Entry {
                 received_at,

@@ -16,6 +16,7 @@ mod intake;
 mod origin;
 mod over_grpc;
 mod over_http;
+mod quota;
 mod refusal;
 mod server;
 mod stats;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use access::{AccessError, AccessFiles, TlsFiles};
 pub use intake::Batch;
+pub use quota::SourceLimits;
 pub use stats::{IngestCounts, IngestStats};
 
 use crate::decode::KeepAttributes;
@@ -56,6 +58,8 @@ pub struct ReceiverConfig {
     pub queue: usize,
     /// Who may send: anybody, unless files say otherwise.
     pub access: AccessFiles,
+    /// What each source may send.
+    pub per_source: SourceLimits,
     /// What else is bounded.
     pub limits: Limits,
 }
@@ -71,6 +75,7 @@ impl Default for ReceiverConfig {
             keep_attributes: KeepAttributes::default(),
             queue: 256,
             access: AccessFiles::default(),
+            per_source: SourceLimits::default(),
             limits: Limits::default(),
         }
     }
@@ -186,20 +191,8 @@ impl Receivers {
         shutdown: watch::Receiver<bool>,
     ) {
         let config = self.config;
-        let budget = config
-            .max_request_bytes
-            .saturating_mul(config.limits.largest_requests_at_once);
-        let intake = Intake::new(
-            journal,
-            sender,
-            stats,
-            config.keep_attributes,
-            config.max_request_bytes,
-            budget,
-            config.limits.queue_within,
-        );
         let shared = Arc::new(Shared {
-            intake,
+            intake: Intake::new(journal, sender, stats, &config),
             access: self.access,
             max_request_bytes: config.max_request_bytes,
             limits: config.limits,

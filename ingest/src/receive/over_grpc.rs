@@ -11,6 +11,7 @@ use super::Shared;
 use super::answer::{Answer, grpc_ok, grpc_refusal, grpc_unsupported};
 use super::body::{self, BodyLimits, Framing, PREFIX_BYTES};
 use super::encoding::Encoding;
+use super::quota::Source;
 use super::refusal::Refusal;
 use super::status::Partial;
 use crate::journal::Protocol;
@@ -25,9 +26,13 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Answers a request of gRPC.
-pub(super) async fn handle(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn handle(
+    shared: &Shared,
+    source: Source,
+    request: Request<Incoming>,
+) -> Response<Answer> {
     let (head, mut body) = request.into_parts();
-    let refusal = match take(shared, &head, &mut body).await {
+    let refusal = match take(shared, source, &head, &mut body).await {
         Ok(partial) => return grpc_ok(&partial),
         Err(refusal) => refusal,
     };
@@ -41,6 +46,7 @@ pub(super) async fn handle(shared: &Shared, request: Request<Incoming>) -> Respo
 
 async fn take(
     shared: &Shared,
+    connection: Source,
     head: &http::request::Parts,
     body: &mut Incoming,
 ) -> Result<Partial, Refusal> {
@@ -52,9 +58,11 @@ async fn take(
     if head.uri.path() != PATH || head.method != Method::POST {
         return Err(Refusal::GrpcMethod);
     }
-    if !shared.access.admits(&head.headers) {
-        return Err(Refusal::Unauthorized);
-    }
+    let source = shared
+        .access
+        .admits(&head.headers, connection)
+        .ok_or(Refusal::Unauthorized)?;
+    shared.intake.admit(source)?;
     let limits = BodyLimits {
         bytes: shared.max_request_bytes,
         within: shared.limits.body_within,
@@ -77,7 +85,7 @@ async fn take(
     };
     shared
         .intake
-        .take(Protocol::Grpc, message, encoding, hold)
+        .take(source, Protocol::Grpc, message, encoding, hold)
         .await
 }
 

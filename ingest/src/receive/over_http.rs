@@ -8,6 +8,7 @@ use super::Shared;
 use super::answer::{Answer, http_ok, http_refusal};
 use super::body::{self, BodyLimits, Framing};
 use super::encoding::Encoding;
+use super::quota::Source;
 use super::refusal::Refusal;
 use super::status::Partial;
 use super::{origin, over_grpc};
@@ -17,10 +18,14 @@ use crate::journal::Protocol;
 const PATH: &str = "/v1/traces";
 
 /// Answers any request that isn't gRPC.
-pub(super) async fn handle(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn handle(
+    shared: &Shared,
+    source: Source,
+    request: Request<Incoming>,
+) -> Response<Answer> {
     let (head, mut body) = request.into_parts();
     let content_type = content_type(&head.headers);
-    match take(shared, &head, content_type, &mut body).await {
+    match take(shared, source, &head, content_type, &mut body).await {
         Ok((content_type, partial)) => http_ok(content_type, &partial),
         Err(refusal) => {
             shared.intake.stats.refused(refusal.class());
@@ -38,6 +43,7 @@ pub(super) async fn handle(shared: &Shared, request: Request<Incoming>) -> Respo
 
 async fn take(
     shared: &Shared,
+    connection: Source,
     head: &http::request::Parts,
     content_type: Option<ContentType>,
     body: &mut Incoming,
@@ -54,9 +60,11 @@ async fn take(
     if !origin::is_ours(&head.uri, &head.headers) {
         return Err(Refusal::Origin);
     }
-    if !shared.access.admits(&head.headers) {
-        return Err(Refusal::Unauthorized);
-    }
+    let source = shared
+        .access
+        .admits(&head.headers, connection)
+        .ok_or(Refusal::Unauthorized)?;
+    shared.intake.admit(source)?;
     let content_type = content_type.ok_or(Refusal::ContentType)?;
     let encoding = encoding(&head.headers)?;
     let limits = BodyLimits {
@@ -74,7 +82,10 @@ async fn take(
         true => Encoding::Identity,
         false => encoding,
     };
-    let partial = shared.intake.take(protocol, bytes, encoding, hold).await?;
+    let partial = shared
+        .intake
+        .take(source, protocol, bytes, encoding, hold)
+        .await?;
     Ok((content_type, partial))
 }
 

@@ -38,6 +38,12 @@ pub(super) enum Refusal {
     QueueFull,
     #[error("too many requests are under way; send the request again later")]
     MemoryFull,
+    #[error("this source sends more spans than it may; send the request again later")]
+    OverRate { wait: Duration },
+    #[error(
+        "the request has {new} names that are new, more than this source may bring within an hour"
+    )]
+    OverNames { new: usize },
     #[error("the request can't be kept at the moment; send it again later")]
     NotKept,
     #[error("the receiver is shutting down; send the request again later")]
@@ -70,6 +76,8 @@ pub(super) enum Class {
     Busy,
     NotKept,
     Unauthorized,
+    OverRate,
+    OverNames,
 }
 
 impl Refusal {
@@ -88,6 +96,8 @@ impl Refusal {
             Self::Stalled { .. } => Class::Stalled,
             Self::QueueFull | Self::MemoryFull | Self::Ending => Class::Busy,
             Self::NotKept => Class::NotKept,
+            Self::OverRate { .. } => Class::OverRate,
+            Self::OverNames { .. } => Class::OverNames,
             Self::Unauthorized => Class::Unauthorized,
             Self::ContentType
             | Self::Encoding
@@ -110,7 +120,9 @@ impl Refusal {
             Self::Path | Self::GrpcMethod => StatusCode::NOT_FOUND,
             _ => match self.class() {
                 Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                Class::Malformed | Class::Unsupported => StatusCode::BAD_REQUEST,
+                // Of the names: 429 would be sent again, and be the same.
+                Class::Malformed | Class::Unsupported | Class::OverNames => StatusCode::BAD_REQUEST,
+                Class::OverRate => StatusCode::TOO_MANY_REQUESTS,
                 Class::Unauthorized => StatusCode::UNAUTHORIZED,
                 // Not 408, which isn't retried: what the network lost would be lost for good.
                 Class::Stalled | Class::Busy | Class::NotKept => StatusCode::SERVICE_UNAVAILABLE,
@@ -123,19 +135,24 @@ impl Refusal {
         match self.class() {
             // Without RetryInfo it isn't retried.
             Class::TooLarge => grpc_code::RESOURCE_EXHAUSTED,
-            Class::Malformed => grpc_code::INVALID_ARGUMENT,
+            Class::Malformed | Class::OverNames => grpc_code::INVALID_ARGUMENT,
             Class::Unsupported => grpc_code::UNIMPLEMENTED,
             Class::Unauthorized => grpc_code::UNAUTHENTICATED,
-            Class::Stalled | Class::Busy | Class::NotKept => grpc_code::UNAVAILABLE,
+            Class::Stalled | Class::Busy | Class::NotKept | Class::OverRate => {
+                grpc_code::UNAVAILABLE
+            }
         }
     }
 
     /// When to send it again; `None` when that can't help.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self.class() {
-            Class::TooLarge | Class::Malformed | Class::Unsupported | Class::Unauthorized => None,
-            Class::Stalled | Class::Busy => Some(RETRY_SOON),
-            Class::NotKept => Some(RETRY_LATER),
+        match self {
+            Self::OverRate { wait } => Some(*wait),
+            Self::Stalled { .. } | Self::QueueFull | Self::MemoryFull | Self::Ending => {
+                Some(RETRY_SOON)
+            }
+            Self::NotKept => Some(RETRY_LATER),
+            _ => None,
         }
     }
 }

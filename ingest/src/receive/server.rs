@@ -5,6 +5,7 @@
 //! it later.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::Answer;
+use super::quota::Source;
 use super::{Limits, Shared, over_grpc, over_http};
 
 /// How long to wait when a connection can't be accepted; out of file descriptors, usually.
@@ -64,12 +66,13 @@ pub(super) async fn serve(
             _ = shutdown.wait_for(|ends| *ends) => break,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 let room = connections.len() < shared.limits.connections;
                 shared.intake.stats.connection(room);
                 if room {
                     let (builder, shared) = (builder.clone(), shared.clone());
-                    connections.spawn(answer(socket, builder, shared, shutdown.clone()));
+                    let from = peer.ip();
+                    connections.spawn(answer(socket, from, builder, shared, shutdown.clone()));
                 }
             }
             Err(error) => {
@@ -110,6 +113,7 @@ fn builder(limits: Limits) -> Builder {
 /// Answers one connection's requests until it ends, by itself or because it must.
 async fn answer(
     socket: TcpStream,
+    from: IpAddr,
     builder: Arc<Builder>,
     shared: Arc<Shared>,
     shutdown: watch::Receiver<bool>,
@@ -119,12 +123,18 @@ async fn answer(
         return;
     }
     let Some(config) = shared.access.tls() else {
-        return converse(socket, builder, shared, shutdown).await;
+        let source = shared.access.source(from, None);
+        return converse(socket, source, builder, shared, shutdown).await;
     };
     // Whoever knocks and says nothing goes as soon as one who connects and says nothing.
     let accepted = TlsAcceptor::from(config).accept(socket);
     match timeout(shared.limits.head_within, accepted).await {
-        Ok(Ok(stream)) => converse(stream, builder, shared, shutdown).await,
+        Ok(Ok(stream)) => {
+            let source = shared
+                .access
+                .source(from, stream.get_ref().1.peer_certificates());
+            converse(stream, source, builder, shared, shutdown).await;
+        }
         Ok(Err(error)) => {
             shared.intake.stats.handshake_failed();
             tracing::debug!(%error, "a connection could not be secured");
@@ -136,6 +146,7 @@ async fn answer(
 /// Answers requests on a connection that is as secure as is wanted.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    source: Source,
     builder: Arc<Builder>,
     shared: Arc<Shared>,
     mut shutdown: watch::Receiver<bool>,
@@ -145,7 +156,7 @@ async fn converse(
     let service = service_fn(|request| {
         spoke.store(true, Ordering::Relaxed);
         let shared = shared.clone();
-        async move { respond(&shared, request).await }
+        async move { respond(&shared, source, request).await }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut silence = pin!(silence);
@@ -176,11 +187,12 @@ async fn converse(
 
 async fn respond(
     shared: &Shared,
+    source: Source,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let is_grpc = request.version() == Version::HTTP_2 && over_grpc::is_grpc(request.headers());
     Ok(match is_grpc {
-        true => over_grpc::handle(shared, request).await,
-        false => over_http::handle(shared, request).await,
+        true => over_grpc::handle(shared, source, request).await,
+        false => over_http::handle(shared, source, request).await,
     })
 }

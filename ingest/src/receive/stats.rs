@@ -75,6 +75,10 @@ counters! {
     requests_busy,
     /// Requests to be sent again because the journal couldn't keep them (503, UNAVAILABLE).
     requests_not_kept,
+    /// Requests to be sent again because their source sent more spans than it may (429, UNAVAILABLE).
+    requests_over_rate,
+    /// Requests with more new names than their source may bring within an hour (400, INVALID_ARGUMENT).
+    requests_over_names,
     /// Bytes of bodies, as they came.
     bytes_received,
     /// Bytes of payloads that were read, decompressed.
@@ -122,6 +126,8 @@ impl IngestStats {
             Class::Busy => &self.requests_busy,
             Class::NotKept => &self.requests_not_kept,
             Class::Unauthorized => &self.requests_unauthorized,
+            Class::OverRate => &self.requests_over_rate,
+            Class::OverNames => &self.requests_over_names,
         };
         add(requests, 1);
     }

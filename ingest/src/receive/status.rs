@@ -63,7 +63,7 @@ pub(super) fn status_protobuf(refusal: &Refusal) -> Vec<u8> {
         let info = Message::default().bytes(1, &delay.0);
         status = status.bytes(3, &any(RETRY_INFO, info).0);
     }
-    if let Refusal::Malformed { .. } = refusal {
+    if is_of_bad_data(refusal) {
         let violation = Message::default()
             .bytes(1, b"body")
             .bytes(2, message.as_bytes());
@@ -71,6 +71,14 @@ pub(super) fn status_protobuf(refusal: &Refusal) -> Vec<u8> {
         status = status.bytes(3, &any(BAD_REQUEST, bad_request).0);
     }
     status.0
+}
+
+/// Whether what was sent is at fault, and will be whenever it is sent again.
+fn is_of_bad_data(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Malformed { .. } | Refusal::OverNames { .. }
+    )
 }
 
 /// The refusal as a `google.rpc.Status` in JSON.
@@ -81,7 +89,7 @@ pub(super) fn status_json(refusal: &Refusal) -> Vec<u8> {
         let delay = format!("{}s", delay.as_secs());
         details.push(json!({ "@type": RETRY_INFO, "retryDelay": delay }));
     }
-    if let Refusal::Malformed { .. } = refusal {
+    if is_of_bad_data(refusal) {
         let violation = json!({ "field": "body", "description": message });
         details.push(json!({ "@type": BAD_REQUEST, "fieldViolations": [violation] }));
     }

@@ -7,8 +7,8 @@
 //! same names. Killed after it: it isn't. No span is ever in neither.
 //!
 //! What an exporter sent twice is there once: within a segment by sorting, across segments because what was stored in
-//! the last minutes is remembered. What comes again later than that is removed when the files of its hour are merged;
-//! in another hour it stays, and is left out when a trace is read.
+//! the last minutes is remembered. What comes again later than that is removed when the files of its hour are merged; in
+//! another hour it stays, and is left out when a trace is read.
 //!
 //! Everything blocks, and is done in steps of at most some seconds, so that whoever drives it can rest in between.
 
@@ -29,7 +29,7 @@ use crate::otlp::{Received, spans_of_protobuf};
 use crate::otlp_json::spans_of_json;
 use crate::partition::Hour;
 use crate::span::{Identity, sort_and_deduplicate};
-use crate::store::by_hour;
+use crate::store::{all_of, by_hour};
 use crate::{ReadCounts, Retention, Store, StoreError, StoredSpan};
 
 /// The note in the journal's folder.
@@ -93,6 +93,8 @@ pub struct Compactor {
     counts: CompactCounts,
     compacted: u64,
     retained_at: Option<UnixNanos>,
+    /// Whether it was looked what is there.
+    is_caught_up: bool,
     /// Told of each step that would matter if the process ended there.
     hook: Option<Hook>,
     _lock: Option<File>,
@@ -108,10 +110,11 @@ impl std::fmt::Debug for Compactor {
 }
 
 impl Compactor {
-    /// Takes hold of the store, finishes what was broken off, and tells the journal what is stored already. Blocks.
+    /// Takes hold of the store, and tells the journal what is stored already. What lies in the store is looked at by
+    /// the first step: a bucket may be out of reach for a while, and exporters are answered meanwhile. Blocks.
     ///
     /// # Errors
-    /// When another process compacts into this store, or it can't be read or written.
+    /// When another process compacts into this store, or its folder can't be made, or the journal's can't be read.
     pub fn start(
         store: std::sync::Arc<Store>,
         journal: Journal,
@@ -119,14 +122,9 @@ impl Compactor {
         retention: Retention,
     ) -> Result<Self, StoreError> {
         let lock = store.own()?;
-        store.place.remove_partial()?;
-        let left = merge::finish_broken_off(&store)?;
-        if left > 0 {
-            tracing::info!(files = left, "a merge that was broken off is finished");
-        }
         let compacted = read_note(journal_dir)?;
         journal.release(compacted);
-        let mut compactor = Self {
+        Ok(Self {
             store,
             journal_dir: journal_dir.to_owned(),
             journal,
@@ -135,11 +133,22 @@ impl Compactor {
             counts: CompactCounts::default(),
             compacted,
             retained_at: None,
+            is_caught_up: false,
             hook: None,
             _lock: lock,
-        };
-        compactor.remember_stored()?;
-        Ok(compactor)
+        })
+    }
+
+    /// Finishes what an earlier life broke off, and remembers what it stored.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        self.store.place.remove_partial()?;
+        let left = merge::finish_broken_off(&self.store)?;
+        if left > 0 {
+            tracing::info!(files = left, "a merge that was broken off is finished");
+        }
+        self.remember_stored()?;
+        self.is_caught_up = true;
+        Ok(())
     }
 
     #[cfg(test)]
@@ -162,6 +171,9 @@ impl Compactor {
     /// # Errors
     /// When something can't be read or written. Nothing is lost; the next step tries again.
     pub fn step(&mut self, now: UnixNanos) -> Result<Step, StoreError> {
+        if !self.is_caught_up {
+            self.catch_up()?;
+        }
         let sealed = journal::sealed_segments(&self.journal_dir)?;
         if let Some(segment) = sealed.iter().find(|it| it.end > self.compacted) {
             self.compact(segment)?;
@@ -176,11 +188,10 @@ impl Compactor {
             self.counts.removed_files += removed.files;
             self.counts.removed_bytes += removed.bytes;
         }
-        while let Some(files) = merge::due(&self.store.sound_files()?, now) {
-            let duplicates = match merge::merge(&self.store, &files, now, &|step| self.passed(step))
-            {
+        while let Some(due) = merge::due(&self.store.sound_files()?, now) {
+            let duplicates = match merge::merge(&self.store, &due, now, &|step| self.passed(step)) {
                 // The next round goes without it.
-                Err(error) if self.store.is_set_aside(&error) => continue,
+                Err(error) if due.has_damage(&error) && self.store.is_set_aside(&error) => continue,
                 merged => merged?,
             };
             self.counts.duplicates += duplicates;
@@ -287,13 +298,17 @@ impl Compactor {
             }
             if !is_own {
                 let mut keys = Vec::new();
-                let read = self.store.reader(&file.path).and_then(|it| {
-                    it.identities(|identity| keys.push(self.recent.key(&identity)))
-                        .map_err(StoreError::parquet("reading", &file.path))
+                let read = self.store.reader(&file.path).and_then(|reader| {
+                    let mut key = |spans: &mut Vec<StoredSpan>| -> Result<(), StoreError> {
+                        let found = spans.iter().map(|it| self.recent.key(&it.identity()));
+                        keys.extend(found);
+                        Ok(())
+                    };
+                    all_of(reader.identities(), &file.path, &mut key)
                 });
                 match read {
                     Err(error) if self.store.is_set_aside(&error) => {}
-                    read => read?,
+                    read => drop(read?),
                 }
                 spans += keys.len();
                 remembered.push(keys);

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use parquet::errors::ParquetError;
 use rekindle_ingest::JournalError;
 
-use crate::StoredFile;
-
 /// Why the store can't do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -83,12 +81,6 @@ impl StoreError {
             Self::Parquet { path, .. } => Some(path),
             _ => None,
         }
-    }
-
-    /// Whether one of these files is damaged.
-    pub(crate) fn is_damage_of(&self, files: &[StoredFile]) -> bool {
-        let path = self.damaged();
-        path.is_some_and(|path| files.iter().any(|it| it.path == path))
     }
 
     /// Whether the file isn't there: it was merged into another, or its time was over.

@@ -1,14 +1,18 @@
 //! In which form are the traces of a file, and what is in it?
 //!
-//! Told by the content, not by the name: Parquet says so in its first bytes, JSON begins with a brace, and its first
-//! key says whether it is Jaeger's; all else is taken for OTLP in protobuf, one request. Each may be gzipped. A file of
-//! JSON lines may be longer than memory, and is read line by line; a document, and protobuf, are read whole.
+//! Told by the content, not by the name: Parquet says so in its first bytes, and JSON lines are found by the first line
+//! that is a request or a document of Jaeger's by itself. So a file whose first lines are damaged (a log that was cut
+//! in front, say) loses those and no others. Where no line is one, all of it is: a document laid out over many lines,
+//! or OTLP in protobuf, one request. Each may be gzipped. A file of JSON lines may be longer than memory, and is read
+//! line by line; all else is read whole.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::jaeger::spans_of_jaeger;
 use crate::otlp::{Received, spans_of_protobuf};
@@ -39,69 +43,113 @@ pub fn read_any<E: From<StoreError>>(
 ) -> Result<Imported, E> {
     let name = path.display().to_string();
     let failed = |source: io::Error| StoreError::io("reading", &name, source);
-    let mut imported = Imported::default();
-    let mut counted = |spans: &mut Vec<StoredSpan>| {
-        imported.spans += spans.len() as u64;
-        match spans.is_empty() {
-            true => Ok(()),
-            false => each(spans),
-        }
-    };
     let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
     let head = file.fill_buf().map_err(failed)?;
     if head.starts_with(b"PAR1") {
-        let counts = read_file(path, &mut counted)?;
-        imported.counts.add(counts);
-        return Ok(imported);
+        let mut spans = 0;
+        let counts = read_file(path, |found: &mut Vec<StoredSpan>| {
+            spans += found.len() as u64;
+            each(found)
+        })?;
+        return Ok(Imported {
+            spans,
+            unreadable: 0,
+            counts,
+        });
     }
-    let mut input: Box<dyn BufRead> = match head.starts_with(&[0x1f, 0x8b]) {
-        true => Box::new(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(file))),
-        false => Box::new(file),
-    };
-    let mut counts = ReadCounts::default();
-    let mut unreadable = 0;
-    let is_json = input.fill_buf().map_err(failed)?.trim_ascii_start().first() == Some(&b'{');
-    let mut whole = Vec::new();
-    if is_json {
-        let mut line = Vec::new();
-        let mut lines = 0u64;
-        loop {
-            line.clear();
-            let mut limited = (&mut input).take(MAX_LINE_BYTES);
-            if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
-                break;
-            }
-            lines += 1;
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            // A document that is laid out over many lines has none that is JSON by itself.
-            if lines == 1 && serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_err() {
-                whole.append(&mut line);
-                input.read_to_end(&mut whole).map_err(failed)?;
-                break;
-            }
-            match document(&line, &mut counts) {
-                Some(mut spans) => counted(&mut spans)?,
-                None => unreadable += 1,
+    match head.starts_with(&[0x1f, 0x8b]) {
+        true => {
+            let unpacked = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(file));
+            read_stream(unpacked, &name, each)
+        }
+        false => read_stream(file, &name, each),
+    }
+}
+
+/// Hands out all spans of what is no Parquet: JSON lines, a document, or protobuf. `name` is for errors.
+///
+/// # Errors
+/// When it can't be read, or what `each` answers.
+pub fn read_stream<E: From<StoreError>>(
+    mut input: impl BufRead,
+    name: &str,
+    mut each: impl FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
+) -> Result<Imported, E> {
+    let failed = |source: io::Error| StoreError::io("reading", name, source);
+    let mut imported = Imported::default();
+    let mut take = |read: Option<Vec<StoredSpan>>, imported: &mut Imported| match read {
+        Some(mut spans) => {
+            imported.spans += spans.len() as u64;
+            match spans.is_empty() {
+                true => Ok(()),
+                false => each(&mut spans),
             }
         }
-    } else {
+        None => {
+            imported.unreadable += 1;
+            Ok(())
+        }
+    };
+    // What came before the first line that is something by itself: all of it, if none is.
+    let mut whole = Vec::new();
+    let mut are_lines = false;
+    let mut line = Vec::new();
+    if is_protobuf(input.fill_buf().map_err(failed)?) {
         input.read_to_end(&mut whole).map_err(failed)?;
     }
-    if !whole.is_empty() {
-        let read = match is_json {
-            true => document(&whole, &mut counts),
-            false => spans_of_protobuf(whole.into(), Received::IMPORTED, &mut counts).ok(),
-        };
-        match read {
-            Some(mut spans) => counted(&mut spans)?,
-            None => unreadable += 1,
+    loop {
+        line.clear();
+        let mut limited = (&mut input).take(MAX_LINE_BYTES);
+        if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            break;
+        }
+        if !are_lines && !stands_alone(&line) {
+            whole.append(&mut line);
+            continue;
+        }
+        if !are_lines {
+            are_lines = true;
+            let damaged = whole.split(|it| *it == b'\n');
+            let damaged = damaged.filter(|it| !it.trim_ascii().is_empty());
+            imported.unreadable += damaged.count() as u64;
+            whole = Vec::new();
+        }
+        if !line.trim_ascii().is_empty() {
+            let read = document(&line, &mut imported.counts);
+            take(read, &mut imported)?;
         }
     }
-    imported.counts.add(counts);
-    imported.unreadable = unreadable;
+    if !whole.trim_ascii().is_empty() {
+        let read = document(&whole, &mut imported.counts).or_else(|| {
+            spans_of_protobuf(whole.into(), Received::IMPORTED, &mut imported.counts).ok()
+        });
+        take(read, &mut imported)?;
+    }
     Ok(imported)
+}
+
+/// Whether these first bytes are of a request in protobuf: the tag of its first field is a line's end, which no length
+/// but that of a small request makes text.
+fn is_protobuf(head: &[u8]) -> bool {
+    match head {
+        [b'\n', length, ..] => *length != b'{' && !length.is_ascii_whitespace(),
+        _ => false,
+    }
+}
+
+/// Whether a line is a request or a document of Jaeger's by itself, and not a part of one that is laid out.
+fn stands_alone(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document {
+        resource_spans: Option<IgnoredAny>,
+        data: Option<IgnoredAny>,
+    }
+    let line = line.trim_ascii();
+    line.starts_with(b"{")
+        && line.ends_with(b"}")
+        && serde_json::from_slice(line)
+            .is_ok_and(|it: Document| it.resource_spans.is_some() || it.data.is_some())
 }
 
 /// The spans of a JSON document, Jaeger's or OTLP.
@@ -136,6 +184,18 @@ mod tests {
         assert_eq!(spans[0].received_at, spans[0].end);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(json_of(&spans).as_bytes()).expect("memory");
+        // A length of 123 bytes is a brace.
+        let like_text = (0..100)
+            .map(|length| {
+                let mut span = spans[0].clone();
+                span.name = "x".repeat(length).into();
+                protobuf_of(&[span])
+            })
+            .find(|it| it.starts_with(b"\n{"))
+            .expect("one of these lengths");
+        let mut counts = ReadCounts::default();
+        let named = spans_of_protobuf(like_text.clone().into(), Received::IMPORTED, &mut counts);
+        let named = named.expect("a request").remove(0);
         let folder = tempfile::tempdir().expect("a folder");
         for (name, content, copies, unreadable) in [
             ("one.json", json_of(&spans).into_bytes(), 1, 0),
@@ -151,6 +211,32 @@ mod tests {
                 2,
                 1,
             ),
+            (
+                "lines after a cut one",
+                format!("{0}\n{1}\n{1}\n", &json_of(&spans)[40..], json_of(&spans)).into_bytes(),
+                2,
+                1,
+            ),
+            (
+                "lines after damage",
+                [
+                    b"\0\0{\"resourceSpans\":[\n{}\n",
+                    json_of(&spans).as_bytes(),
+                ]
+                .concat(),
+                1,
+                2,
+            ),
+            (
+                "Jaeger laid out",
+                jaeger_of(&spans)
+                    .replace("\"data\":[", "\"data\":[\n")
+                    .replace("]}]}", "]}\n]}")
+                    .into_bytes(),
+                1,
+                0,
+            ),
+            ("protobuf that begins like text", like_text.clone(), 1, 0),
             ("packed", gzip.finish().expect("memory"), 1, 0),
             ("protobuf", protobuf_of(&spans), 1, 0),
             ("jaeger", jaeger_of(&spans).into_bytes(), 1, 0),
@@ -161,7 +247,11 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, content).expect("written");
             let (found, imported) = read(&path);
-            assert_eq!(found, vec![spans[0].clone(); copies], "{name}");
+            let expected = match name.starts_with("protobuf that") {
+                true => &named,
+                false => &spans[0],
+            };
+            assert_eq!(found, vec![expected.clone(); copies], "{name}");
             assert_eq!(
                 (imported.spans, imported.unreadable),
                 (copies as u64, unreadable),

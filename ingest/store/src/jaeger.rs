@@ -1,9 +1,13 @@
 //! Traces as Jaeger's page saves them and its API (`/api/traces`) answers.
 //!
 //! Jaeger has no kinds, statuses and scopes; as its own translation from OpenTelemetry does, they are tags
-//! (`span.kind`, `otel.status_code`, `error`, `otel.scope.name`), which are taken back. Its times are microseconds: on
-//! the way out the rest is lost. Its traces are put together from what was asked for, so that one is only whole if all
-//! its spans were.
+//! (`span.kind`, `otel.status_code`, `error`, `otel.scope.name`), which are taken back; one that says what
+//! OpenTelemetry has no word for stays a tag. Its traces are put together from what was asked for, so that one is only
+//! whole if all its spans were.
+//!
+//! What has no place in it is lost on the way out: less than a microsecond of a time, the attributes of links and of
+//! scopes, schemas, how much was dropped, what lists and maps are made of (they become text). A span without a parent
+//! that is linked to one of its own trace has that for a parent, as Jaeger shows it.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +48,13 @@ struct Span {
     flags: Option<u32>,
     #[serde(default)]
     references: Option<Vec<Reference>>,
+    /// How older versions named the parent.
+    #[serde(
+        rename = "parentSpanID",
+        default,
+        skip_serializing_if = "String::is_empty"
+    )]
+    parent_span_id: String,
     /// Microseconds.
     start_time: u64,
     /// Microseconds.
@@ -108,7 +119,8 @@ pub fn spans_of_jaeger(
         for (id, spans) in of_process {
             let process = trace.processes.get(&id);
             let mut attributes = tags(process.and_then(|it| it.tags.clone()));
-            if let Some(process) = process {
+            // Jaeger wants a name where there is none.
+            if let Some(process) = process.filter(|it| !it.service_name.is_empty()) {
                 let service = Value::Text(process.service_name.clone());
                 attributes.0.insert(0, ("service.name".into(), service));
             }
@@ -136,19 +148,8 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
         &mut attributes,
         &["otel.scope.version", "otel.library.version"],
     );
-    let kind = match take(&mut attributes, &["span.kind"]).as_str() {
-        "internal" => 1,
-        "server" => 2,
-        "client" => 3,
-        "producer" => 4,
-        "consumer" => 5,
-        _ => 0,
-    };
-    let mut code = match take(&mut attributes, &["otel.status_code"]).as_str() {
-        "OK" => 1,
-        "ERROR" => 2,
-        _ => 0,
-    };
+    let kind = take_word(&mut attributes, "span.kind", &KINDS);
+    let mut code = take_word(&mut attributes, "otel.status_code", &STATUSES);
     let is_error = |(key, value): &(Text, Value)| {
         let said = match value {
             Value::Bool(value) => *value,
@@ -161,24 +162,35 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
         attributes.0.remove(at);
         code = 2;
     }
-    let message = take(&mut attributes, &["otel.status_description"]);
+    let message = match code {
+        // Without a status there is nothing that it would describe.
+        0 => Text::default(),
+        _ => take(&mut attributes, &["otel.status_description"]),
+    };
     let trace_state = take(&mut attributes, &["w3c.tracestate"]);
     let trace_id = match span.trace_id.is_empty() {
         true => of_trace,
         false => &span.trace_id,
     };
-    let mut references = span.references.unwrap_or_default();
-    let in_trace = |it: &Reference| it.trace_id.is_empty() || it.trace_id == trace_id;
+    let trace_id = id_of(trace_id, 32).unwrap_or_default();
+    let said = span.references.unwrap_or_default();
+    let number = said.len();
+    let mut references: Vec<Named> = said.iter().filter_map(|it| named(it, &trace_id)).collect();
+    let dropped = number - references.len();
+    let in_trace = |it: &Named| it.trace_id == trace_id;
     let parent = references
         .iter()
-        .position(|it| it.ref_type == "CHILD_OF" && in_trace(it))
+        .position(|it| it.is_parent && in_trace(it))
         .or_else(|| references.iter().position(in_trace));
-    let parent = parent.map(|at| references.remove(at));
+    let parent = match parent {
+        Some(at) => Some(references.remove(at).span_id),
+        None => id_of(&span.parent_span_id, 16),
+    };
     let span = otlp::Span {
-        trace_id: unhex(&padded(trace_id, 32)),
-        span_id: unhex(&padded(&span.span_id, 16)),
+        trace_id,
+        span_id: id_of(&span.span_id, 16).unwrap_or_default(),
         trace_state: trace_state.bytes().clone(),
-        parent_id: parent.map_or_else(Bytes::new, |it| unhex(&padded(&it.span_id, 16))),
+        parent_id: parent.unwrap_or_default(),
         name: span.operation_name.bytes().clone(),
         kind,
         start: span.start_time.saturating_mul(1000),
@@ -196,11 +208,12 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
         links: references
             .into_iter()
             .map(|it| otlp::SpanLink {
-                trace_id: unhex(&padded(&it.trace_id, 32)),
-                span_id: unhex(&padded(&it.span_id, 16)),
+                trace_id: it.trace_id,
+                span_id: it.span_id,
                 ..Default::default()
             })
             .collect(),
+        dropped_links: u32::try_from(dropped).unwrap_or(u32::MAX),
         status: (code != 0).then(|| otlp::Status {
             message: message.bytes().clone(),
             code,
@@ -209,7 +222,7 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
         ..Default::default()
     };
     otlp::ScopeSpans {
-        scope: (!name.is_empty()).then(|| otlp::Scope {
+        scope: (!name.is_empty() || !version.is_empty()).then(|| otlp::Scope {
             name: name.bytes().clone(),
             version: version.bytes().clone(),
             ..Default::default()
@@ -221,7 +234,11 @@ fn in_scope(span: Span, of_trace: &str) -> otlp::ScopeSpans {
 
 fn event(log: Log) -> otlp::SpanEvent {
     let mut attributes = tags(log.fields);
-    let name = take(&mut attributes, &["event", "message"]);
+    let mut name = take(&mut attributes, &["event"]);
+    if name.is_empty() {
+        // Logs of former times have nothing else; it is kept as well.
+        name = attributes.text("message").cloned().unwrap_or_default();
+    }
     otlp::SpanEvent {
         time: log.timestamp.saturating_mul(1000),
         name: name.bytes().clone(),
@@ -230,18 +247,38 @@ fn event(log: Log) -> otlp::SpanEvent {
     }
 }
 
-/// Older clients leave leading zeros out.
-fn padded(id: &str, digits: usize) -> String {
-    format!("{id:0>digits$}")
+/// A reference to a span.
+struct Named {
+    is_parent: bool,
+    trace_id: Bytes,
+    span_id: Bytes,
 }
 
-/// Takes the text out that is under the first of these keys.
+/// What a reference names, in this trace if it names none; `None` when it is no span.
+fn named(reference: &Reference, of_trace: &Bytes) -> Option<Named> {
+    Some(Named {
+        is_parent: reference.ref_type == "CHILD_OF",
+        trace_id: match reference.trace_id.is_empty() {
+            true => of_trace.clone(),
+            false => id_of(&reference.trace_id, 32)?,
+        },
+        span_id: id_of(&reference.span_id, 16)?,
+    })
+}
+
+/// An id of so many digits, of which older clients leave leading zeros out; `None` when it is none.
+fn id_of(text: &str, digits: usize) -> Option<Bytes> {
+    let id = unhex(&format!("{text:0>digits$}"));
+    let is_one = id.len() * 2 == digits && id.iter().any(|it| *it != 0);
+    is_one.then_some(id)
+}
+
+/// Takes the text out that is under the first of these keys. An empty one says nothing, and stays.
 fn take(attributes: &mut Attributes, keys: &[&str]) -> Text {
     for key in keys {
-        let found = attributes
-            .0
-            .iter()
-            .position(|(name, value)| name.as_str() == *key && matches!(value, Value::Text(_)));
+        let found = attributes.0.iter().position(|(name, value)| {
+            name.as_str() == *key && matches!(value, Value::Text(text) if !text.is_empty())
+        });
         if let Some(at) = found
             && let (_, Value::Text(text)) = attributes.0.remove(at)
         {
@@ -250,6 +287,34 @@ fn take(attributes: &mut Attributes, keys: &[&str]) -> Text {
     }
     Text::default()
 }
+
+/// Takes the text out that is under this key and is one of these words of OTLP's, and says which number that is. The
+/// first, that nothing is known, is what there is without any.
+fn take_word(attributes: &mut Attributes, key: &str, words: &[&str]) -> i32 {
+    let mut pairs = attributes.0.iter().enumerate();
+    let found = pairs.find_map(|(at, (name, value))| match value {
+        Value::Text(text) if name.as_str() == key => {
+            let number = words.iter().skip(1).position(|it| *it == text.as_str())? + 1;
+            Some((at, i32::try_from(number).ok()?))
+        }
+        _ => None,
+    });
+    found.map_or(0, |(at, number)| {
+        attributes.0.remove(at);
+        number
+    })
+}
+
+/// Jaeger's words for OTLP's kinds and statuses, by their numbers.
+const KINDS: [&str; 6] = [
+    "unspecified",
+    "internal",
+    "server",
+    "client",
+    "producer",
+    "consumer",
+];
+const STATUSES: [&str; 3] = ["UNSET", "OK", "ERROR"];
 
 fn pairs(attributes: Attributes) -> Vec<KeyValue> {
     let pairs = attributes.0.into_iter().map(|(key, value)| KeyValue {
@@ -270,10 +335,11 @@ fn tags(tags: Option<Vec<Tag>>) -> Attributes {
 fn value(kind: &str, value: serde_json::Value) -> Value {
     use serde_json::Value as Json;
     match (kind, value) {
-        ("binary", Json::String(text)) => {
-            Value::Bytes(BASE64.decode(&text).unwrap_or_default().into())
-        }
-        (_, Json::String(text)) => Value::Text(text.into()),
+        ("binary", Json::String(text)) => match BASE64.decode(&text) {
+            Ok(bytes) => Value::Bytes(bytes.into()),
+            Err(_) => Value::Text(text.into()),
+        },
+        (_, Json::String(text)) => of_text(kind, text),
         (_, Json::Bool(value)) => Value::Bool(value),
         (_, Json::Number(number)) => match number.as_i64() {
             Some(whole) if kind != "float64" => Value::Int(whole),
@@ -282,6 +348,17 @@ fn value(kind: &str, value: serde_json::Value) -> Value {
         (_, Json::Null) => Value::Empty,
         (_, other) => Value::Text(other.to_string().into()),
     }
+}
+
+/// Whole numbers that JavaScript would round come as text, and some clients write all values so.
+fn of_text(kind: &str, text: String) -> Value {
+    let typed = match kind {
+        "int64" => text.parse().ok().map(Value::Int),
+        "float64" => text.parse().ok().map(Value::Double),
+        "bool" => text.parse().ok().map(Value::Bool),
+        _ => None,
+    };
+    typed.unwrap_or_else(|| Value::Text(text.into()))
 }
 
 /// These spans as Jaeger's page reads them, trace by trace.
@@ -346,7 +423,7 @@ fn tag((key, value): &(Text, Value)) -> Tag {
         Value::Bool(value) => ("bool", (*value).into()),
         Value::Int(value) => ("int64", (*value).into()),
         Value::Double(number) if number.is_finite() => ("float64", (*number).into()),
-        Value::Double(number) => ("string", number.to_string().into()),
+        Value::Double(number) => ("float64", number.to_string().into()),
         Value::Bytes(bytes) => ("binary", BASE64.encode(bytes).into()),
         Value::List(_) | Value::Map(_) => ("string", json(value).to_string().into()),
     };
@@ -358,11 +435,10 @@ fn tag((key, value): &(Text, Value)) -> Tag {
 }
 
 fn written(span: &StoredSpan, process: &str) -> Span {
-    let mut tags: Vec<Tag> = read(&span.attributes).0.iter().map(tag).collect();
-    let kinds = ["internal", "server", "client", "producer", "consumer"];
-    let kind = usize::try_from(span.kind - 1)
-        .ok()
-        .and_then(|it| kinds.get(it));
+    // These first: whoever reads takes the first of a key, and attributes may have any.
+    let mut tags = Vec::new();
+    let kind = usize::try_from(span.kind).ok().filter(|it| *it > 0);
+    let kind = kind.and_then(|it| KINDS.get(it));
     tags.extend(kind.map(|kind| text_tag("span.kind", kind)));
     match span.status {
         1 => tags.push(text_tag("otel.status_code", "OK")),
@@ -382,6 +458,7 @@ fn written(span: &StoredSpan, process: &str) -> Span {
             tags.push(text_tag(key, text.as_str()));
         }
     }
+    tags.extend(read(&span.attributes).0.iter().map(tag));
     let trace_id = span.trace_id.to_string();
     let parent = span.parent_id.map(|id| Reference {
         ref_type: "CHILD_OF".to_owned(),
@@ -396,7 +473,8 @@ fn written(span: &StoredSpan, process: &str) -> Span {
     });
     let events = span.events().unwrap_or_default().into_iter();
     let logs = events.map(|event| {
-        let mut fields = vec![text_tag("event", event.name.as_str())];
+        let name = Some(event.name.as_str()).filter(|it| !it.is_empty());
+        let mut fields: Vec<Tag> = name.map(|it| text_tag("event", it)).into_iter().collect();
         fields.extend(event.attributes.0.iter().map(tag));
         Log {
             timestamp: event.time_unix_nanos / 1000,
@@ -409,6 +487,7 @@ fn written(span: &StoredSpan, process: &str) -> Span {
         operation_name: span.name.clone(),
         flags: Some(span.flags),
         references: Some(parent.into_iter().chain(links).collect()),
+        parent_span_id: String::new(),
         start_time: span.start.0 / 1000,
         duration: (span.end.0 / 1000).saturating_sub(span.start.0 / 1000),
         tags: Some(tags),
@@ -464,6 +543,81 @@ mod tests {
         assert_eq!(call.scope.name.as_str(), "http");
         assert_eq!(call.links().expect("a list").len(), 1);
         assert_eq!(read(&jaeger_of(&spans)), spans);
+    }
+
+    /// What a span of these tags, logs and other fields is read as.
+    fn one(fields: &str) -> StoredSpan {
+        let text = format!(
+            r#"{{"data":[{{"traceID":"1","processes":{{}},"spans":[{{"traceID":"1","spanID":"2",
+               "startTime":1,"duration":1,"processID":"p1",{fields}}}]}}]}}"#
+        );
+        read(&text).remove(0)
+    }
+
+    #[test]
+    fn no_tag_is_lost() {
+        let tag = |key: &str, kind: &str, value: &str| {
+            format!(r#""tags":[{{"key":"{key}","type":"{kind}","value":{value}}}]"#)
+        };
+        for (fields, attributes) in [
+            (
+                tag("span.kind", "string", r#""robot""#),
+                r#"{"span.kind":"robot"}"#,
+            ),
+            (
+                tag("span.kind", "string", r#""unspecified""#),
+                r#"{"span.kind":"unspecified"}"#,
+            ),
+            (
+                tag("otel.status_code", "string", r#""Oops""#),
+                r#"{"otel.status_code":"Oops"}"#,
+            ),
+            (
+                tag("otel.status_description", "string", r#""no""#),
+                r#"{"otel.status_description":"no"}"#,
+            ),
+            (tag("error", "bool", "false"), r#"{"error":false}"#),
+            (
+                tag("n", "int64", r#""9007199254740993""#),
+                r#"{"n":9007199254740993}"#,
+            ),
+            (tag("n", "int64", r#""many""#), r#"{"n":"many"}"#),
+            (tag("x", "float64", r#""NaN""#), r#"{"x":{"double":"NaN"}}"#),
+            (tag("b", "bool", r#""true""#), r#"{"b":true}"#),
+            (
+                tag("raw", "binary", r#""AP8=""#),
+                r#"{"raw":{"bytes":"AP8="}}"#,
+            ),
+            (tag("raw", "binary", r#""%""#), r#"{"raw":"%"}"#),
+        ] {
+            let span = one(&fields);
+            assert_eq!(span.attributes.as_str(), attributes, "{fields}");
+            let again = read(&jaeger_of(std::slice::from_ref(&span)));
+            assert_eq!(again, [span], "{fields}");
+        }
+        let scope = one(&tag("otel.scope.version", "string", r#""2""#)).scope;
+        assert_eq!((scope.name.as_str(), scope.version.as_str()), ("", "2"));
+    }
+
+    #[test]
+    fn older_clients_are_understood() {
+        let span = one(r#""parentSpanID":"3","logs":[{"timestamp":1,"fields":[
+            {"key":"message","type":"string","value":"busy"}]}]"#);
+        let parent = span.parent_id.expect("a parent");
+        assert_eq!(parent.to_string(), "0000000000000003");
+        let events = span.events().expect("a list");
+        let message = events[0].attributes.text("message");
+        assert_eq!(
+            (events[0].name.as_str(), message),
+            ("busy", Some(&"busy".into()))
+        );
+        let span = one(
+            r#""parentSpanID":"3","references":[{"refType":"CHILD_OF","spanID":"4"},
+            {"refType":"FOLLOWS_FROM","spanID":"5"}]"#,
+        );
+        assert_eq!(span.parent_id.map(|it| it.to_bytes()[7]), Some(4));
+        let links = span.links().expect("a list");
+        assert_eq!(links[0].trace_id, span.trace_id.to_string());
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod write;
 
 pub use compact::{CompactCounts, Compactor, Step};
 pub use error::StoreError;
-pub use files::{Imported, read_any};
+pub use files::{Imported, read_any, read_stream};
 pub use jaeger::{jaeger_of, spans_of_jaeger};
 pub use otlp::{Received, protobuf_of, spans_of_protobuf};
 pub use otlp_json::{json_of, spans_of_json};

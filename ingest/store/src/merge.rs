@@ -2,8 +2,12 @@
 //!
 //! Each segment of the journal becomes a file of its own, so that a segment compacted twice, because the engine was
 //! killed in between, overwrites itself. But whoever looks for a trace opens every file: so the small ones of an hour
-//! are merged, some at a time while it lasts, all of them when it is over, and spans that lie in two of them go. A span
-//! that also lies in a large file stays there twice: large files aren't merged any more.
+//! are merged, some at a time while it lasts, all of them when it is over. Large files aren't written again.
+//!
+//! Of a span that lies in two files one goes: both may be merged, or one is, and the other's columns that tell spans
+//! from each other are read beside. A merge leaves no span that another file of its hour has, so that of any two files
+//! the later merge has seen to it. One small file that is left of an hour is written again if it was made before the
+//! hour was over.
 //!
 //! The new file is there for good before the old ones are removed, and its metadata says whom it replaces. An engine
 //! killed in between finds that when it starts, and removes the old ones first of all.
@@ -20,6 +24,7 @@ use rekindle_model::UnixNanos;
 use crate::partition::Hour;
 use crate::place::StoredFile;
 use crate::read::{SpanReader, Spans};
+use crate::span::Identity;
 use crate::write::SpanWriter;
 use crate::{ReadCounts, Store, StoreError, StoredSpan};
 
@@ -40,8 +45,32 @@ const FILES_AT_ONCE: usize = 16;
 /// How long after an hour its last files may come: requests that waited for the disk, the segment that is still open.
 const OVER_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// What is to be merged next: small files of one hour.
-pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Vec<StoredFile>> {
+/// Of an hour's other files so many are looked into for spans that are there already, the newest ones: what was sent
+/// again came soon after. A page of five columns is in memory for each, and each costs as long as a tenth of what is
+/// merged. Up to some four thousand spans a second no hour has more.
+const BESIDE_AT_ONCE: usize = 16;
+
+/// A merge that is due.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// Small files of one hour, which become one.
+    files: Vec<StoredFile>,
+    /// Others of that hour, which stay.
+    beside: Vec<StoredFile>,
+}
+
+impl Due {
+    /// Whether what went wrong is that one of its files is damaged.
+    pub(crate) fn has_damage(&self, error: &StoreError) -> bool {
+        let mut files = self.files.iter().chain(&self.beside);
+        error
+            .damaged()
+            .is_some_and(|path| files.any(|it| it.path == path))
+    }
+}
+
+/// What is to be merged next.
+pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Due> {
     let by_hour = files.chunk_by(|a, b| Hour::of_path(&a.path) == Hour::of_path(&b.path));
     for of_hour in by_hour {
         let Some(hour) = Hour::of_path(&of_hour[0].path) else {
@@ -50,8 +79,8 @@ pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Vec<StoredFile
         let mut small: Vec<&StoredFile> =
             of_hour.iter().filter(|it| it.bytes < LARGE_BYTES).collect();
         small.sort_by_key(|it| (it.bytes, &it.path));
-        let over = hour.end().plus(OVER_AFTER) < now;
-        let enough = if over { 2 } else { FILES_AT_ONCE };
+        let over_at = hour.end().plus(OVER_AFTER);
+        let enough = if over_at < now { 1 } else { FILES_AT_ONCE };
         if small.len() < enough {
             continue;
         }
@@ -61,20 +90,37 @@ pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Vec<StoredFile
             bytes <= MERGED_BYTES
         });
         let chosen: Vec<StoredFile> = chosen.cloned().collect();
-        if chosen.len() > 1 {
-            return Some(chosen);
+        let is_chosen = |it: &StoredFile| chosen.contains(it);
+        let mut beside: Vec<StoredFile> = of_hour
+            .iter()
+            .filter(|it| !is_chosen(it))
+            .cloned()
+            .collect();
+        let is_left_alone = match &chosen[..] {
+            [one] => beside.is_empty() || merged_at(&one.path) > Some(over_at),
+            several => several.is_empty(),
+        };
+        if is_left_alone {
+            continue;
         }
+        beside.sort_by_key(|it| std::cmp::Reverse((merged_at(&it.path), it.path.clone())));
+        beside.truncate(BESIDE_AT_ONCE);
+        return Some(Due {
+            files: chosen,
+            beside,
+        });
     }
     None
 }
 
-/// Merges files of one hour into one; how many spans lay in two of them.
+/// Merges files of one hour into one; how many spans lay in two of them, or in another of that hour.
 pub(crate) fn merge(
     store: &Store,
-    files: &[StoredFile],
+    due: &Due,
     now: UnixNanos,
     passed: &dyn Fn(&'static str) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
+    let files = &due.files;
     let Some((folder, _)) = files.first().and_then(|it| it.path.rsplit_once('/')) else {
         return Ok(0);
     };
@@ -91,28 +137,22 @@ pub(crate) fn merge(
         Err(error) => return Err(error),
     }
     let failed = |path: &str| StoreError::parquet("merging", path.to_owned());
-    let readers: Vec<SpanReader> = files
-        .iter()
-        .map(|it| store.reader(&it.path))
-        .collect::<Result<_, _>>()?;
-    let mut inputs: Vec<Input<'_>> = readers
-        .iter()
-        .zip(files)
-        .map(|(reader, file)| Input {
-            path: &file.path,
-            spans: reader.spans(),
-            waiting: VecDeque::new(),
-        })
-        .collect();
+    let open = |files: &[StoredFile]| -> Result<Vec<SpanReader>, StoreError> {
+        files.iter().map(|it| store.reader(&it.path)).collect()
+    };
+    let (readers, beside) = (open(files)?, open(&due.beside)?);
+    let mut inputs = inputs_of(files, &readers, SpanReader::spans);
+    let mut beside = inputs_of(&due.beside, &beside, SpanReader::identities);
     let mut writer = SpanWriter::new(Vec::new()).map_err(failed(&target))?;
     let mut duplicates = 0;
     let mut last = None;
     while let Some(span) = next(&mut inputs)? {
-        if last == Some(span.identity()) {
+        let identity = span.identity();
+        if last == Some(identity) || is_in(&mut beside, identity)? {
             duplicates += 1;
             continue;
         }
-        last = Some(span.identity());
+        last = Some(identity);
         writer.push(span).map_err(failed(&target))?;
     }
     writer.note(KeyValue::new(REPLACES.to_owned(), names.join(",")));
@@ -165,11 +205,49 @@ fn name(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(_, name)| name)
 }
 
+/// When a file was merged; `None` of one that wasn't.
+fn merged_at(path: &str) -> Option<UnixNanos> {
+    let (nanos, _) = name(path)?.strip_prefix("merged-")?.split_once('-')?;
+    nanos.parse().ok().map(UnixNanos)
+}
+
 /// A file that is being merged.
 struct Input<'a> {
     path: &'a str,
     spans: Spans<'a>,
     waiting: VecDeque<StoredSpan>,
+}
+
+fn inputs_of<'a>(
+    files: &'a [StoredFile],
+    readers: &'a [SpanReader],
+    spans: impl Fn(&'a SpanReader) -> Spans<'a>,
+) -> Vec<Input<'a>> {
+    let pairs = files.iter().zip(readers);
+    let inputs = pairs.map(|(file, reader)| Input {
+        path: &file.path,
+        spans: spans(reader),
+        waiting: VecDeque::new(),
+    });
+    inputs.collect()
+}
+
+/// Whether one of these files has this span. They are asked for one after the other in the store's order.
+fn is_in(beside: &mut [Input<'_>], identity: Identity) -> Result<bool, StoreError> {
+    let mut found = false;
+    for input in beside {
+        loop {
+            input.fill()?;
+            match input.waiting.front().map(StoredSpan::identity) {
+                Some(before) if before < identity => drop(input.waiting.pop_front()),
+                next => {
+                    found |= next == Some(identity);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Input<'_> {

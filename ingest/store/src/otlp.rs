@@ -182,7 +182,8 @@ struct Map {
 /// When and where a request was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// When its last byte came; `None` for an import, whose spans count as received when they ended.
+    /// When its last byte came; `None` for an import, whose spans count as received when they ended (began, if they
+    /// never did).
     pub at: Option<UnixNanos>,
     /// Its position in the journal.
     pub position: u64,
@@ -294,7 +295,8 @@ impl Reading<'_> {
             status_message: self.text(status.message),
             resource: Arc::clone(resource),
             scope: Arc::clone(scope),
-            received_at: self.received.at.unwrap_or(end),
+            // Of one that never ended, when it began.
+            received_at: self.received.at.unwrap_or(end.max(UnixNanos(span.start))),
             position: self.received.position,
         })
     }

@@ -25,7 +25,7 @@ use rekindle_model::{SpanId, TraceId, UnixNanos};
 
 use crate::schema::{COLUMNS, Kind, at};
 use crate::source::Source;
-use crate::span::{Identity, StoredResource, StoredScope};
+use crate::span::{StoredResource, StoredScope};
 use crate::write::{KINDS, STATUSES, number_of};
 use crate::{ReadCounts, StoredSpan, Text};
 
@@ -132,7 +132,7 @@ impl SpanReader {
             let group = self.metadata.row_group(number);
             if self.may_hold(group, text.as_bytes())? {
                 for (first, rows) in self.ranges(group, text.as_bytes())? {
-                    let mut cursor = self.cursor(number, Some((first, rows)))?;
+                    let mut cursor = self.cursor(number, Some((first, rows)), Wanted::All)?;
                     while cursor.read(ROWS_AT_ONCE, &mut found, counts)? > 0 {}
                 }
             }
@@ -276,13 +276,20 @@ impl SpanReader {
         Ok(reader)
     }
 
-    fn cursor(&self, number: usize, range: Option<(usize, usize)>) -> Result<Cursor> {
+    fn cursor(
+        &self,
+        number: usize,
+        range: Option<(usize, usize)>,
+        wanted: Wanted,
+    ) -> Result<Cursor> {
         let group = self.metadata.row_group(number);
         let all = usize::try_from(group.num_rows()).unwrap_or_default();
         let (first, rows) = range.unwrap_or((0, all));
         let mut columns = [const { None }; COLUMNS.len()];
         for (index, number) in self.columns.iter().enumerate() {
-            if let Some(number) = number {
+            if let Some(number) = number
+                && wanted.holds(index)
+            {
                 // Of one trace only the pages with its rows.
                 let locations = match range {
                     Some(_) => self.page_locations(group, *number)?,
@@ -307,38 +314,30 @@ impl SpanReader {
             reader: self,
             group: 0,
             cursor: None,
+            wanted: Wanted::All,
         }
     }
 
-    /// What tells spans from each other, of the whole file.
-    pub(crate) fn identities(&self, each: impl FnMut(Identity)) -> Result<()> {
-        guarded(|| self.tell(each))
-    }
-
-    fn tell(&self, mut each: impl FnMut(Identity)) -> Result<()> {
-        let mut counts = ReadCounts::default();
-        for number in 0..self.metadata.num_row_groups() {
-            let group = self.metadata.row_group(number);
-            let rows = usize::try_from(group.num_rows()).unwrap_or_default();
-            let mut cursor = Cursor {
-                columns: [const { None }; COLUMNS.len()],
-                left: rows,
-                texts: Default::default(),
-                numbers: Default::default(),
-                resources: HashSet::new(),
-                scopes: HashSet::new(),
-            };
-            for index in [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END] {
-                if let Some(number) = self.columns[index] {
-                    cursor.columns[index] = Some(self.column_at(group, number, 0, None)?);
-                }
-            }
-            let mut spans = Vec::new();
-            while cursor.read(ROWS_AT_ONCE, &mut spans, &mut counts)? > 0 {
-                spans.drain(..).for_each(|span| each(span.identity()));
-            }
+    /// All spans of the file, in its order, of which nothing is read but what tells them from each other.
+    pub(crate) fn identities(&self) -> Spans<'_> {
+        Spans {
+            wanted: Wanted::Identity,
+            ..self.spans()
         }
-        Ok(())
+    }
+}
+
+/// What is read of spans; the rest stays empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Identity,
+}
+
+impl Wanted {
+    fn holds(self, index: usize) -> bool {
+        let identity = [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END];
+        self == Self::All || identity.contains(&index)
     }
 }
 
@@ -347,6 +346,7 @@ pub(crate) struct Spans<'a> {
     reader: &'a SpanReader,
     group: usize,
     cursor: Option<Cursor>,
+    wanted: Wanted,
 }
 
 impl Spans<'_> {
@@ -371,7 +371,8 @@ impl Spans<'_> {
             if self.group >= self.reader.metadata.num_row_groups() {
                 return Ok(false);
             }
-            self.cursor = Some(self.reader.cursor(self.group, None)?);
+            let cursor = self.reader.cursor(self.group, None, self.wanted)?;
+            self.cursor = Some(cursor);
         }
     }
 }

@@ -5,17 +5,20 @@
 //! looks again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use parquet::file::metadata::ParquetMetaData;
+use rekindle_ingest::{LOCK, lock_folder};
 use rekindle_model::{TraceId, UnixNanos};
 
 use crate::partition::Hour;
 use crate::place::{Place, StoredFile};
-use crate::read::{SpanReader, footer};
+use crate::read::{SpanReader, Spans, footer};
 use crate::span::sort_and_deduplicate;
 use crate::write::file_of;
 use crate::{ReadCounts, StoreError, StoredSpan};
@@ -28,6 +31,9 @@ const ATTEMPTS: usize = 5;
 
 /// Traces of more spans than this aren't put together: nobody can look at them, and they come from outside.
 const MAX_SPANS_OF_TRACE: usize = 100_000;
+
+/// Files that a lookup looks into at a time: it waits for the disk, or for a bucket's answers, most of its time.
+const LOOKUP_THREADS: usize = 4;
 
 /// Spans in files of Parquet.
 #[derive(Debug)]
@@ -126,23 +132,42 @@ impl Store {
     }
 
     fn try_trace(&self, id: TraceId) -> Result<Vec<StoredSpan>, StoreError> {
-        let mut spans = Vec::new();
-        let mut counts = ReadCounts::default();
         let files = self.files()?;
-        // Whoever asks mostly asks for what was lately.
-        for file in files.iter().rev() {
-            let found = self.reader(&file.path).and_then(|it| {
-                let found = it.trace(id, &mut counts);
-                found.map_err(StoreError::parquet("reading", &file.path))
-            });
-            match found {
-                Err(error) if self.is_set_aside(&error) => {}
-                found => spans.extend(found?),
+        let found = AtomicUsize::new(0);
+        let one_of = &|first: usize| -> Result<Vec<StoredSpan>, StoreError> {
+            let mut spans = Vec::new();
+            let mut counts = ReadCounts::default();
+            // Whoever asks mostly asks for what was lately.
+            for file in files.iter().rev().skip(first).step_by(LOOKUP_THREADS) {
+                let of_file = self.reader(&file.path).and_then(|it| {
+                    let of_file = it.trace(id, &mut counts);
+                    of_file.map_err(StoreError::parquet("reading", &file.path))
+                });
+                match of_file {
+                    Err(error) if self.is_set_aside(&error) => {}
+                    of_file => {
+                        let of_file = of_file?;
+                        found.fetch_add(of_file.len(), Ordering::Relaxed);
+                        spans.extend(of_file);
+                    }
+                }
+                if found.load(Ordering::Relaxed) >= MAX_SPANS_OF_TRACE {
+                    break;
+                }
             }
-            if spans.len() >= MAX_SPANS_OF_TRACE {
-                break;
+            Ok(spans)
+        };
+        let mut spans = std::thread::scope(|scope| {
+            let parts: Vec<_> = (1..LOOKUP_THREADS.min(files.len()))
+                .map(|first| scope.spawn(move || one_of(first)))
+                .collect();
+            let mut spans = one_of(0)?;
+            for part in parts {
+                let part = part.join();
+                spans.extend(part.unwrap_or_else(|panic| resume_unwind(panic))?);
             }
-        }
+            Ok::<_, StoreError>(spans)
+        })?;
         sort_and_deduplicate(&mut spans);
         spans.sort_by_key(|span| (span.start, span.span_id));
         Ok(spans)
@@ -182,16 +207,26 @@ impl Store {
         each: &mut dyn FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
     ) -> Result<ReadCounts, E> {
         let reader = self.reader(path)?;
-        all_of(&reader, path, each)
+        all_of(reader.spans(), path, each)
     }
 
-    /// Adds spans from elsewhere; they count as received when they ended, or as they say. `name` tells this file from
-    /// others, `number` from others of this import. How many were already among themselves.
+    /// Adds spans from elsewhere; they count as received when they ended, or as they say, but not after now: a host
+    /// whose clock is ahead would make folders that never get old. `name` tells this file from others, `number` from
+    /// others of this import. How many were already among themselves.
     ///
     /// # Errors
     /// When a file can't be written.
-    pub fn add(&self, spans: Vec<StoredSpan>, name: &str, number: u64) -> Result<u64, StoreError> {
+    pub fn add(
+        &self,
+        mut spans: Vec<StoredSpan>,
+        name: &str,
+        number: u64,
+        now: UnixNanos,
+    ) -> Result<u64, StoreError> {
         let nothing = |_: &'static str| Ok(());
+        for span in &mut spans {
+            span.received_at = span.received_at.min(now);
+        }
         let mut duplicates = 0;
         for (hour, mut spans) in by_hour(spans) {
             duplicates += sort_and_deduplicate(&mut spans);
@@ -214,10 +249,10 @@ impl Store {
         };
         crate::merge::finish_broken_off(self)?;
         let mut duplicates = 0;
-        while let Some(files) = crate::merge::due(&self.sound_files()?, now) {
-            match crate::merge::merge(self, &files, now, &|_| Ok(())) {
+        while let Some(due) = crate::merge::due(&self.sound_files()?, now) {
+            match crate::merge::merge(self, &due, now, &|_| Ok(())) {
                 // The next round goes without it.
-                Err(error) if error.is_damage_of(&files) && self.is_set_aside(&error) => {}
+                Err(error) if due.has_damage(&error) && self.is_set_aside(&error) => {}
                 merged => duplicates += merged?,
             }
         }
@@ -297,7 +332,7 @@ impl Store {
         }
     }
 
-    /// Removes what is too old or too much, the oldest hours first; how many files and bytes those were.
+    /// Removes what is too old or too much, the oldest hours first; how much that was, of how many hours.
     ///
     /// # Errors
     /// When a file can't be removed.
@@ -309,6 +344,7 @@ impl Store {
         let files = self.files()?;
         let mut bytes: u64 = files.iter().map(|it| it.bytes).sum();
         let mut removed = StoreSize::default();
+        let mut last = None;
         for file in &files {
             let hour = Hour::of_path(&file.path);
             let old = retention
@@ -323,6 +359,8 @@ impl Store {
             bytes -= file.bytes;
             removed.files += 1;
             removed.bytes += file.bytes;
+            removed.hours += u64::from(last != Some(hour));
+            last = Some(hour);
         }
         Ok(removed)
     }
@@ -371,18 +409,12 @@ impl Store {
         };
         std::fs::create_dir_all(folder)
             .map_err(|it| StoreError::io("making", folder.display().to_string(), it))?;
-        let path = folder.join("lock");
-        let failed = |source| StoreError::io("locking", path.display().to_string(), source);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+        let path = folder.join(LOCK);
+        let held = lock_folder(folder)
+            .map_err(|it| StoreError::io("locking", path.display().to_string(), it))?;
+        match held {
+            Some(file) => Ok(Some(file)),
+            None => Err(StoreError::InUse { path }),
         }
     }
 }
@@ -399,14 +431,14 @@ pub(crate) fn by_hour(spans: Vec<StoredSpan>) -> BTreeMap<Hour, Vec<StoredSpan>>
     hours
 }
 
-fn all_of<E: From<StoreError>>(
-    reader: &SpanReader,
+/// Hands out all these spans of a file, some at a time.
+pub(crate) fn all_of<E: From<StoreError>>(
+    mut all: Spans<'_>,
     path: &str,
     each: &mut dyn FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
 ) -> Result<ReadCounts, E> {
     let mut counts = ReadCounts::default();
     let mut spans = Vec::new();
-    let mut all = reader.spans();
     loop {
         let more = all.next(&mut spans, &mut counts);
         if !more.map_err(StoreError::parquet("reading", path))? {
@@ -429,7 +461,7 @@ pub fn read_file<E: From<StoreError>>(
     let file = File::open(path).map_err(|it| StoreError::io("opening", &name, it))?;
     let reader = SpanReader::open(crate::source::Source::File(file))
         .map_err(StoreError::parquet("reading", &name))?;
-    all_of(&reader, &name, &mut each)
+    all_of(reader.spans(), &name, &mut each)
 }
 
 /// Hands out all spans of a Parquet file in memory: for fuzzing, and what came over a network.
@@ -444,7 +476,7 @@ pub fn read_bytes(bytes: bytes::Bytes) -> Result<(Vec<StoredSpan>, ReadCounts), 
         found.append(spans);
         Ok(())
     };
-    let counts = all_of(&reader, "memory", &mut each)?;
+    let counts = all_of(reader.spans(), "memory", &mut each)?;
     Ok((found, counts))
 }
 

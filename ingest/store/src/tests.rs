@@ -24,6 +24,9 @@ use crate::value::tests::any_attributes;
 
 const START: UnixNanos = UnixNanos::from_secs(1_795_255_800);
 
+/// After all that these tests receive.
+const LATER: UnixNanos = UnixNanos(u64::MAX);
+
 const RECEIVED: Received = Received {
     at: Some(START),
     position: 7,
@@ -340,7 +343,7 @@ fn a_trace_is_found_among_others() {
     let spans = spans(600);
     for (number, part) in spans.chunks(5000).enumerate() {
         store
-            .add(part.to_vec(), "test", number as u64)
+            .add(part.to_vec(), "test", number as u64, LATER)
             .expect("added");
     }
     let mut by_trace: BTreeMap<TraceId, Vec<StoredSpan>> = BTreeMap::new();
@@ -562,7 +565,7 @@ fn an_hour_of_many_files_is_merged_whole() {
         let all = spans(files);
         for (number, part) in all.chunks(all.len().div_ceil(files)).enumerate() {
             store
-                .add(part.to_vec(), "test", number as u64)
+                .add(part.to_vec(), "test", number as u64, LATER)
                 .expect("added");
         }
         assert_eq!(store.files().expect("listed").len(), files);
@@ -578,6 +581,55 @@ fn an_hour_of_many_files_is_merged_whole() {
     }
 }
 
+/// A file of so many bytes as are left alone: there is nothing between its last column and its footer, and much of it.
+fn large_file(spans: &[StoredSpan]) -> Vec<u8> {
+    let file = parquet_of(spans.to_vec()).expect("memory");
+    let (rest, end) = file.split_at(file.len() - 8);
+    let footer = u32::from_le_bytes(end[..4].try_into().expect("four bytes")) as usize;
+    let (columns, footer) = rest.split_at(rest.len() - footer);
+    [columns, &vec![0; 64 << 20], footer, end].concat()
+}
+
+#[test]
+fn what_a_large_file_has_is_in_no_other_once_the_hour_is_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let all = spans(12);
+    let (some, rest) = all.split_at(all.len() / 2);
+    store.add(some.to_vec(), "small", 0, LATER).expect("added");
+    let hour = store.files().expect("listed")[0].path.clone();
+    let hour = hour.rsplit_once('/').expect("it has folders").0.to_owned();
+    let large = format!("{hour}/merged-00000000000000000001-0.parquet");
+    std::fs::write(folder.path().join(&large), large_file(some)).expect("written");
+    let over = START.plus(Duration::from_secs(24 * 3600));
+    assert_eq!(store.tidy(START).expect("nothing yet"), 0);
+
+    // One small file with nothing of its own: all of it goes.
+    assert_eq!(store.tidy(over).expect("merged"), some.len() as u64);
+    assert_eq!(everything(&store).len(), some.len());
+    // One that has more comes late, and keeps that; and then there is nothing to do.
+    store.add(all.clone(), "late", 0, LATER).expect("added");
+    assert_eq!(store.tidy(over).expect("merged"), some.len() as u64);
+    assert_eq!(everything(&store).len(), all.len());
+    let files = store.files().expect("listed");
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert!(files.iter().any(|it| it.path == large), "it stays as it is");
+    assert_eq!(store.tidy(over).expect("nothing"), 0);
+    assert_eq!(store.files().expect("listed"), files);
+    assert_eq!(rest.len() + some.len(), all.len());
+}
+
+#[test]
+fn nothing_was_received_in_the_future() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let mut spans = spans(1);
+    spans[0].received_at = UnixNanos(u64::MAX);
+    store.add(spans.clone(), "test", 0, START).expect("added");
+    assert_eq!(store.size().expect("listed").hours, 1);
+    assert_eq!(everything(&store).len(), spans.len());
+}
+
 #[test]
 fn what_a_file_was_before_is_forgotten() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -585,7 +637,7 @@ fn what_a_file_was_before_is_forgotten() {
     let all = spans(10);
     let (some, rest) = all.split_at(all.len() / 3);
     for part in [some, rest] {
-        store.add(part.to_vec(), "same", 0).expect("added");
+        store.add(part.to_vec(), "same", 0, LATER).expect("added");
         assert_eq!(everything(&store).len(), part.len());
     }
 }
@@ -600,7 +652,7 @@ fn what_is_too_old_or_too_much_goes_first() {
         for span in &mut spans {
             span.received_at = START.plus(Duration::from_secs(hour * 3600));
         }
-        store.add(spans, "test", hour).expect("added");
+        store.add(spans, "test", hour, LATER).expect("added");
     }
     let now = START.plus(Duration::from_secs((hours - 1) * 3600));
     let size = |store: &Store| store.size().expect("listed");
@@ -609,7 +661,8 @@ fn what_is_too_old_or_too_much_goes_first() {
         keep_for: Some(Duration::from_secs(3 * 3600)),
         keep_bytes: None,
     };
-    assert_eq!(store.retain(retention, now).expect("removed").files, 1);
+    let removed = store.retain(retention, now).expect("removed");
+    assert_eq!((removed.files, removed.hours), (1, 1));
     assert_eq!(size(&store).hours, hours - 1);
     retention.keep_bytes = Some(size(&store).bytes - 1);
     assert_eq!(store.retain(retention, now).expect("removed").files, 1);
@@ -625,7 +678,9 @@ fn a_damaged_file_keeps_nothing_else_from_being_read() {
     let spans = spans(9);
     for (number, part) in spans.chunks(spans.len().div_ceil(3)).enumerate() {
         let number = number as u64;
-        store.add(part.to_vec(), "test", number).expect("added");
+        store
+            .add(part.to_vec(), "test", number, LATER)
+            .expect("added");
     }
     let files = store.files().expect("listed");
     std::fs::write(folder.path().join(&files[0].path), "PAR1 no more").expect("written");
@@ -641,7 +696,7 @@ fn a_damaged_file_keeps_nothing_else_from_being_read() {
 fn what_is_somebody_elses_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
-    store.add(spans(1), "test", 0).expect("added");
+    store.add(spans(1), "test", 0, LATER).expect("added");
     let own = store.files().expect("listed");
     let hour = own[0].path.rsplit_once('/').expect("it has folders").0;
     let foreign = [
@@ -708,8 +763,8 @@ fn a_bucket_holds_what_a_folder_holds() {
     let (some, rest) = spans.split_at(spans.len() / 2);
     // Two small files of one hour, some spans in both.
     let both = [rest, &some[..10]].concat();
-    assert_eq!(store.add(some.to_vec(), "a", 0).expect("added"), 0);
-    assert_eq!(store.add(both, "a", 1).expect("added"), 0);
+    assert_eq!(store.add(some.to_vec(), "a", 0, LATER).expect("added"), 0);
+    assert_eq!(store.add(both, "a", 1, LATER).expect("added"), 0);
     assert_eq!(store.size().expect("sized").files, 2);
     let later = UnixNanos(START.0 + Duration::from_secs(7200).as_nanos() as u64);
     assert_eq!(store.tidy(later).expect("merged"), 10);

@@ -17,8 +17,10 @@
 //!
 //! Where two meet, they multiply and are divided by what they have in common, as independent
 //! witnesses of one thing do. A fault that none of the suspects has is believed to sit beside the
-//! likeliest one; which level above that covers it is learned too.
+//! likeliest one; which level above that covers it is learned too. Where it is known whose failures make a
+//! suspect fail, what shows in it may sit there: see [`beside`].
 
+mod beside;
 mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::beside::Beside;
 pub use self::row::Row;
 use self::row::{COINCIDENCE, Interval};
 use crate::tree::Cover;
@@ -91,6 +94,10 @@ pub enum Key {
     Error(String, String),
     /// A fault that no suspect has, by steps above the likeliest.
     Elsewhere,
+    /// As [`Self::Elsewhere`], of faults of this shape and error type.
+    ElsewhereOf(String, String),
+    /// Whether a fault of this shape and error type that shows in another unit sits in this one.
+    Beside(String, String, UnitName),
 }
 
 /// One restart that was tried and judged. What is unknown is no trial.
@@ -100,6 +107,24 @@ pub struct Trial {
     pub unit: UnitName,
     /// How much it helped, in `[0, 1]`.
     pub relief: f64,
+    /// From the order to the verdict; zero where that isn't known. The longer, the likelier that what went
+    /// meanwhile went by itself.
+    #[serde(default)]
+    pub lasted: Duration,
+}
+
+impl Trial {
+    /// How likely a fault that goes by itself goes just while this is tried.
+    fn coincidence(&self) -> f64 {
+        /// What it is given when it is waited for.
+        const GIVEN: f64 = 10.0;
+        /// Nothing is ever surely a coincidence.
+        const MOST: f64 = 0.9;
+        match self.lasted.is_zero() {
+            true => COINCIDENCE,
+            false => (self.lasted.as_secs_f64() / GIVEN).min(MOST),
+        }
+    }
 }
 
 /// What time alone did in a recovery.
@@ -152,9 +177,18 @@ pub struct Chain {
     /// Their places in the tree.
     pub(crate) places: Vec<usize>,
     /// How likely it goes by itself, each unit is the smallest that cures, and nothing cures; of
-    /// `units.len() + 2` entries. Adds up to the suspect's probability before the trials, and to
-    /// less after them: divide by the sum over all chains.
+    /// `units.len() + 2` entries. With [`Self::beside`] adds up to the suspect's probability before the
+    /// trials, and to less after them: divide by the sum over all chains.
     pub levels: Vec<f64>,
+    /// Units outside the chain that the fault may sit in though it shows in the suspect.
+    pub beside: Vec<Beside>,
+}
+
+impl Chain {
+    /// How likely the fault is this chain's, as the levels have it.
+    fn weight(&self) -> f64 {
+        self.levels.iter().sum::<f64>() + self.beside.iter().map(|one| one.weight).sum::<f64>()
+    }
 }
 
 /// A distribution over `by itself`, so many units, and `none`, each unit `next` times as likely as the
@@ -183,6 +217,7 @@ fn prior(units: usize) -> Vec<f64> {
 struct Tried {
     cover: Cover,
     relief: f64,
+    coincidence: f64,
 }
 
 fn tried(tree: &RestartTree, trials: &[Trial]) -> Vec<Tried> {
@@ -191,6 +226,7 @@ fn tried(tree: &RestartTree, trials: &[Trial]) -> Vec<Tried> {
         .map(|trial| Tried {
             cover: tree.cover(&trial.unit),
             relief: trial.relief.clamp(0.0, 1.0),
+            coincidence: trial.coincidence(),
         })
         .collect()
 }
@@ -199,10 +235,15 @@ fn tried(tree: &RestartTree, trials: &[Trial]) -> Vec<Tried> {
 fn likelihood(places: &[usize], level: usize, tried: &[Tried]) -> f64 {
     tried
         .iter()
-        .map(|Tried { cover, relief }| {
+        .map(|tried| {
+            let Tried {
+                cover,
+                relief,
+                coincidence,
+            } = tried;
             let smallest = level.checked_sub(1).and_then(|at| places.get(at));
             match (level, smallest) {
-                (0, _) => relief * COINCIDENCE + (1.0 - relief) * (1.0 - COINCIDENCE),
+                (0, _) => relief * coincidence + (1.0 - relief) * (1.0 - coincidence),
                 (_, Some(unit)) if cover.contains(*unit) => *relief,
                 _ => 1.0 - relief,
             }
@@ -215,32 +256,61 @@ fn likelihood(places: &[usize], level: usize, tried: &[Tried]) -> f64 {
 fn intervals(
     tree: &RestartTree,
     units: &[UnitName],
+    beside: &[Beside],
     trials: &[Trial],
     time: Time,
     weight: f64,
-) -> Vec<(usize, usize, bool, f64)> {
+) -> Vec<Seen> {
     let none = units.len() + 1;
+    let or_by_itself = time == Time::NotGiven;
+    let one = |above, until, coincidence, weight| Seen {
+        above,
+        until,
+        or_by_itself,
+        coincidence,
+        weight,
+    };
     if time == Time::Healed {
-        return vec![(0, 0, true, weight)];
+        return vec![Seen {
+            or_by_itself: true,
+            ..one(0, 0, COINCIDENCE, weight)
+        }];
     }
     let mut seen = Vec::new();
     let (mut above, mut left) = (0, weight);
+    // What goes by itself had all the time of all trials to go.
+    let mut coincidence: f64 = 0.0;
     for trial in trials {
+        coincidence = coincidence.max(trial.coincidence());
         let covered = units
             .iter()
             .take_while(|unit| tree.contains(&trial.unit, unit))
             .count();
+        // What cures from beside is in what contains both.
+        let covered = match beside.iter().find(|one| one.unit == trial.unit) {
+            Some(one) if trial.relief > 0.5 => one.level,
+            _ => covered,
+        };
         let relief = trial.relief.clamp(0.0, 1.0);
         // What restarts nothing of the chain and cures all the same speaks of another chain.
         if covered > above {
-            let or_by_itself = time == Time::NotGiven;
-            seen.push((above, covered, or_by_itself, left * relief));
+            seen.push(one(above, covered, coincidence, left * relief));
             left *= 1.0 - relief;
             above = covered;
         }
     }
-    seen.push((above, none, time == Time::NotGiven, left));
+    seen.push(one(above, none, coincidence, left));
     seen
+}
+
+/// What a recovery says of a chain: an interval of its levels, by their places.
+#[derive(Clone, Copy)]
+struct Seen {
+    above: usize,
+    until: usize,
+    or_by_itself: bool,
+    coincidence: f64,
+    weight: f64,
 }
 
 /// How levels are called in rows of named units, and of steps.
@@ -467,21 +537,27 @@ impl Beliefs {
             ELSEWHERE_NONE,
             ELSEWHERE_NEXT,
         );
-        let (levels, _) = self.refine(&Key::Elsewhere, &units, &mean, STRENGTH_OF_PRIOR, now);
+        let (common, _) = self.refine(&Key::Elsewhere, &units, &mean, STRENGTH_OF_PRIOR, now);
+        let key = Key::ElsewhereOf(signature.shape.clone(), signature.error_type.clone());
+        let (levels, _) = self.refine(&key, &units, &common, STRENGTH_OF_SHAPE, now);
         chains.push((units, places, levels, left));
         let tried = tried(tree, trials);
         chains
             .into_iter()
             .map(|(units, places, levels, probability)| {
-                let levels = levels
-                    .iter()
-                    .enumerate()
-                    .map(|(level, mean)| probability * mean * likelihood(&places, level, &tried))
-                    .collect();
+                let mut levels: Vec<f64> = levels.iter().map(|mean| probability * mean).collect();
+                let mut beside = self.beside(evidence, tree, &units, &mut levels, now);
+                for one in &mut beside {
+                    one.weight *= beside::likelihood(one.place, &tried);
+                }
+                for (level, weight) in levels.iter_mut().enumerate() {
+                    *weight *= likelihood(&places, level, &tried);
+                }
                 Chain {
                     units,
                     places,
                     levels,
+                    beside,
                 }
             })
             .collect()
@@ -504,8 +580,8 @@ impl Beliefs {
         let chains = self.chains(evidence, tree, trials, now);
         let weigh = |chain: &Chain| match time {
             Time::Healed => chain.levels[0],
-            Time::InVain => chain.levels.iter().skip(1).sum(),
-            Time::NotGiven => chain.levels.iter().sum::<f64>(),
+            Time::InVain => chain.weight() - chain.levels[0],
+            Time::NotGiven => chain.weight(),
         };
         let total: f64 = chains.iter().map(weigh).sum();
         if total <= 0.0 {
@@ -520,9 +596,17 @@ impl Beliefs {
                 continue;
             };
             let weight = weigh(chain) / total;
-            let seen = intervals(tree, &chain.units, trials, time, weight);
+            let seen = intervals(tree, &chain.units, &chain.beside, trials, time, weight);
+            for (key, units, seen) in beside::seen(chain, tree, trials, time, weight, evidence) {
+                if self.add(&key, &units, &[seen], named, now) {
+                    changed.insert(key);
+                }
+            }
             let keys = if at == last {
-                vec![Key::Elsewhere]
+                vec![
+                    Key::Elsewhere,
+                    Key::ElsewhereOf(shape.clone(), error_type.clone()),
+                ]
             } else {
                 vec![
                     Key::Exact(evidence.signature.clone(), suspect.clone()),
@@ -563,15 +647,15 @@ impl Beliefs {
         &mut self,
         key: &Key,
         units: &[UnitName],
-        seen: &[(usize, usize, bool, f64)],
+        seen: &[Seen],
         name: impl Fn(&[UnitName], usize) -> Level,
         now: SystemTime,
     ) -> bool {
         // A suspect that was hardly believed teaches nothing worth a row.
         const TOO_LIGHT: f64 = 0.01;
         let mut is_changed = false;
-        for (above, until, or_by_itself, weight) in seen {
-            if *weight < TOO_LIGHT {
+        for seen in seen {
+            if seen.weight < TOO_LIGHT {
                 continue;
             }
             let fading = self
@@ -584,10 +668,11 @@ impl Beliefs {
                 .or_insert_with(|| Row::new(now));
             row.fade(fading, now);
             row.add(Interval {
-                above: name(units, *above),
-                until: name(units, *until),
-                or_by_itself: *or_by_itself,
-                weight: *weight,
+                above: name(units, seen.above),
+                until: name(units, seen.until),
+                or_by_itself: seen.or_by_itself,
+                coincidence: seen.coincidence,
+                weight: seen.weight,
             });
             is_changed = true;
         }

@@ -21,8 +21,8 @@ const MAX_INTERVALS: usize = 40;
 /// seen is clear; a belief needn't be exact to more than a few per cent.
 const ROUNDS: usize = 20;
 
-/// How likely a fault that goes by itself goes just while a restart is carried out and judged: that
-/// takes a second or two of the ten that it is given when it is waited for.
+/// How likely a fault that goes by itself goes just while a restart is carried out and judged, where nobody
+/// says how long that took: mostly a second or two of the ten that it is given when it is waited for.
 pub(super) const COINCIDENCE: f64 = 0.2;
 
 /// The smallest level that cures lies above one level and at or below another.
@@ -34,8 +34,15 @@ pub(super) struct Interval {
     pub(super) until: Level,
     /// Whether nobody waited, so that it may also have gone by itself, or might yet.
     pub(super) or_by_itself: bool,
+    /// How likely it is that it went by itself just then, if it is one that goes by itself.
+    #[serde(default = "usual_coincidence")]
+    pub(super) coincidence: f64,
     /// How many recoveries, faded.
     pub(super) weight: f64,
+}
+
+const fn usual_coincidence() -> f64 {
+    COINCIDENCE
 }
 
 /// What was seen under one key, as it weighed at a time.
@@ -77,7 +84,12 @@ impl Row {
                 == (&seen.above, &seen.until, seen.or_by_itself)
         });
         match same {
-            Some(interval) => interval.weight += seen.weight,
+            Some(interval) => {
+                let weight = interval.weight + seen.weight;
+                let sum = interval.coincidence * interval.weight + seen.coincidence * seen.weight;
+                interval.coincidence = sum / weight.max(f64::MIN_POSITIVE);
+                interval.weight = weight;
+            }
             None => self.intervals.push(seen),
         }
         if self.intervals.len() > MAX_INTERVALS {
@@ -129,8 +141,8 @@ impl Row {
                 let by_itself = match (until, interval.or_by_itself) {
                     (0, _) => 1.0,
                     (_, false) => 0.0,
-                    (_, true) if interval.until == Level::None => 1.0 - COINCIDENCE,
-                    (_, true) => COINCIDENCE,
+                    (_, true) if interval.until == Level::None => 1.0 - interval.coincidence,
+                    (_, true) => interval.coincidence,
                 };
                 let weight = interval.weight * fading;
                 (until == 0 || above < until).then_some((above, until, by_itself, weight))

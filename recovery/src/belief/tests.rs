@@ -41,6 +41,7 @@ fn trial(unit: &str, relief: f64) -> Trial {
     Trial {
         unit: unit.into(),
         relief,
+        lasted: Duration::ZERO,
     }
 }
 
@@ -178,8 +179,8 @@ fn rows_come_back_as_they_were_kept() {
         .map(|row| serde_json::to_string(&row).expect("rows serialize"))
         .map(|json| serde_json::from_str(&json).expect("and back"))
         .collect();
-    // Exact and shape of each suspect, shape and error anywhere, and a fault elsewhere.
-    assert_eq!(kept.len(), 7);
+    // Exact and shape of each suspect, shape and error anywhere, and a fault elsewhere, also of this shape.
+    assert_eq!(kept.len(), 8);
     assert_eq!(Beliefs::with_rows(30 * DAY, kept), beliefs);
 }
 

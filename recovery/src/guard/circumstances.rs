@@ -109,8 +109,7 @@ fn downstream(deed: &Deed<'_>, evidence: &Evidence, world: &World<'_>) -> Option
 
 /// A share of failures that nobody knows decides nothing; what the operating system or a probe says does.
 fn sampled(evidence: &Evidence) -> Option<(Guard, String)> {
-    let is_seen = matches!(evidence.signature.shape.as_str(), "exited" | "wrong_answer");
-    (evidence.circumstances.sampled && !is_seen).then(|| {
+    (evidence.circumstances.sampled && !evidence.signature.is_seen_directly()).then(|| {
         let words =
             "successful requests are sampled away before they are told, so the share that fails \
                      is unknown; a probe or a report would say more"

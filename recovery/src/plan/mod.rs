@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use self::ladder::{Action, Hypothesis, MAX_ACTIONS};
-use crate::belief::{Beliefs, Trial};
+use crate::belief::{Beliefs, Chain, Trial};
 use crate::cost::Costs;
 use crate::policy::Policy;
 use crate::tree::Cover;
@@ -208,15 +208,26 @@ fn failing(evidence: &Evidence) -> f64 {
 fn candidates(
     evidence: &Evidence,
     tree: &RestartTree,
+    chains: &[Chain],
     constraints: &Constraints<'_>,
 ) -> Vec<UnitName> {
+    let beside = chains.iter().flat_map(|chain| &chain.beside);
+    let beside: BTreeSet<&UnitName> = beside.map(|one| &one.unit).collect();
     let mut units: Vec<UnitName> = Vec::new();
     let mut suspects: Vec<_> = evidence.suspects.iter().collect();
     suspects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     for suspect in suspects {
+        // What shows in it may sit in whose failures make it fail.
+        let sources = evidence.circumstances.sources.get(&suspect.unit);
+        let beside = sources
+            .into_iter()
+            .flatten()
+            .map(|source| &source.unit)
+            .filter(|unit| beside.contains(unit));
         let new: Vec<UnitName> = tree
             .chain(&suspect.unit)
             .into_iter()
+            .chain(beside)
             .filter(|unit| !units.contains(unit) && !constraints.excluded.contains(*unit))
             // What is restarted through something that can't be can't be either.
             .filter(|unit| {
@@ -251,7 +262,8 @@ pub fn plan(
 ) -> Plan {
     let policy = constraints.policy;
     let failing = failing(evidence);
-    let units = candidates(evidence, tree, constraints);
+    let chains = beliefs.chains(evidence, tree, constraints.trials, now);
+    let units = candidates(evidence, tree, &chains, constraints);
 
     let mut choices: Vec<Choice> = units.iter().cloned().map(Choice::Restart).collect();
     let mut takes: Vec<Duration> = Vec::new();
@@ -276,7 +288,16 @@ pub fn plan(
 
     let covers: Vec<Cover> = units.iter().map(|unit| tree.cover(unit)).collect();
     let mut hypotheses = Vec::new();
-    for chain in beliefs.chains(evidence, tree, constraints.trials, now) {
+    let curing = |place: usize| {
+        (0..units.len())
+            .filter(|unit| covers[*unit].contains(place))
+            .fold(0, |mask, unit| mask | (1 << unit))
+    };
+    for chain in &chains {
+        hypotheses.extend(chain.beside.iter().map(|beside| Hypothesis {
+            weight: beside.weight,
+            cured_by: curing(beside.place),
+        }));
         for (level, weight) in chain.levels.iter().enumerate() {
             let cured_by = match level {
                 // What goes by itself takes the time that waiting gives it, and didn't go if we waited.
@@ -284,9 +305,7 @@ pub fn plan(
                 0 => 1 << units.len(),
                 level => match chain.places.get(level - 1) {
                     None => 0,
-                    Some(smallest) => (0..units.len())
-                        .filter(|unit| covers[*unit].contains(*smallest))
-                        .fold(0, |mask, unit| mask | (1 << unit)),
+                    Some(smallest) => curing(*smallest),
                 },
             };
             hypotheses.push(Hypothesis {

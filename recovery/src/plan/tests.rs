@@ -95,6 +95,7 @@ fn trial(unit: &str, relief: f64) -> Trial {
     Trial {
         unit: unit.into(),
         relief,
+        lasted: Duration::ZERO,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::executor::BoxFuture;
 use crate::http_call::Call;
 use crate::ports::Clock;
 use crate::probe::Probes;
-use crate::process::{Supervisor, group_memory};
+use crate::process::{ProcessFigures, Supervisor, group_figures, group_memory};
 use crate::{Cohort, CohortQuery, UnitName};
 
 /// How long what a heartbeat said is believed: several of the usual periods, and less than a leak
@@ -21,6 +21,8 @@ use crate::{Cohort, CohortQuery, UnitName};
 const FRESH: Duration = Duration::from_secs(120);
 /// Gauges that heartbeats may fill; more are a program run wild.
 const MAX_GAUGES: usize = 10_000;
+/// When there is no room, how long after a look for what isn't fresh any more the next one is worth it.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Below so many requests a share of failures is no share.
 const LEAST_REQUESTS: u64 = 20;
 /// How long failures after a restart are the restart's own: more than connections and caches mostly
@@ -50,7 +52,13 @@ pub trait Gauges: Send + Sync {
 /// What units said about themselves: a gauge's last value and when it was told.
 #[derive(Debug, Default)]
 pub struct Board {
-    told: Mutex<BTreeMap<(UnitName, String), (f64, SystemTime)>>,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    values: BTreeMap<(UnitName, String), (f64, SystemTime)>,
+    swept: Option<SystemTime>,
 }
 
 impl Board {
@@ -58,14 +66,26 @@ impl Board {
     pub fn tell(&self, unit: &UnitName, name: &str, value: f64, now: SystemTime) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (unit.clone(), name.to_owned());
-        if told.len() >= MAX_GAUGES && !told.contains_key(&key) {
-            // Units come and go, and what they told isn't believed any more.
-            told.retain(|_, (_, at)| now.duration_since(*at).is_ok_and(|age| age <= FRESH));
-        }
-        if !value.is_finite() || (told.len() >= MAX_GAUGES && !told.contains_key(&key)) {
+        if !value.is_finite() {
             return false;
         }
-        told.insert(key, (value, now));
+        if told.values.len() >= MAX_GAUGES && !told.values.contains_key(&key) {
+            // A program run wild tells thousands of them in a second, and all are looked through.
+            let is_due = told.swept.is_none_or(|last| {
+                now.duration_since(last)
+                    .map_or(true, |since| since >= SWEEP_EVERY)
+            });
+            if is_due {
+                // Units come and go, and what they told isn't believed any more.
+                told.swept = Some(now);
+                told.values
+                    .retain(|_, (_, at)| now.duration_since(*at).is_ok_and(|age| age <= FRESH));
+            }
+            if told.values.len() >= MAX_GAUGES {
+                return false;
+            }
+        }
+        told.values.insert(key, (value, now));
         true
     }
 
@@ -81,7 +101,7 @@ impl Board {
         now: SystemTime,
     ) -> Result<f64, String> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((value, at)) = told.get(&(unit.clone(), name.to_owned())) else {
+        let Some((value, at)) = told.values.get(&(unit.clone(), name.to_owned())) else {
             return Err(format!("no heartbeat of {unit} has told {name}"));
         };
         if since.is_some_and(|since| *at < since) {
@@ -112,13 +132,33 @@ pub struct Readings {
 }
 
 impl Readings {
-    async fn memory(&self, of: &UnitName) -> Result<f64, String> {
+    fn process(&self, of: &UnitName) -> Result<i32, String> {
         let children = self.supervisor.children();
-        let pid = children
+        children
             .iter()
             .find(|child| child.unit == *of && child.phase == "running")
             .and_then(|child| child.pid)
-            .ok_or_else(|| format!("no process of {of} is running"))?;
+            .ok_or_else(|| format!("no process of {of} is running"))
+    }
+
+    /// The sum of one figure over the unit's processes. Of one that ended meanwhile there is none.
+    async fn figure(
+        &self,
+        of: &UnitName,
+        figure: fn(&ProcessFigures) -> Option<u64>,
+    ) -> Result<f64, String> {
+        let pid = self.process(of)?;
+        let figures = tokio::task::spawn_blocking(move || group_figures(pid)).await;
+        let figures = figures.unwrap_or_default();
+        let told: Vec<u64> = figures.iter().filter_map(figure).collect();
+        if told.is_empty() {
+            return Err(format!("the kernel doesn't tell it of {of}"));
+        }
+        Ok(told.iter().sum::<u64>() as f64)
+    }
+
+    async fn memory(&self, of: &UnitName) -> Result<f64, String> {
+        let pid = self.process(of)?;
         // All of `/proc` is walked for it.
         let memory = tokio::task::spawn_blocking(move || group_memory(pid)).await;
         memory
@@ -182,6 +222,11 @@ impl Gauges for Readings {
         Box::pin(async move {
             match gauge {
                 Gauge::Memory { of } => self.memory(of).await,
+                Gauge::OpenFiles { of } => self.figure(of, |figures| figures.open_files).await,
+                Gauge::ProcessorTime { of } => {
+                    let used = self.figure(of, |figures| figures.cpu_ms).await;
+                    used.map(|milliseconds| milliseconds / 1000.0)
+                }
                 Gauge::Heartbeat { unit, name } => {
                     self.board.read(unit, name, since, (self.clock)())
                 }
@@ -227,11 +272,11 @@ mod tests {
         for number in 0..2 * MAX_GAUGES {
             board.tell(&"b".into(), &number.to_string(), 1.0, start);
         }
-        assert_eq!(board.told.lock().expect("whole").len(), MAX_GAUGES);
+        assert_eq!(board.told.lock().expect("whole").values.len(), MAX_GAUGES);
         assert!(!board.tell(&"c".into(), "heap", 1.0, start + FRESH));
         let later = start + FRESH + Duration::from_secs(1);
         assert!(board.tell(&"c".into(), "heap", 1.0, later));
-        assert_eq!(board.told.lock().expect("whole").len(), 1);
+        assert_eq!(board.told.lock().expect("whole").values.len(), 1);
     }
 
     #[test]

@@ -83,6 +83,16 @@ pub enum Gauge {
         /// The unit whose process it is.
         of: UnitName,
     },
+    /// The open files, sockets included, of a supervised process and all that it started.
+    OpenFiles {
+        /// The unit whose process it is.
+        of: UnitName,
+    },
+    /// The processor time that a supervised process and all that it started have used, in seconds.
+    ProcessorTime {
+        /// The unit whose process it is.
+        of: UnitName,
+    },
     /// What a unit last said in a heartbeat.
     Heartbeat {
         /// The unit.
@@ -109,6 +119,8 @@ impl Gauge {
     pub fn words(&self) -> String {
         match self {
             Self::Memory { of } => format!("the memory of {of}"),
+            Self::OpenFiles { of } => format!("the number of open files of {of}"),
+            Self::ProcessorTime { of } => format!("the processor time of {of}"),
             Self::Heartbeat { unit, name } => format!("{name} of {unit}"),
             Self::Http { url, .. } => format!("the number at {url}"),
             Self::Failures { .. } => "the share of failed requests".to_owned(),
@@ -120,6 +132,7 @@ impl Gauge {
         match self {
             Self::Memory { .. } => format!("{:.0} MiB", reading / 1_048_576.0),
             Self::Failures { .. } => format!("{:.1} %", 100.0 * reading),
+            Self::ProcessorTime { .. } => format!("{reading:.2} s"),
             _ => format!("{reading}"),
         }
     }

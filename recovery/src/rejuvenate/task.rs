@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::gauge::Gauges;
-use super::memory::{self, Learned};
+use super::memory::{self, Memory};
 use super::order::{Gifts, learn, order};
 use super::roll::{Event, State, Wish, is_ahead, next};
 use super::rule::{Gauge, Level, Rule, Trigger};
@@ -118,7 +118,11 @@ pub fn prepare(
     watch::Receiver<Arc<Vec<RuleStatus>>>,
     impl Future<Output = ()> + Send + 'static,
 ) {
-    let mut learned = memory::load(&config.memory);
+    let Memory {
+        mut learned,
+        mut first_seen,
+    } = memory::load(&config.memory);
+    first_seen.retain(|unit, _| config.rules.iter().any(|rule| rule.units.contains(unit)));
     let now = (config.clock)();
     let rules = config.rules.iter().map(|rule| Running {
         rule: rule.clone(),
@@ -133,7 +137,7 @@ pub fn prepare(
     let (told, status) = watch::channel(Arc::default());
     let task = Task {
         rules: rules.collect(),
-        first_seen: BTreeMap::new(),
+        first_seen,
         told,
         config,
     };
@@ -209,12 +213,13 @@ impl Task {
 
     async fn look(&mut self, place: usize, status: &RecoveryStatus) -> Event {
         let now = self.now();
+        let seen_before = self.first_seen.len();
         let running = &mut self.rules[place];
         let rule = &running.rule;
         let (level, reading, candidates) = match &rule.trigger {
             Trigger::Gauge { gauge, levels } => {
                 let candidates = order(rule, &running.gifts, &self.config.tree);
-                let since = last_ready(status, rule, &self.config.tree, now);
+                let since = last_ready(status, &rule.units, &self.config.tree, now);
                 match self.config.gauges.read(gauge, since).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
@@ -264,6 +269,9 @@ impl Task {
             }
         };
         running.reading = reading;
+        if self.first_seen.len() > seen_before {
+            self.remember().await;
+        }
         Event::Looked {
             level,
             reading,
@@ -359,13 +367,22 @@ impl Task {
             tracing::info!(rule = %running.rule.name, %unit, gave, "a preventive restart gave back");
             running.words = format!("restarting {unit} gave back {gave}");
         }
-        let learned: Learned = self
+        self.remember().await;
+    }
+
+    /// Writes what the next engine should know.
+    async fn remember(&self) {
+        let learned = self
             .rules
             .iter()
             .map(|running| (running.rule.name.clone(), running.gifts.clone()))
             .collect();
+        let memory = Memory {
+            learned,
+            first_seen: self.first_seen.clone(),
+        };
         let path = self.config.memory.clone();
-        let saved = tokio::task::spawn_blocking(move || memory::save(&path, &learned)).await;
+        let saved = tokio::task::spawn_blocking(move || memory::save(&path, &memory)).await;
         if let Ok(Err(error)) = saved {
             tracing::warn!(%error, "what rejuvenation learned can't be written");
         }
@@ -405,16 +422,16 @@ fn last_action<'a>(status: &'a RecoveryStatus, unit: &UnitName) -> Option<&'a Ac
     unit.last_action.as_ref()
 }
 
-/// When the last restart that touched any of the rule's units was over. A moment yet to come is of a
+/// When the last restart that touched any of the units was over. A moment yet to come is of a
 /// clock that was set back since: waiting for it would be waiting for as long.
-fn last_ready(
+pub(crate) fn last_ready(
     status: &RecoveryStatus,
-    rule: &Rule,
+    units: &[UnitName],
     tree: &RestartTree,
     now: SystemTime,
 ) -> Option<SystemTime> {
     let touching = status.recent.iter().filter(|action| {
-        let mut units = rule.units.iter();
+        let mut units = units.iter();
         units.any(|unit| tree.overlap(&action.target, unit))
     });
     let ready = touching.filter_map(|action| action.ready_at);

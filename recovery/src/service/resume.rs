@@ -95,8 +95,14 @@ fn case(stored: &StoredRecovery) -> Case {
                 relief,
             });
             let share = relief.map(|relief| relief.share);
-            case.trials
-                .extend(super::verdict::trial(&action.target, verdict, share));
+            let judged_at = action.judged_at.unwrap_or(action.intended_at);
+            let lasted = judged_at.duration_since(action.intended_at);
+            case.trials.extend(super::verdict::trial(
+                &action.target,
+                verdict,
+                share,
+                lasted.unwrap_or_default(),
+            ));
         }
         if matches!(action.outcome, Some(Outcome::Refused { .. })) && action.verdict.is_some() {
             case.excluded.insert(action.target.clone());

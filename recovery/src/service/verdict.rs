@@ -9,6 +9,7 @@ use super::case::Case;
 use super::engine::{Engine, Job, Work};
 use crate::belief::Trial;
 use crate::crash::CrashPoint;
+use crate::evidence::OUT_OF_BOUNDS;
 use crate::guard::capacity::stand_ins;
 use crate::judge::{Judgement, Probed, Question, Siblings, Verdict, judge};
 use crate::ledger::{Also, Judged};
@@ -23,6 +24,7 @@ use crate::{CohortQuery, Evidence, Fared, UnitName};
 enum Ask {
     Probe(ProbeSpec),
     Running(UnitName),
+    Bounds(UnitName),
 }
 
 /// So many failures since a restart are no straggler any more.
@@ -48,9 +50,7 @@ fn do_requests_tell(evidence: Option<&Evidence>) -> bool {
 /// Faults that users' requests may not show: the operating system, or a question with a known
 /// answer, told of them, and so can tell of their cure.
 fn is_probes_matter(evidence: Option<&Evidence>) -> bool {
-    evidence.is_none_or(|evidence| {
-        matches!(evidence.signature.shape.as_str(), "exited" | "wrong_answer")
-    })
+    evidence.is_none_or(|evidence| evidence.signature.is_seen_directly())
 }
 
 impl Engine {
@@ -250,9 +250,9 @@ impl Engine {
             .checked_sub(self.policy.exporter_delay)
             .filter(|until| *until > evidence.since)
             .unwrap_or(stopped);
-        let ask = |from, until| {
+        let fared = |request_types: &[String], from, until| {
             self.cohort.fared(&CohortQuery {
-                request_types: evidence.signature.request_types.clone(),
+                request_types: request_types.to_vec(),
                 from,
                 until,
             })
@@ -262,6 +262,18 @@ impl Engine {
             .restarted_before(&attempt.target, stopped)
             .filter(|ready| *ready < until)
             .map_or(evidence.since, |ready| ready.max(evidence.since));
+        // The incident may have been seen to be wider only after it was acted on. What failed before the
+        // kill, too, tells as much of the cure as what was told first.
+        let mut request_types = evidence.signature.request_types.clone();
+        for latest in case.evidence.iter().filter(|latest| !latest.closed) {
+            for joined in &latest.signature.request_types {
+                let one = std::slice::from_ref(joined);
+                if !request_types.contains(joined) && fared(one, from, until).bad > 0 {
+                    request_types.push(joined.clone());
+                }
+            }
+        }
+        let ask = |from, until| fared(&request_types, from, until);
         question.before = ask(from, until);
         question.after = ask(attempt.settle_until, now);
         // Where failing takes longer than answering, the good ones come first; only what is complete
@@ -277,7 +289,7 @@ impl Engine {
         }
         question.siblings = self.siblings(
             &attempt.target,
-            evidence,
+            &request_types,
             (from, until),
             (attempt.settle_until, now),
         );
@@ -288,7 +300,7 @@ impl Engine {
     fn siblings(
         &self,
         target: &UnitName,
-        evidence: &Evidence,
+        request_types: &[String],
         before: (SystemTime, SystemTime),
         after: (SystemTime, SystemTime),
     ) -> Option<Siblings> {
@@ -301,7 +313,7 @@ impl Engine {
         siblings.retain(|unit| !is_touched(unit));
         let sum = |(from, until)| {
             let query = CohortQuery {
-                request_types: evidence.signature.request_types.clone(),
+                request_types: request_types.to_vec(),
                 from,
                 until,
             };
@@ -381,15 +393,22 @@ impl Engine {
             }
         }
         let matter = by_probe || is_probes_matter(case.acted_on.as_ref());
-        let exited = case
-            .acted_on
-            .as_ref()
-            .is_some_and(|evidence| evidence.signature.shape == "exited");
+        let has_shape = |shape| {
+            case.acted_on
+                .as_ref()
+                .is_some_and(|evidence| evidence.signature.shape == shape)
+        };
+        let (exited, out_of_bounds) = (has_shape("exited"), has_shape(OUT_OF_BOUNDS));
         let mut asks = Vec::new();
         for unit in units {
             let Some(spec) = self.tree.spec(&unit) else {
                 continue;
             };
+            if out_of_bounds {
+                // Being ready says nothing of figures.
+                asks.push(Ask::Bounds(unit));
+                continue;
+            }
             // Being ready is not being well; it only counts where nothing better can be asked.
             let probe = match (&spec.check, &spec.ready) {
                 (Some(check), _) => Some(check),
@@ -447,6 +466,11 @@ impl Engine {
                             tokio::time::timeout(PROBE_PATIENCE, prober.running(unit)).await;
                         asked.unwrap_or(None)
                     }
+                    Ask::Bounds(unit) => {
+                        let asked =
+                            tokio::time::timeout(PROBE_PATIENCE, prober.within_bounds(unit)).await;
+                        asked.unwrap_or(None)
+                    }
                 };
                 // One wrong answer is enough; what nobody can tell says nothing.
                 answer = match (answer, right) {
@@ -486,6 +510,8 @@ impl Engine {
         };
         let target = attempt.target.clone();
         let number = attempt.number;
+        let began = attempt.parts.iter().map(|part| part.intended_at).min();
+        let lasted = began.and_then(|began| judged.at.duration_since(began).ok());
         for part in &attempt.parts {
             if let Some(view) = self
                 .actions
@@ -517,6 +543,7 @@ impl Engine {
             &target,
             judged.verdict,
             judged.relief.map(|relief| relief.share),
+            lasted.unwrap_or_default(),
         ));
         let is_over = case.state == State::Cured;
         case.write_also(Also::Verdict(judged));
@@ -614,7 +641,12 @@ fn nth(number: usize) -> String {
 }
 
 /// What a verdict says about the level that was tried; `None` when it says nothing.
-pub(super) fn trial(unit: &UnitName, verdict: Verdict, relief: Option<f64>) -> Option<Trial> {
+pub(super) fn trial(
+    unit: &UnitName,
+    verdict: Verdict,
+    relief: Option<f64>,
+    lasted: Duration,
+) -> Option<Trial> {
     let relief = match verdict {
         Verdict::Unknown => return None,
         Verdict::Cured => relief.unwrap_or(1.0),
@@ -624,5 +656,6 @@ pub(super) fn trial(unit: &UnitName, verdict: Verdict, relief: Option<f64>) -> O
     Some(Trial {
         unit: unit.clone(),
         relief,
+        lasted,
     })
 }

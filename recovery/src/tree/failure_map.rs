@@ -7,10 +7,12 @@
 //! from nobody.
 //!
 //! Units that make each other fail more often than not are one recovery group: curing one alone only hands
-//! the fault on. What makes another fail must be up before it: that is the order of starts.
+//! the fault on. What shows in a unit may sit in whoever makes it fail: [`FailureMap::sources`] is what the
+//! planner then looks at, too.
 
+use petgraph::Directed;
 use petgraph::algo::tarjan_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graphmap::GraphMap;
 use rekindle_stats::{Probability, Share};
 
 /// What was seen of an ordered pair of units, by their numbers. Several of one pair add up.
@@ -50,8 +52,23 @@ pub struct FailureMap {
     pub edges: Vec<Edge>,
     /// Units that must be restarted together, each group sorted; groups of one are left out.
     pub groups: Vec<Vec<usize>>,
-    /// All units that have an edge, in the order in which they are to be started.
-    pub start_order: Vec<usize>,
+}
+
+impl FailureMap {
+    /// Whose failures make this unit fail, and how often at least (95 %).
+    pub fn sources(&self, target: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let edges = self.edges.iter().filter(move |edge| edge.target == target);
+        edges.map(|edge| (edge.source, edge.least))
+    }
+
+    /// Who fails when this unit does.
+    pub fn targets(&self, source: usize) -> impl Iterator<Item = usize> + '_ {
+        let first = self.edges.partition_point(|edge| edge.source < source);
+        let edges = self.edges[first..].iter();
+        edges
+            .take_while(move |edge| edge.source == source)
+            .map(|edge| edge.target)
+    }
 }
 
 /// Failing of each other more often than not makes a group.
@@ -96,55 +113,24 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
             });
         }
     }
-    let (groups, start_order) = order(&edges);
-    FailureMap {
-        edges,
-        groups,
-        start_order,
-    }
+    let groups = groups(&edges);
+    FailureMap { edges, groups }
 }
 
-/// Strongly connected units, and an order in which nothing is started before what it depends on.
-fn order(edges: &[Edge]) -> (Vec<Vec<usize>>, Vec<usize>) {
-    let mut numbers: Vec<usize> = edges
-        .iter()
-        .flat_map(|edge| [edge.source, edge.target])
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let place = |number: usize| numbers.binary_search(&number).unwrap_or_default();
-    let mut strong: DiGraph<(), ()> = DiGraph::with_capacity(numbers.len(), edges.len());
-    let mut all: DiGraph<(), ()> = DiGraph::with_capacity(numbers.len(), edges.len());
-    for _ in &numbers {
-        strong.add_node(());
-        all.add_node(());
+/// Units that make each other fail more often than not.
+fn groups(edges: &[Edge]) -> Vec<Vec<usize>> {
+    let strong = edges.iter().filter(|edge| edge.share > GROUPED);
+    let mut graph: GraphMap<usize, (), Directed> = GraphMap::new();
+    for edge in strong {
+        graph.add_edge(edge.source, edge.target, ());
     }
-    for edge in edges {
-        let (from, to) = (
-            NodeIndex::new(place(edge.source)),
-            NodeIndex::new(place(edge.target)),
-        );
-        all.add_edge(from, to, ());
-        if edge.share > GROUPED {
-            strong.add_edge(from, to, ());
-        }
-    }
-    let named = |nodes: Vec<NodeIndex>| {
-        let mut names: Vec<usize> = nodes.iter().map(|node| numbers[node.index()]).collect();
-        names.sort_unstable();
-        names
-    };
-    let mut groups: Vec<Vec<usize>> = tarjan_scc(&strong)
+    let mut groups: Vec<Vec<usize>> = tarjan_scc(&graph)
         .into_iter()
         .filter(|ring| ring.len() > 1)
-        .map(named)
         .collect();
+    groups.iter_mut().for_each(|group| group.sort_unstable());
     groups.sort();
-    // Tarjan gives dependents first.
-    let mut rings = tarjan_scc(&all);
-    rings.reverse();
-    let order = rings.into_iter().flat_map(named).collect();
-    (groups, order)
+    groups
 }
 
 #[cfg(test)]
@@ -204,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_of_each_other_is_a_group_and_starts_follow_dependence() {
+    fn who_fails_of_each_other_is_a_group() {
         // The database (7) makes the estimators (2, 5) fail, they each other, and both the page (3).
         let map = infer(&[
             seen(7, 2, 95, 1),
@@ -214,12 +200,16 @@ mod tests {
             seen(2, 3, 30, 1),
         ]);
         assert_eq!(map.groups, [vec![2, 5]]);
-        assert_eq!(map.start_order, [7, 2, 5, 3]);
+        let sources = |unit| map.sources(unit).map(|one| one.0).collect::<Vec<_>>();
+        assert_eq!(sources(5), [2, 7]);
+        assert_eq!(sources(7), Vec::<usize>::new());
+        assert_eq!(map.targets(2).collect::<Vec<_>>(), [3, 5]);
+        assert_eq!(map.targets(3).count(), 0);
     }
 
     proptest! {
         #[test]
-        fn whatever_was_seen_shares_are_shares_and_the_order_holds(
+        fn whatever_was_seen_shares_are_shares_and_groups_are_rings(
             pairs in proptest::collection::vec(
                 (0usize..20, 0usize..20, 0u64..50, 0u64..80, 0u64..50, 0u64..80), 0..60)
         ) {
@@ -233,7 +223,6 @@ mod tests {
             for edge in &map.edges {
                 prop_assert!((0.0..=1.0).contains(&edge.share) && edge.least <= edge.share + 1e-9);
             }
-            let place = |unit| map.start_order.iter().position(|other| *other == unit);
             let reaches = |from: usize, to: usize| {
                 let mut known = vec![from];
                 let mut at = 0;
@@ -247,10 +236,9 @@ mod tests {
                 }
                 known.contains(&to)
             };
-            for edge in &map.edges {
-                // A ring has no order.
-                if !reaches(edge.target, edge.source) {
-                    prop_assert!(place(edge.source) < place(edge.target));
+            for group in &map.groups {
+                for pair in group.windows(2) {
+                    prop_assert!(reaches(pair[0], pair[1]) && reaches(pair[1], pair[0]));
                 }
             }
         }

@@ -43,14 +43,21 @@ func (r recorder) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) err
 
 func exporter(wire, compression, grpcAddress, httpAddress string) (sdk.SpanExporter, error) {
 	ctx := context.Background()
+	_, secure := os.LookupEnv("E2E_SECURE")
 	if wire == "grpc" {
-		options := []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(grpcAddress), otlptracegrpc.WithInsecure()}
+		options := []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(grpcAddress)}
+		if !secure {
+			options = append(options, otlptracegrpc.WithInsecure())
+		}
 		if compression == "gzip" {
 			options = append(options, otlptracegrpc.WithCompressor("gzip"))
 		}
 		return otlptrace.New(ctx, otlptracegrpc.NewClient(options...))
 	}
-	options := []otlptracehttp.Option{otlptracehttp.WithEndpoint(httpAddress), otlptracehttp.WithInsecure()}
+	options := []otlptracehttp.Option{otlptracehttp.WithEndpoint(httpAddress)}
+	if !secure {
+		options = append(options, otlptracehttp.WithInsecure())
+	}
 	if compression == "gzip" {
 		options = append(options, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
 	}

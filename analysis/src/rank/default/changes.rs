@@ -9,13 +9,14 @@
 //! How much calm times change by themselves is measured the same way, between the two halves of the
 //! baseline: what is not above that is no evidence.
 
+mod known_ways;
 mod slower;
 mod stops;
 mod ways;
 
 use std::collections::BTreeMap;
 
-use rekindle_stats::LogHistogram;
+use rekindle_stats::{Calls, LogHistogram};
 
 use super::{Choice, Choices};
 use crate::Shape;
@@ -24,22 +25,40 @@ use crate::rank::families::families;
 use crate::rank::input::{Input, Part, Timed};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
-const MISTAKES: f64 = 0.05;
+pub(super) const MISTAKES: f64 = 0.05;
 
 /// A service or dependency that works differently.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     /// Its index among the subjects.
     pub(super) family: usize,
-    /// The share of calls affected, times how badly.
+    /// The share of calls affected, times how badly, times how probable it is that it's no chance.
     pub(super) score: f64,
-    /// Whether chance is no explanation, as often as was looked (Bonferroni's correction).
-    pub(super) clear: bool,
+    /// How many such changes chance alone shows where nothing changed, as often as was looked.
+    pub(super) by_chance: f64,
     pub(super) shape: Shape,
-    /// How probable it is where nothing changed, as often as was looked; in `[0, 1]`.
-    pub(super) chance: f64,
     /// What changed: the largest of each kind, the largest first.
     pub(super) causes: Vec<Cause>,
+}
+
+impl Change {
+    /// Whether chance is no explanation, as often as was looked (Bonferroni's correction).
+    pub(super) fn is_clear(&self) -> bool {
+        self.by_chance <= MISTAKES
+    }
+}
+
+/// Weighs each change by how probable it is that it's no chance. Of those that are at least as surprising,
+/// chance makes `by_chance`; that over their number is the false discovery rate q (Benjamini and Hochberg
+/// 1995, JRSS B 57:289–300), and a change counts 1/(1 + q). A rare operation's jitter is large, but there are
+/// hundreds of them; a true change shows in many comparisons at once.
+fn weigh(found: &mut [Change]) {
+    let mut surprises: Vec<f64> = found.iter().map(|change| change.by_chance).collect();
+    surprises.sort_unstable_by(f64::total_cmp);
+    for change in found {
+        let as_surprising = surprises.partition_point(|other| *other <= change.by_chance);
+        change.score /= 1.0 + change.by_chance / as_surprising as f64;
+    }
 }
 
 /// Which two times are compared.
@@ -63,6 +82,7 @@ pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Ch
     if choices.has(Choice::Stops) {
         found.extend(stops.changes);
     }
+    weigh(&mut found);
     let mut best: BTreeMap<usize, Change> = BTreeMap::new();
     for change in found {
         if change.score < 0.0 {
@@ -72,8 +92,7 @@ pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Ch
             best.insert(change.family, change);
             continue;
         };
-        known.clear |= change.clear;
-        known.chance = known.chance.min(change.chance);
+        known.by_chance = known.by_chance.min(change.by_chance);
         if change.score > known.score {
             let before = std::mem::replace(&mut known.causes, change.causes);
             known.causes.extend(before);
@@ -123,11 +142,39 @@ impl Families {
     }
 }
 
-/// Durations before and now.
+/// Durations before and now, and of how many requests at most.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Durations {
     pub(super) before: LogHistogram,
     pub(super) now: LogHistogram,
+    requests_before: u64,
+    requests_now: u64,
+}
+
+impl Durations {
+    pub(super) fn calls_before(&self) -> Calls<'_> {
+        Calls {
+            durations: &self.before,
+            requests: self.requests_before,
+        }
+    }
+
+    pub(super) fn calls_now(&self) -> Calls<'_> {
+        Calls {
+            durations: &self.now,
+            requests: self.requests_now,
+        }
+    }
+
+    fn add_before(&mut self, calls: &LogHistogram, requests: u64) {
+        self.before.merge(calls);
+        self.requests_before += requests.min(calls.total());
+    }
+
+    fn add_now(&mut self, calls: &LogHistogram, requests: u64) {
+        self.now.merge(calls);
+        self.requests_now += requests.min(calls.total());
+    }
 }
 
 /// All durations that are compared, put together once.
@@ -158,14 +205,36 @@ fn durations(input: &Input, period: Period, by_type: bool) -> BTreeMap<(Part, us
             window,
             ..
         } = timed;
-        sum.before.merge(earlier);
+        let (before, now) = requests(input, timed);
+        // Each half has its part of the requests.
+        let calls = earlier.total() + later.total();
+        let share = |half: &LogHistogram| {
+            let share = half.total() as f64 / calls.max(1) as f64;
+            (before as f64 * share).ceil() as u64
+        };
+        sum.add_before(earlier, share(earlier));
         match period {
             Period::Fault => {
-                sum.before.merge(later);
-                sum.now.merge(window);
+                sum.add_before(later, share(later));
+                sum.add_now(window, now);
             }
-            Period::Calm => sum.now.merge(later),
+            Period::Calm => sum.add_now(later, share(later)),
         }
     }
     sums
+}
+
+/// The requests that these calls are of, before the window and in it.
+fn requests(input: &Input, timed: &Timed) -> (u64, u64) {
+    let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = timed.part;
+    let found = input
+        .touched
+        .binary_search_by_key(&(id, timed.request_type), |touched| {
+            (touched.subject, touched.request_type)
+        });
+    // Where rows overflowed, there is no telling: each call may be a request's only one.
+    found.map_or((u64::MAX, u64::MAX), |at| {
+        let touched = &input.touched[at];
+        (touched.baseline, touched.window)
+    })
 }

@@ -3,15 +3,18 @@
 //! Both are measured as the share of a component's calls that are affected, times how badly
 //! (`default/changes.rs`), so they add up. Where the strongest component is also the one that failed
 //! requests accuse most, failed requests decide all shares, as they would alone: they are what the
-//! users feel. Otherwise shares go by the square of the strength, so that one twice as strong as
-//! another is four times as likely.
+//! users feel. Whoever clearly changed at the same time is named beside them all the same: it may be another
+//! fault, which explains none of the failures. Otherwise shares go by the square of the strength, so that
+//! one twice as strong as another is four times as likely.
 
 use std::collections::BTreeMap;
 
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::changes::{Change, Period, changes};
-use super::{Choice, Choices};
+use super::ground::of_failures;
+use super::{Choice, Choices, WORTH_NAMING};
+use crate::rank::Ground;
 use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::Input;
 use crate::{Doubt, Level};
@@ -26,14 +29,16 @@ const LEAST_DOUBT: f64 = 0.1;
 /// A change without failures is believed from this strength on (a third of the calls nearly twice as
 /// slow) when it is also more than what calm times change.
 const BELIEVED: f64 = 0.3;
+/// So many that clearly changed are named beside whoever fails: what is read of a ranking is its first
+/// three.
+const BESIDE: usize = 2;
 
 /// The charges of both.
 pub(super) struct Combined {
     /// Their confidences add up to at most 1.
     pub(super) charges: Vec<Charge>,
-    /// Whether the first one is suspected for a change that neither chance nor the drift of calm
-    /// times explains.
-    pub(super) clear_change: bool,
+    /// What the first one stands on.
+    pub(super) ground: Ground,
 }
 
 /// Weighs failures and changes.
@@ -43,9 +48,13 @@ pub(super) fn combined(
     failures: Vec<Charge>,
     choices: Choices,
 ) -> Combined {
-    let only = |charges| Combined {
+    let by_failures = |charges: &mut dyn Iterator<Item = &Charge>| {
+        let first = charges.max_by(|a, b| a.confidence.total_cmp(&b.confidence));
+        first.map_or(Ground::Chance, |first| of_failures(input, tally, first))
+    };
+    let only = |charges: Vec<Charge>| Combined {
+        ground: by_failures(&mut charges.iter()),
         charges,
-        clear_change: false,
     };
     let level = |charge: &Charge| input.subjects[charge.subjects[0]].component.level;
     if failures.iter().any(|charge| level(charge) == Level::Host) || !choices.has(Choice::Changes) {
@@ -79,25 +88,43 @@ pub(super) fn combined(
     let lead = first(&strengths);
     let squares: f64 = strengths.values().map(|strength| strength.powi(2)).sum();
     let share = |family: usize| strengths[&family].powi(2) / squares;
-    let by_failures = failing.get(&lead).copied().unwrap_or(0.0);
-    let mostly_failing = by_failures * 2.0 >= strengths[&lead];
-    let mut charges = failures;
-    let mut clear_change = false;
-    let mut calm_doubt = None;
-    let left = if mostly_failing && first(&accused) == lead {
-        (1.0 - accused.values().sum::<f64>()).max(0.0)
+    let failing = failing.get(&lead).copied().unwrap_or(0.0);
+    let failures_decide = failing * 2.0 >= strengths[&lead] && first(&accused) == lead;
+    let mut of_lead = failures
+        .iter()
+        .filter(|charge| family_of(input, charge.subjects[0]) == lead);
+    let mut ground = by_failures(&mut of_lead);
+    let undecided = !failures_decide || ground == Ground::Chance;
+    let calm = if undecided && choices.has(Choice::CalmTimes) {
+        changes_in_calm(input, choices)
     } else {
-        let calm = if choices.has(Choice::CalmTimes) {
-            changes_in_calm(input, choices)
-        } else {
-            0.0
-        };
-        let certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
+        0.0
+    };
+    let clear = |change: &Change| change.family == lead && change.is_clear();
+    if undecided && strengths[&lead] >= calm.max(BELIEVED) && changes.iter().any(clear) {
+        ground = Ground::Change;
+    }
+    let mut charges = failures;
+    let mut calm_doubt = None;
+    let mut beside = Vec::new();
+    let left = if failures_decide {
+        let others = changes.iter().filter(|change| {
+            change.is_clear() && change.score >= BELIEVED && !accused.contains_key(&change.family)
+        });
+        beside.extend(others.map(|change| change.family).take(BESIDE));
+        let room = 1.0 - WORTH_NAMING * beside.len() as f64;
+        for charge in &mut charges {
+            charge.confidence *= room;
+        }
+        (1.0 - accused.values().sum::<f64>()).max(0.0) * room
+    } else {
+        let mut certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
+        // Whom only a change speaks for may be there by chance.
+        let change = changes.iter().find(|change| change.family == lead);
+        if let Some(change) = change.filter(|change| change.score > failing) {
+            certainty /= 1.0 + change.by_chance;
+        }
         calm_doubt = (calm >= LEAST_DOUBT).then_some(calm);
-        clear_change = strengths[&lead] >= calm.max(BELIEVED)
-            && changes
-                .iter()
-                .any(|change| change.family == lead && change.clear);
         for charge in &mut charges {
             let family = family_of(input, charge.subjects[0]);
             let part = charge.confidence / accused[&family].max(f64::MIN_POSITIVE);
@@ -111,9 +138,9 @@ pub(super) fn combined(
             calm,
             now: change.score,
         }));
-        if !change.clear {
+        if !change.is_clear() {
             doubts.push(Doubt::MayBeChance {
-                chance: change.chance,
+                chance: change.by_chance.min(1.0),
             });
         }
         let known = charges
@@ -125,7 +152,12 @@ pub(super) fn combined(
             None => charges.push(Charge {
                 subjects: vec![change.family],
                 score: change.score,
-                confidence: left * share(change.family),
+                confidence: left * share(change.family)
+                    + if beside.contains(&change.family) {
+                        WORTH_NAMING
+                    } else {
+                        0.0
+                    },
                 shape: Some(change.shape),
                 notes: Notes {
                     causes: change.causes,
@@ -135,10 +167,7 @@ pub(super) fn combined(
             }),
         }
     }
-    Combined {
-        charges,
-        clear_change,
-    }
+    Combined { charges, ground }
 }
 
 /// The largest change between the two halves of the baseline.

@@ -138,6 +138,25 @@ fn site(collector: &Collector) -> Site {
     })
 }
 
+/// Exporters that wait for ten minutes tell nothing in this test unless they are told to.
+#[test]
+fn what_is_about_to_be_restarted_sends_what_it_has() {
+    let collector = Collector::start();
+    let site = Site::start_with(|options| {
+        options.otlp = Some(format!("http://{}", collector.address));
+        options.export_delay_ms = Some(600_000);
+    });
+    assert_eq!(site.verdict("catalog.items"), Verdict::Right);
+    let control = site.owner("catalog.items").control_address();
+    assert_eq!(
+        super::request(control, "POST", "/prepare", None, &[]).0,
+        204
+    );
+    collector.find("its span", |sent| {
+        text(&sent.resource, "service.name") == "catalog"
+    });
+}
+
 #[test]
 fn a_search_is_one_trace_through_two_processes_and_three_components() {
     let collector = Collector::start();

@@ -46,7 +46,7 @@ fn come(coming: Coming, rate: f64, second: u64, random: &mut StdRng) -> u64 {
             )
         }
         Coming::Clumps => 10 * poisson(random, rate / 10.0),
-        Coming::Batches if second % 5 == 0 => poisson(random, 5.0 * rate),
+        Coming::Batches if second.is_multiple_of(5) => poisson(random, 5.0 * rate),
         Coming::Jobs if second % 60 < 5 => poisson(random, 12.0 * rate),
         Coming::Batches | Coming::Jobs => 0,
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -258,6 +258,17 @@ pub(super) async fn over_http2(
     body: &[u8],
 ) -> GrpcReply {
     let socket = TcpStream::connect(address).await.expect("connects");
+    over_http2_on(socket, method, path, headers, body).await
+}
+
+/// The same on a connection that is there.
+pub(super) async fn over_http2_on<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    socket: S,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> GrpcReply {
     let (client, connection) = h2::client::handshake(socket).await.expect("speaks HTTP/2");
     let connection = tokio::spawn(connection);
     let mut client = client.ready().await.expect("is ready");

@@ -66,6 +66,10 @@ enum Fares {
     WithoutDisk,
     /// Requests under way hold all memory.
     WithoutMemory,
+    /// The source has sent more than it may.
+    Rationed,
+    /// The source may bring no new names.
+    Known,
 }
 
 /// One demand, and how it is put to the test.
@@ -374,11 +378,17 @@ async fn server(fares: Fares) -> Server {
     };
     let mut limits = kept.limits;
     let mut queue = kept.queue;
+    let mut per_source = kept.per_source;
     let mut journal = Journal::off();
     match fares {
         Fares::Well => {}
         Fares::Behind => (queue, limits.queue_within) = (1, Duration::from_millis(1)),
         Fares::WithoutMemory => limits.largest_requests_at_once = 1,
+        Fares::Rationed => {
+            per_source.spans_per_second = Some(1);
+            per_source.burst = Some(0);
+        }
+        Fares::Known => per_source.new_names_per_hour = Some(0),
         Fares::WithoutDisk => {
             let dir = tempfile::tempdir().expect("a directory").keep();
             let full = JournalConfig {
@@ -395,6 +405,7 @@ async fn server(fares: Fares) -> Server {
         ReceiverConfig {
             limits,
             queue,
+            per_source,
             ..kept
         },
         journal,
@@ -404,6 +415,11 @@ async fn server(fares: Fares) -> Server {
         // Takes the only place, and two thirds of the memory.
         let filler = request(1000, 0);
         let reply = http(server.http, "POST", TRACES, &[PROTOBUF], &filler).await;
+        assert_eq!(reply.status, 200);
+    }
+    if fares == Fares::Rationed {
+        // What is owed from now on, for a quarter of an hour.
+        let reply = http(server.http, "POST", TRACES, &[PROTOBUF], &request(1000, 0)).await;
         assert_eq!(reply.status, 200);
     }
     server

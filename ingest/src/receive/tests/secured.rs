@@ -1,6 +1,7 @@
 //! Does TLS let in whom it should, and is a token asked for in both protocols?
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::client::{Server, config};
+use super::client::{EXPORT, GrpcReply, Server, config, framed, grpc, over_http2_on};
 use super::*;
 
 fn file(name: &str) -> PathBuf {
@@ -19,7 +20,7 @@ fn file(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-fn connector(with_certificate: bool) -> TlsConnector {
+fn client(with_certificate: bool) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(file("authority.pem")).expect("PEM");
     roots.add(authority).expect("an authority");
@@ -27,7 +28,7 @@ fn connector(with_certificate: bool) -> TlsConnector {
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots);
-    let config = match with_certificate {
+    match with_certificate {
         false => builder.with_no_client_auth(),
         true => {
             let own = CertificateDer::from_pem_file(file("client.pem")).expect("PEM");
@@ -36,8 +37,11 @@ fn connector(with_certificate: bool) -> TlsConnector {
                 .with_client_auth_cert(vec![own], key)
                 .expect("a pair")
         }
-    };
-    TlsConnector::from(Arc::new(config))
+    }
+}
+
+fn connector(with_certificate: bool) -> TlsConnector {
+    TlsConnector::from(Arc::new(client(with_certificate)))
 }
 
 /// The status line of an empty request that is sent so; none when the connection can't be had.
@@ -127,4 +131,94 @@ async fn tokens_are_asked_for() {
         );
     }
     assert_eq!(server.stop().await.requests_unauthorized, 2);
+}
+
+/// `UNAUTHENTICATED` of gRPC, which exporters don't try again.
+const UNAUTHENTICATED: u16 = 16;
+
+#[tokio::test]
+async fn grpc_asks_for_tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens");
+    std::fs::write(&path, "0123456789abcdef\n").expect("written");
+    let access = AccessFiles {
+        tokens: Some(path),
+        tls: None,
+    };
+    let server = Server::start(with(access), Journal::off()).await;
+    for (token, code) in [
+        (Some("Bearer 0123456789abcdef"), 0),
+        (Some("bearer 0123456789abcdef"), 0),
+        (Some("Bearer 0123456789abcdeX"), UNAUTHENTICATED),
+        (Some("Bearer 0123456789abcdef0"), UNAUTHENTICATED),
+        (Some("Basic 0123456789abcdef"), UNAUTHENTICATED),
+        (Some(""), UNAUTHENTICATED),
+        (None, UNAUTHENTICATED),
+    ] {
+        let headers: Vec<_> = token.iter().map(|it| ("authorization", *it)).collect();
+        let reply = grpc(server.grpc, EXPORT, &headers, framed(0, &[])).await;
+        assert_eq!((reply.http_status, reply.code()), (200, code), "{token:?}");
+    }
+    assert_eq!(server.stop().await.requests_unauthorized, 5);
+}
+
+/// Makes a call over TLS, with HTTP/2 agreed upon in the handshake; none when there is no connection.
+async fn call_over_tls(server: &Server, mut ours: ClientConfig) -> Option<GrpcReply> {
+    ours.alpn_protocols = vec![b"h2".to_vec()];
+    let socket = TcpStream::connect(server.grpc).await.expect("it listens");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let stream = TlsConnector::from(Arc::new(ours)).connect(name, socket);
+    let stream = stream.await.ok()?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let headers = [("content-type", "application/grpc")];
+    let reply = over_http2_on(stream, "POST", EXPORT, &headers, &framed(0, &[])).await;
+    Some(reply)
+}
+
+#[tokio::test]
+async fn grpc_is_spoken_over_tls() {
+    let server = Server::start(with(tls(true)), Journal::off()).await;
+    let reply = call_over_tls(&server, client(true)).await;
+    assert_eq!(reply.expect("a connection").code(), 0);
+    assert_eq!(server.stop().await.handshakes_failed, 0);
+}
+
+#[tokio::test]
+async fn a_certificate_changes_under_a_running_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [certificate, key] = ["server.pem", "server.key"].map(|it| folder.path().join(it));
+    // Files' clocks may be too coarse to tell when it was renewed.
+    let put = |from: [&str; 2], at_s: u64| {
+        for (from, to) in from.iter().zip([&certificate, &key]) {
+            std::fs::copy(file(from), to).expect("copied");
+            let renewed = std::time::UNIX_EPOCH + Duration::from_secs(at_s);
+            let to = std::fs::File::options().write(true).open(to).expect("ours");
+            to.set_modified(renewed).expect("ours");
+        }
+    };
+    // Nobody takes a client's certificate for the server's.
+    put(["client.pem", "client.key"], 1);
+    let access = AccessFiles {
+        tokens: None,
+        tls: Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: None,
+        }),
+    };
+    let server = Server::start(with(access), Journal::off()).await;
+    assert!(call_over_tls(&server, client(false)).await.is_none());
+    put(["server.pem", "server.key"], 2);
+    // It is looked at every few seconds.
+    let renewed = async {
+        loop {
+            if let Some(reply) = call_over_tls(&server, client(false)).await {
+                return reply;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let reply = tokio::time::timeout(Duration::from_secs(60), renewed).await;
+    assert_eq!(reply.expect("it is read again").code(), 0);
+    server.stop().await;
 }

@@ -350,6 +350,25 @@ async fn a_proposal_that_is_rejected_at_once_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_age_outlives_the_engine_that_saw_it_begin() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let age = Trigger::Age {
+        at_most: minutes(60),
+        jitter: 0.0,
+    };
+    let rules = || vec![rule(&["bank.pay"], age.clone())];
+    let story = Story::new(World::new(), rules(), Policy::default());
+    sleep(minutes(40)).await;
+    let world = story.end().await;
+    let story = Story::new(world, rules(), Policy::default());
+    sleep(minutes(19)).await;
+    assert_eq!(story.world.calls(), [""; 0]);
+    sleep(minutes(2)).await;
+    assert_eq!(story.world.calls(), ["bank.pay"]);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn age_and_chance_call_one_unit_at_a_time() {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let policy = Policy {

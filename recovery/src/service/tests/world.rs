@@ -56,6 +56,10 @@ pub(super) struct State {
     shares: Vec<(SystemTime, f64)>,
     /// Nobody asks for anything.
     pub(super) silent: bool,
+    /// Of requests, one in twenty is of this type, the rest of others.
+    pub(super) thin: Option<String>,
+    /// What units' figures say.
+    pub(super) bounds: Option<bool>,
     pub(super) manner: BTreeMap<UnitName, Manner>,
     /// Whether executors know what became of an action.
     pub(super) can_tell: bool,
@@ -84,6 +88,8 @@ impl World {
             relief: 1.0,
             shares: vec![(UNIX_EPOCH, 0.0)],
             silent: false,
+            thin: None,
+            bounds: None,
             manner: BTreeMap::new(),
             can_tell: true,
             calls: Vec::new(),
@@ -389,7 +395,14 @@ impl Cohort for World {
             };
             let first = (seconds(query.from) * RATE).ceil() as u64;
             let end = (seconds(query.until.min(now)) * RATE).ceil() as u64;
+            let is_thin = state
+                .thin
+                .as_ref()
+                .is_some_and(|thin| query.request_types == [thin.clone()]);
             for request in first..end {
+                if is_thin && request % 20 != 0 {
+                    continue;
+                }
                 let at = UNIX_EPOCH + Duration::from_secs_f64(request as f64 / RATE);
                 let share = state.shares.iter().rev().find(|(from, _)| *from <= at);
                 let share = share.map_or(0.0, |(_, share)| *share);
@@ -406,6 +419,11 @@ impl Cohort for World {
 }
 
 impl Prober for World {
+    fn within_bounds<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
+        let _ = unit;
+        Box::pin(std::future::ready(self.with(|state| state.bounds)))
+    }
+
     fn probe<'a>(&'a self, _spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
         let answer = if self.failing_share() > 0.0 {
             Err("wrong".to_owned())

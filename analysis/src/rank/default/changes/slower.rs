@@ -7,32 +7,46 @@
 
 use std::collections::BTreeSet;
 
-use rekindle_stats::{Shift, Usual, shift};
+use rekindle_stats::{Calls, Shift, Usual, shift};
 
 use super::super::{Choice, Choices};
+use super::known_ways::KnownWays;
 use super::ways::Ways;
-use super::{Change, Compared, Families, MISTAKES};
+use super::{Change, Compared, Families};
 use crate::Shape;
 use crate::rank::cause::{Cause, Takes};
 use crate::rank::input::Part;
 
-/// The share of slower calls is counted with so many more that are as before: whoever was called
-/// twice or thrice is no suspect beside somebody who was called a hundred times. Ten, as for any rule
+/// The share of slower calls is counted with so many requests more that are as before: whoever was called
+/// by two or three is no suspect beside somebody who was called by a hundred. Ten, as for any rule
 /// of thumb about the fewest observations of a share.
-const CALLS_AS_BEFORE: f64 = 10.0;
+const AS_BEFORE: f64 = 10.0;
 /// Less load makes everybody faster, so being faster counts half.
 const FASTER: f64 = 0.5;
 
-fn score(found: &Shift, calls: u64) -> f64 {
-    let calls = calls as f64;
-    found.affected * calls / (calls + CALLS_AS_BEFORE) * found.low
+fn score(found: &Shift, now: Calls<'_>) -> f64 {
+    let requests = now.requests as f64;
+    found.affected * requests / (requests + AS_BEFORE) * found.low
+}
+
+/// How probable such a shift is by chance. Where the interval reaches below 0, certain.
+fn chance(found: &Shift) -> f64 {
+    if found.low > 0.0 { found.chance() } else { 1.0 }
+}
+
+/// From the chance of each to how many such changes chance shows among all of them.
+fn as_often_as_looked(changes: &mut [Change]) {
+    let comparisons = changes.len() as f64;
+    for change in changes {
+        change.by_chance *= comparisons;
+    }
 }
 
 /// Whatever takes longer.
 pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices) -> Vec<Change> {
     let mut changes = Vec::new();
     for durations in [&compared.all, &compared.by_type] {
-        let comparisons = durations.len() as f64;
+        let first = changes.len();
         let usual = |wanted: fn(&Part) -> bool| {
             let those = durations.iter().filter(|((span, _), _)| wanted(span));
             Usual::of(those.map(|(_, durations)| &durations.before))
@@ -50,7 +64,6 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
             if *group > 0 && both.before.total() == 0 {
                 continue;
             }
-            let mut counts = true;
             let (whose, both, usual) = match *span {
                 Part::Whole(id) if ways.any_callers(id, *group) => {
                     match durations.get(&(Part::Own(id), *group)) {
@@ -62,23 +75,27 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
                 Part::Gap(from, to) if ways.is_callers(from, to, *group) => {
                     (from, both, &usual_gap)
                 }
-                // The others' ways, where one of them was taken out of the whole.
-                Part::Gap(_, to) if ways.any_callers(to, *group) => (to, both, &usual_gap),
-                // How bad it is for callers is in the whole, but how sure it is may be plainer here:
-                // an operation's own time varies more than the way to it.
-                Part::Gap(_, to) => {
-                    counts = false;
-                    (to, both, &usual_gap)
-                }
+                Part::Gap(_, to) => (to, both, &usual_gap),
                 Part::Own(_) | Part::There(..) => continue,
             };
-            if let Some(found) = shift(&both.before, &both.now, usual) {
-                let score = score(&found, both.now.total());
+            if let Some(found) = shift(both.calls_before(), both.calls_now(), usual) {
+                let score = match *span {
+                    // How bad it is for callers is in the whole, as far as ways are known; but how sure
+                    // it is may be plainer here: an operation's own time varies more than the way to it.
+                    // Where some caller's way was taken out of the whole, the others' count.
+                    Part::Gap(_, to) if !ways.any_callers(to, *group) => {
+                        let known = KnownWays::of(durations, to, *group);
+                        let way = known.and_then(|known| known.shift(both, &usual_whole));
+                        way.map_or(found.low.min(0.0), |(way, share)| {
+                            share * score(&way, both.calls_now())
+                        })
+                    }
+                    _ => score(&found, both.calls_now()),
+                };
                 changes.push(Change {
                     family: families.get(whose),
-                    score: if counts { score } else { score.min(0.0) },
-                    clear: found.low > 0.0 && found.chance() * comparisons <= MISTAKES,
-                    chance: (found.chance() * comparisons).min(1.0),
+                    score,
+                    by_chance: chance(&found),
                     shape: Shape::Slow,
                     causes: vec![Cause::Takes(Takes {
                         part: measured(*span, &ways, *group),
@@ -89,6 +106,7 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
                 });
             }
         }
+        as_often_as_looked(&mut changes[first..]);
     }
     changes
 }
@@ -106,15 +124,14 @@ pub(super) fn faster(
         _ => None,
     });
     let usual = Usual::of(own.clone().map(|(_, _, both)| &both.before));
-    let comparisons = durations.len() as f64;
-    own.filter(|(_, _, both)| both.before.total() > 0)
+    let mut changes: Vec<Change> = own
+        .filter(|(_, _, both)| both.before.total() > 0)
         .filter_map(|(id, span, both)| {
-            let found = shift(&both.now, &both.before, &usual)?;
+            let found = shift(both.calls_now(), both.calls_before(), &usual)?;
             Some(Change {
                 family: families.get(id),
-                score: FASTER * score(&found, both.now.total()),
-                clear: found.low > 0.0 && found.chance() * comparisons <= MISTAKES,
-                chance: (found.chance() * comparisons).min(1.0),
+                score: FASTER * score(&found, both.calls_now()),
+                by_chance: chance(&found),
                 shape: Shape::WrongAnswer,
                 causes: vec![Cause::Takes(Takes {
                     part: span,
@@ -124,7 +141,9 @@ pub(super) fn faster(
                 })],
             })
         })
-        .collect()
+        .collect();
+    as_often_as_looked(&mut changes);
+    changes
 }
 
 /// What is compared where this span is looked at: own work alone where a way to it is its caller's.

@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{LogHistogram, Probability, Share, difference_interval};
+use rekindle_stats::{LogHistogram, Probability, Share, difference_interval, fisher_greater};
 
-use super::{Change, Compared, Families, MISTAKES, Period};
+use super::{Change, Compared, Families, Period};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -48,14 +48,13 @@ pub(super) fn stops(
     families: &Families,
     compared: &Compared,
 ) -> Stops {
-    let mut places: BTreeMap<Place, (f64, bool, Counts)> = BTreeMap::new();
+    let mut places: BTreeMap<Place, (f64, f64, Counts)> = BTreeMap::new();
     let counted = count(input);
-    let clearly = 1.0 - MISTAKES / counted.len().max(1) as f64;
+    let comparisons = counted.len() as f64;
     for (place, counts) in counted {
-        let rise_at = |confidence| rise(&counts, period, Probability::clamped(confidence));
-        let rise = rise_at(CONFIDENCE);
+        let (rise, chance) = rise(&counts, period);
         if rise > 0.0 {
-            places.insert(place, (rise, rise_at(clearly) > 0.0, counts));
+            places.insert(place, (rise, chance * comparisons, counts));
         }
     }
     let changed: BTreeSet<usize> = places.keys().map(|(operation, _, _)| *operation).collect();
@@ -71,7 +70,7 @@ pub(super) fn stops(
         both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
-    for ((operation, request_type, last), (rise, clear, counts)) in places {
+    for ((operation, request_type, last), (rise, by_chance, counts)) in places {
         let whose = match last {
             None => operation,
             Some(last) if changed.contains(&last) => continue,
@@ -81,10 +80,8 @@ pub(super) fn stops(
         changes.push(Change {
             family: families.get(whose),
             score: rise,
-            clear,
+            by_chance,
             shape: Shape::WrongAnswer,
-            // Either the interval at the corrected confidence leaves no doubt, or one at 99 % does.
-            chance: if clear { MISTAKES } else { 1.0 },
             causes: vec![Cause::Stops(cause::Stops {
                 operation,
                 request_type,
@@ -129,8 +126,8 @@ fn count(input: &Input) -> BTreeMap<Place, Counts> {
 }
 
 /// By how much the share of visits that stop there rose at least, against both halves of the
-/// baseline.
-fn rise(counts: &Counts, period: Period, confidence: Probability) -> f64 {
+/// baseline, and how probable such a rise is where nothing changed.
+fn rise(counts: &Counts, period: Period) -> (f64, f64) {
     let share = |part: usize| {
         Share::of(
             counts.stopped[part],
@@ -142,13 +139,17 @@ fn rise(counts: &Counts, period: Period, confidence: Probability) -> f64 {
         Period::Calm => (1, &[0]),
     };
     if counts.stopped[now] == 0 {
-        return 0.0;
+        return (0.0, 1.0);
     }
-    let known = before.iter().filter(|part| counts.asked[**part] > 0);
-    known
+    let confidence = Probability::clamped(CONFIDENCE);
+    let known = || before.iter().filter(|part| counts.asked[**part] > 0);
+    let least = known()
         .map(|part| difference_interval(share(now), share(*part), confidence).low)
-        .reduce(f64::min)
-        .unwrap_or(0.0)
+        .reduce(f64::min);
+    let chance = known()
+        .map(|part| fisher_greater(share(now), share(*part)))
+        .fold(0.0, f64::max);
+    least.map_or((0.0, 1.0), |least| (least, chance))
 }
 
 /// The rank-sum statistic's distance from its mean in standard deviations, ties corrected (Mann and

@@ -3,8 +3,9 @@
 //! Usually the callee's: it is slow to accept, or its network is slow to answer, so the gap between
 //! the caller's span and the callee's is charged to the callee. Two things speak for the caller:
 //!
-//! - *The ways to most of its callees got longer* (three or more), and not those from the callees'
-//!   other callers: what they have in common is the caller.
+//! - *The ways to most of its callees got longer* (of three or more; those that were called too seldom
+//!   to tell have no say), and not those from the callees' other callers: what they have in common is
+//!   the caller.
 //! - *Only the way there got longer, not the way back.* A slow network delays what its own end
 //!   sends: on the caller's side requests, on the callee's side answers (and the handshake). Starts
 //!   of spans are compared for this, so clocks must not drift between baseline and window; a constant
@@ -26,21 +27,37 @@ const LONGER: f64 = 0.5;
 const ONE_WAY: f64 = 0.75;
 /// From so many callees on, a majority of them is no coincidence.
 const SEVERAL: usize = 3;
+/// Two faults of two callees in one moment are rarer than one of their caller; one is as likely here as
+/// there, and charged to the callee.
+const TOGETHER: usize = 2;
 
 /// One way in one group of requests.
 #[derive(Clone, Copy)]
 struct Way {
     longer: bool,
+    /// Surely no longer than before. What is neither is not known.
+    as_before: bool,
     only_there: bool,
 }
 
 /// How many groups of requests on the ways between two services there are, and in how many the way
-/// got longer, and only there.
+/// got longer, stayed as before, and got longer only there.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     groups: u32,
     longer: u32,
+    as_before: u32,
     only_there: u32,
+}
+
+impl Seen {
+    /// Whether the way is longer; `None` where too few calls can tell.
+    fn is_longer(&self) -> Option<bool> {
+        match (self.longer, self.as_before) {
+            (0, 0) => None,
+            (longer, as_before) => Some(longer >= as_before),
+        }
+    }
 }
 
 /// Whom longer ways are charged to; by default, to callees.
@@ -64,7 +81,7 @@ impl Ways {
             if *group > 0 && gap.before.total() == 0 {
                 continue;
             }
-            let Some(found) = shift(&gap.before, &gap.now, usual) else {
+            let Some(found) = shift(gap.calls_before(), gap.calls_now(), usual) else {
                 continue;
             };
             let there = durations.get(&(Part::There(from, to), *group));
@@ -73,6 +90,7 @@ impl Ways {
             let longer = found.low > LONGER;
             let way = Way {
                 longer,
+                as_before: found.high() < LONGER,
                 only_there: longer && excess_there >= ONE_WAY * excess,
             };
             ways.insert((from, to, *group), way);
@@ -85,6 +103,7 @@ impl Ways {
                 let seen = entry.or_default();
                 seen.groups += 1;
                 seen.longer += u32::from(way.longer);
+                seen.as_before += u32::from(way.as_before);
                 seen.only_there += u32::from(way.only_there);
             }
         }
@@ -118,21 +137,27 @@ fn is_callers_fault(
     if !way.longer {
         return false;
     }
-    let share = |seen: &BTreeMap<usize, Seen>, of: fn(&Seen) -> u32| {
-        let most = seen.values().filter(|seen| of(seen) * 2 >= seen.groups);
-        most.count() as f64 / seen.len() as f64
+    let longer = |seen: &BTreeMap<usize, Seen>| {
+        let known: Vec<bool> = seen.values().filter_map(Seen::is_longer).collect();
+        let longer = known.iter().filter(|longer| **longer).count();
+        (longer, longer as f64 / known.len().max(1) as f64)
     };
-    let callees_longer = share(to_callees, |seen| seen.longer);
-    let callees_there = share(to_callees, |seen| seen.only_there);
+    let there = to_callees
+        .values()
+        .filter(|seen| seen.only_there * 2 >= seen.groups);
+    let callees_there = there.count() as f64 / to_callees.len() as f64;
+    let (how_many, callees_longer) = longer(to_callees);
     // A sole caller can't be told from the rest.
     let callers_longer = if from_callers.len() > 1 {
-        share(from_callers, |seen| seen.longer)
+        longer(from_callers).1
     } else {
         0.0
     };
     let one_way = way.only_there && callees_there > 0.5 && callers_longer <= callees_there;
-    let most_ways =
-        to_callees.len() >= SEVERAL && callees_longer > 0.5 && callers_longer < callees_longer;
+    let most_ways = to_callees.len() >= SEVERAL
+        && how_many >= TOGETHER
+        && callees_longer > 0.5
+        && callers_longer < callees_longer;
     one_way || most_ways
 }
 

@@ -419,5 +419,19 @@ fn pressed_cases() -> Vec<Case> {
         )
         .while_it_is(Fares::WithoutDisk)
         .sent(good(1)),
+        Case::new(
+            THROTTLING,
+            "a source that sent more spans than it may is told when to come again",
+            Answer::Refused(429, 14, Some(30)),
+        )
+        .while_it_is(Fares::Rationed)
+        .sent(good(1)),
+        Case::new(
+            BAD_DATA,
+            "names that are made up for each request, over the source's allowance, aren't asked for again",
+            Answer::Refused(400, 3, None),
+        )
+        .while_it_is(Fares::Known)
+        .sent(good(1)),
     ]
 }

@@ -1,0 +1,162 @@
+//! When is something an answer, and when only chance? Small systems in which that is known.
+
+use rekindle_model::Trace;
+
+use crate::rank::{Method, rank};
+use crate::testing::{Call, T};
+use crate::{AnalysisConfig, Ranking, Verdict, input_of};
+
+fn ranked(baseline: Vec<Call>, window: Vec<Call>) -> Ranking {
+    let traces = |calls: Vec<Call>, first: u128| -> Vec<Trace> {
+        let numbered = calls.into_iter().enumerate();
+        let build = |(n, call): (usize, Call)| {
+            let t = T {
+                id: first + n as u128,
+                ..T::default()
+            };
+            t.build(call)
+        };
+        numbered.map(build).collect()
+    };
+    let (before, now) = (traces(baseline, 1), traces(window, 1_000_000));
+    let input = input_of(&AnalysisConfig::default(), &before, &now);
+    rank(Method::Default, &input)
+}
+
+fn first(ranking: &Ranking) -> &str {
+    let first = ranking.suspects.first();
+    first.map_or("nobody", |first| &first.components[0].service)
+}
+
+/// A page of a shop with a cart, which fails or not.
+fn page(n: u64, fails: bool) -> Call {
+    let code = if fails { 500 } else { 200 };
+    let cart = Call::server("cart", "GET /cart")
+        .takes(4 + n % 3)
+        .http(code);
+    let shop = Call::server("shop", "GET /").takes(5 + n % 4).http(code);
+    shop.with(Call::client("call").http(code).with(cart))
+}
+
+#[test]
+fn failures_as_frequent_as_before_are_no_answer() {
+    // (failing one in, before and now; whether that's an answer)
+    for (before, now, answered) in [
+        (10, 10, false),
+        (10, 9, false),
+        (200, 10, true),
+        (10, 2, true),
+    ] {
+        let pages =
+            |count: u64, one_in: u64| (0..count).map(|n| page(n, n % one_in == 0)).collect();
+        let ranking = ranked(pages(600, before), pages(200, now));
+        assert_eq!(
+            ranking.verdict == Verdict::Enough,
+            answered,
+            "1 in {before} before, 1 in {now} now: {ranking:#?}"
+        );
+        if answered {
+            assert_eq!(first(&ranking), "cart");
+        }
+    }
+}
+
+#[test]
+fn many_calls_of_two_requests_are_no_answer() {
+    let report = |n: u64, millis: u64| {
+        let report = Call::server("shop", "GET /report").takes(5);
+        (0..40).fold(report, |report, call| {
+            let price = Call::server("price", "GET /price").takes(millis + (n + call) % 2);
+            report.with(Call::client("call").with(price))
+        })
+    };
+    let pages = |count: u64| (0..count).map(|n| page(n, false));
+    // Reports differ by themselves; within one, all calls are alike.
+    let before = pages(300).chain([4, 5, 12].map(|millis| report(0, millis)));
+    let now = pages(60).chain([12, 13].map(|millis| report(1, millis)));
+    let ranking = ranked(before.collect(), now.collect());
+    assert!(
+        matches!(ranking.verdict, Verdict::NotEnough { .. }),
+        "{ranking:#?}"
+    );
+    // So many requests are an answer.
+    let before = pages(300).chain((0..60).map(|n| report(n, 4)));
+    let now = pages(60).chain((0..20).map(|n| report(n, 12)));
+    let ranking = ranked(before.collect(), now.collect());
+    assert_eq!(ranking.verdict, Verdict::Enough, "{ranking:#?}");
+    assert_eq!(first(&ranking), "price");
+}
+
+#[test]
+fn who_waits_for_several_answers_too_long_is_slow_itself() {
+    // The shop's processor is busy: answers of two of its four callees wait for it. The other two are asked
+    // too seldom to tell.
+    let shop = |n: u64, busy: bool| {
+        let jitter = n * 7 % 5;
+        let late = if busy { 80 } else { 0 };
+        let ask = |shop: Call, callee: &str, way: u64| {
+            let answer = Call::server(callee, "GET /").takes(6 + jitter);
+            shop.with(Call::client("call").takes(2 + way).with(answer))
+        };
+        let shop = Call::server("shop", "GET /").takes(5 + jitter + late / 4);
+        let shop = ask(ask(shop, "cart", late), "price", late);
+        if n.is_multiple_of(30) {
+            ask(ask(shop, "stock", n % 90), "mail", n % 60)
+        } else {
+            shop
+        }
+    };
+    let before = (0..300).map(|n| shop(n, false)).collect();
+    let now = (0..60).map(|n| shop(n, true)).collect();
+    let ranking = ranked(before, now);
+    assert_eq!(first(&ranking), "shop", "{ranking:#?}");
+}
+
+#[test]
+fn visits_whose_caller_is_missing_say_nothing_of_the_way() {
+    // The way to the cart takes 400 ms more. Where only its own span came, nobody sees that.
+    let strength = |missing: u64| {
+        let visit = |n: u64, slow: bool| {
+            let cart = Call::server("cart", "GET /cart").takes(4 + n % 3);
+            if n % 4 < missing {
+                return cart;
+            }
+            let way = 2 + if slow { 400 } else { 0 };
+            let shop = Call::server("shop", "GET /").takes(5 + n % 4);
+            shop.with(Call::client("call").takes(way).with(cart))
+        };
+        let before = (0..400).map(|n| visit(n, false)).collect();
+        let now = (0..200).map(|n| visit(n, true)).collect();
+        let ranking = ranked(before, now);
+        assert_eq!(first(&ranking), "cart", "{ranking:#?}");
+        ranking.suspects[0].score
+    };
+    let (all_known, half_known) = (strength(0), strength(2));
+    assert!(
+        (half_known / all_known - 1.0).abs() < 0.15,
+        "{half_known} of {all_known}"
+    );
+}
+
+#[test]
+fn who_got_slow_while_another_fails_is_named_too() {
+    let site = |n: u64, faulty: bool| {
+        let fails = faulty && n.is_multiple_of(2);
+        let millis = if faulty { 150 } else { 10 };
+        let stock = Call::server("stock", "GET /stock").takes(millis + n % 3);
+        page(n, fails).with(Call::client("call").with(stock))
+    };
+    let before = (0..600).map(|n| site(n, false)).collect();
+    let now = (0..200).map(|n| site(n, true)).collect();
+    let ranking = ranked(before, now);
+    let services: Vec<&str> = ranking
+        .suspects
+        .iter()
+        .take(3)
+        .map(|suspect| suspect.components[0].service.as_str())
+        .collect();
+    assert_eq!(services.first(), Some(&"cart"), "{ranking:#?}");
+    assert!(services.contains(&"stock"), "{services:?}: {ranking:#?}");
+    let sum: f64 = ranking.suspects.iter().map(|s| s.confidence).sum();
+    assert!(sum <= 1.0 + 1e-9, "{sum}");
+}

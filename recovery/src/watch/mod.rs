@@ -1,0 +1,334 @@
+//! Does a unit keep within the bounds that its own figures must keep to?
+//!
+//! Some faults show in no request yet: a process that fills its memory, opens files and closes none,
+//! spins, or takes work and finishes none of it. Each [`Watch`] says what is read and what is out of
+//! bounds; only what stays out of bounds for a while is a fault, since one reading is a burst. What can't be
+//! read is neither well nor sick, and what a former life told says nothing about this one.
+
+pub mod watcher;
+
+use std::time::{Duration, SystemTime};
+
+use crate::rejuvenate::Gauge;
+
+pub use watcher::Watcher;
+
+/// One thing that a unit must keep to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watch {
+    /// What is out of bounds.
+    pub bound: Bound,
+    /// How long it must stay so.
+    pub lasts: Duration,
+}
+
+/// What is out of bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// A number above its limit: memory, open files.
+    Above {
+        /// What is read.
+        gauge: Gauge,
+        /// The most that it may be.
+        limit: f64,
+    },
+    /// A number that grows faster than this per second: processor time, where 1 is one processor.
+    Grows {
+        /// What is read.
+        gauge: Gauge,
+        /// The most that it may grow in a second.
+        limit: f64,
+    },
+    /// A number that stops moving, though it is told: work that is done, a place in a queue.
+    Still {
+        /// What is read.
+        gauge: Gauge,
+    },
+    /// So many more calls begun than finished.
+    Unfinished {
+        /// Counts what was begun.
+        begun: Gauge,
+        /// Counts what was finished.
+        finished: Gauge,
+        /// The most that may be under way.
+        limit: f64,
+    },
+}
+
+impl Bound {
+    /// Whether somebody other than the unit itself says so: the kernel, or the answer to a question of
+    /// ours. What a unit tells in heartbeats, anybody who reaches the API could have told.
+    pub fn is_proof(&self) -> bool {
+        let is_told = |gauge: &Gauge| matches!(gauge, Gauge::Heartbeat { .. });
+        match self {
+            Self::Above { gauge, .. } | Self::Grows { gauge, .. } | Self::Still { gauge } => {
+                !is_told(gauge)
+            }
+            Self::Unfinished {
+                begun, finished, ..
+            } => !is_told(begun) && !is_told(finished),
+        }
+    }
+}
+
+/// How a unit stands to one of its watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can't be read, or not often enough yet.
+    Unknown,
+    /// Within bounds.
+    Within,
+    /// Out of bounds, but not for long enough.
+    Leaning,
+    /// Out of bounds for too long, in words for people.
+    Beyond(String),
+}
+
+/// What was read: one number, or of calls what was begun and what was finished.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The number.
+    pub value: f64,
+    /// What was finished of it, for [`Bound::Unfinished`].
+    pub finished: f64,
+}
+
+/// What is remembered between two looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Watched {
+    last: Option<(f64, SystemTime)>,
+    out_since: Option<SystemTime>,
+    life: Option<SystemTime>,
+}
+
+impl Watched {
+    /// Looks once. `life` is when the unit's present life began, where that is known.
+    pub fn look(
+        &mut self,
+        watch: &Watch,
+        reading: Option<Reading>,
+        life: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Standing {
+        if self.life != life {
+            *self = Self {
+                life,
+                ..Self::default()
+            };
+        }
+        let Some(reading) = reading else {
+            // What wasn't seen in between may have been within bounds.
+            self.last = None;
+            self.out_since = None;
+            return Standing::Unknown;
+        };
+        let last = self.last.replace((reading.value, now));
+        let (out_from, words) = match &watch.bound {
+            Bound::Above { gauge, limit } => {
+                let is_out = reading.value > *limit;
+                let words = || {
+                    let (value, limit) = (gauge.show(reading.value), gauge.show(*limit));
+                    format!("{} is {value}, above {limit}", gauge.words())
+                };
+                (is_out.then_some(now), words())
+            }
+            Bound::Grows { gauge, limit } => {
+                let Some((before, at)) = last else {
+                    return Standing::Unknown;
+                };
+                let seconds = now.duration_since(at).unwrap_or_default().as_secs_f64();
+                // A process of the group that ended takes its time with it.
+                if seconds <= 0.0 || reading.value < before {
+                    self.out_since = None;
+                    return Standing::Unknown;
+                }
+                let rate = (reading.value - before) / seconds;
+                let words = format!(
+                    "{} grows by {} a second, more than {}",
+                    gauge.words(),
+                    gauge.show(rate),
+                    gauge.show(*limit)
+                );
+                ((rate > *limit).then_some(at), words)
+            }
+            Bound::Still { gauge } => {
+                let Some((before, at)) = last else {
+                    return Standing::Unknown;
+                };
+                let is_still = before.to_bits() == reading.value.to_bits();
+                let words = format!("{} stands still at {}", gauge.words(), reading.value);
+                (is_still.then_some(at), words)
+            }
+            Bound::Unfinished { begun, limit, .. } => {
+                let under_way = reading.value - reading.finished;
+                let words = format!(
+                    "of {}, {under_way} are unfinished, more than {limit}",
+                    begun.words()
+                );
+                ((under_way > *limit).then_some(now), words)
+            }
+        };
+        let Some(out_from) = out_from else {
+            self.out_since = None;
+            return Standing::Within;
+        };
+        let since = *self.out_since.get_or_insert(out_from);
+        // A clock that was set back makes nothing last.
+        let lasted = now.duration_since(since).unwrap_or_default();
+        if lasted >= watch.lasts {
+            Standing::Beyond(format!("{words}, for {} s", lasted.as_secs()))
+        } else {
+            Standing::Leaning
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNKNOWN: &str = "unknown";
+    const WITHIN: &str = "within";
+    const LEANING: &str = "leaning";
+
+    fn heartbeat(name: &str) -> Gauge {
+        Gauge::Heartbeat {
+            unit: "a".into(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// A reading a second; each is followed by what is to be said. `None` can't be read.
+    fn check(bound: &Bound, looks: &[(Option<(f64, f64)>, &str)]) {
+        let watch = Watch {
+            bound: bound.clone(),
+            lasts: Duration::from_secs(2),
+        };
+        let mut watched = Watched::default();
+        for (second, (reading, expected)) in looks.iter().enumerate() {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + second as u64);
+            let reading = reading.map(|(value, finished)| Reading { value, finished });
+            let said = match watched.look(&watch, reading, None, now) {
+                Standing::Unknown => UNKNOWN.to_owned(),
+                Standing::Within => WITHIN.to_owned(),
+                Standing::Leaning => LEANING.to_owned(),
+                Standing::Beyond(words) => words,
+            };
+            assert_eq!(said, *expected, "{bound:?} at {second}: {looks:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_stays_out_of_bounds_is_beyond() {
+        let mebibytes = |count: f64| Some((count * 1_048_576.0, 0.0));
+        let memory = Bound::Above {
+            gauge: Gauge::Memory { of: "a".into() },
+            limit: 1_048_576.0 * 100.0,
+        };
+        let words = "the memory of a is 150 MiB, above 100 MiB, for 2 s";
+        check(
+            &memory,
+            &[
+                (mebibytes(100.0), WITHIN),
+                (mebibytes(150.0), LEANING),
+                (mebibytes(50.0), WITHIN),
+                (mebibytes(150.0), LEANING),
+                (mebibytes(120.0), LEANING),
+                (mebibytes(150.0), words),
+                (mebibytes(99.0), WITHIN),
+            ],
+        );
+        // A gap is no evidence of what was in it.
+        check(
+            &memory,
+            &[
+                (mebibytes(150.0), LEANING),
+                (None, UNKNOWN),
+                (mebibytes(150.0), LEANING),
+                (mebibytes(150.0), LEANING),
+                (mebibytes(150.0), words),
+            ],
+        );
+        let spins = Bound::Grows {
+            gauge: Gauge::ProcessorTime { of: "a".into() },
+            limit: 0.9,
+        };
+        let used = |seconds: f64| Some((seconds, 0.0));
+        check(
+            &spins,
+            &[
+                (used(50.0), UNKNOWN),
+                (used(50.5), WITHIN),
+                (used(51.5), LEANING),
+                (
+                    used(52.5),
+                    "the processor time of a grows by 1.00 s a second, more than 0.90 s, for 2 s",
+                ),
+                // A child that ended took its time with it.
+                (used(10.0), UNKNOWN),
+                (used(11.0), LEANING),
+            ],
+        );
+    }
+
+    #[test]
+    fn work_that_stops_is_seen_and_no_news_is_not_standing_still() {
+        let told = |value: f64| Some((value, 0.0));
+        let still = Bound::Still {
+            gauge: heartbeat("done"),
+        };
+        check(
+            &still,
+            &[
+                (told(7.0), UNKNOWN),
+                (told(8.0), WITHIN),
+                (told(8.0), LEANING),
+                (told(8.0), "done of a stands still at 8, for 2 s"),
+                (told(9.0), WITHIN),
+                (None, UNKNOWN),
+                (told(9.0), UNKNOWN),
+            ],
+        );
+        let unfinished = Bound::Unfinished {
+            begun: heartbeat("begun"),
+            finished: heartbeat("finished"),
+            limit: 5.0,
+        };
+        check(
+            &unfinished,
+            &[
+                (Some((10.0, 5.0)), WITHIN),
+                (Some((12.0, 5.0)), LEANING),
+                (Some((14.0, 5.0)), LEANING),
+                (
+                    Some((16.0, 6.0)),
+                    "of begun of a, 10 are unfinished, more than 5, for 2 s",
+                ),
+                (Some((16.0, 16.0)), WITHIN),
+            ],
+        );
+        assert!(!unfinished.is_proof() && !still.is_proof());
+    }
+
+    #[test]
+    fn a_new_life_begins_anew_and_a_clock_set_back_makes_nothing_last() {
+        let watch = Watch {
+            bound: Bound::Above {
+                gauge: heartbeat("x"),
+                limit: 1.0,
+            },
+            lasts: Duration::from_secs(1),
+        };
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let high = Some(Reading {
+            value: 2.0,
+            finished: 0.0,
+        });
+        let mut watched = Watched::default();
+        let mut look = |life, now| watched.look(&watch, high, Some(at(life)), at(now));
+        assert_eq!(look(1, 10), Standing::Leaning);
+        assert!(matches!(look(1, 11), Standing::Beyond(_)));
+        assert_eq!(look(12, 12), Standing::Leaning);
+        assert_eq!(look(12, 3), Standing::Leaning);
+    }
+}
