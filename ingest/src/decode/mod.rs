@@ -88,7 +88,7 @@ pub struct DecodeCounts {
     pub mended_text: u64,
     /// Texts longer than is kept.
     pub cut_text: u64,
-    /// Names that became `other` because too many are in use.
+    /// Names that became `other` because too many are in use, or too many were new of late.
     pub other_names: u64,
     /// Links with invalid ids, or more of them than are kept of one span.
     pub dropped_links: u64,
