@@ -47,7 +47,7 @@ pub(super) fn take_limits(section: &Section<'_>) -> SourceLimits {
     let limits = SourceLimits {
         spans_per_second: number("spans_per_second", 1..=100_000_000),
         burst: number("burst", 1..=1_000_000_000),
-        new_names_per_hour: number("new_names_per_hour", 1..=1_000_000),
+        new_names_per_hour: number("new_names_per_hour", 1..=65_536),
     };
     if limits.burst.is_some() && limits.spans_per_second.is_none() {
         section.complain_about_itself("`burst` means nothing without `spans_per_second`");

@@ -122,7 +122,7 @@ impl Intake {
             return Ok(Partial::default());
         }
         let place = self.place().await?;
-        let (payload, decoded) = self.read(protocol, body, encoding, &mut hold)?;
+        let (payload, decoded) = self.read(source, protocol, body, encoding, &mut hold)?;
         let payload_bytes = payload.len();
         let (spans, counts) = (decoded.spans, decoded.counts);
         let accepted = spans.len();
@@ -130,7 +130,7 @@ impl Intake {
             return Err(Refusal::MemoryFull);
         }
         self.quotas
-            .charge(source, &spans, Instant::now())
+            .charge(source, &spans, counts.rejected(), Instant::now())
             .map_err(|new| Refusal::OverNames { new })?;
         if accepted > 0 {
             let entry = Entry {
@@ -146,14 +146,14 @@ impl Intake {
                     hold: Some(hold),
                 });
             };
-            self.journal
-                .append_and(entry, hand_on)
-                .await
-                .map_err(|error| match error {
+            if let Err(error) = self.journal.append_and(entry, hand_on).await {
+                self.quotas.give_back(source, accepted, Instant::now());
+                return Err(match error {
                     AppendError::Write { .. } | AppendError::Full => Refusal::NotKept,
                     AppendError::Closed => Refusal::Ending,
                     AppendError::TooLong => self.too_large(),
-                })?;
+                });
+            }
         }
         self.stats.bytes(received, payload_bytes);
         self.stats.decoded(protocol, accepted, &counts);
@@ -174,9 +174,10 @@ impl Intake {
         }
     }
 
-    /// Decompresses and decodes, without waiting for anything.
+    /// Decompresses and decodes, without waiting for anything. What can't be read costs its source, too.
     fn read(
         &self,
+        source: Source,
         protocol: Protocol,
         body: Bytes,
         encoding: Encoding,
@@ -187,28 +188,34 @@ impl Intake {
             gunzip: libdeflater::Decompressor::new(),
             unzstd: None,
         });
-        let read = self.read_with(&mut workbench, protocol, body, encoding, hold);
+        let mut bytes = body.len();
+        let payload = self.payload(&mut workbench, body, encoding, hold);
+        let read = payload.and_then(|payload| {
+            bytes = payload.len();
+            let content_type = protocol.content_type();
+            let decoded = decode_payload(content_type, &payload, &mut workbench.context)
+                .map_err(|error| Refusal::malformed(&error))?;
+            Ok((payload, decoded))
+        });
         self.lock().push(workbench);
+        if let Err(Refusal::Malformed { .. } | Refusal::TooLarge { .. }) = &read {
+            self.quotas.charge_malformed(source, bytes, Instant::now());
+        }
         read
     }
 
-    fn read_with(
+    fn payload(
         &self,
         workbench: &mut Workbench,
-        protocol: Protocol,
         body: Bytes,
         encoding: Encoding,
         hold: &mut Hold,
-    ) -> Result<(Bytes, crate::decode::Decoded), Refusal> {
-        let payload = match encoding {
-            Encoding::Identity => body,
-            Encoding::Gzip => self.gunzip(&mut workbench.gunzip, &body, hold)?,
-            Encoding::Zstd => self.unzstd(&mut workbench.unzstd, &body, hold)?,
-        };
-        let content_type = protocol.content_type();
-        let decoded = decode_payload(content_type, &payload, &mut workbench.context)
-            .map_err(|error| Refusal::malformed(&error))?;
-        Ok((payload, decoded))
+    ) -> Result<Bytes, Refusal> {
+        match encoding {
+            Encoding::Identity => Ok(body),
+            Encoding::Gzip => self.gunzip(&mut workbench.gunzip, &body, hold),
+            Encoding::Zstd => self.unzstd(&mut workbench.unzstd, &body, hold),
+        }
     }
 
     fn gunzip(

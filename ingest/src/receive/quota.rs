@@ -7,17 +7,22 @@
 //! A source is whoever can be told apart: the token, else the certificate, else the address. Too many spans are a matter
 //! of time, so the exporter is told when to come again, and its spans aren't even decoded meanwhile. Too many new names
 //! aren't: names that are made up for each request never end, and whoever is told to send them again only gets stuck on
-//! them. Such a request is refused for good, as a whole, so that what was kept is what was taken.
+//! them. Such a request is refused for good, as a whole, so that what was kept is what was taken. What has been decoded is
+//! counted whether it was worth it or not, or else refusals would be the cheapest way to keep the engine busy; only what
+//! the engine itself couldn't keep is given back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hashbrown::DefaultHashBuilder;
 
+use self::accounts::Accounts;
 use crate::packed::PackedSpans;
+
+mod accounts;
 
 /// What each source may send; everything, where nothing is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,17 +40,9 @@ pub struct SourceLimits {
 /// that was collected meanwhile comes at once.
 const BURST_SECONDS: f64 = 10.0;
 
-/// Sources that are told apart; as many as there may be connections, several times over. All others share one allowance.
-const MAX_SOURCES: usize = 4096;
-
-/// Names that are remembered of all sources together: 16 MB.
-const MAX_NAMES: usize = 1 << 20;
-
-/// How long names are remembered at least.
-const NAMES_FOR: Duration = Duration::from_secs(3600);
-
-/// How often it is looked for sources that needn't be remembered, at most: it takes a look at all of them.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Bytes that count as a span where nobody can tell how many there are: few spans are shorter, so that nothing malformed
+/// costs its sender less than what is well formed.
+const MALFORMED_SPAN_BYTES: usize = 128;
 
 /// The longest that anybody is told to wait: exporters give up on what is over a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -59,6 +56,8 @@ pub(super) enum Source {
     Certificate(u64),
     /// Whoever has this address.
     Address(IpAddr),
+    /// Whoever has an address of this network, of 48 bits.
+    Site(Ipv6Addr),
     /// Those that are too many to be told apart.
     Others,
 }
@@ -97,24 +96,14 @@ impl Bucket {
         self.left = (self.left + passed * per_second).min(capacity);
         self.as_of = now;
     }
-}
 
-/// What one source has left, and what it was heard to name.
-#[derive(Debug)]
-struct Account {
-    spans: Bucket,
-    names: Bucket,
-    /// Names of now, and those of the time before.
-    known: [HashSet<u64>; 2],
-    turned: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Accounts {
-    of: HashMap<Source, Account, DefaultHashBuilder>,
-    /// Names in all accounts.
-    names: usize,
-    swept: Option<Instant>,
+    /// Takes so many of the spans that may be sent.
+    fn spend(&mut self, limits: &SourceLimits, spans: f64, now: Instant) {
+        if let Some((rate, burst)) = limits.rate() {
+            self.grow(rate, burst, now);
+            self.left = (self.left - spans).min(burst);
+        }
+    }
 }
 
 /// The allowances of all sources.
@@ -151,30 +140,55 @@ impl Quotas {
             .min(LONGEST_WAIT))
     }
 
-    /// Takes what these spans need from the source's allowances. Spans may be owed, new names may not.
+    /// Takes what a request needs from the source's allowances, of whose spans `rejected` weren't taken. Spans may be
+    /// owed, new names may not.
     ///
     /// # Errors
-    /// How many names were new when those are too many. Nothing is taken then.
+    /// How many names were new when those are too many. The spans are taken nevertheless: they have been decoded.
     pub(super) fn charge(
         &self,
         source: Source,
         spans: &PackedSpans,
+        rejected: u64,
         now: Instant,
     ) -> Result<(), usize> {
         if self.limits == SourceLimits::default() {
             return Ok(());
         }
+        // Before the lock, because it takes long when there are many.
+        let names = self.limits.new_names_per_hour.map(|_| self.names_of(spans));
         let mut accounts = self.lock();
-        let (account, names) = accounts.account(source, &self.limits, now);
-        if let Some(per_hour) = self.limits.new_names_per_hour {
-            *names -= account.turn(now);
-            account.take_names(self.names_of(spans), f64::from(per_hour), names, now)?;
+        let (account, _) = accounts.account(source, &self.limits, now);
+        account.sent = Some(now);
+        account
+            .spans
+            .spend(&self.limits, spans.len() as f64 + rejected as f64, now);
+        match names {
+            Some(names) => accounts.take_names(source, names, &self.limits, now),
+            None => Ok(()),
         }
-        if let Some((rate, burst)) = self.limits.rate() {
-            account.spans.grow(rate, burst, now);
-            account.spans.left -= spans.len() as f64;
+    }
+
+    /// Takes what it cost to see that a request of this length is none.
+    pub(super) fn charge_malformed(&self, source: Source, bytes: usize, now: Instant) {
+        let spans = 1.0 + (bytes / MALFORMED_SPAN_BYTES) as f64;
+        self.book(source, spans, now);
+    }
+
+    /// Gives back what spans needed that weren't kept, through no fault of their source. Their names stay known, so
+    /// that they cost nothing when they come again.
+    pub(super) fn give_back(&self, source: Source, spans: usize, now: Instant) {
+        self.book(source, -(spans as f64), now);
+    }
+
+    fn book(&self, source: Source, spans: f64, now: Instant) {
+        if self.limits.spans_per_second.is_none() {
+            return;
         }
-        Ok(())
+        let mut accounts = self.lock();
+        let (account, _) = accounts.account(source, &self.limits, now);
+        account.sent = Some(now);
+        account.spans.spend(&self.limits, spans, now);
     }
 
     /// The services and operations that are named, each once, by hashes under a key that nobody knows.
@@ -188,7 +202,7 @@ impl Quotas {
         names
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Accounts> {
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -199,106 +213,15 @@ impl SourceLimits {
         let rate = f64::from(self.spans_per_second?);
         Some((rate, self.burst.map_or(rate * BURST_SECONDS, f64::from)))
     }
-}
 
-impl Account {
-    fn new(limits: &SourceLimits, now: Instant) -> Self {
-        let names = f64::from(limits.new_names_per_hour.unwrap_or(0));
-        Self {
-            spans: Bucket::full(limits.rate().map_or(0.0, |(_, burst)| burst), now),
-            names: Bucket::full(names, now),
-            known: <[HashSet<u64>; 2]>::default(),
-            turned: now,
-        }
-    }
-
-    /// Forgets the names of the time before, if the time is over; how many were forgotten.
-    fn turn(&mut self, now: Instant) -> usize {
-        let passed = now.saturating_duration_since(self.turned);
-        if passed < NAMES_FOR {
-            return 0;
-        }
-        self.turned = now;
-        let [current, before] = &mut self.known;
-        let mut forgotten = std::mem::replace(before, std::mem::take(current)).len();
-        // Nothing was named since the turn that would have been due.
-        if passed >= 2 * NAMES_FOR {
-            forgotten += std::mem::take(before).len();
-        }
-        forgotten
-    }
-
-    fn take_names(
-        &mut self,
-        mut named: HashSet<u64>,
-        per_hour: f64,
-        names: &mut usize,
-        now: Instant,
-    ) -> Result<(), usize> {
-        self.names
-            .grow(per_hour / NAMES_FOR.as_secs_f64(), per_hour, now);
-        let [current, before] = &mut self.known;
-        named.retain(|name| !current.contains(name));
-        let new = named.iter().filter(|it| !before.contains(it)).count();
-        if new as f64 > self.names.left || *names + named.len() > MAX_NAMES {
-            return Err(new);
-        }
-        self.names.left -= new as f64;
-        *names += named.len();
-        current.extend(named);
-        Ok(())
-    }
-
-    /// Whether nobody could tell if it were forgotten.
-    fn is_as_new(&mut self, limits: &SourceLimits, now: Instant) -> bool {
-        if let Some((rate, burst)) = limits.rate() {
-            self.spans.grow(rate, burst, now);
-            if self.spans.left < burst {
-                return false;
-            }
-        }
-        self.known.iter().all(HashSet::is_empty)
-    }
-}
-
-impl Accounts {
-    /// The source's account, made if it has none, and how many names there are in all.
-    fn account(
-        &mut self,
-        source: Source,
-        limits: &SourceLimits,
-        now: Instant,
-    ) -> (&mut Account, &mut usize) {
-        let mut source = source;
-        if self.of.len() >= MAX_SOURCES && !self.of.contains_key(&source) {
-            self.sweep(limits, now);
-            if self.of.len() >= MAX_SOURCES {
-                source = Source::Others;
-            }
-        }
-        let account = self
-            .of
-            .entry(source)
-            .or_insert_with(|| Account::new(limits, now));
-        (account, &mut self.names)
-    }
-
-    fn sweep(&mut self, limits: &SourceLimits, now: Instant) {
-        let recent = |swept| now.saturating_duration_since(swept) < SWEEP_EVERY;
-        if self.swept.is_some_and(recent) {
-            return;
-        }
-        self.swept = Some(now);
-        let names = &mut self.names;
-        self.of.retain(|_, account| {
-            *names -= account.turn(now);
-            !account.is_as_new(limits, now)
-        });
+    fn names_per_hour(&self) -> f64 {
+        f64::from(self.new_names_per_hour.unwrap_or(0))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::accounts::MAX_SOURCES;
     use super::*;
     use crate::assembly::testing::span;
     use rekindle_model::UnixNanos;
@@ -329,16 +252,16 @@ mod tests {
         let one = address(1);
         // The burst, and what is owed after it.
         assert_eq!(quotas.admit(one, at(0)), Ok(()));
-        assert_eq!(quotas.charge(one, &spans(0..30), at(0)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(0..30), 0, at(0)), Ok(()));
         assert_eq!(quotas.admit(one, at(0)), Ok(()));
-        assert_eq!(quotas.charge(one, &spans(0..25), at(0)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(0..25), 0, at(0)), Ok(()));
         assert_eq!(quotas.admit(one, at(0)), Err(Duration::from_secs(3)));
         assert_eq!(quotas.admit(one, at(2)), Err(Duration::from_secs(1)));
         // Others are none the worse.
         assert_eq!(quotas.admit(address(2), at(2)), Ok(()));
         assert_eq!(quotas.admit(one, at(3)), Ok(()));
         // Nothing is saved up beyond the burst, and nobody is told to wait for ever.
-        assert_eq!(quotas.charge(one, &spans(0..1031), at(10_000)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(0..1031), 0, at(10_000)), Ok(()));
         assert_eq!(quotas.admit(one, at(10_000)), Err(LONGEST_WAIT));
         assert_eq!(quotas.admit(one, at(10_101)), Ok(()));
     }
@@ -353,25 +276,48 @@ mod tests {
         let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
         let one = address(1);
         // The service and five operations.
-        assert_eq!(quotas.charge(one, &spans(0..5), at(0)), Ok(()));
-        assert_eq!(quotas.charge(one, &spans(0..5), at(0)), Ok(()));
-        assert_eq!(quotas.charge(one, &spans(4..6), at(0)), Err(1));
-        assert_eq!(quotas.charge(address(2), &spans(4..6), at(0)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(0..5), 0, at(0)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(0..5), 0, at(0)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(4..6), 0, at(0)), Err(1));
+        assert_eq!(quotas.charge(address(2), &spans(4..6), 0, at(0)), Ok(()));
         // Ten minutes each.
-        assert_eq!(quotas.charge(one, &spans(5..6), at(10)), Ok(()));
-        assert_eq!(quotas.charge(one, &spans(6..7), at(11)), Err(1));
+        assert_eq!(quotas.charge(one, &spans(5..6), 0, at(10)), Ok(()));
+        assert_eq!(quotas.charge(one, &spans(6..7), 0, at(11)), Err(1));
         // What is used stays known for as long as it is, and two hours without make it new.
         for hour in 1..10 {
             assert_eq!(
-                quotas.charge(one, &spans(0..5), at(60 * hour)),
+                quotas.charge(one, &spans(0..5), 0, at(60 * hour)),
                 Ok(()),
                 "{hour}"
             );
         }
-        assert_eq!(quotas.lock().names, 2 * 6 + 3);
-        assert_eq!(quotas.charge(one, &spans(0..7), at(60 * 12)), Err(8));
-        assert_eq!(quotas.charge(one, &spans(5..6), at(60 * 14)), Ok(()));
+        assert_eq!(quotas.lock().names, 6 + 3);
+        assert_eq!(quotas.charge(one, &spans(0..7), 0, at(60 * 12)), Err(8));
+        assert_eq!(quotas.charge(one, &spans(5..6), 0, at(60 * 14)), Ok(()));
         assert_eq!(quotas.lock().names, 2 + 3);
+    }
+
+    #[test]
+    fn what_was_decoded_is_charged_whatever_came_of_it() {
+        let limits = SourceLimits {
+            spans_per_second: Some(10),
+            burst: Some(10),
+            new_names_per_hour: Some(0),
+        };
+        let (quotas, now) = (Quotas::new(limits), Instant::now());
+        let owed = |seconds| Err(Duration::from_secs(seconds));
+        assert_eq!(quotas.charge(address(1), &spans(0..20), 0, now), Err(21));
+        assert_eq!(quotas.admit(address(1), now), owed(1));
+        assert_eq!(quotas.charge(address(2), &spans(0..0), 30, now), Ok(()));
+        assert_eq!(quotas.admit(address(2), now), owed(2));
+        quotas.charge_malformed(address(3), 40 * MALFORMED_SPAN_BYTES, now);
+        assert_eq!(quotas.admit(address(3), now), owed(4));
+        // What wasn't kept is given back, and no more than there may be.
+        quotas.give_back(address(1), 20, now);
+        assert_eq!(quotas.admit(address(1), now), Ok(()));
+        quotas.give_back(address(1), 1000, now);
+        quotas.charge_malformed(address(1), 10 * MALFORMED_SPAN_BYTES, now);
+        assert_eq!(quotas.admit(address(1), now), owed(1));
     }
 
     #[test]
@@ -383,15 +329,18 @@ mod tests {
         };
         let (quotas, start) = (Quotas::new(limits), Instant::now());
         for number in 0..2 * MAX_SOURCES as u32 {
-            assert_eq!(quotas.charge(address(number), &spans(0..2), start), Ok(()));
+            assert_eq!(
+                quotas.charge(address(number), &spans(0..2), 0, start),
+                Ok(())
+            );
         }
-        let accounts = quotas.lock().of.len();
+        let accounts = quotas.lock().addresses.len();
         assert_eq!(accounts, MAX_SOURCES + 1);
         assert!(quotas.admit(address(1 << 20), start).is_err());
         // Once they have nothing owed, they need no account.
         let later = start + Duration::from_secs(100_000);
         assert_eq!(quotas.admit(address(1 << 20), later), Ok(()));
-        assert_eq!(quotas.lock().of.len(), 1);
+        assert_eq!(quotas.lock().addresses.len(), 1);
     }
 
     #[test]

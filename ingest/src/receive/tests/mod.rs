@@ -178,8 +178,8 @@ async fn batches_that_wait_hold_their_memory() {
     server.stop().await;
 }
 
-/// A disk without room refuses what can't be kept, retryably, hands nothing to the engine, and all
-/// is well when there is room again.
+/// A disk without room refuses what can't be kept, retryably, hands nothing to the engine, takes nothing from the
+/// source's allowance, and all is well when there is room again.
 #[tokio::test]
 async fn what_cannot_be_kept_is_not_acknowledged() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -190,8 +190,8 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
         ..JournalConfig::default()
     };
     let (journal, _) = Journal::open(dir.path(), full).expect("opens");
-    let mut server = Server::start(config(), journal).await;
-    let body = request(1, 0);
+    let mut server = Server::start(sparing(), journal).await;
+    let body = request(5, 0);
     let reply = http(server.http, "POST", TRACES, &[PROTOBUF], &body).await;
     assert_eq!(
         (reply.status, reply.header("retry-after")),
@@ -213,6 +213,36 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].position, batch.position);
     assert_eq!(records[0].entry.payload, body);
+}
+
+/// One span a second for each source, and none saved up.
+fn sparing() -> ReceiverConfig {
+    ReceiverConfig {
+        per_source: SourceLimits {
+            spans_per_second: Some(1),
+            burst: Some(1),
+            ..Default::default()
+        },
+        ..config()
+    }
+}
+
+/// What can't be read is charged like what can, decompressed, and so is what is rejected.
+#[tokio::test]
+async fn nonsense_is_not_free() {
+    let nonsense = vec![0xff; 1 << 16];
+    for (headers, body, status) in [
+        (vec![PROTOBUF], nonsense.clone(), 400),
+        (vec![PROTOBUF, GZIP], gzip(&nonsense), 400),
+        (vec![PROTOBUF], request(0, 100), 200),
+    ] {
+        let server = Server::start(sparing(), Journal::off()).await;
+        let first = http(server.http, "POST", TRACES, &headers, &body).await;
+        assert_eq!(first.status, status);
+        let again = http(server.http, "POST", TRACES, &headers, &body).await;
+        assert_eq!(again.status, 429);
+        server.stop().await;
+    }
 }
 
 /// A body of 100 MiB is refused, and its sender reads the answer though it never stopped sending;
