@@ -15,14 +15,18 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+#[cfg(test)]
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::record::MIN_RECORD_BYTES;
+use super::record::MIN_FILLER_BYTES;
+#[cfg(test)]
+use super::tests::Room;
 
 /// What memory, place and length must be multiples of. Disks ask for 512 or 4096 bytes, and what suits the latter suits
 /// the former.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// Shorter groups go the usual way as a whole: the copy costs less there than the kernel's work for one more write.
 const DIRECT_FROM: usize = 64 << 10;
@@ -36,7 +40,7 @@ pub(super) fn filler_bytes(group_bytes: usize, end: u64) -> Option<usize> {
         return None;
     }
     let left = PAGE - in_page(end);
-    Some(if left < MIN_RECORD_BYTES {
+    Some(if left < MIN_FILLER_BYTES {
         left + PAGE
     } else {
         left
@@ -44,7 +48,7 @@ pub(super) fn filler_bytes(group_bytes: usize, end: u64) -> Option<usize> {
 }
 
 /// The most that a filler may take.
-pub(super) const MAX_FILLER_BYTES: usize = PAGE + MIN_RECORD_BYTES;
+pub(super) const MAX_FILLER_BYTES: usize = PAGE + MIN_FILLER_BYTES;
 
 /// A group's bytes, in memory as they will lie in the file.
 #[derive(Debug, Default)]
@@ -97,6 +101,9 @@ pub(super) struct SegmentFile {
     usual: File,
     /// The same file, past the cache.
     direct: Option<File>,
+    /// What fails in its place.
+    #[cfg(test)]
+    room: Option<Arc<Room>>,
 }
 
 impl SegmentFile {
@@ -111,7 +118,22 @@ impl SegmentFile {
         };
         // A file system that can't says so here, or at the first write.
         let direct = direct.then(past_cache).and_then(Result::ok);
-        Ok(Self { usual, direct })
+        Ok(Self {
+            usual,
+            direct,
+            #[cfg(test)]
+            room: None,
+        })
+    }
+
+    /// Lets it fail as the room does, and go the ways of long groups wherever the test runs.
+    #[cfg(test)]
+    pub(super) fn fail_like(&mut self, room: Arc<Room>, direct: bool) -> io::Result<()> {
+        if direct && self.direct.is_none() {
+            self.direct = Some(self.usual.try_clone()?);
+        }
+        self.room = Some(room);
+        Ok(())
     }
 
     /// The file as anybody sees it.
@@ -126,17 +148,42 @@ impl SegmentFile {
             && let Some(pages) = whole_pages(offset, bytes.len())
         {
             let (from, to) = (offset + pages.start as u64, offset + pages.end as u64);
-            match direct.write_all_at(&bytes[pages.clone()], from) {
+            match self.write_pages(direct, &bytes[pages.clone()], from) {
                 Ok(()) => {
                     let (head, tail) = (&bytes[..pages.start], &bytes[pages.end..]);
-                    self.usual.write_all_at(head, offset)?;
-                    return self.usual.write_all_at(tail, to);
+                    self.write_usual(head, offset)?;
+                    return self.write_usual(tail, to);
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.direct = None,
                 Err(error) => return Err(error),
             }
         }
+        self.write_usual(bytes, offset)
+    }
+
+    fn write_pages(&self, direct: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(room) = &self.room {
+            return room.write_pages(direct, bytes, offset);
+        }
+        direct.write_all_at(bytes, offset)
+    }
+
+    fn write_usual(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(room) = &self.room {
+            return room.write(&self.usual, bytes, offset);
+        }
         self.usual.write_all_at(bytes, offset)
+    }
+
+    /// Waits until what was written is on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(room) = &self.room {
+            return room.sync(&self.usual);
+        }
+        self.usual.sync_data()
     }
 }
 
@@ -172,10 +219,10 @@ mod tests {
     fn behind_a_long_group_and_its_filler_a_page_begins() {
         assert_eq!(filler_bytes(DIRECT_FROM - 1, 5), None);
         assert_eq!(filler_bytes(DIRECT_FROM, 8192), None);
-        for end in [1, 4070, 4071, 4072, 4095, 4097] {
+        for end in [1, 4067, 4068, 4069, 4095, 4097] {
             let filler = filler_bytes(DIRECT_FROM, end).expect("one is needed");
             assert!(
-                (MIN_RECORD_BYTES..=MAX_FILLER_BYTES).contains(&filler),
+                (MIN_FILLER_BYTES..=MAX_FILLER_BYTES).contains(&filler),
                 "{end}"
             );
             assert_eq!((end + filler as u64) % PAGE as u64, 0, "{end}");
@@ -214,6 +261,12 @@ mod tests {
                 expected.extend_from_slice(&group);
             }
             assert!(std::fs::read(&path).expect("reads") == expected, "{direct}");
+            // Or else one way was compared with itself.
+            assert_eq!(
+                file.direct.is_some(),
+                direct,
+                "this test needs a TMPDIR whose file system knows O_DIRECT"
+            );
         }
     }
 }

@@ -6,8 +6,11 @@
 //! ```
 //! Numbers are little-endian. `length` counts what follows the checksum; the checksum (CRC-32 of
 //! zlib and gzip) covers the length too, so that a damaged length isn't believed. A record carries
-//! its own position, so that what is left of a damaged journal is still in its place. One of protocol 0
-//! is a filler: it says nothing, and moves what follows to where a page begins.
+//! its own position, so that what is left of a damaged journal is still in its place.
+//!
+//! Some records are fillers, which move what follows to where a page begins. They are requests like others, with a
+//! position of their own, and say nothing: their payload is one field that no request has, of zeroes. So whoever doesn't
+//! know of fillers reads past them, too.
 
 use bytes::Bytes;
 use rekindle_model::UnixNanos;
@@ -80,8 +83,11 @@ pub(super) struct Header {
 
 const MAGIC: [u8; 8] = *b"rekjrnl1";
 
-/// The protocol of a record that says nothing.
-const FILLER: u8 = 0;
+/// What a filler's payload begins with: field 15, of any length. The length follows in two bytes, whatever it is.
+const FILLER_TAG: u8 = 15 << 3 | 2;
+
+/// Bytes of a filler's payload before the zeroes.
+const FILLER_HEAD_BYTES: usize = 3;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 28;
@@ -94,6 +100,9 @@ const FIXED_BYTES: usize = 17;
 
 /// Bytes of the shortest record.
 pub(super) const MIN_RECORD_BYTES: usize = FRAME_BYTES + FIXED_BYTES;
+
+/// Bytes of the shortest filler.
+pub(super) const MIN_FILLER_BYTES: usize = MIN_RECORD_BYTES + FILLER_HEAD_BYTES;
 
 /// Bytes that the record of such a payload takes.
 #[cfg(test)]
@@ -130,49 +139,58 @@ impl Header {
 /// lets in.
 #[must_use]
 pub(super) fn write(position: u64, entry: &Entry, out: &mut Vec<u8>) -> bool {
-    write_parts(
-        position,
-        entry.received_at,
-        entry.protocol.code(),
-        &entry.payload,
-        out,
-    )
-}
-
-/// Adds a filler of this length, which is at least [`MIN_RECORD_BYTES`] and at most some pages.
-pub(super) fn write_filler(bytes: usize, out: &mut Vec<u8>) {
-    let payload = vec![0; bytes - MIN_RECORD_BYTES];
-    // It is never too long.
-    let _ = write_parts(0, UnixNanos(0), FILLER, &payload, out);
-}
-
-fn write_parts(
-    position: u64,
-    received_at: UnixNanos,
-    protocol: u8,
-    payload: &[u8],
-    out: &mut Vec<u8>,
-) -> bool {
-    let Ok(length) = u32::try_from(FIXED_BYTES + payload.len()) else {
+    let Ok(length) = u32::try_from(FIXED_BYTES + entry.payload.len()) else {
         return false;
     };
     let mut fixed = [0; FIXED_BYTES];
     fixed[..8].copy_from_slice(&position.to_le_bytes());
-    fixed[8..16].copy_from_slice(&received_at.0.to_le_bytes());
-    fixed[16] = protocol;
+    fixed[8..16].copy_from_slice(&entry.received_at.0.to_le_bytes());
+    fixed[16] = entry.protocol.code();
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&length.to_le_bytes());
     checksum.update(&fixed);
-    checksum.update(payload);
+    checksum.update(&entry.payload);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&checksum.finalize().to_le_bytes());
     out.extend_from_slice(&fixed);
-    out.extend_from_slice(payload);
+    out.extend_from_slice(&entry.payload);
     true
 }
 
-/// The record at the beginning of these bytes, if it isn't a filler, and how many it takes; `None` when it isn't whole.
-pub(super) fn read(bytes: &Bytes) -> Option<(Option<Record>, usize)> {
+/// Adds a filler of this length, which is at least [`MIN_FILLER_BYTES`] and at most some pages. Its time is that of the
+/// request before it.
+pub(super) fn write_filler(bytes: usize, position: u64, received_at: UnixNanos, out: &mut Vec<u8>) {
+    let filler = Entry {
+        received_at,
+        protocol: Protocol::Grpc,
+        payload: filler_payload(bytes - MIN_RECORD_BYTES).into(),
+    };
+    // It is never too long.
+    let _ = write(position, &filler, out);
+}
+
+fn filler_payload(bytes: usize) -> Vec<u8> {
+    let zeroes = bytes - FILLER_HEAD_BYTES;
+    let mut payload = vec![0; bytes];
+    payload[0] = FILLER_TAG;
+    payload[1] = (zeroes & 0x7f) as u8 | 0x80;
+    payload[2] = (zeroes >> 7) as u8;
+    payload
+}
+
+impl Entry {
+    /// Whether it only fills up a page. No request that is kept looks like this: it would have no spans.
+    pub(super) fn is_filler(&self) -> bool {
+        let payload = &self.payload;
+        self.protocol == Protocol::Grpc
+            && payload.first() == Some(&FILLER_TAG)
+            && payload.len() >= FILLER_HEAD_BYTES
+            && *payload == filler_payload(payload.len())
+    }
+}
+
+/// The record at the beginning of these bytes, and how many it takes; `None` when it isn't whole.
+pub(super) fn read(bytes: &Bytes) -> Option<(Record, usize)> {
     let length = bytes.first_chunk::<4>()?;
     let body_bytes = u32::from_le_bytes(*length) as usize;
     let checksum = bytes.get(4..FRAME_BYTES)?.first_chunk::<4>()?;
@@ -184,9 +202,6 @@ pub(super) fn read(bytes: &Bytes) -> Option<(Option<Record>, usize)> {
     if hasher.finalize() != u32::from_le_bytes(*checksum) || body.len() < FIXED_BYTES {
         return None;
     }
-    if body[16] == FILLER {
-        return Some((None, end));
-    }
     let record = Record {
         position: number(body)?,
         entry: Entry {
@@ -195,7 +210,7 @@ pub(super) fn read(bytes: &Bytes) -> Option<(Option<Record>, usize)> {
             payload: bytes.slice(FRAME_BYTES + FIXED_BYTES..end),
         },
     };
-    Some((Some(record), end))
+    Some((record, end))
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
@@ -205,6 +220,7 @@ fn number(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::{DecodeContext, KeepAttributes, decode_payload};
     use proptest::prelude::*;
 
     proptest! {
@@ -223,16 +239,25 @@ mod tests {
             let length = bytes.len();
             bytes.push(7);
             let read = read(&bytes.into());
-            prop_assert_eq!(read, Some((Some(Record { position, entry }), length)));
+            prop_assert_eq!(read, Some((Record { position, entry }, length)));
         }
 
         #[test]
-        fn a_filler_is_as_long_as_it_should_be_and_says_nothing(bytes in MIN_RECORD_BYTES..10_000) {
+        fn a_filler_is_as_long_as_it_should_be_and_a_request_that_says_nothing(
+            bytes in MIN_FILLER_BYTES..10_000,
+            position: u64,
+        ) {
             let mut filler = Vec::new();
-            write_filler(bytes, &mut filler);
+            write_filler(bytes, position, UnixNanos(5), &mut filler);
             prop_assert_eq!(filler.len(), bytes);
             filler.push(7);
-            prop_assert_eq!(read(&filler.into()), Some((None, bytes)));
+            let (record, length) = read(&filler.into()).expect("is whole");
+            prop_assert_eq!((record.position, record.entry.received_at, length), (position, UnixNanos(5), bytes));
+            prop_assert!(record.entry.is_filler());
+            let mut context = DecodeContext::new(&KeepAttributes::default());
+            let content_type = record.entry.protocol.content_type();
+            let decoded = decode_payload(content_type, &record.entry.payload, &mut context).expect("is valid");
+            prop_assert_eq!((decoded.spans.len(), decoded.counts.rejected()), (0, 0));
         }
 
         #[test]

@@ -76,7 +76,7 @@ pub(super) struct Extent {
     pub(super) damaged: u64,
     /// The last record's position and time.
     pub(super) last: Option<(u64, UnixNanos)>,
-    /// How many whole records there are.
+    /// How many whole records there are, but fillers.
     pub(super) records: u64,
 }
 
@@ -97,18 +97,16 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(Record)) -> Result<Extent, 
         let Some((record, length)) = record::read(&bytes.slice(at..)) else {
             break;
         };
-        let Some(record) = record else {
-            at += length;
-            continue;
-        };
         // Positions only grow: a record that steps back isn't of this place.
         if extent.last.is_some_and(|(last, _)| record.position <= last) {
             break;
         }
         at += length;
         extent.last = Some((record.position, record.entry.received_at));
-        extent.records += 1;
-        each(record);
+        if !record.entry.is_filler() {
+            extent.records += 1;
+            each(record);
+        }
     }
     extent.good = at as u64;
     extent.damaged = (bytes.len() - at) as u64;

@@ -18,6 +18,8 @@ pub(crate) struct Room {
     /// The numbers of the syncs that fail, and how many there were.
     failing_syncs: Vec<u64>,
     syncs: AtomicU64,
+    /// How often whole pages of a long group were written, or would have been.
+    long_writes: AtomicU64,
     /// How much of each file is safe, by its inode.
     safe: Mutex<BTreeMap<u64, u64>>,
 }
@@ -32,14 +34,25 @@ impl Room {
             left: AtomicU64::new(left),
             failing_syncs,
             syncs: AtomicU64::new(0),
+            long_writes: AtomicU64::new(0),
             safe: Mutex::default(),
         }
     }
 
     /// Writes what there is room for, as a file system does, then fails.
     pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let left = self.left.load(Ordering::SeqCst);
-        let fits = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.write_units(1, file, bytes, offset)
+    }
+
+    /// The same past the cache, where there are only whole pages.
+    pub(super) fn write_pages(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.long_writes.fetch_add(1, Ordering::SeqCst);
+        self.write_units(file::PAGE, file, bytes, offset)
+    }
+
+    fn write_units(&self, unit: usize, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let left = usize::try_from(self.left.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
+        let fits = bytes.len().min(left / unit * unit);
         file.write_all_at(&bytes[..fits], offset)?;
         self.left.fetch_sub(fits as u64, Ordering::SeqCst);
         match fits == bytes.len() {
@@ -74,6 +87,18 @@ impl Room {
             bytes.append(&mut rest);
             fs::write(&segment.path, bytes).expect("writes");
         }
+    }
+}
+
+/// Every third is a long one, which goes past the cache; it is long by itself, and by no round number.
+fn long_or_short(number: u64) -> Entry {
+    let long = Bytes::from(vec![number as u8; 70_000 + number as usize]);
+    match number % 3 {
+        1 => Entry {
+            payload: long,
+            ..entry(number)
+        },
+        _ => entry(number),
     }
 }
 
@@ -441,21 +466,21 @@ proptest! {
 
     /// Syncs fail, the disk gets full and has room again, and then the power goes: what was
     /// acknowledged is there, and nothing is there that wasn't sent, whatever the disk left behind
-    /// what was safe: all of it, nothing, zeroes, or the wrong bytes.
+    /// what was safe: all of it, nothing, zeroes, only what went past the cache, or the wrong bytes.
     #[test]
     fn what_was_acknowledged_survives_the_loss_of_power(
         failing_syncs in prop::collection::vec(0u64..40, 0..12),
         full_from in 0u64..40,
         full_for in 0u64..10,
-        left_behind in 0usize..4,
+        left_behind in 0usize..5,
         cut: prop::sample::Index,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let dir = tempfile::tempdir().expect("a directory");
-            let room = Arc::new(Room::failing(u64::MAX, failing_syncs));
+            let room = Arc::new(Room::failing(u64::MAX, failing_syncs.clone()));
             let failing = JournalConfig {
-                segment_bytes: 300,
+                segment_bytes: [300, 200_000][failing_syncs.len() % 2],
                 room: Some(room.clone()),
                 ..config(Durability::PowerLoss)
             };
@@ -463,17 +488,30 @@ proptest! {
             let (mut sent, mut kept) = (Vec::new(), Vec::new());
             for number in 0..40 {
                 let full = (full_from..full_from + full_for).contains(&number);
-                room.left.store(if full { number % 30 } else { u64::MAX / 2 }, Ordering::SeqCst);
-                sent.push(entry(number));
-                if let Ok(position) = journal.append(entry(number)).await {
-                    kept.push((position, entry(number)));
+                let entry = long_or_short(number);
+                let left = match full {
+                    // Ends among the whole pages, before them and not at all.
+                    true if entry.payload.len() > 1000 => 62_000 + number * 3_001 % 12_000,
+                    true => number % 30,
+                    false => u64::MAX / 2,
+                };
+                room.left.store(left, Ordering::SeqCst);
+                sent.push(entry.clone());
+                if let Ok(position) = journal.append(entry.clone()).await {
+                    kept.push((position, entry));
                 }
             }
             drop(journal);
+            assert!(room.long_writes.load(Ordering::SeqCst) > 0);
             room.lose_power(dir.path(), |rest| match left_behind {
                 0 => {}
                 1 => rest.clear(),
                 2 => rest.fill(0),
+                // What goes past the cache is there, and what is written the usual way before it isn't.
+                3 => {
+                    let head = rest.len().min(file::PAGE);
+                    rest[..head].fill(0);
+                }
                 _ if rest.is_empty() => {}
                 _ => {
                     let at = cut.index(rest.len());

@@ -1,9 +1,9 @@
 //! How does a request become durable before its exporter hears OK?
 //!
-//! One thread writes. It takes all that waits, writes it with one call and, at the highest
-//! durability, one `fdatasync`, then answers all of it, in order: so many requests share the cost
-//! of one flush, and what is handed on is handed on in the order of positions. A write that failed
-//! leaves the file as it was before: it is cut back to the last good length before anything else is
+//! One thread writes. It takes all that waits, writes it with as few calls as may be (one, or up to three where most of
+//! a long group goes past the kernel's cache) and, at the highest durability, one `fdatasync`, then answers all of it, in
+//! order: so many requests share the cost of one flush, and what is handed on is handed on in the order of positions. A
+//! write that failed leaves the file as it was before: it is cut back to the last good length before anything else is
 //! written, and the next group tries again. Positions are never used twice, failed or not.
 
 use std::collections::VecDeque;
@@ -233,7 +233,9 @@ impl Writer {
         }
         let bytes = self.layout.bytes().len();
         if let Some(filler) = filler_bytes(bytes, current.good_bytes + bytes as u64) {
-            record::write_filler(filler, self.layout.out());
+            let position = self.next_position;
+            self.next_position += 1;
+            record::write_filler(filler, position, last_received_at, self.layout.out());
         }
         let written = self.write_to(&mut current);
         if written.is_ok() {
@@ -254,7 +256,13 @@ impl Writer {
         let path = path_of(&self.dir, first_position);
         let failed = |source| AppendError::write(&path, source);
         let waits_for_disk = self.config.durability == Durability::PowerLoss;
-        let file = SegmentFile::create(&path, waits_for_disk).map_err(failed)?;
+        #[cfg_attr(not(test), expect(unused_mut, reason = "tests let it fail"))]
+        let mut file = SegmentFile::create(&path, waits_for_disk).map_err(failed)?;
+        #[cfg(test)]
+        if let Some(room) = &self.config.room {
+            let room = Arc::clone(room);
+            file.fail_like(room, waits_for_disk).map_err(failed)?;
+        }
         if waits_for_disk {
             // A file is only safe when its name is.
             let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
@@ -280,29 +288,13 @@ impl Writer {
                 current.file.file().set_len(current.good_bytes)?;
                 current.spoilt = false;
             }
-            self.put(&mut current.file, current.good_bytes)?;
+            current.file.write(&self.layout, current.good_bytes)?;
             match self.config.durability {
-                Durability::PowerLoss => self.sync(current.file.file()),
+                Durability::PowerLoss => current.file.sync(),
                 Durability::ProcessCrash | Durability::Off => Ok(()),
             }
         };
         attempt().map_err(|source| AppendError::write(&current.path, source))
-    }
-
-    fn put(&self, file: &mut SegmentFile, offset: u64) -> io::Result<()> {
-        #[cfg(test)]
-        if let Some(room) = &self.config.room {
-            return room.write(file.file(), self.layout.bytes(), offset);
-        }
-        file.write(&self.layout, offset)
-    }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        #[cfg(test)]
-        if let Some(room) = &self.config.room {
-            return room.sync(file);
-        }
-        file.sync_data()
     }
 
     /// Takes back what a failed write may have left. A file that was never good is removed; of
