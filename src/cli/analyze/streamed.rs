@@ -442,7 +442,11 @@ mod tests {
             u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
         );
         let start = SINCE + n * 500 - before * 500;
-        let status = if n >= before && n % 3 == 0 { 2 } else { 0 };
+        let status = if n >= before && n.is_multiple_of(3) {
+            2
+        } else {
+            0
+        };
         let mut text = String::from("{\"resourceSpans\":[");
         for (at, (service, span, parent, kind)) in
             [("shop", 1, 0, 2), ("shop", 2, 1, 3), ("cart", 3, 2, 2)]
