@@ -22,8 +22,8 @@ if [ -z "${REKINDLE_ANALYSIS:-}" ] || [ -z "${REKINDLE_RESULTS:-}" ]; then
     "$python/bin/python" notebooks/example.py "$example"
 fi
 if [ -z "${REKINDLE_ANALYSIS:-}" ]; then
-    export REKINDLE_ANALYSIS="$example/analysis.json" REKINDLE_DURATIONS="$example/durations.csv"
-    "$rekindle" analyze "$example/bad.json" --baseline "$example/good.json" --csv "$REKINDLE_DURATIONS" \
+    export REKINDLE_ANALYSIS="$example/analysis.json" REKINDLE_DURATIONS="$example/durations.parquet"
+    "$rekindle" analyze "$example/bad.json" --baseline "$example/good.json" --parquet "$REKINDLE_DURATIONS" \
         -o json >"$REKINDLE_ANALYSIS"
 fi
 if [ -z "${REKINDLE_RESULTS:-}" ]; then

@@ -11,11 +11,13 @@ mod bench;
 mod check;
 mod load;
 mod order;
+mod output;
 mod post_mortem;
 mod rejuvenation;
 mod replay;
 mod simulate;
 mod store;
+mod tables;
 mod terminal;
 mod tree;
 

@@ -20,11 +20,11 @@ use crate::outcome::failure;
 use crate::paths::{Path, Paths, Reading};
 use crate::profile::Profiles;
 use crate::rank::{Input, Method, rank};
-use crate::records::{Record, RecordNumber, Records};
+use crate::records::{Record, RecordNumber, Records, outcome_of};
 use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
 use crate::sources::Sources;
-use crate::spectrum::{PortableSpectrum, Spectrum};
+use crate::spectrum::{Cell, PortableSpectrum, Spectrum};
 use crate::types::Types;
 use crate::watch::Watch;
 use crate::{AnalysisConfig, Change, Component, Counts, Incident, LeftOut, Ranking};
@@ -118,7 +118,7 @@ impl Analyzer {
             observer: Observer::new(&config),
             paths: Paths::new(),
             spectrum: Spectrum::new(config.max_rows),
-            profiles: Profiles::new(config.max_rows),
+            profiles: Profiles::new(config.max_rows, config.max_rows * COUNTED_PER_ROW),
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
@@ -293,6 +293,8 @@ impl Analyzer {
         let trace = whole.trace();
         let mut counts = Counts::default();
         let requests = &mut self.requests;
+        // As of before: what becomes known while it is read may say otherwise.
+        let version = self.observer.registry.version();
         let observed = self
             .observer
             .observe(trace, entry, seen, learned, requests, &mut counts);
@@ -300,17 +302,24 @@ impl Analyzer {
         let touched = self
             .fences
             .touched(request_type, &observed.row, trace, registry);
-        let version = observed.trail.missed.then(|| registry.version());
+        let version = observed.trail.missed.then_some(version);
         // What the address book can't learn is counted where it is taught, also when a path is known.
         let addresses = LeftOut::AddressOverflow;
         self.counts.add_many(addresses, counts.get(addresses));
         let row = self.spectrum.intern(observed.row, &mut counts);
+        let cell = row.map(|row| Cell {
+            request_type,
+            row,
+            outcome: outcome_of(seen, observed.failed_inside),
+            judged: false,
+        });
         let left_out = counts.iter().filter(|(why, _)| *why != addresses);
         let mut reading = Reading {
             works: Vec::with_capacity(observed.works.len()),
             ways_out: Vec::new(),
             row,
             failed_inside: observed.failed_inside,
+            cell: cell.map(|cell| (cell, self.spectrum.number(cell))),
             trail: observed.trail,
             registry: version,
             touched,
@@ -361,8 +370,12 @@ impl Analyzer {
             self.counts.add(LeftOut::Fenced);
         }
         let slice = record.start.0 / slice_nanos;
-        if let Some(cell) = record.cell() {
-            self.spectrum.add(slice, cell);
+        match (record.cell(), reading.cell) {
+            (Some(cell), Some((known, number))) if cell == known => {
+                self.spectrum.add_numbered(slice, number);
+            }
+            (Some(cell), _) => self.spectrum.add(slice, cell),
+            (None, _) => {}
         }
         let bad = record.outcome().is_bad();
         let state = self.types.get_mut(record.request_type);

@@ -7,7 +7,8 @@
 //! Under load, a kind's traces would be pushed out milliseconds after they came, and making a whole trace of
 //! each would cost more than counting it. So a kind that is full takes one of a moment's.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use rekindle_model::{Trace, TraceId, UnixNanos};
@@ -83,14 +84,13 @@ impl ExampleStore {
         }
         while self.spans + size > self.max_spans {
             counts.add(LeftOut::ExampleOverflow);
-            // The kind with most traces has most to give.
-            let mut kinds: Vec<_> = self
-                .kinds
-                .iter()
-                .map(|(k, v)| (v.traces.len(), *k))
-                .collect();
-            kinds.sort_by_key(|(len, kind)| (std::cmp::Reverse(*len), *kind));
-            if !kinds.into_iter().any(|(_, kind)| self.drop_oldest(kind)) {
+            // The kind with most traces has most to give; where many kinds share the room, this is asked for each
+            // request, and the first one nearly always gives.
+            let kinds = self.kinds.iter();
+            let mut kinds: BinaryHeap<_> =
+                kinds.map(|(k, v)| (v.traces.len(), Reverse(*k))).collect();
+            let mut largest = std::iter::from_fn(|| kinds.pop());
+            if !largest.any(|(_, Reverse(kind))| self.drop_oldest(kind)) {
                 return;
             }
         }

@@ -58,7 +58,7 @@ pub use explanation::{
 };
 pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use observe::State;
-pub use offline::input_of;
+pub use offline::{Heap, Offline, input_of};
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
 pub use sampling::Standing;
 pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};

@@ -1,38 +1,101 @@
 //! Two heaps of traces, before and with a fault: what would be ranked?
 //!
 //! The same reading, counting and ranking as online, without detection: somebody names the window,
-//! so nothing need be noticed. Traces are put on a time line of their own, the window's after the
-//! baseline's, since recorded heaps may come from any days and in any order; durations and the order
-//! within a trace stay.
+//! so nothing need be noticed. A ranking asks of a trace only whether it belongs to the earlier or the later
+//! half of the baseline, or to the window; so traces are put on a time line of three slices, since recorded
+//! heaps may come from any days, and ten million spans are counted in as little memory as a thousand.
+//! Durations and the order within a trace stay.
 
-use std::time::Duration;
-
-use rekindle_model::{Span, Trace, UnixNanos};
+use rekindle_model::{ReleaseReason, Span, Trace, UnixNanos};
 
 use crate::rank::Input;
 use crate::{AnalysisConfig, Analyzer};
 
 /// Where the time line begins. Any time will do that leaves room on both sides.
 const BEGINNING: UnixNanos = UnixNanos::from_secs(1_000_000_000);
-/// The distance of one trace's start from the next one's: a thousand share a slice of a second, so
-/// that slices are few.
-const SPACING: Duration = Duration::from_millis(1);
+/// A baseline is halved by so many traces: with fewer, halves would differ by luck.
+const TOGETHER: u64 = 1_000;
+
+/// What a trace is to the ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heap {
+    /// Of the earlier half of the time before the fault.
+    Earlier,
+    /// Of the later half.
+    Later,
+    /// With the fault.
+    Window,
+}
+
+/// Takes traces one by one, the baseline's before the window's.
+#[derive(Debug)]
+pub struct Offline {
+    analyzer: Analyzer,
+    /// The length of a slice in nanoseconds.
+    slice: u64,
+}
+
+impl Offline {
+    /// Has seen nothing yet.
+    pub fn new(config: &AnalysisConfig) -> Self {
+        Self {
+            analyzer: Analyzer::new(unbounded(config)),
+            slice: (config.slice.as_nanos() as u64).max(1),
+        }
+    }
+
+    /// How many traces of a baseline of so many, the oldest first, are its earlier half: none of one that is too
+    /// small for halves.
+    pub const fn earlier_of(baseline: u64) -> u64 {
+        let slices = baseline / TOGETHER + 1;
+        (slices / 2 * TOGETHER).saturating_sub(1)
+    }
+
+    /// The beginning of a heap on the time line: of a slice, so that none holds two.
+    const fn begin(&self, heap: Heap) -> UnixNanos {
+        UnixNanos((BEGINNING.0 / self.slice + heap as u64) * self.slice)
+    }
+
+    /// Takes the spans of a trace. None is nothing.
+    pub fn take(&mut self, heap: Heap, mut spans: Vec<Span>) {
+        let begin = self.begin(heap);
+        let first = spans.iter().map(|span| span.start).min();
+        let first = first.unwrap_or_default();
+        // It arrives once all of it has ended: what ends later than it came has a wrong clock, online.
+        let mut arrived = begin;
+        for span in &mut spans {
+            span.start = begin.plus(span.start.since(first));
+            span.end = begin.plus(span.end.since(first));
+            arrived = arrived.max(span.end);
+        }
+        if let Ok(trace) = Trace::new(spans, ReleaseReason::Flush) {
+            self.analyzer.trace(&trace, arrived);
+        }
+    }
+
+    /// What a ranking of it all is drawn from.
+    pub fn input(&self) -> Input {
+        let since = self.begin(Heap::Window);
+        let until = since.plus(std::time::Duration::from_nanos(self.slice));
+        self.analyzer.input_between(&[], since, until)
+    }
+}
 
 /// The input of a ranking of what fails or changed in `window`, compared with `baseline`.
 pub fn input_of(config: &AnalysisConfig, baseline: &[Trace], window: &[Trace]) -> Input {
-    let mut analyzer = Analyzer::new(unbounded(config));
-    let mut now = BEGINNING;
-    for trace in baseline {
-        tell(&mut analyzer, trace, &mut now);
+    let mut offline = Offline::new(config);
+    let earlier = Offline::earlier_of(baseline.len() as u64);
+    for (place, trace) in (0..).zip(baseline) {
+        let heap = match place < earlier {
+            true => Heap::Earlier,
+            false => Heap::Later,
+        };
+        offline.take(heap, trace.spans().to_vec());
     }
-    // On a slice's boundary, so that no slice holds both.
-    let slice = (config.slice.as_nanos() as u64).max(1);
-    let since = UnixNanos((now.0 / slice + 1) * slice);
-    now = since;
     for trace in window {
-        tell(&mut analyzer, trace, &mut now);
+        offline.take(Heap::Window, trace.spans().to_vec());
     }
-    analyzer.input_between(&[], since, now)
+    offline.input()
 }
 
 /// An incident must not open, since none is asked about and the baseline is learned outside of
@@ -40,28 +103,9 @@ pub fn input_of(config: &AnalysisConfig, baseline: &[Trace], window: &[Trace]) -
 fn unbounded(config: &AnalysisConfig) -> AnalysisConfig {
     AnalysisConfig {
         requests_between_false_alarms: f64::MAX,
-        window: Duration::from_secs(365 * 24 * 3_600),
+        window: std::time::Duration::from_secs(365 * 24 * 3_600),
         max_records: usize::MAX,
         ..config.clone()
-    }
-}
-
-fn tell(analyzer: &mut Analyzer, trace: &Trace, now: &mut UnixNanos) {
-    *now = now.plus(SPACING);
-    let first = trace.spans()[0].start;
-    let spans: Vec<Span> = trace
-        .spans()
-        .iter()
-        .map(|span| Span {
-            start: now.plus(span.start.since(first)),
-            end: now.plus(span.end.since(first)),
-            ..span.clone()
-        })
-        .collect();
-    // It arrives once all of it has ended: what ends later than it came has a wrong clock, online.
-    let arrived = spans.iter().map(|span| span.end).max().unwrap_or(*now);
-    if let Ok(moved) = Trace::new(spans, trace.reason()) {
-        analyzer.trace(&moved, arrived.max(*now));
     }
 }
 

@@ -23,6 +23,7 @@ use crate::LeftOut;
 use crate::hops::{Timing, measure};
 use crate::observe::Trail;
 use crate::profile::{Places, Spent};
+use crate::spectrum::Cell;
 use crate::young_old::YoungOld;
 
 /// Shapes of each age that are remembered. A thousand instances with ten operations each that end in
@@ -89,6 +90,8 @@ pub(crate) enum Path {
 pub(crate) struct Reading {
     pub(crate) row: Option<u32>,
     pub(crate) failed_inside: bool,
+    /// Where it is counted while nobody outside says otherwise, and that cell's number.
+    pub(crate) cell: Option<(Cell, u32)>,
     pub(crate) works: Vec<PathWork>,
     /// The indexes of the spans through which work left each visit, one visit's after the other's.
     pub(crate) ways_out: Vec<u32>,

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use rekindle_stats::LogHistogram;
 
 use crate::tally::{COUNTED_INTO, Tally};
@@ -93,17 +94,17 @@ enum What {
 /// Where one visit is counted: the numbers of what it adds to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
-    whole: u32,
+    // Each is `None` when there is too much that is counted.
+    whole: Option<u32>,
     hop: Option<HopPlaces>,
-    /// `None` when there are too many shapes.
     shape: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct HopPlaces {
-    own: u32,
-    gap: u32,
-    there: u32,
+    own: Option<u32>,
+    gap: Option<u32>,
+    there: Option<u32>,
 }
 
 /// Nanoseconds of one visit.
@@ -154,10 +155,12 @@ pub(crate) struct Profiles {
     /// Slices below this one are settled.
     counted_from: u64,
     max_shapes: usize,
+    max_counted: usize,
 }
 
 impl Profiles {
-    pub(crate) fn new(max_shapes: usize) -> Self {
+    /// Tells so many shapes apart, and counts so many things.
+    pub(crate) fn new(max_shapes: usize, max_counted: usize) -> Self {
         Self {
             shapes: Vec::new(),
             ids: HashMap::new(),
@@ -168,11 +171,12 @@ impl Profiles {
             recent_from: 0,
             counted_from: 0,
             max_shapes,
+            max_counted,
         }
     }
 
-    /// Where the work of a visit is counted in requests of this type. A shape for which there is no
-    /// room is counted as left out, each time that its visit is.
+    /// Where the work of a visit is counted in requests of this type. What there is no room for is
+    /// counted as left out, each time that the visit is.
     pub(crate) fn places(&mut self, request_type: u32, work: &Work) -> Places {
         let mut number = |segment| self.number(request_type, What::Time(segment));
         let whole = number(Segment::Whole(work.component));
@@ -182,7 +186,7 @@ impl Profiles {
             there: number(Segment::There(hop.caller, work.component)),
         });
         let shape = self.shape_number(work);
-        let shape = shape.map(|shape| self.number(request_type, What::Shape(shape)));
+        let shape = shape.and_then(|shape| self.number(request_type, What::Shape(shape)));
         Places { whole, hop, shape }
     }
 
@@ -204,13 +208,16 @@ impl Profiles {
         Some(id)
     }
 
-    fn number(&mut self, request_type: u32, what: What) -> u32 {
-        let counted = &mut self.counted;
-        let number = self.numbers.entry((request_type, what));
-        *number.or_insert_with(|| {
-            counted.push((request_type, what));
-            (counted.len() - 1) as u32
-        })
+    /// The number of something that is counted; `None` when there is no room for more.
+    fn number(&mut self, request_type: u32, what: What) -> Option<u32> {
+        match self.numbers.entry((request_type, what)) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(_) if self.counted.len() >= self.max_counted => None,
+            Entry::Vacant(new) => {
+                self.counted.push((request_type, what));
+                Some(*new.insert((self.counted.len() - 1) as u32))
+            }
+        }
     }
 
     /// Counts the visits of one request: where, and how long each took.
@@ -225,19 +232,19 @@ impl Profiles {
         } else {
             self.slices.entry(slice).or_default()
         };
+        let mut add = |place: Option<u32>, bucket: u16| match place {
+            Some(number) => tally.add(key(number, bucket)),
+            None => counts.add(LeftOut::RowOverflow),
+        };
         for (places, spent) in visits {
-            let whole = LogHistogram::bucket_of(spent.own);
-            tally.add(key(places.whole, whole));
+            add(places.whole, LogHistogram::bucket_of(spent.own));
             if let Some(hop) = places.hop {
                 let own = spent.own.saturating_sub(spent.gap);
-                tally.add(key(hop.own, LogHistogram::bucket_of(own)));
-                tally.add(key(hop.gap, LogHistogram::bucket_of(spent.gap)));
-                tally.add(key(hop.there, LogHistogram::bucket_of(spent.there)));
+                add(hop.own, LogHistogram::bucket_of(own));
+                add(hop.gap, LogHistogram::bucket_of(spent.gap));
+                add(hop.there, LogHistogram::bucket_of(spent.there));
             }
-            match places.shape {
-                Some(shape) => tally.add(key(shape, 0)),
-                None => counts.add(LeftOut::RowOverflow),
-            }
+            add(places.shape, 0);
         }
     }
 
@@ -252,32 +259,27 @@ impl Profiles {
             return Profile::default();
         }
         let whole = from.div_ceil(TOGETHER)..until / TOGETHER;
-        let mut sums: HashMap<u64, u64> = HashMap::new();
+        let mut sums = vec![LogHistogram::default(); self.counted.len()];
         let older = (whole.start < whole.end).then(|| self.older.range(whole));
         let recent = self.slices.range(from..until);
         for (_, tally) in older.into_iter().flatten().chain(recent) {
             for (key, count) in tally.iter() {
-                *sums.entry(key).or_default() += u64::from(count);
+                sums[number_of(key)].add_many(key as u16, u64::from(count));
             }
         }
-        let mut sums: Vec<(u64, u64)> = sums.into_iter().collect();
-        sums.sort_unstable();
-        let mut profile = Profile::default();
-        for same in sums.chunk_by(|a, b| number_of(a.0) == number_of(b.0)) {
-            let (of, what) = self.counted[number_of(same[0].0)];
+        let (mut times, mut shapes) = (Vec::new(), Vec::new());
+        for ((of, what), sum) in self.counted.iter().zip(sums) {
             match what {
-                What::Time(segment) => {
-                    let times = profile.times.entry((of, segment)).or_default();
-                    for (key, count) in same {
-                        times.add_many(*key as u16, *count);
-                    }
-                }
-                What::Shape(shape) => {
-                    profile.shapes.insert((of, shape), same[0].1);
-                }
+                _ if sum.total() == 0 => {}
+                What::Time(segment) => times.push(((*of, *segment), sum)),
+                What::Shape(shape) => shapes.push(((*of, *shape), sum.total())),
             }
         }
-        profile
+        // Put together at once, which is several times quicker than one by one.
+        Profile {
+            times: times.into_iter().collect(),
+            shapes: shapes.into_iter().collect(),
+        }
     }
 
     /// The slice in the middle of those before `until` that hold anything.
@@ -396,7 +398,7 @@ impl Profiles {
                 What::Time(segment) => segment.map(|id| components[id as usize]).map(What::Time),
                 What::Shape(shape) => mapping[shape as usize].map(What::Shape),
             };
-            renumbered.push(kept.map(|what| self.number(of, what)));
+            renumbered.push(kept.and_then(|what| self.number(of, what)));
         }
         for tally in self.slices.values_mut().chain(self.older.values_mut()) {
             tally.renumber(|old| {
@@ -439,7 +441,7 @@ mod tests {
     #[test]
     fn slices_add_up_and_survive_renumbering() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10);
+        let mut profiles = Profiles::new(10, 100);
         count(
             &mut profiles,
             1,
@@ -473,7 +475,7 @@ mod tests {
     #[test]
     fn older_slices_are_put_together_and_late_ones_join_them() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10);
+        let mut profiles = Profiles::new(10, 100);
         let mut add = |profiles: &mut Profiles, slice| {
             count(profiles, slice, vec![work(3, &[])], &mut counts);
         };
@@ -499,7 +501,7 @@ mod tests {
     #[test]
     fn too_many_shapes_are_counted() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(1);
+        let mut profiles = Profiles::new(1, 100);
         count(
             &mut profiles,
             1,
@@ -508,5 +510,19 @@ mod tests {
         );
         assert_eq!(profiles.shapes(), 1);
         assert_eq!(counts.get(LeftOut::RowOverflow), 1);
+    }
+
+    #[test]
+    fn no_more_is_counted_than_there_is_room_for() {
+        let mut counts = Counts::default();
+        let mut profiles = Profiles::new(10, 3);
+        // A time and a shape of each.
+        let works = vec![work(3, &[]), work(5, &[])];
+        for _ in 0..2 {
+            count(&mut profiles, 1, works.clone(), &mut counts);
+        }
+        assert_eq!(profiles.counted(), 3);
+        assert_eq!(counts.get(LeftOut::RowOverflow), 2);
+        assert_eq!(profiles.between(0, 9).times.len(), 2);
     }
 }

@@ -80,8 +80,7 @@ impl Record {
     pub(crate) fn outcome(&self) -> Outcome {
         match self.reported() {
             Some((outcome, _)) => *outcome,
-            None if self.failed_inside && self.seen == Outcome::Ok => Outcome::Masked,
-            None => self.seen,
+            None => outcome_of(self.seen, self.failed_inside),
         }
     }
 
@@ -94,6 +93,14 @@ impl Record {
             outcome: self.outcome(),
             judged: self.reported().is_some(),
         })
+    }
+}
+
+/// How a request ended by what its spans say.
+pub(crate) fn outcome_of(seen: Outcome, failed_inside: bool) -> Outcome {
+    match seen {
+        Outcome::Ok if failed_inside => Outcome::Masked,
+        seen => seen,
     }
 }
 

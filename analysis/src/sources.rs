@@ -71,17 +71,21 @@ impl Sources<'_> {
             .map(|c| c.row)
             .collect();
         let profiles = self.profiles_around(incident.since, stretch);
-        let timed = profiles.iter().flat_map(|profile| profile.times.keys());
-        let used: BTreeSet<u32> = used_rows
-            .iter()
-            .flat_map(|row| &self.spectrum.row(*row).touches)
-            .map(|touch| touch.component)
-            .chain(timed.filter_map(|(_, segment)| match segment {
-                Segment::Whole(id) => Some(*id),
-                Segment::Own(_) | Segment::Gap(..) | Segment::There(..) => None,
-            }))
+        let mut used = vec![false; self.registry.len()];
+        for row in &used_rows {
+            for touch in &self.spectrum.row(*row).touches {
+                used[touch.component as usize] = true;
+            }
+        }
+        for (_, segment) in profiles.iter().flat_map(|profile| profile.times.keys()) {
+            if let Segment::Whole(id) = segment {
+                used[*id as usize] = true;
+            }
+        }
+        let mut subjects: Vec<u32> = (0..)
+            .zip(used)
+            .filter_map(|(id, used)| used.then_some(id))
             .collect();
-        let mut subjects: Vec<u32> = used.into_iter().collect();
         subjects.sort_by(|a, b| {
             let component = |id: &u32| &self.registry.info(*id).component;
             component(a).cmp(component(b))
@@ -118,7 +122,7 @@ impl Sources<'_> {
                 .map(|(case, count)| Case { count, ..case })
                 .collect()
         };
-        let measured = self.measured(&profiles, &place);
+        let measured = self.measured(profiles, &place);
         let touched = self.touched([&baseline, &window], &place, &measured.type_at);
         let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
         Input {

@@ -82,16 +82,23 @@ impl Spectrum {
         self.rows.len()
     }
 
+    /// The number of a cell, good until [`Self::keep`].
+    pub(crate) fn number(&mut self, cell: Cell) -> u32 {
+        let cells = &mut self.cells;
+        *self.numbers.entry(cell).or_insert_with(|| {
+            cells.push(cell);
+            (cells.len() - 1) as u32
+        })
+    }
+
     pub(crate) fn add(&mut self, slice: u64, cell: Cell) {
-        let number = match self.numbers.get(&cell) {
-            Some(number) => *number,
-            None => {
-                let number = self.cells.len() as u32;
-                self.cells.push(cell);
-                self.numbers.insert(cell, number);
-                number
-            }
-        };
+        let number = self.number(cell);
+        self.add_numbered(slice, number);
+    }
+
+    /// The same for the cell of a number that was asked for before.
+    #[inline]
+    pub(crate) fn add_numbered(&mut self, slice: u64, number: u32) {
         self.slices.entry(slice).or_default().add(u64::from(number));
     }
 

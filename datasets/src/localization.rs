@@ -225,7 +225,12 @@ pub fn judge(
         // Every second one: sets pool days that differ, and a difference between days is no mistake.
         let (mut some, mut others) = (Vec::new(), Vec::new());
         for (at, trace) in traces.baseline.into_iter().enumerate() {
-            if at % 2 == 0 { &mut some } else { &mut others }.push(trace);
+            let half = if at.is_multiple_of(2) {
+                &mut some
+            } else {
+                &mut others
+            };
+            half.push(trace);
         }
         let input = input_of(&config, &some, &others);
         for method in &questions.methods {

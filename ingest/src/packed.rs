@@ -22,6 +22,12 @@ pub(crate) struct PackedSpan {
     pub(crate) parent_is_remote: Option<bool>,
 }
 
+/// What a shape takes, with its name and what is remembered of it; measured of short ones, which are most for their length.
+const SHAPE_BYTES: usize = 600;
+
+/// What a span takes for having links at all.
+const LINKED_BYTES: usize = size_of::<(usize, Box<[Link]>)>();
+
 /// The spans of one request, in the order they were sent.
 #[derive(Default)]
 pub struct PackedSpans {
@@ -40,6 +46,14 @@ impl PackedSpans {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
+    }
+
+    /// The memory they take, as if no shape were shared with other requests.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_links = |(_, links): &(usize, Box<[Link]>)| LINKED_BYTES + size_of_val(&**links);
+        self.spans.capacity() * size_of::<PackedSpan>()
+            + self.shapes.len() * SHAPE_BYTES
+            + self.links.iter().map(of_links).sum::<usize>()
     }
 
     /// The spans, one made after the other.

@@ -1,10 +1,10 @@
 //! Who is suspected in recorded traces? The same reading and ranking as the daemon's, on files.
 
-use std::fmt::Write as _;
+mod streamed;
+
 use std::io;
 
-use anyhow::Context;
-use rekindle_analysis::rank::{Input, Part, facts, rank};
+use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
 use rekindle_datasets::recorded::Recorded;
 use rekindle_ingest::KeepAttributes;
@@ -12,10 +12,12 @@ use rekindle_stats::{LogHistogram, Probability};
 use serde::Serialize;
 
 use super::args::AnalyzeArgs;
-use super::store::recorded;
+use super::store::{is_stored, recorded};
+use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
 use crate::exit::Exit;
+use streamed::{Streamed, streamed};
 
 /// Recordings may hold more distinct rows of observations than a live window.
 const MAX_ROWS: usize = 1_000_000;
@@ -32,45 +34,69 @@ struct Analysis {
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let keep = KeepAttributes::default();
-    let inputs = recorded(&args.inputs, &keep)?;
+    let config = AnalysisConfig {
+        max_rows: MAX_ROWS,
+        ..AnalysisConfig::default()
+    };
+    let mut all = args.inputs.iter().chain(&args.baseline);
+    let streamed = match all.all(|input| is_stored(input)) {
+        true => streamed(&config, args, &keep)?,
+        false => None,
+    };
+    let Streamed {
+        input,
+        baseline_traces,
+        window_traces,
+        unreadable,
+    } = match streamed {
+        Some(streamed) => streamed,
+        None => in_memory(&config, args, &keep)?,
+    };
+    if window_traces == 0 || baseline_traces == 0 {
+        let empty = if window_traces == 0 {
+            "with the fault"
+        } else {
+            "before it"
+        };
+        return Err(Failure::Usage(format!(
+            "there are no traces {empty}: {baseline_traces} before, {window_traces} with it"
+        )));
+    }
+    if args.csv.is_some() || args.parquet.is_some() {
+        tidy(&input).write(args.csv.as_deref(), args.parquet.as_deref())?;
+    }
+    let analysis = Analysis {
+        baseline_traces,
+        window_traces,
+        unreadable,
+        ranking: rank(args.method, &input),
+    };
+    terminal.answer(&analysis, show)?;
+    Ok(Exit::Ok)
+}
+
+/// Of files in whatever form, which are put together in memory.
+fn in_memory(
+    config: &AnalysisConfig,
+    args: &AnalyzeArgs,
+    keep: &KeepAttributes,
+) -> Result<Streamed, Failure> {
+    let inputs = recorded(&args.inputs, keep)?;
     let mut baseline = match args.baseline.is_empty() {
         true => Recorded::default(),
-        false => recorded(&args.baseline, &keep)?,
+        false => recorded(&args.baseline, keep)?,
     };
     let mut window = inputs.traces;
     if let Some(since) = args.since {
         let first = window.partition_point(|trace| trace.spans()[0].start < since);
         baseline.traces.extend(window.drain(..first));
     }
-    if window.is_empty() || baseline.traces.is_empty() {
-        let empty = if window.is_empty() {
-            "with the fault"
-        } else {
-            "before it"
-        };
-        return Err(Failure::Usage(format!(
-            "there are no traces {empty}: {} before, {} with it",
-            baseline.traces.len(),
-            window.len()
-        )));
-    }
-    let config = AnalysisConfig {
-        max_rows: MAX_ROWS,
-        ..AnalysisConfig::default()
-    };
-    let input = input_of(&config, &baseline.traces, &window);
-    if let Some(file) = &args.csv {
-        std::fs::write(file, tidy(&input))
-            .with_context(|| format!("failed writing `{}`", file.display()))?;
-    }
-    let analysis = Analysis {
+    Ok(Streamed {
+        input: input_of(config, &baseline.traces, &window),
         baseline_traces: baseline.traces.len(),
         window_traces: window.len(),
         unreadable: inputs.unreadable + baseline.unreadable,
-        ranking: rank(args.method, &input),
-    };
-    terminal.answer(&analysis, show)?;
-    Ok(Exit::Ok)
+    })
 }
 
 fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
@@ -108,67 +134,62 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
     Ok(())
 }
 
-/// A line per component and request type: how often and how long, before and with the fault.
-fn tidy(input: &Input) -> String {
-    let mut csv = String::from(
-        "measure,from,component,request_type,calls_before,calls_now,\
-         median_ms_before,median_ms_now,p90_ms_before,p90_ms_now\n",
-    );
-    let name = |id: usize| quoted(&input.subjects[id].component.to_string());
-    for timed in &input.timed {
-        let (measure, from, component) = match timed.part {
-            Part::Whole(id) => ("own time and way", String::new(), id),
-            Part::Own(id) => ("own time", String::new(), id),
-            Part::Gap(from, to) => ("way", name(from), to),
-            Part::There(from, to) => ("way there", name(from), to),
-        };
-        let [mut before, later] = timed.baseline.clone();
-        before.merge(&later);
-        let millis = |histogram: &LogHistogram, share: f64| {
-            let nanos = histogram.quantile(Probability::clamped(share));
-            nanos.map_or_else(String::new, |nanos| format!("{:.3}", nanos as f64 / 1e6))
-        };
-        let request_type = &input.request_types[timed.request_type];
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            csv,
-            "{measure},{from},{},{},{},{},{},{},{},{}",
-            name(component),
-            quoted(&request_type.to_string()),
-            before.total(),
-            timed.window.total(),
-            millis(&before, 0.5),
-            millis(&timed.window, 0.5),
-            millis(&before, 0.9),
-            millis(&timed.window, 0.9),
-        );
-    }
-    csv
-}
-
-/// Telemetry may hold anything: always in quotes, and never the beginning of a formula.
-pub(super) fn quoted(text: &str) -> String {
-    let text = text.replace('"', "\"\"").replace(['\n', '\r'], " ");
-    let guard = if text.starts_with(['=', '+', '-', '@']) {
-        "'"
-    } else {
-        ""
+/// A row per component and request type: how often and how long, before and with the fault.
+fn tidy(input: &Input) -> Table {
+    let timed = &input.timed;
+    let parts = |of: &dyn Fn(&Timed) -> String| Cells::Names(timed.iter().map(of).collect());
+    let name = |id: usize| input.subjects[id].component.to_string();
+    let before: Vec<LogHistogram> = timed
+        .iter()
+        .map(|timed| {
+            let [mut before, later] = timed.baseline.clone();
+            before.merge(&later);
+            before
+        })
+        .collect();
+    let now = || timed.iter().map(|timed| &timed.window);
+    let counts = |of: &mut dyn Iterator<Item = &LogHistogram>| {
+        Cells::Counts(of.map(|it| Some(it.total())).collect())
     };
-    format!("\"{guard}{text}\"")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_from_telemetry_stay_in_their_cell() {
-        for (text, cell) in [
-            ("plain", "\"plain\""),
-            ("a,\"b\"\nc", "\"a,\"\"b\"\" c\""),
-            ("=1+1", "\"'=1+1\""),
-        ] {
-            assert_eq!(quoted(text), cell);
-        }
-    }
+    let millis = |of: &mut dyn Iterator<Item = &LogHistogram>, share: f64| {
+        let share = Probability::clamped(share);
+        let nanos = of.map(|it| it.quantile(share));
+        Cells::Numbers(3, nanos.map(|it| Some(it? as f64 / 1e6)).collect())
+    };
+    Table::of(timed.len())
+        .with(
+            "measure",
+            parts(&|timed| {
+                let measure = match timed.part {
+                    Part::Whole(_) => "own time and way",
+                    Part::Own(_) => "own time",
+                    Part::Gap(..) => "way",
+                    Part::There(..) => "way there",
+                };
+                measure.to_owned()
+            }),
+        )
+        .with(
+            "from",
+            parts(&|timed| match timed.part {
+                Part::Whole(_) | Part::Own(_) => String::new(),
+                Part::Gap(from, _) | Part::There(from, _) => name(from),
+            }),
+        )
+        .with(
+            "component",
+            parts(&|timed| match timed.part {
+                Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id) => name(id),
+            }),
+        )
+        .with(
+            "request_type",
+            parts(&|timed| input.request_types[timed.request_type].to_string()),
+        )
+        .with("calls_before", counts(&mut before.iter()))
+        .with("calls_now", counts(&mut now()))
+        .with("median_ms_before", millis(&mut before.iter(), 0.5))
+        .with("median_ms_now", millis(&mut now(), 0.5))
+        .with("p90_ms_before", millis(&mut before.iter(), 0.9))
+        .with("p90_ms_now", millis(&mut now(), 0.9))
 }

@@ -255,7 +255,8 @@ pub enum Command {
         rekindle import --store rekindle-spans traces.jsonl old.json.gz\n\n\
         Reads what the Collector's file exporter writes (OTLP JSON, one request a line), OTLP in \
         protobuf, Jaeger's JSON, and the store's own Parquet; JSON and protobuf plain or gzipped. \
-        Spans that are there already are left out.")]
+        Spans that are there already are left out when the files of their hour are merged; so an \
+        import that was interrupted is begun again.")]
     Import(ImportArgs),
 
     /// Write traces of a span store to a file
@@ -343,7 +344,7 @@ pub struct ExportArgs {
     /// In which form
     #[arg(long, value_enum, default_value_t = ExportForm::OtlpJson)]
     pub form: ExportForm,
-    /// Where to; the standard output when not given
+    /// Where to, when all of it is written; the standard output when not given
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -362,7 +363,7 @@ pub enum ExportForm {
 }
 
 /// The arguments of `analyze`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AnalyzeArgs {
     /// Recorded traces with the fault
     #[arg(value_name = "INPUT", required = true)]
@@ -379,6 +380,9 @@ pub struct AnalyzeArgs {
     /// Also write durations and counts per component and request type, for notebooks
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// The same as Parquet
+    #[arg(long, value_name = "FILE")]
+    pub parquet: Option<PathBuf>,
 }
 
 /// The arguments of `replay`.
@@ -451,6 +455,9 @@ pub struct LocalizationArgs {
     /// Also write a line per case and method, for notebooks
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// The same as Parquet
+    #[arg(long, value_name = "FILE")]
+    pub parquet: Option<PathBuf>,
 }
 
 /// What results are grouped by.

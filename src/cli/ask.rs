@@ -259,7 +259,14 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
                 (incident.state.to_string(), tone),
                 plain(words::when(incident.since)),
                 plain(closed),
-                plain(words::count(incident.failed)),
+                plain(match incident.missing {
+                    0 => words::count(incident.failed),
+                    missing => format!(
+                        "{}, {} missing",
+                        words::count(incident.failed),
+                        words::count(missing)
+                    ),
+                }),
                 plain(incident.request_types.join("\n")),
                 plain(first.map_or_else(|| "–".to_owned(), SuspectView::name)),
             ]

@@ -4,7 +4,6 @@
 //! would hide that one system is easy and another hard.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
@@ -16,8 +15,8 @@ use rekindle_datasets::localization::{
 use rekindle_datasets::public::{self, Set};
 use serde::Serialize;
 
-use super::analyze::quoted;
 use super::args::{Grouping, LocalizationArgs};
+use super::tables::{Cells, Table};
 use super::terminal::{Tone, Words, plain};
 use super::{Failure, Terminal};
 use crate::exit::Exit;
@@ -118,9 +117,8 @@ pub(super) fn localization(
         std::fs::write(file, svg(&report.summaries))
             .with_context(|| format!("failed writing `{}`", file.display()))?;
     }
-    if let Some(file) = &args.csv {
-        std::fs::write(file, tidy(&report.cases))
-            .with_context(|| format!("failed writing `{}`", file.display()))?;
+    if args.csv.is_some() || args.parquet.is_some() {
+        tidy(&report.cases).write(args.csv.as_deref(), args.parquet.as_deref())?;
     }
     terminal.answer(&report, |terminal, report| {
         if args.by == Grouping::Case {
@@ -147,38 +145,45 @@ pub(super) fn localization(
     })
 }
 
-/// A line per case and method. `rank` is where the last of the true culprits stands; empty if one of
-/// them isn't there.
-fn tidy(results: &[CaseResult]) -> String {
-    let mut csv = String::from(
-        "set,system,fault,case,culprits,method,without,rank,first_holds,confidence,answered,\
-         read_seconds,rank_seconds,traces_before,traces_now\n",
-    );
-    for result in results {
+/// A row per case and method. `rank` is where the last of the true culprits stands; empty if one of them isn't there.
+fn tidy(results: &[CaseResult]) -> Table {
+    let names = |of: &dyn Fn(&CaseResult) -> String| Cells::Names(results.iter().map(of).collect());
+    let counts =
+        |of: &dyn Fn(&CaseResult) -> Option<u64>| Cells::Counts(results.iter().map(of).collect());
+    let numbers = |digits, of: &dyn Fn(&CaseResult) -> f64| {
+        let numbers = results.iter().map(|result| Some(of(result)));
+        Cells::Numbers(digits, numbers.collect())
+    };
+    let truths = |of: &dyn Fn(&CaseResult) -> bool| Cells::Truths(results.iter().map(of).collect());
+    let rank = |result: &CaseResult| {
         let found: Option<Vec<usize>> = result.ranks.iter().copied().collect();
-        let rank = found.and_then(|ranks| ranks.into_iter().max());
-        let without = result.without.map_or("", Choice::as_str);
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            csv,
-            "{},{},{},{},{},{},{without},{},{},{:.4},{},{:.6},{:.6},{},{}",
-            result.set,
-            quoted(&result.system),
-            quoted(&result.fault_type),
-            quoted(&result.case),
-            result.roots.len(),
-            result.method.as_str(),
-            rank.map_or_else(String::new, |rank| rank.to_string()),
-            result.hit(1),
-            result.confidence,
-            result.answered,
-            result.read_seconds,
-            result.rank_seconds,
-            result.traces.0,
-            result.traces.1,
-        );
-    }
-    csv
+        found.and_then(|ranks| ranks.into_iter().max())
+    };
+    Table::of(results.len())
+        .with("set", names(&|result| result.set.to_string()))
+        .with("system", names(&|result| result.system.clone()))
+        .with("fault", names(&|result| result.fault_type.clone()))
+        .with("case", names(&|result| result.case.clone()))
+        .with(
+            "culprits",
+            counts(&|result| Some(result.roots.len() as u64)),
+        )
+        .with("method", names(&|result| result.method.as_str().to_owned()))
+        .with(
+            "without",
+            names(&|result| result.without.map_or("", Choice::as_str).to_owned()),
+        )
+        .with("rank", counts(&|result| Some(rank(result)? as u64)))
+        .with("first_holds", truths(&|result| result.hit(1)))
+        .with("confidence", numbers(4, &|result| result.confidence))
+        .with("answered", truths(&|result| result.answered))
+        .with("read_seconds", numbers(6, &|result| result.read_seconds))
+        .with("rank_seconds", numbers(6, &|result| result.rank_seconds))
+        .with(
+            "traces_before",
+            counts(&|result| Some(result.traces.0 as u64)),
+        )
+        .with("traces_now", counts(&|result| Some(result.traces.1 as u64)))
 }
 
 fn methods(names: &[String]) -> Result<Vec<Method>, Failure> {

@@ -14,6 +14,7 @@ use rekindle_store::{
 use serde::Serialize;
 
 use super::args::{ExportArgs, ExportForm, ImportArgs, StoreArgs};
+use super::output::Output;
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal, check};
 use crate::client::Client;
@@ -147,14 +148,10 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
 /// Writes spans of the store to a file or the standard output.
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let store = open(&args.store)?;
-    let mut out: Box<dyn Write> = match &args.out {
-        Some(path) => {
-            let file = std::fs::File::create(path)
-                .with_context(|| format!("failed creating `{}`", path.display()))?;
-            Box::new(io::BufWriter::new(file))
-        }
-        None => Box::new(io::BufWriter::new(io::stdout().lock())),
-    };
+    let mut out = Output::to(args.out.as_deref()).with_context(|| match &args.out {
+        Some(path) => format!("failed creating `{}`", path.display()),
+        None => "failed writing".to_owned(),
+    })?;
     let mut progress = Progress::new("exported");
     let mut whole = Vec::new();
     let mut found = 0;
@@ -194,7 +191,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         ExportForm::Parquet => out.write_all(&parquet_of(whole)?)?,
         ExportForm::OtlpJson | ExportForm::OtlpProtobuf => {}
     }
-    out.flush()?;
+    out.finish()?;
     Ok(if found > 0 { Exit::Ok } else { Exit::NotFound })
 }
 
@@ -257,7 +254,7 @@ pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Reco
 }
 
 /// Whether this is a folder of the store's, or one of its files.
-fn is_stored(path: &Path) -> bool {
+pub(super) fn is_stored(path: &Path) -> bool {
     let begins = |path: &Path| -> io::Result<bool> {
         let mut magic = [0; 4];
         io::Read::read_exact(&mut std::fs::File::open(path)?, &mut magic)?;

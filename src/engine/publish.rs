@@ -154,6 +154,7 @@ pub(crate) fn incident(
             .map(ToString::to_string)
             .collect(),
         failed: incident.bad,
+        missing: incident.missing as u64,
         ok: incident.ok,
         ranking: ranking.map(|ranking| self::ranking(public_id, ranking, tree)),
         plans: plans_of(public_id, status),

@@ -27,7 +27,11 @@ impl fmt::Display for IncidentState {
     }
 }
 
-/// One or several request types failing significantly above their baseline.
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// One or several request types failing significantly above their baseline, or that stopped coming.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IncidentView {
     /// Its number.
@@ -47,6 +51,9 @@ pub struct IncidentView {
     pub request_types: Vec<String>,
     /// Requests that failed in it so far.
     pub failed: u64,
+    /// Requests that should have come and did not, at least: an estimate.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub missing: u64,
     /// Requests of the same types that ended well in it.
     pub ok: u64,
     /// Who is suspected; `None` before the first ranking.

@@ -41,6 +41,7 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
                     @if !incident.ended.is_empty() { " (" (incident.ended) ")" }
                 }
                 ". " b { (words::count(incident.failed)) } " requests failed, "
+                @if incident.missing > 0 { "some " b { (words::count(incident.missing)) } " did not come that should have, " }
                 (words::count(incident.ok)) " of the same types ended well."
             }
         }

@@ -78,6 +78,7 @@ fn banner(view: &View) -> Markup {
                     ": " (names(&incident.request_types)) ", for "
                     (words::millis(view.now.since(incident.since).as_millis() as u64))
                     "; " b { (words::count(incident.failed)) } " requests failed"
+                    @if incident.missing > 0 { ", some " (words::count(incident.missing)) " did not come" }
                 }
             }
             @if let Some((plan, _)) = &given_up {

@@ -36,7 +36,8 @@ DISK_PROBE_BYTES, DISK_PROBE_SYNC_BYTES = 256 << 20, 4 << 20
 ROWS = {
     "sdk": dict(processes=1, compression="none", durability="off"),
     "gateway": dict(processes=16, compression="none", durability="off"),
-    "sdk, journal": dict(processes=1, compression="none", durability="power-loss"),
+    # Neither peer keeps anything on disk here, so each is what it is in `sdk`.
+    "sdk, journal": dict(processes=1, compression="none", durability="power-loss", peers_of="sdk"),
     "sdk, gzip": dict(processes=1, compression="gzip", durability="off"),
     "sdk, zstd": dict(processes=1, compression="zstd", durability="off"),
     "sdk, two threads": dict(processes=1, compression="none", durability="off", cores=BOTH_CORES),
@@ -106,12 +107,14 @@ class OurLoad:
     def __init__(self, binary):
         self.binary = binary
 
-    def run(self, transport, address, seconds, row):
+    def run(self, transport, address, seconds, row, rate=None):
         command = [
             "taskset", "-c", row.get("cores", LOAD_CORE), self.binary, "load", "--over", transport, "--to", address,
             "--for", f"{seconds}s", "--compression", row["compression"],
             "--processes", str(row["processes"]), "-o", "json",
         ]
+        if rate:
+            command += ["--rate", str(round(rate))]
         told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         return dict(spans=told["spans"], seconds=told["seconds"], p99_ms=told["p99_millis"],
                     errors=told["refused"] + told["broken_connections"])
@@ -250,12 +253,11 @@ def cells(arguments, load, folder):
                 continue
             cores = row.get("cores", SERVER_CORE)
             servers = [floor(arguments.floor, cores), ours(arguments.rekindle, folder, row["durability"])]
-            # The peers have one core in each row: what they gain by a second isn't asked.
-            alone = cores == SERVER_CORE
-            # Neither keeps anything on disk here, so beside the journal's row the figure is that of `sdk`.
-            if arguments.rotel and row["compression"] != "zstd" and alone:
+            # The peers have one core: what they gain by a second isn't asked.
+            asked = cores == SERVER_CORE and "peers_of" not in row
+            if arguments.rotel and row["compression"] != "zstd" and asked:
                 servers.append(rotel(arguments.rotel))
-            if arguments.collector and alone:
+            if arguments.collector and asked:
                 servers.append(collector(arguments.collector, folder))
             disk = disk_bytes_per_second(folder) if row["durability"] != "off" else None
             for server in servers:
@@ -300,8 +302,9 @@ def show(table):
     for (row, transport, receiver), entry in by.items():
         speed = entry["spans_per_cpu_second"]
         least = by.get((row, transport, "floor"))
+        like = ROWS.get(row, {}).get("peers_of", row)
         peers = [by[key]["spans_per_cpu_second"] for key in by
-                 if key[:2] == (row, transport) and key[2] in ("rotel", "collector")]
+                 if key[:2] == (like, transport) and key[2] in ("rotel", "collector")]
         mine = receiver == "rekindle"
         lines.append((
             row, transport, receiver, f"{speed / 1e6:.2f}",

@@ -6,3 +6,4 @@ mod config;
 mod fixture;
 mod pages;
 mod replay;
+mod store;

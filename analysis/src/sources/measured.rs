@@ -73,7 +73,7 @@ impl Sources<'_> {
 
     /// What was measured in both halves of the baseline and in the window. Components that
     /// no row speaks of are left out.
-    pub(super) fn measured(&self, profiles: &[Profile; 3], place: &[usize]) -> Measured {
+    pub(super) fn measured(&self, profiles: [Profile; 3], place: &[usize]) -> Measured {
         let mut types: Vec<(u32, RequestType)> = self
             .types
             .iter()
@@ -94,15 +94,15 @@ impl Sources<'_> {
                 Segment::There(from, to) => Part::There(placed(from)?, placed(to)?),
             })
         };
-        let mut timed: BTreeMap<(Part, usize), [LogHistogram; 3]> = BTreeMap::new();
+        let mut times: Vec<(Part, usize, usize, LogHistogram)> = Vec::new();
         let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
-        for (part, profile) in profiles.iter().enumerate() {
-            for ((of, segment), times) in &profile.times {
-                let Some(span) = span(*segment) else { continue };
-                timed.entry((span, type_at[of])).or_default()[part].merge(times);
+        for (part, profile) in profiles.into_iter().enumerate() {
+            for ((of, segment), counted) in profile.times {
+                let Some(span) = span(segment) else { continue };
+                times.push((span, type_at[&of], part, counted));
             }
-            for ((of, shape), count) in &profile.shapes {
-                let shape = self.profiles.shape(*shape);
+            for ((of, shape), count) in profile.shapes {
+                let shape = self.profiles.shape(shape);
                 let asked: Option<Vec<usize>> = shape.asked.iter().map(|id| placed(*id)).collect();
                 let (Some(subject), Some(mut asked)) = (placed(shape.component), asked) else {
                     continue;
@@ -110,7 +110,7 @@ impl Sources<'_> {
                 asked.sort_unstable();
                 let key = Shaped {
                     subject,
-                    request_type: type_at[of],
+                    request_type: type_at[&of],
                     asked,
                     last: shape.last.and_then(placed),
                     baseline: [0; 2],
@@ -119,18 +119,33 @@ impl Sources<'_> {
                 shaped.entry(key).or_default()[part] += count;
             }
         }
+        // The same part of the same type, thrice.
+        times.sort_unstable_by_key(|(span, request_type, part, _)| (*span, *request_type, *part));
+        let mut timed: Vec<Timed> = Vec::new();
+        for (span, request_type, part, counted) in times {
+            let is_next = timed
+                .last()
+                .is_none_or(|last| (last.part, last.request_type) != (span, request_type));
+            if is_next {
+                timed.push(Timed {
+                    part: span,
+                    request_type,
+                    baseline: Default::default(),
+                    window: LogHistogram::default(),
+                });
+            }
+            let Some(last) = timed.last_mut() else {
+                continue;
+            };
+            match part {
+                0 | 1 => last.baseline[part] = counted,
+                _ => last.window = counted,
+            }
+        }
         Measured {
             request_types: types.into_iter().map(|(_, name)| name).collect(),
             type_at,
-            timed: timed
-                .into_iter()
-                .map(|((span, request_type), [earlier, later, window])| Timed {
-                    part: span,
-                    request_type,
-                    baseline: [earlier, later],
-                    window,
-                })
-                .collect(),
+            timed,
             shaped: shaped
                 .into_iter()
                 .map(|(shape, [earlier, later, window])| Shaped {

@@ -4,11 +4,23 @@
 //! and at a minute alike, and two histograms add bucket by bucket: shards, slices and history merge
 //! without loss. Same idea as DDSketch: Masson, Rim and Lee (2019), PVLDB 12:2195–2205.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 /// Sixteen buckets per doubling: neighbours differ by 4 %, quantiles are off by at most half that.
 /// Finer would cost memory for no decision; latencies vary more from minute to minute.
 const BUCKETS_PER_DOUBLING: f64 = 16.0;
+
+/// The geometric middles of all buckets that values fall into: rankings ask for millions.
+static MIDDLES: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let buckets = LogHistogram::bucket_of(u64::MAX);
+    (0..=buckets).map(computed_middle).collect()
+});
+
+fn computed_middle(bucket: u16) -> f64 {
+    ((f64::from(bucket) + 0.5) / BUCKETS_PER_DOUBLING).exp2()
+}
 
 /// Counts of positive values by magnitude. Values below 1 count as 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,14 +90,16 @@ impl LogHistogram {
             found = *bucket;
             below -= n;
         }
-        Some(((f64::from(found) + 0.5) / BUCKETS_PER_DOUBLING).exp2() as u64)
+        Some(computed_middle(found) as u64)
     }
 
     /// (Geometric middle of the bucket, count), smallest first.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let middles: &[f64] = &MIDDLES;
         self.buckets.iter().map(|(bucket, n)| {
-            let middle = ((f64::from(*bucket) + 0.5) / BUCKETS_PER_DOUBLING).exp2();
-            (middle, *n)
+            // One that was read from elsewhere may have any number.
+            let known = middles.get(usize::from(*bucket)).copied();
+            (known.unwrap_or_else(|| computed_middle(*bucket)), *n)
         })
     }
 

@@ -65,13 +65,39 @@ impl SpanId {
     }
 }
 
-/// Exactly `digits` hexadecimal digits as a number; `from_str_radix` alone would take a sign.
+/// What is no hexadecimal digit.
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each byte as a digit: recordings bring ids as text by the ten million.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
+/// Exactly `digits` hexadecimal digits as a number.
 fn parse_hex(text: &str, digits: usize) -> Option<u128> {
-    let all_hex = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !all_hex {
+    if text.len() != digits {
         return None;
     }
-    u128::from_str_radix(text, 16).ok()
+    let mut all = 0;
+    let mut number = 0;
+    // Numbers of 64 bits are added to in a fraction of the time.
+    for half in text.as_bytes().chunks(16) {
+        let mut part = 0u64;
+        for byte in half {
+            let digit = DIGITS[usize::from(*byte)];
+            all |= digit;
+            part = part << 4 | u64::from(digit);
+        }
+        number = number << 64 | u128::from(part);
+    }
+    (all & NO_DIGIT == 0).then_some(number)
 }
 
 impl FromStr for TraceId {

@@ -212,7 +212,16 @@ impl Assembler {
         let mut places = std::mem::take(&mut self.places);
         places.clear();
         let packed = spans.packed();
-        places.extend(packed.iter().map(|span| self.open.find(span.trace_id)));
+        let mut last = None;
+        places.extend(packed.iter().map(|span| match last {
+            // Spans of one trace often come together.
+            Some((id, place)) if id == span.trace_id => place,
+            _ => {
+                let place = self.open.find(span.trace_id);
+                last = Some((span.trace_id, place));
+                place
+            }
+        }));
         for (index, (span, place)) in packed.iter().zip(&places).enumerate() {
             let (slot, lag) = self.slots[span.shape as usize];
             self.lag.learn(lag, span.end, now);

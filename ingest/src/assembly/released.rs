@@ -4,6 +4,9 @@
 //! remembered in two sets: when the younger is full it becomes the older, and the oldest ids are
 //! forgotten at once. So each id is remembered for at least one set's length, in bounded memory,
 //! without a queue beside the set.
+//!
+//! Each trace that begins is looked for, and hardly any is there. So beside each set are eight bits per
+//! id, which stay in the processor's cache, and the sets don't.
 
 use hashbrown::HashSet;
 use rekindle_model::TraceId;
@@ -11,10 +14,59 @@ use rekindle_model::TraceId;
 /// Ids per set: at a thousand requests a second, four minutes at least. Some 5 MiB when full.
 const IDS_PER_SET: usize = 1 << 18;
 
+/// Bits per id: one id in eight at most finds its bit set by another.
+const BITS_PER_ID: usize = 8;
+
+/// Ids of one age.
+struct Ids {
+    ids: HashSet<TraceId>,
+    /// An id whose bit isn't set is not among them. A power of two of words.
+    bits: Box<[u64]>,
+}
+
+impl Ids {
+    fn with_room_for(ids: usize) -> Self {
+        let words = (ids * BITS_PER_ID).div_ceil(64).next_power_of_two();
+        Self {
+            ids: HashSet::new(),
+            bits: vec![0; words].into(),
+        }
+    }
+
+    /// The word and the bit of this id.
+    #[inline]
+    fn bit(&self, id: TraceId) -> (usize, u64) {
+        let id = id.get();
+        // Half of an id may be the same in all: some tracers fill 8 of the 16 bytes.
+        let bits = (id as u64) ^ (id >> 64) as u64;
+        (
+            (bits >> 6) as usize & (self.bits.len() - 1),
+            1 << (bits & 63),
+        )
+    }
+
+    #[inline]
+    fn contains(&self, id: TraceId) -> bool {
+        let (word, bit) = self.bit(id);
+        self.bits[word] & bit != 0 && self.ids.contains(&id)
+    }
+
+    fn insert(&mut self, id: TraceId) {
+        let (word, bit) = self.bit(id);
+        self.bits[word] |= bit;
+        self.ids.insert(id);
+    }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.bits.fill(0);
+    }
+}
+
 /// The traces released last.
 pub(super) struct Released {
-    younger: HashSet<TraceId>,
-    older: HashSet<TraceId>,
+    younger: Ids,
+    older: Ids,
     per_set: usize,
 }
 
@@ -25,18 +77,19 @@ impl Released {
 
     fn with_room_for(per_set: usize) -> Self {
         Self {
-            younger: HashSet::new(),
-            older: HashSet::new(),
+            younger: Ids::with_room_for(per_set),
+            older: Ids::with_room_for(per_set),
             per_set,
         }
     }
 
+    #[inline]
     pub(super) fn contains(&self, id: TraceId) -> bool {
-        self.younger.contains(&id) || self.older.contains(&id)
+        self.younger.contains(id) || self.older.contains(id)
     }
 
     pub(super) fn insert(&mut self, id: TraceId) {
-        if self.younger.len() >= self.per_set {
+        if self.younger.ids.len() >= self.per_set {
             std::mem::swap(&mut self.younger, &mut self.older);
             self.younger.clear();
         }
@@ -59,6 +112,6 @@ mod tests {
             }
         }
         assert!(!released.contains(id(700)));
-        assert!(released.younger.len() + released.older.len() <= 200);
+        assert!(released.younger.ids.len() + released.older.ids.len() <= 200);
     }
 }

@@ -6,17 +6,27 @@
 
 use rekindle_model::{Link, Sampling, SpanId, TraceId, UnixNanos};
 
-use super::intern::Interner;
-use super::keys::{EXCEPTION_TYPE, KeyTable, NO_KEY, SAMPLING};
+use super::intern::{Interner, OTHER, TextCounts};
+use super::keys::{EXCEPTION_TYPE, Fact, KeyTable, NO_KEY, SAMPLING};
 use super::resource::Origin;
 use super::shapes::{Scope, ShapeTable};
-use super::signature::{Head, Signature};
+use super::signature::{self, Head, Signature};
 use super::value::Value;
 use super::{Decoded, Rejected, meaning, sampling};
 use crate::packed::PackedSpan;
 
 /// Links kept of one span, as SDKs limit them.
 const MAX_LINKS: usize = 128;
+
+/// Shapes that a request may have, however short it is: they take half a megabyte.
+const SHAPES_IN_ANY: usize = 1024;
+
+/// Bytes of a request for each shape beyond those. A span that is unlike all others becomes some 600 bytes in memory;
+/// nobody can say its ids, times and name in fewer than these, so who has more shapes makes them up to fill it.
+const BYTES_PER_SHAPE: usize = 64;
+
+/// Shapes of the longest request: as many as there are names remembered, or 80 MB.
+const MAX_SHAPES: usize = 1 << 17;
 
 /// Flag bit 8: whether the parent is remote is known. Absent from old producers.
 const PARENT_REMOTE_KNOWN: u32 = 0x100;
@@ -43,7 +53,11 @@ pub(crate) struct RawSpan<'a> {
 pub(crate) struct SpanBuilder {
     keys: KeyTable,
     signature: Signature,
+    /// What is left of a signature when there is no room for another.
+    rest: Signature,
     links: Vec<Link>,
+    /// Shapes that the request being read may have.
+    most_shapes: usize,
 }
 
 impl SpanBuilder {
@@ -51,8 +65,15 @@ impl SpanBuilder {
         Self {
             keys,
             signature: Signature::default(),
+            rest: Signature::default(),
             links: Vec::new(),
+            most_shapes: SHAPES_IN_ANY,
         }
+    }
+
+    /// Begins another request, of this many bytes.
+    pub(crate) fn next_request(&mut self, bytes: usize) {
+        self.most_shapes = SHAPES_IN_ANY + (bytes / BYTES_PER_SHAPE).min(MAX_SHAPES);
     }
 
     /// Forgets what was taken of a span that turned out unreadable.
@@ -139,6 +160,9 @@ impl SpanBuilder {
         decoded: &mut Decoded,
     ) {
         match ids(raw) {
+            Ok(_) if decoded.spans.shapes().len() >= self.most_shapes => {
+                decoded.reject(Rejected::Variety);
+            }
             Ok(ids) => self.add(names, shapes, raw, ids, origin, scope, decoded),
             Err(why) => decoded.reject(why),
         }
@@ -173,6 +197,10 @@ impl SpanBuilder {
         let shape = shapes.place(signature, names, &mut decoded.spans, |names| {
             meaning::shape(names, keys, &signature[..attributes], &head, origin, scope)
         });
+        let shape = match shape {
+            Some(place) => place,
+            None => self.add_rest(names, shapes, &head, attributes, origin, scope, decoded),
+        };
         let (start, end) = times(raw, decoded);
         let span = PackedSpan {
             trace_id,
@@ -186,7 +214,59 @@ impl SpanBuilder {
         };
         decoded.spans.push(span, &self.links);
     }
+
+    /// Adds the shape of what is left of a span when too many said something new of late, and says its
+    /// place: where it comes from, what it is and how it ended. Its texts become `other`, counted.
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one span")]
+    fn add_rest(
+        &mut self,
+        names: &mut Interner,
+        shapes: &mut ShapeTable,
+        head: &Head<'_>,
+        attributes: usize,
+        origin: &Origin,
+        scope: &Scope,
+        decoded: &mut Decoded,
+    ) -> u32 {
+        names.count(TextCounts {
+            overflowed: 1,
+            ..TextCounts::default()
+        });
+        let (keys, rest) = (&self.keys, &mut self.rest);
+        rest.clear();
+        for (number, value) in signature::attributes(&self.signature.as_bytes()[..attributes]) {
+            let fact = keys.get(number).and_then(|known| known.fact);
+            match (fact, value) {
+                (Some((Fact::HttpStatus | Fact::GrpcStatus, _)), Value::Int(code))
+                    if STATUS_CODES.contains(&code) =>
+                {
+                    rest.int(number, code);
+                }
+                (Some((Fact::ErrorType, _)), _) => rest.text(number, OTHER.as_bytes()),
+                (None, _) if number == NO_KEY => rest.text(number, OTHER.as_bytes()),
+                (None, Value::Bool(_)) if number == SAMPLING => rest.attribute(number, value),
+                _ => {}
+            }
+        }
+        let head = Head {
+            name: OTHER.as_bytes(),
+            message: b"",
+            // All that no convention knows are one.
+            kind: head.kind.min(6),
+            status: head.status.min(3),
+            ..*head
+        };
+        let attributes = rest.finish(&head);
+        let rest = rest.as_bytes();
+        shapes.place_anyway(rest, names, &mut decoded.spans, |names| {
+            meaning::shape(names, keys, &rest[..attributes], &head, origin, scope)
+        })
+    }
 }
+
+/// A status code that can be one: three digits at most.
+const STATUS_CODES: std::ops::Range<i64> = 0..1000;
 
 /// The ids of a span, of its trace and of its parent.
 #[inline]

@@ -25,7 +25,7 @@ const EARNED_BY: usize = 2;
 pub(crate) const MAX_TEXT_BYTES: usize = 1024;
 
 /// What becomes of a name that there is no room for.
-const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// What was done to texts that couldn't be taken as they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -58,7 +58,7 @@ pub enum DecodeError {
     NotUtf8,
 }
 
-/// Which id keeps a span from being taken.
+/// What keeps a span from being taken: one of its ids, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejected {
     /// The trace's isn't 16 bytes, or all zero.
@@ -67,6 +67,8 @@ pub(crate) enum Rejected {
     Own,
     /// The parent's is there, but isn't 8 bytes.
     Parent,
+    /// None: its request has more kinds of span than one of its length may have.
+    Variety,
 }
 
 /// What was rejected, mended and dropped in one request.
@@ -78,13 +80,15 @@ pub struct DecodeCounts {
     pub rejected_span_id: u64,
     /// Spans with a parent id that isn't 8 bytes.
     pub rejected_parent_id: u64,
+    /// Spans of requests that had as many kinds of span by then as one of its length may have.
+    pub rejected_variety: u64,
     /// Spans that ended before they started, or lack one of the times.
     pub mended_times: u64,
     /// Texts that weren't UTF-8.
     pub mended_text: u64,
     /// Texts longer than is kept.
     pub cut_text: u64,
-    /// Names that became `other` because too many are in use.
+    /// Names that became `other` because too many are in use, or too many were new of late.
     pub other_names: u64,
     /// Links with invalid ids, or more of them than are kept of one span.
     pub dropped_links: u64,
@@ -95,7 +99,10 @@ pub struct DecodeCounts {
 impl DecodeCounts {
     /// Spans that were rejected, for whatever reason.
     pub fn rejected(&self) -> u64 {
-        self.rejected_trace_id + self.rejected_span_id + self.rejected_parent_id
+        self.rejected_trace_id
+            + self.rejected_span_id
+            + self.rejected_parent_id
+            + self.rejected_variety
     }
 }
 
@@ -114,6 +121,7 @@ impl Decoded {
             Rejected::Trace => self.counts.rejected_trace_id += 1,
             Rejected::Own => self.counts.rejected_span_id += 1,
             Rejected::Parent => self.counts.rejected_parent_id += 1,
+            Rejected::Variety => self.counts.rejected_variety += 1,
         }
     }
 }
@@ -166,6 +174,7 @@ pub fn decode_payload(
 ) -> Result<Decoded, DecodeError> {
     let mut decoded = Decoded::default();
     context.shapes.next_request();
+    context.span.next_request(payload.len());
     let read = match content_type {
         ContentType::Protobuf => {
             protobuf::request(payload, context, &mut decoded).map_err(DecodeError::Protobuf)

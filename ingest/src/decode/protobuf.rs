@@ -175,6 +175,20 @@ fn span(
 
     let mut raw = RawSpan::default();
     let mut reader = Reader::new(bytes);
+    // First as nearly all are written, in the order of the fields' numbers: asking for the next one is
+    // cheaper than asking which one it is. What is written otherwise is left to the loop.
+    if let Some(id) = reader.short(TRACE_ID) {
+        raw.trace_id = id;
+    }
+    if let Some(id) = reader.short(SPAN_ID) {
+        raw.span_id = id;
+    }
+    if let Some(id) = reader.short(PARENT_SPAN_ID) {
+        raw.parent_id = id;
+    }
+    if let Some(name) = reader.short(NAME) {
+        raw.name = name;
+    }
     while let Some(tag) = reader.tag()? {
         match tag {
             TRACE_ID => raw.trace_id = reader.bytes()?,
@@ -187,13 +201,9 @@ fn span(
             END => raw.end = reader.fixed64()?,
             FLAGS => raw.flags = reader.fixed32()?,
             ATTRIBUTES => {
-                let (key, value) = key_value(reader.bytes()?)?;
-                if let Some(text) = only_text(value) {
-                    context.span.text(key, text);
-                } else if let Some(number) = only_number(value) {
-                    context.span.number(key, number);
-                } else {
-                    context.span.attribute(key, || any_value(value))?;
+                attribute(reader.bytes()?, context)?;
+                while let Some(bytes) = reader.short(ATTRIBUTES) {
+                    attribute(bytes, context)?;
                 }
             }
             EVENTS => event(reader.bytes()?, context)?,
@@ -218,6 +228,19 @@ fn span(
         ..
     } = context;
     span.finish(names, shapes, &raw, origin, scope, decoded);
+    Ok(())
+}
+
+#[inline(always)]
+fn attribute(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed> {
+    let (key, value) = key_value(bytes)?;
+    if let Some(text) = only_text(value) {
+        context.span.text(key, text);
+    } else if let Some(number) = only_number(value) {
+        context.span.number(key, number);
+    } else {
+        context.span.attribute(key, || any_value(value))?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,10 @@
 //! are remembered by their signatures in two tables. When the younger is full it becomes the older,
 //! and what is asked for again moves back to the younger; so what isn't sent any more (the shapes of
 //! instances that are gone, of messages with an id in them) is forgotten, in bounded memory.
+//!
+//! A stream in which each span says something new would make all that comes after cost several times
+//! as much: names, shapes, components, paths. So what is new has to be paid for by what is known, and
+//! when that is used up, spans lose what tells them apart (see [`super::builder`]), counted.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -26,6 +30,10 @@ const MARKS: usize = 1 << 16;
 /// Bytes of a signature worth remembering. Beyond, a span has attributes of some length, which are
 /// hardly the same twice.
 const MAX_REMEMBERED_BYTES: usize = 4 << 10;
+
+/// Spans of known shapes that pay for a new one. An honest system's new shapes are a few in thousands
+/// but for its beginning, which is paid for in advance.
+const NEW_COSTS: usize = 8;
 
 /// Scopes numbered at a time: instrumentation libraries, of which a process has a dozen.
 const MAX_SCOPES: usize = 4096;
@@ -51,6 +59,8 @@ pub(crate) struct ShapeTable {
     not_remembered: usize,
     /// What came once leaves a mark of its hash; two that fall onto one place push each other out.
     marks: Box<[u32]>,
+    /// What new shapes can still be paid with.
+    credit: usize,
     /// The number of the request being read.
     request: u64,
 }
@@ -68,6 +78,7 @@ impl ShapeTable {
             per_table,
             not_remembered: 0,
             marks: vec![0; MARKS].into(),
+            credit: NEW_COSTS * per_table,
             request: 0,
         }
     }
@@ -82,7 +93,8 @@ impl ShapeTable {
         self.request += 1;
     }
 
-    /// The place in `spans` of the shape with this signature, which `make` makes if it isn't known.
+    /// The place in `spans` of the shape with this signature, which `make` makes if it isn't known;
+    /// `None` when there were too many new ones of late.
     #[inline]
     pub(crate) fn place(
         &mut self,
@@ -90,7 +102,7 @@ impl ShapeTable {
         names: &mut Interner,
         spans: &mut PackedSpans,
         make: impl FnOnce(&mut Interner) -> Shape,
-    ) -> u32 {
+    ) -> Option<u32> {
         let hash = self.hasher.hash_one(signature);
         let found = self
             .younger
@@ -101,9 +113,26 @@ impl ShapeTable {
                 known.request = self.request;
                 known.place = spans.add_shape(known.shape.clone());
             }
-            return known.place;
+            self.credit = (self.credit + 1).min(NEW_COSTS * self.per_table);
+            return Some(known.place);
         }
         self.place_rare(hash, signature, names, spans, make)
+    }
+
+    /// The same for a signature of which there are few: its shape is made whatever came of late.
+    pub(crate) fn place_anyway(
+        &mut self,
+        signature: &[u8],
+        names: &mut Interner,
+        spans: &mut PackedSpans,
+        make: impl Fn(&mut Interner) -> Shape,
+    ) -> u32 {
+        // What is known there pays for nothing: what is new became it.
+        let credit = self.credit;
+        self.credit = NEW_COSTS;
+        let place = self.place(signature, names, spans, &make);
+        self.credit = credit;
+        place.unwrap_or_else(|| spans.add_shape(Arc::new(make(names))))
     }
 
     #[cold]
@@ -114,7 +143,7 @@ impl ShapeTable {
         names: &mut Interner,
         spans: &mut PackedSpans,
         make: impl FnOnce(&mut Interner) -> Shape,
-    ) -> u32 {
+    ) -> Option<u32> {
         let known = self
             .older
             .find_entry(hash, |known| *known.signature == *signature);
@@ -125,18 +154,21 @@ impl ShapeTable {
                 known
             }
             Err(_) => {
+                // A stream of shapes that never come again should cost little, and forget nothing.
+                let came = self.leave_mark(hash);
+                if !came {
+                    self.credit = self.credit.checked_sub(NEW_COSTS)?;
+                }
                 let before = names.counts();
                 let shape = Arc::new(make(names));
                 let texts = names.counts().since(before);
                 // A name for which there was no room may find some the next time.
                 if texts.overflowed > 0 {
                     self.make_room_for_names();
-                    return spans.add_shape(shape);
+                    return Some(spans.add_shape(shape));
                 }
-                // A stream of shapes that never come again should cost little, and forget nothing.
-                let came = self.leave_mark(hash);
                 if !came || signature.len() > MAX_REMEMBERED_BYTES {
-                    return spans.add_shape(shape);
+                    return Some(spans.add_shape(shape));
                 }
                 Known {
                     signature: signature.into(),
@@ -162,7 +194,7 @@ impl ShapeTable {
         if let Entry::Vacant(vacant) = entry {
             vacant.insert(known);
         }
-        place
+        Some(place)
     }
 
     /// Whether something of this hash came before, but for a few.
@@ -249,8 +281,10 @@ mod tests {
         for round in 0..1000u32 {
             table.next_request();
             let mut spans = PackedSpans::default();
-            for text in ["sent on".to_owned(), format!("sent once, {round}")] {
-                for _ in 0..3 {
+            let once = format!("sent once, {round}");
+            // What is sent on pays for the other.
+            for (text, times) in [("sent on".to_owned(), NEW_COSTS), (once, 3)] {
+                for _ in 0..times {
                     table.place(text.as_bytes(), &mut names, &mut spans, |_| {
                         made += 1;
                         named(&text)
@@ -263,6 +297,29 @@ mod tests {
             assert!(table.younger.len() + table.older.len() <= 200);
         }
         assert_eq!(made, 2 + 2 * 1000);
+    }
+
+    /// What only ever comes once is soon refused, and what comes again isn't; nor is what is new, once
+    /// enough that is known has come.
+    #[test]
+    fn what_is_new_is_paid_for_by_what_is_known() {
+        let (mut table, mut names) = (ShapeTable::with_room_for(100), Interner::new());
+        let mut spans = PackedSpans::default();
+        let mut place = |table: &mut ShapeTable, text: &str| {
+            table.place(text.as_bytes(), &mut names, &mut spans, |_| named(text))
+        };
+        place(&mut table, "sent on");
+        place(&mut table, "sent on");
+        let flood = 0..1000;
+        let taken = flood.filter(|it| place(&mut table, &it.to_string()).is_some());
+        assert_eq!(taken.count(), 99, "one was paid for before");
+        assert!(place(&mut table, "twice").is_none());
+        assert!(place(&mut table, "twice").is_some());
+        for _ in 0..NEW_COSTS {
+            assert!(place(&mut table, "sent on").is_some());
+        }
+        assert!(place(&mut table, "new").is_some());
+        assert!(place(&mut table, "newer").is_none());
     }
 
     #[test]
@@ -283,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_was_done_to_texts_is_counted_for_each_span() {
-        let (mut table, mut names) = (ShapeTable::with_room_for(2), Interner::new());
+        let (mut table, mut names) = (ShapeTable::with_room_for(3), Interner::new());
         let mut spans = PackedSpans::default();
         for signature in ["a", "b", "c", "a", "a"] {
             table.place(signature.as_bytes(), &mut names, &mut spans, |names| {

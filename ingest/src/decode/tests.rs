@@ -395,6 +395,46 @@ fn json_that_is_not_otlp_says_why() {
 
 /// Names, attributes and resources that are new in every span: what is remembered stays bounded, what
 /// there was no room for is counted, and what is honest is read as before.
+/// Spans of which no two say the same, as short as they can be; or as short as an honest exporter's.
+fn all_different(number: u64, honest: bool) -> Vec<u8> {
+    let span = |id: u64| proto::Span {
+        trace_id: vec![1; 16],
+        span_id: (id + 1).to_be_bytes().to_vec(),
+        name: format!("{id:x}"),
+        start_time_unix_nano: u64::from(honest),
+        end_time_unix_nano: u64::from(honest),
+        ..proto::Span::default()
+    };
+    let scope_spans = vec![proto::ScopeSpans {
+        spans: (0..number).map(span).collect(),
+        ..proto::ScopeSpans::default()
+    }];
+    let resource_spans = vec![proto::ResourceSpans {
+        scope_spans,
+        ..proto::ResourceSpans::default()
+    }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+#[test]
+fn a_request_has_room_for_as_many_kinds_of_span_as_an_honest_one_of_its_length() {
+    let read =
+        |bytes: &[u8]| decode_payload(ContentType::Protobuf, bytes, &mut context()).expect("valid");
+    for number in [1, 1000, 5000] {
+        let decoded = read(&all_different(number, true));
+        assert_eq!(decoded.spans.len() as u64, number);
+        assert_eq!(decoded.counts.rejected(), 0);
+    }
+    let hostile = all_different(5000, false);
+    let decoded = read(&hostile);
+    let room = 1024 + hostile.len() / 64;
+    assert!(room < 5000);
+    assert_eq!(decoded.spans.len(), room);
+    assert_eq!(decoded.counts.rejected_variety, 5000 - room as u64);
+    // What follows has room again.
+    assert_eq!(read(&all_different(1, false)).counts.rejected(), 0);
+}
+
 #[test]
 fn a_hostile_stream_fills_nothing_up() {
     let span = |number: u32| proto::Span {

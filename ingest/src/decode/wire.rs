@@ -115,6 +115,20 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// The bytes of the next field, if it has this tag of one byte and fewer than 128 bytes.
+    #[inline(always)]
+    pub(crate) fn short(&mut self, tag: u64) -> Option<&'a [u8]> {
+        let [found, length, rest @ ..] = self.rest else {
+            return None;
+        };
+        if u64::from(*found) != tag || *length >= 0x80 {
+            return None;
+        }
+        let (bytes, rest) = rest.split_at_checked(usize::from(*length))?;
+        self.rest = rest;
+        Some(bytes)
+    }
+
     /// The value of a field of eight bytes.
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, Malformed> {

@@ -78,11 +78,12 @@ pub struct LoadReport {
     pub spans_per_second: f64,
     /// Bytes of bodies per second, as sent.
     pub bytes_per_second: f64,
-    /// Milliseconds to an acknowledgement: half of them took no longer.
+    /// Milliseconds to an acknowledgement, from when the request was due (at a rate) or first sent (without one), however
+    /// often it was sent again: half of them took no longer.
     pub median_millis: f64,
-    /// Milliseconds to an acknowledgement: 99 in 100 took no longer.
+    /// The same: 99 in 100 took no longer.
     pub p99_millis: f64,
-    /// The longest.
+    /// The same: the longest.
     pub longest_millis: f64,
 }
 

@@ -35,6 +35,14 @@ struct Counted {
     millis: Vec<f64>,
 }
 
+/// A request that is to be sent, until it is acknowledged or refused.
+struct Made {
+    body: Bytes,
+    spans: usize,
+    /// Since when its answer is waited for.
+    from: Instant,
+}
+
 /// Sends the load, and says what came of it.
 ///
 /// # Errors
@@ -110,7 +118,7 @@ async fn connection(config: Arc<LoadConfig>, number: u64, ends: Instant) -> Coun
         .map(|rate| rate / config.connections.max(1) as f64);
     let mut due = Instant::now();
     let mut sender = None;
-    let mut waiting: Option<(Bytes, usize)> = None;
+    let mut waiting: Option<Made> = None;
     while Instant::now() < ends {
         let connected = match sender.take() {
             Some(connected) => Ok(connected),
@@ -124,38 +132,44 @@ async fn connection(config: Arc<LoadConfig>, number: u64, ends: Instant) -> Coun
                 continue;
             }
         };
-        let (body, spans) = match waiting.take() {
+        let made = match waiting.take() {
             Some(again) => again,
             None => {
                 sleep_until(due.min(ends).into()).await;
+                if due > ends {
+                    break;
+                }
                 let request = generator.request(SystemTime::now().into());
+                let mut made = Made {
+                    body: compressed(config.compression, request.payload),
+                    spans: request.spans,
+                    from: Instant::now(),
+                };
                 if let Some(rate) = share {
-                    // From when it was due, not from now: a slow answer isn't taken off the load.
+                    // From when it was due, not from now: a slow answer neither is taken off the load, nor makes only its
+                    // own request late.
+                    made.from = due;
                     due += Duration::from_secs_f64(request.spans as f64 / rate.max(0.001));
                 }
-                (
-                    compressed(config.compression, request.payload),
-                    request.spans,
-                )
+                made
             }
         };
-        let sent = Instant::now();
-        match connected.send(&config, body.clone()).await {
+        match connected.send(&config, made.body.clone()).await {
             Answer::Taken => {
                 counted.report.requests += 1;
-                counted.report.spans += spans as u64;
-                counted.bytes += body.len() as u64;
-                counted.millis.push(sent.elapsed().as_secs_f64() * 1e3);
+                counted.report.spans += made.spans as u64;
+                counted.bytes += made.body.len() as u64;
+                counted.millis.push(made.from.elapsed().as_secs_f64() * 1e3);
             }
             Answer::ComeBack(after) => {
                 counted.report.told_to_come_back += 1;
-                waiting = Some((body, spans));
+                waiting = Some(made);
                 sleep(after.min(LONGEST_PAUSE)).await;
             }
             Answer::Refused(_) => counted.report.refused += 1,
             Answer::Broken => {
                 counted.report.broken_connections += 1;
-                waiting = Some((body, spans));
+                waiting = Some(made);
                 continue;
             }
         }
@@ -381,6 +395,14 @@ mod tests {
                 spans += report.spans;
             }
         }
+        // Fifty spans are due every tenth of a second on each of two connections: one at the start, one at the end.
+        let slowly = LoadConfig {
+            rate: Some(1000.0),
+            ..config(http, Transport::Http, Compression::None)
+        };
+        let report = run(slowly).await.expect("runs");
+        assert!((2..=4).contains(&report.requests), "{report:?}");
+        spans += report.spans;
         stop.send_replace(true);
         serving.await.expect("ends");
         assert_eq!(draining.await.expect("ends"), spans);

@@ -10,14 +10,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that may be held at a time.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    bytes: usize,
     left: AtomicUsize,
 }
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
+            bytes,
             left: AtomicUsize::new(bytes),
         })
+    }
+
+    /// All that there is, held or not.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A hold on nothing yet.
@@ -40,7 +47,12 @@ impl Hold {
     /// Makes it so many bytes in all, if they are to be had; it never shrinks.
     #[must_use]
     pub(super) fn grow_to(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
+        self.grow_by(bytes.saturating_sub(self.bytes))
+    }
+
+    /// Makes it so many bytes more, if they are to be had.
+    #[must_use]
+    pub(super) fn grow_by(&mut self, more: usize) -> bool {
         let taken = self
             .budget
             .left
@@ -71,7 +83,7 @@ mod tests {
         let mut one = budget.hold();
         assert!(one.grow_to(60) && one.grow_to(10));
         let mut two = budget.hold();
-        assert!(!two.grow_to(41) && two.grow_to(40) && !two.grow_to(41));
+        assert!(!two.grow_to(41) && two.grow_to(40) && !two.grow_by(1));
         drop(one);
         assert!(two.grow_to(100));
         drop(two);

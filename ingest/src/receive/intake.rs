@@ -126,6 +126,9 @@ impl Intake {
         let payload_bytes = payload.len();
         let (spans, counts) = (decoded.spans, decoded.counts);
         let accepted = spans.len();
+        if !hold.grow_by(spans.bytes().min(self.max_decoded_bytes())) {
+            return Err(Refusal::MemoryFull);
+        }
         self.quotas
             .charge(source, &spans, Instant::now())
             .map_err(|new| Refusal::OverNames { new })?;
@@ -253,6 +256,14 @@ impl Intake {
         })
     }
 
+    /// The most that is asked of the budget for a request's spans: with it, with its body and with its payload the
+    /// largest request still fits when it is alone, or it would be told to come back for ever.
+    fn max_decoded_bytes(&self) -> usize {
+        self.budget
+            .bytes()
+            .saturating_sub(2 * self.max_request_bytes)
+    }
+
     fn too_large(&self) -> Refusal {
         Refusal::TooLarge {
             limit: self.max_request_bytes,
@@ -270,12 +281,16 @@ impl Intake {
 fn partial(counts: &DecodeCounts) -> Partial {
     let mut reasons = Vec::new();
     for (number, what) in [
-        (counts.rejected_trace_id, "trace id"),
-        (counts.rejected_span_id, "span id"),
-        (counts.rejected_parent_id, "parent span id"),
+        (counts.rejected_trace_id, "with an invalid trace id"),
+        (counts.rejected_span_id, "with an invalid span id"),
+        (counts.rejected_parent_id, "with an invalid parent span id"),
+        (
+            counts.rejected_variety,
+            "after more kinds of span than a request of its length may have",
+        ),
     ] {
         if number > 0 {
-            reasons.push(format!("{number} with an invalid {what}"));
+            reasons.push(format!("{number} {what}"));
         }
     }
     Partial {

@@ -46,6 +46,8 @@ counters! {
     rejected_span_id,
     /// Spans rejected because they have a parent id that isn't 8 bytes.
     rejected_parent_id,
+    /// Spans rejected because their request had more kinds of span than one of its length may have.
+    rejected_variety,
     /// Spans whose times were mended: they ended before they started, or lacked one of the times.
     mended_times,
     /// Texts that weren't UTF-8 and were mended.
@@ -104,6 +106,7 @@ impl IngestStats {
         add(&self.rejected_trace_id, counts.rejected_trace_id);
         add(&self.rejected_span_id, counts.rejected_span_id);
         add(&self.rejected_parent_id, counts.rejected_parent_id);
+        add(&self.rejected_variety, counts.rejected_variety);
         add(&self.mended_times, counts.mended_times);
         add(&self.mended_text, counts.mended_text);
         add(&self.cut_text, counts.cut_text);

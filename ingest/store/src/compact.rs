@@ -140,8 +140,8 @@ impl Compactor {
     }
 
     /// Finishes what an earlier life broke off, and remembers what it stored.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
-        self.store.place.remove_partial()?;
+    fn catch_up(&mut self, now: UnixNanos) -> Result<(), StoreError> {
+        self.store.place.remove_partial(now)?;
         let left = merge::finish_broken_off(&self.store)?;
         if left > 0 {
             tracing::info!(files = left, "a merge that was broken off is finished");
@@ -172,7 +172,7 @@ impl Compactor {
     /// When something can't be read or written. Nothing is lost; the next step tries again.
     pub fn step(&mut self, now: UnixNanos) -> Result<Step, StoreError> {
         if !self.is_caught_up {
-            self.catch_up()?;
+            self.catch_up(now)?;
         }
         let sealed = journal::sealed_segments(&self.journal_dir)?;
         if let Some(segment) = sealed.iter().find(|it| it.end > self.compacted) {

@@ -466,6 +466,9 @@ fn written(span: &StoredSpan, process: &str) -> Span {
         span_id: id.to_string(),
     });
     let links = span.links().unwrap_or_default().into_iter();
+    // Of what names no span nobody could tell which trace it is in.
+    let links = links
+        .filter(|link| id_of(&link.trace_id, 32).is_some() && id_of(&link.span_id, 16).is_some());
     let links = links.map(|link| Reference {
         ref_type: "FOLLOWS_FROM".to_owned(),
         trace_id: link.trace_id,

@@ -4,6 +4,7 @@
 //! is everything that an exporter said of a span: it is read from and written as OTLP in [protobuf](protobuf_of) and
 //! [JSON](json_of), Jaeger's JSON, and the store's own files.
 
+mod alike;
 #[cfg(feature = "s3")]
 mod bucket;
 mod compact;
@@ -13,6 +14,7 @@ mod jaeger;
 mod merge;
 mod otlp;
 mod otlp_json;
+mod pages;
 mod partition;
 mod place;
 mod read;
@@ -27,6 +29,7 @@ mod text;
 mod value;
 mod write;
 
+pub use alike::{AlikeReader, Meanings, SpanOf};
 pub use compact::{CompactCounts, Compactor, Step};
 pub use error::StoreError;
 pub use files::{Imported, read_any, read_stream};
@@ -36,7 +39,7 @@ pub use otlp_json::{json_of, spans_of_json};
 pub use place::StoredFile;
 pub use schema::{SCHEMA_VERSION, SCHEMA_VERSION_KEY};
 pub use span::{Event, Link, StoredResource, StoredScope, StoredSpan};
-pub use store::{Retention, Store, StoreSize, parquet_of, read_bytes, read_file};
+pub use store::{Retention, Store, StoreSize, alike_file, parquet_of, read_bytes, read_file};
 pub use tail::trace_in_journal;
 pub use text::Text;
 pub use value::{Attributes, Value};

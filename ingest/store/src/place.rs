@@ -8,8 +8,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
+use rekindle_model::UnixNanos;
 
 use crate::StoreError;
 use crate::partition::Hour;
@@ -17,6 +19,9 @@ use crate::source::Source;
 
 /// What a file is called while it is being written. Neither we nor others read it.
 const PARTIAL: &str = "partial";
+
+/// A file that is being written is done within seconds; an hour is beyond any disk's hiccup, and any clock's.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A file of the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,14 +125,15 @@ impl Place {
         }
     }
 
-    /// Removes what a compactor that was killed has left half-way. Imports have other names: one may be running.
-    pub(crate) fn remove_partial(&self) -> Result<(), StoreError> {
+    /// Removes what was left half-way: by a compactor that was killed, and by imports that nobody goes on with, while
+    /// one that is running keeps its file.
+    pub(crate) fn remove_partial(&self, now: UnixNanos) -> Result<(), StoreError> {
         match self {
             Self::Folder(folder) => folder.walk(&mut |path, _| {
                 let partial = path.extension().is_some_and(|it| it == PARTIAL);
                 let name = path.file_name().and_then(|it| it.to_str()).unwrap_or("");
                 let own = name.starts_with("segment-") || name.starts_with("merged-");
-                match partial && own {
+                match partial && (own || is_abandoned(path, now)) {
                     true => fs::remove_file(path),
                     false => Ok(()),
                 }
@@ -136,6 +142,12 @@ impl Place {
             Self::Bucket(_) => Ok(()),
         }
     }
+}
+
+/// Whether nothing was written to this file for so long that nobody will.
+fn is_abandoned(path: &Path, now: UnixNanos) -> bool {
+    let written = fs::metadata(path).and_then(|it| it.modified());
+    written.is_ok_and(|it| UnixNanos::from(it) < now.minus(ABANDONED_AFTER))
 }
 
 /// A folder of this machine.
@@ -292,5 +304,32 @@ mod tests {
         make_folders(&path).expect("made");
         assert!(path.is_dir());
         make_folders(Path::new(name)).expect("there already");
+    }
+
+    #[test]
+    fn what_was_left_half_way_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hour = folder.path().join("date=2026-11-21/hour=10");
+        fs::create_dir_all(&hour).expect("made");
+        let place = Place::at(&folder.path().display().to_string()).expect("a place");
+        let now = UnixNanos::from_secs(1_795_255_800);
+        let cases = [
+            ("segment-1.partial", 0, false),
+            ("merged-1.partial", 0, false),
+            ("import-1.partial", 60, true),
+            ("import-2.partial", 2 * 3600, false),
+            ("import-3.parquet", 2 * 3600, true),
+            ("notes.txt", 2 * 3600, true),
+        ];
+        for (name, age_s, _) in cases {
+            let file = File::create(hour.join(name)).expect("made");
+            let written = now.minus(Duration::from_secs(age_s));
+            let written = std::time::UNIX_EPOCH + Duration::from_nanos(written.0);
+            file.set_modified(written).expect("ours");
+        }
+        place.remove_partial(now).expect("removed");
+        for (name, _, stays) in cases {
+            assert_eq!(hour.join(name).exists(), stays, "{name}");
+        }
     }
 }

@@ -23,6 +23,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 use rekindle_model::{SpanId, TraceId, UnixNanos};
 
+use crate::pages::CheckedPages;
 use crate::schema::{COLUMNS, Kind, at};
 use crate::source::Source;
 use crate::span::{StoredResource, StoredScope};
@@ -30,7 +31,7 @@ use crate::write::{KINDS, STATUSES, number_of};
 use crate::{ReadCounts, StoredSpan, Text};
 
 /// Rows that are put together at a time.
-const ROWS_AT_ONCE: usize = 1024;
+pub(crate) const ROWS_AT_ONCE: usize = 1024;
 
 /// Resources and scopes that are remembered while reading, so that spans share them; more are rare, and only cost
 /// memory.
@@ -56,7 +57,7 @@ pub(crate) fn footer(source: &Source) -> Result<Arc<ParquetMetaData>> {
 
 /// The `parquet` crate panics at some damages (a negative length in a footer, say). Nobody's damaged file may end the
 /// daemon, so that is an error like any other. What was being read isn't used any more.
-fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(wrong("it is damaged: reading it panicked")))
 }
@@ -120,12 +121,17 @@ impl SpanReader {
         value.map_or_else(Vec::new, |it| it.split(',').map(str::to_owned).collect())
     }
 
-    /// The spans of a trace, in the store's order.
-    pub(crate) fn trace(&self, id: TraceId, counts: &mut ReadCounts) -> Result<Vec<StoredSpan>> {
-        guarded(|| self.find(id, counts))
+    /// The spans of a trace, in the store's order; when there are more than `most`, that many and some.
+    pub(crate) fn trace(
+        &self,
+        id: TraceId,
+        most: usize,
+        counts: &mut ReadCounts,
+    ) -> Result<Vec<StoredSpan>> {
+        guarded(|| self.find(id, most, counts))
     }
 
-    fn find(&self, id: TraceId, counts: &mut ReadCounts) -> Result<Vec<StoredSpan>> {
+    fn find(&self, id: TraceId, most: usize, counts: &mut ReadCounts) -> Result<Vec<StoredSpan>> {
         let text = id.to_string();
         let mut found = Vec::new();
         for number in 0..self.metadata.num_row_groups() {
@@ -133,7 +139,8 @@ impl SpanReader {
             if self.may_hold(group, text.as_bytes())? {
                 for (first, rows) in self.ranges(group, text.as_bytes())? {
                     let mut cursor = self.cursor(number, Some((first, rows)), Wanted::All)?;
-                    while cursor.read(ROWS_AT_ONCE, &mut found, counts)? > 0 {}
+                    while found.len() < most && cursor.read(ROWS_AT_ONCE, &mut found, counts)? > 0 {
+                    }
                 }
             }
         }
@@ -264,7 +271,7 @@ impl SpanReader {
             rows,
             locations,
         )?;
-        let mut reader = get_column_reader(descriptor, Box::new(pages));
+        let mut reader = get_column_reader(descriptor, Box::new(CheckedPages(pages)));
         if first > 0 {
             match &mut reader {
                 ColumnReader::ByteArrayColumnReader(it) => it.skip_records(first)?,
@@ -276,7 +283,7 @@ impl SpanReader {
         Ok(reader)
     }
 
-    fn cursor(
+    pub(crate) fn cursor(
         &self,
         number: usize,
         range: Option<(usize, usize)>,
@@ -308,6 +315,11 @@ impl SpanReader {
         })
     }
 
+    /// How many row groups there are.
+    pub(crate) fn groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
     /// All spans of the file, in its order.
     pub(crate) fn spans(&self) -> Spans<'_> {
         Spans {
@@ -321,23 +333,29 @@ impl SpanReader {
     /// All spans of the file, in its order, of which nothing is read but what tells them from each other.
     pub(crate) fn identities(&self) -> Spans<'_> {
         Spans {
-            wanted: Wanted::Identity,
+            wanted: Wanted::These(&[&IDENTITY]),
             ..self.spans()
         }
     }
 }
 
 /// What is read of spans; the rest stays empty.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
     All,
-    Identity,
+    /// These columns.
+    These(&'static [&'static [usize]]),
 }
+
+/// What tells spans from each other.
+const IDENTITY: [usize; 5] = [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END];
 
 impl Wanted {
     fn holds(self, index: usize) -> bool {
-        let identity = [at::TRACE_ID, at::SPAN_ID, at::KIND, at::START, at::END];
-        self == Self::All || identity.contains(&index)
+        match self {
+            Self::All => true,
+            Self::These(columns) => columns.iter().any(|some| some.contains(&index)),
+        }
     }
 }
 
@@ -378,7 +396,7 @@ impl Spans<'_> {
 }
 
 /// Where reading is in a row group.
-struct Cursor {
+pub(crate) struct Cursor {
     columns: [Option<ColumnReader>; COLUMNS.len()],
     left: usize,
     texts: [Texts; COLUMNS.len()],
@@ -392,7 +410,7 @@ struct Cursor {
 struct Texts {
     values: Vec<ByteArray>,
     levels: Vec<i16>,
-    /// Which value a row has, where some have none.
+    /// Which value a row has, where only some have one.
     places: Vec<Option<usize>>,
 }
 
@@ -406,10 +424,13 @@ impl Texts {
         self.places.clear();
         let (read, _, _) =
             reader.read_records(rows, Some(&mut self.levels), None, &mut self.values)?;
-        let mut value = 0;
-        for level in &self.levels {
-            self.places.push((*level > 0).then_some(value));
-            value += usize::from(*level > 0);
+        // All or none are the rule, and then nothing need be looked up.
+        if !self.values.is_empty() && self.values.len() < self.levels.len() {
+            let mut value = 0;
+            for level in &self.levels {
+                self.places.push((*level > 0).then_some(value));
+                value += usize::from(*level > 0);
+            }
         }
         Ok(read)
     }
@@ -431,6 +452,18 @@ impl Cursor {
         into: &mut Vec<StoredSpan>,
         counts: &mut ReadCounts,
     ) -> Result<usize> {
+        let rows = self.fill(rows)?;
+        for row in 0..rows {
+            match self.span(row, counts) {
+                Some(span) => into.push(span),
+                None => counts.rejected += 1,
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Reads the columns of up to this many rows; how many there were.
+    pub(crate) fn fill(&mut self, rows: usize) -> Result<usize> {
         let rows = rows.min(self.left);
         if rows == 0 {
             return Ok(0);
@@ -451,13 +484,16 @@ impl Cursor {
             }
         }
         self.left -= rows;
-        for row in 0..rows {
-            match self.span(row, counts) {
-                Some(span) => into.push(span),
-                None => counts.rejected += 1,
-            }
-        }
         Ok(rows)
+    }
+
+    /// Whether a column of text has a value in any of the rows that were read.
+    pub(crate) fn says(&self, index: usize) -> bool {
+        !self.texts[index].values.is_empty()
+    }
+
+    pub(crate) fn bytes(&self, index: usize, row: usize) -> Option<&ByteArray> {
+        self.texts[index].get(row)
     }
 
     fn text(&self, index: usize, row: usize, counts: &mut ReadCounts) -> Text {
@@ -479,23 +515,30 @@ impl Cursor {
         std::str::from_utf8(self.texts[index].get(row)?.data()).ok()
     }
 
-    fn long(&self, index: usize, row: usize) -> u64 {
+    pub(crate) fn long(&self, index: usize, row: usize) -> u64 {
         let value = self.numbers[index].get(row).copied();
         value.unwrap_or_default().cast_unsigned()
     }
 
-    fn small(&self, index: usize, row: usize) -> u32 {
+    pub(crate) fn small(&self, index: usize, row: usize) -> u32 {
         // They were 32 bits wide; the sign was only lent.
         (self.long(index, row) & u64::from(u32::MAX)) as u32
     }
 
-    fn span(&mut self, row: usize, counts: &mut ReadCounts) -> Option<StoredSpan> {
-        let trace_id: TraceId = self.word(at::TRACE_ID, row)?.parse().ok()?;
-        let span_id: SpanId = self.word(at::SPAN_ID, row)?.parse().ok()?;
+    /// The ids of a span, of its trace and of its parent; `None` where one is none.
+    pub(crate) fn ids(&self, row: usize) -> Option<(TraceId, SpanId, Option<SpanId>)> {
+        let trace_id = self.word(at::TRACE_ID, row)?.parse().ok()?;
+        let span_id = self.word(at::SPAN_ID, row)?.parse().ok()?;
         let parent_id = match self.word(at::PARENT_ID, row) {
             None | Some("") => None,
-            Some(text) => Some(text.parse::<SpanId>().ok()?),
+            Some(text) => Some(text.parse().ok()?),
         };
+        Some((trace_id, span_id, parent_id))
+    }
+
+    /// The span of a row, as far as its columns were read.
+    pub(crate) fn span(&mut self, row: usize, counts: &mut ReadCounts) -> Option<StoredSpan> {
+        let (trace_id, span_id, parent_id) = self.ids(row)?;
         let resource = StoredResource {
             service: self.text(at::SERVICE, row, counts),
             attributes: self.text(at::RESOURCE, row, counts),

@@ -21,7 +21,7 @@ use crate::place::{Place, StoredFile};
 use crate::read::{SpanReader, Spans, footer};
 use crate::span::sort_and_deduplicate;
 use crate::write::file_of;
-use crate::{ReadCounts, StoreError, StoredSpan};
+use crate::{AlikeReader, ReadCounts, StoreError, StoredSpan};
 
 /// Footers that are remembered, so that the next lookup needn't read them again: some hundreds of files.
 const FOOTER_BYTES: usize = 64 << 20;
@@ -140,7 +140,7 @@ impl Store {
             // Whoever asks mostly asks for what was lately.
             for file in files.iter().rev().skip(first).step_by(LOOKUP_THREADS) {
                 let of_file = self.reader(&file.path).and_then(|it| {
-                    let of_file = it.trace(id, &mut counts);
+                    let of_file = it.trace(id, MAX_SPANS_OF_TRACE, &mut counts);
                     of_file.map_err(StoreError::parquet("reading", &file.path))
                 });
                 match of_file {
@@ -198,6 +198,17 @@ impl Store {
             }
         }
         Ok(counts)
+    }
+
+    /// Readers of all files for analysis, in the order of their paths; spans of one trace may lie in several.
+    ///
+    /// # Errors
+    /// When the files can't be listed, or one can't be opened.
+    pub fn alike(&self) -> Result<Vec<AlikeReader>, StoreError> {
+        let files = self.files()?.into_iter();
+        files
+            .map(|file| Ok(AlikeReader::new(self.reader(&file.path)?, file.path)))
+            .collect()
     }
 
     /// Hands out all spans of one file, some at a time.
@@ -457,11 +468,25 @@ pub fn read_file<E: From<StoreError>>(
     path: &Path,
     mut each: impl FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
 ) -> Result<ReadCounts, E> {
+    let (reader, name) = open_file(path)?;
+    all_of(reader.spans(), &name, &mut each)
+}
+
+/// The reader of a Parquet file that may lie anywhere, for analysis.
+///
+/// # Errors
+/// When it can't be opened, or isn't of the store's schema.
+pub fn alike_file(path: &Path) -> Result<AlikeReader, StoreError> {
+    let (reader, name) = open_file(path)?;
+    Ok(AlikeReader::new(reader, name))
+}
+
+fn open_file(path: &Path) -> Result<(SpanReader, String), StoreError> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(|it| StoreError::io("opening", &name, it))?;
     let reader = SpanReader::open(crate::source::Source::File(file))
         .map_err(StoreError::parquet("reading", &name))?;
-    all_of(reader.spans(), &name, &mut each)
+    Ok((reader, name))
 }
 
 /// Hands out all spans of a Parquet file in memory: for fuzzing, and what came over a network.

@@ -139,6 +139,27 @@ proptest! {
         prop_assert_eq!(counts, ReadCounts::default());
     }
 
+    /// Jaeger has no place for some of it, which is gone at once; the rest stays.
+    #[test]
+    fn what_jaeger_has_a_place_for_comes_back(spans in prop::collection::vec(any_span(), 1..6)) {
+        let read = |text: String| {
+            let mut counts = ReadCounts::default();
+            let spans = spans_of_jaeger(text.as_bytes(), RECEIVED, &mut counts);
+            sorted(spans.expect("Jaeger's"))
+        };
+        let once = read(jaeger_of(&spans));
+        let kept = |spans: &[StoredSpan]| -> Vec<_> {
+            let of = |it: &StoredSpan| {
+                (it.trace_id, it.span_id, it.parent_id, it.name.clone(), it.resource.service.clone())
+            };
+            spans.iter().map(of).collect()
+        };
+        let mut spans = spans;
+        spans.sort_by_key(|it| (it.trace_id, it.span_id));
+        prop_assert_eq!(kept(&once), kept(&spans));
+        prop_assert_eq!(read(jaeger_of(&once)), once);
+    }
+
     /// The generated types read what we write as we do.
     #[test]
     fn the_generated_types_agree(spans in prop::collection::vec(any_span(), 1..4)) {
@@ -357,6 +378,23 @@ fn a_trace_is_found_among_others() {
     }
     let unknown = TraceId::from_bytes([9; 16]).expect("not zero");
     assert_eq!(store.trace(unknown).expect("read"), []);
+}
+
+#[test]
+fn no_more_of_a_trace_is_read_than_wanted() {
+    let mut spans = spans(600);
+    let id = spans[0].trace_id;
+    for (number, span) in spans.iter_mut().enumerate() {
+        span.trace_id = id;
+        span.span_id = SpanId::from_bytes((number as u64 + 1).to_be_bytes()).expect("not zero");
+    }
+    assert!(spans.len() > 5000, "{}", spans.len());
+    let file = parquet_of(spans.clone()).expect("memory");
+    let reader = crate::read::SpanReader::open(crate::place::source_of(file)).expect("ours");
+    for (most, expected) in [(usize::MAX, spans.len()), (1, 1024), (1025, 2048)] {
+        let found = reader.trace(id, most, &mut ReadCounts::default());
+        assert_eq!(found.expect("read").len(), expected, "{most}");
+    }
 }
 
 /// A journal in this folder that holds these requests, in some segments, and its positions' end.
@@ -710,7 +748,9 @@ fn what_is_somebody_elses_stays() {
         std::fs::write(path, "PAR1").expect("written");
     }
     assert_eq!(store.files().expect("listed"), own);
-    store.place.remove_partial().expect("removed");
+    // Long before anything could be abandoned.
+    let removed = store.place.remove_partial(UnixNanos(0));
+    removed.expect("removed");
     assert!(!folder.path().join(&left).exists());
     let nothing = Retention {
         keep_for: None,

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::changes::{Change, Period, changes};
-use super::ground::of_failures;
+use super::ground::{of_failures, unexplained};
 use super::{Choice, Choices, WORTH_NAMING};
 use crate::rank::Ground;
 use crate::rank::evidence::{Charge, Notes, Tally};
-use crate::rank::input::Input;
+use crate::rank::input::{Case, Input};
 use crate::{Doubt, Level};
 
 /// A failed call is as bad as one that takes a thousand times as long (2¹⁰): nobody waits for that.
@@ -72,7 +72,7 @@ pub(super) fn combined(
     for charge in &failures {
         let family = family_of(input, charge.subjects[0]);
         *accused.entry(family).or_default() += charge.confidence;
-        let strength = FAILED * affected(tally, charge, family) * charge.confidence;
+        let strength = FAILED * affected(input, tally, charge, family) * charge.confidence;
         *strengths.entry(family).or_default() += strength;
     }
     let failing = strengths.clone();
@@ -95,13 +95,18 @@ pub(super) fn combined(
         .filter(|charge| family_of(input, charge.subjects[0]) == lead);
     let mut ground = by_failures(&mut of_lead);
     let undecided = !failures_decide || ground == Ground::Chance;
-    let calm = if undecided && choices.has(Choice::CalmTimes) {
-        changes_in_calm(input, choices)
+    let in_calm = if undecided && choices.has(Choice::CalmTimes) {
+        self::changes(input, Period::Calm, choices)
     } else {
-        0.0
+        Vec::new()
     };
+    // Whether it changed more than it does in calm times is asked of itself; how much doubt there is, of whoever
+    // changes most then: that two short halves of one component agree may be luck.
+    let of_itself = in_calm.iter().find(|change| change.family == lead);
+    let of_itself = of_itself.map_or(0.0, |change| change.score);
+    let calm = in_calm.first().map_or(0.0, |change| change.score);
     let clear = |change: &Change| change.family == lead && change.is_clear();
-    if undecided && strengths[&lead] >= calm.max(BELIEVED) && changes.iter().any(clear) {
+    if undecided && strengths[&lead] >= of_itself.max(BELIEVED) && changes.iter().any(clear) {
         ground = Ground::Change;
     }
     let mut charges = failures;
@@ -170,22 +175,26 @@ pub(super) fn combined(
     Combined { charges, ground }
 }
 
-/// The largest change between the two halves of the baseline.
-fn changes_in_calm(input: &Input, choices: Choices) -> f64 {
-    changes(input, Period::Calm, choices)
-        .first()
-        .map_or(0.0, |change| change.score)
-}
-
 /// The share of calls that a failure charge is about, at least.
-fn affected(tally: &Tally, charge: &Charge, family: usize) -> f64 {
-    if charge.shape.is_some() {
-        // Nothing failed inside: the score is the difference of shares itself.
-        return charge.score.clamp(0.0, 1.0);
-    }
-    let share = |(touched, origin): (u64, u64)| Share::of(origin, touched - origin);
-    let (now, before) = (tally.window[family], tally.baseline[family]);
-    difference_interval(share(now), share(before), Probability::P95)
+fn affected(input: &Input, tally: &Tally, charge: &Charge, family: usize) -> f64 {
+    let (now, before) = if charge.shape.is_some() {
+        // Nothing failed inside: of the requests that touched it, those that ended badly or didn't come.
+        let touching = |case: &&Case| {
+            let row = &input.rows[case.row];
+            row.state_of(charge.subjects[0]).is_some()
+        };
+        let missing = input.missing.iter().filter(touching);
+        let missing: u64 = missing.map(|case| case.count).sum();
+        let came = unexplained(input, input.window.iter().filter(touching));
+        (
+            Share::of(came.hits() + missing, came.total() - came.hits()),
+            unexplained(input, input.baseline.iter().filter(touching)),
+        )
+    } else {
+        let share = |(touched, origin): (u64, u64)| Share::of(origin, touched - origin);
+        (share(tally.window[family]), share(tally.baseline[family]))
+    };
+    difference_interval(now, before, Probability::P95)
         .low
         .max(0.0)
 }

@@ -20,9 +20,10 @@ use crate::rank::input::{Case, Input};
 pub(super) fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
     let chance = if charge.shape.is_some() {
         // Nothing failed inside: what is compared is how many such requests there are.
+        let of_incident = |case: &&Case| case.of_incident;
         let (now, before) = (
-            unexplained(input, &input.window),
-            unexplained(input, &input.baseline),
+            unexplained(input, input.window.iter().filter(of_incident)),
+            unexplained(input, input.baseline.iter().filter(of_incident)),
         );
         if before.total() == 0 {
             return Ground::Failures;
@@ -52,13 +53,10 @@ pub(super) fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Grou
     }
 }
 
-/// Of the requests of the incident's types, those that failed though nothing failed inside.
-fn unexplained(input: &Input, cases: &[Case]) -> Share {
+/// Of these requests, those that failed though nothing failed inside.
+pub(super) fn unexplained<'a>(input: &Input, cases: impl Iterator<Item = &'a Case>) -> Share {
     let (mut failed, mut others) = (0, 0);
-    for case in cases {
-        if !case.of_incident || case.outcome == Outcome::Unknown {
-            continue;
-        }
+    for case in cases.filter(|case| case.outcome != Outcome::Unknown) {
         if case.is_failure() && began_in(input, case).next().is_none() {
             failed += case.count;
         } else {

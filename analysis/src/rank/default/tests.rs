@@ -160,3 +160,35 @@ fn who_got_slow_while_another_fails_is_named_too() {
     let sum: f64 = ranking.suspects.iter().map(|s| s.confidence).sum();
     assert!(sum <= 1.0 + 1e-9, "{sum}");
 }
+
+#[test]
+fn what_is_never_steady_does_not_excuse_what_was() {
+    // Halves of the baseline are whole seconds of a thousand requests. Mail takes five milliseconds in one
+    // of them, two seconds in the other, and now this and now that; the cart was steady until now.
+    let site = |n: u64, mail: u64, cart: u64| {
+        let cart = Call::server("cart", "GET /cart").takes(cart + n % 3);
+        let shop = Call::server("shop", "GET /").takes(5 + n % 4);
+        let shop = shop.with(Call::client("call").with(cart));
+        if !n.is_multiple_of(20) {
+            return shop;
+        }
+        let mail = Call::server("mail", "POST /mail").takes(mail);
+        shop.with(Call::client("call").with(mail))
+    };
+    let before = |n: u64| site(n, if n < 1_000 { 5 } else { 2_000 }, 4);
+    let mail_now = |n: u64| if n.is_multiple_of(40) { 5 } else { 2_000 };
+    for (cart, answered) in [(60, true), (4, false)] {
+        let now = (0..300).map(|n| site(n, mail_now(n), cart)).collect();
+        let ranking = ranked((0..2_000).map(before).collect(), now);
+        assert_eq!(
+            ranking.verdict == Verdict::Enough,
+            answered,
+            "{cart} ms: {ranking:#?}"
+        );
+        if answered {
+            assert_eq!(first(&ranking), "cart");
+            let confidence = ranking.suspects[0].confidence;
+            assert!(confidence < 0.75, "{confidence}: {ranking:#?}");
+        }
+    }
+}

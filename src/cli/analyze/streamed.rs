@@ -1,0 +1,394 @@
+//! How are more traces analysed than fit into memory?
+//!
+//! Files of the store are sorted by trace, so the spans of a trace are found by reading all files side by side, and a
+//! trace is forgotten once it is counted. When traces began is read first, because the earlier half of the baseline
+//! is compared with the later one. The baseline is counted before the window: of files that hold both, the window's
+//! traces wait in memory, and if these are too many, the files are read again.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use rekindle_analysis::rank::Input;
+use rekindle_analysis::{AnalysisConfig, Heap, Offline};
+use rekindle_ingest::{DecodeContext, KeepAttributes};
+use rekindle_model::{Span, TraceId, UnixNanos};
+use rekindle_store::{
+    AlikeReader, Meanings, ReadCounts, SpanOf, Store, StoreError, StoredSpan, alike_file,
+};
+
+use super::super::args::AnalyzeArgs;
+use super::Failure;
+use crate::engine::spans_of;
+
+/// Traces that are handed from the thread that reads to the one that counts at a time, and how many such heaps wait:
+/// some thousands of spans, so that neither thread waits for the other at every trace.
+const TRACES_AT_ONCE: usize = 512;
+const HEAPS_WAITING: usize = 4;
+
+/// Spans of the window that wait for the end of the baseline, at most: some 300 MB.
+const MAX_WAITING: usize = 3_000_000;
+
+/// What was counted.
+pub(super) struct Streamed {
+    pub(super) input: Input,
+    pub(super) baseline_traces: usize,
+    pub(super) window_traces: usize,
+    pub(super) unreadable: u64,
+}
+
+/// Why a pass ended early.
+enum Stop {
+    /// The spans of a trace don't lie together, so the file isn't of the store's making.
+    Unsorted,
+    /// It can't be read.
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The input of a ranking of these files and folders of the store; `None` if one isn't sorted, and all must be held
+/// in memory to be put together.
+pub(super) fn streamed(
+    config: &AnalysisConfig,
+    args: &AnalyzeArgs,
+    keep: &KeepAttributes,
+) -> Result<Option<Streamed>, Failure> {
+    match analyzed(config, args, keep) {
+        Ok(streamed) => Ok(Some(streamed)),
+        Err(Stop::Unsorted) => Ok(None),
+        Err(Stop::Failed(failure)) => Err(failure),
+    }
+}
+
+fn analyzed(
+    config: &AnalysisConfig,
+    args: &AnalyzeArgs,
+    keep: &KeepAttributes,
+) -> Result<Streamed, Stop> {
+    let since = args.since.unwrap_or_default();
+    let mut begins = Vec::new();
+    for reader in readers(&args.baseline)? {
+        reader.begins(|start| begins.push(start))?;
+    }
+    if args.since.is_some() {
+        for reader in readers(&args.inputs)? {
+            reader.begins(|start| begins.extend((start < since).then_some(start)))?;
+        }
+    }
+    let middle = middle(begins);
+    let heap = |start: UnixNanos| match start < middle {
+        true => Heap::Earlier,
+        false => Heap::Later,
+    };
+    let mut offline = Offline::new(config);
+    let (mut baseline_traces, mut window_traces) = (0, 0);
+    let mut unreadable = pass(&args.baseline, keep, |start, spans| {
+        baseline_traces += 1;
+        offline.take(heap(start), spans);
+    })?;
+    let mut waiting = None;
+    if args.since.is_some() {
+        let mut held = Some((0, Vec::<Vec<Span>>::new()));
+        unreadable += pass(&args.inputs, keep, |start, spans| {
+            if start < since {
+                baseline_traces += 1;
+                offline.take(heap(start), spans);
+            } else if let Some((count, traces)) = &mut held {
+                *count += spans.len();
+                traces.push(spans);
+                if *count > MAX_WAITING {
+                    held = None;
+                }
+            }
+        })?;
+        waiting = held;
+    }
+    let mut count = |spans| {
+        window_traces += 1;
+        offline.take(Heap::Window, spans);
+    };
+    if let Some((_, traces)) = waiting {
+        traces.into_iter().for_each(count);
+    } else {
+        let rejected = pass(&args.inputs, keep, |start, spans| {
+            if start >= since {
+                count(spans);
+            }
+        })?;
+        // What is read twice is unreadable once.
+        if args.since.is_none() {
+            unreadable += rejected;
+        }
+    }
+    Ok(Streamed {
+        input: offline.input(),
+        baseline_traces,
+        window_traces,
+        unreadable,
+    })
+}
+
+/// When the later half of traces that began then begins.
+fn middle(mut begins: Vec<UnixNanos>) -> UnixNanos {
+    let earlier = Offline::earlier_of(begins.len() as u64) as usize;
+    match earlier {
+        0 => UnixNanos::default(),
+        _ => *begins.select_nth_unstable(earlier).1,
+    }
+}
+
+fn readers(paths: &[PathBuf]) -> Result<Vec<AlikeReader>, StoreError> {
+    let mut readers = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            readers.append(&mut Store::at(&path.display().to_string())?.alike()?);
+        } else {
+            readers.push(alike_file(path)?);
+        }
+    }
+    Ok(readers)
+}
+
+/// Hands out when each trace began, and its spans; how many spans had no valid ids.
+fn pass(
+    paths: &[PathBuf],
+    keep: &KeepAttributes,
+    mut each: impl FnMut(UnixNanos, Vec<Span>),
+) -> Result<u64, Stop> {
+    let readers = readers(paths)?;
+    std::thread::scope(|scope| {
+        let (to, from) = sync_channel(HEAPS_WAITING);
+        let reading = scope.spawn(move || {
+            let files = readers.into_iter().map(File::new).collect();
+            Side {
+                files,
+                meanings: Meanings::default(),
+                context: DecodeContext::new(keep),
+                counts: ReadCounts::default(),
+            }
+            .send_all(&to)
+        });
+        for heap in from {
+            for spans in heap {
+                let start = spans.iter().map(|span: &Span| span.start).min();
+                each(start.unwrap_or_default(), spans);
+            }
+        }
+        match reading.join() {
+            Ok(read) => read,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// One of the files that are read side by side.
+struct File {
+    reader: AlikeReader,
+    /// Spans that were read and not handed out yet.
+    read: VecDeque<Span>,
+    is_over: bool,
+}
+
+impl File {
+    fn new(reader: AlikeReader) -> Self {
+        Self {
+            reader,
+            read: VecDeque::new(),
+            is_over: false,
+        }
+    }
+}
+
+/// Files that are read side by side.
+struct Side {
+    files: Vec<File>,
+    /// Spans whose ids and times don't count.
+    meanings: Meanings<Span>,
+    context: DecodeContext,
+    counts: ReadCounts,
+}
+
+impl Side {
+    fn send_all(mut self, to: &SyncSender<Vec<Vec<Span>>>) -> Result<u64, Stop> {
+        let mut heap = Vec::with_capacity(TRACES_AT_ONCE);
+        let mut last = None;
+        for at in 0..self.files.len() {
+            self.refill(at)?;
+        }
+        while let Some(trace_id) = self.first() {
+            if last.is_some_and(|last| trace_id <= last) {
+                return Err(Stop::Unsorted);
+            }
+            last = Some(trace_id);
+            heap.push(self.take(trace_id)?);
+            if heap.len() == TRACES_AT_ONCE {
+                let full = std::mem::replace(&mut heap, Vec::with_capacity(TRACES_AT_ONCE));
+                // Who counts is there until the last heap.
+                let _ = to.send(full);
+            }
+        }
+        let _ = to.send(heap);
+        Ok(self.counts.rejected)
+    }
+
+    /// The least trace id that is left.
+    fn first(&self) -> Option<TraceId> {
+        let heads = self.files.iter().filter_map(|it| it.read.front());
+        heads.map(|span| span.trace_id).min()
+    }
+
+    /// The spans of this trace, which is the least one.
+    fn take(&mut self, trace_id: TraceId) -> Result<Vec<Span>, Stop> {
+        let mut spans = Vec::new();
+        for at in 0..self.files.len() {
+            loop {
+                let file = &mut self.files[at];
+                let rest = file.read.iter();
+                let count = rest.take_while(|span| span.trace_id == trace_id).count();
+                spans.extend(file.read.drain(..count));
+                if !file.read.is_empty() || file.is_over {
+                    break;
+                }
+                self.refill(at)?;
+            }
+        }
+        Ok(spans)
+    }
+
+    /// Reads on in a file of which all was handed out.
+    fn refill(&mut self, at: usize) -> Result<(), Stop> {
+        let File {
+            reader,
+            read,
+            is_over,
+        } = &mut self.files[at];
+        let context = &mut self.context;
+        let mut meaning = |span: StoredSpan| -> Result<Span, Failure> {
+            let decoded = spans_of(&[span], context)?.pop();
+            decoded.ok_or_else(|| anyhow::anyhow!("a stored span could not be read back").into())
+        };
+        while read.is_empty() && !*is_over {
+            let more = reader.next(&mut self.meanings, &mut self.counts, &mut meaning, |span| {
+                read.push_back(span_of(&span))
+            })?;
+            *is_over = !more;
+        }
+        Ok(())
+    }
+}
+
+fn span_of(span: &SpanOf<&Span>) -> Span {
+    // Times are mended as the receiver does it.
+    let start = match span.start.0 {
+        0 => span.end,
+        _ => span.start,
+    };
+    Span {
+        trace_id: span.trace_id,
+        span_id: span.span_id,
+        parent_id: span.parent_id,
+        parent_is_remote: span.meaning.parent_is_remote,
+        start,
+        end: span.end.max(start),
+        shape: Arc::clone(&span.meaning.shape),
+        links: span.meaning.links.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use rekindle_analysis::rank::{Method, rank};
+    use rekindle_store::read_any;
+
+    use super::super::in_memory;
+    use super::*;
+
+    /// When the fault begins, in milliseconds.
+    const SINCE: u64 = 1_700_000_000_000;
+
+    /// A trace as a line of OTLP JSON: a shop that asks the cart, which raises with the fault, each half a second.
+    fn line(n: u64, before: u64) -> String {
+        // Trace ids are in no order of time.
+        let id = format!(
+            "{:032x}",
+            u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
+        );
+        let start = SINCE + n * 500 - before * 500;
+        let status = if n >= before && n.is_multiple_of(3) { 2 } else { 0 };
+        let mut text = String::from("{\"resourceSpans\":[");
+        for (at, (service, span, parent, kind)) in
+            [("shop", 1, 0, 2), ("shop", 2, 1, 3), ("cart", 3, 2, 2)]
+                .into_iter()
+                .enumerate()
+        {
+            let comma = if at > 0 { "," } else { "" };
+            let parent = if parent > 0 {
+                format!("{parent:016x}")
+            } else {
+                String::new()
+            };
+            let (begin, end) = (start + span, start + 40 - span + n % 7);
+            write!(
+                text,
+                "{comma}{{\"resource\":{{\"attributes\":[{{\"key\":\"service.name\",\"value\":{{\"stringValue\":\"{service}\"}}}}]}},\
+                 \"scopeSpans\":[{{\"spans\":[{{\"traceId\":\"{id}\",\"spanId\":\"{span:016x}\",\"parentSpanId\":\"{parent}\",\
+                 \"name\":\"GET /{service}\",\"kind\":{kind},\"startTimeUnixNano\":\"{begin}000000\",\
+                 \"endTimeUnixNano\":\"{end}000000\",\"status\":{{\"code\":{status}}}}}]}}]}}"
+            )
+            .expect("a string takes it");
+        }
+        text.push_str("]}");
+        text
+    }
+
+    #[test]
+    fn what_is_streamed_is_ranked_as_what_is_held_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lines = folder.path().join("lines.jsonl");
+        let (before, all) = (2_500, 3_000);
+        let text: Vec<String> = (0..all).map(|n| line(n, before)).collect();
+        std::fs::write(&lines, text.join("\n")).expect("written");
+        let place = folder.path().join("store");
+        let store = Store::at(&place.display().to_string()).expect("a store");
+        let mut spans = Vec::new();
+        let read = read_any::<StoreError>(&lines, |some| {
+            spans.append(some);
+            Ok(())
+        });
+        assert_eq!(read.expect("read").spans, 3 * all);
+        // Two files, and traces that lie in both.
+        let second = spans.split_off(4_001);
+        let now = UnixNanos::from_millis(2 * SINCE);
+        store.add(spans, "a", 0, now).expect("added");
+        store.add(second, "b", 0, now).expect("added");
+        let args = |input: &PathBuf| AnalyzeArgs {
+            inputs: vec![input.clone()],
+            since: Some(UnixNanos::from_millis(SINCE)),
+            ..AnalyzeArgs::default()
+        };
+        let (config, keep) = (AnalysisConfig::default(), KeepAttributes::default());
+        let mut streamed = streamed(&config, &args(&place), &keep)
+            .expect("read")
+            .expect("sorted");
+        let mut whole = in_memory(&config, &args(&lines), &keep).expect("read");
+        assert_eq!(streamed.baseline_traces, whole.baseline_traces);
+        assert_eq!((streamed.window_traces, streamed.unreadable), (500, 0));
+        // Which traces are examples depends on the order in which they come, and the store's is that of ids.
+        let shown = |of: &mut Streamed| std::mem::take(&mut of.input.shown);
+        assert_eq!(shown(&mut streamed).len(), shown(&mut whole).len());
+        assert_eq!(
+            format!("{:#?}", streamed.input),
+            format!("{:#?}", whole.input)
+        );
+        let ranking = rank(Method::Default, &streamed.input);
+        assert_eq!(ranking.suspects[0].components[0].service.as_str(), "cart");
+    }
+}

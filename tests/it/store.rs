@@ -1,0 +1,83 @@
+//! Does what is imported come out as it went in, in each form?
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::rekindle;
+
+/// When the first span begins, in nanoseconds.
+const BEGAN: u64 = 1_785_576_600_000_000_000;
+
+/// Spans of two services, with what each form has a place for.
+fn lines() -> String {
+    let span = |number: u64| {
+        json!({
+            "traceId": format!("{:032x}", number / 3 + 1),
+            "spanId": format!("{:016x}", number + 1),
+            "parentSpanId": match number % 3 { 0 => String::new(), _ => format!("{number:016x}") },
+            "name": format!("GET /{number}"),
+            "kind": number % 5 + 1,
+            // Jaeger knows microseconds, and days are hours of the store.
+            "startTimeUnixNano": (BEGAN + number * 600_000_000_000).to_string(),
+            "endTimeUnixNano": (BEGAN + number * 600_000_000_000 + 7_000).to_string(),
+            "attributes": [
+                {"key": "n", "value": {"intValue": (u64::from(u32::MAX) + number).to_string()}},
+                {"key": "path", "value": {"stringValue": "/a\n\"é\""}},
+            ],
+            "status": {"code": number % 3},
+        })
+    };
+    let request = |number: u64| {
+        let service = format!("service-{}", number % 2);
+        json!({"resourceSpans": [{
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+            "scopeSpans": [{"scope": {"name": "tests", "version": "1"}, "spans": [span(number)]}],
+        }]})
+    };
+    let lines: Vec<String> = (0..30).map(|it| request(it).to_string()).collect();
+    lines.join("\n")
+}
+
+/// Imports a file into a store of its own; what is in it then, span by span.
+fn imported(folder: &Path, file: &str, name: &str) -> Vec<String> {
+    let store = folder.join(name).display().to_string();
+    let outcome = rekindle(None, &["import", "--store", &store, file, "-o", "json"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    let report: Value = serde_json::from_str(&outcome.out).expect("JSON");
+    let counted = ["spans", "duplicates", "unreadable", "rejected_spans"].map(|it| &report[it]);
+    assert_eq!(counted, [30, 0, 0, 0], "{name}");
+    let exported = rekindle(None, &["export", "--store", &store]);
+    assert_eq!(exported.code, 0, "{}", exported.err);
+    let mut spans = Vec::new();
+    for line in exported.out.lines() {
+        let request: Value = serde_json::from_str(line).expect("JSON");
+        for of_resource in request["resourceSpans"].as_array().expect("a list") {
+            for of_scope in of_resource["scopeSpans"].as_array().expect("a list") {
+                for span in of_scope["spans"].as_array().expect("a list") {
+                    let (resource, scope) = (&of_resource["resource"], &of_scope["scope"]);
+                    spans.push(format!("{resource} {scope} {span}"));
+                }
+            }
+        }
+    }
+    spans.sort();
+    spans
+}
+
+#[test]
+fn each_form_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("lines"), lines()).expect("written");
+    let expected = imported(folder.path(), &path("lines"), "first");
+    assert_eq!(expected.len(), 30);
+    for form in ["otlp-json", "otlp-protobuf", "jaeger", "parquet"] {
+        let (store, file) = (path("first"), path(form));
+        let arguments = ["export", "--store", &store, "--form", form, "--out", &file];
+        let outcome = rekindle(None, &arguments);
+        assert_eq!((outcome.code, outcome.out.as_str()), (0, ""), "{form}");
+        let again = imported(folder.path(), &file, &format!("of-{form}"));
+        assert_eq!(again, expected, "{form}");
+    }
+}
