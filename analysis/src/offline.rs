@@ -6,7 +6,7 @@
 //! heaps may come from any days, and ten million spans are counted in as little memory as a thousand.
 //! Durations and the order within a trace stay.
 
-use rekindle_model::{ReleaseReason, Span, Trace, UnixNanos};
+use rekindle_model::{Outline, OutlineParts, ReleaseReason, Span, Trace, UnixNanos};
 
 use crate::rank::Input;
 use crate::{AnalysisConfig, Analyzer};
@@ -70,6 +70,23 @@ impl Offline {
         }
         if let Ok(trace) = Trace::new(spans, ReleaseReason::Flush) {
             self.analyzer.trace(&trace, arrived);
+        }
+    }
+
+    /// The same of one in parts, no span of which is there twice: nothing is put together that a ranking doesn't ask
+    /// for.
+    pub fn take_parts(&mut self, heap: Heap, parts: OutlineParts<'_>) {
+        let begin = self.begin(heap);
+        let first = parts.steps.iter().map(|step| step.start).min();
+        let first = first.unwrap_or_default();
+        let mut arrived = begin;
+        for step in parts.steps.iter_mut() {
+            step.start = begin.plus(step.start.since(first));
+            step.end = begin.plus(step.end.since(first));
+            arrived = arrived.max(step.end);
+        }
+        if let Ok(outline) = Outline::new(parts) {
+            self.analyzer.outline(&outline, arrived);
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) struct SpanBuilder {
     keys: KeyTable,
     signature: Signature,
     /// What is left of a signature when there is no room for another.
-    rest: Signature,
+    less: Signature,
     links: Vec<Link>,
     /// Shapes that the request being read may have.
     most_shapes: usize,
@@ -65,7 +65,7 @@ impl SpanBuilder {
         Self {
             keys,
             signature: Signature::default(),
-            rest: Signature::default(),
+            less: Signature::default(),
             links: Vec::new(),
             most_shapes: SHAPES_IN_ANY,
         }
@@ -199,7 +199,7 @@ impl SpanBuilder {
         });
         let shape = match shape {
             Some(place) => place,
-            None => self.add_rest(names, shapes, &head, attributes, origin, scope, decoded),
+            None => self.add_less(names, shapes, &head, attributes, origin, scope, decoded),
         };
         let (start, end) = times(raw, decoded);
         let span = PackedSpan {
@@ -215,11 +215,13 @@ impl SpanBuilder {
         decoded.spans.push(span, &self.links);
     }
 
-    /// Adds the shape of what is left of a span when too many said something new of late, and says its
-    /// place: where it comes from, what it is and how it ended. Its texts become `other`, counted.
+    /// Adds the shape of a span when too many said something new of late, and says its place. As little
+    /// is left out as makes it known, counted: its message, then its name, then all but where it comes
+    /// from, what it is and how it ended. In honest systems messages and names have ids in them, and
+    /// whom such a span called must not be lost for that.
     #[cold]
     #[expect(clippy::too_many_arguments, reason = "the parts of one span")]
-    fn add_rest(
+    fn add_less(
         &mut self,
         names: &mut Interner,
         shapes: &mut ShapeTable,
@@ -229,38 +231,66 @@ impl SpanBuilder {
         scope: &Scope,
         decoded: &mut Decoded,
     ) -> u32 {
+        let (keys, less, spans) = (&self.keys, &mut self.less, &mut decoded.spans);
+        let attributes = &self.signature.as_bytes()[..attributes];
+        let silent = Head {
+            message: b"",
+            ..*head
+        };
+        let nameless = Head {
+            name: OTHER.as_bytes(),
+            ..silent
+        };
+        for less_said in [silent, nameless] {
+            // What is as it was has been refused, and would count as coming for the second time.
+            if less_said.name == head.name && less_said.message == head.message {
+                continue;
+            }
+            less.clear();
+            less.copy(attributes);
+            less.finish(&less_said);
+            let known = shapes.place_known(less.as_bytes(), names, spans, |names| {
+                meaning::shape(names, keys, attributes, &less_said, origin, scope)
+            });
+            if let Some(place) = known {
+                let is_named = less_said.name == head.name;
+                names.count(TextCounts {
+                    overflowed: u64::from(!is_named),
+                    cut: u64::from(is_named),
+                    ..TextCounts::default()
+                });
+                return place;
+            }
+        }
         names.count(TextCounts {
             overflowed: 1,
             ..TextCounts::default()
         });
-        let (keys, rest) = (&self.keys, &mut self.rest);
-        rest.clear();
-        for (number, value) in signature::attributes(&self.signature.as_bytes()[..attributes]) {
+        less.clear();
+        for (number, value) in signature::attributes(attributes) {
             let fact = keys.get(number).and_then(|known| known.fact);
             match (fact, value) {
                 (Some((Fact::HttpStatus | Fact::GrpcStatus, _)), Value::Int(code))
                     if STATUS_CODES.contains(&code) =>
                 {
-                    rest.int(number, code);
+                    less.int(number, code);
                 }
-                (Some((Fact::ErrorType, _)), _) => rest.text(number, OTHER.as_bytes()),
-                (None, _) if number == NO_KEY => rest.text(number, OTHER.as_bytes()),
-                (None, Value::Bool(_)) if number == SAMPLING => rest.attribute(number, value),
+                (Some((Fact::ErrorType, _)), _) => less.text(number, OTHER.as_bytes()),
+                (None, _) if number == NO_KEY => less.text(number, OTHER.as_bytes()),
+                (None, Value::Bool(_)) if number == SAMPLING => less.attribute(number, value),
                 _ => {}
             }
         }
         let head = Head {
-            name: OTHER.as_bytes(),
-            message: b"",
             // All that no convention knows are one.
             kind: head.kind.min(6),
             status: head.status.min(3),
-            ..*head
+            ..nameless
         };
-        let attributes = rest.finish(&head);
-        let rest = rest.as_bytes();
-        shapes.place_anyway(rest, names, &mut decoded.spans, |names| {
-            meaning::shape(names, keys, &rest[..attributes], &head, origin, scope)
+        let attributes = less.finish(&head);
+        let less = less.as_bytes();
+        shapes.place_anyway(less, names, spans, |names| {
+            meaning::shape(names, keys, &less[..attributes], &head, origin, scope)
         })
     }
 }

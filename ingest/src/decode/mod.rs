@@ -86,7 +86,7 @@ pub struct DecodeCounts {
     pub mended_times: u64,
     /// Texts that weren't UTF-8.
     pub mended_text: u64,
-    /// Texts longer than is kept.
+    /// Texts longer than is kept, and messages left out because too many were new of late.
     pub cut_text: u64,
     /// Names that became `other` because too many are in use, or too many were new of late.
     pub other_names: u64,

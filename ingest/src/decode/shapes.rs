@@ -119,6 +119,21 @@ impl ShapeTable {
         self.place_rare(hash, signature, names, spans, make)
     }
 
+    /// The same for what is left of a new one: it is made when it comes for the second time, and pays for
+    /// nothing, since what is new became it.
+    pub(crate) fn place_known(
+        &mut self,
+        signature: &[u8],
+        names: &mut Interner,
+        spans: &mut PackedSpans,
+        make: impl FnOnce(&mut Interner) -> Shape,
+    ) -> Option<u32> {
+        let credit = std::mem::take(&mut self.credit);
+        let place = self.place(signature, names, spans, make);
+        self.credit = credit;
+        place
+    }
+
     /// The same for a signature of which there are few: its shape is made whatever came of late.
     pub(crate) fn place_anyway(
         &mut self,
@@ -127,9 +142,7 @@ impl ShapeTable {
         spans: &mut PackedSpans,
         make: impl Fn(&mut Interner) -> Shape,
     ) -> u32 {
-        // What is known there pays for nothing: what is new became it.
-        let credit = self.credit;
-        self.credit = NEW_COSTS;
+        let credit = std::mem::replace(&mut self.credit, NEW_COSTS);
         let place = self.place(signature, names, spans, &make);
         self.credit = credit;
         place.unwrap_or_else(|| spans.add_shape(Arc::new(make(names))))

@@ -67,6 +67,11 @@ impl Signature {
         }
     }
 
+    /// Adds attributes of another signature.
+    pub(crate) fn copy(&mut self, attributes: &[u8]) {
+        self.bytes.extend_from_slice(attributes);
+    }
+
     /// Adds an attribute that is a text.
     #[inline]
     pub(crate) fn text(&mut self, number: u16, text: &[u8]) {

@@ -500,3 +500,63 @@ fn a_hostile_stream_fills_nothing_up() {
     assert_eq!(refused, 0);
     assert_eq!(read(&honest, &mut context).spans, expected.spans);
 }
+
+/// When too much is new, what is left out is what is new in it: a message first, then a name.
+#[test]
+fn of_what_is_new_too_often_the_rest_is_kept() {
+    let request = |number: usize, name: &str, message: &str| {
+        let span = proto::Span {
+            trace_id: vec![1; 16],
+            span_id: (number as u64 + 1).to_be_bytes().to_vec(),
+            name: name.to_owned(),
+            attributes: vec![pair(
+                "server.address",
+                Some(AnyValue {
+                    value: Some(Any::StringValue("db".to_owned())),
+                }),
+            )],
+            kind: 3,
+            status: Some(proto::Status {
+                code: 2,
+                message: message.to_owned(),
+            }),
+            ..Default::default()
+        };
+        ExportTraceServiceRequest {
+            resource_spans: vec![proto::ResourceSpans {
+                scope_spans: vec![proto::ScopeSpans {
+                    spans: vec![span],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+        }
+        .encode_to_vec()
+    };
+    let mut context = context();
+    let mut read =
+        |bytes: &[u8]| decode_payload(ContentType::Protobuf, bytes, &mut context).expect("valid");
+    // Each says something new, for as long as that was paid for, and a little longer.
+    for number in 0..40_000 {
+        read(&request(number, "query", &format!("failed {number}")));
+    }
+    let with_new_message = read(&request(0, "query", "failed again"));
+    for number in 0..10 {
+        read(&request(number, &format!("query {number}"), ""));
+    }
+    let with_new_name = read(&request(0, "query again", ""));
+    for (decoded, name, counts) in [
+        (with_new_message, "query", (1, 0)),
+        (with_new_name, "other", (0, 1)),
+    ] {
+        let span = decoded.spans.iter().next().expect("one span");
+        assert_eq!(&*span.name, name);
+        assert_eq!(span.status_message, None);
+        assert_eq!(span.facts.server_address.as_deref(), Some("db"));
+        assert_eq!(span.status, rekindle_model::Status::Error);
+        assert_eq!(
+            (decoded.counts.cut_text, decoded.counts.other_names),
+            counts
+        );
+    }
+}

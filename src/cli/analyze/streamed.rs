@@ -3,17 +3,21 @@
 //! Files of the store are sorted by trace, so the spans of a trace are found by reading all files side by side, and a
 //! trace is forgotten once it is counted. When traces began is read first, because the earlier half of the baseline
 //! is compared with the later one. The baseline is counted before the window: of files that hold both, the window's
-//! traces wait in memory, and if these are too many, the files are read again.
+//! traces wait in memory, and if these are too many, the files are read again. Between the thread that reads and the one
+//! that counts, traces are numbers: what their spans say is listed once for thousands of them.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rekindle_analysis::rank::Input;
 use rekindle_analysis::{AnalysisConfig, Heap, Offline};
 use rekindle_ingest::{DecodeContext, KeepAttributes};
-use rekindle_model::{Span, TraceId, UnixNanos};
+use rekindle_model::{Link, OutlineParts, ReleaseReason, Shape, SpanId, Step, TraceId, UnixNanos};
 use rekindle_store::{
     AlikeReader, Meanings, ReadCounts, SpanOf, Store, StoreError, StoredSpan, alike_file,
 };
@@ -23,12 +27,13 @@ use super::Failure;
 use crate::engine::spans_of;
 
 /// Traces that are handed from the thread that reads to the one that counts at a time, and how many such heaps wait:
-/// some thousands of spans, so that neither thread waits for the other at every trace.
-const TRACES_AT_ONCE: usize = 512;
+/// some thousands of spans, so that neither thread waits for the other at every trace, and what these say is listed
+/// once for many of them.
+const TRACES_AT_ONCE: usize = 2_048;
 const HEAPS_WAITING: usize = 4;
 
-/// Spans of the window that wait for the end of the baseline, at most: some 300 MB.
-const MAX_WAITING: usize = 3_000_000;
+/// Spans of the window that wait for the end of the baseline, at most: some 250 MB.
+const MAX_WAITING: usize = 4_000_000;
 
 /// What was counted.
 pub(super) struct Streamed {
@@ -88,20 +93,23 @@ fn analyzed(
     };
     let mut offline = Offline::new(config);
     let (mut baseline_traces, mut window_traces) = (0, 0);
-    let mut unreadable = pass(&args.baseline, keep, |start, spans| {
-        baseline_traces += 1;
-        offline.take(heap(start), spans);
+    let mut count_before = |offline: &mut Offline, traces: Traces| {
+        baseline_traces += traces.ends.len();
+        traces.each(|start, trace| offline.take_parts(heap(start), trace));
+    };
+    let never = UnixNanos(u64::MAX);
+    let mut unreadable = pass(&args.baseline, keep, never, |_, traces| {
+        count_before(&mut offline, traces);
     })?;
     let mut waiting = None;
     if args.since.is_some() {
-        let mut held = Some((0, Vec::<Vec<Span>>::new()));
-        unreadable += pass(&args.inputs, keep, |start, spans| {
-            if start < since {
-                baseline_traces += 1;
-                offline.take(heap(start), spans);
-            } else if let Some((count, traces)) = &mut held {
-                *count += spans.len();
-                traces.push(spans);
+        let mut held = Some((0, Vec::new()));
+        unreadable += pass(&args.inputs, keep, since, |is_later, traces| {
+            if !is_later {
+                count_before(&mut offline, traces);
+            } else if let Some((count, heaps)) = &mut held {
+                *count += traces.steps.len();
+                heaps.push(traces);
                 if *count > MAX_WAITING {
                     held = None;
                 }
@@ -109,16 +117,16 @@ fn analyzed(
         })?;
         waiting = held;
     }
-    let mut count = |spans| {
-        window_traces += 1;
-        offline.take(Heap::Window, spans);
+    let mut count = |traces: Traces| {
+        window_traces += traces.ends.len();
+        traces.each(|_, trace| offline.take_parts(Heap::Window, trace));
     };
-    if let Some((_, traces)) = waiting {
-        traces.into_iter().for_each(count);
+    if let Some((_, heaps)) = waiting {
+        heaps.into_iter().for_each(count);
     } else {
-        let rejected = pass(&args.inputs, keep, |start, spans| {
-            if start >= since {
-                count(spans);
+        let rejected = pass(&args.inputs, keep, since, |is_later, traces| {
+            if is_later {
+                count(traces);
             }
         })?;
         // What is read twice is unreadable once.
@@ -155,11 +163,52 @@ fn readers(paths: &[PathBuf]) -> Result<Vec<AlikeReader>, StoreError> {
     Ok(readers)
 }
 
-/// Hands out when each trace began, and its spans; how many spans had no valid ids.
+/// Traces in numbers, one after the other.
+#[derive(Default)]
+struct Traces {
+    ends: Vec<End>,
+    steps: Vec<Step>,
+    /// What spans say.
+    shapes: Vec<Arc<Shape>>,
+    links: Vec<(SpanId, Box<[Link]>)>,
+}
+
+/// Where what belongs to a trace ends.
+struct End {
+    trace_id: TraceId,
+    steps: usize,
+    links: usize,
+}
+
+impl Traces {
+    /// Hands out when each began, and its parts.
+    fn each(mut self, mut each: impl FnMut(UnixNanos, OutlineParts<'_>)) {
+        let mut parents = Vec::new();
+        let (mut steps_from, mut links_from) = (0, 0);
+        for end in &self.ends {
+            let steps = &mut self.steps[steps_from..end.steps];
+            let start = steps.iter().map(|step| step.start).min();
+            let parts = OutlineParts {
+                trace_id: end.trace_id,
+                steps,
+                parents: &mut parents,
+                shapes: &self.shapes,
+                links: &self.links[links_from..end.links],
+                reason: ReleaseReason::Flush,
+            };
+            each(start.unwrap_or_default(), parts);
+            (steps_from, links_from) = (end.steps, end.links);
+        }
+    }
+}
+
+/// Hands out traces that began before `since`, and those that began later, some at a time; how many spans had no
+/// valid ids.
 fn pass(
     paths: &[PathBuf],
     keep: &KeepAttributes,
-    mut each: impl FnMut(UnixNanos, Vec<Span>),
+    since: UnixNanos,
+    mut each: impl FnMut(bool, Traces),
 ) -> Result<u64, Stop> {
     let readers = readers(paths)?;
     std::thread::scope(|scope| {
@@ -171,14 +220,15 @@ fn pass(
                 meanings: Meanings::default(),
                 context: DecodeContext::new(keep),
                 counts: ReadCounts::default(),
+                since,
+                trace: Vec::new(),
+                heaps: Default::default(),
+                filled: [1; 2],
             }
             .send_all(&to)
         });
-        for heap in from {
-            for spans in heap {
-                let start = spans.iter().map(|span: &Span| span.start).min();
-                each(start.unwrap_or_default(), spans);
-            }
+        for (is_later, traces) in from {
+            each(is_later, traces);
         }
         match reading.join() {
             Ok(read) => read,
@@ -187,11 +237,27 @@ fn pass(
     })
 }
 
+/// What alike spans say. Its thread alone counts who holds it.
+struct Kind {
+    shape: Arc<Shape>,
+    links: Box<[Link]>,
+    parent_is_remote: Option<bool>,
+    /// For both heaps: the number of the heap in whose list its shape is, and its place there.
+    placed: [Cell<(u64, u32)>; 2],
+}
+
+/// A span that was read.
+struct Read {
+    trace_id: TraceId,
+    step: Step,
+    kind: Rc<Kind>,
+}
+
 /// One of the files that are read side by side.
 struct File {
     reader: AlikeReader,
     /// Spans that were read and not handed out yet.
-    read: VecDeque<Span>,
+    read: VecDeque<Read>,
     is_over: bool,
 }
 
@@ -208,15 +274,20 @@ impl File {
 /// Files that are read side by side.
 struct Side {
     files: Vec<File>,
-    /// Spans whose ids and times don't count.
-    meanings: Meanings<Span>,
+    meanings: Meanings<Rc<Kind>>,
     context: DecodeContext,
     counts: ReadCounts,
+    since: UnixNanos,
+    /// The spans of one trace.
+    trace: Vec<Read>,
+    /// What is being filled: of traces that began before `since`, and later.
+    heaps: [Traces; 2],
+    /// Their numbers, from 1.
+    filled: [u64; 2],
 }
 
 impl Side {
-    fn send_all(mut self, to: &SyncSender<Vec<Vec<Span>>>) -> Result<u64, Stop> {
-        let mut heap = Vec::with_capacity(TRACES_AT_ONCE);
+    fn send_all(mut self, to: &SyncSender<(bool, Traces)>) -> Result<u64, Stop> {
         let mut last = None;
         for at in 0..self.files.len() {
             self.refill(at)?;
@@ -226,15 +297,22 @@ impl Side {
                 return Err(Stop::Unsorted);
             }
             last = Some(trace_id);
-            heap.push(self.take(trace_id)?);
-            if heap.len() == TRACES_AT_ONCE {
-                let full = std::mem::replace(&mut heap, Vec::with_capacity(TRACES_AT_ONCE));
-                // Who counts is there until the last heap.
-                let _ = to.send(full);
+            self.collect(trace_id)?;
+            let is_later = self.add(trace_id);
+            if self.heaps[usize::from(is_later)].ends.len() == TRACES_AT_ONCE {
+                self.send(is_later, to);
             }
         }
-        let _ = to.send(heap);
+        self.send(false, to);
+        self.send(true, to);
         Ok(self.counts.rejected)
+    }
+
+    fn send(&mut self, is_later: bool, to: &SyncSender<(bool, Traces)>) {
+        let heap = usize::from(is_later);
+        self.filled[heap] += 1;
+        // Who counts is there until the last heap.
+        let _ = to.send((is_later, std::mem::take(&mut self.heaps[heap])));
     }
 
     /// The least trace id that is left.
@@ -243,22 +321,55 @@ impl Side {
         heads.map(|span| span.trace_id).min()
     }
 
-    /// The spans of this trace, which is the least one.
-    fn take(&mut self, trace_id: TraceId) -> Result<Vec<Span>, Stop> {
-        let mut spans = Vec::new();
+    /// Collects the spans of this trace, which is the least one.
+    fn collect(&mut self, trace_id: TraceId) -> Result<(), Stop> {
+        self.trace.clear();
         for at in 0..self.files.len() {
             loop {
                 let file = &mut self.files[at];
                 let rest = file.read.iter();
                 let count = rest.take_while(|span| span.trace_id == trace_id).count();
-                spans.extend(file.read.drain(..count));
+                self.trace.extend(file.read.drain(..count));
                 if !file.read.is_empty() || file.is_over {
                     break;
                 }
                 self.refill(at)?;
             }
         }
-        Ok(spans)
+        let mut distinct = self.trace.windows(2);
+        if !distinct.all(|pair| pair[0].step.span_id < pair[1].step.span_id) {
+            // As where traces are put together in memory: the later-ending one is kept.
+            self.trace
+                .sort_by_key(|it| (it.step.span_id, Reverse(it.step.end)));
+            self.trace.dedup_by_key(|it| it.step.span_id);
+        }
+        Ok(())
+    }
+
+    /// Adds the trace that was collected to its heap. Whether it began after `since`.
+    fn add(&mut self, trace_id: TraceId) -> bool {
+        let start = self.trace.iter().map(|it| it.step.start).min();
+        let is_later = start.is_some_and(|start| start >= self.since);
+        let number = usize::from(is_later);
+        let (heap, filled) = (&mut self.heaps[number], self.filled[number]);
+        for Read { mut step, kind, .. } in self.trace.drain(..) {
+            let placed = &kind.placed[number];
+            if placed.get().0 != filled {
+                placed.set((filled, heap.shapes.len() as u32));
+                heap.shapes.push(Arc::clone(&kind.shape));
+            }
+            step.shape = placed.get().1;
+            if !kind.links.is_empty() {
+                heap.links.push((step.span_id, kind.links.clone()));
+            }
+            heap.steps.push(step);
+        }
+        heap.ends.push(End {
+            trace_id,
+            steps: heap.steps.len(),
+            links: heap.links.len(),
+        });
+        is_later
     }
 
     /// Reads on in a file of which all was handed out.
@@ -269,13 +380,20 @@ impl Side {
             is_over,
         } = &mut self.files[at];
         let context = &mut self.context;
-        let mut meaning = |span: StoredSpan| -> Result<Span, Failure> {
+        let mut kind = |span: StoredSpan| -> Result<Rc<Kind>, Failure> {
             let decoded = spans_of(&[span], context)?.pop();
-            decoded.ok_or_else(|| anyhow::anyhow!("a stored span could not be read back").into())
+            let span =
+                decoded.ok_or_else(|| anyhow::anyhow!("a stored span could not be read back"))?;
+            Ok(Rc::new(Kind {
+                shape: span.shape,
+                links: span.links,
+                parent_is_remote: span.parent_is_remote,
+                placed: Default::default(),
+            }))
         };
         while read.is_empty() && !*is_over {
-            let more = reader.next(&mut self.meanings, &mut self.counts, &mut meaning, |span| {
-                read.push_back(span_of(&span))
+            let more = reader.next(&mut self.meanings, &mut self.counts, &mut kind, |span| {
+                read.push_back(read_of(&span));
             })?;
             *is_over = !more;
         }
@@ -283,21 +401,23 @@ impl Side {
     }
 }
 
-fn span_of(span: &SpanOf<&Span>) -> Span {
+fn read_of(span: &SpanOf<&Rc<Kind>>) -> Read {
     // Times are mended as the receiver does it.
     let start = match span.start.0 {
         0 => span.end,
         _ => span.start,
     };
-    Span {
+    Read {
         trace_id: span.trace_id,
-        span_id: span.span_id,
-        parent_id: span.parent_id,
-        parent_is_remote: span.meaning.parent_is_remote,
-        start,
-        end: span.end.max(start),
-        shape: Arc::clone(&span.meaning.shape),
-        links: span.meaning.links.clone(),
+        step: Step {
+            span_id: span.span_id,
+            parent_id: span.parent_id,
+            start,
+            end: span.end.max(start),
+            shape: 0,
+            parent_is_remote: span.meaning.parent_is_remote,
+        },
+        kind: Rc::clone(span.meaning),
     }
 }
 
@@ -322,7 +442,11 @@ mod tests {
             u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
         );
         let start = SINCE + n * 500 - before * 500;
-        let status = if n >= before && n % 3 == 0 { 2 } else { 0 };
+        let status = if n >= before && n.is_multiple_of(3) {
+            2
+        } else {
+            0
+        };
         let mut text = String::from("{\"resourceSpans\":[");
         for (at, (service, span, parent, kind)) in
             [("shop", 1, 0, 2), ("shop", 2, 1, 3), ("cart", 3, 2, 2)]

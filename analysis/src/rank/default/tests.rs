@@ -1,12 +1,12 @@
 //! When is something an answer, and when only chance? Small systems in which that is known.
 
-use rekindle_model::Trace;
+use rekindle_model::{Outcome, Trace};
 
-use crate::rank::{Method, rank};
+use crate::rank::{Case, Input, Method, rank};
 use crate::testing::{Call, T};
-use crate::{AnalysisConfig, Ranking, Verdict, input_of};
+use crate::{AnalysisConfig, Level, Ranking, Verdict, input_of};
 
-fn ranked(baseline: Vec<Call>, window: Vec<Call>) -> Ranking {
+fn input(baseline: Vec<Call>, window: Vec<Call>) -> Input {
     let traces = |calls: Vec<Call>, first: u128| -> Vec<Trace> {
         let numbered = calls.into_iter().enumerate();
         let build = |(n, call): (usize, Call)| {
@@ -19,8 +19,11 @@ fn ranked(baseline: Vec<Call>, window: Vec<Call>) -> Ranking {
         numbered.map(build).collect()
     };
     let (before, now) = (traces(baseline, 1), traces(window, 1_000_000));
-    let input = input_of(&AnalysisConfig::default(), &before, &now);
-    rank(Method::Default, &input)
+    input_of(&AnalysisConfig::default(), &before, &now)
+}
+
+fn ranked(baseline: Vec<Call>, window: Vec<Call>) -> Ranking {
+    rank(Method::Default, &input(baseline, window))
 }
 
 fn first(ranking: &Ranking) -> &str {
@@ -190,5 +193,46 @@ fn what_is_never_steady_does_not_excuse_what_was() {
             let confidence = ranking.suspects[0].confidence;
             assert!(confidence < 0.75, "{confidence}: {ranking:#?}");
         }
+    }
+}
+
+#[test]
+fn a_few_bad_answers_of_many_weigh_as_a_few_failures_of_many() {
+    // One in four requests touches mail, and some of these get a wrong answer; the cart takes fifteen times as long.
+    let site = |n: u64, cart: u64| {
+        let cart = Call::server("cart", "GET /cart").takes(cart + n % 3);
+        let shop = Call::server("shop", "GET /").takes(5 + n % 4);
+        let shop = shop.with(Call::client("call").with(cart));
+        let mail = Call::server("mail", "POST /mail").takes(3);
+        match n % 4 {
+            0 => shop.with(Call::client("call").with(mail)),
+            _ => shop,
+        }
+    };
+    for (wrong, lead) in [(10, "cart"), (90, "mail")] {
+        let before = (0..800).map(|n| site(n, 4)).collect();
+        let now = (0..400).map(|n| site(n, 60)).collect();
+        let mut input = input(before, now);
+        let services = input.subjects.iter();
+        let mail = services
+            .map(|subject| &subject.component)
+            .position(|component| {
+                component.level == Level::Service && component.service.as_str() == "mail"
+            })
+            .expect("mail");
+        let cases = input.window.iter_mut().chain(&mut input.baseline);
+        cases.for_each(|case| case.of_incident = true);
+        let touching = |case: &&mut Case| input.rows[case.row].state_of(mail).is_some();
+        let good = input.window.iter_mut().find(touching).expect("a case");
+        assert_eq!(good.count, 100);
+        good.count -= wrong;
+        let bad = Case {
+            outcome: Outcome::Failed,
+            count: wrong,
+            ..*good
+        };
+        input.window.push(bad);
+        let ranking = rank(Method::Default, &input);
+        assert_eq!(first(&ranking), lead, "{wrong} wrong: {ranking:#?}");
     }
 }
