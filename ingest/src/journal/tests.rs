@@ -90,10 +90,10 @@ impl Room {
     }
 }
 
-/// Every third is a long one, which goes past the cache; it is long by itself, and by no round number.
+/// One in six is long, so that it goes past the cache, and by no round number.
 fn long_or_short(number: u64) -> Entry {
     let long = Bytes::from(vec![number as u8; 70_000 + number as usize]);
-    match number % 3 {
+    match number % 6 {
         1 => Entry {
             payload: long,
             ..entry(number)
@@ -405,6 +405,44 @@ async fn a_crash_at_any_byte_keeps_what_was_whole() {
         drop(journal);
         let kept = [&all[..whole], &[entry(8)]].concat();
         assert_eq!(entries(dir.path()), kept, "cut at {cut}");
+    }
+}
+
+/// The same for long groups, wherever something begins or ends: a record, a filler, a page.
+#[tokio::test]
+async fn a_crash_within_a_long_group_keeps_what_was_whole() {
+    let origin = tempfile::tempdir().expect("a directory");
+    let all: Vec<Entry> = (0..9).map(long_or_short).collect();
+    let (journal, _) = Journal::open(origin.path(), config(Durability::PowerLoss)).expect("opens");
+    let (mut ends, mut fillers) = (Vec::new(), 0);
+    let mut end = HEADER_BYTES;
+    for entry in &all {
+        journal.append(entry.clone()).await.expect("appends");
+        let begin = if ends.is_empty() { 0 } else { end };
+        end += record_bytes(&entry.payload);
+        ends.push(end);
+        if let Some(filler) = file::filler_bytes(end - begin, end as u64) {
+            end += filler;
+            fillers += 1;
+        }
+    }
+    drop(journal);
+    assert_eq!(fillers, 2);
+    let bytes = fs::read(segment::path_of(origin.path(), 0)).expect("reads");
+    assert_eq!(bytes.len(), end);
+    let edges = ends.iter().copied().chain((0..end).step_by(file::PAGE));
+    let cuts = edges.flat_map(|at| at.saturating_sub(1)..=at + 1);
+    for cut in cuts.filter(|cut| *cut <= end) {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(segment::path_of(dir.path(), 0), &bytes[..cut]).expect("writes");
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        let (journal, _) =
+            Journal::open(dir.path(), config(Durability::ProcessCrash)).expect("opens");
+        assert!(entries(dir.path()) == all[..whole], "cut at {cut}");
+        journal.append(entry(9)).await.expect("appends");
+        drop(journal);
+        let kept = [&all[..whole], &[entry(9)]].concat();
+        assert!(entries(dir.path()) == kept, "cut at {cut}");
     }
 }
 
