@@ -137,14 +137,19 @@ pub(crate) fn journal(data: &[u8]) {
     let dir = tempfile::tempdir().expect("a directory");
     let segment = dir.path().join(format!("{:020}.journal", 0));
     std::fs::write(&segment, data).expect("writes");
+    // Now and then the slow way, past the cache, with a filler behind it.
+    let (durability, payload_bytes) = match data.len() % 16 {
+        0 => (Durability::PowerLoss, 70_000),
+        _ => (Durability::ProcessCrash, 17),
+    };
     let config = JournalConfig {
-        durability: Durability::ProcessCrash,
+        durability,
         ..JournalConfig::default()
     };
     let entry = Entry {
         received_at: UnixNanos::from_secs(1),
         protocol: Protocol::Grpc,
-        payload: b"what was appended"[..].into(),
+        payload: vec![b'x'; payload_bytes].into(),
     };
     let (journal, _) = Journal::open(dir.path(), config).expect("opens");
     let runtime = tokio::runtime::Builder::new_current_thread().build();
