@@ -5,7 +5,8 @@
 //! is remembered: a link on a page must not be dead when it is followed.
 //!
 //! Under load, a kind's traces would be pushed out milliseconds after they came, and making a whole trace of
-//! each would cost more than counting it. So a kind that is full takes one of a moment's.
+//! each would cost more than counting it. So a kind that is full, or couldn't take its last one, is offered one of a
+//! moment's.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -21,8 +22,8 @@ const PER_KIND: usize = 24;
 /// So many shown traces stay per incident: those of a ranking of ten suspects.
 const PINNED: usize = 60;
 
-/// A kind that is full takes another trace when its newest began so long before: then its traces are
-/// those of a second at least, and what nobody will look at isn't kept.
+/// A kind that is full takes another trace when the last one offered began so long before: then its traces
+/// are those of a second at least, and what nobody will look at isn't kept.
 const SPACING: Duration = Duration::from_millis(50);
 
 /// Traces of one request type that ended alike.
@@ -30,8 +31,10 @@ const SPACING: Duration = Duration::from_millis(50);
 struct Kind {
     /// Oldest first.
     traces: VecDeque<TraceId>,
-    /// When the last one that was taken began.
+    /// When the last one that was offered began.
     newest: UnixNanos,
+    /// Whether that one was left, because all are shown by rankings, say.
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -61,26 +64,34 @@ impl ExampleStore {
     pub(crate) fn wants(&self, start: UnixNanos, request_type: u32, bad: bool) -> bool {
         self.kinds.get(&(request_type, bad)).is_none_or(|kind| {
             let apart = start.since(kind.newest).max(kind.newest.since(start));
-            kind.traces.len() < PER_KIND || apart >= SPACING
+            apart >= SPACING || !kind.is_closed && kind.traces.len() < PER_KIND
         })
     }
 
     pub(crate) fn add(&mut self, trace: Trace, request_type: u32, bad: bool, counts: &mut Counts) {
+        let (kind, start) = ((request_type, bad), trace.spans()[0].start);
+        let is_taken = self.take(trace, kind, counts);
+        let of_kind = self.kinds.entry(kind).or_default();
+        of_kind.newest = start;
+        of_kind.is_closed = !is_taken;
+    }
+
+    /// Takes a trace if it may; whether it did.
+    fn take(&mut self, trace: Trace, kind: (u32, bool), counts: &mut Counts) -> bool {
         let size = trace.spans().len();
         if self.traces.contains_key(&trace.trace_id()) {
-            return;
+            return false;
         }
         if size > self.max_spans {
             counts.add(LeftOut::ExampleOverflow);
-            return;
+            return false;
         }
-        let kind = (request_type, bad);
         let full = self
             .kinds
             .get(&kind)
             .is_some_and(|k| k.traces.len() >= PER_KIND);
         if full && !self.drop_oldest(kind) {
-            return;
+            return false;
         }
         while self.spans + size > self.max_spans {
             counts.add(LeftOut::ExampleOverflow);
@@ -91,14 +102,14 @@ impl ExampleStore {
                 kinds.map(|(k, v)| (v.traces.len(), Reverse(*k))).collect();
             let mut largest = std::iter::from_fn(|| kinds.pop());
             if !largest.any(|(_, Reverse(kind))| self.drop_oldest(kind)) {
-                return;
+                return false;
             }
         }
         self.spans += size;
         let of_kind = self.kinds.entry(kind).or_default();
         of_kind.traces.push_back(trace.trace_id());
-        of_kind.newest = trace.spans()[0].start;
         self.traces.insert(trace.trace_id(), trace);
+        true
     }
 
     /// Somebody outside corrected how this one ended.
@@ -159,5 +170,47 @@ impl ExampleStore {
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = TraceId> + '_ {
         self.traces.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, T};
+
+    const START: UnixNanos = UnixNanos::from_secs(1_000_000);
+
+    fn trace(number: u128, start: UnixNanos) -> Trace {
+        let made = T { id: number, start };
+        made.build(Call::server("shop", "GET /"))
+    }
+
+    /// What is offered is made whole for it, so a kind that took nothing isn't offered each of its traces.
+    #[test]
+    fn a_kind_that_cannot_take_is_offered_one_of_a_moment() {
+        let in_all = PER_KIND + 1;
+        for (reason, max_spans, taken, shown) in [
+            ("all are shown", in_all, PER_KIND, PER_KIND),
+            ("all are shown, and there is no room", 2, 2, 2),
+            ("each is longer than the room", 0, 0, 0),
+            ("nothing stands against it", in_all, PER_KIND, 0),
+            ("it isn't full", in_all, 2, 0),
+        ] {
+            let mut store = ExampleStore::new(max_spans);
+            let mut counts = Counts::default();
+            for number in 1..=taken as u128 {
+                assert!(store.wants(START, 0, true), "{reason}");
+                store.add(trace(number, START), 0, true, &mut counts);
+            }
+            let ids: Vec<_> = store.ids().collect();
+            store.pin(1, ids.into_iter().take(shown));
+            let later = START.plus(SPACING);
+            assert!(store.wants(later, 0, true), "{reason}");
+            store.add(trace(1000, later), 0, true, &mut counts);
+            let wants_each = reason == "it isn't full";
+            assert_eq!(store.wants(later, 0, true), wants_each, "{reason}");
+            assert!(store.wants(later.plus(SPACING), 0, true), "{reason}");
+            assert!(store.wants(later, 0, false), "{reason}: of another kind");
+        }
     }
 }

@@ -8,7 +8,8 @@
 //! path says so, and the request is read by itself.
 //!
 //! Shapes that are equal have one number, wherever they come from. A path is remembered when it comes
-//! for the second time, so that what never comes again costs little.
+//! for the second time, so that what never comes again costs little. A shape that is remembered holds its
+//! names, so all that remembers shapes ages, and a burst of made-up names is forgotten for what came after it.
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ use crate::spectrum::Cell;
 use crate::young_old::YoungOld;
 
 /// Shapes of each age that are remembered. A thousand instances with ten operations each that end in
-/// two ways are 20,000; all full, some 10 MB.
+/// two ways are 20,000; all full, some 10 MB, and the shapes themselves, which nobody else may hold any
+/// more. Those are some 400 bytes each, so 50 MB at most: of equal ones two may be remembered.
 const MAX_SHAPES: usize = 1 << 15;
 
 /// Processes of each age that are remembered.
@@ -154,8 +156,11 @@ type Steps = [u64];
 /// Everything that is remembered.
 #[derive(Debug)]
 pub(crate) struct Paths {
-    /// By the place where the assembler holds it: spans in flight share some thousand places.
+    /// By the place where the assembler holds it: spans in flight share some thousand places. A place that
+    /// isn't used again would hold its shape for ever, so all are forgotten when `by_address` forgets.
     by_place: Vec<(Arc<Shape>, u32)>,
+    /// The changes of `by_address` that places were forgotten for.
+    forgotten_for: u64,
     /// What is at places that nothing is known of.
     nothing: Arc<Shape>,
     by_address: YoungOld<usize, Met>,
@@ -177,6 +182,7 @@ impl Paths {
     pub(crate) fn new() -> Self {
         Self {
             by_place: Vec::new(),
+            forgotten_for: 0,
             nothing: Arc::default(),
             by_address: YoungOld::new(MAX_SHAPES),
             by_value: YoungOld::new(MAX_SHAPES),
@@ -237,6 +243,11 @@ impl Paths {
     #[cold]
     fn number_newly_at(&mut self, place: usize, shape: &Arc<Shape>) -> u32 {
         let number = self.number_of(shape);
+        let changes = self.by_address.changes();
+        if self.forgotten_for != changes {
+            self.forgotten_for = changes;
+            self.by_place.clear();
+        }
         if place < MAX_SHAPES {
             let nothing = &self.nothing;
             if place >= self.by_place.len() {

@@ -16,6 +16,8 @@ pub(crate) struct YoungOld<K, V> {
     older: HashMap<K, V>,
     /// Entries of each at most.
     max: usize,
+    /// How often the younger has become the older.
+    changes: u64,
 }
 
 impl<K: Hash + Eq, V> YoungOld<K, V> {
@@ -24,6 +26,7 @@ impl<K: Hash + Eq, V> YoungOld<K, V> {
             younger: HashMap::new(),
             older: HashMap::new(),
             max,
+            changes: 0,
         }
     }
 
@@ -51,8 +54,15 @@ impl<K: Hash + Eq, V> YoungOld<K, V> {
             std::mem::swap(&mut self.younger, &mut self.older);
             // Its room is kept: a stream of things that never come again changes tables all the time.
             self.younger.clear();
+            self.changes += 1;
         }
         self.younger.insert(key, value);
+    }
+
+    /// How often what wasn't asked for has been forgotten since it was cleared.
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(crate) fn clear(&mut self) {

@@ -9,6 +9,7 @@ use rekindle_model::{
     Step, Trace, UnixNanos,
 };
 
+use super::{MAX_SHAPES, Paths};
 use crate::testing::{Call, T};
 use crate::{AnalysisConfig, Analyzer};
 
@@ -123,6 +124,30 @@ impl Held {
         });
         take(&outline.expect("a trace has spans"));
     }
+}
+
+#[test]
+fn shapes_that_come_no_more_are_let_go() {
+    let shape = |number: usize| {
+        Arc::new(Shape {
+            name: format!("made up {number}").into(),
+            ..Shape::default()
+        })
+    };
+    let mut paths = Paths::new();
+    let (gone, stays) = (shape(0), shape(1));
+    // Of the place of the first one nobody speaks again.
+    paths.number_at(2, &gone);
+    let number = paths.number_at(1, &stays);
+    let held = Arc::downgrade(&gone);
+    drop(gone);
+    assert!(held.upgrade().is_some());
+    // Two tables are filled with others.
+    for other in 2..=2 * MAX_SHAPES + 2 {
+        paths.number_at(0, &shape(other));
+        assert_eq!(paths.number_at(1, &stays), number);
+    }
+    assert!(held.upgrade().is_none());
 }
 
 proptest! {

@@ -1,10 +1,11 @@
 //! In which form are the traces of a file, and what is in it?
 //!
 //! Told by the content, not by the name: Parquet says so in its first bytes, and JSON lines are found by the first line
-//! that is a request or a document of Jaeger's by itself. So a file whose first lines are damaged (a log that was cut
-//! in front, say) loses those and no others. Where no line is one, all of it is: a document laid out over many lines,
-//! or OTLP in protobuf, one request. Each may be gzipped. A file of JSON lines may be longer than memory, and is read
-//! line by line; all else is read whole.
+//! that is a request or a document of Jaeger's by itself, or an object of another kind (a Collector's log may begin
+//! with gigabytes of metrics) that can't be a part of what came before. So a file whose first lines are damaged (a log
+//! that was cut in front, say) loses those and no others. Where no line is one, all of it is: a document laid out over
+//! many lines, or OTLP in protobuf, one request. Each may be gzipped. A file of JSON lines may be longer than memory,
+//! and is read line by line; all else is read whole, as far as that can be a document.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -30,8 +31,9 @@ pub struct Imported {
     pub counts: ReadCounts,
 }
 
-/// A line longer than this is no request that any receiver takes.
-const MAX_LINE_BYTES: u64 = 1 << 30;
+/// A document longer than this, on one line or on many, is no request that any receiver takes. What begins like one and
+/// is longer is read as lines.
+const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
 
 /// Hands out all spans of a file, whatever form they are in, some at a time. What can't be read is counted.
 ///
@@ -71,8 +73,18 @@ pub fn read_any<E: From<StoreError>>(
 /// # Errors
 /// When it can't be read, or what `each` answers.
 pub fn read_stream<E: From<StoreError>>(
+    input: impl BufRead,
+    name: &str,
+    each: impl FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
+) -> Result<Imported, E> {
+    read_bounded(input, name, MAX_DOCUMENT_BYTES, each)
+}
+
+/// As `read_stream`, of documents of so many bytes at most.
+fn read_bounded<E: From<StoreError>>(
     mut input: impl BufRead,
     name: &str,
+    max_bytes: u64,
     mut each: impl FnMut(&mut Vec<StoredSpan>) -> Result<(), E>,
 ) -> Result<Imported, E> {
     let failed = |source: io::Error| StoreError::io("reading", name, source);
@@ -93,21 +105,32 @@ pub fn read_stream<E: From<StoreError>>(
     // What came before the first line that is something by itself: all of it, if none is.
     let mut whole = Vec::new();
     let mut are_lines = false;
+    let mut is_laid_out = false;
     let mut line = Vec::new();
     if is_protobuf(input.fill_buf().map_err(failed)?) {
-        input.read_to_end(&mut whole).map_err(failed)?;
+        let mut limited = (&mut input).take(max_bytes);
+        limited.read_to_end(&mut whole).map_err(failed)?;
     }
     loop {
         line.clear();
-        let mut limited = (&mut input).take(MAX_LINE_BYTES);
+        let mut limited = (&mut input).take(max_bytes);
         if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
-        if !are_lines && !stands_alone(&line) {
-            whole.append(&mut line);
-            continue;
-        }
         if !are_lines {
+            let may_be_part = match content_of(&line) {
+                Content::Document => false,
+                Content::Part => true,
+                Content::Object => {
+                    // Asked once: to ask at each object of a long document would read it as often.
+                    is_laid_out = is_laid_out || is_begun(&whole, &line);
+                    is_laid_out
+                }
+            };
+            if may_be_part && (whole.len() + line.len()) as u64 <= max_bytes {
+                whole.append(&mut line);
+                continue;
+            }
             are_lines = true;
             let damaged = whole.split(|it| *it == b'\n');
             let damaged = damaged.filter(|it| !it.trim_ascii().is_empty());
@@ -137,8 +160,17 @@ fn is_protobuf(head: &[u8]) -> bool {
     }
 }
 
-/// Whether a line is a request or a document of Jaeger's by itself, and not a part of one that is laid out.
-fn stands_alone(line: &[u8]) -> bool {
+/// What a line is by itself.
+enum Content {
+    /// A request, or a document of Jaeger's.
+    Document,
+    /// An object that says nothing of spans.
+    Object,
+    /// None that is whole: damaged, or a part of a document that is laid out.
+    Part,
+}
+
+fn content_of(line: &[u8]) -> Content {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Document {
@@ -146,10 +178,26 @@ fn stands_alone(line: &[u8]) -> bool {
         data: Option<IgnoredAny>,
     }
     let line = line.trim_ascii();
-    line.starts_with(b"{")
-        && line.ends_with(b"}")
-        && serde_json::from_slice(line)
-            .is_ok_and(|it: Document| it.resource_spans.is_some() || it.data.is_some())
+    if !line.starts_with(b"{") || !line.ends_with(b"}") {
+        return Content::Part;
+    }
+    match serde_json::from_slice::<Document>(line) {
+        Ok(it) if it.resource_spans.is_some() || it.data.is_some() => Content::Document,
+        Ok(_) => Content::Object,
+        Err(_) => Content::Part,
+    }
+}
+
+/// Whether these lines are the beginning of a document that this line is a part of.
+fn is_begun(before: &[u8], line: &[u8]) -> bool {
+    if before.trim_ascii().is_empty() {
+        return false;
+    }
+    let together = before.chain(line);
+    match serde_json::from_reader::<_, IgnoredAny>(together) {
+        Ok(IgnoredAny) => true,
+        Err(error) => error.is_eof(),
+    }
 }
 
 /// The spans of a JSON document, Jaeger's or OTLP.
@@ -172,6 +220,40 @@ mod tests {
         });
         found.sort_by_key(|span| (span.trace_id, span.span_id));
         (found, read.expect("it can be read"))
+    }
+
+    fn read_of(content: &str, max_bytes: u64) -> Imported {
+        let each = |_: &mut Vec<StoredSpan>| Ok::<(), StoreError>(());
+        read_bounded(content.as_bytes(), "memory", max_bytes, each).expect("it can be read")
+    }
+
+    /// They are requests without spans; what isn't read line by line counts as one that is damaged.
+    #[test]
+    fn lines_of_other_kinds_are_not_kept() {
+        let metrics = "{\"resourceMetrics\":[]}\n".repeat(4);
+        for (before, unreadable) in [
+            ("", 0),
+            ("\n\n", 0),
+            ("one damaged\netrics\":[]}\n", 2),
+            ("{\"resourceMetrics\":[\"torn\n\u{0}\n", 2),
+            // An array whose end didn't come.
+            ("[\n", 1),
+        ] {
+            let imported = read_of(&format!("{before}{metrics}"), 1 << 20);
+            assert_eq!(imported.unreadable, unreadable, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn no_document_is_longer_than_its_bound() {
+        for (content, unreadable) in [
+            ("one\n2\n3\n", 1),
+            ("one\n2\n3\n45\n", 4),
+            ("\n\u{1}otherwis", 1),
+            ("\n\u{1}otherwise", 2),
+        ] {
+            assert_eq!(read_of(content, 10).unreadable, unreadable, "{content:?}");
+        }
     }
 
     #[test]
@@ -225,7 +307,7 @@ mod tests {
                 ]
                 .concat(),
                 1,
-                2,
+                1,
             ),
             (
                 "Jaeger laid out",

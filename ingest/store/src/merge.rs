@@ -6,7 +6,8 @@
 //!
 //! Of a span that lies in two files one goes: both may be merged, or one is, and the other's columns that tell spans
 //! from each other are read beside. A merge leaves no span that another file of its hour has, so that of any two files
-//! the later merge has seen to it. One small file that is left of an hour is written again if it was made before the
+//! the later merge has seen to it. But what was written down goes only for what was read: the other's copy is looked
+//! at whole, and where its file turns out damaged, or says something else, both stay. One small file that is left of an hour is written again if it was made before the
 //! hour was over.
 //!
 //! The new file is there for good before the old ones are removed, and its metadata says whom it replaces. An engine
@@ -47,7 +48,7 @@ const OVER_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Of an hour's other files so many are looked into for spans that are there already, the newest ones: what was sent
 /// again came soon after. A page of five columns is in memory for each, and each costs as long as a tenth of what is
-/// merged. Up to some four thousand spans a second no hour has more.
+/// merged; one that does have some is read whole. Up to some four thousand spans a second no hour has more.
 const BESIDE_AT_ONCE: usize = 16;
 
 /// A merge that is due.
@@ -142,13 +143,13 @@ pub(crate) fn merge(
     };
     let (readers, beside) = (open(files)?, open(&due.beside)?);
     let mut inputs = inputs_of(files, &readers, SpanReader::spans);
-    let mut beside = inputs_of(&due.beside, &beside, SpanReader::identities);
+    let mut beside = beside_of(&due.beside, &beside);
     let mut writer = SpanWriter::new(Vec::new()).map_err(failed(&target))?;
     let mut duplicates = 0;
     let mut last = None;
     while let Some(span) = next(&mut inputs)? {
         let identity = span.identity();
-        if last == Some(identity) || is_in(&mut beside, identity)? {
+        if last == Some(identity) || is_in(&mut beside, &span)? {
             duplicates += 1;
             continue;
         }
@@ -211,7 +212,7 @@ fn merged_at(path: &str) -> Option<UnixNanos> {
     nanos.parse().ok().map(UnixNanos)
 }
 
-/// A file that is being merged.
+/// A file that is being read.
 struct Input<'a> {
     path: &'a str,
     spans: Spans<'a>,
@@ -232,25 +233,79 @@ fn inputs_of<'a>(
     inputs.collect()
 }
 
-/// Whether one of these files has this span. They are asked for one after the other in the store's order.
-fn is_in(beside: &mut [Input<'_>], identity: Identity) -> Result<bool, StoreError> {
-    let mut found = false;
-    for input in beside {
-        loop {
-            input.fill()?;
-            match input.waiting.front().map(StoredSpan::identity) {
-                Some(before) if before < identity => drop(input.waiting.pop_front()),
-                next => {
-                    found |= next == Some(identity);
-                    break;
-                }
+/// A file that stays.
+struct Beside<'a> {
+    /// What it has.
+    identities: Input<'a>,
+    /// The same spans with all they say; nothing is read of them before one is looked for.
+    whole: Input<'a>,
+    is_sound: bool,
+}
+
+fn beside_of<'a>(files: &'a [StoredFile], readers: &'a [SpanReader]) -> Vec<Beside<'a>> {
+    let identities = inputs_of(files, readers, SpanReader::identities);
+    let whole = inputs_of(files, readers, SpanReader::spans);
+    let pairs = identities.into_iter().zip(whole);
+    let beside = pairs.map(|(identities, whole)| Beside {
+        identities,
+        whole,
+        is_sound: true,
+    });
+    beside.collect()
+}
+
+impl Beside<'_> {
+    /// Whether the file has this span and says the same of it, apart from when it was received.
+    fn has(&mut self, span: &StoredSpan) -> Result<bool, StoreError> {
+        let identity = span.identity();
+        if !self.is_sound || self.identities.find(identity)?.is_none() {
+            return Ok(false);
+        }
+        match self.whole.find(identity) {
+            Ok(Some(copy)) => {
+                let as_this = StoredSpan {
+                    received_at: span.received_at,
+                    position: span.position,
+                    ..copy.clone()
+                };
+                Ok(as_this == *span)
             }
+            Ok(None) => Ok(false),
+            // It isn't set aside: its other pages may be sound, and lookups of those be answered.
+            Err(error) if error.damaged().is_some() => {
+                let source = std::error::Error::source(&error);
+                tracing::warn!(%error, source, "a damaged file may have spans that are kept twice therefore");
+                self.is_sound = false;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
-    Ok(found)
+}
+
+/// Whether one of these files has this span. They are asked for one after the other in the store's order.
+fn is_in(beside: &mut [Beside<'_>], span: &StoredSpan) -> Result<bool, StoreError> {
+    for file in beside {
+        if file.has(span)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Input<'_> {
+    /// The span that is this one, if it comes next; those before it go.
+    fn find(&mut self, identity: Identity) -> Result<Option<&StoredSpan>, StoreError> {
+        loop {
+            self.fill()?;
+            match self.waiting.front().map(StoredSpan::identity) {
+                Some(before) if before < identity => drop(self.waiting.pop_front()),
+                next if next == Some(identity) => return Ok(self.waiting.front()),
+                _ => return Ok(None),
+            }
+        }
+    }
+
     fn fill(&mut self) -> Result<(), StoreError> {
         if self.waiting.is_empty() {
             let mut read = Vec::new();

@@ -657,6 +657,74 @@ fn what_a_large_file_has_is_in_no_other_once_the_hour_is_over() {
     assert_eq!(rest.len() + some.len(), all.len());
 }
 
+/// The same file, in which the names of spans can't be read any more.
+fn without_names(file: &[u8]) -> Vec<u8> {
+    let metadata = parquet::file::metadata::ParquetMetaDataReader::new()
+        .parse_and_finish(&Bytes::copy_from_slice(file))
+        .expect("a footer");
+    let mut damaged = file.to_vec();
+    for column in metadata.row_group(0).columns() {
+        if column.column_path().string() == "name" {
+            let (from, length) = column.byte_range();
+            damaged[from as usize..(from + length) as usize].fill(0x55);
+        }
+    }
+    assert_ne!(damaged, file);
+    damaged
+}
+
+#[test]
+fn nothing_goes_for_a_copy_that_cannot_be_read_or_says_something_else() {
+    let renamed = |span: &StoredSpan| StoredSpan {
+        name: "another".into(),
+        ..span.clone()
+    };
+    let all = spans(3);
+    let received_again = |span: &StoredSpan| StoredSpan {
+        received_at: span.received_at.plus(Duration::from_secs(1)),
+        position: span.position + 1,
+        ..span.clone()
+    };
+    for (context, large, gone) in [
+        ("a sound copy", large_file(&all), all.len() as u64),
+        (
+            "one that was received later",
+            large_file(&all.iter().map(received_again).collect::<Vec<_>>()),
+            all.len() as u64,
+        ),
+        ("a damaged one", without_names(&large_file(&all)), 0),
+        (
+            "one with other names",
+            large_file(&all.iter().map(renamed).collect::<Vec<_>>()),
+            0,
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+        store.add(all.clone(), "small", 0, LATER).expect("added");
+        let hour = store.files().expect("listed")[0].path.clone();
+        let hour = hour.rsplit_once('/').expect("it has folders").0.to_owned();
+        let beside = folder
+            .path()
+            .join(hour)
+            .join("merged-00000000000000000001-0.parquet");
+        std::fs::write(&beside, large).expect("written");
+        let over = START.plus(Duration::from_secs(24 * 3600));
+        assert_eq!(store.tidy(over).expect("merged"), gone, "{context}");
+        // The small file's spans are there in any case.
+        let mut kept = 0;
+        for file in store.files().expect("listed") {
+            let mut count = |found: &mut Vec<StoredSpan>| {
+                kept += found.len();
+                Ok::<(), StoreError>(())
+            };
+            // One of them is damaged.
+            let _ = crate::read_file(&folder.path().join(&file.path), &mut count);
+        }
+        assert!(kept >= all.len(), "{context}: {kept} of {}", all.len());
+    }
+}
+
 #[test]
 fn nothing_was_received_in_the_future() {
     let folder = tempfile::tempdir().expect("a folder");
