@@ -83,10 +83,13 @@ impl FaultSignature {
     /// Whether somebody saw the fault beside users' requests, which need not show it: the operating system,
     /// a question with a known answer, or a unit's own figures.
     pub(crate) fn is_seen_directly(&self) -> bool {
-        matches!(
-            self.shape.as_str(),
-            "exited" | "wrong_answer" | OUT_OF_BOUNDS
-        )
+        self.is_of_its_own() || self.shape == "wrong_answer"
+    }
+
+    /// Whether the fault is the unit's own whatever else fails: its process ended, or its figures are out of
+    /// bounds. A wrong answer may be another's, which was asked for it.
+    pub fn is_of_its_own(&self) -> bool {
+        matches!(self.shape.as_str(), "exited" | OUT_OF_BOUNDS)
     }
 }
 

@@ -392,6 +392,12 @@ impl Engine {
                 units.push(suspect.unit.clone());
             }
         }
+        let is_suspect = |unit: &UnitName| {
+            case.acted_on
+                .iter()
+                .flat_map(|evidence| &evidence.suspects)
+                .any(|suspect| suspect.unit == *unit)
+        };
         let matter = by_probe || is_probes_matter(case.acted_on.as_ref());
         let has_shape = |shape| {
             case.acted_on
@@ -405,8 +411,10 @@ impl Engine {
                 continue;
             };
             if out_of_bounds {
-                // Being ready says nothing of figures.
-                asks.push(Ask::Bounds(unit));
+                // Being ready says nothing of figures, nor do the figures of a unit that isn't accused.
+                if is_suspect(&unit) {
+                    asks.push(Ask::Bounds(unit));
+                }
                 continue;
             }
             // Being ready is not being well; it only counts where nothing better can be asked.
