@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::UnitName;
+use crate::{RestartTree, UnitName};
 
 /// What else goes on: what can make a restart a mistake though the suspect is the right one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -136,4 +136,20 @@ pub struct Evidence {
     /// What else goes on.
     #[serde(default)]
     pub circumstances: Circumstances,
+}
+
+impl Evidence {
+    /// Whether what accuses the suspect accuses the unit: that contains the suspect, or is known to make it
+    /// fail by its own failures. The latter counts as much: whoever may restart what contains both may restart
+    /// less than that.
+    pub(crate) fn accuses(
+        &self,
+        suspect: &SuspectUnit,
+        unit: &UnitName,
+        tree: &RestartTree,
+    ) -> bool {
+        let sources = self.circumstances.sources.get(&suspect.unit);
+        let makes_it_fail = || sources.into_iter().flatten().any(|one| one.unit == *unit);
+        tree.contains(unit, &suspect.unit) || makes_it_fail()
+    }
 }
