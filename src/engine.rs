@@ -312,7 +312,7 @@ impl Engine {
             (&mut self.traces_seen, &mut self.spreading, &self.tree);
         self.assembler.poll_outlines(now, |outline| {
             *traces_seen += 1;
-            spreading.look(outline, tree);
+            spreading.look(outline, tree, now);
             analyzer.outline(outline, now);
         });
         self.shared.set_exporter_lag(self.assembler.exporter_lag());
@@ -560,10 +560,12 @@ impl Engine {
         }
         let assembly = self.assembler.counts();
         let pairs = self.spreading.left_out();
+        let too_long = self.spreading.too_long();
         for (reason, count) in [
             ("duplicate", assembly.duplicate),
             ("late", assembly.late),
             ("pair of units too many", pairs),
+            ("trace too long for the failure map", too_long),
         ] {
             if count > 0 {
                 own.dropped.insert(reason.to_owned(), count);

@@ -32,8 +32,15 @@ struct Counts {
 }
 
 impl Pairs {
-    /// Counts a trace that stands for so many; `place_of` says where each of its spans belongs.
-    pub(crate) fn add(&mut self, trace: &Trace, place_of: &[Option<usize>], stands_for: u64) {
+    /// Counts a trace that stands for so many; `place_of` says where each of its spans belongs. How many
+    /// steps that took: its spans, and of each those above it.
+    pub(crate) fn add(
+        &mut self,
+        trace: &Trace,
+        place_of: &[Option<usize>],
+        stands_for: u64,
+    ) -> u64 {
+        let mut steps = place_of.len() as u64;
         let failed: BTreeSet<usize> = trace
             .spans()
             .iter()
@@ -46,6 +53,7 @@ impl Pairs {
             let Some(source) = source else { continue };
             let mut above = trace.parent(at);
             while let Some(parent) = above {
+                steps += 1;
                 if let Some(target) = place_of[parent]
                     && target != *source
                 {
@@ -69,6 +77,7 @@ impl Pairs {
                 counts.anyway += also;
             }
         }
+        steps
     }
 
     /// Lets everything weigh half, and forgets what weighs nothing any more: software changes.
@@ -152,6 +161,7 @@ mod tests {
                 pairs.add(&asks(asking_failed, asked_failed), &places, 1);
             }
         }
+        assert_eq!(pairs.add(&asks(false, false), &places, 1), 3);
         let edges = pairs.map().edges;
         assert_eq!(edges.len(), 1);
         assert_eq!((edges[0].source, edges[0].target), (8, 3));

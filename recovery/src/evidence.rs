@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::UnitName;
+use crate::{RestartTree, UnitName};
 
 /// What else goes on: what can make a restart a mistake though the suspect is the right one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,10 +83,13 @@ impl FaultSignature {
     /// Whether somebody saw the fault beside users' requests, which need not show it: the operating system,
     /// a question with a known answer, or a unit's own figures.
     pub(crate) fn is_seen_directly(&self) -> bool {
-        matches!(
-            self.shape.as_str(),
-            "exited" | "wrong_answer" | OUT_OF_BOUNDS
-        )
+        self.is_of_its_own() || self.shape == "wrong_answer"
+    }
+
+    /// Whether the fault is the unit's own whatever else fails: its process ended, or its figures are out of
+    /// bounds. A wrong answer may be another's, which was asked for it.
+    pub fn is_of_its_own(&self) -> bool {
+        matches!(self.shape.as_str(), "exited" | OUT_OF_BOUNDS)
     }
 }
 
@@ -133,4 +136,20 @@ pub struct Evidence {
     /// What else goes on.
     #[serde(default)]
     pub circumstances: Circumstances,
+}
+
+impl Evidence {
+    /// Whether what accuses the suspect accuses the unit: that contains the suspect, or is known to make it
+    /// fail by its own failures. The latter counts as much: whoever may restart what contains both may restart
+    /// less than that.
+    pub(crate) fn accuses(
+        &self,
+        suspect: &SuspectUnit,
+        unit: &UnitName,
+        tree: &RestartTree,
+    ) -> bool {
+        let sources = self.circumstances.sources.get(&suspect.unit);
+        let makes_it_fail = || sources.into_iter().flatten().any(|one| one.unit == *unit);
+        tree.contains(unit, &suspect.unit) || makes_it_fail()
+    }
 }

@@ -381,7 +381,7 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
         evidence
             .suspects
             .iter()
-            .filter(|suspect| tree.contains(target, &suspect.unit))
+            .filter(|suspect| evidence.accuses(suspect, target, tree))
     };
     let likely: f64 = inside().map(|suspect| suspect.probability).sum();
     let two_sided: f64 = inside()

@@ -26,7 +26,7 @@ pub trait Prober: Send + Sync {
     }
 
     /// Whether the unit's figures keep within their bounds ([`crate::watch`]); `None` where that can't be
-    /// told, or not yet.
+    /// told, or not yet. Told once of each look, so that no look counts twice.
     fn within_bounds<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
         let _ = unit;
         Box::pin(std::future::ready(None))

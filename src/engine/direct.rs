@@ -53,6 +53,13 @@ struct Fault {
     told_closed: bool,
 }
 
+impl Fault {
+    /// Whether this is what such a fault of the unit is told as, while it lasts.
+    fn is_open(&self, unit: &UnitName, kind: Kind) -> bool {
+        self.closed.is_none() && self.unit == *unit && self.kind.view() == kind.view()
+    }
+}
+
 #[derive(Debug, Default, Clone)]
 struct Checked {
     wrong: u32,
@@ -162,13 +169,10 @@ impl DirectFaults {
         now: SystemTime,
         ids: &mut IncidentIds,
     ) {
+        let kind = Kind::OutOfBounds { is_proof };
         match answer {
-            Err(words) => self.open(unit, Kind::OutOfBounds { is_proof }, now, words, ids),
-            Ok(()) => {
-                for is_proof in [true, false] {
-                    self.close(unit, Kind::OutOfBounds { is_proof }, now, ids);
-                }
-            }
+            Err(words) => self.open(unit, kind, now, words, ids),
+            Ok(()) => self.close(unit, kind, now, ids),
         }
     }
 
@@ -195,11 +199,16 @@ impl DirectFaults {
         words: String,
         ids: &mut IncidentIds,
     ) {
-        let is_known = self
+        let known = self
             .faults
-            .iter()
-            .any(|fault| fault.closed.is_none() && fault.unit == *unit && fault.kind == kind);
-        if is_known {
+            .iter_mut()
+            .find(|fault| fault.is_open(unit, kind));
+        if let Some(known) = known {
+            // Another figure may be out of bounds by now, and whether that is proof is another question.
+            if matches!(kind, Kind::OutOfBounds { .. }) {
+                known.kind = kind;
+                known.words = words;
+            }
             return;
         }
         if self.faults.len() >= MAX_FAULTS
@@ -222,7 +231,7 @@ impl DirectFaults {
     fn close(&mut self, unit: &UnitName, kind: Kind, now: SystemTime, ids: &mut IncidentIds) {
         ids.is_over(unit.as_str(), kind.view());
         for fault in &mut self.faults {
-            if fault.unit == *unit && fault.kind == kind && fault.closed.is_none() {
+            if fault.is_open(unit, kind) {
                 fault.closed = Some(now);
             }
         }
@@ -473,6 +482,31 @@ mod tests {
             assert_eq!(look(Err("too much memory")).len(), 1);
             assert!(look(Ok(()))[0].closed);
         }
+    }
+
+    #[test]
+    fn proof_that_is_no_longer_seen_is_no_longer_told() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let mut incidents = Vec::new();
+        for (is_proof, words) in [
+            (true, "too much memory"),
+            (false, "says that its queue is long"),
+            (true, "spins"),
+        ] {
+            let mut seen = check("catalog", Err(words));
+            seen.asked = Asked::Bounds { is_proof };
+            faults.check(seen, now, &mut ids);
+            let told = faults.evidence(now, &BTreeMap::new());
+            let suspects: Vec<_> = told.iter().map(|one| &one.suspects[0]).collect();
+            assert_eq!(suspects.len(), 1, "{words}");
+            let found = (suspects[0].two_sided, suspects[0].reason.as_str());
+            assert_eq!(found, (is_proof, words));
+            incidents.push(told[0].incident);
+        }
+        assert_eq!(incidents, [incidents[0]; 3]);
     }
 
     #[test]

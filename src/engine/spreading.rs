@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rekindle_model::{Name, Outline, Span, Status, UnixNanos};
-use rekindle_recovery::tree::failure_map::FailureMap;
+use rekindle_recovery::tree::failure_map::{FailureMap, GROUPED};
 use rekindle_recovery::{Evidence, RestartTree, Source, UnitName};
 
 use crate::propagation::Pairs;
@@ -18,6 +18,12 @@ use crate::view::{FailsWithView, UnitView};
 /// Of traces without any failure, one in so many is counted: looking up whose each span is takes as long as
 /// receiving it.
 const ONE_IN: u64 = 64;
+/// No trace of more spans is counted: in one, each span may be asked by each other.
+const MAX_SPANS: usize = 1_000;
+/// So many steps (spans, and spans above each) are taken in a second, a few hundredths of a processor:
+/// whoever sends traces decides how many of them fail, and everybody else waits meanwhile. Five thousand
+/// usual traces of ten spans.
+const MAX_STEPS_A_SECOND: u64 = 200_000;
 /// After so many counted traces everything weighs half: at a hundred failed requests a minute that is a
 /// week, and in a fault of a thousand a second it outlasts the fault.
 const FADE_AFTER: u64 = 1_000_000;
@@ -36,7 +42,17 @@ pub(super) struct Spreading {
     keys: Vec<String>,
     known: HashMap<Vec<Option<Name>>, Option<usize>>,
     pairs: Pairs,
+    /// Traces without any failure.
+    well: u64,
+    /// Failed traces for which there was no time since the last that was counted, which stands for them.
+    passed_over: u64,
+    /// When this second began, and steps taken in it.
+    second: Option<UnixNanos>,
+    steps: u64,
+    /// Traces counted since everything was last halved.
     counted: u64,
+    /// Traces of too many spans.
+    too_long: u64,
     map: FailureMap,
     inferred_at: Option<UnixNanos>,
 }
@@ -60,26 +76,53 @@ impl Spreading {
     }
 
     /// Takes a trace, if it is one of those that are counted.
-    pub(super) fn look(&mut self, outline: &Outline<'_>, tree: &RestartTree) {
+    pub(super) fn look(&mut self, outline: &Outline<'_>, tree: &RestartTree, now: UnixNanos) {
         if self.keys.is_empty() {
             return;
         }
         let mut steps = outline.steps().iter();
         let is_failed = steps.any(|step| outline.shape(step).status == Status::Error);
-        self.counted += 1;
-        let stands_for = match is_failed {
-            true => 1,
-            false if self.counted.is_multiple_of(ONE_IN) => ONE_IN,
-            false => return,
+        let Some(stands_for) = self.stands_for(is_failed, outline.steps().len(), now) else {
+            return;
         };
         let trace = outline.trace();
         let spans = trace.spans().iter();
         let places: Vec<Option<usize>> = spans.map(|span| self.unit(span, tree)).collect();
-        self.pairs.add(&trace, &places, stands_for);
+        self.steps += self.pairs.add(&trace, &places, stands_for);
+    }
+
+    /// How many traces this one is counted for, if it is counted.
+    fn stands_for(&mut self, is_failed: bool, spans: usize, now: UnixNanos) -> Option<u64> {
+        if spans > MAX_SPANS {
+            self.too_long += 1;
+            return None;
+        }
+        let is_over = |began: UnixNanos| now.since(began) >= Duration::from_secs(1);
+        if self.second.is_none_or(is_over) {
+            self.second = Some(now);
+            self.steps = 0;
+        }
+        let has_time = self.steps < MAX_STEPS_A_SECOND;
+        let stands_for = if is_failed {
+            self.passed_over += 1;
+            if !has_time {
+                return None;
+            }
+            std::mem::take(&mut self.passed_over)
+        } else {
+            self.well += 1;
+            // What is due while there is no time is counted as soon as there is.
+            if self.well < ONE_IN || !has_time {
+                return None;
+            }
+            std::mem::take(&mut self.well)
+        };
+        self.counted += 1;
         if self.counted >= FADE_AFTER {
             self.counted = 0;
             self.pairs.fade();
         }
+        Some(stands_for)
     }
 
     /// Infers what follows from what was seen, when it is time to.
@@ -106,6 +149,11 @@ impl Spreading {
     /// Pairs of units in traces that found no room.
     pub(super) fn left_out(&self) -> u64 {
         self.pairs.left_out
+    }
+
+    /// Traces of more spans than are counted.
+    pub(super) const fn too_long(&self) -> u64 {
+        self.too_long
     }
 
     fn unit(&mut self, span: &Span, tree: &RestartTree) -> Option<usize> {
@@ -146,6 +194,10 @@ impl Spreading {
         }
         let disturbed = self.disturbed(restarting, tree);
         told.retain_mut(|evidence| {
+            // Whose process ended isn't excused by whom it asked, nor cured by that one's restart.
+            if evidence.signature.is_of_its_own() {
+                return true;
+            }
             let before = evidence.suspects.len();
             evidence
                 .suspects
@@ -174,7 +226,7 @@ impl Spreading {
             .collect()
     }
 
-    /// Who fails when something does that is being restarted, and isn't being restarted itself.
+    /// Who mostly fails when something does that is being restarted, and isn't being restarted itself.
     fn disturbed(&self, restarting: &[UnitName], tree: &RestartTree) -> Vec<&UnitName> {
         let away = |unit: &UnitName| restarting.iter().any(|one| tree.contains(one, unit));
         restarting
@@ -182,7 +234,8 @@ impl Spreading {
             .flat_map(|one| tree.subtree(one))
             .filter_map(|unit| self.number.get(unit))
             .flat_map(|source| self.map.targets(*source))
-            .map(|target| &self.units[target])
+            .filter(|(_, least)| *least > GROUPED)
+            .map(|(target, _)| &self.units[target])
             // What contains it isn't well without it either, but may be what is really ill.
             .filter(|unit| !away(unit) && !restarting.iter().any(|one| tree.contains(unit, one)))
             .collect()
@@ -200,6 +253,11 @@ mod tests {
 
     /// Search asks items; of a hundred requests in which items fails, search fails in all.
     fn seen() -> Spreading {
+        seen_to_fail(100)
+    }
+
+    /// Of a hundred requests in which items fails, search fails in so many.
+    fn seen_to_fail(also: u64) -> Spreading {
         let tree = tree();
         let mut spreading = Spreading::new(&tree);
         let number = |name: &str| spreading.number[&UnitName::from(name)];
@@ -207,8 +265,12 @@ mod tests {
             Some(number("catalog.search")),
             Some(number("catalog.items")),
         ];
-        for (is_failed, count) in [(true, 100), (false, 1000)] {
-            let trace = crate::propagation::testing::asks(is_failed, is_failed);
+        for (asking, asked, count) in [
+            (true, true, also),
+            (false, true, 100 - also),
+            (false, false, 1000),
+        ] {
+            let trace = crate::propagation::testing::asks(asking, asked);
             spreading.pairs.add(&trace, &places, count);
         }
         spreading.refresh(UnixNanos::from_secs(1_000));
@@ -284,5 +346,58 @@ mod tests {
             let left = told.first().map(|evidence| evidence.suspects.len());
             assert_eq!(left, expected, "{suspects:?}");
         }
+    }
+
+    #[test]
+    fn a_process_that_ended_is_suspected_whoever_is_restarted() {
+        let restarting = ["catalog.items".into()];
+        for (shape, also, expected) in [
+            ("exited", 100, 1),
+            ("out_of_bounds", 100, 1),
+            ("wrong_answer", 100, 0),
+            ("raised", 100, 0),
+            // A third of them doesn't explain the failures.
+            ("raised", 33, 1),
+        ] {
+            let mut told = vec![evidence(&["catalog.search"])];
+            told[0].signature.shape = shape.to_owned();
+            seen_to_fail(also).add(&mut told, &restarting, &tree());
+            assert_eq!(told.len(), expected, "{shape} {also}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_counted_makes_the_rest_fade() {
+        let mut spreading = seen();
+        let now = UnixNanos::from_secs(1_000);
+        let all: u64 = (0..FADE_AFTER)
+            .filter_map(|_| spreading.stands_for(false, 10, now))
+            .sum();
+        assert_eq!((all, spreading.counted), (FADE_AFTER, FADE_AFTER / ONE_IN));
+        let before = spreading.pairs.map().edges[0];
+        for _ in 0..FADE_AFTER {
+            spreading.stands_for(true, 10, now);
+        }
+        let after = spreading.pairs.map().edges[0];
+        assert!(after.least < before.least, "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn a_flood_of_failed_traces_is_counted_by_those_there_is_time_for() {
+        let mut spreading = seen();
+        let now = UnixNanos::from_secs(1_000);
+        assert_eq!(spreading.stands_for(true, 10, now), Some(1));
+        spreading.steps = MAX_STEPS_A_SECOND;
+        for _ in 0..5 {
+            assert_eq!(spreading.stands_for(true, 10, now), None);
+        }
+        for _ in 0..ONE_IN + 6 {
+            assert_eq!(spreading.stands_for(false, 10, now), None);
+        }
+        let later = now.plus(Duration::from_secs(1));
+        assert_eq!(spreading.stands_for(true, 10, later), Some(6));
+        assert_eq!(spreading.stands_for(false, 10, later), Some(ONE_IN + 7));
+        assert_eq!(spreading.stands_for(true, MAX_SPANS + 1, later), None);
+        assert_eq!(spreading.too_long(), 1);
     }
 }

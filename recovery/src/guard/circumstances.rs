@@ -93,7 +93,7 @@ fn downstream(deed: &Deed<'_>, evidence: &Evidence, world: &World<'_>) -> Option
     let inside: f64 = evidence
         .suspects
         .iter()
-        .filter(|suspect| world.tree.contains(deed.target, &suspect.unit))
+        .filter(|suspect| evidence.accuses(suspect, deed.target, world.tree))
         .map(|suspect| suspect.probability)
         .sum();
     if inside > outside.probability {

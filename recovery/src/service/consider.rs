@@ -42,6 +42,9 @@ fn usable(evidence: &mut Evidence) {
     around.load = around
         .load
         .filter(|load| load.now.is_finite() && load.usual.is_finite());
+    for sources in around.sources.values_mut() {
+        sources.retain(|source| source.share.is_finite());
+    }
     evidence.baseline_failure_share = evidence.baseline_failure_share.min(1.0);
     evidence
         .traffic

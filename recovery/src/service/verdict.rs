@@ -29,6 +29,9 @@ enum Ask {
 
 /// So many failures since a restart are no straggler any more.
 const FAILS_AGAIN: u64 = 3;
+/// Over so long before the fault a type of requests shows how many of it fail usually: long enough for a few
+/// of a rare type, and within what is remembered of requests.
+const USUAL: Duration = Duration::from_secs(5 * 60);
 /// A probe that says nothing for so long says no.
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -262,16 +265,31 @@ impl Engine {
             .restarted_before(&attempt.target, stopped)
             .filter(|ready| *ready < until)
             .map_or(evidence.since, |ready| ready.max(evidence.since));
-        // The incident may have been seen to be wider only after it was acted on. What failed before the
-        // kill, too, tells as much of the cure as what was told first.
+        // The incident may have been seen to be wider only after it was acted on. What failed more than it
+        // usually does before the kill, too, tells as much of the cure as what was told first.
         let mut request_types = evidence.signature.request_types.clone();
+        let told = fared(&request_types, from, until);
+        let mut requests = (told.ok + told.bad) as f64;
+        let mut fail_anyway = question.baseline * requests;
+        let usual_from = evidence.since.checked_sub(USUAL).unwrap_or(evidence.since);
         for latest in case.evidence.iter().filter(|latest| !latest.closed) {
             for joined in &latest.signature.request_types {
                 let one = std::slice::from_ref(joined);
-                if !request_types.contains(joined) && fared(one, from, until).bad > 0 {
+                if request_types.contains(joined) {
+                    continue;
+                }
+                let seen = fared(one, from, until);
+                let usual = fared(one, usual_from, evidence.since);
+                let usual = Share::of(usual.bad, usual.ok).value().unwrap_or(0.0);
+                if Share::of(seen.bad, seen.ok).lower_bound(Probability::P95) > usual {
                     request_types.push(joined.clone());
+                    requests += (seen.ok + seen.bad) as f64;
+                    fail_anyway += usual * (seen.ok + seen.bad) as f64;
                 }
             }
+        }
+        if requests > 0.0 {
+            question.baseline = fail_anyway / requests;
         }
         let ask = |from, until| fared(&request_types, from, until);
         question.before = ask(from, until);
@@ -385,13 +403,20 @@ impl Engine {
             return Vec::new();
         };
         let mut units = vec![attempt.target.clone()];
-        let suspects = case.acted_on.iter().flat_map(|evidence| &evidence.suspects);
-        for suspect in suspects {
-            if self.tree.contains(&attempt.target, &suspect.unit) && !units.contains(&suspect.unit)
-            {
-                units.push(suspect.unit.clone());
+        if let Some(evidence) = &case.acted_on {
+            for suspect in &evidence.suspects {
+                let is_accused = evidence.accuses(suspect, &attempt.target, &self.tree);
+                if is_accused && !units.contains(&suspect.unit) {
+                    units.push(suspect.unit.clone());
+                }
             }
         }
+        let is_suspect = |unit: &UnitName| {
+            case.acted_on
+                .iter()
+                .flat_map(|evidence| &evidence.suspects)
+                .any(|suspect| suspect.unit == *unit)
+        };
         let matter = by_probe || is_probes_matter(case.acted_on.as_ref());
         let has_shape = |shape| {
             case.acted_on
@@ -405,8 +430,10 @@ impl Engine {
                 continue;
             };
             if out_of_bounds {
-                // Being ready says nothing of figures.
-                asks.push(Ask::Bounds(unit));
+                // Being ready says nothing of figures, nor do the figures of a unit that isn't accused.
+                if is_suspect(&unit) {
+                    asks.push(Ask::Bounds(unit));
+                }
                 continue;
             }
             // Being ready is not being well; it only counts where nothing better can be asked.

@@ -67,18 +67,18 @@ impl FailureMap {
             .map(|edge| (edge.source, edge.least))
     }
 
-    /// Who fails when this unit does.
-    pub fn targets(&self, source: usize) -> impl Iterator<Item = usize> + '_ {
+    /// Who fails when this unit does, and how often at least (95 %).
+    pub fn targets(&self, source: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let first = self.edges.partition_point(|edge| edge.source < source);
         let edges = self.edges[first..].iter();
         edges
             .take_while(move |edge| edge.source == source)
-            .map(|edge| edge.target)
+            .map(|edge| (edge.target, edge.least))
     }
 }
 
-/// Failing of each other more often than not makes a group.
-const GROUPED: f64 = 0.5;
+/// Failing of another more often than not is failing with it: of each other, it makes a group.
+pub const GROUPED: f64 = 0.5;
 
 /// Infers the map. Takes time proportional to what was seen (sorting apart).
 pub fn infer(seen: &[Seen]) -> FailureMap {
@@ -215,7 +215,8 @@ mod tests {
         let sources = |unit| map.sources(unit).map(|one| one.0).collect::<Vec<_>>();
         assert_eq!(sources(5), [2, 7]);
         assert_eq!(sources(7), Vec::<usize>::new());
-        assert_eq!(map.targets(2).collect::<Vec<_>>(), [3, 5]);
+        let targets: Vec<usize> = map.targets(2).map(|one| one.0).collect();
+        assert_eq!(targets, [3, 5]);
         assert_eq!(map.targets(3).count(), 0);
     }
 

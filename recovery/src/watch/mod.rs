@@ -13,6 +13,10 @@ use crate::rejuvenate::Gauge;
 
 pub use watcher::Watcher;
 
+/// Two looks closer together than this make no rate: the kernel counts processor time in hundredths of a
+/// second, so that over less it is off by a tenth and more.
+const LEAST_BETWEEN: Duration = Duration::from_millis(100);
+
 /// One thing that a unit must keep to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Watch {
@@ -122,6 +126,14 @@ impl Watched {
             self.out_since = None;
             return Standing::Unknown;
         };
+        let between = |at| now.duration_since(at).unwrap_or_default();
+        if matches!(watch.bound, Bound::Grows { .. })
+            && let Some((_, at)) = self.last
+            && now >= at
+            && between(at) < LEAST_BETWEEN
+        {
+            return Standing::Unknown;
+        }
         let last = self.last.replace((reading.value, now));
         let (out_from, words) = match &watch.bound {
             Bound::Above { gauge, limit } => {
@@ -136,7 +148,7 @@ impl Watched {
                 let Some((before, at)) = last else {
                     return Standing::Unknown;
                 };
-                let seconds = now.duration_since(at).unwrap_or_default().as_secs_f64();
+                let seconds = between(at).as_secs_f64();
                 // A process of the group that ended takes its time with it.
                 if seconds <= 0.0 || reading.value < before {
                     self.out_since = None;
@@ -174,7 +186,7 @@ impl Watched {
         };
         let since = *self.out_since.get_or_insert(out_from);
         // A clock that was set back makes nothing last.
-        let lasted = now.duration_since(since).unwrap_or_default();
+        let lasted = between(since);
         if lasted >= watch.lasts {
             Standing::Beyond(format!("{words}, for {} s", lasted.as_secs()))
         } else {
@@ -269,6 +281,31 @@ mod tests {
                 (used(11.0), LEANING),
             ],
         );
+    }
+
+    #[test]
+    fn a_look_right_after_another_makes_no_rate_and_forgets_nothing() {
+        let watch = Watch {
+            bound: Bound::Grows {
+                gauge: Gauge::ProcessorTime { of: "a".into() },
+                limit: 0.9,
+            },
+            lasts: Duration::from_secs(2),
+        };
+        let mut watched = Watched::default();
+        let mut look = |millis, value| {
+            let reading = Some(Reading {
+                value,
+                finished: 0.0,
+            });
+            let now = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+            watched.look(&watch, reading, None, now)
+        };
+        assert_eq!(look(10_000, 1.0), Standing::Unknown);
+        assert_eq!(look(11_000, 2.0), Standing::Leaning);
+        // The count hasn't moved yet.
+        assert_eq!(look(11_003, 2.0), Standing::Unknown);
+        assert!(matches!(look(12_000, 3.0), Standing::Beyond(_)));
     }
 
     #[test]

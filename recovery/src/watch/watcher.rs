@@ -1,6 +1,9 @@
 //! Reads what is watched, for the engine and for the judge alike.
+//!
+//! Only one looks, at its own steady pace; the judge is told what was seen last. Two who look would take each
+//! other's readings for their own last one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -20,8 +23,20 @@ pub struct Seen {
     pub beyond: Option<String>,
     /// Whether that is more than the unit's own word ([`Bound::is_proof`]).
     pub is_proof: bool,
-    /// Whether anything could be told, and all that could was within bounds.
+    /// Whether the unit is well: each watch that accused it since it was last wholly well was read and is
+    /// within its bounds, and none is out of them. Where none is known to have accused it (this engine may be
+    /// younger than the fault), that is all of them.
     pub is_within: bool,
+}
+
+/// What is remembered of a unit between two looks.
+#[derive(Debug, Default)]
+struct Remembered {
+    watches: BTreeMap<usize, Watched>,
+    /// Which of them accused the unit since it was last wholly well.
+    accused: BTreeSet<usize>,
+    /// What was seen last, and in which life, unless it was told already.
+    last: Option<(Seen, Option<SystemTime>)>,
 }
 
 /// Looks at units' figures.
@@ -30,7 +45,7 @@ pub struct Watcher {
     tree: Arc<RestartTree>,
     gauges: Arc<dyn Gauges>,
     clock: Clock,
-    remembered: Mutex<BTreeMap<(UnitName, usize), Watched>>,
+    remembered: Mutex<BTreeMap<UnitName, Remembered>>,
     recovery: OnceLock<watch::Receiver<Arc<RecoveryStatus>>>,
 }
 
@@ -63,28 +78,36 @@ impl Watcher {
         self.watches.keys()
     }
 
-    /// Looks at one unit; `None` when it has nothing to keep to.
+    /// Looks at one unit; `None` when it has nothing to keep to. For one caller, who looks every now and then.
     pub async fn look(&self, unit: &UnitName) -> Option<Seen> {
         let watches = self.watches.get(unit)?;
         let restarted = self.restarted(unit);
         let life = self.gauges.started(unit).max(restarted);
+        let mut readings = Vec::new();
+        for watch in watches {
+            let reading = self.read(&watch.bound, restarted).await;
+            readings.push((watch, reading, (self.clock)()));
+        }
+        let mut remembered = self.remembered.lock().await;
+        let remembered = remembered.entry(unit.clone()).or_default();
         let mut seen = Seen {
             beyond: None,
             is_proof: false,
             is_within: false,
         };
-        let mut is_leaning = false;
-        for (number, watch) in watches.iter().enumerate() {
-            let reading = self.read(&watch.bound, restarted).await;
-            let now = (self.clock)();
-            let mut remembered = self.remembered.lock().await;
-            let watched = remembered.entry((unit.clone(), number)).or_default();
+        let mut within = BTreeSet::new();
+        let mut is_out = false;
+        for (number, (watch, reading, now)) in readings.into_iter().enumerate() {
+            let watched = remembered.watches.entry(number).or_default();
             match watched.look(watch, reading, life, now) {
                 Standing::Unknown => {}
-                Standing::Within => seen.is_within = true,
-                Standing::Leaning => is_leaning = true,
+                Standing::Within => {
+                    within.insert(number);
+                }
+                Standing::Leaning => is_out = true,
                 Standing::Beyond(words) => {
-                    is_leaning = true;
+                    is_out = true;
+                    remembered.accused.insert(number);
                     // Proof is told rather than words.
                     if seen.beyond.is_none() || (watch.bound.is_proof() && !seen.is_proof) {
                         seen.beyond = Some(words);
@@ -93,8 +116,23 @@ impl Watcher {
                 }
             }
         }
-        seen.is_within &= !is_leaning;
+        let is_wholly_well = within.len() == watches.len();
+        let are_accusers_well =
+            !remembered.accused.is_empty() && remembered.accused.is_subset(&within);
+        seen.is_within = !is_out && (is_wholly_well || are_accusers_well);
+        if is_wholly_well {
+            remembered.accused.clear();
+        }
+        remembered.last = Some((seen.clone(), life));
         Some(seen)
+    }
+
+    /// What the last look at the unit's present life saw, once: who counts looks must not count one twice.
+    pub async fn seen_last(&self, unit: &UnitName) -> Option<Seen> {
+        let life = self.gauges.started(unit).max(self.restarted(unit));
+        let mut remembered = self.remembered.lock().await;
+        let (seen, of) = remembered.get_mut(unit)?.last.take()?;
+        (of == life).then_some(seen)
     }
 
     /// When a restart that touched the unit was last over.
@@ -177,11 +215,20 @@ mod tests {
         assert_eq!(watcher.units().count(), 1);
         for (queue, bytes, is_beyond, is_proof, is_within) in [
             (None, None, false, false, false),
-            (Some(1.0), None, false, false, true),
+            // Nobody knows whether what can't be read accused it before this engine began.
+            (Some(1.0), None, false, false, false),
             (Some(1.0), Some(1.0), false, false, true),
             (Some(11.0), Some(1.0), true, false, false),
+            // What accused it can't be read any more; that is no cure.
+            (None, Some(1.0), false, false, false),
+            (Some(1.0), None, false, false, true),
             (Some(11.0), Some(11.0), true, true, false),
             (None, Some(11.0), true, true, false),
+            (None, Some(1.0), false, false, false),
+            (Some(1.0), Some(1.0), false, false, true),
+            // What can't be read and never accused it keeps nobody from being well.
+            (None, Some(11.0), true, true, false),
+            (None, Some(1.0), false, false, true),
         ] {
             *told.0.lock().expect("whole") = [(&heartbeat, queue), (&memory, bytes)]
                 .into_iter()
@@ -194,6 +241,8 @@ mod tests {
                 (is_beyond, is_proof, is_within),
                 "{queue:?} {bytes:?}: {seen:?}"
             );
+            assert_eq!(watcher.seen_last(&"a".into()).await, Some(seen));
+            assert_eq!(watcher.seen_last(&"a".into()).await, None);
         }
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use super::world::World;
 use crate::evidence::OUT_OF_BOUNDS;
 use crate::judge::Verdict;
-use crate::{Evidence, Policy};
+use crate::lifecycle::State;
+use crate::{Evidence, Policy, Source};
 
 /// How long after its restart a unit was judged, and how.
 async fn judged(
@@ -56,6 +57,76 @@ async fn types_that_failed_before_the_kill_tell_of_the_cure_though_they_joined_l
     }
     // One in twenty of the requests is of the first type.
     assert!(took[0] > 5 * took[1], "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_as_ever_tells_of_no_cure() {
+    let world = World::new();
+    world.with(|state| state.habitual = Some("front GET /old".to_owned()));
+    world.break_down("shop.cart", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let evidence = |acted: bool| {
+        let mut evidence = world.evidence(1, &[("shop.cart", 0.9)]);
+        if acted {
+            let types = &mut evidence.signature.request_types;
+            types.push("front GET /old".to_owned());
+        }
+        evidence
+    };
+    let patience = Duration::from_secs(30);
+    let (_, verdict) = judged(&world, evidence, patience).await.expect("a verdict");
+    assert_eq!(verdict, Verdict::Cured);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_the_suspect_fail_is_restarted_unattended_and_judged_by_the_suspect() {
+    for by_figures in [false, true] {
+        let world = World::new();
+        if !by_figures {
+            world.break_down("desk.a", 0.25);
+        }
+        sleep(Duration::from_secs(1)).await;
+        let (recovery, _shadows, task) = world.service(Policy::default(), None);
+        let mut verdict = None;
+        while verdict.is_none() && world.seconds() < 60.0 {
+            let is_cured = world.calls().contains(&"desk.a".to_owned());
+            world.with(|state| state.bounds = by_figures.then_some(is_cured));
+            let mut evidence = world.evidence(1, &[("shop.cart", 0.9)]);
+            let source = Source {
+                unit: "desk.a".into(),
+                share: 0.9,
+            };
+            let sources = &mut evidence.circumstances.sources;
+            sources.insert("shop.cart".into(), vec![source]);
+            if by_figures {
+                // What passes through it, or it would be no restart's worth.
+                evidence.failing_per_second = 10.0;
+                evidence.signature.request_types = Vec::new();
+                evidence.signature.shape = OUT_OF_BOUNDS.to_owned();
+            }
+            recovery.evidence(evidence).await.expect("it runs");
+            sleep(Duration::from_millis(100)).await;
+            let status = recovery.status().borrow().clone();
+            let mut states = status.recoveries.iter().map(|one| one.state);
+            assert!(
+                states.all(|state| state != State::Proposed),
+                "{:?}",
+                status.recoveries
+            );
+            let source = status.recent.iter().find(|one| one.unit == "desk.a".into());
+            verdict = source.and_then(|action| action.verdict);
+        }
+        task.abort();
+        assert_eq!(
+            verdict,
+            Some(Verdict::Cured),
+            "{by_figures} {:?}",
+            world.calls()
+        );
+        let calls = world.calls();
+        assert_eq!(calls.first().map(String::as_str), Some("shop.cart"));
+        assert!(!calls.contains(&"site".to_owned()), "{calls:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) silent: bool,
     /// Of requests, one in twenty is of this type, the rest of others.
     pub(super) thin: Option<String>,
+    /// Half of the requests of this type fail whatever happens; there are as many of them as of all others.
+    pub(super) habitual: Option<String>,
     /// What units' figures say.
     pub(super) bounds: Option<bool>,
     pub(super) manner: BTreeMap<UnitName, Manner>,
@@ -89,6 +91,7 @@ impl World {
             shares: vec![(UNIX_EPOCH, 0.0)],
             silent: false,
             thin: None,
+            habitual: None,
             bounds: None,
             manner: BTreeMap::new(),
             can_tell: true,
@@ -399,7 +402,17 @@ impl Cohort for World {
                 .thin
                 .as_ref()
                 .is_some_and(|thin| query.request_types == [thin.clone()]);
+            let types = &query.request_types;
+            let is_habit = |name: &String| state.habitual.as_ref() == Some(name);
+            let asks_habit = types.iter().any(is_habit);
+            let asks_others = types.is_empty() || !types.iter().all(is_habit);
             for request in first..end {
+                if asks_habit {
+                    if request % 2 == 0 { bad += 1 } else { ok += 1 }
+                }
+                if !asks_others {
+                    continue;
+                }
                 if is_thin && request % 20 != 0 {
                     continue;
                 }
