@@ -285,3 +285,16 @@ pub struct Explanation {
     /// Requests to compare by hand.
     pub pairs: Vec<Pair>,
 }
+
+impl Explanation {
+    /// That requests stopped coming because of it, where that is what speaks for it.
+    pub(crate) fn stopped(&self) -> Option<Support> {
+        let stopped = |it: &&Support| matches!(it, Support::RequestsStopped { .. });
+        self.support.iter().find(stopped).copied()
+    }
+
+    /// Whether it works differently than before.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.latency.is_some() || self.structure.is_some()
+    }
+}

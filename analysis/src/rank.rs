@@ -253,7 +253,9 @@ fn missing(input: &Input, tally: &Tally, suspects: &[Suspect], ground: Ground) -
         return None;
     }
     let missing: u64 = input.missing.iter().map(|case| case.count).sum();
-    if missing >= input.min_failed && !suspects.is_empty() {
+    let first = suspects.first();
+    let makes_stop = first.is_some_and(|first| first.explanation.stopped().is_some());
+    if missing >= input.min_failed && makes_stop {
         return None;
     }
     if tally.failed < input.min_failed {

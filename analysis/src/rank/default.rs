@@ -9,7 +9,7 @@
 //! 3. *Level.* A service's charge goes to the part of it that explains it (`default/specific.rs`).
 //! 4. *Coverage.* Failed requests in which nothing failed inside (somebody outside says that the
 //!    answer was wrong) are explained by what they touched and good ones didn't
-//!    (`default/contrast.rs`). Likewise requests that stopped coming, while none fails.
+//!    (`default/contrast.rs`). Likewise requests that stopped coming, while no more fail than usually do.
 //!
 //! The confidence is the part of the failed requests that a suspect explains, out of all of them
 //! and one more: the imagined one that none of these explains. So four requests leave one in five
@@ -65,18 +65,35 @@ pub(crate) fn suspects(input: &Input, tally: &Tally, choices: Choices) -> (Vec<S
     charges.retain(|charge| charge.confidence >= WORTH_NAMING);
     let suspects = dress(input, tally, charges);
     let ground = match combined.ground {
-        // The confidence in a change has its chance in it.
-        Ground::Chance if Ground::by_confidence(&suspects) == Ground::Change => Ground::Change,
+        // The confidence in a change has its chance in it; that in a contrast of what requests touch has not.
+        Ground::Chance
+            if suspects
+                .first()
+                .is_some_and(|first| first.explanation.has_changed())
+                && Ground::by_confidence(&suspects) == Ground::Change =>
+        {
+            Ground::Change
+        }
         ground => ground,
     };
     (suspects, ground)
 }
 
-/// The charges that failed requests make.
+/// The charges that failed requests make; while these are few or as frequent as ever, those that requests
+/// make which stopped coming.
 fn failure_charges(input: &Input, tally: &Tally, choices: Choices) -> Vec<Charge> {
-    if !input.missing.is_empty() && tally.failed < input.min_failed {
-        return contrast::missing(input, tally);
+    let failed = charges_of_failed(input, tally, choices);
+    let are_news = || {
+        tally.failed >= input.min_failed
+            && ground::of_most(input, tally, failed.iter()) == Ground::Failures
+    };
+    if input.missing.is_empty() || are_news() {
+        return failed;
     }
+    contrast::missing(input, tally)
+}
+
+fn charges_of_failed(input: &Input, tally: &Tally, choices: Choices) -> Vec<Charge> {
     if tally.failed == 0 {
         return Vec::new();
     }

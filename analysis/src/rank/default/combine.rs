@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::changes::{Change, Period, changes};
-use super::ground::{of_failures, unexplained};
+use super::ground::{of_most, unexplained};
 use super::{Choice, Choices, WORTH_NAMING};
 use crate::rank::Ground;
 use crate::rank::evidence::{Charge, Notes, Tally};
@@ -48,12 +48,8 @@ pub(super) fn combined(
     failures: Vec<Charge>,
     choices: Choices,
 ) -> Combined {
-    let by_failures = |charges: &mut dyn Iterator<Item = &Charge>| {
-        let first = charges.max_by(|a, b| a.confidence.total_cmp(&b.confidence));
-        first.map_or(Ground::Chance, |first| of_failures(input, tally, first))
-    };
     let only = |charges: Vec<Charge>| Combined {
-        ground: by_failures(&mut charges.iter()),
+        ground: of_most(input, tally, charges.iter()),
         charges,
     };
     let level = |charge: &Charge| input.subjects[charge.subjects[0]].component.level;
@@ -90,10 +86,10 @@ pub(super) fn combined(
     let share = |family: usize| strengths[&family].powi(2) / squares;
     let failing = failing.get(&lead).copied().unwrap_or(0.0);
     let failures_decide = failing * 2.0 >= strengths[&lead] && first(&accused) == lead;
-    let mut of_lead = failures
+    let of_lead = failures
         .iter()
         .filter(|charge| family_of(input, charge.subjects[0]) == lead);
-    let mut ground = by_failures(&mut of_lead);
+    let mut ground = of_most(input, tally, of_lead);
     let undecided = !failures_decide || ground == Ground::Chance;
     let in_calm = if undecided && choices.has(Choice::CalmTimes) {
         self::changes(input, Period::Calm, choices)

@@ -16,8 +16,18 @@ use crate::rank::evidence::{Charge, Tally};
 use crate::rank::families::families;
 use crate::rank::input::{Case, Input};
 
+/// What the likeliest of these charges stands on.
+pub(super) fn of_most<'a>(
+    input: &Input,
+    tally: &Tally,
+    charges: impl Iterator<Item = &'a Charge>,
+) -> Ground {
+    let first = charges.max_by(|a, b| a.confidence.total_cmp(&b.confidence));
+    first.map_or(Ground::Chance, |first| of_failures(input, tally, first))
+}
+
 /// Whether failures stand behind this charge, or chance does.
-pub(super) fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
+fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
     let chance = if charge.shape.is_some() {
         // Nothing failed inside: what is compared is how many such requests there are.
         let of_incident = |case: &&Case| case.of_incident;

@@ -2,9 +2,9 @@
 
 use rekindle_model::{Outcome, Trace};
 
-use crate::rank::{Case, Input, Method, rank};
+use crate::rank::{Case, Input, InputRow, Method, rank};
 use crate::testing::{Call, T};
-use crate::{AnalysisConfig, Level, Ranking, Verdict, input_of};
+use crate::{AnalysisConfig, Component, Level, Ranking, Verdict, input_of};
 
 fn input(baseline: Vec<Call>, window: Vec<Call>) -> Input {
     let traces = |calls: Vec<Call>, first: u128| -> Vec<Trace> {
@@ -29,6 +29,15 @@ fn ranked(baseline: Vec<Call>, window: Vec<Call>) -> Ranking {
 fn first(ranking: &Ranking) -> &str {
     let first = ranking.suspects.first();
     first.map_or("nobody", |first| &first.components[0].service)
+}
+
+fn service(input: &Input, name: &str) -> usize {
+    let of_name = |component: &Component| {
+        component.level == Level::Service && component.service.as_str() == name
+    };
+    let mut subjects = input.subjects.iter();
+    let found = subjects.position(|subject| of_name(&subject.component));
+    found.expect("the service")
 }
 
 /// A page of a shop with a cart, which fails or not.
@@ -213,26 +222,97 @@ fn a_few_bad_answers_of_many_weigh_as_a_few_failures_of_many() {
         let before = (0..800).map(|n| site(n, 4)).collect();
         let now = (0..400).map(|n| site(n, 60)).collect();
         let mut input = input(before, now);
-        let services = input.subjects.iter();
-        let mail = services
-            .map(|subject| &subject.component)
-            .position(|component| {
-                component.level == Level::Service && component.service.as_str() == "mail"
-            })
-            .expect("mail");
+        let mail = service(&input, "mail");
         let cases = input.window.iter_mut().chain(&mut input.baseline);
         cases.for_each(|case| case.of_incident = true);
-        let touching = |case: &&mut Case| input.rows[case.row].state_of(mail).is_some();
-        let good = input.window.iter_mut().find(touching).expect("a case");
-        assert_eq!(good.count, 100);
-        good.count -= wrong;
-        let bad = Case {
-            outcome: Outcome::Failed,
-            count: wrong,
-            ..*good
-        };
-        input.window.push(bad);
+        with_wrong_mails(&mut input.window, &input.rows, mail, wrong);
         let ranking = rank(Method::Default, &input);
         assert_eq!(first(&ranking), lead, "{wrong} wrong: {ranking:#?}");
+    }
+}
+
+/// `wrong` of these requests that touch mail ended badly, though nothing failed inside.
+fn with_wrong_mails(cases: &mut Vec<Case>, rows: &[InputRow], mail: usize, wrong: u64) {
+    let touching = |case: &&mut Case| rows[case.row].state_of(mail).is_some();
+    let good = cases.iter_mut().find(touching).expect("a case");
+    good.count -= wrong;
+    let bad = Case {
+        outcome: Outcome::Failed,
+        count: wrong,
+        ..*good
+    };
+    cases.push(bad);
+}
+
+#[test]
+fn wrong_answers_as_frequent_as_before_are_no_answer() {
+    let site = |n: u64| {
+        let shop = page(n, false);
+        let mail = Call::server("mail", "POST /mail").takes(3);
+        match n % 4 {
+            0 => shop.with(Call::client("call").with(mail)),
+            _ => shop,
+        }
+    };
+    for (before, now, answered) in [(40, 20, false), (0, 20, true), (40, 60, true)] {
+        let mut input = input((0..800).map(site).collect(), (0..400).map(site).collect());
+        let mail = service(&input, "mail");
+        let Input {
+            window,
+            baseline,
+            rows,
+            ..
+        } = &mut input;
+        // Only what touches mail is the incident's.
+        for case in window.iter_mut().chain(baseline.iter_mut()) {
+            case.of_incident = rows[case.row].state_of(mail).is_some();
+        }
+        with_wrong_mails(window, rows, mail, now);
+        if before > 0 {
+            with_wrong_mails(baseline, rows, mail, before);
+        }
+        let ranking = rank(Method::Default, &input);
+        assert_eq!(first(&ranking), "mail");
+        let confidence = ranking.suspects[0].confidence;
+        assert!(confidence > 0.75, "{confidence}: no test of the ground");
+        assert_eq!(
+            ranking.verdict == Verdict::Enough,
+            answered,
+            "{before} wrong before, {now} now: {ranking:#?}"
+        );
+    }
+}
+
+#[test]
+fn usual_failures_do_not_answer_for_requests_that_stopped() {
+    // The cart fails in one of a hundred pages, and by chance in three of ninety now.
+    for (stopped, culprit) in [("mail", Some("mail")), ("cart", None)] {
+        let mails = (0..200).map(|n| {
+            let mail = Call::server("mail", "POST /mail").takes(3);
+            Call::server("shop", "POST /").with(Call::client("call").takes(n % 3).with(mail))
+        });
+        let pages = |count: u64, one_in: u64| (0..count).map(move |n| page(n, n % one_in == 0));
+        let mut input = input(
+            pages(600, 100).chain(mails).collect(),
+            pages(90, 30).collect(),
+        );
+        // As many pages go on as stopped, where it is pages that stopped.
+        let stopped = service(&input, stopped);
+        let touching =
+            |case: &&Case| case.is_ok() && input.rows[case.row].state_of(stopped).is_some();
+        let missing = *input.baseline.iter().find(touching).expect("a case");
+        input.missing = vec![Case {
+            count: 90,
+            ..missing
+        }];
+        let ranking = rank(Method::Default, &input);
+        assert_eq!(
+            ranking.verdict == Verdict::Enough,
+            culprit.is_some(),
+            "{ranking:#?}"
+        );
+        if let Some(culprit) = culprit {
+            assert_eq!(first(&ranking), culprit);
+        }
     }
 }

@@ -21,12 +21,8 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
     .into_iter()
     .flatten()
     .collect();
-    let stopped = explanation
-        .support
-        .iter()
-        .find(|it| matches!(it, Support::RequestsStopped { .. }));
-    if let Some(stopped) = stopped {
-        return format!("{who} may hang: {}.", support(*stopped));
+    if let Some(stopped) = explanation.stopped() {
+        return format!("{who} may hang: {}.", support(stopped));
     }
     if evidence.originated == 0 && !changes.is_empty() {
         return changed(&who, suspect, &changes.join("; "));
