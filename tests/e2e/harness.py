@@ -58,7 +58,7 @@ def wait_for(what, check):
             found = check()
             if found:
                 return found
-        except (urllib.error.URLError, ConnectionError, OSError) as error:
+        except (urllib.error.URLError, ConnectionError, OSError, subprocess.CalledProcessError) as error:
             last = error
         time.sleep(0.1)
     raise AssertionError(f"{what}: not within {DEADLINE} s ({last})")

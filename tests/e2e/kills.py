@@ -81,7 +81,7 @@ def check_counted(engine, variant, least, most=REQUESTS):
 def stored(engine, url=None, *which):
     """How often each span is in the store."""
     command = [engine.binary, "export", "--store", url or f"{engine.folder}/spans", *which]
-    exported = subprocess.run(command, stdout=subprocess.PIPE, timeout=DEADLINE)
+    exported = subprocess.run(command, stdout=subprocess.PIPE, timeout=DEADLINE, check=True)
     times = collections.Counter()
     for line in exported.stdout.splitlines():
         for of_resource in json.loads(line)["resourceSpans"]:
@@ -107,8 +107,13 @@ def check_stored(engine, variant, taken, send_one=send_one, url=None):
     engine.start()
     send_one(engine)
     expected = {(trace, span) for trace, spans in taken.items() for span in spans}
-    wait_for(f"{len(expected)} spans of {variant} in the store", lambda: expected <= stored(engine, url).keys())
-    twice = [span for span, times in stored(engine, url).items() if times > 1]
+
+    def with_all():
+        found = stored(engine, url)
+        return found if expected <= found.keys() else None
+
+    found = wait_for(f"{len(expected)} spans of {variant} in the store", with_all)
+    twice = [span for span, times in found.items() if times > 1]
     assert not twice, f"{variant}: {len(twice)} spans are in the store twice, {twice[:3]} among them"
     return len(expected)
 

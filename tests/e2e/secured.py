@@ -2,11 +2,12 @@
 
 Per language: gRPC and HTTP over TLS with a token, HTTP and gRPC with a client's certificate; each also with what
 should keep it out. What the exporter was told is taken must be in the span store, and of what was refused nothing.
-Then the server's certificate and its tokens are changed under the running engine, and an exporter with the new token
-gets in. Arguments: the binary, the cache folder, the languages.
+Then the server's certificate and its tokens are changed under the running engine: exporters meet the new certificate,
+and the new token gets in. Arguments: the binary, the cache folder, the languages.
 """
 
 import pathlib
+import ssl
 import subprocess
 import sys
 
@@ -73,15 +74,25 @@ def check_secured(engine, sender, wire, good, bad):
     return f"{check_stored(engine, 'welcome', taken, one_more)} spans taken and stored, none of who was refused"
 
 
+def is_shown(address, name):
+    """Whether the server at this address shows the certificate of that name."""
+    host, port = address.rsplit(":", 1)
+    shown = ssl.get_server_certificate((host, int(port)), timeout=5)
+    return shown.strip() == (CERTIFICATES / f"{name}.pem").read_text().strip()
+
+
 def check_changed(engine, sender, wire, patience):
-    """New tokens, and a certificate that is written anew, are read while it runs."""
+    """New tokens, and another certificate, are read while it runs."""
+    listeners = (engine.grpc, engine.http)
+    assert all(is_shown(address, "client") for address in listeners), "it didn't begin with the other certificate"
+    put_certificate(engine.folder, "server")
+    wait_for("the new certificate", lambda: all(is_shown(address, "server") for address in listeners))
     first, second = ({**patience, **with_token(token)} for token in (TOKEN, NEXT_TOKEN))
     assert send(engine, sender, wire, "before", first), "the first token is refused"
     (engine.folder / "tokens").write_text(f"{NEXT_TOKEN}\n")
-    (engine.folder / "server.pem").write_bytes((CERTIFICATES / "server.pem").read_bytes() + b"\n")
     wait_for("the new token to be taken", lambda: send(engine, sender, wire, "after", second))
     assert not send(engine, sender, wire, "late", first), "the old token is still taken"
-    return "the new token is taken, the old one is not"
+    return "the new certificate is shown; the new token is taken, the old one is not"
 
 
 def cases(languages, commands):
@@ -92,22 +103,28 @@ def cases(languages, commands):
         for wire in ("grpc", "http/protobuf"):
             for kind, good, bad, settings in kinds:
                 told = (sender, wire, {**good, **waits}, {**bad, **waits})
-                yield f"{language} {wire} {kind}", check_secured, told, settings
-        yield f"{language} changed", check_changed, (sender, "grpc", waits), TOKENS
+                yield f"{language} {wire} {kind}", check_secured, told, settings, "server"
+        # What vouches for a client is no certificate that an exporter trusts here, but another one.
+        yield f"{language} changed", check_changed, (sender, "grpc", waits), TOKENS, "client"
 
 
-def prepare(folder):
+def put_certificate(folder, name):
+    for kind in ("key", "pem"):
+        (folder / f"server.{kind}").write_bytes((CERTIFICATES / f"{name}.{kind}").read_bytes())
+
+
+def prepare(folder, certificate):
     (folder / "tokens").write_text(f"{TOKEN}\n")
-    for name in ("server.pem", "server.key"):
-        (folder / name).write_bytes((CERTIFICATES / name).read_bytes())
+    put_certificate(folder, certificate)
 
 
 def main():
     binary, cache, *languages = sys.argv[1:]
     failed = 0
-    for name, check, told, settings in cases(languages, senders(pathlib.Path(cache))):
+    for name, check, told, settings, certificate in cases(languages, senders(pathlib.Path(cache))):
         described = lambda engine, *told, name=name, check=check: f"{name}: {check(engine, *told)}"
-        failed += check_all(binary, [(name, described, told)], settings, prepare)
+        begin = lambda folder, certificate=certificate: prepare(folder, certificate)
+        failed += check_all(binary, [(name, described, told)], settings, begin)
     return 1 if failed else 0
 
 
