@@ -85,10 +85,32 @@ impl Fences {
 
     /// Whether a request of this type and time may be in a shadow, its path unknown.
     pub(crate) fn may_cover(&self, request_type: u32, start: UnixNanos, end: UnixNanos) -> bool {
-        self.fences.values().any(|fence| {
-            (fence.is_everywhere() || fence.types.contains(&request_type))
-                && fence.intervention.overlaps(start, end)
-        })
+        self.over(request_type, start, end).next().is_some()
+    }
+
+    /// The end of the last shadow over requests of this type between these times; at most `end`.
+    pub(crate) fn last_over(
+        &self,
+        request_type: u32,
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> Option<UnixNanos> {
+        let ends = self.over(request_type, start, end);
+        ends.map(|it| it.until.map_or(end, |until| until.min(end)))
+            .max()
+    }
+
+    fn over(
+        &self,
+        request_type: u32,
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> impl Iterator<Item = &Intervention> {
+        self.fences
+            .values()
+            .filter(move |fence| fence.is_everywhere() || fence.types.contains(&request_type))
+            .map(|fence| &fence.intervention)
+            .filter(move |intervention| intervention.overlaps(start, end))
     }
 
     /// The references of those whose target the request touched.

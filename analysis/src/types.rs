@@ -25,6 +25,10 @@ const FADE_AT: u64 = 50_000;
 /// nothing about any of its types. Two rounds of the exporters' default delay.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 
+/// So long after a restart nothing is missed yet: what comes first takes longer than usual, and is heard of
+/// up to two of the exporters' rounds later.
+const WARM_UP: Duration = HEARD_WITHIN;
+
 /// One request type.
 #[derive(Debug)]
 pub(crate) struct TypeState {
@@ -39,6 +43,8 @@ pub(crate) struct TypeState {
     arrivals: Arrivals,
     /// When one came last.
     came: UnixNanos,
+    /// Up to when it needn't have come: by the wall's clock, and its service's.
+    excused: (UnixNanos, Duration),
     /// A pause that is no habit unless it turns out to have been nothing.
     held_pause: u64,
     /// The place of its service in [`Types::services`].
@@ -197,12 +203,23 @@ impl Types {
         }
     }
 
+    /// None of this type needed to come up to this time, which isn't after now: something was done to what it
+    /// needs, or we were blind. Whoever learns of that late says so late.
+    pub(crate) fn excuse(&mut self, id: u32, until: UnixNanos) {
+        let state = &mut self.states[id as usize];
+        if until > state.excused.0 {
+            let clock = self.services[state.service].clock;
+            state.excused = (until, clock.saturating_add(WARM_UP));
+        }
+    }
+
     /// What it says that none of this type came lately, as long as its service was heard; `None` where it
     /// says nothing.
     pub(crate) fn silence(&self, id: u32) -> Option<Silence> {
         let state = self.get(id);
         let clock = self.services[state.service].clock.as_secs();
-        state.arrivals.silence(clock)
+        let (_, excused) = state.excused;
+        state.arrivals.silence_after(excused.as_secs(), clock)
     }
 
     /// The type's number. Types beyond the bound share one (counted): an operation `other` of all
@@ -255,6 +272,7 @@ impl Types {
             detector: TypeDetector::new(config),
             arrivals: Arrivals::default(),
             came: UnixNanos::default(),
+            excused: (UnixNanos::default(), Duration::ZERO),
             held_pause: 0,
             service,
             missing: 0.0,

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use rekindle_model::UnixNanos;
-use rekindle_stats::{Probability, Share};
+use rekindle_stats::{Probability, Share, Silence};
 
 use crate::fence::Fences;
 use crate::types::{RATE_SLICE, TypeState, Types};
@@ -60,11 +60,12 @@ impl Watch {
         fences: &Fences,
         config: &AnalysisConfig,
     ) {
-        let bar = config.time_between_false_alarms.as_secs_f64();
         for id in 0..types.len() {
-            let silence = types.silence(id).filter(|it| it.evidence >= bar);
             let came = types.get(id).came();
-            let Some(silence) = silence.filter(|_| !fences.may_cover(id, came, now)) else {
+            if let Some(until) = fences.last_over(id, came, now) {
+                types.excuse(id, until);
+            }
+            let Some(silence) = too_long(types, id, config) else {
                 continue;
             };
             let state = types.get_mut(id);
@@ -151,9 +152,13 @@ impl Watch {
             let quiet_for = now.since(newest.max(incident.since));
             let is_gone = states.iter().all(|state| state.is_quiet());
             let is_over = is_gone && now.since(incident.opened_at) >= config.window;
+            let is_missed = members.iter().any(|id| {
+                let is_gone = types.get(*id).is_quiet();
+                !is_gone && too_long(types, *id, config).is_some()
+            });
             let reason = if quiet_for >= config.window || is_over {
                 Some(ClosingReason::Silent)
-            } else if have_recovered(&states, incident, newest, config) {
+            } else if !is_missed && have_recovered(&states, incident, newest, config) {
                 Some(ClosingReason::Recovered)
             } else {
                 None
@@ -166,7 +171,7 @@ impl Watch {
                     let by_itself = reason == ClosingReason::Recovered
                         && !fences.may_cover(id, incident.since, now);
                     state.reset(by_itself, config);
-                    if reason == ClosingReason::Silent {
+                    if reason == ClosingReason::Silent || state.is_quiet() {
                         state.let_go();
                     }
                 }
@@ -190,6 +195,12 @@ impl Watch {
     pub(crate) fn get(&self, id: u64) -> Option<&Incident> {
         self.incidents.iter().find(|incident| incident.id == id)
     }
+}
+
+/// The silence of this type, where it is news.
+fn too_long(types: &Types, id: u32, config: &AnalysisConfig) -> Option<Silence> {
+    let bar = config.time_between_false_alarms.as_secs_f64();
+    types.silence(id).filter(|it| it.evidence >= bar)
 }
 
 fn apart(a: UnixNanos, b: UnixNanos) -> Duration {
@@ -248,10 +259,12 @@ fn have_recovered(
             recent = recent.plus(share);
         }
         if recent.total() >= ENOUGH_TO_CLOSE {
-            let then = Share::of(incident.bad, incident.ok).value().unwrap_or(1.0);
+            let then = Share::of(incident.bad, incident.ok);
+            // Where requests only stopped coming, no more failed than usual, and no fewer will.
+            let failed_more = then.lower_bound(Probability::P95) > usual / recent.total() as f64;
             let now = recent.value().unwrap_or(1.0);
             return recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
-                && now <= then / 2.0
+                && (now <= then.value().unwrap_or(1.0) / 2.0 || !failed_more)
                 && !states.iter().any(|state| {
                     still_fails(state, from, newest) || is_missed(state, incident, from, newest)
                 });

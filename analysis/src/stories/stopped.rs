@@ -15,18 +15,23 @@ impl Site {
     /// Lets time pass; what doesn't come has neither failed nor ended.
     fn passes(&mut self, seconds: u64, comes: Comes) -> &mut Self {
         for _ in 0..seconds * 10 {
-            let trace = self.make(Fault::None);
-            let entry = trace.spans()[0].name.clone();
-            match comes {
-                Comes::Nothing => {
-                    let now = self.now;
-                    self.changes.extend(self.analyzer.tick(now));
-                }
-                Comes::AllBut(name) if entry.as_str() == name => {}
-                Comes::All | Comes::AllBut(_) => self.take(&trace),
-            }
+            self.passes_one(Fault::None, comes);
         }
         self
+    }
+
+    /// One request, or none, and the time until the next.
+    fn passes_one(&mut self, fault: Fault, comes: Comes) {
+        let trace = self.make(fault);
+        let entry = trace.spans()[0].name.clone();
+        match comes {
+            Comes::Nothing => {
+                let now = self.now;
+                self.changes.extend(self.analyzer.tick(now));
+            }
+            Comes::AllBut(name) if entry.as_str() == name => {}
+            Comes::All | Comes::AllBut(_) => self.take(&trace),
+        }
     }
 
     fn open(&self) -> usize {
@@ -99,13 +104,9 @@ fn a_silence_that_ended_by_itself_becomes_a_habit_and_one_that_was_cured_does_no
             .passes(20, Comes::AllBut("GET /search"));
         assert_eq!(site.open(), 1);
         if cured {
-            site.analyzer.intervene(Intervention {
-                kind: InterventionKind::Restart,
-                target: Selector(vec![("service.name".into(), "catalog".into())]),
-                from: site.now,
-                until: Some(site.now.plus(Duration::from_secs(1))),
-                reference: "action-1".into(),
-            });
+            let until = site.now.plus(Duration::from_secs(1));
+            let restart = restart_of_catalog(site.now, Some(until));
+            site.analyzer.intervene(restart);
         }
         site.passes(90, Comes::All);
         assert_eq!(site.open(), 0, "{:?}", site.analyzer.incidents());
@@ -126,17 +127,74 @@ fn a_type_that_is_gone_for_good_is_let_go() {
     assert_eq!(closing.reason, crate::ClosingReason::Silent);
 }
 
+fn restart_of_catalog(from: UnixNanos, until: Option<UnixNanos>) -> Intervention {
+    Intervention {
+        kind: InterventionKind::Restart,
+        target: Selector(vec![("service.name".into(), "catalog".into())]),
+        from,
+        until,
+        reference: "action-1".into(),
+    }
+}
+
 #[test]
 fn what_is_being_restarted_is_not_missed() {
     let mut site = Site::new();
     site.passes(600, Comes::All);
-    site.analyzer.intervene(Intervention {
-        kind: InterventionKind::Restart,
-        target: Selector(vec![("service.name".into(), "catalog".into())]),
-        from: site.now,
-        until: None,
-        reference: "action-1".into(),
-    });
+    let restart = restart_of_catalog(site.now, None);
+    site.analyzer.intervene(restart);
     site.passes(20, Comes::AllBut("GET /search"));
     assert_eq!(site.open(), 0);
+}
+
+#[test]
+fn what_hangs_after_a_restart_or_a_blind_time_is_missed_from_its_end_on() {
+    for kind in [InterventionKind::Restart, InterventionKind::Blind] {
+        let mut site = Site::new();
+        site.passes(600, Comes::All);
+        let from = site.now;
+        let shadow = |until: Option<UnixNanos>| Intervention {
+            kind,
+            ..restart_of_catalog(from, until)
+        };
+        let seconds = 20;
+        let until = from.plus(Duration::from_secs(seconds));
+        if kind == InterventionKind::Restart {
+            site.analyzer.intervene(shadow(None));
+            site.passes(seconds, Comes::AllBut("GET /search"));
+        } else {
+            site.now = until;
+        }
+        site.analyzer.intervene(shadow(Some(until)));
+        site.passes(10, Comes::AllBut("GET /search"));
+        assert_eq!(site.open(), 0, "{kind:?}: it may be warming up");
+        site.passes(15, Comes::AllBut("GET /search"));
+        assert_eq!(site.open(), 1, "{kind:?}");
+        let incident = site.analyzer.incidents().last().expect("noticed");
+        assert!(incident.missing < 90.0, "{kind:?}: {incident:?}");
+    }
+}
+
+#[test]
+fn requests_that_fail_now_and_then_have_come_back_all_the_same() {
+    // One in thirty searches fails, always.
+    let mut site = Site::new();
+    let passes = |site: &mut Site, seconds: u64, comes: Comes| {
+        for _ in 0..seconds * 10 {
+            let fails = (site.n + 1).is_multiple_of(90);
+            let fault = if fails {
+                Fault::SearchRaises
+            } else {
+                Fault::None
+            };
+            site.passes_one(fault, comes);
+        }
+    };
+    passes(&mut site, 600, Comes::All);
+    assert_eq!(site.open(), 0, "{:?}", site.analyzer.incidents());
+    // One that fails is among the first that come back.
+    passes(&mut site, 29, Comes::AllBut("GET /search"));
+    assert_eq!(site.open(), 1);
+    passes(&mut site, 90, Comes::All);
+    assert_eq!(site.open(), 0, "{:?}", site.analyzer.incidents());
 }

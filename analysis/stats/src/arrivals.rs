@@ -52,7 +52,7 @@ pub struct Arrivals {
 /// Nothing came for some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Silence {
-    /// The last second in which something came.
+    /// The last second in which something came, or needn't have come.
     pub since: u64,
     /// For so many seconds.
     pub seconds: u64,
@@ -130,7 +130,12 @@ impl Arrivals {
     /// What the silence in this second says; `None` while something comes, or nobody knows how often it
     /// should.
     pub fn silence(&self, second: u64) -> Option<Silence> {
-        let since = self.last?;
+        self.silence_after(0, second)
+    }
+
+    /// The same where nothing needed to come before the second `excused`.
+    pub fn silence_after(&self, excused: u64, second: u64) -> Option<Silence> {
+        let since = self.last?.max(excused);
         let seconds = second.checked_sub(since)?;
         if self.blocks.len() < ENOUGH_BLOCKS {
             return None;
@@ -281,6 +286,17 @@ mod tests {
         let silence = came(900, |_| 10).silence(899 + 60).expect("silent");
         assert!((540.0..=600.0).contains(&silence.missing()), "{silence:?}");
         assert_eq!((silence.since, silence.seconds), (899, 60));
+    }
+
+    #[test]
+    fn what_is_excused_is_not_missing() {
+        let arrivals = came(900, |_| 10);
+        let silence = arrivals.silence_after(949, 899 + 60).expect("silent");
+        assert_eq!((silence.since, silence.seconds), (949, 10));
+        let as_often = arrivals.silence(959).expect("silent").rate;
+        assert!((silence.rate - as_often).abs() < 1e-12, "{silence:?}");
+        assert_eq!(arrivals.silence_after(949, 940), None);
+        assert_eq!(arrivals.silence_after(10, 959), arrivals.silence(959));
     }
 
     #[test]
