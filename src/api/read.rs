@@ -204,6 +204,9 @@ pub(super) async fn explain(
     }
     if let Some(unit) = &explanation.unit {
         explanation.sentences.extend(unit.why_it_fails());
+        let others = view.tree.iter().filter(|other| other.name != unit.name);
+        let taken_along = others.flat_map(|other| other.why_it_fails_with(&unit.name));
+        explanation.sentences.extend(taken_along);
     }
     Ok(Json(explanation))
 }

@@ -186,13 +186,25 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
             each(&mut store.trace(*id)?)?;
         }
     }
+    if found == 0 {
+        // What lies under the name stays as it was: an empty file would take its place.
+        let what = match args.traces.is_empty() {
+            true => "spans of that time",
+            false => "such traces",
+        };
+        writeln!(
+            io::stderr(),
+            "there are no {what} in the store; nothing was written"
+        )?;
+        return Ok(Exit::NotFound);
+    }
     match args.form {
         ExportForm::Jaeger => out.write_all(jaeger_of(&whole).as_bytes())?,
         ExportForm::Parquet => out.write_all(&parquet_of(whole)?)?,
         ExportForm::OtlpJson | ExportForm::OtlpProtobuf => {}
     }
     out.finish()?;
-    Ok(if found > 0 { Exit::Ok } else { Exit::NotFound })
+    Ok(Exit::Ok)
 }
 
 impl From<StoreError> for Failure {

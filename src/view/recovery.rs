@@ -241,14 +241,22 @@ pub struct UnitView {
 impl UnitView {
     /// Whose failures make it fail, in sentences.
     pub fn why_it_fails(&self) -> impl Iterator<Item = String> + '_ {
-        self.fails_with.iter().map(|source| {
-            format!(
-                "when {} fails, {} fails, too, at least {:.0} times in a hundred",
-                source.unit,
-                self.name,
-                100.0 * source.share
-            )
-        })
+        self.fails_with.iter().map(|source| self.fails_like(source))
+    }
+
+    /// The same of one unit whose failures make it fail, if they do.
+    pub fn why_it_fails_with(&self, unit: &str) -> Option<String> {
+        let source = self.fails_with.iter().find(|source| source.unit == unit);
+        source.map(|source| self.fails_like(source))
+    }
+
+    fn fails_like(&self, source: &FailsWithView) -> String {
+        format!(
+            "when {} fails, {} fails, too, at least {:.0} times in a hundred",
+            source.unit,
+            self.name,
+            100.0 * source.share
+        )
     }
 }
 

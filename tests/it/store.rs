@@ -81,3 +81,27 @@ fn each_form_comes_back_as_it_was() {
         assert_eq!(again, expected, "{form}");
     }
 }
+
+#[test]
+fn an_export_of_nothing_says_so_and_leaves_the_file_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("lines"), lines()).expect("written");
+    std::fs::write(path("kept"), "precious").expect("written");
+    imported(folder.path(), &path("lines"), "store");
+    let (store, file) = (path("store"), path("kept"));
+    let since = "2099-01-01T00:00:00Z";
+    let arguments = [
+        "export", "--store", &store, "--since", since, "--out", &file,
+    ];
+    let outcome = rekindle(None, &arguments);
+    assert_eq!((outcome.code, outcome.out.as_str()), (2, ""));
+    assert!(
+        outcome.err.contains("nothing was written"),
+        "{}",
+        outcome.err
+    );
+    let kept = std::fs::read_to_string(path("kept")).expect("the file");
+    assert_eq!(kept, "precious");
+    assert!(!folder.path().join("kept.partial").exists());
+}
