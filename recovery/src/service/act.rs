@@ -236,6 +236,30 @@ impl Engine {
         }
     }
 
+    /// Ends the shadows of an attempt that fell short. It won't settle, so nothing else ends those of
+    /// the parts that were done before; and one that stays open hides all that comes.
+    fn end_shadows(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let warm_up = self.config.policy.warm_up;
+        let Some(attempt) = self.cases.get(&id).and_then(|case| case.attempt.as_ref()) else {
+            return;
+        };
+        let settled = attempt.settle_until;
+        for part in attempt.parts.clone() {
+            let (from, until) = match part.outcome {
+                Some(Outcome::Done { stopped_at, .. }) => (stopped_at, settled),
+                // Nothing was done to it. One that is before all requests takes back what was told
+                // when it was called.
+                Some(Outcome::Refused { .. }) => (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH),
+                // Its old life may have ended at any time since.
+                Some(Outcome::NotReady { .. } | Outcome::Unknown { .. }) | None => {
+                    (part.intended_at, now.checked_add(warm_up).unwrap_or(now))
+                }
+            };
+            self.shadow(part.action, &part.unit, part.generation, from, Some(until));
+        }
+    }
+
     /// What a unit's restart lies upon: what its selector matches, or, where it only groups others,
     /// what theirs do.
     fn shaded(&self, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String, String>)> {
@@ -358,13 +382,12 @@ impl Engine {
                 }
             }
         }
-        let (stopped_at, ready_at) = attempt.span();
+        let ready_at = attempt.span().1;
         let event = attempt.outcome();
         if event.is_some() {
             let from = ready_at.unwrap_or(now);
             attempt.settle_until = from.checked_add(self.config.policy.warm_up).unwrap_or(from);
         }
-        let settled = attempt.settle_until;
         for (action, outcome) in &results {
             case.write_also(Also::Result(*action, outcome.clone()));
         }
@@ -405,8 +428,7 @@ impl Engine {
                 self.save(id).await;
             }
             Some(event) => {
-                let from = stopped_at.unwrap_or(now);
-                self.shadow(action, &unit, generation, from, Some(settled));
+                self.end_shadows(id);
                 self.fell_short(id, event).await;
             }
         }

@@ -80,8 +80,8 @@ pub fn system_clock() -> Clock {
 }
 
 /// A restart's shadow over requests, for whoever analyses them. Each new one with the same action and
-/// unit replaces the last. The restart of a unit that matches nothing itself has one for each unit
-/// below it that does.
+/// unit replaces the last; one that is before all requests takes it back. The restart of a unit that
+/// matches nothing itself has one for each unit below it that does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {
     /// The action.

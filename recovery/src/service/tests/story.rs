@@ -893,6 +893,49 @@ async fn parts_that_go_together_are_all_in_their_units_shadow() {
     assert!(units.into_iter().eq(["a", "b"]), "{text}");
 }
 
+/// Whatever becomes of an attempt, nothing stays in its shadow for ever, and what was refused has none.
+#[tokio::test(start_paused = true)]
+async fn all_shadows_of_a_group_end_whichever_part_falls_short() {
+    let group = Arc::new(crate::tree::tests::tree(
+        "desk - service.name=desk\n  desk.a code=a ~200\n  desk.b code=b ~200",
+    ));
+    for (falls_short, manner) in [
+        ("desk.a", Manner::Refuses),
+        ("desk.b", Manner::Refuses),
+        ("desk.a", Manner::NeverReady),
+        ("desk.b", Manner::NeverReady),
+        ("desk.b", Manner::Panics),
+    ] {
+        let mut world = World::new();
+        world.tree = group.clone();
+        world.with(|state| state.manner.insert(falls_short.into(), manner));
+        let began = world.now();
+        let mut story = Story::new(&world);
+        let restart = Command::Restart {
+            unit: "desk".into(),
+            dry_run: false,
+            by: "ann".to_owned(),
+            reason: "new code".to_owned(),
+        };
+        assert!(story.recovery.command(restart).await.is_ok());
+        story.go(60).await;
+        let (calls, now) = (world.calls(), world.now());
+        let (shadows, text) = story.end().await;
+        let last: std::collections::BTreeMap<&str, &Shadow> = shadows
+            .iter()
+            .map(|shadow| (shadow.unit.as_str(), shadow))
+            .collect();
+        for (unit, shadow) in last {
+            let what = format!("{falls_short} {manner:?}: {unit} {calls:?} {shadow:?} {text}");
+            let is_done = calls.contains(&unit.to_owned())
+                && (unit != falls_short || manner != Manner::Refuses);
+            let until = shadow.until.expect(&what);
+            assert!(until < now, "{what}");
+            assert_eq!(until > began, is_done, "{what}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_can_be_asked_of_probes() {
     let mut world = World::new();
