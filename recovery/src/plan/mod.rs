@@ -266,7 +266,10 @@ fn smallest(candidates: &[Candidate], evidence: &Evidence, tree: &RestartTree) -
     let Choice::Restart(large) = &best.choice else {
         return None;
     };
-    if !evidence.signature.is_seen_directly() {
+    // A unit's own word, or its silence, is no proof, but of nobody else either.
+    let is_of_the_unit =
+        evidence.signature.is_seen_directly() || evidence.signature.shape == "reported";
+    if !is_of_the_unit {
         return None;
     }
     candidates.iter().position(|other| {

@@ -249,7 +249,7 @@ fn where_traffic_is_thin_the_accused_unit_comes_before_what_contains_it() {
         };
         plan(&evidence, &tree, &given.beliefs, &constraints, now())
     };
-    for shape in ["out_of_bounds", "exited", "wrong_answer"] {
+    for shape in ["out_of_bounds", "exited", "wrong_answer", "reported"] {
         for failing in [0.0, 0.1, 0.5, 1.0] {
             let plan = planned(&given, shape, failing);
             assert_eq!(plan.restarts, ["a".into()], "{shape} {failing}: {plan:#?}");
