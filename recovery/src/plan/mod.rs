@@ -160,6 +160,13 @@ pub struct Constraints<'a> {
 const LEAST_FAILING_PER_SECOND: f64 = 0.1;
 /// How many failures it takes to say that an action didn't help: see [`crate::judge`].
 const FAILURES_TO_CONFIRM: f64 = 7.0;
+/// From this chance on the accused unit itself comes before what contains it: more likely than not it is
+/// enough.
+const LIKELY: f64 = 0.5;
+/// … unless what contains it saves more failed requests than this. Where traffic is thin, all prices are a
+/// few requests, most of them supposed: of confirming, which is as long for any restart. Less than it takes
+/// to notice that a restart failed is no reason to take healthy units away.
+const WORTH_MORE_UNITS: f64 = FAILURES_TO_CONFIRM;
 
 /// Users' requests per second that a unit's absence fails: those that pass through it, and those
 /// that fail anyway, which are believed to be among them.
@@ -252,6 +259,40 @@ fn candidates(
     units
 }
 
+/// The candidate to prefer to the first, if any: the accused unit itself, where the fault was seen directly
+/// in it and what contains it is hardly cheaper.
+fn smallest(candidates: &[Candidate], evidence: &Evidence, tree: &RestartTree) -> Option<usize> {
+    let best = candidates.first()?;
+    let Choice::Restart(large) = &best.choice else {
+        return None;
+    };
+    // A unit's own word, or its silence, is no proof, but of nobody else either.
+    let is_of_the_unit =
+        evidence.signature.is_seen_directly() || evidence.signature.shape == "reported";
+    if !is_of_the_unit {
+        return None;
+    }
+    candidates.iter().position(|other| {
+        let Choice::Restart(small) = &other.choice else {
+            return false;
+        };
+        let mut suspects = evidence.suspects.iter();
+        small != large
+            && tree.contains(large, small)
+            && suspects.any(|suspect| suspect.unit == *small)
+            && other.probability >= LIKELY
+            && other.expected_total - best.expected_total <= WORTH_MORE_UNITS
+    })
+}
+
+/// Why the first candidate is the first.
+#[derive(Clone, Copy, PartialEq)]
+enum Why {
+    Cheapest,
+    Trial,
+    Smallest,
+}
+
 /// Decides.
 pub fn plan(
     evidence: &Evidence,
@@ -331,14 +372,19 @@ pub fn plan(
             reason: String::new(),
         })
         .collect();
-    let tried = explore::worth_trying(&considered, evidence, tree, beliefs, now);
-    if let Some(at) = tried {
+    let smallest = smallest(&considered, evidence, tree).map(|at| (at, Why::Smallest));
+    let preferred = smallest.or_else(|| {
+        let tried = explore::worth_trying(&considered, evidence, tree, beliefs, now);
+        tried.map(|at| (at, Why::Trial))
+    });
+    if let Some((at, _)) = preferred {
         considered[..=at].rotate_right(1);
     }
-    explain(&mut considered, tried.is_some());
+    let why = preferred.map_or(Why::Cheapest, |(_, why)| why);
+    explain(&mut considered, why);
     let (choice, ladder, expected_total, sentence) = match considered.first() {
         Some(best) => {
-            let sentence = sentence(best, tried.is_some());
+            let sentence = sentence(best, why == Why::Trial);
             (
                 best.choice.clone(),
                 best.ladder.clone(),
@@ -372,7 +418,7 @@ fn about(number: f64) -> String {
     }
 }
 
-fn explain(candidates: &mut [Candidate], is_trial: bool) {
+fn explain(candidates: &mut [Candidate], why: Why) {
     let Some((choice, first)) = candidates
         .first()
         .map(|best| (best.choice.clone(), best.expected_total))
@@ -385,7 +431,11 @@ fn explain(candidates: &mut [Candidate], is_trial: bool) {
         let total = about(candidate.expected_total);
         let difference = candidate.expected_total - first;
         candidate.reason = match place {
-            0 if is_trial => format!(
+            0 if why == Why::Smallest => format!(
+                "the fault was seen in this very unit, and what contains it is hardly cheaper: {total} \
+                 failed requests expected, cures with {chance} %"
+            ),
+            0 if why == Why::Trial => format!(
                 "hardly ever tried, and would be cheaper if it worked: {total} failed requests \
                  expected, cures with {chance} %"
             ),

@@ -231,6 +231,56 @@ fn what_is_kept_to_is_what_is_done_and_comes_first() {
     assert_eq!(planned.candidates.len(), cheapest.candidates.len());
 }
 
+/// With hardly any traffic every restart costs next to nothing: no reason to take healthy siblings away for
+/// what was seen in one process.
+#[test]
+fn where_traffic_is_thin_the_accused_unit_comes_before_what_contains_it() {
+    let tree = tree("shop -\n  a process\n  b process\n  db process");
+    let mut given = Given::default();
+    let planned = |given: &Given, shape: &str, failing: f64| {
+        let mut evidence = evidence(&[("a", 1.0)], failing, failing);
+        evidence.signature.shape = shape.to_owned();
+        let constraints = Constraints {
+            policy: &given.policy,
+            costs: &given.costs,
+            trials: &given.trials,
+            waited: given.waited,
+            excluded: &given.excluded,
+        };
+        plan(&evidence, &tree, &given.beliefs, &constraints, now())
+    };
+    for shape in ["out_of_bounds", "exited", "wrong_answer", "reported"] {
+        for failing in [0.0, 0.1, 0.5, 1.0] {
+            let plan = planned(&given, shape, failing);
+            assert_eq!(plan.restarts, ["a".into()], "{shape} {failing}: {plan:#?}");
+            assert!(plan.candidates[0].chosen && !plan.candidates[1].chosen);
+        }
+    }
+    // What requests alone tell of may sit elsewhere: there the price decides, as ever.
+    assert_eq!(
+        planned(&given, "raised", 0.0).choice,
+        Choice::Restart("shop".into())
+    );
+    // Where it was learned that the unit itself doesn't do, what contains it comes first.
+    let mut accused = evidence(&[("a", 1.0)], 0.0, 0.0);
+    accused.signature.shape = "exited".to_owned();
+    for _ in 0..10 {
+        let trials = [trial("a", 0.0), trial("shop", 1.0)];
+        given
+            .beliefs
+            .learn(&accused, &tree, &trials, Time::InVain, now());
+    }
+    let plan = planned(&given, "exited", 0.0);
+    assert_eq!(plan.choice, Choice::Restart("shop".into()));
+    // And where it was tried in vain.
+    let mut given = Given::default();
+    given.trials.push(trial("a", 0.0));
+    assert_ne!(
+        planned(&given, "exited", 0.0).choice,
+        Choice::Restart("a".into())
+    );
+}
+
 /// A process that can't be started, below a unit that only groups processes: restarting the group
 /// would call the same executor again, and take its healthy siblings down for nothing.
 #[test]
