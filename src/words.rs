@@ -7,7 +7,8 @@ use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
-    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, View,
+    ActionResult, PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime,
+    View,
 };
 
 /// Names that are spelled out in a list; of more, how many there are.
@@ -173,6 +174,8 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
         .actions
         .iter()
         .filter(|action| action.incident == Some(plan.incident))
+        // What was refused did not happen.
+        .filter(|action| action.result != Some(ActionResult::Refused))
         .count();
     let why = match (done, plan.guards.first()) {
         (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
