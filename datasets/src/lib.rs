@@ -8,6 +8,7 @@ pub mod auction;
 pub mod deployment;
 pub mod load;
 pub mod localization;
+mod picture;
 pub mod probes;
 pub mod public;
 pub mod recorded;

@@ -241,11 +241,7 @@ pub(crate) fn spawn_checks(
         let mut shutdown = shutdown.clone();
         tasks.spawn(async move {
             let mut ticks = steady(every);
-            loop {
-                tokio::select! {
-                    _ = shutdown.wait_for(|stop| *stop) => return,
-                    _ = ticks.tick() => {}
-                }
+            while is_due(&mut ticks, &mut shutdown).await {
                 let answer = probes.probe_traced(&spec, None).await;
                 let answer = answer.map_err(|failure| failure.to_string());
                 if results
@@ -277,11 +273,7 @@ pub(crate) fn spawn_watches(
         let mut shutdown = shutdown.clone();
         tasks.spawn(async move {
             let mut ticks = steady(every);
-            loop {
-                tokio::select! {
-                    _ = shutdown.wait_for(|stop| *stop) => return,
-                    _ = ticks.tick() => {}
-                }
+            while is_due(&mut ticks, &mut shutdown).await {
                 let Some(seen) = watcher.look(&unit).await else {
                     return;
                 };
@@ -316,6 +308,14 @@ fn steady(every: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(every.max(SHORTEST));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks
+}
+
+/// Waits for the next tick; `false` when the daemon stops before.
+async fn is_due(ticks: &mut tokio::time::Interval, shutdown: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => false,
+        _ = ticks.tick() => true,
+    }
 }
 
 /// Ids that nobody else has. Zero is no id, and comes up once in 2⁶⁴ draws.

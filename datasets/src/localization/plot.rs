@@ -2,14 +2,14 @@
 //!
 //! A panel per class, in it a line per method from the lower to the upper end of the interval, with a dot at
 //! the share itself. Methods keep their line in every panel, and have their names beside it, because sixteen
-//! colours can't be told apart: only the default has one of its own. Classes are never pooled. Written by
-//! hand: it is a hundred lines, and a plotting crate pulls in fonts and rasterizers.
+//! colours can't be told apart: only the default has one of its own. Classes are never pooled.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Summary;
 use crate::localization::Method;
+use crate::picture::{begin, escaped};
 
 /// Pixels: methods' names on the left, a panel and the space beside it, a line of a method, the name of a
 /// class and the scale above and below its panel.
@@ -42,16 +42,8 @@ pub fn svg(summaries: &[Summary]) -> String {
     let row = ABOVE + lines + BELOW;
     let width = NAMES + columns as f64 * (PANEL + BESIDE);
     let height = TOP + classes.len().div_ceil(columns) as f64 * row;
-    let mut out = String::new();
-    // Writing to a string can't fail.
-    let _ = write!(
-        out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"12\" y=\"20\" font-size=\"14\">The true culprit first (AC@1), with 95 % intervals over \
-         cases</text>\n"
-    );
+    let title = "The true culprit first (AC@1), with 95 % intervals over cases";
+    let mut out = begin((width, height), title);
     for (place, (class, of)) in classes.into_iter().enumerate() {
         let left = NAMES + (place % columns) as f64 * (PANEL + BESIDE);
         let top = TOP + (place / columns) as f64 * row + ABOVE;
@@ -122,13 +114,6 @@ fn panel(
             summary.ac1.value
         );
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! A report's curves as a picture (SVG), for those who see faster than they read.
 //!
-//! Lines over a logarithmic scale, each with its name at its end. Written by hand, as the plot of
-//! localization is: a plotting crate pulls in fonts and rasterizers.
+//! Lines over a logarithmic scale, each with its name at its end.
 
 use std::fmt::Write as _;
 
 use super::report::Plot;
+use crate::picture::{begin, escaped};
 
 /// Pixels: the picture, and what is left free around the curves for names and scales.
 const SIZE: (f64, f64) = (760.0, 420.0);
@@ -15,10 +15,6 @@ const ABOVE: f64 = 40.0;
 const BELOW: f64 = 50.0;
 /// Colours that people with any eyes tell apart (Okabe and Ito 2008), and a dash for each second one.
 const COLOURS: [&str; 4] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"];
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
 
 impl Plot {
     /// The picture; without points there are only its scales.
@@ -33,16 +29,11 @@ impl Plot {
         let span = (most / least).ln().max(f64::MIN_POSITIVE);
         let x = |at: f64| LEFT + (at / least).ln() / span * (width - LEFT - RIGHT);
         let y = |value: f64| height - BELOW - value / top * (height - ABOVE - BELOW);
-        let mut out = String::new();
+        let mut out = begin(SIZE, &self.title);
         // Writing to a string can't fail.
         let _ = writeln!(
             out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-             viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-             <text x=\"12\" y=\"20\" font-size=\"14\">{}</text>\n\
-             <text x=\"{LEFT}\" y=\"{}\">{}</text>\n<text x=\"12\" y=\"{}\">{}</text>",
-            escaped(&self.title),
+            "<text x=\"{LEFT}\" y=\"{}\">{}</text>\n<text x=\"12\" y=\"{}\">{}</text>",
             height - 12.0,
             escaped(&self.across),
             ABOVE - 6.0,

@@ -18,6 +18,7 @@ use rekindle_model::TraceId;
 use serde::{Deserialize, Serialize};
 
 use crate::otlp::{self, KeyValue, Received, hex, unhex, value_of};
+use crate::write::KINDS;
 use crate::{Attributes, ReadCounts, StoredResource, StoredSpan, Text, Value};
 
 /// A file of the page, or an answer of the API.
@@ -305,15 +306,7 @@ fn take_word(attributes: &mut Attributes, key: &str, words: &[&str]) -> i32 {
     })
 }
 
-/// Jaeger's words for OTLP's kinds and statuses, by their numbers.
-const KINDS: [&str; 6] = [
-    "unspecified",
-    "internal",
-    "server",
-    "client",
-    "producer",
-    "consumer",
-];
+/// Jaeger's words for OTLP's statuses, by their numbers. Its words for the kinds are the store's.
 const STATUSES: [&str; 3] = ["UNSET", "OK", "ERROR"];
 
 fn pairs(attributes: Attributes) -> Vec<KeyValue> {

@@ -70,14 +70,18 @@ impl Default for Given {
 }
 
 impl Given {
-    fn plan(&self, evidence: &Evidence) -> Plan {
-        let constraints = Constraints {
+    fn constraints(&self) -> Constraints<'_> {
+        Constraints {
             policy: &self.policy,
             costs: &self.costs,
             trials: &self.trials,
             waited: self.waited,
             excluded: &self.excluded,
-        };
+        }
+    }
+
+    fn plan(&self, evidence: &Evidence) -> Plan {
+        let constraints = self.constraints();
         plan(evidence, &tree(TREE), &self.beliefs, &constraints, now())
     }
 
@@ -240,13 +244,7 @@ fn where_traffic_is_thin_the_accused_unit_comes_before_what_contains_it() {
     let planned = |given: &Given, shape: &str, failing: f64| {
         let mut evidence = evidence(&[("a", 1.0)], failing, failing);
         evidence.signature.shape = shape.to_owned();
-        let constraints = Constraints {
-            policy: &given.policy,
-            costs: &given.costs,
-            trials: &given.trials,
-            waited: given.waited,
-            excluded: &given.excluded,
-        };
+        let constraints = given.constraints();
         plan(&evidence, &tree, &given.beliefs, &constraints, now())
     };
     for shape in ["out_of_bounds", "exited", "wrong_answer", "reported"] {
@@ -289,11 +287,8 @@ fn a_group_is_not_restarted_for_a_part_that_cannot_be() {
     let given = Given::default();
     let excluded = BTreeSet::from(["ghost".into()]);
     let constraints = Constraints {
-        policy: &given.policy,
-        costs: &given.costs,
-        trials: &[],
-        waited: false,
         excluded: &excluded,
+        ..given.constraints()
     };
     let evidence = evidence(&[("ghost", 1.0)], 10.0, 10.0);
     let planned = plan(&evidence, &tree, &given.beliefs, &constraints, evidence.at);
@@ -309,13 +304,7 @@ fn nobody_to_suspect_and_nothing_to_restart() {
             .ladder(&evidence(&[], 10.0, 10.0))
             .ends_with("call a person")
     );
-    let constraints = Constraints {
-        policy: &given.policy,
-        costs: &given.costs,
-        trials: &[],
-        waited: false,
-        excluded: &given.excluded,
-    };
+    let constraints = given.constraints();
     let evidence = evidence(&[("shop.cart", f64::NAN)], 0.0, 0.0);
     let plan = plan(
         &evidence,
@@ -350,13 +339,7 @@ fn a_thousand_suspects_are_planned_for() {
             });
         }
     }
-    let constraints = Constraints {
-        policy: &given.policy,
-        costs: &given.costs,
-        trials: &[],
-        waited: false,
-        excluded: &given.excluded,
-    };
+    let constraints = given.constraints();
     let plan = plan(&evidence, &tree, &given.beliefs, &constraints, now());
     assert!(plan.candidates.len() <= MAX_ACTIONS + 1);
 }
@@ -457,13 +440,7 @@ fn comes_to(
             .map(|(weight, _, _)| weight)
             .sum()
     };
-    let constraints = Constraints {
-        policy: &given.policy,
-        costs: &given.costs,
-        trials: &[],
-        waited: false,
-        excluded: &given.excluded,
-    };
+    let constraints = given.constraints();
     let policy = &given.policy;
     let failing = evidence.failing_per_second;
     let until_judged = (policy.warm_up + policy.exporter_delay).as_secs_f64();
@@ -522,13 +499,7 @@ fn no_order_over_a_tree_with_groups_and_shared_ancestors_is_cheaper() {
         };
         let sources = &mut evidence.circumstances.sources;
         sources.insert("shop.cart".into(), vec![source]);
-        let constraints = Constraints {
-            policy: &given.policy,
-            costs: &given.costs,
-            trials: &[],
-            waited: false,
-            excluded: &given.excluded,
-        };
+        let constraints = given.constraints();
         let planned = plan(&evidence, &tree, &given.beliefs, &constraints, now());
         let chains = given.beliefs.chains(&evidence, &tree, &[], now());
         let choices: Vec<Choice> = planned

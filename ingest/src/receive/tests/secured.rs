@@ -109,16 +109,21 @@ async fn only_who_is_vouched_for_gets_in() {
     assert_eq!(server.stop().await.handshakes_failed, 1);
 }
 
-#[tokio::test]
-async fn tokens_are_asked_for() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("tokens");
+/// A server that lets in who knows the one token, which it has from a file in this folder.
+async fn asking_for_a_token(folder: &Path) -> Server {
+    let path = folder.join("tokens");
     std::fs::write(&path, "0123456789abcdef\n").expect("written");
     let access = AccessFiles {
         tokens: Some(path),
         tls: None,
     };
-    let server = Server::start(with(access), Journal::off()).await;
+    Server::start(with(access), Journal::off()).await
+}
+
+#[tokio::test]
+async fn tokens_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = asking_for_a_token(folder.path()).await;
     let status = |code: &str| Some(format!("HTTP/1.1 {code}"));
     let known = Some("0123456789abcdef");
     assert_eq!(answer(&server, None, known).await, status("200 OK"));
@@ -139,13 +144,7 @@ const UNAUTHENTICATED: u16 = 16;
 #[tokio::test]
 async fn grpc_asks_for_tokens() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("tokens");
-    std::fs::write(&path, "0123456789abcdef\n").expect("written");
-    let access = AccessFiles {
-        tokens: Some(path),
-        tls: None,
-    };
-    let server = Server::start(with(access), Journal::off()).await;
+    let server = asking_for_a_token(folder.path()).await;
     for (token, code) in [
         (Some("Bearer 0123456789abcdef"), 0),
         (Some("bearer 0123456789abcdef"), 0),
