@@ -609,6 +609,14 @@ impl Analyzer {
         );
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
+        let open = self
+            .watch
+            .incidents
+            .iter()
+            .filter(|incident| incident.is_open());
+        let asked = open.map(|incident| (incident.id, self.sources().asked_next(incident, now)));
+        let asked: Vec<_> = asked.collect();
+        self.profiles.follow(&asked);
         changes
     }
 

@@ -8,6 +8,7 @@
 mod measured;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use rekindle_model::{Outcome, UnixNanos};
@@ -55,12 +56,7 @@ impl Stretch {
 impl Sources<'_> {
     /// The input for one incident, with the evidence up to `until`.
     pub(crate) fn input(&self, incident: &Incident, until: UnixNanos, cut: u64) -> Input {
-        let failing: BTreeSet<u32> = self
-            .types
-            .iter()
-            .filter(|(_, state)| incident.request_types.contains(&state.request_type))
-            .map(|(id, _)| id)
-            .collect();
+        let failing = self.failing(incident);
         let stretch = self.stretch(incident.since, until, &failing);
         let window = self.between(stretch);
         let baseline = self.spectrum.between(0, self.slice(incident.since));
@@ -70,14 +66,15 @@ impl Sources<'_> {
             .chain(baseline.keys())
             .map(|c| c.row)
             .collect();
-        let profiles = self.profiles_around(incident.since, stretch);
+        let stretches = self.stretches(incident.since, stretch);
+        let profile = self.profiles.around(incident.id, &stretches);
         let mut used = vec![false; self.registry.len()];
         for row in &used_rows {
             for touch in &self.spectrum.row(*row).touches {
                 used[touch.component as usize] = true;
             }
         }
-        for (_, segment) in profiles.iter().flat_map(|profile| profile.times.keys()) {
+        for ((_, segment), _) in &profile.times {
             if let Segment::Whole(id) = segment {
                 used[*id as usize] = true;
             }
@@ -122,7 +119,7 @@ impl Sources<'_> {
                 .map(|(case, count)| Case { count, ..case })
                 .collect()
         };
-        let measured = self.measured(profiles, &place);
+        let measured = self.measured(profile, &place);
         let touched = self.touched([&baseline, &window], &place, &measured.type_at);
         let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
         Input {
@@ -153,6 +150,20 @@ impl Sources<'_> {
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
         }
+    }
+
+    fn failing(&self, incident: &Incident) -> BTreeSet<u32> {
+        self.types
+            .iter()
+            .filter(|(_, state)| incident.request_types.contains(&state.request_type))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Which slices the next ranking will ask for: baseline, in halves, and window.
+    pub(crate) fn asked_next(&self, incident: &Incident, until: UnixNanos) -> [Range<u64>; 3] {
+        let stretch = self.stretch(incident.since, until, &self.failing(incident));
+        self.stretches(incident.since, stretch)
     }
 
     /// The last stretch between restarts in which enough requests failed to tell why; the first one
@@ -287,7 +298,7 @@ impl Sources<'_> {
         stretch: Stretch,
         failing: &BTreeSet<u32>,
         row_at: &BTreeMap<u32, usize>,
-        type_at: &BTreeMap<u32, usize>,
+        type_at: &[usize],
     ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
         let mut reports = BTreeSet::new();
         for (_, record) in self.records.iter() {
@@ -314,7 +325,7 @@ impl Sources<'_> {
                     trace_id,
                     row,
                     bad,
-                    request_type: type_at[&record.request_type],
+                    request_type: type_at[record.request_type as usize],
                 })
             })
             .collect();

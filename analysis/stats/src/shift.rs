@@ -55,7 +55,11 @@ impl Moments {
         if count == 0.0 {
             return Self::default();
         }
-        let logs = || durations.numbers().map(|(bucket, k)| (log_of(bucket), k as f64));
+        let logs = || {
+            durations
+                .numbers()
+                .map(|(bucket, k)| (log_of(bucket), k as f64))
+        };
         let mean = logs().map(|(log, k)| log * k).sum::<f64>() / count;
         let squares = logs().map(|(log, k)| (log - mean).powi(2) * k).sum();
         Self {
@@ -107,7 +111,7 @@ fn log_of(bucket: u16) -> f64 {
 /// Durations of calls, and of how many requests they are: the calls of one request go the same way at the
 /// same moment, so twenty of them are little more than one. There are as many independent observations as
 /// requests (the design effect of Kish 1965, *Survey Sampling*, where calls of a request are alike).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Calls {
     /// Of one duration a call.
     pub durations: Moments,

@@ -19,7 +19,7 @@ use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
 
 /// Intervals of the shares: with a hundred operations, one in twenty wrong would be five.
-const CONFIDENCE: f64 = 0.99;
+const CONFIDENCE: Probability = Probability::P99;
 /// An own time is another one when its ranks differ by so many standard deviations: one in 370 by
 /// chance.
 const OTHER_OWN_TIME: f64 = 3.0;
@@ -46,7 +46,7 @@ pub(super) fn stops(
     input: &Input,
     period: Period,
     families: &Families,
-    compared: &Compared,
+    compared: &Compared<'_>,
 ) -> Stops {
     let mut places: BTreeMap<Place, (f64, f64, Counts)> = BTreeMap::new();
     let counted = count(input);
@@ -66,8 +66,11 @@ pub(super) fn stops(
         }
     }
     let other_own_time = |id: usize| {
-        let both = compared.all.get(&(Part::Own(id), 0));
-        both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
+        let both = compared.all.get(Part::Own(id), 0);
+        both.is_some_and(|both| {
+            let [before, now] = both.durations();
+            rank_distance(&before, &now).abs() >= OTHER_OWN_TIME
+        })
     };
     let mut changes = Vec::new();
     for ((operation, request_type, last), (rise, by_chance, counts)) in places {
@@ -141,10 +144,9 @@ fn rise(counts: &Counts, period: Period) -> (f64, f64) {
     if counts.stopped[now] == 0 {
         return (0.0, 1.0);
     }
-    let confidence = Probability::clamped(CONFIDENCE);
     let known = || before.iter().filter(|part| counts.asked[**part] > 0);
     let least = known()
-        .map(|part| difference_interval(share(now), share(*part), confidence).low)
+        .map(|part| difference_interval(share(now), share(*part), CONFIDENCE).low)
         .reduce(f64::min);
     let chance = known()
         .map(|part| fisher_greater(share(now), share(*part)))
