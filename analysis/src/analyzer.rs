@@ -502,6 +502,7 @@ impl Analyzer {
         if detected.is_some() && after.is_known() {
             record.detected = Some(after.is_bad());
         }
+        self.records.note_report(trace_id);
         let slice = self.slice(start);
         if let Some(cell) = cell_before {
             self.spectrum.remove(slice, cell);

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
 
 use crate::spectrum::Cell;
@@ -117,6 +117,8 @@ pub(crate) struct Records {
     /// The number of each: how many came before it, modulo 2³².
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Those that somebody outside reported on: few, and each ranking asks for them. In no order.
+    reported: HashSet<TraceId>,
     max: usize,
 }
 
@@ -127,6 +129,7 @@ impl Records {
             forgotten: 0,
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
+            reported: HashSet::new(),
             max,
         }
     }
@@ -170,6 +173,9 @@ impl Records {
             counts.add(LeftOut::RecordOverflow);
         }
         let number = self.forgotten.wrapping_add(self.records.len() as u32);
+        if record.reported().is_some() {
+            self.reported.insert(trace_id);
+        }
         self.records.push_back((trace_id, record));
         let (hasher, records, forgotten) = (&self.hasher, &self.records, self.forgotten);
         let hash =
@@ -181,6 +187,16 @@ impl Records {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TraceId, &Record)> {
         self.records.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// Remembers that somebody reported on this request.
+    pub(crate) fn note_report(&mut self, trace_id: TraceId) {
+        self.reported.insert(trace_id);
+    }
+
+    /// Those that somebody reported on, in no order.
+    pub(crate) fn reported(&self) -> impl Iterator<Item = &Record> {
+        self.reported.iter().filter_map(|id| self.get(*id))
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Record> {
@@ -209,6 +225,7 @@ impl Records {
             return;
         };
         let hash = self.hasher.hash_one(trace_id);
+        self.reported.remove(trace_id);
         let oldest = self.forgotten;
         if let Ok(entry) = self.numbers.find_entry(hash, |number| *number == oldest) {
             entry.remove();

@@ -4,6 +4,8 @@
 //! say nothing about the way, but among all visits they look like ones that aren't affected. So a way is
 //! judged by the known ones alone: what it adds to the operation's typical work.
 
+use std::collections::BTreeMap;
+
 use rekindle_stats::{
     Calls, LogHistogram, Moments, Probability, Shift, Usual, shift, slower_share,
 };
@@ -20,17 +22,24 @@ pub(super) struct KnownWays {
 }
 
 impl KnownWays {
-    /// `None` where the ways of all visits are known: then all of it is in the whole.
-    pub(super) fn of(group: &Group<'_>, to: usize, number: usize) -> Option<Self> {
-        let whole = group.get(Part::Whole(to), number)?;
-        let own = group.get(Part::Own(to), number)?;
-        let calls = own.now.durations.count();
-        (calls < whole.now.durations.count()).then(|| Self {
-            work: own.durations()[0]
-                .quantile(Probability::clamped(0.5))
-                .unwrap_or(0),
-            calls,
-        })
+    /// Per operation and group, where not the ways of all visits are known: else all of it is in the whole.
+    pub(super) fn of(group: &Group<'_>) -> BTreeMap<(usize, usize), Self> {
+        let mut own = group.iter().peekable();
+        let mut found = BTreeMap::new();
+        for whole in group.iter() {
+            let Part::Whole(id) = whole.part else { break };
+            let part = (Part::Own(id), whole.group);
+            while own.next_if(|own| (own.part, own.group) < part).is_some() {}
+            let of_it = own.peek().filter(|own| (own.part, own.group) == part);
+            let Some(own) = of_it else { continue };
+            let calls = own.now.durations.count();
+            if calls < whole.now.durations.count() {
+                let [before, _] = own.durations();
+                let work = before.quantile(Probability::clamped(0.5)).unwrap_or(0);
+                found.insert((id, whole.group), Self { work, calls });
+            }
+        }
+        found
     }
 
     /// How the way of one caller differs on top of the work, the share of its calls that are slower, and which share

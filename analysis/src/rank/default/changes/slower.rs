@@ -77,6 +77,7 @@ pub(super) fn slower(
         } else {
             Ways::default()
         };
+        let known_ways = KnownWays::of(group);
         let mut comparisons = 0;
         for (whole, found) in group.iter().zip(shifts) {
             let number = whole.group;
@@ -102,7 +103,7 @@ pub(super) fn slower(
                 // it is may be plainer here: an operation's own time varies more than the way to it.
                 // Where some caller's way was taken out of the whole, the others' count.
                 Part::Gap(_, to) if !ways.any_callers(to, number) => {
-                    let known = KnownWays::of(group, to, number);
+                    let known = known_ways.get(&(to, number));
                     let way = known.and_then(|known| known.shift(both, &usual_whole));
                     way.map_or(0.0, |(way, affected, known)| {
                         known * score(&way, affected, both.now)

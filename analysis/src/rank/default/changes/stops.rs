@@ -48,18 +48,21 @@ pub(super) fn stops(
     families: &Families,
     compared: &Compared<'_>,
 ) -> Stops {
-    let mut places: BTreeMap<Place, (f64, f64, Counts)> = BTreeMap::new();
     let counted = count(input);
     let comparisons = counted.len() as f64;
+    let mut places: Vec<(Place, (f64, f64, Counts))> = Vec::new();
     for (place, counts) in counted {
         let (rise, chance) = rise(&counts, period);
         if rise > 0.0 {
-            places.insert(place, (rise, chance * comparisons, counts));
+            places.push((place, (rise, chance * comparisons, counts)));
         }
     }
-    let changed: BTreeSet<usize> = places.keys().map(|(operation, _, _)| *operation).collect();
+    let changed: BTreeSet<usize> = places
+        .iter()
+        .map(|((operation, _, _), _)| *operation)
+        .collect();
     let mut callers: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (operation, _, last) in places.keys() {
+    for ((operation, _, last), _) in &places {
         if let Some(last) = last {
             let caller = families.get(*operation);
             callers.entry(*last).or_default().insert(caller);
@@ -98,33 +101,46 @@ pub(super) fn stops(
     Stops { changes, changed }
 }
 
-fn count(input: &Input) -> BTreeMap<Place, Counts> {
-    let mut by_operation: BTreeMap<(usize, usize), Vec<&Shaped>> = BTreeMap::new();
-    for shaped in &input.shaped {
-        let key = (shaped.subject, shaped.request_type);
-        by_operation.entry(key).or_default().push(shaped);
-    }
-    let mut places: BTreeMap<Place, Counts> = BTreeMap::new();
-    for ((operation, request_type), shapes) in by_operation {
-        for shaped in &shapes {
+/// Every place, sorted.
+fn count(input: &Input) -> Vec<(Place, Counts)> {
+    let mut places: Vec<(Place, Counts)> = Vec::with_capacity(2 * input.shaped.len());
+    let of = |shaped: &Shaped| (shaped.subject, shaped.request_type);
+    for shapes in input.shaped.chunk_by(|a, b| of(a) == of(b)) {
+        let (operation, request_type) = of(&shapes[0]);
+        let first = places.len();
+        for shaped in shapes {
             let [earlier, later] = shaped.baseline;
             let seen = [earlier, later, shaped.window];
             let cut_short = shapes.iter().any(|longer| {
-                longer.baseline != [0, 0]
-                    && longer.asked.len() > shaped.asked.len()
+                longer.asked.len() > shaped.asked.len()
+                    && longer.baseline != [0, 0]
                     && shaped.asked.iter().all(|id| longer.asked.contains(id))
             });
             let reached = shaped.asked.iter().map(|id| Some(*id)).chain([None]);
             for place in reached {
-                let counts = places.entry((operation, request_type, place)).or_default();
-                let stopped_here = cut_short && place == shaped.last;
-                for (part, n) in seen.iter().enumerate() {
-                    counts.asked[part] += n;
-                    counts.stopped[part] += if stopped_here { *n } else { 0 };
-                }
+                let stopped = match cut_short && place == shaped.last {
+                    true => seen,
+                    false => [0; 3],
+                };
+                let counts = Counts {
+                    asked: seen,
+                    stopped,
+                };
+                places.push(((operation, request_type, place), counts));
             }
         }
+        places[first..].sort_unstable_by_key(|(place, _)| *place);
     }
+    places.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            for part in 0..3 {
+                kept.1.asked[part] += next.1.asked[part];
+                kept.1.stopped[part] += next.1.stopped[part];
+            }
+        }
+        same
+    });
     places
 }
 
@@ -141,7 +157,13 @@ fn rise(counts: &Counts, period: Period) -> (f64, f64) {
         Period::Fault => (2, &[0, 1]),
         Period::Calm => (1, &[0]),
     };
-    if counts.stopped[now] == 0 {
+    // Where the share itself didn't rise, its interval can't have risen.
+    let rose = |part: &usize| {
+        let cross =
+            |a: usize, b: usize| u128::from(counts.stopped[a]) * u128::from(counts.asked[b]);
+        counts.asked[*part] == 0 || cross(now, *part) > cross(*part, now)
+    };
+    if counts.stopped[now] == 0 || !before.iter().all(rose) {
         return (0.0, 1.0);
     }
     let known = || before.iter().filter(|part| counts.asked[**part] > 0);
