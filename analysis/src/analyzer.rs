@@ -455,7 +455,9 @@ impl Analyzer {
                 record.detected = Some(bad);
             }
         }
-        let number = self.records.add(trace_id, record, &mut self.counts);
+        // An example whose record is gone can't be shown.
+        let stays = |id| self.examples.get(id).is_some();
+        let number = self.records.add(trace_id, record, stays, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
         Some(number)
     }
