@@ -29,7 +29,9 @@ pub use recovery::{
 };
 pub use rejuvenation::{RejuvenationView, TurnView};
 pub use request::{RatePointView, RequestTypeView, SampledView};
-pub use status::{HealthView, ListeningView, PausedView, StatusView};
+pub use status::{
+    HealthView, HeardView, ListeningView, PausedView, RefusedView, SilentView, StatusView,
+};
 pub use time::{ParseTimeError, UtcTime};
 pub use trace::{SpanView, TraceView};
 

@@ -64,15 +64,18 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             ),
             Tone::Bad,
         )
-    } else if status.requests == 0 {
-        (
-            "No requests yet; what isn't seen isn't known to be healthy".to_owned(),
-            Tone::Attention,
-        )
     } else {
-        ("All is as usual".to_owned(), Tone::Good)
+        let (heading, is_well) = words::calm(view);
+        let tone = match is_well {
+            true => Tone::Good,
+            false => Tone::Attention,
+        };
+        (heading, tone)
     };
     terminal.heading(&heading, tone)?;
+    for sentence in words::unheard(view) {
+        terminal.line(sentence)?;
+    }
     let mut rows = vec![
         vec![
             plain("Rekindle"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rekindle_ingest::receive::{IngestCounts, IngestStats};
+use rekindle_ingest::receive::{IngestCounts, IngestStats, TurnedAway};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::rejuvenate::RuleStatus;
 use rekindle_recovery::{Mode, RestartTree};
@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use super::store::StoreHealth;
 use crate::api::Unheard;
 use crate::engine::Surroundings;
-use crate::view::{HealthView, ListeningView, RejuvenationView, StatusView};
+use crate::view::{HealthView, ListeningView, RefusedView, RejuvenationView, StatusView};
+use crate::words;
 
 /// How long after the last request that the journal could not keep it is said to fail: exporters
 /// come again every few seconds.
@@ -79,6 +80,23 @@ impl Daemon {
         dropped
     }
 
+    /// Whose telemetry is refused at present.
+    fn refused(&self) -> Vec<RefusedView> {
+        let turned_away = self.parts.stats.turned_away_now();
+        let view = |one: TurnedAway| {
+            let (why, to_do) = words::refusal(one.why);
+            RefusedView {
+                who: one.who,
+                why: why.to_owned(),
+                to_do: to_do.to_owned(),
+                requests: one.requests,
+                since: one.since.into(),
+                last: one.last.into(),
+            }
+        };
+        turned_away.into_iter().map(view).collect()
+    }
+
     /// Whether the journal could not keep a request within the last moments.
     fn journal_fails(&self, not_kept: u64) -> bool {
         let now = SystemTime::now();
@@ -107,6 +125,7 @@ impl Surroundings for Daemon {
             mode: self.mode,
             listening: self.listening.clone(),
             dropped: self.not_used(&counts),
+            refused: self.refused(),
             memory_bytes: resident_bytes(),
             journal: HealthView {
                 ok: !failing,

@@ -64,10 +64,14 @@ fn banner(view: &View) -> Markup {
         )
     } else if !open.is_empty() {
         ("bad", "Requests fail more than usual".to_owned())
-    } else if view.status.requests == 0 {
-        ("idle", "No requests yet".to_owned())
     } else {
-        ("ok", "All is as usual".to_owned())
+        let (heading, is_well) = words::calm(view);
+        let class = match (is_well, view.status.requests) {
+            (true, _) => "ok",
+            (false, 0) => "idle",
+            (false, _) => "unheard",
+        };
+        (class, heading)
     };
     html! {
         section.banner.(class) role="status" {
@@ -88,12 +92,13 @@ fn banner(view: &View) -> Markup {
                 p {
                     "Point OpenTelemetry exporters at "
                     @if !view.status.listening.http.is_empty() { code { "http://" (view.status.listening.http) } " (HTTP) or " }
-                    code { "http://" (view.status.listening.grpc) } " (gRPC). What isn't seen isn't known to be healthy."
+                    code { "http://" (view.status.listening.grpc) } " (gRPC)."
                 }
-            } @else if open.is_empty() {
+            } @else if open.is_empty() && view.status.heard.nothing_since.is_none() {
                 p { (words::count(view.request_types.len() as u64)) " request types, "
                     (words::about(total_rate(view))) " requests per second, none failing more than usual." }
             }
+            @for sentence in words::unheard(view) { p { (sentence) } }
             (notices(view))
         }
     }
@@ -125,7 +130,11 @@ fn notices(view: &View) -> Markup {
 }
 
 fn total_rate(view: &View) -> f64 {
-    view.request_types.iter().map(|t| t.rate_per_s).sum()
+    let heard = view
+        .request_types
+        .iter()
+        .filter(|t| t.unheard_since.is_none());
+    heard.map(|t| t.rate_per_s).sum()
 }
 
 fn names(request_types: &[String]) -> Markup {
