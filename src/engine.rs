@@ -95,8 +95,14 @@ enum Event {
 pub(crate) enum Asked {
     /// A question whose answer is known.
     Question,
-    /// Whether its figures keep within their bounds, and whether more than its own word says so.
-    Bounds { is_proof: bool },
+    /// Whether its figures keep within their bounds, and if they don't: whether more than its own word says so, and
+    /// since when.
+    Bounds {
+        is_proof: bool,
+        since: Option<SystemTime>,
+    },
+    /// The same, when that can't be told at present; the answer says why.
+    UnclearBounds,
 }
 
 /// The answer to one unit's check.
@@ -154,6 +160,8 @@ pub(crate) trait Surroundings: Send {
     fn children(&self) -> Vec<ChildStatus>;
     /// How many of their events found no room.
     fn events_missed(&self) -> u64;
+    /// How the unit stands to the figures that it must keep within their bounds.
+    fn watches(&self, unit: &UnitName) -> Vec<crate::view::WatchView>;
     /// How preventive restarts stand.
     fn rejuvenation(&self) -> Vec<crate::view::RejuvenationView>;
 }
@@ -562,6 +570,7 @@ impl Engine {
         let children = self.surroundings.children();
         for unit in &mut tree {
             self.direct.describe(unit, &children);
+            unit.watches = self.surroundings.watches(&UnitName(unit.name.clone()));
             self.spreading.describe(unit);
         }
         let mut own = self.surroundings.status();

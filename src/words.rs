@@ -1,6 +1,7 @@
 //! Numbers as people read them, alike on pages and in tables.
 
 mod heard;
+mod matter;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::view::{
 };
 
 pub(crate) use heard::{calm, refusal, unheard};
+pub(crate) use matter::{matter, watch};
 
 /// Names that are spelled out in a list; of more, how many there are.
 const NAMED: usize = 3;

@@ -9,13 +9,16 @@ use std::time::{Duration, SystemTime};
 use rekindle_ingest::receive::{IngestCounts, IngestStats, TurnedAway};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::rejuvenate::RuleStatus;
-use rekindle_recovery::{Mode, RestartTree};
+use rekindle_recovery::watch::{Look, Standing, Watcher};
+use rekindle_recovery::{Mode, RestartTree, UnitName};
 use tokio::sync::watch;
 
 use super::store::StoreHealth;
 use crate::api::Unheard;
 use crate::engine::Surroundings;
-use crate::view::{HealthView, ListeningView, RefusedView, RejuvenationView, StatusView};
+use crate::view::{
+    HealthView, ListeningView, RefusedView, RejuvenationView, StatusView, WatchStanding, WatchView,
+};
 use crate::words;
 
 /// How long after the last request that the journal could not keep it is said to fail: exporters
@@ -39,6 +42,8 @@ pub(super) struct Watched {
     pub(super) stats: Arc<IngestStats>,
     /// Who runs the processes.
     pub(super) supervisor: Arc<Supervisor>,
+    /// Who looks at units' figures.
+    pub(super) watcher: Arc<Watcher>,
     /// The span store, where there is one.
     pub(super) store: Option<StoreHealth>,
     /// What the rules of rejuvenation are at.
@@ -147,6 +152,11 @@ impl Surroundings for Daemon {
         }
     }
 
+    fn watches(&self, unit: &UnitName) -> Vec<WatchView> {
+        let looks = self.parts.watcher.looks(unit);
+        looks.into_iter().map(watch_view).collect()
+    }
+
     fn rejuvenation(&self) -> Vec<RejuvenationView> {
         self.parts
             .rejuvenation
@@ -162,6 +172,25 @@ impl Surroundings for Daemon {
 
     fn children(&self) -> Vec<ChildStatus> {
         self.parts.supervisor.children()
+    }
+}
+
+fn watch_view(look: Look) -> WatchView {
+    let (value, measured) = look.measured.unzip();
+    WatchView {
+        what: look.what,
+        limit: look.limit,
+        lasts_ms: u64::try_from(look.lasts.as_millis()).unwrap_or(u64::MAX),
+        standing: match look.standing {
+            Standing::Unknown => WatchStanding::Unknown,
+            Standing::Within => WatchStanding::Within,
+            Standing::Leaning => WatchStanding::Leaning,
+            Standing::Beyond(_) => WatchStanding::Beyond,
+        },
+        value,
+        measured: measured.map(Into::into),
+        out_since: look.out_since.map(Into::into),
+        note: look.unread.unwrap_or_default(),
     }
 }
 
