@@ -10,8 +10,7 @@ use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
-    ActionResult, PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime,
-    View,
+    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, View,
 };
 
 pub(crate) use heard::{calm, refusal, unheard};
@@ -187,7 +186,7 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
         .iter()
         .filter(|action| action.incident == Some(plan.incident))
         // What was refused did not happen.
-        .filter(|action| action.result != Some(ActionResult::Refused))
+        .filter(|action| !action.is_refused())
         .count();
     let why = match (done, plan.guards.first()) {
         (0, Some(guard)) => format!("nothing was restarted, because {guard}"),

@@ -339,7 +339,19 @@ fn unit_row(view: &View, unit: &UnitView) -> Vec<Words> {
     ]
 }
 
+/// A restart's verdict, and of which restart it is where the unit was only restarted along with others.
+fn with_whom(action: &ActionView) -> Words {
+    let (word, tone) = verdict(action);
+    match action.along_with() {
+        Some(target) => (format!("{word}, with {target}"), tone),
+        None => (word, tone),
+    }
+}
+
 fn verdict(action: &ActionView) -> Words {
+    if action.is_refused() {
+        return ("refused".to_owned(), Tone::Attention);
+    }
     match (action.verdict, action.result) {
         (Some(verdict), _) => {
             let tone = match verdict {
@@ -479,8 +491,11 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView], long: bool) -> 
         vec![
             plain(action.id.to_string()),
             plain(words::when(action.intent_at)),
-            plain(format!("{} → {}", action.unit, action.generation)),
-            verdict(action),
+            plain(match action.generation {
+                0 => action.unit.clone(),
+                generation => format!("{} → {generation}", action.unit),
+            }),
+            with_whom(action),
             known(action.relief.as_ref().map(|relief| match long {
                 true => words::relief(relief),
                 false => words::relief_alone(relief),

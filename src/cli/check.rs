@@ -102,15 +102,19 @@ pub(super) fn check_config(
 /// What can be started and is probably not what was meant.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    let mut no_way: Vec<&str> = Vec::new();
     for unit in &config.restart.tree {
-        let Some(executor) = &unit.executor else {
-            continue;
-        };
         let has_parts = config
             .restart
             .tree
             .iter()
             .any(|part| part.parent.as_ref() == Some(&unit.name));
+        let Some(executor) = &unit.executor else {
+            if !has_parts {
+                no_way.push(unit.name.as_str());
+            }
+            continue;
+        };
         if unit.selector.is_empty() && !has_parts {
             warnings.push(format!(
                 "{} can be restarted, but has no `match`, so nobody will ever be suspected in it",
@@ -132,6 +136,12 @@ fn warnings(config: &Config) -> Vec<String> {
                 unit.name
             ));
         }
+    }
+    if !no_way.is_empty() {
+        warnings.push(format!(
+            "nobody says how to restart {}: only observed until then",
+            words::names(&no_way)
+        ));
     }
     warnings
 }

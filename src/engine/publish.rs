@@ -495,7 +495,11 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
         id: action.action.0,
         unit: action.unit.to_string(),
         target: action.target.to_string(),
-        generation: action.generation,
+        // What was refused began no life.
+        generation: match result {
+            Some(ActionResult::Refused) => 0,
+            _ => action.generation,
+        },
         incident: action.incident,
         who: action.by.clone(),
         why: action.reason.clone(),

@@ -410,7 +410,7 @@ pub struct ActionView {
     /// The unit that was decided on, of which it is itself or a part.
     #[serde(default)]
     pub target: String,
-    /// The generation of the life that it began.
+    /// The generation of the life that it began; 0 where it was refused and began none.
     pub generation: u64,
     /// The recovery it belongs to.
     #[serde(default)]
@@ -443,6 +443,18 @@ pub struct ActionView {
     pub judged_at: Option<UtcTime>,
     /// What is worth telling people.
     pub note: String,
+}
+
+impl ActionView {
+    /// The unit whose restart it was a part of, where that is another: the verdict is that one's.
+    pub fn along_with(&self) -> Option<&str> {
+        (!self.target.is_empty() && self.target != self.unit).then_some(self.target.as_str())
+    }
+
+    /// Whether it was refused: then nothing was done, and it is no restart.
+    pub fn is_refused(&self) -> bool {
+        self.result == Some(ActionResult::Refused)
+    }
 }
 
 /// The drop in the failure share that an action brought, and where the true drop may lie (95 %).

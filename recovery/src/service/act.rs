@@ -391,6 +391,21 @@ impl Engine {
         for (action, outcome) in &results {
             case.write_also(Also::Result(*action, outcome.clone()));
         }
+        let refused: Vec<UnitName> = attempt_parts(case)
+            .filter(|part| results.iter().any(|(of, _)| *of == part.action))
+            .filter(|part| matches!(part.outcome, Some(Outcome::Refused { .. })))
+            .map(|part| part.unit.clone())
+            .collect();
+        // What was refused began no life, and was no restart.
+        for unit in &refused {
+            let raised: Vec<UnitName> = self.tree.own_subtree(unit).into_iter().cloned().collect();
+            for unit in &raised {
+                if let Some(generation) = self.generations.get_mut(unit) {
+                    *generation = generation.saturating_sub(1).max(1);
+                }
+            }
+            case.write_also(Also::NotBegun(raised));
+        }
         for (action, outcome) in results {
             if let Some(view) = self.actions.iter_mut().find(|view| view.action == action) {
                 super::view::set_outcome(view, &outcome);
@@ -416,6 +431,11 @@ impl Engine {
         }
         if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
             past.ready_at = ready_at.or(Some(now));
+            let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+            past.restarts = past.restarts.saturating_sub(refused);
+            if past.restarts == 0 {
+                past.failed_requests = 0.0;
+            }
         }
         match event {
             // More parts to come; their results are one by one on disk.
@@ -478,6 +498,10 @@ impl Engine {
             }
         }
     }
+}
+
+fn attempt_parts(case: &Case) -> impl Iterator<Item = &Part> {
+    case.attempt.iter().flat_map(|attempt| &attempt.parts)
 }
 
 fn part(permit: &Permit, now: SystemTime) -> Part {

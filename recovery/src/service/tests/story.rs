@@ -492,6 +492,16 @@ async fn executors_that_fail() {
             &["shop.cart"]
         };
         assert_eq!(world.calls(), expected, "{manner:?}: {}", story.text);
+        // What was refused began no life, and what contains it began one for it, too.
+        let cart = status
+            .units
+            .iter()
+            .find(|unit| unit.unit == "shop.cart".into());
+        let lives = match manner {
+            Manner::NeverReady => 3,
+            _ => 2,
+        };
+        assert_eq!(cart.map(|unit| unit.generation), Some(lives), "{manner:?}");
         let is_told = world.with(|state| !state.notices.is_empty());
         assert_eq!(is_told, !climbs, "{manner:?}");
         story.end().await;

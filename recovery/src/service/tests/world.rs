@@ -71,6 +71,8 @@ pub(super) struct State {
     in_flight: Vec<UnitName>,
     /// What must never happen, and did.
     pub(super) crimes: Vec<String>,
+    /// What was refused, so that its generation may come again.
+    refused: BTreeSet<ActionId>,
     pub(super) notices: Vec<Notice>,
 }
 
@@ -99,6 +101,7 @@ impl World {
             done: BTreeSet::new(),
             in_flight: Vec::new(),
             crimes: Vec::new(),
+            refused: BTreeSet::new(),
             notices: Vec::new(),
         };
         Self {
@@ -272,7 +275,7 @@ impl World {
             let older = state
                 .calls
                 .iter()
-                .filter(|call| call.1 == unit)
+                .filter(|call| call.1 == unit && !state.refused.contains(&call.0))
                 .map(|call| call.2)
                 .max();
             if older.is_some_and(|older| older >= permit.generation()) {
@@ -296,6 +299,7 @@ impl World {
         match manner {
             Manner::Works => {}
             Manner::Refuses => {
+                self.with(|state| state.refused.insert(permit.action()));
                 return Err(ExecuteError::Refused {
                     unit,
                     reason: "404 Not Found".to_owned(),
