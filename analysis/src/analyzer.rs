@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rekindle_stats::LogHistogram;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
@@ -118,7 +119,11 @@ impl Analyzer {
             observer: Observer::new(&config),
             paths: Paths::new(),
             spectrum: Spectrum::new(config.max_rows),
-            profiles: Profiles::new(config.max_rows, config.max_rows * COUNTED_PER_ROW),
+            profiles: Profiles::new(
+                config.max_rows,
+                config.max_rows * COUNTED_PER_ROW,
+                config.max_measured,
+            ),
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
@@ -316,6 +321,7 @@ impl Analyzer {
         let left_out = counts.iter().filter(|(why, _)| *why != addresses);
         let mut reading = Reading {
             works: Vec::with_capacity(observed.works.len()),
+            course: None,
             ways_out: Vec::new(),
             row,
             failed_inside: observed.failed_inside,
@@ -330,11 +336,17 @@ impl Analyzer {
             let places = self.profiles.places(request_type, work);
             reading.add(work.component, timing, places);
         }
+        let may_be_said_again = seen != Outcome::Slow && !reading.trail.single;
+        let is_remembered = may_be_said_again && (on_path || self.paths.is_worth_it());
+        if is_remembered {
+            let places = reading.works.iter().map(|work| work.places);
+            reading.course = self.profiles.course(places.collect());
+        }
         let reading = Arc::new(reading);
-        if seen != Outcome::Slow && !reading.trail.single {
+        if is_remembered {
             if on_path {
                 self.paths.remember_reading(&reading);
-            } else if self.paths.is_worth_it() {
+            } else {
                 self.paths.remember(Path::Request {
                     entry,
                     readings: vec![Arc::clone(&reading)],
@@ -384,17 +396,46 @@ impl Analyzer {
             state.learn_duration(record.end.since(record.start));
         }
         let (request_type, fenced) = (record.request_type, record.fenced);
-        let observer = &mut self.observer;
-        let visits = reading.spent(outline.steps()).map(|(work, spent)| {
+        if !fenced {
+            self.measure(outline, slice, request_type, reading, calm);
+        }
+        (request_type, bad)
+    }
+
+    /// Counts how long the request's visits took.
+    fn measure(
+        &mut self,
+        outline: &Outline<'_>,
+        slice: u64,
+        request_type: u32,
+        reading: &Reading,
+        calm: bool,
+    ) {
+        let (profiles, observer) = (&mut self.profiles, &mut self.observer);
+        let spent = reading.spent(outline.steps());
+        let course = reading.course.filter(|_| profiles.is_recent(slice));
+        if let Some(course) = course {
+            let (id, counts) = (outline.trace_id(), &mut self.counts);
+            if let Some(measuring) = profiles.count(slice, course, request_type, id, counts) {
+                let stands_for = measuring.stands_for;
+                let times = spent.map(|(work, spent)| (work.places, spent));
+                measuring.take(times, |work, own| {
+                    if calm {
+                        let component = reading.works[work].component;
+                        observer.learn_own_time(component, own, stands_for);
+                    }
+                });
+            }
+            return;
+        }
+        let visits = spent.map(|(work, spent)| {
             if calm {
-                observer.learn_own_time(work.component, spent.own);
+                let own = LogHistogram::bucket_of(spent.own);
+                observer.learn_own_time(work.component, own, 1);
             }
             (work.places, spent)
         });
-        if !fenced {
-            self.profiles.add(slice, visits, &mut self.counts);
-        }
-        (request_type, bad)
+        profiles.add(slice, visits, &mut self.counts);
     }
 
     /// As of when it is known which interventions touch what.
@@ -638,6 +679,7 @@ impl Analyzer {
             return;
         }
         self.tidied = self.now;
+        self.profiles.forget_courses();
         // Fenced requests are in no slice, but may be freed yet.
         let remembered = self.records.iter().filter_map(|(_, record)| record.row);
         let (rows, mut used) = self.spectrum.in_use(components, remembered);

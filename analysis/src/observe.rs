@@ -228,15 +228,15 @@ impl Observer {
         }
     }
 
-    /// Takes an own time of a request into what is usual for this component. Only for requests of
+    /// Takes the own time of so many requests into what is usual for this component. Only for requests of
     /// calm times.
-    pub(crate) fn learn_own_time(&mut self, component: u32, own_nanos: u64) {
+    pub(crate) fn learn_own_time(&mut self, component: u32, bucket: u16, requests: u32) {
         let place = component as usize;
         if place >= self.own.len() {
             self.own.resize_with(place + 1, LogHistogram::default);
         }
         let histogram = &mut self.own[place];
-        histogram.add(own_nanos);
+        histogram.add_many(bucket, requests.into());
         if histogram.total() > FADE_AT {
             histogram.fade();
         }

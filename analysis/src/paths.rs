@@ -95,6 +95,8 @@ pub(crate) struct Reading {
     /// Where it is counted while nobody outside says otherwise, and that cell's number.
     pub(crate) cell: Option<(Cell, u32)>,
     pub(crate) works: Vec<PathWork>,
+    /// The number of its works' places together, if it is remembered.
+    pub(crate) course: Option<u32>,
     /// The indexes of the spans through which work left each visit, one visit's after the other's.
     pub(crate) ways_out: Vec<u32>,
     pub(crate) trail: Trail,
