@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rekindle_stats::LogHistogram;
@@ -276,9 +277,14 @@ impl Analyzer {
         let fences = self.fences_stamp();
         let mut learned = None;
         if let Some(Path::Request { readings, .. }) = path {
+            let version = self.observer.version();
+            let held = |reading: &Arc<Reading>| reading.held_at.load(Ordering::Relaxed) == version;
             let lessons = readings.first().map(|reading| &reading.trail.lessons);
-            for lesson in lessons.into_iter().flatten() {
-                self.observer.book.repeat(lesson, &mut self.counts);
+            // Lessons that were learned then are known, as long as nothing else was learned.
+            if !readings.iter().any(held) {
+                for lesson in lessons.into_iter().flatten() {
+                    self.observer.book.repeat(lesson, &mut self.counts);
+                }
             }
             // What took too long is measured by what is usual by now.
             let holds = |reading: &&Arc<Reading>| {
@@ -287,6 +293,10 @@ impl Analyzer {
                     && self.observer.still_says(reading)
             };
             if let Some(reading) = readings.iter().find(holds) {
+                // Lessons that were news may be so once more.
+                if self.observer.version() == version {
+                    reading.held_at.store(version, Ordering::Relaxed);
+                }
                 for (page, operation) in &reading.trail.reached {
                     self.observer.usual.write(*page, *operation);
                 }
@@ -330,6 +340,7 @@ impl Analyzer {
             registry: version,
             touched,
             fences,
+            held_at: AtomicU64::new(u64::MAX),
             left_out: left_out.collect(),
         };
         for (work, timing) in observed.works.iter().zip(&observed.timings) {

@@ -16,6 +16,7 @@ mod tests;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hashbrown::DefaultHashBuilder;
 use rekindle_model::{Name, Outline, Resource, Shape, Step};
@@ -106,6 +107,8 @@ pub(crate) struct Reading {
     pub(crate) touched: Vec<Name>,
     /// As of when that is known.
     pub(crate) fences: (u64, u64),
+    /// The observer's version at which it was found to hold last.
+    pub(crate) held_at: AtomicU64,
     /// What was left out while it was read, each time again.
     pub(crate) left_out: Vec<(LeftOut, u64)>,
 }

@@ -18,8 +18,8 @@ use hashbrown::hash_map::Entry;
 use rekindle_model::TraceId;
 use rekindle_stats::LogHistogram;
 
-use measured::{ByCourse, Courses};
 pub(crate) use measured::Measuring;
+use measured::{ByCourse, Courses};
 
 use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Counts, LeftOut};
@@ -561,11 +561,15 @@ mod tests {
         );
         count(&mut profiles, 2, vec![work(3, &[5])], &mut counts);
         assert_eq!(
-            profiles.between(0, 9).times[&(0, Segment::Whole(3))].nanos.total(),
+            profiles.between(0, 9).times[&(0, Segment::Whole(3))]
+                .nanos
+                .total(),
             2
         );
         assert_eq!(
-            profiles.between(2, 9).times[&(0, Segment::Whole(3))].nanos.total(),
+            profiles.between(2, 9).times[&(0, Segment::Whole(3))]
+                .nanos
+                .total(),
             1
         );
         let mut used = vec![false; 6];
@@ -578,7 +582,9 @@ mod tests {
         assert_eq!(shape.map(|shape| shape.asked.clone()), Some(vec![1]));
         profiles.forget_before(2);
         assert_eq!(
-            profiles.between(0, 9).times[&(0, Segment::Whole(0))].nanos.total(),
+            profiles.between(0, 9).times[&(0, Segment::Whole(0))]
+                .nanos
+                .total(),
             1
         );
     }
