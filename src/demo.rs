@@ -167,6 +167,13 @@ fn all_cases() -> Vec<Case> {
             )
         })
         .collect();
+    // Below the component: only what it keeps is wrong, and only that is emptied.
+    cases.push(Case::new(
+        "poisoned cache",
+        Fault::new("catalog.categories.cache", FaultKind::Error),
+        Granularity::Component,
+        Some(SHORT_DELAY),
+    ));
     for service in rekindle_datasets::auction::ServiceName::ALL {
         let component = service.components()[0];
         cases.push(Case {

@@ -56,6 +56,8 @@ pub(super) struct State {
     shares: Vec<(SystemTime, f64)>,
     /// Nobody asks for anything.
     pub(super) silent: bool,
+    /// What is bad neither fails nor ends.
+    pub(super) hangs: bool,
     /// Of requests, one in twenty is of this type, the rest of others.
     pub(super) thin: Option<String>,
     /// Half of the requests of this type fail whatever happens; there are as many of them as of all others.
@@ -92,6 +94,7 @@ impl World {
             relief: 1.0,
             shares: vec![(UNIX_EPOCH, 0.0)],
             silent: false,
+            hangs: false,
             thin: None,
             habitual: None,
             bounds: None,
@@ -430,6 +433,11 @@ impl Cohort for World {
         Fared {
             ok,
             bad,
+            missing: if self.with(|state| state.hangs) {
+                bad
+            } else {
+                0
+            },
             complete_until: now,
         }
     }
