@@ -9,7 +9,7 @@ use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::view::{
     ActionView, HealthView, IncidentState, IncidentView, PlanState, PlanView, RankingVerdict,
-    RankingView, SuspectView, UnitState, UnitView, VerdictView, View,
+    RankingView, SuspectView, UnitState, UnitView, VerdictView, View, WatchStanding,
 };
 use crate::words;
 
@@ -64,15 +64,18 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             ),
             Tone::Bad,
         )
-    } else if status.requests == 0 {
-        (
-            "No requests yet; what isn't seen isn't known to be healthy".to_owned(),
-            Tone::Attention,
-        )
     } else {
-        ("All is as usual".to_owned(), Tone::Good)
+        let (heading, is_well) = words::calm(view);
+        let tone = match is_well {
+            true => Tone::Good,
+            false => Tone::Attention,
+        };
+        (heading, tone)
     };
     terminal.heading(&heading, tone)?;
+    for sentence in words::unheard(view) {
+        terminal.line(sentence)?;
+    }
     let mut rows = vec![
         vec![
             plain("Rekindle"),
@@ -267,7 +270,10 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
                         words::count(missing)
                     ),
                 }),
-                plain(incident.request_types.join("\n")),
+                plain(match incident.request_types.as_slice() {
+                    [] => words::matter(incident),
+                    types => types.join("\n"),
+                }),
                 plain(first.map_or_else(|| "–".to_owned(), SuspectView::name)),
             ]
         });
@@ -277,7 +283,7 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
             "Since (UTC)",
             "Over at",
             "Failed",
-            "Request types",
+            "What",
             "First suspect",
         ];
         terminal.table(&header, rows.collect())
@@ -581,6 +587,15 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
         }
         for (key, value) in &unit.selector {
             rows.push(vec![plain(format!("matches {key}")), plain(value)]);
+        }
+        for watch in &unit.watches {
+            let tone = match watch.standing {
+                WatchStanding::Within => Tone::Good,
+                WatchStanding::Beyond => Tone::Bad,
+                WatchStanding::Unknown | WatchStanding::Leaning => Tone::Attention,
+            };
+            let shown = words::watch(watch, explanation.at);
+            rows.push(vec![plain(&watch.what), (shown, tone)]);
         }
         terminal.table(&["Restart unit", ""], rows)?;
     }

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rekindle_recovery::ExecutorSpec;
+use rekindle_recovery::rejuvenate::Gauge;
 use serde::Serialize;
 
 use super::{Failure, Terminal};
@@ -184,4 +185,27 @@ fn meaning(config: &Config) -> Vec<String> {
         ),
         format!("{} probes", config.probes.len()),
     ]
+    .into_iter()
+    .chain(heartbeats(config))
+    .collect()
+}
+
+/// Which heartbeats the units' watches live on: of a number that nobody tells nothing is ever measured.
+fn heartbeats(config: &Config) -> impl Iterator<Item = String> + '_ {
+    config.restart.watches.iter().filter_map(|(unit, watches)| {
+        let told: Vec<&str> = watches
+            .iter()
+            .flat_map(|watch| watch.bound.gauges())
+            .filter_map(|gauge| match gauge {
+                Gauge::Heartbeat { name, .. } => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        (!told.is_empty()).then(|| {
+            format!(
+                "waits for heartbeats of {unit} that tell {} (POST /api/v1/heartbeats); until they come, nobody watches that",
+                told.join(", ")
+            )
+        })
+    })
 }

@@ -66,6 +66,7 @@ pub(crate) fn request_type(
         now_ms: u64::try_from(now.since(from).as_millis()).unwrap_or(u64::MAX),
         baseline: Some(summary.baseline_failure_share),
         usual: usual(summary, analyzer, from),
+        unheard_since: None,
         slice_ms,
         series: recent
             .iter()
