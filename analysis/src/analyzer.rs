@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rekindle_stats::LogHistogram;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
@@ -25,7 +27,7 @@ use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
 use crate::sources::Sources;
 use crate::spectrum::{Cell, PortableSpectrum, Spectrum};
-use crate::types::Types;
+use crate::types::{Pause, Types};
 use crate::watch::Watch;
 use crate::{AnalysisConfig, Change, Component, Counts, Incident, LeftOut, Ranking};
 
@@ -118,7 +120,11 @@ impl Analyzer {
             observer: Observer::new(&config),
             paths: Paths::new(),
             spectrum: Spectrum::new(config.max_rows),
-            profiles: Profiles::new(config.max_rows, config.max_rows * COUNTED_PER_ROW),
+            profiles: Profiles::new(
+                config.max_rows,
+                config.max_rows * COUNTED_PER_ROW,
+                config.max_measured,
+            ),
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
@@ -271,9 +277,14 @@ impl Analyzer {
         let fences = self.fences_stamp();
         let mut learned = None;
         if let Some(Path::Request { readings, .. }) = path {
+            let version = self.observer.version();
+            let held = |reading: &Arc<Reading>| reading.held_at.load(Ordering::Relaxed) == version;
             let lessons = readings.first().map(|reading| &reading.trail.lessons);
-            for lesson in lessons.into_iter().flatten() {
-                self.observer.book.repeat(lesson, &mut self.counts);
+            // Lessons that were learned then are known, as long as nothing else was learned.
+            if !readings.iter().any(held) {
+                for lesson in lessons.into_iter().flatten() {
+                    self.observer.book.repeat(lesson, &mut self.counts);
+                }
             }
             // What took too long is measured by what is usual by now.
             let holds = |reading: &&Arc<Reading>| {
@@ -282,6 +293,10 @@ impl Analyzer {
                     && self.observer.still_says(reading)
             };
             if let Some(reading) = readings.iter().find(holds) {
+                // Lessons that were news may be so once more.
+                if self.observer.version() == version {
+                    reading.held_at.store(version, Ordering::Relaxed);
+                }
                 for (page, operation) in &reading.trail.reached {
                     self.observer.usual.write(*page, *operation);
                 }
@@ -316,6 +331,7 @@ impl Analyzer {
         let left_out = counts.iter().filter(|(why, _)| *why != addresses);
         let mut reading = Reading {
             works: Vec::with_capacity(observed.works.len()),
+            course: None,
             ways_out: Vec::new(),
             row,
             failed_inside: observed.failed_inside,
@@ -324,17 +340,24 @@ impl Analyzer {
             registry: version,
             touched,
             fences,
+            held_at: AtomicU64::new(u64::MAX),
             left_out: left_out.collect(),
         };
         for (work, timing) in observed.works.iter().zip(&observed.timings) {
             let places = self.profiles.places(request_type, work);
             reading.add(work.component, timing, places);
         }
+        let may_be_said_again = seen != Outcome::Slow && !reading.trail.single;
+        let is_remembered = may_be_said_again && (on_path || self.paths.is_worth_it());
+        if is_remembered {
+            let places = reading.works.iter().map(|work| work.places);
+            reading.course = self.profiles.course(places.collect());
+        }
         let reading = Arc::new(reading);
-        if seen != Outcome::Slow && !reading.trail.single {
+        if is_remembered {
             if on_path {
                 self.paths.remember_reading(&reading);
-            } else if self.paths.is_worth_it() {
+            } else {
                 self.paths.remember(Path::Request {
                     entry,
                     readings: vec![Arc::clone(&reading)],
@@ -384,17 +407,46 @@ impl Analyzer {
             state.learn_duration(record.end.since(record.start));
         }
         let (request_type, fenced) = (record.request_type, record.fenced);
-        let observer = &mut self.observer;
-        let visits = reading.spent(outline.steps()).map(|(work, spent)| {
+        if !fenced {
+            self.measure(outline, slice, request_type, reading, calm);
+        }
+        (request_type, bad)
+    }
+
+    /// Counts how long the request's visits took.
+    fn measure(
+        &mut self,
+        outline: &Outline<'_>,
+        slice: u64,
+        request_type: u32,
+        reading: &Reading,
+        calm: bool,
+    ) {
+        let (profiles, observer) = (&mut self.profiles, &mut self.observer);
+        let spent = reading.spent(outline.steps());
+        let course = reading.course.filter(|_| profiles.is_recent(slice));
+        if let Some(course) = course {
+            let (id, counts) = (outline.trace_id(), &mut self.counts);
+            if let Some(measuring) = profiles.count(slice, course, request_type, id, counts) {
+                let stands_for = measuring.stands_for;
+                let times = spent.map(|(work, spent)| (work.places, spent));
+                measuring.take(times, |work, own| {
+                    if calm {
+                        let component = reading.works[work].component;
+                        observer.learn_own_time(component, own, stands_for);
+                    }
+                });
+            }
+            return;
+        }
+        let visits = spent.map(|(work, spent)| {
             if calm {
-                observer.learn_own_time(work.component, spent.own);
+                let own = LogHistogram::bucket_of(spent.own);
+                observer.learn_own_time(work.component, own, 1);
             }
             (work.places, spent)
         });
-        if !fenced {
-            self.profiles.add(slice, visits, &mut self.counts);
-        }
-        (request_type, bad)
+        profiles.add(slice, visits, &mut self.counts);
     }
 
     /// As of when it is known which interventions touch what.
@@ -441,8 +493,7 @@ impl Analyzer {
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
         let may_be_fenced = self.fences.may_cover(id, start, end);
-        let is_usual = self.types.get(id).incident.is_none() && !may_be_fenced;
-        self.types.come(id, now, is_usual);
+        self.types.come(id, now, self.pause_before(id, start, end));
         if outcome.is_known() {
             let slice = self.slice(start);
             let bad = outcome.is_bad();
@@ -460,6 +511,22 @@ impl Analyzer {
         let number = self.records.add(trace_id, record, stays, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
         Some(number)
+    }
+
+    /// What explains that the request comes only now, if it comes late.
+    fn pause_before(&self, id: u32, start: UnixNanos, end: UnixNanos) -> Pause {
+        let state = self.types.get(id);
+        let since = match state.came() {
+            UnixNanos(0) => start,
+            came => came.min(start),
+        };
+        if self.fences.may_cover(id, since, end) {
+            Pause::Made
+        } else if state.incident.is_some() {
+            Pause::OfIncident
+        } else {
+            Pause::Usual
+        }
     }
 
     /// The number of the request's type, and whether its entry span failed.
@@ -591,8 +658,8 @@ impl Analyzer {
             state
                 .detector
                 .settle(settle_before, exemplary, &self.config);
-            state.forget_before(begin);
         }
+        self.types.forget_before(begin);
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
         self.spectrum.settle(self.slice(now));
@@ -649,6 +716,7 @@ impl Analyzer {
             return;
         }
         self.tidied = self.now;
+        self.profiles.forget_courses();
         // Fenced requests are in no slice, but may be freed yet.
         let remembered = self.records.iter().filter_map(|(_, record)| record.row);
         let (rows, mut used) = self.spectrum.in_use(components, remembered);
@@ -695,6 +763,22 @@ impl Analyzer {
             .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
             .map(|(_, state)| state.ends(from, until))
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// How many requests of these types (all, when there are none) should have begun in `[from, until)` and did
+    /// not, as far as chance doesn't explain it: of those types whose silence is an incident, or was one in
+    /// the window. At least: by the rate that they had surely.
+    pub fn missed(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> u64 {
+        self.types
+            .iter()
+            .filter(|(_, state)| state.has_stopped())
+            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
+            .map(|(id, _)| {
+                // The warm-up after a shadow may reach into the stretch.
+                let shadows = self.fences.shadows(id, UnixNanos(0), until);
+                self.types.missed(id, (from, until), shadows)
+            })
+            .sum()
     }
 
     /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say

@@ -16,6 +16,7 @@ mod tests;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hashbrown::DefaultHashBuilder;
 use rekindle_model::{Name, Outline, Resource, Shape, Step};
@@ -95,6 +96,8 @@ pub(crate) struct Reading {
     /// Where it is counted while nobody outside says otherwise, and that cell's number.
     pub(crate) cell: Option<(Cell, u32)>,
     pub(crate) works: Vec<PathWork>,
+    /// The number of its works' places together, if it is remembered.
+    pub(crate) course: Option<u32>,
     /// The indexes of the spans through which work left each visit, one visit's after the other's.
     pub(crate) ways_out: Vec<u32>,
     pub(crate) trail: Trail,
@@ -104,6 +107,8 @@ pub(crate) struct Reading {
     pub(crate) touched: Vec<Name>,
     /// As of when that is known.
     pub(crate) fences: (u64, u64),
+    /// The observer's version at which it was found to hold last.
+    pub(crate) held_at: AtomicU64,
     /// What was left out while it was read, each time again.
     pub(crate) left_out: Vec<(LeftOut, u64)>,
 }

@@ -5,7 +5,11 @@
 //! state; so the own time of each operation and dependency is counted in histograms, and the set of
 //! callees of each visit as a *shape*, both per request type. Histograms and counts add, so slices
 //! do, too.
+//!
+//! Requests that go the same way add to the same counts, so while a slice is counted into they are counted by their
+//! way, and only some of them are measured: see [`measured`].
 
+mod measured;
 mod running;
 
 use std::collections::BTreeMap;
@@ -14,7 +18,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use rekindle_model::TraceId;
 use rekindle_stats::LogHistogram;
+
+pub(crate) use measured::Measuring;
+use measured::{ByCourse, Courses};
 
 use crate::rank::Lasted;
 use crate::tally::{COUNTED_INTO, Tally};
@@ -98,7 +106,7 @@ enum What {
 }
 
 /// Where one visit is counted: the numbers of what it adds to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Places {
     // Each is `None` when there is too much that is counted.
     whole: Option<u32>,
@@ -106,11 +114,26 @@ pub(crate) struct Places {
     shape: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct HopPlaces {
     own: Option<u32>,
     gap: Option<u32>,
     there: Option<u32>,
+}
+
+impl Places {
+    /// Where its times are counted: its own, then the three of [`Spent::on_the_way`] if it was called from another
+    /// process.
+    fn timed(&self) -> impl Iterator<Item = Option<u32>> {
+        let hop = self.hop.map(|hop| [hop.own, hop.gap, hop.there]);
+        [self.whole].into_iter().chain(hop.into_iter().flatten())
+    }
+
+    /// How many of its counts there is no room for.
+    fn without_room(&self) -> usize {
+        let all = self.timed().chain([self.shape]);
+        all.filter(Option::is_none).count()
+    }
 }
 
 /// Nanoseconds of one visit.
@@ -124,8 +147,19 @@ pub(crate) struct Spent {
     pub(crate) there: u64,
 }
 
+impl Spent {
+    /// The buckets of its own time alone, the way there and back, and the way there.
+    fn on_the_way(&self) -> [u16; 3] {
+        let own = self.own.saturating_sub(self.gap);
+        [own, self.gap, self.there].map(LogHistogram::bucket_of)
+    }
+}
+
 /// Of a number in a tally: so many bits are the bucket's.
 const BUCKET_BITS: u32 = 16;
+
+/// Where a bucket would be: counts what wasn't measured. No histogram has so many buckets.
+const UNMEASURED: u16 = u16::MAX;
 
 fn key(number: u32, bucket: u16) -> u64 {
     u64::from(number) << BUCKET_BITS | u64::from(bucket)
@@ -156,8 +190,9 @@ pub(crate) struct Profiles {
     counted: Vec<(u32, What)>,
     // Only looked up, never iterated.
     numbers: HashMap<(u32, What), u32>,
+    courses: Courses,
     /// Recent slices, by number.
-    slices: BTreeMap<u64, Tally>,
+    slices: BTreeMap<u64, Slice>,
     /// Older ones put together, by the first slice's number over [`TOGETHER`].
     older: BTreeMap<u64, Tally>,
     /// Slices below this one are put together; a multiple of [`TOGETHER`].
@@ -168,16 +203,27 @@ pub(crate) struct Profiles {
     running: Vec<(u64, Running)>,
     max_shapes: usize,
     max_counted: usize,
+    max_measured: usize,
+}
+
+/// A slice that is recent.
+#[derive(Debug, Default)]
+struct Slice {
+    tally: Tally,
+    /// What isn't in the tally yet.
+    by_course: ByCourse,
 }
 
 impl Profiles {
-    /// Tells so many shapes apart, and counts so many things.
-    pub(crate) fn new(max_shapes: usize, max_counted: usize) -> Self {
+    /// Tells so many shapes (and courses) apart, counts so many things, and measures so many requests of each type in a
+    /// slice.
+    pub(crate) fn new(max_shapes: usize, max_counted: usize, max_measured: usize) -> Self {
         Self {
             shapes: Vec::new(),
             ids: HashMap::new(),
             counted: Vec::new(),
             numbers: HashMap::new(),
+            courses: Courses::default(),
             slices: BTreeMap::new(),
             older: BTreeMap::new(),
             recent_from: 0,
@@ -185,6 +231,7 @@ impl Profiles {
             running: Vec::new(),
             max_shapes,
             max_counted,
+            max_measured,
         }
     }
 
@@ -233,6 +280,39 @@ impl Profiles {
         }
     }
 
+    /// The number of the course of requests with these works, good until [`Self::forget_courses`]; `None` when
+    /// there are too many, or each request is to be measured.
+    pub(crate) fn course(&mut self, places: Vec<Places>) -> Option<u32> {
+        if self.max_measured == usize::MAX {
+            return None;
+        }
+        self.courses.number(places, self.max_shapes)
+    }
+
+    /// Whether slices of this time are still kept one by one. What comes later is too little to be sampled.
+    pub(crate) fn is_recent(&self, slice: u64) -> bool {
+        slice >= self.recent_from
+    }
+
+    /// Counts a request on this course in a recent slice; if it is to be measured, what takes its times.
+    #[inline]
+    pub(crate) fn count(
+        &mut self,
+        slice: u64,
+        course: u32,
+        request_type: u32,
+        id: TraceId,
+        counts: &mut Counts,
+    ) -> Option<Measuring<'_>> {
+        let without_room = self.courses.without_room(course);
+        if without_room > 0 {
+            counts.add_many(LeftOut::RowOverflow, without_room);
+        }
+        let slice = self.slices.entry(slice).or_default();
+        let by_course = &mut slice.by_course;
+        by_course.count(course, request_type, id, self.max_measured)
+    }
+
     /// Counts the visits of one request: where, and how long each took.
     pub(crate) fn add(
         &mut self,
@@ -240,22 +320,19 @@ impl Profiles {
         visits: impl Iterator<Item = (Places, Spent)>,
         counts: &mut Counts,
     ) {
-        let tally = if slice < self.recent_from {
-            self.older.entry(slice / TOGETHER).or_default()
-        } else {
-            self.slices.entry(slice).or_default()
+        let tally = match self.is_recent(slice) {
+            true => &mut self.slices.entry(slice).or_default().tally,
+            false => self.older.entry(slice / TOGETHER).or_default(),
         };
         let mut add = |place: Option<u32>, bucket: u16| match place {
             Some(number) => tally.add(key(number, bucket)),
             None => counts.add(LeftOut::RowOverflow),
         };
         for (places, spent) in visits {
-            add(places.whole, LogHistogram::bucket_of(spent.own));
-            if let Some(hop) = places.hop {
-                let own = spent.own.saturating_sub(spent.gap);
-                add(hop.own, LogHistogram::bucket_of(own));
-                add(hop.gap, LogHistogram::bucket_of(spent.gap));
-                add(hop.there, LogHistogram::bucket_of(spent.there));
+            let own = LogHistogram::bucket_of(spent.own);
+            let times = [own].into_iter().chain(spent.on_the_way());
+            for (place, bucket) in places.timed().zip(times) {
+                add(place, bucket);
             }
             add(places.shape, 0);
         }
@@ -291,17 +368,20 @@ impl Profiles {
         }
     }
 
-    /// Every tally, with where it is.
-    fn tallies(&self) -> impl Iterator<Item = (Place, &Tally)> {
-        let older = self.older.iter().map(|(at, it)| (Place::Older(*at), it));
-        let recent = self.slices.iter().map(|(at, it)| (Place::Recent(*at), it));
-        older.chain(recent)
+    /// Where anything is counted.
+    fn places_held(&self) -> impl Iterator<Item = Place> {
+        let older = self.older.keys().map(|at| Place::Older(*at));
+        older.chain(self.slices.keys().map(|at| Place::Recent(*at)))
     }
 
-    fn tally(&self, place: Place) -> Option<&Tally> {
+    /// What is counted there.
+    fn held(&self, place: Place) -> Option<(&Tally, Option<&ByCourse>)> {
         match place {
-            Place::Older(at) => self.older.get(&at),
-            Place::Recent(at) => self.slices.get(&at),
+            Place::Older(at) => self.older.get(&at).map(|tally| (tally, None)),
+            Place::Recent(at) => {
+                let slice = self.slices.get(&at)?;
+                Some((&slice.tally, Some(&slice.by_course)))
+            }
         }
     }
 
@@ -332,8 +412,10 @@ impl Profiles {
         if counted_from > self.counted_from {
             self.counted_from = counted_from;
             self.let_go(|_| false);
-            let quiet = self.slices.range_mut(..counted_from);
-            quiet.for_each(|(_, tally)| tally.settle());
+            for (_, slice) in self.slices.range_mut(..counted_from) {
+                slice.by_course.settle(&self.courses, &mut slice.tally);
+                slice.tally.settle();
+            }
             self.running_settled();
         }
         let recent_from = now.saturating_sub(RECENT) / TOGETHER * TOGETHER;
@@ -344,8 +426,9 @@ impl Profiles {
         self.recent_from = recent_from;
         let recent = self.slices.split_off(&recent_from);
         let mut together: BTreeMap<u64, Vec<Tally>> = BTreeMap::new();
-        for (slice, tally) in std::mem::replace(&mut self.slices, recent) {
-            together.entry(slice / TOGETHER).or_default().push(tally);
+        for (at, mut slice) in std::mem::replace(&mut self.slices, recent) {
+            slice.by_course.settle(&self.courses, &mut slice.tally);
+            together.entry(at / TOGETHER).or_default().push(slice.tally);
         }
         for (at, tallies) in together {
             self.let_go(|place| place == Place::Older(at));
@@ -383,8 +466,18 @@ impl Profiles {
         self.older = self.older.split_off(&(slice / TOGETHER));
     }
 
+    /// How many shapes there are, or courses, if those are more.
     pub(crate) fn shapes(&self) -> usize {
-        self.shapes.len()
+        self.shapes.len().max(self.courses.len())
+    }
+
+    /// Forgets the courses' numbers, and nothing that was counted by them.
+    pub(crate) fn forget_courses(&mut self) {
+        self.running.clear();
+        for slice in self.slices.values_mut() {
+            slice.by_course.settle(&self.courses, &mut slice.tally);
+        }
+        self.courses = Courses::default();
     }
 
     /// How many things are counted.
@@ -395,14 +488,15 @@ impl Profiles {
     /// Which of what is counted any slice holds.
     fn in_use(&self) -> Vec<bool> {
         let mut in_use = vec![false; self.counted.len()];
-        let all = self.slices.values().chain(self.older.values());
+        let recent = self.slices.values().map(|slice| &slice.tally);
+        let all = recent.chain(self.older.values());
         for (key, _) in all.flat_map(Tally::iter) {
             in_use[number_of(key)] = true;
         }
         in_use
     }
 
-    /// Marks the components that any slice speaks of.
+    /// Marks the components that any slice speaks of. Courses must be forgotten before.
     pub(crate) fn mark_used(&self, used: &mut [bool]) {
         for ((_, what), in_use) in self.counted.iter().zip(self.in_use()) {
             match what {
@@ -420,8 +514,9 @@ impl Profiles {
         }
     }
 
-    /// Renumbers components, and drops what no slice speaks of.
+    /// Renumbers components, and drops what no slice speaks of. Courses must be forgotten before.
     pub(crate) fn keep(&mut self, components: &[Option<u32>]) {
+        // Numbers are given anew.
         self.running.clear();
         let in_use = self.in_use();
         let mut shape_in_use = vec![false; self.shapes.len()];
@@ -462,7 +557,8 @@ impl Profiles {
             };
             renumbered.push(kept.and_then(|what| self.number(of, what)));
         }
-        for tally in self.slices.values_mut().chain(self.older.values_mut()) {
+        let recent = self.slices.values_mut().map(|slice| &mut slice.tally);
+        for tally in recent.chain(self.older.values_mut()) {
             tally.renumber(|old| {
                 let new = renumbered[number_of(old)]?;
                 Some(key(new, old as u16))
@@ -502,6 +598,26 @@ mod tests {
         profiles.add(slice, visits.into_iter(), counts);
     }
 
+    /// The same by their course, of which some are measured.
+    fn count_by_course(profiles: &mut Profiles, slice: u64, component: u32, id: u128) {
+        let own = work(component, &[(component + 1) % 4]);
+        let places = profiles.places(0, &own);
+        let (Some(course), true) = (profiles.course(vec![places]), profiles.is_recent(slice))
+        else {
+            return;
+        };
+        let id = TraceId::from_bytes(id.to_be_bytes()).expect("not zero");
+        let mut counts = Counts::default();
+        if let Some(measuring) = profiles.count(slice, course, 0, id, &mut counts) {
+            let spent = Spent {
+                own: 1_000 << component,
+                gap: 0,
+                there: 0,
+            };
+            measuring.take([(places, spent)].into_iter(), |_, _| {});
+        }
+    }
+
     fn between(profiles: &Profiles, slices: Range<u64>) -> Profile {
         profiles.around(0, &[0..0, 0..0, slices])
     }
@@ -518,7 +634,7 @@ mod tests {
     #[test]
     fn slices_add_up_and_survive_renumbering() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 100);
+        let mut profiles = Profiles::new(10, 100, 64);
         count(
             &mut profiles,
             1,
@@ -547,7 +663,7 @@ mod tests {
     #[test]
     fn older_slices_are_put_together_and_late_ones_join_them() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 100);
+        let mut profiles = Profiles::new(10, 100, 64);
         let mut add = |profiles: &mut Profiles, slice| {
             count(profiles, slice, vec![work(3, &[])], &mut counts);
         };
@@ -571,7 +687,7 @@ mod tests {
         fn what_is_kept_is_what_is_added_up_anew(
             steps in prop::collection::vec((0u8..12, 0u64..100, 0u32..4), 1..120),
         ) {
-            let (mut profiles, mut counts) = (Profiles::new(100, 100), Counts::default());
+            let (mut profiles, mut counts) = (Profiles::new(100, 100, 3), Counts::default());
             let (mut now, mut stretches) = (200, [0..90, 90..180, 180..1_000]);
             for (step, back, component) in steps {
                 match step {
@@ -581,9 +697,16 @@ mod tests {
                     3 => stretches = [0..now - 100, now - 100..now - back, now - back..now],
                     4 => {
                         let used = |id: u32| (id != 3 || back > 50).then_some(id);
+                        profiles.forget_courses();
                         profiles.keep(&[used(0), used(1), used(2), used(3)]);
                     }
                     5 | 6 => profiles.follow(&[(1, stretches.clone())]),
+                    7 | 8 => {
+                        for id in 1..=8 {
+                            let slice = now.saturating_sub(back / 8 * u64::from(component));
+                            count_by_course(&mut profiles, slice, component, id << back);
+                        }
+                    }
                     _ => count(
                         &mut profiles,
                         now.saturating_sub(back * u64::from(component) / 3),
@@ -600,7 +723,7 @@ mod tests {
     #[test]
     fn too_many_shapes_are_counted() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(1, 100);
+        let mut profiles = Profiles::new(1, 100, 64);
         count(
             &mut profiles,
             1,
@@ -614,7 +737,7 @@ mod tests {
     #[test]
     fn no_more_is_counted_than_there_is_room_for() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 3);
+        let mut profiles = Profiles::new(10, 3, 64);
         // A time and a shape of each.
         let works = vec![work(3, &[]), work(5, &[])];
         for _ in 0..2 {

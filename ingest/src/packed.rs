@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use rekindle_model::{Link, Shape, Span, SpanId, TraceId, UnixNanos};
+use rekindle_model::{Link, Name, Shape, Span, SpanId, TraceId, UnixNanos};
 
 /// A span but for its shape and links.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,11 @@ impl PackedSpans {
             !known || span.parent_id.is_none()
         });
         telling.map(|(index, _)| self.span(index))
+    }
+
+    /// The services that these spans are of; one may come several times.
+    pub fn services(&self) -> impl Iterator<Item = &Name> {
+        self.shapes.iter().map(|shape| &shape.resource.service)
     }
 
     /// Makes the span at this place, which must be one.

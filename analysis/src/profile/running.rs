@@ -1,7 +1,7 @@
 //! What is asked of stretches of time, kept added up while an incident is open.
 //!
 //! A window of a quarter of an hour holds millions of counts, of which a second changes thousands. So what was added up
-//! for a ranking is kept for the next one, with which tally went into which sum and how far it had been counted; what came
+//! for a ranking is kept for the next one, with which slice went into which sum and how far it had been counted; what came
 //! since is added, what left a stretch is taken out. Counts are whole numbers and a histogram forgets in which order
 //! it was filled, so the result is the same as from scratch, bit for bit.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Profile, Profiles, TOGETHER, What, number_of};
+use super::{ByCourse, Profile, Profiles, TOGETHER, UNMEASURED, What, number_of};
 use crate::rank::Lasted;
 use crate::tally::Tally;
 
@@ -37,14 +37,31 @@ impl Place {
     }
 }
 
-/// What of a tally is in the sums.
+/// What of a place is in the sums.
 #[derive(Clone, Debug)]
 struct Taken {
     stretch: usize,
-    /// The tally's changes when it was looked at: as long as they are the same, nothing is to be done.
-    changes: u64,
-    /// What wasn't settled then; all that was settled is in.
+    version: Version,
+    /// What of the tally wasn't settled then; all that was settled is in.
     counting: HashMap<u64, u32>,
+    /// What was counted by course: whoever is measured later changes for how many each stands.
+    by_course: Vec<(u64, u64)>,
+}
+
+/// As long as it is the same, nothing was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    tally: u64,
+    by_course: u64,
+}
+
+impl Version {
+    fn of(tally: &Tally, by_course: Option<&ByCourse>) -> Self {
+        Self {
+            tally: tally.changes(),
+            by_course: by_course.map_or(0, ByCourse::counted),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -69,13 +86,17 @@ impl Running {
     /// Whether nothing is missing of these stretches, and nothing too much.
     pub(super) fn is_current(&self, profiles: &Profiles, stretches: &[Range<u64>; 3]) -> bool {
         let mut wanted = 0;
-        for (place, tally) in profiles.tallies() {
+        for place in profiles.places_held() {
             let Some(stretch) = place.stretch(stretches) else {
                 continue;
             };
             wanted += 1;
-            let same = |taken: &Taken| taken.stretch == stretch && taken.changes == tally.changes();
-            if !self.taken.get(&place).is_some_and(same) {
+            let held = profiles
+                .held(place)
+                .map(|(tally, rest)| Version::of(tally, rest));
+            let taken = self.taken.get(&place);
+            let as_before = |it: &Taken| it.stretch == stretch && Some(it.version) == held;
+            if !taken.is_some_and(as_before) {
                 return false;
             }
         }
@@ -87,20 +108,24 @@ impl Running {
         self.let_go(profiles, |place, stretch| {
             place.stretch(stretches) != Some(stretch)
         });
-        for (place, tally) in profiles.tallies() {
+        for place in profiles.places_held() {
             let Some(stretch) = place.stretch(stretches) else {
                 continue;
             };
-            if self.taken.contains_key(&place) {
+            let (false, Some((tally, by_course))) =
+                (self.taken.contains_key(&place), profiles.held(place))
+            else {
                 continue;
-            }
+            };
             for (key, count) in tally.iter() {
-                self.change(profiles, stretch, key, count, How::Add);
+                self.change(profiles, stretch, key, count.into(), How::Add);
             }
+            let by_course_now = self.add_by_course(profiles, stretch, by_course);
             let taken = Taken {
                 stretch,
-                changes: tally.changes(),
+                version: Version::of(tally, by_course),
                 counting: tally.counting().clone(),
+                by_course: by_course_now,
             };
             self.taken.insert(place, taken);
         }
@@ -111,27 +136,54 @@ impl Running {
         }
     }
 
+    /// Adds what was counted by course, and says what that was.
+    fn add_by_course(
+        &mut self,
+        profiles: &Profiles,
+        stretch: usize,
+        by_course: Option<&ByCourse>,
+    ) -> Vec<(u64, u64)> {
+        let mut counts = Vec::new();
+        if let Some(by_course) = by_course {
+            by_course.each(&profiles.courses, |key, count| counts.push((key, count)));
+        }
+        for (key, count) in &counts {
+            self.change(profiles, stretch, *key, *count, How::Add);
+        }
+        counts
+    }
+
     /// Takes out what goes, and adds what the rest counted since it was looked at.
     pub(super) fn let_go(&mut self, profiles: &Profiles, goes: impl Fn(Place, usize) -> bool) {
         self.times.resize(profiles.counted.len(), None);
         self.shapes.resize(profiles.counted.len(), [0; 3]);
         let mut taken = std::mem::take(&mut self.taken);
         taken.retain(|place, known| {
-            let Some(tally) = profiles.tally(*place) else {
+            let Some((tally, by_course)) = profiles.held(*place) else {
                 return false;
             };
-            if goes(*place, known.stretch) {
+            let version = Version::of(tally, by_course);
+            let is_gone = goes(*place, known.stretch);
+            if is_gone || version.by_course != known.version.by_course {
+                for (key, count) in std::mem::take(&mut known.by_course) {
+                    self.change(profiles, known.stretch, key, count, How::TakeOut);
+                }
+            }
+            if is_gone {
                 let counting = known.counting.iter().map(|(key, count)| (*key, *count));
                 for (key, count) in tally.settled().iter().copied().chain(counting) {
-                    self.change(profiles, known.stretch, key, count, How::TakeOut);
+                    self.change(profiles, known.stretch, key, count.into(), How::TakeOut);
                 }
                 return false;
             }
-            if tally.changes() != known.changes {
+            if version.by_course != known.version.by_course {
+                known.by_course = self.add_by_course(profiles, known.stretch, by_course);
+            }
+            if version.tally != known.version.tally {
                 self.add_newer(profiles, known, tally);
-                known.changes = tally.changes();
                 known.counting.clone_from(tally.counting());
             }
+            known.version = version;
             true
         });
         self.taken = taken;
@@ -142,7 +194,8 @@ impl Running {
         for (key, count) in tally.counting() {
             let before = known.counting.get(key).copied().unwrap_or(0);
             if *count > before {
-                self.change(profiles, known.stretch, *key, count - before, How::Add);
+                let more = u64::from(count - before);
+                self.change(profiles, known.stretch, *key, more, How::Add);
             }
         }
     }
@@ -150,25 +203,31 @@ impl Running {
     /// What was being counted is settled now, all of which is in the sums.
     pub(super) fn settled(&mut self, profiles: &Profiles) {
         for (place, known) in &mut self.taken {
-            let tally = profiles.tally(*place);
-            if tally.is_some_and(|tally| tally.counting().is_empty()) {
+            let Some((tally, by_course)) = profiles.held(*place) else {
+                continue;
+            };
+            let version = Version::of(tally, by_course);
+            if tally.counting().is_empty() && version.by_course == 0 {
                 known.counting = HashMap::new();
+                known.by_course = Vec::new();
+                known.version = version;
             }
         }
     }
 
-    fn change(&mut self, profiles: &Profiles, stretch: usize, key: u64, count: u32, how: How) {
+    fn change(&mut self, profiles: &Profiles, stretch: usize, key: u64, count: u64, how: How) {
         let number = number_of(key);
-        let count = u64::from(count);
         match (profiles.counted[number].1, how) {
             (What::Time(_), how) => {
                 let lasted = Arc::make_mut(self.times[number].get_or_insert_default());
                 if lasted.is_worked_out() || lasted.is_empty() {
                     self.changed.push(number);
                 }
-                match how {
-                    How::Add => lasted.add(stretch, key as u16, count),
-                    How::TakeOut => lasted.take_out(stretch, key as u16, count),
+                match (key as u16, how) {
+                    (UNMEASURED, How::Add) => lasted.add_unmeasured(stretch, count),
+                    (UNMEASURED, How::TakeOut) => lasted.take_out_unmeasured(stretch, count),
+                    (bucket, How::Add) => lasted.add(stretch, bucket, count),
+                    (bucket, How::TakeOut) => lasted.take_out(stretch, bucket, count),
                 }
             }
             (What::Shape(_), How::Add) => self.shapes[number][stretch] += count,

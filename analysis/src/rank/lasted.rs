@@ -6,6 +6,8 @@ use rekindle_stats::{LogHistogram, Moments};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lasted {
     durations: [LogHistogram; 3],
+    /// How many of each weren't measured, but are stood for by others: they say nothing of their own.
+    unmeasured: [u64; 3],
     /// Of each; `None` since something was counted.
     moments: Option<[Moments; 3]>,
 }
@@ -29,6 +31,11 @@ impl Lasted {
         &self.durations[2]
     }
 
+    /// How many of the earlier half, the later one and the window weren't measured, but are stood for by others.
+    pub(crate) const fn unmeasured(&self) -> [u64; 3] {
+        self.unmeasured
+    }
+
     /// Of the earlier half, the later one and the window.
     pub(crate) fn moments(&self) -> [Moments; 3] {
         self.moments.unwrap_or_else(|| self.worked_out())
@@ -44,6 +51,16 @@ impl Lasted {
     pub(crate) fn take_out(&mut self, stretch: usize, bucket: u16, n: u64) {
         self.durations[stretch].remove_many(bucket, n);
         self.moments = None;
+    }
+
+    /// Counts `n` that weren't measured.
+    pub(crate) fn add_unmeasured(&mut self, stretch: usize, n: u64) {
+        self.unmeasured[stretch] += n;
+    }
+
+    /// Takes them back.
+    pub(crate) fn take_out_unmeasured(&mut self, stretch: usize, n: u64) {
+        self.unmeasured[stretch] -= n;
     }
 
     /// Works out what comparisons will ask.

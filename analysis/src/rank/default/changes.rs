@@ -149,6 +149,8 @@ pub(super) struct Both<'a> {
     pub(super) group: usize,
     pub(super) before: Calls,
     pub(super) now: Calls,
+    /// Of the calls before and of those now, how many weren't measured.
+    unmeasured: [u64; 2],
     /// Which are compared, one per request type.
     timed: &'a [Timed],
     period: Period,
@@ -172,31 +174,46 @@ impl Both<'_> {
         both
     }
 
+    /// Which share of the calls before was measured, and of those now, in `[0, 1]`.
+    pub(super) fn measured(&self) -> [f64; 2] {
+        let share = |calls: Calls, unmeasured: u64| {
+            1.0 - unmeasured as f64 / calls.durations.count().max(1.0)
+        };
+        let [before, now] = self.unmeasured;
+        [share(self.before, before), share(self.now, now)]
+    }
+
     fn add(&mut self, timed: &Timed, (requests_before, requests_now): (u64, u64)) {
         let [earlier, later, window] = timed.lasted.moments();
+        let [of_earlier, of_later, of_window] = timed.lasted.unmeasured();
         // Each half has its part of the requests.
         let calls = (earlier.count() + later.count()).max(1.0);
-        let share = |half: Moments| Calls {
-            durations: half,
-            requests: (requests_before as f64 * (half.count() / calls)).ceil() as u64,
-        };
-        let add = |to: &mut Calls, some: Calls| {
-            to.durations = to.durations.plus(some.durations);
-            to.requests += some.requests.min(some.durations.count() as u64);
-        };
-        add(&mut self.before, share(earlier));
+        let share = |half: Moments| (requests_before as f64 * (half.count() / calls)).ceil() as u64;
+        self.add_before(earlier, of_earlier, share(earlier));
         match self.period {
             Period::Fault => {
-                add(&mut self.before, share(later));
-                let window = Calls {
-                    durations: window,
-                    requests: requests_now,
-                };
-                add(&mut self.now, window);
+                self.add_before(later, of_later, share(later));
+                self.add_now(window, of_window, requests_now);
             }
-            Period::Calm => add(&mut self.now, share(later)),
+            Period::Calm => self.add_now(later, of_later, share(later)),
         }
     }
+
+    /// Adds calls, so many of which weren't measured.
+    fn add_before(&mut self, calls: Moments, unmeasured: u64, requests: u64) {
+        add(&mut self.before, calls, unmeasured, requests);
+        self.unmeasured[0] += unmeasured;
+    }
+
+    fn add_now(&mut self, calls: Moments, unmeasured: u64, requests: u64) {
+        add(&mut self.now, calls, unmeasured, requests);
+        self.unmeasured[1] += unmeasured;
+    }
+}
+
+fn add(to: &mut Calls, calls: Moments, unmeasured: u64, requests: u64) {
+    to.durations = to.durations.plus(calls);
+    to.requests += requests.min((calls.count() as u64).saturating_sub(unmeasured));
 }
 
 /// What is compared in groups of one kind, sorted by part and group.
@@ -224,25 +241,29 @@ pub(super) struct Compared<'a> {
     pub(super) all: Group<'a>,
     /// Per request type, counted from 1.
     pub(super) by_type: Group<'a>,
+    pub(super) requests: Requests<'a>,
 }
 
 impl<'a> Compared<'a> {
     fn of(input: &'a Input, period: Period) -> Self {
         let mut all: Vec<Both<'a>> = Vec::new();
         let mut by_type: Vec<Both<'a>> = Vec::with_capacity(input.timed.len());
-        let requests = Requests::of(input);
+        let requests = Requests::all(input);
         let nothing = |timed: &'a [Timed], group| Both {
             part: timed[0].part,
             group,
             before: Calls::default(),
             now: Calls::default(),
+            unmeasured: [0; 2],
             timed,
             period,
         };
         for of_part in input.timed.chunk_by(|a, b| a.part == b.part) {
             let mut sum = nothing(of_part, 0);
             for one in of_part.chunks(1) {
-                let requests = requests.of_part(&one[0]);
+                let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) =
+                    one[0].part;
+                let requests = requests.of(id, one[0].request_type);
                 let mut alone = nothing(one, one[0].request_type + 1);
                 alone.add(&one[0], requests);
                 by_type.push(alone);
@@ -253,19 +274,20 @@ impl<'a> Compared<'a> {
         Self {
             all: Group { list: all },
             by_type: Group { list: by_type },
+            requests,
         }
     }
 }
 
-/// How many requests touched what is timed, found by subject.
-struct Requests<'a> {
+/// How many requests touched operations and dependencies, found by subject.
+pub(super) struct Requests<'a> {
     touched: &'a [Touched],
     /// Where each subject's begin, and the last one's end.
     begins: Vec<usize>,
 }
 
 impl<'a> Requests<'a> {
-    fn of(input: &'a Input) -> Self {
+    fn all(input: &'a Input) -> Self {
         let touched = &input.touched;
         let mut begins = Vec::with_capacity(input.subjects.len() + 1);
         for (at, touched) in touched.iter().enumerate() {
@@ -277,11 +299,10 @@ impl<'a> Requests<'a> {
         Self { touched, begins }
     }
 
-    /// The requests that these calls are of, before the window and in it.
-    fn of_part(&self, timed: &Timed) -> (u64, u64) {
-        let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = timed.part;
-        let of_subject = &self.touched[self.begins[id]..self.begins[id + 1]];
-        let found = of_subject.binary_search_by_key(&timed.request_type, |it| it.request_type);
+    /// The requests of one type that touched this operation or dependency, before the window and in it.
+    pub(super) fn of(&self, subject: usize, request_type: usize) -> (u64, u64) {
+        let of_subject = &self.touched[self.begins[subject]..self.begins[subject + 1]];
+        let found = of_subject.binary_search_by_key(&request_type, |it| it.request_type);
         // Where rows overflowed, there is no telling: each call may be a request's only one.
         found.map_or((u64::MAX, u64::MAX), |at| {
             (of_subject[at].baseline, of_subject[at].window)

@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{LogHistogram, Probability, Share, difference_interval, fisher_greater};
+use rekindle_stats::{Probability, Share, difference_interval, fisher_greater};
 
-use super::{Change, Compared, Families, Period};
+use super::{Both, Change, Compared, Families, Period};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -39,6 +39,8 @@ type Place = (usize, usize, Option<usize>);
 struct Counts {
     asked: [u64; 3],
     stopped: [u64; 3],
+    /// All visits of the operation.
+    visits: [u64; 3],
 }
 
 /// Who is cut short, and whom that is charged to.
@@ -52,7 +54,9 @@ pub(super) fn stops(
     let comparisons = counted.len() as f64;
     let mut places: Vec<(Place, (f64, f64, Counts))> = Vec::new();
     for (place, counts) in counted {
-        let (rise, chance) = rise(&counts, period);
+        let (operation, request_type, _) = place;
+        let together = compared.requests.of(operation, request_type);
+        let (rise, chance) = rise(&counts, together, period);
         if rise > 0.0 {
             places.push((place, (rise, chance * comparisons, counts)));
         }
@@ -70,10 +74,7 @@ pub(super) fn stops(
     }
     let other_own_time = |id: usize| {
         let both = compared.all.get(Part::Own(id), 0);
-        both.is_some_and(|both| {
-            let [before, now] = both.durations();
-            rank_distance(&before, &now).abs() >= OTHER_OWN_TIME
-        })
+        both.is_some_and(|both| rank_distance(both).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
     for ((operation, request_type, last), (rise, by_chance, counts)) in places {
@@ -108,6 +109,13 @@ fn count(input: &Input) -> Vec<(Place, Counts)> {
     for shapes in input.shaped.chunk_by(|a, b| of(a) == of(b)) {
         let (operation, request_type) = of(&shapes[0]);
         let first = places.len();
+        let mut visits = [0; 3];
+        for shaped in shapes {
+            let [earlier, later] = shaped.baseline;
+            for (sum, n) in visits.iter_mut().zip([earlier, later, shaped.window]) {
+                *sum += n;
+            }
+        }
         for shaped in shapes {
             let [earlier, later] = shaped.baseline;
             let seen = [earlier, later, shaped.window];
@@ -125,6 +133,7 @@ fn count(input: &Input) -> Vec<(Place, Counts)> {
                 let counts = Counts {
                     asked: seen,
                     stopped,
+                    visits,
                 };
                 places.push(((operation, request_type, place), counts));
             }
@@ -145,48 +154,71 @@ fn count(input: &Input) -> Vec<(Place, Counts)> {
 }
 
 /// By how much the share of visits that stop there rose at least, against both halves of the
-/// baseline, and how probable such a rise is where nothing changed.
-fn rise(counts: &Counts, period: Period) -> (f64, f64) {
+/// baseline, and how probable such a rise is where nothing changed. `requests` are those that touched the
+/// operation before and now.
+fn rise(counts: &Counts, requests: (u64, u64), period: Period) -> (f64, f64) {
     let share = |part: usize| {
-        Share::of(
-            counts.stopped[part],
-            counts.asked[part] - counts.stopped[part],
-        )
+        let (visits, requests) = match part {
+            2 => (counts.visits[2], requests.1),
+            _ => (counts.visits[0] + counts.visits[1], requests.0),
+        };
+        independent(counts.stopped[part], counts.asked[part], visits, requests)
     };
     let (now, before): (usize, &[usize]) = match period {
         Period::Fault => (2, &[0, 1]),
         Period::Calm => (1, &[0]),
     };
-    // Where the share itself didn't rise, its interval can't have risen.
-    let rose = |part: &usize| {
-        let cross =
-            |a: usize, b: usize| u128::from(counts.stopped[a]) * u128::from(counts.asked[b]);
-        counts.asked[*part] == 0 || cross(now, *part) > cross(*part, now)
-    };
-    if counts.stopped[now] == 0 || !before.iter().all(rose) {
+    if counts.stopped[now] == 0 {
         return (0.0, 1.0);
     }
-    let known = || before.iter().filter(|part| counts.asked[**part] > 0);
-    let least = known()
-        .map(|part| difference_interval(share(now), share(*part), CONFIDENCE).low)
+    let (now, before) = (
+        share(now),
+        before.iter().filter(|part| counts.asked[**part] > 0),
+    );
+    let before: Vec<Share> = before.map(|part| share(*part)).collect();
+    // Where the share itself didn't rise, its interval can't have risen.
+    let rose = |before: &Share| {
+        let cross = |a: Share, b: Share| u128::from(a.hits()) * u128::from(b.total());
+        cross(now, *before) > cross(*before, now)
+    };
+    if !before.iter().all(rose) {
+        return (0.0, 1.0);
+    }
+    let least = before
+        .iter()
+        .map(|before| difference_interval(now, *before, CONFIDENCE).low)
         .reduce(f64::min);
-    let chance = known()
-        .map(|part| fisher_greater(share(now), share(*part)))
+    let chance = before
+        .iter()
+        .map(|before| fisher_greater(now, *before))
         .fold(0.0, f64::max);
     least.map_or((0.0, 1.0), |least| (least, chance))
 }
 
+/// A share of visits, of so many independent ones: the visits of one request go the same way together, so nine
+/// of one request that stop are one that stops (Kish's design effect, as for durations).
+fn independent(stopped: u64, asked: u64, visits: u64, requests: u64) -> Share {
+    let each = visits as f64 / requests.clamp(1, visits.max(1)) as f64;
+    let scaled = |count: u64| (count as f64 / each).round() as u64;
+    let (all, stopped) = (scaled(asked).max(u64::from(asked > 0)), scaled(stopped));
+    Share::of(stopped.min(all), all.saturating_sub(stopped))
+}
+
 /// The rank-sum statistic's distance from its mean in standard deviations, ties corrected (Mann and
 /// Whitney 1947). Positive when `now` is larger.
-fn rank_distance(before: &LogHistogram, now: &LogHistogram) -> f64 {
+/// Calls that weren't measured don't count.
+fn rank_distance(both: &Both<'_>) -> f64 {
+    let [measured_before, measured_now] = both.measured();
+    let [before, now] = both.durations();
     let mut counts: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     for (value, k) in before.buckets() {
-        counts.entry(value.to_bits()).or_default().0 += k as f64;
+        counts.entry(value.to_bits()).or_default().0 += k as f64 * measured_before;
     }
     for (value, k) in now.buckets() {
-        counts.entry(value.to_bits()).or_default().1 += k as f64;
+        counts.entry(value.to_bits()).or_default().1 += k as f64 * measured_now;
     }
-    let (n, m) = (before.total() as f64, now.total() as f64);
+    let n = before.total() as f64 * measured_before;
+    let m = now.total() as f64 * measured_now;
     let (mut below, mut u, mut ties) = (0.0, 0.0, 0.0);
     // Positive numbers are in the order of their bits.
     for (in_before, in_now) in counts.into_values() {
