@@ -64,6 +64,11 @@ impl Buffer {
         }
     }
 
+    /// Stands where a buffer was taken from.
+    pub(super) fn nothing(trace_id: TraceId) -> Self {
+        Self::new(trace_id, NO_TRACE, NEVER)
+    }
+
     /// Begins another trace in the memory of one that was let go.
     pub(super) fn begin(&mut self, trace_id: TraceId, number: u64, now: UnixNanos) {
         let spans = std::mem::take(&mut self.spans);
@@ -123,6 +128,12 @@ impl Buffer {
         shapes.hold(shape);
         self.spans.push(held);
         true
+    }
+
+    /// Its spans so far.
+    #[inline]
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.spans
     }
 
     fn find(&self, id: SpanId) -> Option<usize> {

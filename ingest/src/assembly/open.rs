@@ -77,7 +77,7 @@ impl OpenTraces {
         place
     }
 
-    /// Closes the trace at this place. What came of it stays there until [`Self::free`].
+    /// Closes the trace at this place. What came of it stays there until it is [taken out](Self::take_out).
     pub(super) fn close(&mut self, place: u32) -> &Buffer {
         let buffer = &mut self.buffers[place as usize];
         let hash = self.hasher.hash_one(buffer.trace_id);
@@ -88,11 +88,25 @@ impl OpenTraces {
         buffer
     }
 
-    /// Makes the place of a trace that was closed free for another one.
-    pub(super) fn free(&mut self, place: u32, shapes: &mut ShapeSlots) {
+    /// What lies at a place, whether its trace is still open or not.
+    #[inline]
+    pub(super) fn look(&self, place: u32) -> Option<&Buffer> {
+        self.buffers.get(place as usize)
+    }
+
+    /// Takes out what came of a trace that was closed, until it is [put back](Self::put_back).
+    pub(super) fn take_out(&mut self, place: u32) -> Buffer {
+        let buffer = &mut self.buffers[place as usize];
+        let nothing = Buffer::nothing(buffer.trace_id);
+        std::mem::replace(buffer, nothing)
+    }
+
+    /// Puts back what was taken out, and makes its place free for another trace.
+    pub(super) fn put_back(&mut self, place: u32, mut buffer: Buffer, shapes: &mut ShapeSlots) {
         // A quarter of what is open is as much as is let go and begun anew between two polls.
         let keep_memory = self.free.len() <= self.places.len() / 4 + FEW;
-        self.buffers[place as usize].empty(shapes, keep_memory);
+        buffer.empty(shapes, keep_memory);
+        self.buffers[place as usize] = buffer;
         self.free.push(place);
     }
 }

@@ -8,7 +8,7 @@ use super::case::{Attempt, Case, Part};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
 use crate::UnitName;
-use crate::crash::CrashPoint;
+use crate::crash::{CrashPoint, Passing};
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
 use crate::guard::Past;
 use crate::judge::Verdict;
@@ -190,14 +190,10 @@ impl Engine {
             return;
         };
         let deadline = executor.beforehand() + deadline;
-        let hook = self.config.crash.clone();
-        let crash = move |point| {
-            if let Some(hook) = &hook {
-                hook(point);
-            }
-        };
+        let passing = Passing::told_to(self.config.crash.clone());
+        let permit = permit.passing(passing.clone());
         self.spawn(Job::Act(id, action, unit.clone()), async move {
-            crash(CrashPoint::BeforeEffect);
+            passing.at(CrashPoint::BeforeEffect);
             let result = match tokio::time::timeout(deadline, executor.restart(permit)).await {
                 Ok(result) => result,
                 Err(_) => Err(ExecuteError::Unknown {
@@ -205,7 +201,7 @@ impl Engine {
                     reason: format!("nothing was heard of it for {} s", deadline.as_secs()),
                 }),
             };
-            crash(CrashPoint::AfterEffect);
+            passing.at(CrashPoint::AfterEffect);
             Work::Executed(id, action, result)
         });
     }
@@ -468,6 +464,10 @@ impl Engine {
         let words = words.join("; ");
         let (verdict, words) = match event {
             Event::NotReady => (Verdict::NotCured, words),
+            Event::Refused if attempt.span().0.is_some() => (
+                Verdict::Unknown,
+                format!("only a part of it was done when the engine ended: {words}"),
+            ),
             Event::Refused => (Verdict::Unknown, format!("nothing was done: {words}")),
             _ => (
                 Verdict::Unknown,

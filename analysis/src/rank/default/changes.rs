@@ -22,7 +22,7 @@ use super::{Choice, Choices};
 use crate::Shape;
 use crate::rank::cause::Cause;
 use crate::rank::families::families;
-use crate::rank::input::{Input, Part, Timed};
+use crate::rank::input::{Input, Part, Timed, Touched};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
 pub(super) const MISTAKES: f64 = 0.05;
@@ -244,11 +244,14 @@ fn durations(input: &Input, period: Period, by_type: bool) -> BTreeMap<(Part, us
 /// The requests that these calls are of, before the window and in it.
 fn requests(input: &Input, timed: &Timed) -> (u64, u64) {
     let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = timed.part;
-    let found = input
-        .touched
-        .binary_search_by_key(&(id, timed.request_type), |touched| {
-            (touched.subject, touched.request_type)
-        });
+    requests_of(input, id, timed.request_type)
+}
+
+/// The requests of one type that touched this operation or dependency, before the window and in it.
+fn requests_of(input: &Input, subject: usize, request_type: usize) -> (u64, u64) {
+    let wanted = (subject, request_type);
+    let key = |touched: &Touched| (touched.subject, touched.request_type);
+    let found = input.touched.binary_search_by_key(&wanted, key);
     // Where rows overflowed, there is no telling: each call may be a request's only one.
     found.map_or((u64::MAX, u64::MAX), |at| {
         let touched = &input.touched[at];

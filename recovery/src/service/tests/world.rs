@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::crash::CrashHook;
+use crate::crash::{CrashHook, CrashPoint};
 use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
 use crate::ledger::Threading;
 use crate::ports::{Notice, Notifier, Prober};
@@ -264,6 +264,7 @@ impl World {
 
     async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
         let unit = permit.unit().clone();
+        permit.passed().at(CrashPoint::AfterPrepare);
         let stopped_at = self.now();
         let manner = self.with(|state| {
             if state
@@ -346,6 +347,7 @@ impl World {
                 }
             }
         });
+        permit.passed().at(CrashPoint::BeforeKept);
         Ok(Executed {
             stopped_at,
             ready_at,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_stats::{Probability, Share, difference_interval, fisher_greater};
 
-use super::{Change, Compared, Durations, Families, Period};
+use super::{Change, Compared, Durations, Families, Period, requests_of};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -39,6 +39,8 @@ type Place = (usize, usize, Option<usize>);
 struct Counts {
     asked: [u64; 3],
     stopped: [u64; 3],
+    /// All visits of the operation.
+    visits: [u64; 3],
 }
 
 /// Who is cut short, and whom that is charged to.
@@ -52,7 +54,9 @@ pub(super) fn stops(
     let counted = count(input);
     let comparisons = counted.len() as f64;
     for (place, counts) in counted {
-        let (rise, chance) = rise(&counts, period);
+        let (operation, request_type, _) = place;
+        let together = requests_of(input, operation, request_type);
+        let (rise, chance) = rise(&counts, together, period);
         if rise > 0.0 {
             places.insert(place, (rise, chance * comparisons, counts));
         }
@@ -103,6 +107,13 @@ fn count(input: &Input) -> BTreeMap<Place, Counts> {
     }
     let mut places: BTreeMap<Place, Counts> = BTreeMap::new();
     for ((operation, request_type), shapes) in by_operation {
+        let mut visits = [0; 3];
+        for shaped in &shapes {
+            let [earlier, later] = shaped.baseline;
+            for (sum, n) in visits.iter_mut().zip([earlier, later, shaped.window]) {
+                *sum += n;
+            }
+        }
         for shaped in &shapes {
             let [earlier, later] = shaped.baseline;
             let seen = [earlier, later, shaped.window];
@@ -114,6 +125,7 @@ fn count(input: &Input) -> BTreeMap<Place, Counts> {
             let reached = shaped.asked.iter().map(|id| Some(*id)).chain([None]);
             for place in reached {
                 let counts = places.entry((operation, request_type, place)).or_default();
+                counts.visits = visits;
                 let stopped_here = cut_short && place == shaped.last;
                 for (part, n) in seen.iter().enumerate() {
                     counts.asked[part] += n;
@@ -126,13 +138,15 @@ fn count(input: &Input) -> BTreeMap<Place, Counts> {
 }
 
 /// By how much the share of visits that stop there rose at least, against both halves of the
-/// baseline, and how probable such a rise is where nothing changed.
-fn rise(counts: &Counts, period: Period) -> (f64, f64) {
+/// baseline, and how probable such a rise is where nothing changed. `requests` are those that touched the
+/// operation before and now.
+fn rise(counts: &Counts, requests: (u64, u64), period: Period) -> (f64, f64) {
     let share = |part: usize| {
-        Share::of(
-            counts.stopped[part],
-            counts.asked[part] - counts.stopped[part],
-        )
+        let (visits, requests) = match part {
+            2 => (counts.visits[2], requests.1),
+            _ => (counts.visits[0] + counts.visits[1], requests.0),
+        };
+        independent(counts.stopped[part], counts.asked[part], visits, requests)
     };
     let (now, before): (usize, &[usize]) = match period {
         Period::Fault => (2, &[0, 1]),
@@ -150,6 +164,15 @@ fn rise(counts: &Counts, period: Period) -> (f64, f64) {
         .map(|part| fisher_greater(share(now), share(*part)))
         .fold(0.0, f64::max);
     least.map_or((0.0, 1.0), |least| (least, chance))
+}
+
+/// A share of visits, of so many independent ones: the visits of one request go the same way together, so nine
+/// of one request that stop are one that stops (Kish's design effect, as for durations).
+fn independent(stopped: u64, asked: u64, visits: u64, requests: u64) -> Share {
+    let each = visits as f64 / requests.clamp(1, visits.max(1)) as f64;
+    let scaled = |count: u64| (count as f64 / each).round() as u64;
+    let (all, stopped) = (scaled(asked).max(u64::from(asked > 0)), scaled(stopped));
+    Share::of(stopped.min(all), all.saturating_sub(stopped))
 }
 
 /// The rank-sum statistic's distance from its mean in standard deviations, ties corrected (Mann and
