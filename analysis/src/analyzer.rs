@@ -27,7 +27,7 @@ use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
 use crate::sources::Sources;
 use crate::spectrum::{Cell, PortableSpectrum, Spectrum};
-use crate::types::Types;
+use crate::types::{Pause, Types};
 use crate::watch::Watch;
 use crate::{AnalysisConfig, Change, Component, Counts, Incident, LeftOut, Ranking};
 
@@ -522,8 +522,7 @@ impl Analyzer {
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
         let may_be_fenced = self.fences.may_cover(id, start, end);
-        let is_usual = self.types.get(id).incident.is_none() && !may_be_fenced;
-        self.types.come(id, now, is_usual);
+        self.types.come(id, now, self.pause_before(id, start, end));
         if outcome.is_known() {
             let slice = self.slice(start);
             let bad = outcome.is_bad();
@@ -539,6 +538,22 @@ impl Analyzer {
         let number = self.records.add(trace_id, record, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
         Some(number)
+    }
+
+    /// What explains that the request comes only now, if it comes late.
+    fn pause_before(&self, id: u32, start: UnixNanos, end: UnixNanos) -> Pause {
+        let state = self.types.get(id);
+        let since = match state.came() {
+            UnixNanos(0) => start,
+            came => came.min(start),
+        };
+        if self.fences.may_cover(id, since, end) {
+            Pause::Made
+        } else if state.incident.is_some() {
+            Pause::OfIncident
+        } else {
+            Pause::Usual
+        }
     }
 
     /// The number of the request's type, and whether its entry span failed.
@@ -669,8 +684,8 @@ impl Analyzer {
             state
                 .detector
                 .settle(settle_before, exemplary, &self.config);
-            state.forget_before(begin);
         }
+        self.types.forget_before(begin);
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
         self.spectrum.settle(self.slice(now));
@@ -766,6 +781,22 @@ impl Analyzer {
             .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
             .map(|(_, state)| state.ends(from, until))
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// How many requests of these types (all, when there are none) should have begun in `[from, until)` and did
+    /// not, as far as chance doesn't explain it: of those types whose silence is an incident, or was one in
+    /// the window. At least: by the rate that they had surely.
+    pub fn missed(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> u64 {
+        self.types
+            .iter()
+            .filter(|(_, state)| state.has_stopped())
+            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
+            .map(|(id, _)| {
+                // The warm-up after a shadow may reach into the stretch.
+                let shadows = self.fences.shadows(id, UnixNanos(0), until);
+                self.types.missed(id, (from, until), shadows)
+            })
+            .sum()
     }
 
     /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say

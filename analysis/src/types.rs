@@ -8,6 +8,7 @@ use rekindle_model::{Name, RequestType, UnixNanos};
 use rekindle_stats::{Arrivals, LogHistogram, Probability, Silence};
 
 use crate::detect::TypeDetector;
+use crate::missed::{Stops, Stretch};
 use crate::{AnalysisConfig, Counts, LeftOut};
 
 /// Ends are counted in slices this fine: a verdict on a restart begins and ends between seconds.
@@ -57,8 +58,21 @@ pub(crate) struct TypeState {
     service: usize,
     /// Requests that should have come since its incident began and did not, estimated.
     pub(crate) missing: f64,
+    /// Its silences that became incidents.
+    stops: Stops,
     /// The open incident that it is part of.
     pub(crate) incident: Option<u64>,
+}
+
+/// What came before a request of a type that hadn't come for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// Nothing that is known: a pause to get used to.
+    Usual,
+    /// An incident: it is no habit unless that turns out to have gone away by itself.
+    OfIncident,
+    /// Something that was done to what it needs, or our blindness: that says nothing of habits.
+    Made,
 }
 
 impl TypeState {
@@ -98,13 +112,25 @@ impl TypeState {
 
     /// Begins anew after an incident. If it went away `by_itself`, with nothing done about it, a silence in
     /// it was a pause as any other.
-    pub(crate) fn reset(&mut self, by_itself: bool, config: &AnalysisConfig) {
+    pub(crate) fn reset(&mut self, by_itself: bool, now: UnixNanos, config: &AnalysisConfig) {
+        self.stops.end(now);
         self.detector.reset(by_itself, config);
         let held = std::mem::take(&mut self.held_pause);
         if by_itself {
             self.arrivals.learn_pause(held);
         }
         self.missing = 0.0;
+    }
+
+    /// None has come since the last one, where so many a second used to.
+    pub(crate) fn stop(&mut self, silence: &Silence) {
+        self.stops
+            .begin(self.came, silence.rate, silence.burstiness);
+    }
+
+    /// Whether requests of it are, or were, missed.
+    pub(crate) const fn has_stopped(&self) -> bool {
+        !self.stops.is_empty()
     }
 
     /// Forgets how often it should come: its time is over, as far as anybody can tell.
@@ -157,6 +183,7 @@ impl TypeState {
 
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
         self.rates = self.rates.split_off(&rate_slice(time));
+        self.stops.forget_before(time);
     }
 
     /// Whether anything of it is left in the window.
@@ -186,6 +213,8 @@ pub(crate) struct Types {
 struct Heard {
     at: UnixNanos,
     clock: Duration,
+    /// The stretches in the window in which its clock stood still. Each is longer than [`HEARD_WITHIN`].
+    still: Vec<Stretch>,
 }
 
 impl Types {
@@ -198,23 +227,56 @@ impl Types {
         }
     }
 
-    /// A request of this type came now. Whether it is `usual`: no incident and no restart is why it came so
-    /// late.
-    pub(crate) fn come(&mut self, id: u32, now: UnixNanos, usual: bool) {
+    /// A request of this type came now, after such a pause.
+    pub(crate) fn come(&mut self, id: u32, now: UnixNanos, before: Pause) {
         let state = &mut self.states[id as usize];
         let heard = &mut self.services[state.service];
         let silent = now.since(heard.at);
         if silent <= HEARD_WITHIN {
             heard.clock += silent;
+        } else if heard.at > UnixNanos::default() {
+            heard.still.push((heard.at, now));
         }
         heard.at = heard.at.max(now);
         state.came = state.came.max(now);
         let pause = state.arrivals.add(heard.clock.as_secs());
-        if usual {
-            state.arrivals.learn_pause(pause);
-        } else {
-            state.held_pause = state.held_pause.max(pause);
+        match before {
+            Pause::Usual => state.arrivals.learn_pause(pause),
+            Pause::OfIncident => state.held_pause = state.held_pause.max(pause),
+            Pause::Made => {}
         }
+    }
+
+    /// Forgets what was before this time.
+    pub(crate) fn forget_before(&mut self, time: UnixNanos) {
+        for state in &mut self.states {
+            state.forget_before(time);
+        }
+        for heard in &mut self.services {
+            heard.still.retain(|(_, until)| *until >= time);
+        }
+    }
+
+    /// How many requests of this type should have begun in `[from, until)` and did not, as far as chance
+    /// doesn't explain it. None is expected while its service isn't heard, and in these shadows but a warm-up after
+    /// them.
+    pub(crate) fn missed(
+        &self,
+        id: u32,
+        (from, until): Stretch,
+        shadows: impl Iterator<Item = Stretch>,
+    ) -> u64 {
+        let state = self.get(id);
+        let heard = &self.services[state.service];
+        let mut holes = heard.still.clone();
+        if until.since(heard.at) > HEARD_WITHIN {
+            holes.push((heard.at, until));
+        }
+        holes.extend(shadows.map(|(from, until)| (from, until.plus(WARM_UP))));
+        state.stops.missing((from, until), &holes, |(from, until)| {
+            let (ok, bad) = state.ends(from, until);
+            ok + bad
+        })
     }
 
     /// None of this type needed to come up to this time, which isn't after now: something was done to what it
@@ -292,6 +354,7 @@ impl Types {
             held_pause: 0,
             service,
             missing: 0.0,
+            stops: Stops::default(),
             incident: None,
         });
         id

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use rekindle_model::{Link, Notice, Shape, Span, SpanId, TraceId, UnixNanos};
+use rekindle_model::{Link, Name, Notice, Shape, Span, SpanId, TraceId, UnixNanos};
 
 /// A span but for its shape and links.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,11 @@ impl PackedSpans {
             end: span.end,
             shape: &self.shapes[span.shape as usize],
         })
+    }
+
+    /// The services that these spans are of; one may come several times.
+    pub fn services(&self) -> impl Iterator<Item = &Name> {
+        self.shapes.iter().map(|shape| &shape.resource.service)
     }
 
     /// Makes the span at this place, which must be one.

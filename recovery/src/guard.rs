@@ -175,7 +175,7 @@ pub struct Past {
     pub recovery: RecoveryId,
     /// The unit that was decided on.
     pub target: UnitName,
-    /// How many executors were called for it.
+    /// How many executors were called for it and did not refuse: a refusal is no restart.
     pub restarts: u32,
     /// When the intent was written.
     pub at: SystemTime,

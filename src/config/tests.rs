@@ -246,11 +246,12 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              a name of its own",
         ),
         (
-            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, match: {k: v}, command: {run: [x]}}\n        - {unit: c, match: {k: v}, command: {run: [x]}}\n        - unit: d\n",
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, match: {k: v}, command: {run: [x]}}\n        - {unit: c, match: {k: v}, command: {run: [x]}}\n        - {unit: d, mode: propose}\n",
             "r.yaml: `restart.tree` at line 6, column 11: b and c both match a component with \
              k=v; put one below the other, or let them differ in the value of a key\n\
              r.yaml: `restart.tree` at line 7, column 11: d can't be restarted: it has no \
-             executor and no units below it; give it an executor, or units that have one",
+             executor and no units below it; give it an executor, or units that have one, or leave \
+             it in mode observe",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",

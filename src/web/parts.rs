@@ -105,6 +105,7 @@ pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
 pub(super) fn verdict(action: &ActionView) -> Markup {
     html! {
         @match (action.verdict, action.result) {
+            _ if action.is_refused() => span.pill.warn { "refused" },
             (Some(verdict), _) => span.pill.(verdict_class(verdict)) { (verdict) },
             (None, Some(ActionResult::Done)) => span.pill.busy { "being judged" },
             (None, Some(result)) => span.pill.warn { (result) },

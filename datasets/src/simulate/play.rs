@@ -173,6 +173,7 @@ impl Course<'_> {
         let mut after = Fared {
             ok: 0,
             bad: 0,
+            missing: 0,
             complete_until: self.now,
         };
         for round in 1..=steps {
@@ -355,6 +356,7 @@ pub(super) fn play_after(
         before: Fared {
             ok: 0,
             bad: 0,
+            missing: 0,
             complete_until: now,
         },
         now,

@@ -6,7 +6,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::TreeError;
-use crate::{UnitName, UnitSpec};
+use crate::{Mode, UnitName, UnitSpec};
 
 /// Names, parents and roots: whether the list is a tree at all. The graph's edges go from parent to
 /// child.
@@ -99,7 +99,10 @@ pub(super) fn meaning<'a>(
 ) -> Vec<TreeError> {
     let mut errors = Vec::new();
     for (unit, spec) in units.iter().enumerate() {
-        if spec.executor.is_none() && !has_children(unit) {
+        // What is only observed needs no way to be restarted yet: that is how one begins.
+        let mode = chain(unit).into_iter().find_map(|above| units[above].mode);
+        let is_observed = mode.unwrap_or_default() == Mode::Observe;
+        if spec.executor.is_none() && !has_children(unit) && !is_observed {
             let unit = spec.name.clone();
             errors.push(TreeError::NotRestartable { unit });
         }
