@@ -312,10 +312,9 @@ impl Engine {
         self.spans_seen += spans.len() as u64;
         self.heard.note(spans, now);
         self.assembler.push_all(spans, now);
+        let telling: Vec<_> = spans.telling().collect();
         let mut analyzer = self.shared.analyzer();
-        for span in spans.telling() {
-            analyzer.span(&span, now);
-        }
+        analyzer.notices(&telling, now);
         analyzer.cut_at(position);
     }
 
@@ -324,10 +323,12 @@ impl Engine {
         let mut analyzer = self.shared.analyzer();
         let (traces_seen, spreading, tree) =
             (&mut self.traces_seen, &mut self.spreading, &self.tree);
-        self.assembler.poll_outlines(now, |outline| {
-            *traces_seen += 1;
-            spreading.look(outline, tree, now);
-            analyzer.outline(outline, now);
+        self.assembler.poll_outlines(now, |outlines| {
+            *traces_seen += outlines.len() as u64;
+            for outline in outlines {
+                spreading.look(outline, tree, now);
+            }
+            analyzer.outlines(outlines, now);
         });
         self.shared.set_exporter_lag(self.assembler.exporter_lag());
         analyzer.tick(now)

@@ -10,7 +10,8 @@ use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
-    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, View,
+    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, VerdictView,
+    View,
 };
 
 pub(crate) use heard::{calm, refusal, unheard};
@@ -180,21 +181,26 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
                 .open_incidents()
                 .any(|incident| incident.id == plan.incident)
     })?;
-    let done = view
+    // What was refused did not happen.
+    let done: Vec<_> = view
         .recovery
         .actions
         .iter()
-        .filter(|action| action.incident == Some(plan.incident))
-        // What was refused did not happen.
-        .filter(|action| !action.is_refused())
-        .count();
-    let why = match (done, plan.guards.first()) {
+        .filter(|action| action.incident == Some(plan.incident) && !action.is_refused())
+        .collect();
+    // Unknown is neither cured nor not cured.
+    let is_known = done
+        .iter()
+        .any(|action| !matches!(action.verdict, Some(VerdictView::Unknown) | None));
+    let why = match (done.len(), plan.guards.first()) {
         (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
         (0, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
         (0, None) => format!(
             "nothing was restarted: {}",
             plan.reason.trim_end_matches('.')
         ),
+        (1, _) if !is_known => "whether a restart cured it can't be told".to_owned(),
+        (more, _) if !is_known => format!("whether {more} restarts cured it can't be told"),
         (1, _) => "a restart did not cure it".to_owned(),
         (more, _) => format!("{more} restarts did not cure it"),
     };

@@ -10,7 +10,7 @@ use rekindle_stats::LogHistogram;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
-    Intervention, InterventionKind, Name, Outcome, OutcomeReport, Outline, OutlineBuffer,
+    Intervention, InterventionKind, Name, Notice, Outcome, OutcomeReport, Outline, OutlineBuffer,
     RequestType, Shape, Span, SpanKind, Trace, TraceId, UnixNanos,
 };
 
@@ -160,18 +160,39 @@ impl Analyzer {
     /// Takes one span as it arrives, before its trace is complete. An entry span says at once how
     /// its request ended. The same span may come again with its trace.
     pub fn span(&mut self, span: &Span, now: UnixNanos) {
+        self.notice(&span.into(), now);
+    }
+
+    /// The same of several, of which only that is needed: what is needed for all of them is looked for before the
+    /// first is taken.
+    pub fn notices(&mut self, notices: &[Notice<'_>], now: UnixNanos) {
+        let roots = notices.iter().filter(|notice| notice.is_root);
+        let mut count = 0;
+        for root in roots {
+            self.records.look_ahead(root.trace_id);
+            count += 1;
+        }
+        self.records.look_ahead_to_forget(count);
+        for notice in notices {
+            self.notice(notice, now);
+        }
+    }
+
+    fn notice(&mut self, span: &Notice<'_>, now: UnixNanos) {
         let is_sole_entry = Requests::is_sole_entry(span);
         let requests = &mut self.requests;
-        let is_user = self.paths.with_shape(&span.shape, |known| {
+        let shape = span.shape;
+        let is_user = self.paths.with_shape(shape, |known| {
             if !known.learned {
                 known.learned = true;
-                requests.learn(span);
+                requests.learn(shape);
             }
             let is_health_check = &mut known.health_check;
-            is_sole_entry && !*is_health_check.get_or_insert_with(|| requests.is_health_check(span))
+            is_sole_entry
+                && !*is_health_check.get_or_insert_with(|| requests.is_health_check(shape))
         });
         if is_user && self.records.find(span.trace_id).is_none() {
-            self.enter(&Entry::of(span), now);
+            self.enter(span, now);
         }
     }
 
@@ -187,6 +208,17 @@ impl Analyzer {
     /// none like it came before, or somebody may want to look at it.
     pub fn outline(&mut self, outline: &Outline<'_>, now: UnixNanos) {
         self.take(outline, None, now);
+    }
+
+    /// The same of several: what is needed for all of them is looked for before the first is taken.
+    pub fn outlines(&mut self, outlines: &[Outline<'_>], now: UnixNanos) {
+        for outline in outlines {
+            self.records.look_ahead(outline.trace_id());
+        }
+        self.paths.look_ahead(outlines);
+        for outline in outlines {
+            self.outline(outline, now);
+        }
     }
 
     fn take(&mut self, outline: &Outline<'_>, trace: Option<&Trace>, now: UnixNanos) {
@@ -210,7 +242,7 @@ impl Analyzer {
     fn judge(&mut self, whole: &mut Whole<'_>, now: UnixNanos) -> Option<(u32, bool)> {
         let outline = whole.outline;
         let path = self.paths.look(outline);
-        let entry = match path.as_deref() {
+        let entry = match &path {
             Some(Path::LeftOut(why)) => Err(*why),
             Some(Path::Request { entry, user, .. })
                 if user.as_ref().is_none_or(|user| !self.requests.serves(user)) =>
@@ -227,7 +259,7 @@ impl Analyzer {
             }
         };
         let known = self.records.find(outline.trace_id());
-        let Some(number) = known.or_else(|| self.enter(&Entry::at(outline, entry), now)) else {
+        let Some(number) = known.or_else(|| self.enter(&entry_at(outline, entry), now)) else {
             self.counts.add(LeftOut::OutsideWindow);
             return None;
         };
@@ -237,7 +269,7 @@ impl Analyzer {
             return None;
         }
         let (seen, request_type) = (record.seen, record.request_type);
-        let reading = self.read(whole, entry, seen, request_type, path.as_deref());
+        let reading = self.read(whole, entry, seen, request_type, path.as_ref());
         Some(self.count(outline, number, &reading))
     }
 
@@ -276,13 +308,13 @@ impl Analyzer {
     ) -> Arc<Reading> {
         let fences = self.fences_stamp();
         let mut learned = None;
-        if let Some(Path::Request { readings, .. }) = path {
+        if let Some(path @ Path::Request { first, .. }) = path {
             let version = self.observer.version();
             let held = |reading: &Arc<Reading>| reading.held_at.load(Ordering::Relaxed) == version;
-            let lessons = readings.first().map(|reading| &reading.trail.lessons);
+            let lessons = &first.trail.lessons;
             // Lessons that were learned then are known, as long as nothing else was learned.
-            if !readings.iter().any(held) {
-                for lesson in lessons.into_iter().flatten() {
+            if !path.readings().any(held) {
+                for lesson in lessons {
                     self.observer.book.repeat(lesson, &mut self.counts);
                 }
             }
@@ -292,7 +324,7 @@ impl Analyzer {
                     && reading.fences == fences
                     && self.observer.still_says(reading)
             };
-            if let Some(reading) = readings.iter().find(holds) {
+            if let Some(reading) = path.readings().find(holds) {
                 // Lessons that were news may be so once more.
                 if self.observer.version() == version {
                     reading.held_at.store(version, Ordering::Relaxed);
@@ -302,7 +334,7 @@ impl Analyzer {
                 }
                 return Arc::clone(reading);
             }
-            learned = lessons.cloned();
+            learned = Some(lessons.clone());
         }
         let on_path = learned.is_some();
         let trace = whole.trace();
@@ -358,11 +390,8 @@ impl Analyzer {
             if on_path {
                 self.paths.remember_reading(&reading);
             } else {
-                self.paths.remember(Path::Request {
-                    entry,
-                    readings: vec![Arc::clone(&reading)],
-                    user: user_of(trace),
-                });
+                let path = Path::request(entry, &reading, user_of(trace));
+                self.paths.remember(path);
             }
         }
         reading
@@ -461,7 +490,7 @@ impl Analyzer {
     }
 
     /// Counts a request that isn't remembered by its entry span, if it lies in the window.
-    fn enter(&mut self, entry: &Entry<'_>, now: UnixNanos) -> Option<RecordNumber> {
+    fn enter(&mut self, entry: &Notice<'_>, now: UnixNanos) -> Option<RecordNumber> {
         let trace_id = entry.trace_id;
         let (mut start, mut end) = (entry.start, entry.end);
         let took = end.since(start);
@@ -1000,33 +1029,15 @@ impl Analyzer {
     }
 }
 
-/// What an entry span says, whether its trace is complete or not.
-struct Entry<'a> {
-    trace_id: TraceId,
-    start: UnixNanos,
-    end: UnixNanos,
-    shape: &'a Arc<Shape>,
-}
-
-impl<'a> Entry<'a> {
-    fn of(span: &'a Span) -> Self {
-        Self {
-            trace_id: span.trace_id,
-            start: span.start,
-            end: span.end,
-            shape: &span.shape,
-        }
-    }
-
-    /// The one at this place of an outline.
-    fn at(outline: &Outline<'a>, place: usize) -> Self {
-        let step = &outline.steps()[place];
-        Self {
-            trace_id: outline.trace_id(),
-            start: step.start,
-            end: step.end,
-            shape: outline.shape(step),
-        }
+/// What the span at this place of an outline says.
+fn entry_at<'a>(outline: &Outline<'a>, place: usize) -> Notice<'a> {
+    let step = &outline.steps()[place];
+    Notice {
+        trace_id: outline.trace_id(),
+        is_root: step.parent_id.is_none(),
+        start: step.start,
+        end: step.end,
+        shape: outline.shape(step),
     }
 }
 

@@ -13,14 +13,16 @@
 //! Methods that know failures alone are told of slow requests where nothing failed (`slow`).
 //!
 //! A method that answers everything would be right often, so the same is asked where nothing is wrong:
-//! every second of a case's good traces against the others ([`CalmResult`]).
+//! every second of a case's good traces against the others ([`CalmResult`]). And since one answer may be luck,
+//! with fewer of a case's traces ([`Excerpt`]), and of two cases at once ([`pairs`]).
 
+mod both;
+mod excerpt;
 mod plot;
 mod slow;
 mod systems;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 use std::path::Path;
 
 use rand::rngs::StdRng;
@@ -30,9 +32,11 @@ use rekindle_analysis::{AnalysisConfig, Level, Ranking, Verdict, input_of};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::public::{CaseInfo, PublicError, Set, load};
+use crate::public::{CaseInfo, PublicError, Set};
 use crate::score::rank_of;
 
+pub use both::pairs;
+pub use excerpt::{Excerpt, Stretch, UnknownStretch};
 pub use plot::svg;
 pub use systems::{HeldOut, Idea, choose, ideas};
 
@@ -126,9 +130,8 @@ pub struct Questions {
     pub without: Vec<Choice>,
     /// Whether to ask where nothing is wrong, too.
     pub calm: bool,
-    /// Of so many traces of each case only every last one is kept, to see what holds with fewer; `None`:
-    /// all are.
-    pub one_in: Option<NonZeroU64>,
+    /// What of each case is kept, to see what holds with less.
+    pub excerpt: Excerpt,
 }
 
 /// The answers to one case.
@@ -148,22 +151,17 @@ fn label(method: Method, without: Option<Choice>) -> String {
     }
 }
 
-/// Ranks one case by each method.
+/// Ranks one case by each method; or several, of one system, as if they had happened at once.
 ///
 /// # Errors
-/// When its traces can't be read.
+/// When the traces of one of them can't be read.
 pub fn judge(
     folder: &Path,
     set: Set,
-    case: &CaseInfo,
+    cases: &[&CaseInfo],
     questions: &Questions,
 ) -> Result<Judged, PublicError> {
-    let mut traces = load(folder, set, case)?;
-    if let Some(one_in) = questions.one_in {
-        for part in [&mut traces.baseline, &mut traces.window] {
-            thin(part, one_in);
-        }
-    }
+    let (case, traces) = both::load_together(folder, set, cases, &questions.excerpt)?;
     let config = AnalysisConfig {
         max_rows: MAX_ROWS,
         max_suspects: SUSPECTS,
@@ -247,15 +245,6 @@ pub fn judge(
         }
     }
     Ok(Judged { results, calm })
-}
-
-/// Keeps every `one_in`th trace: as a sampler would, whatever is in it.
-fn thin<T>(traces: &mut Vec<T>, one_in: NonZeroU64) {
-    let mut at: u64 = 0;
-    traces.retain(|_| {
-        at += 1;
-        at.is_multiple_of(one_in.get())
-    });
 }
 
 /// The services of a ranking, each once, where it is named first.
@@ -472,13 +461,6 @@ mod tests {
         let lumped = result(&["b"], &[&["a", "b"]], 0.9);
         assert_eq!([lumped.hit(1), lumped.hit(2)], [false, true]);
         assert!(!result(&[], &[&["a"]], 0.9).hit(1));
-    }
-
-    #[test]
-    fn a_third_is_every_third() {
-        let mut traces: Vec<u32> = (1..=10).collect();
-        thin(&mut traces, NonZeroU64::new(3).expect("not zero"));
-        assert_eq!(traces, [3, 6, 9]);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub enum PublicError {
 }
 
 /// The traces of one case.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LabelledTraces {
     /// From before the fault, or from elsewhere without it.
     pub baseline: Vec<Trace>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rekindle_analysis::rank::Method;
+use rekindle_datasets::localization::Stretch;
 use rekindle_datasets::public::Set;
 use rekindle_model::{TraceId, UnixNanos};
 
@@ -449,6 +450,18 @@ pub struct LocalizationArgs {
     /// Keep only every so many'th trace of each case, to see what holds with fewer
     #[arg(long, value_name = "N")]
     pub one_in: Option<NonZeroU64>,
+    /// Which of them: 0 is the last of each N, 1 the one before, and so on
+    #[arg(long, value_name = "K", default_value_t = 0, requires = "one_in")]
+    pub offset: u64,
+    /// How much of the time before the fault: whole, first-half, second-half
+    #[arg(long, value_name = "PART", default_value = "whole")]
+    pub baseline: Stretch,
+    /// How much of the time with it
+    #[arg(long, value_name = "PART", default_value = "whole")]
+    pub window: Stretch,
+    /// Put two cases of different kinds together, and ask for both culprits
+    #[arg(long)]
+    pub both: bool,
     /// Draw the table into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,

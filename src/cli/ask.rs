@@ -570,14 +570,17 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
             };
             rows.push(vec![plain(&fact.what), (fact.found.clone(), tone)]);
         }
-        if suspect.facts.is_empty() {
-            rows.extend(counts(suspect));
-        }
-        for (what, examples) in [
-            ("failed examples", &suspect.examples_failed),
-            ("successful examples", &suspect.examples_ok),
-        ] {
-            rows.push(vec![plain(what), plain(examples.join("\n"))]);
+        // Of what was seen in a unit itself there are no requests to count or to show.
+        if incident.is_none_or(IncidentView::concerns_requests) {
+            if suspect.facts.is_empty() {
+                rows.extend(counts(suspect));
+            }
+            for (what, examples) in [
+                ("failed examples", &suspect.examples_failed),
+                ("successful examples", &suspect.examples_ok),
+            ] {
+                rows.push(vec![plain(what), plain(examples.join("\n"))]);
+            }
         }
         if let Some(error) = &suspect.error_type {
             rows.push(vec![plain("error"), plain(error)]);

@@ -9,10 +9,10 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Context;
 use rekindle_analysis::rank::{Choice, Method};
 use rekindle_datasets::localization::{
-    Calibration, CalmResult, CaseResult, Estimate, HeldOut, Idea, Questions, Summary, calibrate,
-    choose, ideas, judge, summarize, svg,
+    Calibration, CalmResult, CaseResult, Estimate, Excerpt, HeldOut, Idea, Questions, Summary,
+    calibrate, choose, ideas, judge, pairs, summarize, svg,
 };
-use rekindle_datasets::public::{self, Set};
+use rekindle_datasets::public::{self, CaseInfo, Set};
 use serde::Serialize;
 
 use super::args::{Grouping, LocalizationArgs};
@@ -63,7 +63,12 @@ pub(super) fn localization(
         methods: methods(&args.methods)?,
         without: choices(&args.without)?,
         calm: args.calm,
-        one_in: args.one_in,
+        excerpt: Excerpt {
+            one_in: args.one_in,
+            offset: args.offset,
+            baseline: args.baseline,
+            window: args.window,
+        },
     };
     let mut sets = public::sets_in(&args.data);
     if let Some(missing) = args.sets.iter().find(|set| !sets.contains(set)) {
@@ -84,16 +89,25 @@ pub(super) fn localization(
     let mut unusable = Vec::new();
     for set in sets {
         let cases = public::cases(&args.data, set).map_err(anyhow::Error::from)?;
-        for (at, case) in cases.iter().enumerate() {
-            progress(&format!("{set} {} of {}", at + 1, cases.len()));
-            match judge(&args.data, set, case, &questions) {
+        let asked: Vec<Vec<&CaseInfo>> = if args.both {
+            pairs(&cases).into_iter().map(Vec::from).collect()
+        } else {
+            cases.iter().map(|case| vec![case]).collect()
+        };
+        for (at, together) in asked.iter().enumerate() {
+            progress(&format!("{set} {} of {}", at + 1, asked.len()));
+            match judge(&args.data, set, together, &questions) {
                 Ok(judged) => {
                     results.extend(judged.results);
                     calm.extend(judged.calm);
                 }
                 Err(error) => unusable.push(Unusable {
                     set,
-                    case: case.id.clone(),
+                    case: together
+                        .iter()
+                        .map(|case| case.id.as_str())
+                        .collect::<Vec<_>>()
+                        .join(" + "),
                     reason: format!("{:#}", anyhow::Error::from(error)),
                 }),
             }

@@ -55,7 +55,7 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
             @match &incident.ranking {
                 Some(ranking) => {
                     (parts::suspects(ranking, usize::MAX))
-                    @for suspect in &ranking.suspects { (evidence(suspect)) }
+                    @for suspect in &ranking.suspects { (evidence(suspect, incident.concerns_requests())) }
                     (left_out(view, ranking, incident.concerns_requests()))
                 }
                 None => p.quiet { "Not ranked yet." },
@@ -81,7 +81,7 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
 }
 
 /// One suspect's evidence in full.
-fn evidence(suspect: &SuspectView) -> Markup {
+fn evidence(suspect: &SuspectView, of_requests: bool) -> Markup {
     html! {
         details id={ "suspect-" (suspect.rank) } open[suspect.rank == 1] {
             summary { "Evidence for " (suspect.rank) ": " (suspect.name()) }
@@ -89,11 +89,14 @@ fn evidence(suspect: &SuspectView) -> Markup {
                 div { dt { "Shape" } dd { (suspect.shape) } }
                 @if let Some(error) = &suspect.error_type { div { dt { "Error" } dd { code { (error) } } } }
                 @for fact in &suspect.facts { div { dt { (fact.what) } dd { (fact.found) } } }
-                @if suspect.facts.is_empty() { (counts(suspect)) }
+                // Of what was seen in a unit itself there are no requests to count or to show.
+                @if of_requests && suspect.facts.is_empty() { (counts(suspect)) }
                 div { dt { "Score" } dd { (format!("{:.3}", suspect.score)) } }
                 div { dt { "Confidence" } dd { (words::percent(suspect.confidence)) } }
-                div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
-                div { dt { "Successful examples" } dd { (parts::examples(&suspect.examples_ok)) } }
+                @if of_requests {
+                    div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
+                    div { dt { "Successful examples" } dd { (parts::examples(&suspect.examples_ok)) } }
+                }
                 @for (key, value) in &suspect.attributes { div { dt { code { (key) } } dd { code { (value) } } } }
             }
         }

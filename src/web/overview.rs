@@ -209,8 +209,12 @@ fn chart_card(view: &View, request_type: &RequestTypeView) -> Markup {
                 b { (request_type.name) }
                 @if request_type.failing { " " span.pill.bad { "failing" } }
                 div.quiet {
-                    "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
-                    "; " (words::per_second(request_type)) " per second"
+                    @if let Some(since) = request_type.unheard_since {
+                        "nothing came since " (words::when(since)) " UTC; usually: " (words::usually(request_type))
+                    } @else {
+                        "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
+                        "; " (words::per_second(request_type)) " per second"
+                    }
                 }
             }
             (chart::failure_share(view, request_type))

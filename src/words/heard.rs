@@ -49,17 +49,21 @@ pub(crate) fn unheard(view: &View) -> Vec<String> {
     let mut sentences = Vec::new();
     let silent: Vec<&str> = heard.silent.iter().map(SilentView::name).collect();
     match heard.nothing_since {
-        Some(_) if view.status.refused.is_empty() => {
+        Some(since) if view.status.refused.is_empty() => {
             let listening = &view.status.listening;
             sentences.push(format!(
-                "Heard of before: {}. Are they up, and do their exporters reach {} (gRPC) or {} (HTTP)? Until something comes, \
+                "Heard of until {}: {}. Are they up, and do their exporters reach {} (gRPC) or {} (HTTP)? Until something comes, \
                  rates and failures are unknown.",
+                moment(since, view.now),
                 names(&silent),
                 listening.grpc,
                 listening.http
             ));
         }
-        Some(_) => sentences.push(format!("Heard of before: {}.", names(&silent))),
+        Some(since) => {
+            let since = moment(since, view.now);
+            sentences.push(format!("Heard of until {since}: {}.", names(&silent)));
+        }
         None => {
             let each = heard.silent.iter().take(super::NAMED).map(|one| {
                 let since = moment(one.since, view.now);

@@ -33,7 +33,7 @@ const fn shape(shape: Shape) -> &'static str {
 pub(crate) fn watch(watch: &WatchView, now: UtcTime) -> String {
     let limit = match watch.lasts_ms {
         0 => watch.limit.clone(),
-        lasts => format!("{}, or for less than {}", watch.limit, millis(lasts)),
+        lasts => format!("{}; a fault after {}", watch.limit, millis(lasts)),
     };
     let measured = match (&watch.value, watch.measured) {
         (Some(value), Some(at)) if watch.note.is_empty() => {
@@ -97,7 +97,7 @@ mod tests {
             note: "no process of catalog is running".to_owned(),
             ..WatchView::default()
         };
-        let limit = "(at most 100 MiB, or for less than 3s)";
+        let limit = "(at most 100 MiB; a fault after 3s)";
         let told = format!("not measured: no process of catalog is running {limit}");
         assert_eq!(watch(&memory, at(0)), told);
         memory.note.clear();

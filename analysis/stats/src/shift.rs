@@ -223,9 +223,11 @@ pub fn shift(before: impl Into<Calls>, now: impl Into<Calls>, usual: &Usual) -> 
     let error = (part_before + part_now).sqrt();
     let doublings = mean_now - base;
     // A few calls before leave as much doubt as a few now: Welch's degrees of freedom (Satterthwaite
-    // 1946, Biometrics Bulletin 2:110–114).
+    // 1946, Biometrics Bulletin 2:110–114). Both spreads have the prior in them, so they are wrong together:
+    // their covariance is the last term, and one call against one has the prior's freedom, not twice that.
+    let (of_before, of_now) = (part_before / freedom(n), part_now / freedom(m));
     let degrees = (part_before + part_now).powi(2)
-        / (part_before.powi(2) / freedom(n) + part_now.powi(2) / freedom(m));
+        / (part_before * of_before + part_now * of_now + 2.0 * PRIOR_CALLS * of_before * of_now);
     Some(Shift {
         doublings,
         low: doublings - usual_quantile(degrees) * error,
