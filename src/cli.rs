@@ -13,6 +13,7 @@ mod load;
 mod order;
 mod output;
 mod post_mortem;
+mod recorded;
 mod rejuvenation;
 mod replay;
 mod simulate;

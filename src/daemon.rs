@@ -299,6 +299,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Watched {
             stats: Arc::clone(&stats),
             supervisor: Arc::clone(&supervisor),
+            watcher: Arc::clone(&watcher),
             store: spans.is_some().then(|| store_health.clone()),
             rejuvenation,
             unheard: Arc::clone(speakers.unheard()),

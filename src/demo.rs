@@ -13,12 +13,13 @@ mod interrupt;
 mod report;
 mod story;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context;
 use rekindle_datasets::auction::{Fault, FaultKind};
 use rekindle_datasets::deployment::Granularity;
+use rekindle_recovery::process::listener_on;
 
 use case::{Case, CaseReport};
 use interrupt::Interrupt;
@@ -52,6 +53,22 @@ const ILL: &str = "catalog.search";
 /// What exporters wait for in the first two cases.
 const SHORT_DELAY: Duration = Duration::from_millis(200);
 
+/// Asked before anything is built up: nobody should wait for a site to learn of a port.
+fn check_free(address: SocketAddr) -> anyhow::Result<()> {
+    let Err(error) = TcpListener::bind(address) else {
+        return Ok(());
+    };
+    let who = match listener_on(address.port()) {
+        Some(who) => format!(": {who} listens there"),
+        None => String::new(),
+    };
+    Err(error).with_context(|| {
+        format!(
+            "the pages can't be served on {address}{who}; choose another with --listen-api, or leave it out for a free one"
+        )
+    })
+}
+
 /// Runs the demonstration. `true` means: in every case the true component was ranked first, only
 /// the unit that should be was restarted, the fault was judged cured, and users and the component
 /// itself say so, too.
@@ -60,6 +77,9 @@ const SHORT_DELAY: Duration = Duration::from_millis(200);
 /// When the engine or the site can't be started or talked to, or somebody interrupts it. Whatever was
 /// started has ended then.
 pub fn run(options: &DemoOptions) -> anyhow::Result<bool> {
+    if let Some(address) = options.api {
+        check_free(address)?;
+    }
     let interrupt = Interrupt::watch()?;
     if options.aging {
         return aging::run(options, &interrupt);
@@ -147,6 +167,13 @@ fn all_cases() -> Vec<Case> {
             )
         })
         .collect();
+    // Below the component: only what it keeps is wrong, and only that is emptied.
+    cases.push(Case::new(
+        "poisoned cache",
+        Fault::new("catalog.categories.cache", FaultKind::Error),
+        Granularity::Component,
+        Some(SHORT_DELAY),
+    ));
     for service in rekindle_datasets::auction::ServiceName::ALL {
         let component = service.components()[0];
         cases.push(Case {
@@ -213,4 +240,23 @@ fn run_all_faults(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Resul
     story.table(&reports);
     // Nothing played is nothing shown.
     Ok(!reports.is_empty() && reports.iter().all(CaseReport::is_success))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_said_at_once_with_who_has_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let error = check_free(address).expect_err("it is taken").to_string();
+        let own = format!("process {} (", std::process::id());
+        assert!(
+            error.contains(&own) && error.contains("--listen-api"),
+            "{error}"
+        );
+        drop(listener);
+        assert!(check_free(address).is_ok());
+    }
 }

@@ -10,6 +10,7 @@ mod backend;
 mod circumstances;
 mod courier;
 mod direct;
+mod heard;
 mod ids;
 mod mapping;
 mod probing;
@@ -50,6 +51,7 @@ pub(crate) use witness::Remembers;
 use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;
 use direct::DirectFaults;
+use heard::Heard;
 use ids::IncidentIds;
 use spreading::Spreading;
 
@@ -93,8 +95,14 @@ enum Event {
 pub(crate) enum Asked {
     /// A question whose answer is known.
     Question,
-    /// Whether its figures keep within their bounds, and whether more than its own word says so.
-    Bounds { is_proof: bool },
+    /// Whether its figures keep within their bounds, and if they don't: whether more than its own word says so, and
+    /// since when.
+    Bounds {
+        is_proof: bool,
+        since: Option<SystemTime>,
+    },
+    /// The same, when that can't be told at present; the answer says why.
+    UnclearBounds,
 }
 
 /// The answer to one unit's check.
@@ -152,6 +160,8 @@ pub(crate) trait Surroundings: Send {
     fn children(&self) -> Vec<ChildStatus>;
     /// How many of their events found no room.
     fn events_missed(&self) -> u64;
+    /// How the unit stands to the figures that it must keep within their bounds.
+    fn watches(&self, unit: &UnitName) -> Vec<crate::view::WatchView>;
     /// How preventive restarts stand.
     fn rejuvenation(&self) -> Vec<crate::view::RejuvenationView>;
 }
@@ -179,6 +189,7 @@ pub(crate) struct Engine {
     /// How long the last ranking of all incidents took.
     rank_took: Duration,
     direct: DirectFaults,
+    heard: Heard,
     changes: circumstances::Changes,
     spreading: Spreading,
     /// Whether the configuration says that samplers throw successes away.
@@ -218,6 +229,7 @@ impl Engine {
             ranked_at: None,
             rank_took: Duration::ZERO,
             direct: DirectFaults::default(),
+            heard: Heard::default(),
             changes: circumstances::Changes::default(),
             spreading,
             failures_first: false,
@@ -256,6 +268,7 @@ impl Engine {
 
     /// Runs until the daemon stops.
     pub(crate) async fn run(mut self, mut inputs: Inputs) {
+        self.heard.listens(now());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -297,11 +310,11 @@ impl Engine {
 
     fn take(&mut self, position: u64, spans: &PackedSpans, now: UnixNanos) {
         self.spans_seen += spans.len() as u64;
+        self.heard.note(spans, now);
         self.assembler.push_all(spans, now);
+        let telling: Vec<_> = spans.telling().collect();
         let mut analyzer = self.shared.analyzer();
-        for span in spans.telling() {
-            analyzer.span(&span, now);
-        }
+        analyzer.notices(&telling, now);
         analyzer.cut_at(position);
     }
 
@@ -310,10 +323,12 @@ impl Engine {
         let mut analyzer = self.shared.analyzer();
         let (traces_seen, spreading, tree) =
             (&mut self.traces_seen, &mut self.spreading, &self.tree);
-        self.assembler.poll_outlines(now, |outline| {
-            *traces_seen += 1;
-            spreading.look(outline, tree, now);
-            analyzer.outline(outline, now);
+        self.assembler.poll_outlines(now, |outlines| {
+            *traces_seen += outlines.len() as u64;
+            for outline in outlines {
+                spreading.look(outline, tree, now);
+            }
+            analyzer.outlines(outlines, now);
         });
         self.shared.set_exporter_lag(self.assembler.exporter_lag());
         analyzer.tick(now)
@@ -511,6 +526,7 @@ impl Engine {
             mapping::wall(at),
         );
         drop(analyzer);
+        self.heard.tell(at);
         let view = self.snapshot(at, &status);
         self.view.send_replace(Arc::new(view));
     }
@@ -537,7 +553,14 @@ impl Engine {
         let summaries = analyzer.request_types();
         let mut request_types: Vec<_> = summaries
             .iter()
-            .map(|summary| publish::request_type(summary, &analyzer, at))
+            .map(|summary| {
+                let service = &summary.request_type.service;
+                let unheard_since = self.heard.silent_since(service, at).map(Into::into);
+                crate::view::RequestTypeView {
+                    unheard_since,
+                    ..publish::request_type(summary, &analyzer, at)
+                }
+            })
             .collect();
         request_types.sort_by(|a, b| {
             b.failing
@@ -548,12 +571,14 @@ impl Engine {
         let children = self.surroundings.children();
         for unit in &mut tree {
             self.direct.describe(unit, &children);
+            unit.watches = self.surroundings.watches(&UnitName(unit.name.clone()));
             self.spreading.describe(unit);
         }
         let mut own = self.surroundings.status();
         own.spans = self.spans_seen;
         own.spans_per_s = self.spans_per_second;
         own.traces = self.traces_seen;
+        own.heard = self.heard.view(at);
         own.requests = summaries.iter().map(|summary| summary.requests).sum();
         for (reason, count) in analyzer.counts().iter() {
             own.dropped.insert(publish::reason_words(&reason), count);

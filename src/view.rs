@@ -25,11 +25,13 @@ pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{
     ActionResult, ActionView, AlternativeView, BudgetView, ExecutorKind, FailsWithView,
     HealthState, PlanState, PlanView, ProcessPhase, ProcessView, RecoveryView, ReliefView,
-    StepView, SuspicionView, UnitState, UnitView, VerdictView,
+    StepView, SuspicionView, UnitState, UnitView, VerdictView, WatchStanding, WatchView,
 };
 pub use rejuvenation::{RejuvenationView, TurnView};
 pub use request::{RatePointView, RequestTypeView, SampledView};
-pub use status::{HealthView, ListeningView, PausedView, StatusView};
+pub use status::{
+    HealthView, HeardView, ListeningView, PausedView, RefusedView, SilentView, StatusView,
+};
 pub use time::{ParseTimeError, UtcTime};
 pub use trace::{SpanView, TraceView};
 

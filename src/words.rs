@@ -1,5 +1,8 @@
 //! Numbers as people read them, alike on pages and in tables.
 
+mod heard;
+mod matter;
+
 use std::time::Duration;
 
 use rekindle_recovery::Mode;
@@ -7,9 +10,12 @@ use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
-    ActionResult, PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime,
+    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, VerdictView,
     View,
 };
+
+pub(crate) use heard::{calm, refusal, unheard};
+pub(crate) use matter::{matter, watch};
 
 /// Names that are spelled out in a list; of more, how many there are.
 const NAMED: usize = 3;
@@ -41,8 +47,11 @@ pub(crate) fn of(share: &ShareView) -> String {
     )
 }
 
-/// `12`, `some 400 (50 were kept)`, `unknown (50 were kept)`: how many requests come in a second.
+/// `12`, `some 400 (50 were kept)`, `unknown (50 were kept)`, or `unknown` where nothing comes any more: how many requests come in a second.
 pub(crate) fn per_second(request_type: &RequestTypeView) -> String {
+    if request_type.unheard_since.is_some() {
+        return "unknown".to_owned();
+    }
     let kept = about(request_type.rate_per_s);
     match request_type.sampled {
         None => kept,
@@ -54,8 +63,11 @@ pub(crate) fn per_second(request_type: &RequestTypeView) -> String {
 }
 
 /// `48 of 50 (96%) in 5s`: what fails now, and how far back that reaches. Of those that samplers kept,
-/// if any were at work: then with the share of all, if that is known.
+/// if any were at work: then with the share of all, if that is known. Where nothing comes any more, since when.
 pub(crate) fn fails_now(request_type: &RequestTypeView) -> String {
+    if let Some(since) = request_type.unheard_since {
+        return format!("unknown: nothing came since {}", when(since));
+    }
     let counted = fails_of_counted(request_type);
     match request_type.sampled {
         None => counted,
@@ -169,21 +181,26 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
                 .open_incidents()
                 .any(|incident| incident.id == plan.incident)
     })?;
-    let done = view
+    // What was refused did not happen.
+    let done: Vec<_> = view
         .recovery
         .actions
         .iter()
-        .filter(|action| action.incident == Some(plan.incident))
-        // What was refused did not happen.
-        .filter(|action| action.result != Some(ActionResult::Refused))
-        .count();
-    let why = match (done, plan.guards.first()) {
+        .filter(|action| action.incident == Some(plan.incident) && !action.is_refused())
+        .collect();
+    // Unknown is neither cured nor not cured.
+    let is_known = done
+        .iter()
+        .any(|action| !matches!(action.verdict, Some(VerdictView::Unknown) | None));
+    let why = match (done.len(), plan.guards.first()) {
         (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
         (0, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
         (0, None) => format!(
             "nothing was restarted: {}",
             plan.reason.trim_end_matches('.')
         ),
+        (1, _) if !is_known => "whether a restart cured it can't be told".to_owned(),
+        (more, _) if !is_known => format!("whether {more} restarts cured it can't be told"),
         (1, _) => "a restart did not cure it".to_owned(),
         (more, _) => format!("{more} restarts did not cure it"),
     };

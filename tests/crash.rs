@@ -58,7 +58,10 @@ fn an_incident_keeps_its_number_and_its_page() {
 
 #[test]
 fn killed_at_every_named_point_it_tells_one_story() {
-    for (point, component) in CrashPoint::ALL.into_iter().zip(COMPONENTS) {
+    for (point, component) in CrashPoint::ALL
+        .into_iter()
+        .zip(COMPONENTS.into_iter().cycle())
+    {
         let mut stage = Stage::new(point.as_str());
         stage.start_engine(Some(point));
         stage.wait_calm();

@@ -28,12 +28,10 @@ struct Entry {
     /// Instances that answered before the present one. Seeing one of them again means that they
     /// take turns; after a restart the old one never answers again.
     before: Vec<Option<Name>>,
+    /// Several instances answer; which of them did so last says nothing.
     taking_turns: bool,
-    /// Processes that take turns, and that nothing more can be learned from: merely which of them
-    /// answered last. Most calls go to such places, so they are told by their pointers.
-    regulars: Vec<Arc<Resource>>,
-    /// Whether the present one is among the former ones already.
-    noted: bool,
+    /// Whoever answered was the caller's own process, each time.
+    in_process: bool,
     /// Different services (or code components) answered: nothing can be said.
     ambiguous: bool,
     /// Whether it is for an address, and not for a call's name.
@@ -78,6 +76,7 @@ pub(crate) struct Lesson {
     page: u32,
     resource: Arc<Resource>,
     component: Option<Name>,
+    in_process: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +87,9 @@ pub(crate) struct AddressBook {
     entries: Vec<Option<Entry>>,
     known: usize,
     max: usize,
+    /// Grows with each lesson that isn't known yet. The same lessons again, without it having grown, change
+    /// nothing, and who asks is told the same.
+    version: u64,
 }
 
 /// So many former tenants of an address are remembered.
@@ -100,7 +102,13 @@ impl AddressBook {
             entries: Vec::new(),
             known: 0,
             max,
+            version: 0,
         }
+    }
+
+    /// Which lessons were known.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// An answered call: `call` is the caller's span, `answer` the callee's. What there is to learn
@@ -116,10 +124,10 @@ impl AddressBook {
         let mut complete = true;
         let remote = !same_process(&call.resource, &answer.resource);
         if remote && let Some(place) = address_of(call) {
-            complete &= self.teach(place, answer, None, counts, lessons);
+            complete &= self.teach(place, answer, None, false, counts, lessons);
         }
         let place = name_of(call);
-        complete & self.teach(place, answer, answer_component, counts, lessons)
+        complete & self.teach(place, answer, answer_component, !remote, counts, lessons)
     }
 
     fn teach(
@@ -127,6 +135,7 @@ impl AddressBook {
         place: Place,
         answer: &Span,
         component: Option<&Name>,
+        in_process: bool,
         counts: &mut Counts,
         lessons: &mut Vec<Lesson>,
     ) -> bool {
@@ -143,6 +152,7 @@ impl AddressBook {
             page,
             resource: Arc::clone(&answer.resource),
             component: component.cloned(),
+            in_process,
         };
         self.put(&lesson, is_address, counts);
         lessons.push(lesson);
@@ -157,19 +167,7 @@ impl AddressBook {
     }
 
     /// What an answered call taught before is taught again.
-    #[inline]
     pub(crate) fn repeat(&mut self, lesson: &Lesson, counts: &mut Counts) {
-        if let Some(entry) = &mut self.entries[lesson.page as usize]
-            && entry.code_component == lesson.component
-        {
-            if Arc::ptr_eq(&entry.resource, &lesson.resource) {
-                return;
-            }
-            if entry.noted && entry.is_regular(&lesson.resource) {
-                entry.resource = Arc::clone(&lesson.resource);
-                return;
-            }
-        }
         let entry = &self.entries[lesson.page as usize];
         // A page that was written on stays one of its kind.
         let is_address = entry.as_ref().is_some_and(|entry| entry.is_address);
@@ -177,47 +175,19 @@ impl AddressBook {
     }
 
     fn put(&mut self, lesson: &Lesson, is_address: bool, counts: &mut Counts) {
-        let (resource, component) = (&lesson.resource, lesson.component.as_ref());
         let page = &mut self.entries[lesson.page as usize];
-        if let Some(entry) = page {
-            if entry.resource.service != resource.service
-                || entry.code_component.as_ref() != component
-            {
-                // An address may be given to another service; a name that means several things
-                // keeps meaning several things.
-                if is_address {
-                    *entry = Entry::new(resource, component, is_address);
-                } else {
-                    entry.ambiguous = true;
-                }
-                return;
-            }
-            if entry.resource.instance != resource.instance {
-                if entry.before.contains(&resource.instance) {
-                    entry.taking_turns = true;
-                }
-                let former = entry.resource.instance.clone();
-                if !entry.before.contains(&former) {
-                    if entry.before.len() >= FORMER_TENANTS {
-                        entry.before.remove(0);
-                        entry.regulars.clear();
-                    }
-                    entry.before.push(former);
-                }
-                entry.resource = Arc::clone(resource);
-                // Whoever is among the former ones, and was noted as such, changes nothing any more.
-                entry.noted = entry.before.contains(&resource.instance);
-                let room = entry.regulars.len() < FORMER_TENANTS;
-                if entry.taking_turns && entry.noted && room && !entry.is_regular(resource) {
-                    entry.regulars.push(Arc::clone(resource));
-                }
-            }
+        let is_news = if let Some(entry) = page {
+            entry.learn(lesson)
         } else if self.known >= self.max {
+            // Counted each time.
             counts.add(LeftOut::AddressOverflow);
+            true
         } else {
             self.known += 1;
-            *page = Some(Entry::new(resource, component, is_address));
-        }
+            *page = Some(Entry::new(lesson, is_address));
+            true
+        };
+        self.version += u64::from(is_news);
     }
 
     /// The page for this place, also when nothing is on it; `None` when there are too many such.
@@ -275,8 +245,11 @@ impl AddressBook {
             }),
             Some(_) if entry.ambiguous => None,
             Some(caller) => Some(Callee {
-                resource: Arc::clone(&entry.resource),
-                instance_known: same_process(&entry.resource, caller),
+                resource: Arc::clone(match entry.in_process {
+                    true => caller,
+                    false => &entry.resource,
+                }),
+                instance_known: entry.in_process,
                 code_component: entry.code_component.clone(),
             }),
         }
@@ -306,22 +279,47 @@ fn name_of(call: &Span) -> Place {
 }
 
 impl Entry {
-    fn is_regular(&self, resource: &Arc<Resource>) -> bool {
-        let mut regulars = self.regulars.iter();
-        regulars.any(|regular| Arc::ptr_eq(regular, resource))
-    }
-
-    fn new(resource: &Arc<Resource>, component: Option<&Name>, is_address: bool) -> Self {
+    fn new(lesson: &Lesson, is_address: bool) -> Self {
         Self {
-            resource: Arc::clone(resource),
-            code_component: component.cloned(),
+            resource: Arc::clone(&lesson.resource),
+            code_component: lesson.component.clone(),
             before: Vec::new(),
             taking_turns: false,
-            regulars: Vec::new(),
-            noted: false,
+            in_process: lesson.in_process,
             ambiguous: false,
             is_address,
         }
+    }
+
+    /// Takes a lesson; whether it was news.
+    fn learn(&mut self, lesson: &Lesson) -> bool {
+        let resource = &lesson.resource;
+        if self.resource.service != resource.service || self.code_component != lesson.component {
+            // An address may be given to another service; a name that means several things
+            // keeps meaning several things.
+            if self.is_address {
+                *self = Self::new(lesson, true);
+                return true;
+            }
+            return !std::mem::replace(&mut self.ambiguous, true);
+        }
+        let was_in_process = self.in_process;
+        self.in_process &= lesson.in_process;
+        let is_news = self.in_process != was_in_process;
+        if self.taking_turns || self.resource.instance == resource.instance {
+            return is_news;
+        }
+        if self.before.contains(&resource.instance) {
+            self.taking_turns = true;
+            self.before = Vec::new();
+        } else {
+            if self.before.len() >= FORMER_TENANTS {
+                self.before.remove(0);
+            }
+            self.before.push(self.resource.instance.clone());
+        }
+        self.resource = Arc::clone(resource);
+        true
     }
 }
 

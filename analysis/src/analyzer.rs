@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rekindle_stats::LogHistogram;
 use serde::{Deserialize, Serialize};
 
 use rekindle_model::{
-    Intervention, InterventionKind, Name, Outcome, OutcomeReport, Outline, OutlineBuffer,
+    Intervention, InterventionKind, Name, Notice, Outcome, OutcomeReport, Outline, OutlineBuffer,
     RequestType, Shape, Span, SpanKind, Trace, TraceId, UnixNanos,
 };
 
@@ -25,7 +27,7 @@ use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
 use crate::sources::Sources;
 use crate::spectrum::{Cell, PortableSpectrum, Spectrum};
-use crate::types::Types;
+use crate::types::{Pause, Types};
 use crate::watch::Watch;
 use crate::{AnalysisConfig, Change, Component, Counts, Incident, LeftOut, Ranking};
 
@@ -118,7 +120,11 @@ impl Analyzer {
             observer: Observer::new(&config),
             paths: Paths::new(),
             spectrum: Spectrum::new(config.max_rows),
-            profiles: Profiles::new(config.max_rows, config.max_rows * COUNTED_PER_ROW),
+            profiles: Profiles::new(
+                config.max_rows,
+                config.max_rows * COUNTED_PER_ROW,
+                config.max_measured,
+            ),
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
@@ -154,18 +160,39 @@ impl Analyzer {
     /// Takes one span as it arrives, before its trace is complete. An entry span says at once how
     /// its request ended. The same span may come again with its trace.
     pub fn span(&mut self, span: &Span, now: UnixNanos) {
+        self.notice(&span.into(), now);
+    }
+
+    /// The same of several, of which only that is needed: what is needed for all of them is looked for before the
+    /// first is taken.
+    pub fn notices(&mut self, notices: &[Notice<'_>], now: UnixNanos) {
+        let roots = notices.iter().filter(|notice| notice.is_root);
+        let mut count = 0;
+        for root in roots {
+            self.records.look_ahead(root.trace_id);
+            count += 1;
+        }
+        self.records.look_ahead_to_forget(count);
+        for notice in notices {
+            self.notice(notice, now);
+        }
+    }
+
+    fn notice(&mut self, span: &Notice<'_>, now: UnixNanos) {
         let is_sole_entry = Requests::is_sole_entry(span);
         let requests = &mut self.requests;
-        let is_user = self.paths.with_shape(&span.shape, |known| {
+        let shape = span.shape;
+        let is_user = self.paths.with_shape(shape, |known| {
             if !known.learned {
                 known.learned = true;
-                requests.learn(span);
+                requests.learn(shape);
             }
             let is_health_check = &mut known.health_check;
-            is_sole_entry && !*is_health_check.get_or_insert_with(|| requests.is_health_check(span))
+            is_sole_entry
+                && !*is_health_check.get_or_insert_with(|| requests.is_health_check(shape))
         });
         if is_user && self.records.find(span.trace_id).is_none() {
-            self.enter(&Entry::of(span), now);
+            self.enter(span, now);
         }
     }
 
@@ -181,6 +208,17 @@ impl Analyzer {
     /// none like it came before, or somebody may want to look at it.
     pub fn outline(&mut self, outline: &Outline<'_>, now: UnixNanos) {
         self.take(outline, None, now);
+    }
+
+    /// The same of several: what is needed for all of them is looked for before the first is taken.
+    pub fn outlines(&mut self, outlines: &[Outline<'_>], now: UnixNanos) {
+        for outline in outlines {
+            self.records.look_ahead(outline.trace_id());
+        }
+        self.paths.look_ahead(outlines);
+        for outline in outlines {
+            self.outline(outline, now);
+        }
     }
 
     fn take(&mut self, outline: &Outline<'_>, trace: Option<&Trace>, now: UnixNanos) {
@@ -204,7 +242,7 @@ impl Analyzer {
     fn judge(&mut self, whole: &mut Whole<'_>, now: UnixNanos) -> Option<(u32, bool)> {
         let outline = whole.outline;
         let path = self.paths.look(outline);
-        let entry = match path.as_deref() {
+        let entry = match &path {
             Some(Path::LeftOut(why)) => Err(*why),
             Some(Path::Request { entry, user, .. })
                 if user.as_ref().is_none_or(|user| !self.requests.serves(user)) =>
@@ -221,7 +259,7 @@ impl Analyzer {
             }
         };
         let known = self.records.find(outline.trace_id());
-        let Some(number) = known.or_else(|| self.enter(&Entry::at(outline, entry), now)) else {
+        let Some(number) = known.or_else(|| self.enter(&entry_at(outline, entry), now)) else {
             self.counts.add(LeftOut::OutsideWindow);
             return None;
         };
@@ -231,7 +269,7 @@ impl Analyzer {
             return None;
         }
         let (seen, request_type) = (record.seen, record.request_type);
-        let reading = self.read(whole, entry, seen, request_type, path.as_deref());
+        let reading = self.read(whole, entry, seen, request_type, path.as_ref());
         Some(self.count(outline, number, &reading))
     }
 
@@ -270,10 +308,15 @@ impl Analyzer {
     ) -> Arc<Reading> {
         let fences = self.fences_stamp();
         let mut learned = None;
-        if let Some(Path::Request { readings, .. }) = path {
-            let lessons = readings.first().map(|reading| &reading.trail.lessons);
-            for lesson in lessons.into_iter().flatten() {
-                self.observer.book.repeat(lesson, &mut self.counts);
+        if let Some(path @ Path::Request { first, .. }) = path {
+            let version = self.observer.version();
+            let held = |reading: &Arc<Reading>| reading.held_at.load(Ordering::Relaxed) == version;
+            let lessons = &first.trail.lessons;
+            // Lessons that were learned then are known, as long as nothing else was learned.
+            if !path.readings().any(held) {
+                for lesson in lessons {
+                    self.observer.book.repeat(lesson, &mut self.counts);
+                }
             }
             // What took too long is measured by what is usual by now.
             let holds = |reading: &&Arc<Reading>| {
@@ -281,13 +324,17 @@ impl Analyzer {
                     && reading.fences == fences
                     && self.observer.still_says(reading)
             };
-            if let Some(reading) = readings.iter().find(holds) {
+            if let Some(reading) = path.readings().find(holds) {
+                // Lessons that were news may be so once more.
+                if self.observer.version() == version {
+                    reading.held_at.store(version, Ordering::Relaxed);
+                }
                 for (page, operation) in &reading.trail.reached {
                     self.observer.usual.write(*page, *operation);
                 }
                 return Arc::clone(reading);
             }
-            learned = lessons.cloned();
+            learned = Some(lessons.clone());
         }
         let on_path = learned.is_some();
         let trace = whole.trace();
@@ -316,6 +363,7 @@ impl Analyzer {
         let left_out = counts.iter().filter(|(why, _)| *why != addresses);
         let mut reading = Reading {
             works: Vec::with_capacity(observed.works.len()),
+            course: None,
             ways_out: Vec::new(),
             row,
             failed_inside: observed.failed_inside,
@@ -324,22 +372,26 @@ impl Analyzer {
             registry: version,
             touched,
             fences,
+            held_at: AtomicU64::new(u64::MAX),
             left_out: left_out.collect(),
         };
         for (work, timing) in observed.works.iter().zip(&observed.timings) {
             let places = self.profiles.places(request_type, work);
             reading.add(work.component, timing, places);
         }
+        let may_be_said_again = seen != Outcome::Slow && !reading.trail.single;
+        let is_remembered = may_be_said_again && (on_path || self.paths.is_worth_it());
+        if is_remembered {
+            let places = reading.works.iter().map(|work| work.places);
+            reading.course = self.profiles.course(places.collect());
+        }
         let reading = Arc::new(reading);
-        if seen != Outcome::Slow && !reading.trail.single {
+        if is_remembered {
             if on_path {
                 self.paths.remember_reading(&reading);
-            } else if self.paths.is_worth_it() {
-                self.paths.remember(Path::Request {
-                    entry,
-                    readings: vec![Arc::clone(&reading)],
-                    user: user_of(trace),
-                });
+            } else {
+                let path = Path::request(entry, &reading, user_of(trace));
+                self.paths.remember(path);
             }
         }
         reading
@@ -384,17 +436,46 @@ impl Analyzer {
             state.learn_duration(record.end.since(record.start));
         }
         let (request_type, fenced) = (record.request_type, record.fenced);
-        let observer = &mut self.observer;
-        let visits = reading.spent(outline.steps()).map(|(work, spent)| {
+        if !fenced {
+            self.measure(outline, slice, request_type, reading, calm);
+        }
+        (request_type, bad)
+    }
+
+    /// Counts how long the request's visits took.
+    fn measure(
+        &mut self,
+        outline: &Outline<'_>,
+        slice: u64,
+        request_type: u32,
+        reading: &Reading,
+        calm: bool,
+    ) {
+        let (profiles, observer) = (&mut self.profiles, &mut self.observer);
+        let spent = reading.spent(outline.steps());
+        let course = reading.course.filter(|_| profiles.is_recent(slice));
+        if let Some(course) = course {
+            let (id, counts) = (outline.trace_id(), &mut self.counts);
+            if let Some(measuring) = profiles.count(slice, course, request_type, id, counts) {
+                let stands_for = measuring.stands_for;
+                let times = spent.map(|(work, spent)| (work.places, spent));
+                measuring.take(times, |work, own| {
+                    if calm {
+                        let component = reading.works[work].component;
+                        observer.learn_own_time(component, own, stands_for);
+                    }
+                });
+            }
+            return;
+        }
+        let visits = spent.map(|(work, spent)| {
             if calm {
-                observer.learn_own_time(work.component, spent.own);
+                let own = LogHistogram::bucket_of(spent.own);
+                observer.learn_own_time(work.component, own, 1);
             }
             (work.places, spent)
         });
-        if !fenced {
-            self.profiles.add(slice, visits, &mut self.counts);
-        }
-        (request_type, bad)
+        profiles.add(slice, visits, &mut self.counts);
     }
 
     /// As of when it is known which interventions touch what.
@@ -409,7 +490,7 @@ impl Analyzer {
     }
 
     /// Counts a request that isn't remembered by its entry span, if it lies in the window.
-    fn enter(&mut self, entry: &Entry<'_>, now: UnixNanos) -> Option<RecordNumber> {
+    fn enter(&mut self, entry: &Notice<'_>, now: UnixNanos) -> Option<RecordNumber> {
         let trace_id = entry.trace_id;
         let (mut start, mut end) = (entry.start, entry.end);
         let took = end.since(start);
@@ -441,8 +522,7 @@ impl Analyzer {
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
         let may_be_fenced = self.fences.may_cover(id, start, end);
-        let is_usual = self.types.get(id).incident.is_none() && !may_be_fenced;
-        self.types.come(id, now, is_usual);
+        self.types.come(id, now, self.pause_before(id, start, end));
         if outcome.is_known() {
             let slice = self.slice(start);
             let bad = outcome.is_bad();
@@ -458,6 +538,22 @@ impl Analyzer {
         let number = self.records.add(trace_id, record, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
         Some(number)
+    }
+
+    /// What explains that the request comes only now, if it comes late.
+    fn pause_before(&self, id: u32, start: UnixNanos, end: UnixNanos) -> Pause {
+        let state = self.types.get(id);
+        let since = match state.came() {
+            UnixNanos(0) => start,
+            came => came.min(start),
+        };
+        if self.fences.may_cover(id, since, end) {
+            Pause::Made
+        } else if state.incident.is_some() {
+            Pause::OfIncident
+        } else {
+            Pause::Usual
+        }
     }
 
     /// The number of the request's type, and whether its entry span failed.
@@ -588,8 +684,8 @@ impl Analyzer {
             state
                 .detector
                 .settle(settle_before, exemplary, &self.config);
-            state.forget_before(begin);
         }
+        self.types.forget_before(begin);
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
         self.spectrum.settle(self.slice(now));
@@ -638,6 +734,7 @@ impl Analyzer {
             return;
         }
         self.tidied = self.now;
+        self.profiles.forget_courses();
         // Fenced requests are in no slice, but may be freed yet.
         let remembered = self.records.iter().filter_map(|(_, record)| record.row);
         let (rows, mut used) = self.spectrum.in_use(components, remembered);
@@ -684,6 +781,22 @@ impl Analyzer {
             .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
             .map(|(_, state)| state.ends(from, until))
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// How many requests of these types (all, when there are none) should have begun in `[from, until)` and did
+    /// not, as far as chance doesn't explain it: of those types whose silence is an incident, or was one in
+    /// the window. At least: by the rate that they had surely.
+    pub fn missed(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> u64 {
+        self.types
+            .iter()
+            .filter(|(_, state)| state.has_stopped())
+            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
+            .map(|(id, _)| {
+                // The warm-up after a shadow may reach into the stretch.
+                let shadows = self.fences.shadows(id, UnixNanos(0), until);
+                self.types.missed(id, (from, until), shadows)
+            })
+            .sum()
     }
 
     /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say
@@ -905,33 +1018,15 @@ impl Analyzer {
     }
 }
 
-/// What an entry span says, whether its trace is complete or not.
-struct Entry<'a> {
-    trace_id: TraceId,
-    start: UnixNanos,
-    end: UnixNanos,
-    shape: &'a Arc<Shape>,
-}
-
-impl<'a> Entry<'a> {
-    fn of(span: &'a Span) -> Self {
-        Self {
-            trace_id: span.trace_id,
-            start: span.start,
-            end: span.end,
-            shape: &span.shape,
-        }
-    }
-
-    /// The one at this place of an outline.
-    fn at(outline: &Outline<'a>, place: usize) -> Self {
-        let step = &outline.steps()[place];
-        Self {
-            trace_id: outline.trace_id(),
-            start: step.start,
-            end: step.end,
-            shape: outline.shape(step),
-        }
+/// What the span at this place of an outline says.
+fn entry_at<'a>(outline: &Outline<'a>, place: usize) -> Notice<'a> {
+    let step = &outline.steps()[place];
+    Notice {
+        trace_id: outline.trace_id(),
+        is_root: step.parent_id.is_none(),
+        start: step.start,
+        end: step.end,
+        shape: outline.shape(step),
     }
 }
 

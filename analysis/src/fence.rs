@@ -100,6 +100,17 @@ impl Fences {
             .max()
     }
 
+    /// The shadows over requests of this type between these times; those that last still end at `end`.
+    pub(crate) fn shadows(
+        &self,
+        request_type: u32,
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> impl Iterator<Item = (UnixNanos, UnixNanos)> {
+        self.over(request_type, start, end)
+            .map(move |it| (it.from, it.until.unwrap_or(end)))
+    }
+
     fn over(
         &self,
         request_type: u32,

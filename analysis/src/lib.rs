@@ -22,6 +22,7 @@ mod explanation;
 mod fence;
 mod hops;
 mod incident;
+mod missed;
 mod normalize;
 mod observe;
 mod offline;

@@ -7,6 +7,7 @@
 //! retried, or replaced by a fallback, explains nothing above it, but stays evidence.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use rekindle_model::{Name, Outcome, Resource, Span, SpanKind, Trace, UnixNanos};
 use rekindle_stats::{LogHistogram, Probability};
@@ -145,17 +146,27 @@ impl Observer {
         }
     }
 
-    /// Whether a request on the same path would be read so again.
+    /// Grows with whatever readings may depend on, but what is usual.
+    pub(crate) fn version(&self) -> u64 {
+        self.book.version() + self.registry.version()
+    }
+
+    /// Whether a request on the same path would be read so again. As long as the version stays the same, only
+    /// what is usual may say otherwise.
+    #[inline]
     pub(crate) fn still_says(&self, reading: &crate::paths::Reading) -> bool {
         let trail = &reading.trail;
-        let usual = trail.usual.iter();
-        reading
-            .registry
-            .is_none_or(|version| version == self.registry.version())
-            && usual
-                .copied()
-                .all(|(page, found)| self.usual.read(page) == found)
-            && trail.asked.iter().all(|asked| self.book.still_says(asked))
+        let mut usual = trail.usual.iter();
+        usual.all(|(page, found)| self.usual.read(*page) == *found)
+            && (reading.held_at.load(Ordering::Relaxed) == self.version()
+                || self.still_knows(reading))
+    }
+
+    fn still_knows(&self, reading: &crate::paths::Reading) -> bool {
+        let mut asked = reading.trail.asked.iter();
+        let registry = reading.registry;
+        registry.is_none_or(|version| version == self.registry.version())
+            && asked.all(|asked| self.book.still_says(asked))
     }
 
     /// Reads the request with this entry span and outcome. The address book learns from it, unless
@@ -228,15 +239,15 @@ impl Observer {
         }
     }
 
-    /// Takes an own time of a request into what is usual for this component. Only for requests of
+    /// Takes the own time of so many requests into what is usual for this component. Only for requests of
     /// calm times.
-    pub(crate) fn learn_own_time(&mut self, component: u32, own_nanos: u64) {
+    pub(crate) fn learn_own_time(&mut self, component: u32, bucket: u16, requests: u32) {
         let place = component as usize;
         if place >= self.own.len() {
             self.own.resize_with(place + 1, LogHistogram::default);
         }
         let histogram = &mut self.own[place];
-        histogram.add(own_nanos);
+        histogram.add_many(bucket, requests.into());
         if histogram.total() > FADE_AT {
             histogram.fade();
         }

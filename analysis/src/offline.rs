@@ -122,6 +122,8 @@ fn unbounded(config: &AnalysisConfig) -> AnalysisConfig {
         requests_between_false_alarms: f64::MAX,
         window: std::time::Duration::from_secs(365 * 24 * 3_600),
         max_records: usize::MAX,
+        // A slice is all that there is.
+        max_measured: usize::MAX,
         ..config.clone()
     }
 }

@@ -11,11 +11,13 @@
 //! for the second time, so that what never comes again costs little. A shape that is remembered holds its
 //! names, so all that remembers shapes ages, and a burst of made-up names is forgotten for what came after it.
 
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hashbrown::DefaultHashBuilder;
 use rekindle_model::{Name, Outline, Resource, Shape, Step};
@@ -26,6 +28,7 @@ use crate::observe::Trail;
 use crate::profile::{Places, Spent};
 use crate::spectrum::Cell;
 use crate::young_old::YoungOld;
+use table::PathTable;
 
 /// Shapes of each age that are remembered. A thousand instances with ten operations each that end in
 /// two ways are 20,000; all full, some 10 MB, and the shapes themselves, which nobody else may hold any
@@ -80,20 +83,60 @@ pub(crate) enum Path {
     Request {
         /// The index of its entry span.
         entry: usize,
-        /// What was read of it, by what was learned before; never empty.
-        readings: Vec<Arc<Reading>>,
+        /// What was read of it, by what was learned before: here mostly the only one, so that it is one way shorter to
+        /// it.
+        first: Arc<Reading>,
+        others: Vec<Arc<Reading>>,
         /// The service that its root is of, if the path is a request only while that serves nobody.
         user: Option<Name>,
     },
 }
 
-/// What a request on a path says.
+impl Path {
+    /// A request that was read for the first time.
+    pub(crate) fn request(entry: usize, reading: &Arc<Reading>, user: Option<Name>) -> Self {
+        Self::Request {
+            entry,
+            first: Arc::clone(reading),
+            others: Vec::new(),
+            user,
+        }
+    }
+
+    /// What was read of it; nothing where it isn't counted as a request.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = &Arc<Reading>> + Clone {
+        let (first, others): (_, &[Arc<Reading>]) = match self {
+            Self::LeftOut(_) => (None, &[]),
+            Self::Request { first, others, .. } => (Some(first), others),
+        };
+        first.into_iter().chain(others)
+    }
+
+    /// Adds what was read when nothing of this held; the oldest gives way.
+    fn read_anew(&mut self, reading: &Arc<Reading>) {
+        if let Self::Request { first, others, .. } = self {
+            others.push(Arc::clone(reading));
+            if others.len() >= MAX_READINGS {
+                *first = others.remove(0);
+            }
+        }
+    }
+}
+
+/// What a request on a path says. What is asked each time comes first, so that it lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Reading {
-    pub(crate) row: Option<u32>,
-    pub(crate) failed_inside: bool,
+    /// The observer's version at which it was found to hold last.
+    pub(crate) held_at: AtomicU64,
+    /// As of when it is known what it touches.
+    pub(crate) fences: (u64, u64),
     /// Where it is counted while nobody outside says otherwise, and that cell's number.
     pub(crate) cell: Option<(Cell, u32)>,
+    /// The number of its works' places together, if it is remembered.
+    pub(crate) course: Option<u32>,
+    pub(crate) row: Option<u32>,
+    pub(crate) failed_inside: bool,
     pub(crate) works: Vec<PathWork>,
     /// The indexes of the spans through which work left each visit, one visit's after the other's.
     pub(crate) ways_out: Vec<u32>,
@@ -102,8 +145,6 @@ pub(crate) struct Reading {
     pub(crate) registry: Option<u64>,
     /// The interventions whose targets it touches.
     pub(crate) touched: Vec<Name>,
-    /// As of when that is known.
-    pub(crate) fences: (u64, u64),
     /// What was left out while it was read, each time again.
     pub(crate) left_out: Vec<(LeftOut, u64)>,
 }
@@ -169,11 +210,16 @@ pub(crate) struct Paths {
     /// The hashes of processes, by their addresses: most of what a shape says is said by its process.
     processes: YoungOld<usize, (u64, Arc<Resource>)>,
     next_number: u32,
-    paths: YoungOld<Box<Steps>, Arc<Path>>,
+    /// How often numbers began anew.
+    begun_anew: u64,
+    paths: PathTable,
     /// Hashes of paths that came.
     marks: YoungOld<u64, ()>,
     hasher: DefaultHashBuilder,
+    /// The steps of the path that was looked for last, none if they are too many, and their hash.
     steps: Vec<u64>,
+    hash: u64,
+    ahead: Ahead,
     #[cfg(test)]
     pub(crate) off: bool,
 }
@@ -188,10 +234,13 @@ impl Paths {
             by_value: YoungOld::new(MAX_SHAPES),
             processes: YoungOld::new(MAX_PROCESSES),
             next_number: 0,
-            paths: YoungOld::new(MAX_PATHS),
+            begun_anew: 0,
+            paths: PathTable::new(MAX_PATHS),
             marks: YoungOld::new(MAX_MARKS),
             hasher: DefaultHashBuilder::default(),
             steps: Vec::new(),
+            hash: 0,
+            ahead: Ahead::default(),
             #[cfg(test)]
             off: false,
         }
@@ -281,6 +330,7 @@ impl Paths {
                 if self.next_number == u32::MAX {
                     self.clear();
                     self.next_number = 0;
+                    self.begun_anew += 1;
                 }
                 self.next_number += 1;
                 let met = (Arc::clone(shape), self.next_number);
@@ -318,8 +368,55 @@ impl Paths {
         self.hasher.hash_one((of_process, said))
     }
 
+    /// Works out the paths of these requests, and waits for what is known of them. They are to be looked for in this
+    /// order.
+    pub(crate) fn look_ahead(&mut self, outlines: &[Outline<'_>]) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.clear();
+        ahead.begun_anew = self.begun_anew;
+        for outline in outlines {
+            let from = ahead.steps.len();
+            self.write_steps(outline, &mut ahead.steps);
+            ahead.until.push(ahead.steps.len());
+            ahead
+                .hashes
+                .push(self.hasher.hash_one(&ahead.steps[from..]));
+        }
+        self.paths.look_ahead(&ahead.hashes);
+        self.ahead = ahead;
+    }
+
     /// What is known of the path that the request is on.
-    pub(crate) fn look(&mut self, outline: &Outline<'_>) -> Option<Arc<Path>> {
+    pub(crate) fn look(&mut self, outline: &Outline<'_>) -> Option<Path> {
+        self.steps.clear();
+        #[cfg(test)]
+        if self.off {
+            return None;
+        }
+        match self
+            .ahead
+            .next()
+            .filter(|_| self.ahead.begun_anew == self.begun_anew)
+        {
+            Some((steps, hash)) => {
+                self.steps.extend_from_slice(&self.ahead.steps[steps]);
+                self.hash = hash;
+            }
+            None => {
+                let mut steps = std::mem::take(&mut self.steps);
+                self.write_steps(outline, &mut steps);
+                self.hash = self.hasher.hash_one(steps.as_slice());
+                self.steps = steps;
+            }
+        }
+        if self.steps.is_empty() {
+            return None;
+        }
+        self.paths.get(self.hash, &self.steps).cloned()
+    }
+
+    /// Adds the steps of this request's path, none if they are too many.
+    fn write_steps(&mut self, outline: &Outline<'_>, into: &mut Vec<u64>) {
         /// Of a step: the span names no parent.
         const ROOT: u64 = 0;
         /// The parent that it names did not come.
@@ -328,14 +425,9 @@ impl Paths {
         const FIRST: u64 = 2;
         /// It began together with the span before it: then their order says nothing.
         const TOGETHER: u64 = 1 << 31;
-        self.steps.clear();
-        #[cfg(test)]
-        if self.off {
-            return None;
-        }
         let steps = outline.steps();
         if steps.len() > MAX_SPANS {
-            return None;
+            return;
         }
         let mut last = None;
         for (index, step) in steps.iter().enumerate() {
@@ -351,10 +443,8 @@ impl Paths {
             };
             last = Some(step.start);
             let number = u64::from(self.number_at(step.shape, outline.shape(step)));
-            self.steps.push(number << 32 | together | below);
+            into.push(number << 32 | together | below);
         }
-        self.paths
-            .with(self.steps.as_slice(), |path| Arc::clone(path))
     }
 
     /// Whether the path that was looked for last should be remembered: it came before.
@@ -362,29 +452,53 @@ impl Paths {
         if self.steps.is_empty() {
             return false;
         }
-        let mark = self.hasher.hash_one(&self.steps);
-        let came = self.marks.with(&mark, |()| ()).is_some();
+        let came = self.marks.with(&self.hash, |()| ()).is_some();
         if !came {
-            self.marks.insert(mark, ());
+            self.marks.insert(self.hash, ());
         }
         came
     }
 
     /// Remembers the path that was looked for last.
     pub(crate) fn remember(&mut self, path: Path) {
-        let steps = self.steps.as_slice();
-        self.paths.insert(steps.into(), Arc::new(path));
+        self.paths.insert(self.hash, &self.steps, path);
     }
 
     /// Remembers another reading of the path that was looked for last.
     pub(crate) fn remember_reading(&mut self, reading: &Arc<Reading>) {
-        self.paths.with(self.steps.as_slice(), |path| {
-            if let Path::Request { readings, .. } = Arc::make_mut(path) {
-                if readings.len() >= MAX_READINGS {
-                    readings.remove(0);
-                }
-                readings.push(Arc::clone(reading));
-            }
-        });
+        if let Some(path) = self.paths.get(self.hash, &self.steps) {
+            path.read_anew(reading);
+        }
+    }
+}
+
+/// Paths that will be looked for.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// As of when numbers are.
+    begun_anew: u64,
+    /// Steps of one path after the other, where each one's end, and their hashes.
+    steps: Vec<u64>,
+    until: Vec<usize>,
+    hashes: Vec<u64>,
+    /// How many have been looked for.
+    looked_for: usize,
+}
+
+impl Ahead {
+    fn clear(&mut self) {
+        self.steps.clear();
+        self.until.clear();
+        self.hashes.clear();
+        self.looked_for = 0;
+    }
+
+    /// The steps of the next one, and their hash.
+    fn next(&mut self) -> Option<(std::ops::Range<usize>, u64)> {
+        let at = self.looked_for;
+        let (until, hash) = (*self.until.get(at)?, *self.hashes.get(at)?);
+        self.looked_for += 1;
+        let from = at.checked_sub(1).map_or(0, |before| self.until[before]);
+        Some((from..until, hash))
     }
 }

@@ -5,12 +5,21 @@
 //! state; so the own time of each operation and dependency is counted in histograms, and the set of
 //! callees of each visit as a *shape*, both per request type. Histograms and counts add, so slices
 //! do, too.
+//!
+//! Requests that go the same way add to the same counts, so while a slice is counted into they are counted by their
+//! way, and only some of them are measured: see [`measured`].
+
+mod measured;
 
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use rekindle_model::TraceId;
 use rekindle_stats::LogHistogram;
+
+pub(crate) use measured::Measuring;
+use measured::{ByCourse, Courses};
 
 use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Counts, LeftOut};
@@ -76,10 +85,19 @@ pub(crate) struct VisitShape {
 /// What was measured in some slices.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Profile {
-    /// Nanoseconds, per (request type, segment).
-    pub(crate) times: BTreeMap<(u32, Segment), LogHistogram>,
+    /// Per (request type, segment).
+    pub(crate) times: BTreeMap<(u32, Segment), Times>,
     /// How often each shape was seen, per (request type, number of the shape).
     pub(crate) shapes: BTreeMap<(u32, u32), u64>,
+}
+
+/// How long something took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    /// Nanoseconds.
+    pub(crate) nanos: LogHistogram,
+    /// So many of them weren't measured: others stand for them.
+    pub(crate) unmeasured: u64,
 }
 
 /// What is counted of the requests of one type.
@@ -92,7 +110,7 @@ enum What {
 }
 
 /// Where one visit is counted: the numbers of what it adds to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Places {
     // Each is `None` when there is too much that is counted.
     whole: Option<u32>,
@@ -100,11 +118,26 @@ pub(crate) struct Places {
     shape: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct HopPlaces {
     own: Option<u32>,
     gap: Option<u32>,
     there: Option<u32>,
+}
+
+impl Places {
+    /// Where its times are counted: its own, then the three of [`Spent::on_the_way`] if it was called from another
+    /// process.
+    fn timed(&self) -> impl Iterator<Item = Option<u32>> {
+        let hop = self.hop.map(|hop| [hop.own, hop.gap, hop.there]);
+        [self.whole].into_iter().chain(hop.into_iter().flatten())
+    }
+
+    /// How many of its counts there is no room for.
+    fn without_room(&self) -> usize {
+        let all = self.timed().chain([self.shape]);
+        all.filter(Option::is_none).count()
+    }
 }
 
 /// Nanoseconds of one visit.
@@ -118,8 +151,19 @@ pub(crate) struct Spent {
     pub(crate) there: u64,
 }
 
+impl Spent {
+    /// The buckets of its own time alone, the way there and back, and the way there.
+    fn on_the_way(&self) -> [u16; 3] {
+        let own = self.own.saturating_sub(self.gap);
+        [own, self.gap, self.there].map(LogHistogram::bucket_of)
+    }
+}
+
 /// Of a number in a tally: so many bits are the bucket's.
 const BUCKET_BITS: u32 = 16;
+
+/// Where a bucket would be: counts what wasn't measured. No histogram has so many buckets.
+const UNMEASURED: u16 = u16::MAX;
 
 fn key(number: u32, bucket: u16) -> u64 {
     u64::from(number) << BUCKET_BITS | u64::from(bucket)
@@ -146,8 +190,9 @@ pub(crate) struct Profiles {
     counted: Vec<(u32, What)>,
     // Only looked up, never iterated.
     numbers: HashMap<(u32, What), u32>,
+    courses: Courses,
     /// Recent slices, by number.
-    slices: BTreeMap<u64, Tally>,
+    slices: BTreeMap<u64, Slice>,
     /// Older ones put together, by the first slice's number over [`TOGETHER`].
     older: BTreeMap<u64, Tally>,
     /// Slices below this one are put together; a multiple of [`TOGETHER`].
@@ -156,22 +201,34 @@ pub(crate) struct Profiles {
     counted_from: u64,
     max_shapes: usize,
     max_counted: usize,
+    max_measured: usize,
+}
+
+/// A slice that is recent.
+#[derive(Debug, Default)]
+struct Slice {
+    tally: Tally,
+    /// What isn't in the tally yet.
+    by_course: ByCourse,
 }
 
 impl Profiles {
-    /// Tells so many shapes apart, and counts so many things.
-    pub(crate) fn new(max_shapes: usize, max_counted: usize) -> Self {
+    /// Tells so many shapes (and courses) apart, counts so many things, and measures so many requests of each type in a
+    /// slice.
+    pub(crate) fn new(max_shapes: usize, max_counted: usize, max_measured: usize) -> Self {
         Self {
             shapes: Vec::new(),
             ids: HashMap::new(),
             counted: Vec::new(),
             numbers: HashMap::new(),
+            courses: Courses::default(),
             slices: BTreeMap::new(),
             older: BTreeMap::new(),
             recent_from: 0,
             counted_from: 0,
             max_shapes,
             max_counted,
+            max_measured,
         }
     }
 
@@ -220,6 +277,39 @@ impl Profiles {
         }
     }
 
+    /// The number of the course of requests with these works, good until [`Self::forget_courses`]; `None` when
+    /// there are too many, or each request is to be measured.
+    pub(crate) fn course(&mut self, places: Vec<Places>) -> Option<u32> {
+        if self.max_measured == usize::MAX {
+            return None;
+        }
+        self.courses.number(places, self.max_shapes)
+    }
+
+    /// Whether slices of this time are still kept one by one. What comes later is too little to be sampled.
+    pub(crate) fn is_recent(&self, slice: u64) -> bool {
+        slice >= self.recent_from
+    }
+
+    /// Counts a request on this course in a recent slice; if it is to be measured, what takes its times.
+    #[inline]
+    pub(crate) fn count(
+        &mut self,
+        slice: u64,
+        course: u32,
+        request_type: u32,
+        id: TraceId,
+        counts: &mut Counts,
+    ) -> Option<Measuring<'_>> {
+        let without_room = self.courses.without_room(course);
+        if without_room > 0 {
+            counts.add_many(LeftOut::RowOverflow, without_room);
+        }
+        let slice = self.slices.entry(slice).or_default();
+        let by_course = &mut slice.by_course;
+        by_course.count(course, request_type, id, self.max_measured)
+    }
+
     /// Counts the visits of one request: where, and how long each took.
     pub(crate) fn add(
         &mut self,
@@ -227,22 +317,19 @@ impl Profiles {
         visits: impl Iterator<Item = (Places, Spent)>,
         counts: &mut Counts,
     ) {
-        let tally = if slice < self.recent_from {
-            self.older.entry(slice / TOGETHER).or_default()
-        } else {
-            self.slices.entry(slice).or_default()
+        let tally = match self.is_recent(slice) {
+            true => &mut self.slices.entry(slice).or_default().tally,
+            false => self.older.entry(slice / TOGETHER).or_default(),
         };
         let mut add = |place: Option<u32>, bucket: u16| match place {
             Some(number) => tally.add(key(number, bucket)),
             None => counts.add(LeftOut::RowOverflow),
         };
         for (places, spent) in visits {
-            add(places.whole, LogHistogram::bucket_of(spent.own));
-            if let Some(hop) = places.hop {
-                let own = spent.own.saturating_sub(spent.gap);
-                add(hop.own, LogHistogram::bucket_of(own));
-                add(hop.gap, LogHistogram::bucket_of(spent.gap));
-                add(hop.there, LogHistogram::bucket_of(spent.there));
+            let own = LogHistogram::bucket_of(spent.own);
+            let times = [own].into_iter().chain(spent.on_the_way());
+            for (place, bucket) in places.timed().zip(times) {
+                add(place, bucket);
             }
             add(places.shape, 0);
         }
@@ -259,20 +346,30 @@ impl Profiles {
             return Profile::default();
         }
         let whole = from.div_ceil(TOGETHER)..until / TOGETHER;
-        let mut sums = vec![LogHistogram::default(); self.counted.len()];
+        let mut sums = vec![Times::default(); self.counted.len()];
+        let mut add = |key: u64, count: u64| {
+            let sum = &mut sums[number_of(key)];
+            match key as u16 {
+                UNMEASURED => sum.unmeasured += count,
+                bucket => sum.nanos.add_many(bucket, count),
+            }
+        };
         let older = (whole.start < whole.end).then(|| self.older.range(whole));
         let recent = self.slices.range(from..until);
-        for (_, tally) in older.into_iter().flatten().chain(recent) {
-            for (key, count) in tally.iter() {
-                sums[number_of(key)].add_many(key as u16, u64::from(count));
-            }
+        let tallies = recent.clone().map(|(_, slice)| &slice.tally);
+        let older = older.into_iter().flatten().map(|(_, tally)| tally);
+        for (key, count) in older.chain(tallies).flat_map(Tally::iter) {
+            add(key, u64::from(count));
+        }
+        for (_, slice) in recent {
+            slice.by_course.each(&self.courses, &mut add);
         }
         let (mut times, mut shapes) = (Vec::new(), Vec::new());
         for ((of, what), sum) in self.counted.iter().zip(sums) {
             match what {
-                _ if sum.total() == 0 => {}
+                _ if sum.nanos.total() == 0 => {}
                 What::Time(segment) => times.push(((*of, *segment), sum)),
-                What::Shape(shape) => shapes.push(((*of, *shape), sum.total())),
+                What::Shape(shape) => shapes.push(((*of, *shape), sum.nanos.total())),
             }
         }
         // Put together at once, which is several times quicker than one by one.
@@ -297,8 +394,10 @@ impl Profiles {
         let counted_from = now.saturating_sub(COUNTED_INTO);
         if counted_from > self.counted_from {
             self.counted_from = counted_from;
-            let quiet = self.slices.range_mut(..counted_from);
-            quiet.for_each(|(_, tally)| tally.settle());
+            for (_, slice) in self.slices.range_mut(..counted_from) {
+                slice.by_course.settle(&self.courses, &mut slice.tally);
+                slice.tally.settle();
+            }
         }
         let recent_from = now.saturating_sub(RECENT) / TOGETHER * TOGETHER;
         if recent_from <= self.recent_from {
@@ -307,8 +406,9 @@ impl Profiles {
         self.recent_from = recent_from;
         let recent = self.slices.split_off(&recent_from);
         let mut together: BTreeMap<u64, Vec<Tally>> = BTreeMap::new();
-        for (slice, tally) in std::mem::replace(&mut self.slices, recent) {
-            together.entry(slice / TOGETHER).or_default().push(tally);
+        for (at, mut slice) in std::mem::replace(&mut self.slices, recent) {
+            slice.by_course.settle(&self.courses, &mut slice.tally);
+            together.entry(at / TOGETHER).or_default().push(slice.tally);
         }
         for (at, tallies) in together {
             self.older.entry(at).or_default().take_in(tallies);
@@ -322,8 +422,17 @@ impl Profiles {
         self.older = self.older.split_off(&(slice / TOGETHER));
     }
 
+    /// How many shapes there are, or courses, if those are more.
     pub(crate) fn shapes(&self) -> usize {
-        self.shapes.len()
+        self.shapes.len().max(self.courses.len())
+    }
+
+    /// Forgets the courses' numbers, and nothing that was counted by them.
+    pub(crate) fn forget_courses(&mut self) {
+        for slice in self.slices.values_mut() {
+            slice.by_course.settle(&self.courses, &mut slice.tally);
+        }
+        self.courses = Courses::default();
     }
 
     /// How many things are counted.
@@ -334,14 +443,15 @@ impl Profiles {
     /// Which of what is counted any slice holds.
     fn in_use(&self) -> Vec<bool> {
         let mut in_use = vec![false; self.counted.len()];
-        let all = self.slices.values().chain(self.older.values());
+        let recent = self.slices.values().map(|slice| &slice.tally);
+        let all = recent.chain(self.older.values());
         for (key, _) in all.flat_map(Tally::iter) {
             in_use[number_of(key)] = true;
         }
         in_use
     }
 
-    /// Marks the components that any slice speaks of.
+    /// Marks the components that any slice speaks of. Courses must be forgotten before.
     pub(crate) fn mark_used(&self, used: &mut [bool]) {
         for ((_, what), in_use) in self.counted.iter().zip(self.in_use()) {
             match what {
@@ -359,7 +469,7 @@ impl Profiles {
         }
     }
 
-    /// Renumbers components, and drops what no slice speaks of.
+    /// Renumbers components, and drops what no slice speaks of. Courses must be forgotten before.
     pub(crate) fn keep(&mut self, components: &[Option<u32>]) {
         let in_use = self.in_use();
         let mut shape_in_use = vec![false; self.shapes.len()];
@@ -400,7 +510,8 @@ impl Profiles {
             };
             renumbered.push(kept.and_then(|what| self.number(of, what)));
         }
-        for tally in self.slices.values_mut().chain(self.older.values_mut()) {
+        let recent = self.slices.values_mut().map(|slice| &mut slice.tally);
+        for tally in recent.chain(self.older.values_mut()) {
             tally.renumber(|old| {
                 let new = renumbered[number_of(old)]?;
                 Some(key(new, old as u16))
@@ -441,7 +552,7 @@ mod tests {
     #[test]
     fn slices_add_up_and_survive_renumbering() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 100);
+        let mut profiles = Profiles::new(10, 100, 64);
         count(
             &mut profiles,
             1,
@@ -450,11 +561,15 @@ mod tests {
         );
         count(&mut profiles, 2, vec![work(3, &[5])], &mut counts);
         assert_eq!(
-            profiles.between(0, 9).times[&(0, Segment::Whole(3))].total(),
+            profiles.between(0, 9).times[&(0, Segment::Whole(3))]
+                .nanos
+                .total(),
             2
         );
         assert_eq!(
-            profiles.between(2, 9).times[&(0, Segment::Whole(3))].total(),
+            profiles.between(2, 9).times[&(0, Segment::Whole(3))]
+                .nanos
+                .total(),
             1
         );
         let mut used = vec![false; 6];
@@ -462,12 +577,14 @@ mod tests {
         assert_eq!(used, [false, false, false, true, false, true]);
         profiles.keep(&[None, None, None, Some(0), None, Some(1)]);
         let all = profiles.between(0, 9);
-        assert_eq!(all.times[&(0, Segment::Whole(0))].total(), 2);
+        assert_eq!(all.times[&(0, Segment::Whole(0))].nanos.total(), 2);
         let shape = all.shapes.keys().map(|(_, id)| profiles.shape(*id)).next();
         assert_eq!(shape.map(|shape| shape.asked.clone()), Some(vec![1]));
         profiles.forget_before(2);
         assert_eq!(
-            profiles.between(0, 9).times[&(0, Segment::Whole(0))].total(),
+            profiles.between(0, 9).times[&(0, Segment::Whole(0))]
+                .nanos
+                .total(),
             1
         );
     }
@@ -475,7 +592,7 @@ mod tests {
     #[test]
     fn older_slices_are_put_together_and_late_ones_join_them() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 100);
+        let mut profiles = Profiles::new(10, 100, 64);
         let mut add = |profiles: &mut Profiles, slice| {
             count(profiles, slice, vec![work(3, &[])], &mut counts);
         };
@@ -488,7 +605,7 @@ mod tests {
             let times = profiles.between(from, until).times;
             times
                 .get(&(0, Segment::Whole(3)))
-                .map_or(0, LogHistogram::total)
+                .map_or(0, |times| times.nanos.total())
         };
         assert_eq!(seen(&profiles, 0, 200), 201);
         // What lies across either end is left out.
@@ -501,7 +618,7 @@ mod tests {
     #[test]
     fn too_many_shapes_are_counted() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(1, 100);
+        let mut profiles = Profiles::new(1, 100, 64);
         count(
             &mut profiles,
             1,
@@ -515,7 +632,7 @@ mod tests {
     #[test]
     fn no_more_is_counted_than_there_is_room_for() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 3);
+        let mut profiles = Profiles::new(10, 3, 64);
         // A time and a shape of each.
         let works = vec![work(3, &[]), work(5, &[])];
         for _ in 0..2 {

@@ -142,6 +142,22 @@ impl Records {
         Some(RecordNumber(*found))
     }
 
+    /// Waits for what is needed to find this request: who asks for several before looking for the first waits for them
+    /// at the same time.
+    #[inline]
+    pub(crate) fn look_ahead(&self, trace_id: TraceId) {
+        let number = self.find(trace_id);
+        std::hint::black_box(number.map(|RecordNumber(number)| number));
+    }
+
+    /// The same for forgetting the oldest ones, as far as so many more find no room.
+    pub(crate) fn look_ahead_to_forget(&self, more: usize) {
+        let too_many = (self.records.len() + more).saturating_sub(self.max);
+        for (trace_id, _) in self.records.iter().take(too_many) {
+            self.look_ahead(*trace_id);
+        }
+    }
+
     /// The request of a number that [`Self::find`] or [`Self::add`] gave.
     #[inline]
     pub(crate) fn at(&mut self, RecordNumber(number): RecordNumber) -> &mut Record {

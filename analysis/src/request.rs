@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_model::{Name, RequestType, Shape, Span, SpanKind, Trace};
+use rekindle_model::{Name, Notice, RequestType, Shape, SpanKind, Trace};
 
 use crate::normalize::without_ids;
 
@@ -109,8 +109,8 @@ impl Requests {
     }
 
     /// Whether this span alone is surely a request's entry: nobody is above it.
-    pub(crate) fn is_sole_entry(span: &Span) -> bool {
-        span.parent_id.is_none() && is_entrance(span.kind)
+    pub(crate) fn is_sole_entry(span: &Notice<'_>) -> bool {
+        span.is_root && is_entrance(span.shape.kind)
     }
 
     /// What the trace is.

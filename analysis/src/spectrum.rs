@@ -14,7 +14,7 @@ use rekindle_model::{Name, Outcome, RequestType};
 
 use crate::observe::{Row, State};
 use crate::registry::Registry;
-use crate::tally::{COUNTED_INTO, Tally};
+use crate::tally::{COUNTED_INTO, DenseTally};
 use crate::{Component, Counts, LeftOut};
 
 /// Slices that were settled are looked at again for so long.
@@ -40,7 +40,7 @@ pub(crate) struct Spectrum {
     cells: Vec<Cell>,
     // Only looked up, never iterated.
     numbers: HashMap<Cell, u32>,
-    slices: BTreeMap<u64, Tally>,
+    slices: BTreeMap<u64, DenseTally>,
     /// Slices below this one are settled.
     counted_from: u64,
     max_rows: usize,
@@ -99,7 +99,7 @@ impl Spectrum {
     /// The same for the cell of a number that was asked for before.
     #[inline]
     pub(crate) fn add_numbered(&mut self, slice: u64, number: u32) {
-        self.slices.entry(slice).or_default().add(u64::from(number));
+        self.slices.entry(slice).or_default().add(number);
     }
 
     /// Takes one back that was added: its outcome was corrected, or it was fenced.
@@ -108,7 +108,7 @@ impl Spectrum {
             return;
         };
         if let Some(counts) = self.slices.get_mut(&slice) {
-            counts.remove(u64::from(*number));
+            counts.remove(*number);
         }
     }
 
@@ -155,7 +155,7 @@ impl Spectrum {
         let mut rows = vec![false; self.rows.len()];
         let mut used = vec![false; components];
         remembered.for_each(|row| rows[row as usize] = true);
-        for (number, _) in self.slices.values().flat_map(Tally::iter) {
+        for (number, _) in self.slices.values().flat_map(DenseTally::iter) {
             rows[self.cells[number as usize].row as usize] = true;
         }
         for (row, in_use) in self.rows.iter().zip(&rows) {

@@ -4,6 +4,9 @@
 //! how much memory the window takes. The few slices that are being counted into are hash tables;
 //! once a slice is quiet it becomes a sorted list, twelve bytes a thing and nothing in between. What
 //! comes late is counted in the list, or beside it until the next time.
+//!
+//! Where numbers follow on one another, as those of whole requests do, the newest slices are plain lists of
+//! counts: one more is one look into memory, and there is nothing to hash.
 
 use hashbrown::HashMap;
 
@@ -24,8 +27,14 @@ impl Tally {
     /// Counts one more.
     #[inline]
     pub(crate) fn add(&mut self, key: u64) {
+        self.add_many(key, 1);
+    }
+
+    /// Counts so many more; four billion are as many as there can be.
+    #[inline]
+    pub(crate) fn add_many(&mut self, key: u64, more: u64) {
         let count = self.counting.entry(key).or_default();
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
     }
 
     /// Takes one back, if there is one.
@@ -94,6 +103,57 @@ impl Tally {
     }
 }
 
+/// The same for numbers that follow on one another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DenseTally {
+    counting: Vec<u32>,
+    rest: Tally,
+}
+
+impl DenseTally {
+    /// Counts one more.
+    #[inline]
+    pub(crate) fn add(&mut self, number: u32) {
+        let at = number as usize;
+        if at >= self.counting.len() {
+            self.counting.resize(at + 1, 0);
+        }
+        self.counting[at] = self.counting[at].saturating_add(1);
+    }
+
+    /// Takes one back, if there is one.
+    pub(crate) fn remove(&mut self, number: u32) {
+        match self.counting.get_mut(number as usize) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => self.rest.remove(number.into()),
+        }
+    }
+
+    /// Every number with a count, in no order; one may come twice, and its counts add up.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let counting = (0..).zip(&self.counting);
+        let counting = counting.filter(|(_, count)| **count > 0);
+        let counting = counting.map(|(number, count)| (number, *count));
+        counting.chain(self.rest.iter())
+    }
+
+    /// Gives up the room for counting quickly.
+    pub(crate) fn settle(&mut self) {
+        for (number, count) in (0..).zip(std::mem::take(&mut self.counting)) {
+            if count > 0 {
+                self.rest.add_many(number, count.into());
+            }
+        }
+        self.rest.settle();
+    }
+
+    /// Gives every number a new one, or drops it.
+    pub(crate) fn renumber(&mut self, new: impl Fn(u64) -> Option<u64>) {
+        self.settle();
+        self.rest.renumber(new);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -102,8 +162,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn sum(tally: &Tally) -> BTreeMap<u64, u32> {
+        sum_of(tally.iter())
+    }
+
+    fn sum_of(counts: impl Iterator<Item = (u64, u32)>) -> BTreeMap<u64, u32> {
         let mut sum = BTreeMap::new();
-        for (key, count) in tally.iter() {
+        for (key, count) in counts {
             *sum.entry(key).or_default() += count;
         }
         sum
@@ -114,7 +178,13 @@ mod tests {
         #[test]
         fn it_counts(steps in prop::collection::vec((0u8..4, 0u64..9), 0..200)) {
             let (mut tally, mut plain) = (Tally::default(), BTreeMap::<u64, u32>::new());
+            let mut dense = DenseTally::default();
             for (step, key) in steps {
+                match step {
+                    0 | 1 => dense.add(key as u32),
+                    2 => dense.remove(key as u32),
+                    _ => dense.settle(),
+                }
                 match step {
                     0 | 1 => {
                         tally.add(key);
@@ -130,12 +200,15 @@ mod tests {
                     _ => tally.settle(),
                 }
                 prop_assert_eq!(&sum(&tally), &plain);
+                prop_assert_eq!(&sum_of(dense.iter()), &plain);
             }
             let mut twice = tally.clone();
             twice.take_in([tally.clone()]);
             prop_assert_eq!(sum(&twice), plain.iter().map(|(key, count)| (*key, 2 * count)).collect());
             tally.renumber(|key| (key != 3).then_some(key + 1));
+            dense.renumber(|key| (key != 3).then_some(key + 1));
             plain.remove(&3);
+            prop_assert_eq!(sum(&tally), sum_of(dense.iter()));
             prop_assert_eq!(sum(&tally), plain.into_iter().map(|(key, count)| (key + 1, count)).collect());
         }
     }

@@ -8,6 +8,7 @@ use rekindle_model::{Name, RequestType, UnixNanos};
 use rekindle_stats::{Arrivals, LogHistogram, Probability, Silence};
 
 use crate::detect::TypeDetector;
+use crate::missed::{Stops, Stretch};
 use crate::{AnalysisConfig, Counts, LeftOut};
 
 /// Ends are counted in slices this fine: a verdict on a restart begins and ends between seconds.
@@ -18,6 +19,9 @@ pub(crate) const RATE_SLICE: Duration = Duration::from_millis(100);
 const ENOUGH_DURATIONS: u64 = 30;
 /// Slow is more than so many times the 99th percentile: beyond what a busy minute does to the tail.
 const TIMES_USUAL: u64 = 3;
+/// The limit is worked out anew when there is one more duration for so many: a sixteenth of a doubling, as fine as
+/// durations are told apart, is more than so few can move it where there are many.
+const LIMIT_FOLLOWS: u64 = 64;
 /// Durations halve at this count, so that what is usual follows the system.
 const FADE_AT: u64 = 50_000;
 
@@ -36,6 +40,9 @@ pub(crate) struct TypeState {
     /// Per rate slice: ended well, and badly.
     rates: BTreeMap<u64, (u64, u64)>,
     durations: LogHistogram,
+    /// The limit that they say, and how many of them there are when it is worked out anew.
+    learned_limit: Option<Duration>,
+    limit_due_at: u64,
     configured_limit: Option<Duration>,
     slow_floor: Duration,
     pub(crate) detector: TypeDetector,
@@ -51,16 +58,30 @@ pub(crate) struct TypeState {
     service: usize,
     /// Requests that should have come since its incident began and did not, estimated.
     pub(crate) missing: f64,
+    /// Its silences that became incidents.
+    stops: Stops,
     /// The open incident that it is part of.
     pub(crate) incident: Option<u64>,
+}
+
+/// What came before a request of a type that hadn't come for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// Nothing that is known: a pause to get used to.
+    Usual,
+    /// An incident: it is no habit unless that turns out to have gone away by itself.
+    OfIncident,
+    /// Something that was done to what it needs, or our blindness: that says nothing of habits.
+    Made,
 }
 
 impl TypeState {
     /// Requests that take longer are slow.
     pub(crate) fn slow_limit(&self) -> Option<Duration> {
-        if self.configured_limit.is_some() {
-            return self.configured_limit;
-        }
+        self.configured_limit.or(self.learned_limit)
+    }
+
+    fn work_out_limit(&self) -> Option<Duration> {
         if self.durations.total() < ENOUGH_DURATIONS {
             return None;
         }
@@ -72,8 +93,15 @@ impl TypeState {
     pub(crate) fn learn_duration(&mut self, took: Duration) {
         self.durations
             .add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let mut due = self.durations.total() >= self.limit_due_at;
         if self.durations.total() > FADE_AT {
             self.durations.fade();
+            due = true;
+        }
+        if due {
+            let durations = self.durations.total();
+            self.limit_due_at = durations + durations / LIMIT_FOLLOWS + 1;
+            self.learned_limit = self.work_out_limit();
         }
     }
 
@@ -84,13 +112,25 @@ impl TypeState {
 
     /// Begins anew after an incident. If it went away `by_itself`, with nothing done about it, a silence in
     /// it was a pause as any other.
-    pub(crate) fn reset(&mut self, by_itself: bool, config: &AnalysisConfig) {
+    pub(crate) fn reset(&mut self, by_itself: bool, now: UnixNanos, config: &AnalysisConfig) {
+        self.stops.end(now);
         self.detector.reset(by_itself, config);
         let held = std::mem::take(&mut self.held_pause);
         if by_itself {
             self.arrivals.learn_pause(held);
         }
         self.missing = 0.0;
+    }
+
+    /// None has come since the last one, where so many a second used to.
+    pub(crate) fn stop(&mut self, silence: &Silence) {
+        self.stops
+            .begin(self.came, silence.rate, silence.burstiness);
+    }
+
+    /// Whether requests of it are, or were, missed.
+    pub(crate) const fn has_stopped(&self) -> bool {
+        !self.stops.is_empty()
     }
 
     /// Forgets how often it should come: its time is over, as far as anybody can tell.
@@ -143,6 +183,7 @@ impl TypeState {
 
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
         self.rates = self.rates.split_off(&rate_slice(time));
+        self.stops.forget_before(time);
     }
 
     /// Whether anything of it is left in the window.
@@ -172,6 +213,8 @@ pub(crate) struct Types {
 struct Heard {
     at: UnixNanos,
     clock: Duration,
+    /// The stretches in the window in which its clock stood still. Each is longer than [`HEARD_WITHIN`].
+    still: Vec<Stretch>,
 }
 
 impl Types {
@@ -184,23 +227,56 @@ impl Types {
         }
     }
 
-    /// A request of this type came now. Whether it is `usual`: no incident and no restart is why it came so
-    /// late.
-    pub(crate) fn come(&mut self, id: u32, now: UnixNanos, usual: bool) {
+    /// A request of this type came now, after such a pause.
+    pub(crate) fn come(&mut self, id: u32, now: UnixNanos, before: Pause) {
         let state = &mut self.states[id as usize];
         let heard = &mut self.services[state.service];
         let silent = now.since(heard.at);
         if silent <= HEARD_WITHIN {
             heard.clock += silent;
+        } else if heard.at > UnixNanos::default() {
+            heard.still.push((heard.at, now));
         }
         heard.at = heard.at.max(now);
         state.came = state.came.max(now);
         let pause = state.arrivals.add(heard.clock.as_secs());
-        if usual {
-            state.arrivals.learn_pause(pause);
-        } else {
-            state.held_pause = state.held_pause.max(pause);
+        match before {
+            Pause::Usual => state.arrivals.learn_pause(pause),
+            Pause::OfIncident => state.held_pause = state.held_pause.max(pause),
+            Pause::Made => {}
         }
+    }
+
+    /// Forgets what was before this time.
+    pub(crate) fn forget_before(&mut self, time: UnixNanos) {
+        for state in &mut self.states {
+            state.forget_before(time);
+        }
+        for heard in &mut self.services {
+            heard.still.retain(|(_, until)| *until >= time);
+        }
+    }
+
+    /// How many requests of this type should have begun in `[from, until)` and did not, as far as chance
+    /// doesn't explain it. None is expected while its service isn't heard, and in these shadows but a warm-up after
+    /// them.
+    pub(crate) fn missed(
+        &self,
+        id: u32,
+        (from, until): Stretch,
+        shadows: impl Iterator<Item = Stretch>,
+    ) -> u64 {
+        let state = self.get(id);
+        let heard = &self.services[state.service];
+        let mut holes = heard.still.clone();
+        if until.since(heard.at) > HEARD_WITHIN {
+            holes.push((heard.at, until));
+        }
+        holes.extend(shadows.map(|(from, until)| (from, until.plus(WARM_UP))));
+        state.stops.missing((from, until), &holes, |(from, until)| {
+            let (ok, bad) = state.ends(from, until);
+            ok + bad
+        })
     }
 
     /// None of this type needed to come up to this time, which isn't after now: something was done to what it
@@ -267,6 +343,8 @@ impl Types {
             request_type,
             rates: BTreeMap::new(),
             durations: LogHistogram::default(),
+            learned_limit: None,
+            limit_due_at: 0,
             configured_limit,
             slow_floor: config.slow_floor,
             detector: TypeDetector::new(config),
@@ -276,6 +354,7 @@ impl Types {
             held_pause: 0,
             service,
             missing: 0.0,
+            stops: Stops::default(),
             incident: None,
         });
         id

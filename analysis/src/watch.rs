@@ -70,6 +70,9 @@ impl Watch {
             };
             let state = types.get_mut(id);
             let is_new = state.incident.is_none();
+            if is_new {
+                state.stop(&silence);
+            }
             if is_new || state.missing > 0.0 {
                 state.missing = state.missing.max(silence.missing());
             }
@@ -170,7 +173,7 @@ impl Watch {
                     state.incident = None;
                     let by_itself = reason == ClosingReason::Recovered
                         && !fences.may_cover(id, incident.since, now);
-                    state.reset(by_itself, config);
+                    state.reset(by_itself, now, config);
                     if reason == ClosingReason::Silent || state.is_quiet() {
                         state.let_go();
                     }

@@ -13,9 +13,12 @@
 //! | `bidding` | `bidding.place`, `bidding.history` | `catalog` |
 //! | `accounts` | `accounts.users`, `accounts.auth` | – |
 //! | `sessions` | `sessions.store` | – |
+//!
+//! Below `catalog.categories` is a part of it, `catalog.categories.cache` ([`cache`]), which is emptied alone.
 
 mod accounts;
 mod bidding;
+mod cache;
 mod catalog;
 mod container;
 mod control;
@@ -110,8 +113,9 @@ impl ServiceName {
         }
     }
 
-    /// The service whose component this is.
+    /// The service whose component, or part of one, this is.
     pub fn of_component(component: &str) -> Option<Self> {
+        let component = owner_of(component).unwrap_or(component);
         Self::ALL
             .into_iter()
             .find(|service| service.components().contains(&component))
@@ -125,6 +129,20 @@ impl ServiceName {
             Self::Catalog | Self::Accounts | Self::Sessions => &[],
         }
     }
+}
+
+/// The part of a component that can be reset alone.
+pub fn part_of(component: &str) -> Option<&'static str> {
+    match component {
+        "catalog.categories" => Some("catalog.categories.cache"),
+        _ => None,
+    }
+}
+
+/// The component that this is a part of.
+pub fn owner_of(part: &str) -> Option<&str> {
+    let (component, _) = part.rsplit_once('.')?;
+    (part_of(component) == Some(part)).then_some(component)
 }
 
 impl fmt::Display for ServiceName {

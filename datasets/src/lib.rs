@@ -11,7 +11,6 @@ pub mod localization;
 mod picture;
 pub mod probes;
 pub mod public;
-pub mod recorded;
 pub mod score;
 pub mod simulate;
 mod wire;

@@ -140,6 +140,10 @@ pub fn of_component(world: &World, component: &str) -> Option<KnownAnswer> {
             format!("/categories/{CATEGORY}"),
             format!("\"name\":\"{}\"", CATEGORIES[CATEGORY]),
         ),
+        "catalog.categories.cache" => (
+            format!("/categories/{CATEGORY}"),
+            cheapest(world, CATEGORY)?,
+        ),
         "bidding.history" => (format!("/items/{}/bids", bid.item), world.nick(bid.user)),
         "bidding.place" => (
             format!("/items/{item}/quote"),
@@ -167,6 +171,13 @@ pub fn of_component(world: &World, component: &str) -> Option<KnownAnswer> {
 fn login_path(route: &str, world: &World) -> String {
     let nick = percent_encode(&world.nick(USER));
     format!("{route}?nick={nick}&password={}", world.password(USER))
+}
+
+/// The title of a category's first item.
+fn cheapest(world: &World, category: usize) -> Option<String> {
+    let items = (1..=world.scale.items).filter(|item| world.category(*item) == category);
+    let first = items.min_by_key(|item| (world.price_cents(*item), *item))?;
+    Some(world.title(first))
 }
 
 fn least_bid(world: &World, item: u32) -> i64 {
@@ -225,7 +236,7 @@ pub(crate) fn trace_id_of(header: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auction::ServiceName;
+    use crate::auction::{ServiceName, part_of};
 
     #[test]
     fn every_component_can_be_asked() {
@@ -235,8 +246,10 @@ mod tests {
         };
         for service in ServiceName::ALL {
             for component in service.components() {
-                let question = of_component(&world, component).expect(component);
-                assert!(!question.contains.is_empty());
+                for asked in [Some(*component), part_of(component)].into_iter().flatten() {
+                    let question = of_component(&world, asked).expect(asked);
+                    assert!(!question.contains.is_empty());
+                }
             }
         }
         assert_eq!(of_component(&world, "catalog.nothing"), None);

@@ -20,7 +20,6 @@ use rekindle_model::Trace;
 use serde::{Deserialize, Serialize};
 
 pub use manifest::CaseInfo;
-pub(crate) use shapleyiq::jaeger_traces;
 
 /// A public set whose layout is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -180,9 +180,9 @@ impl Way {
             .plus(PER_SPAN * u32::try_from(count).unwrap_or(u32::MAX));
         self.assembler.push_all(&decoded.spans, self.now);
         let pushed = Instant::now();
-        for span in decoded.spans.telling() {
-            self.analyzer.span(&span, self.now);
-        }
+        let telling: Vec<_> = decoded.spans.telling().collect();
+        self.analyzer.notices(&telling, self.now);
+        drop(telling);
         drop(decoded);
         let entered = Instant::now();
         self.spent.spans += count;
@@ -198,7 +198,7 @@ impl Way {
         self.polled = self.now;
         let (analyzer, now) = (&mut self.analyzer, self.now);
         self.assembler
-            .poll_outlines(now, |outline| analyzer.outline(outline, now));
+            .poll_outlines(now, |outlines| analyzer.outlines(outlines, now));
         let counted = Instant::now();
         let _ = self.analyzer.tick(now);
         self.spent.count += counted - began;

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use rekindle_model::{Link, Shape, Span, SpanId, TraceId, UnixNanos};
+use rekindle_model::{Link, Name, Notice, Shape, Span, SpanId, TraceId, UnixNanos};
 
 /// A span but for its shape and links.
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +63,24 @@ impl PackedSpans {
 
     /// The spans that say something by themselves, before their traces are complete: those without
     /// a parent, and the first of each shape.
-    pub fn telling(&self) -> impl Iterator<Item = Span> + '_ {
+    pub fn telling(&self) -> impl Iterator<Item = Notice<'_>> {
         let mut seen = vec![false; self.shapes.len()];
-        let telling = self.spans.iter().enumerate().filter(move |(_, span)| {
+        let telling = self.spans.iter().filter(move |span| {
             let known = std::mem::replace(&mut seen[span.shape as usize], true);
             !known || span.parent_id.is_none()
         });
-        telling.map(|(index, _)| self.span(index))
+        telling.map(|span| Notice {
+            trace_id: span.trace_id,
+            is_root: span.parent_id.is_none(),
+            start: span.start,
+            end: span.end,
+            shape: &self.shapes[span.shape as usize],
+        })
+    }
+
+    /// The services that these spans are of; one may come several times.
+    pub fn services(&self) -> impl Iterator<Item = &Name> {
+        self.shapes.iter().map(|shape| &shape.resource.service)
     }
 
     /// Makes the span at this place, which must be one.
@@ -186,7 +197,7 @@ mod tests {
         assert_eq!(packed.shapes().len(), 3);
         assert_eq!(size_of::<PackedSpan>(), 64, "a cache line");
         // The root, which is the first of its shape, and the first of the two others.
-        let telling: Vec<u64> = packed.telling().map(|it| it.span_id.get()).collect();
-        assert_eq!(telling, [1, 4, 5]);
+        let telling: Vec<UnixNanos> = packed.telling().map(|it| it.end).collect();
+        assert_eq!(telling, [1, 4, 5].map(UnixNanos));
     }
 }

@@ -22,8 +22,11 @@ pub struct CohortQuery {
 pub struct Fared {
     /// Requests that ended well.
     pub ok: u64,
-    /// Requests that failed, or were as slow as failed.
+    /// Requests that failed, or were as slow as failed, or did not come though they should have.
     pub bad: u64,
+    /// How many of the bad ones did not come, estimated: they hang, as far as anybody can tell.
+    #[serde(default)]
+    pub missing: u64,
     /// Up to here telemetry should have arrived, judged by how late exporters usually are. A
     /// silence before this time is a real one.
     pub complete_until: SystemTime,

@@ -19,6 +19,10 @@ pub enum CrashPoint {
     AfterIntent,
     /// The executor is about to be called.
     BeforeEffect,
+    /// The unit was announced as away, asked to prepare and looked at, and it still lives.
+    AfterPrepare,
+    /// The unit is restarted, and what was seen of its old life may not be kept yet.
+    BeforeKept,
     /// The executor is done, and nobody was told.
     AfterEffect,
     /// The result is known, and not written.
@@ -33,10 +37,12 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// All places, in the order in which an action passes them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::BeforeIntent,
         Self::AfterIntent,
         Self::BeforeEffect,
+        Self::AfterPrepare,
+        Self::BeforeKept,
         Self::AfterEffect,
         Self::BeforeResult,
         Self::AfterResult,
@@ -50,6 +56,8 @@ impl CrashPoint {
             Self::BeforeIntent => "before-intent",
             Self::AfterIntent => "after-intent",
             Self::BeforeEffect => "before-effect",
+            Self::AfterPrepare => "after-prepare",
+            Self::BeforeKept => "before-kept",
             Self::AfterEffect => "after-effect",
             Self::BeforeResult => "before-result",
             Self::AfterResult => "after-result",
@@ -92,6 +100,28 @@ impl FromStr for CrashPoint {
 /// Called at every place that is passed. The daemon kills itself in it when the place is the
 /// configured one; in production nothing is called.
 pub type CrashHook = Arc<dyn Fn(CrashPoint) + Send + Sync>;
+
+/// Whom to tell of the places that are passed, if anybody.
+#[derive(Clone, Default)]
+pub(crate) struct Passing(Option<CrashHook>);
+
+impl Passing {
+    pub(crate) const fn told_to(hook: Option<CrashHook>) -> Self {
+        Self(hook)
+    }
+
+    pub(crate) fn at(&self, point: CrashPoint) {
+        if let Some(hook) = &self.0 {
+            hook(point);
+        }
+    }
+}
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Passing").field(&self.0.is_some()).finish()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use crate::UnitName;
+use crate::crash::Passing;
 
 /// An action's number in the ledger.
 #[derive(
@@ -29,6 +30,7 @@ pub struct Permit {
     generation: u64,
     deadline: Duration,
     incident: Option<u64>,
+    passing: Passing,
 }
 
 impl Permit {
@@ -45,12 +47,23 @@ impl Permit {
             generation,
             deadline,
             incident: None,
+            passing: Passing::default(),
         }
     }
 
     /// The same, given because of an incident.
     pub(crate) fn because_of(self, incident: Option<u64>) -> Self {
         Self { incident, ..self }
+    }
+
+    /// The same, whose restart tells where it passes.
+    pub(crate) fn passing(self, passing: Passing) -> Self {
+        Self { passing, ..self }
+    }
+
+    /// Whom its restart tells where it passes.
+    pub(crate) fn passed(&self) -> Passing {
+        self.passing.clone()
     }
 
     /// The action.

@@ -22,7 +22,8 @@
 //! the same for. What got well in them, too, got well by itself, and the restart is credited with the
 //! rest only.
 //!
-//! Silence is never a cure. Faults that users' requests don't show (a process that exited, an answer
+//! Silence is never a cure. Requests that hang neither fail nor end; where it is known how many should have
+//! come, those that did not are bad ones, too. Faults that users' requests don't show (a process that exited, an answer
 //! that only a probe knows to be wrong) are judged by probes: right so many times in a row.
 
 use std::fmt;
@@ -314,7 +315,11 @@ fn final_word(relief: Option<Relief>) -> Verdict {
 }
 
 fn of(fared: &Fared) -> String {
-    format!("{} of {}", fared.bad, fared.total())
+    let of = format!("{} of {}", fared.bad, fared.total());
+    match fared.missing {
+        0 => of,
+        missing => format!("{of} ({missing} of them did not come)"),
+    }
 }
 
 /// Judges what is known so far.
@@ -412,6 +417,7 @@ mod tests {
         Fared {
             ok,
             bad,
+            missing: 0,
             complete_until: SystemTime::UNIX_EPOCH,
         }
     }

@@ -64,6 +64,7 @@ pub(crate) use group::end_own_group;
 pub use launch::GENERATION_ATTRIBUTE;
 pub(crate) use launch::{explain, log_path};
 pub use phase::{ChildIdentity, Ending, IllegalTransition, Phase, PhaseEvent};
+pub use ports::listener_on;
 pub(crate) use procfs::group_memory;
 pub use procfs::{GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
 pub use report::{ChildEvent, ChildStatus};

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Problem;
 use crate::view::{
     ActionView, ComponentView, IncidentView, KeptView, PlanView, PostMortemView, SuspectView,
-    TraceView, UnitView, View,
+    TraceView, UnitView, UtcTime, View,
 };
 
 /// A boxed future, so that backends can be trait objects.
@@ -117,6 +117,8 @@ pub enum ApiCommand {
     Gauges {
         /// The unit.
         unit: String,
+        /// The number of the life that tells them, if it was said.
+        generation: Option<u64>,
         /// Names and values.
         gauges: Vec<(String, f64)>,
     },
@@ -214,6 +216,9 @@ pub struct DryRun {
 /// What is known about a suspect or a unit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
+    /// As of when.
+    #[serde(default)]
+    pub at: UtcTime,
     /// What was asked about.
     pub what: String,
     /// The story, a sentence each.

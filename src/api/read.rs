@@ -175,6 +175,7 @@ pub(super) async fn explain(
         None => view.unit(&what).map(|unit| unit.name.clone()),
     };
     let mut explanation = Explanation {
+        at: view.now,
         what: what.clone(),
         ..Explanation::default()
     };

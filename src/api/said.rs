@@ -106,6 +106,7 @@ pub(super) async fn heartbeats(
     if !body.gauges.is_empty() {
         let told = ApiCommand::Gauges {
             unit: body.unit.clone(),
+            generation: body.generation,
             gauges: body.gauges.into_iter().collect(),
         };
         let _: Json<Reply> = give(&state, told).await?;

@@ -6,17 +6,18 @@ use std::io;
 
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
-use rekindle_datasets::recorded::Recorded;
 use rekindle_ingest::KeepAttributes;
 use rekindle_stats::{LogHistogram, Probability};
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
 use super::args::AnalyzeArgs;
-use super::store::{is_stored, recorded};
+use super::recorded::{Recorded, is_stored, recorded};
 use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
 use crate::exit::Exit;
+use crate::view::UtcTime;
 use streamed::{Streamed, streamed};
 
 /// Recordings may hold more distinct rows of observations than a live window.
@@ -28,11 +29,26 @@ struct Analysis {
     baseline_traces: usize,
     window_traces: usize,
     unreadable: u64,
+    #[serde(serialize_with = "with_time")]
     ranking: Ranking,
+}
+
+/// As it is, but for its time, which programs are told like all others.
+fn with_time<S: Serializer>(ranking: &Ranking, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut value = serde_json::to_value(ranking).map_err(S::Error::custom)?;
+    value["at"] = serde_json::json!(UtcTime::from(ranking.at));
+    value.serialize(serializer)
 }
 
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
+    if args.baseline.is_empty() && args.since.is_none() {
+        return Err(Failure::Usage(
+            "what is the fault to be compared with? Say when it began (--since TIME: earlier traces of the same files are \
+             the baseline), or give traces without it (--baseline FILE)"
+                .to_owned(),
+        ));
+    }
     let keep = KeepAttributes::default();
     let config = AnalysisConfig {
         max_rows: MAX_ROWS,

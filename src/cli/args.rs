@@ -369,16 +369,16 @@ pub struct AnalyzeArgs {
     /// Recorded traces with the fault
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<PathBuf>,
-    /// Recorded traces without it
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "since")]
+    /// Recorded traces without it; not needed with --since
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub baseline: Vec<PathBuf>,
-    /// When the fault began: earlier traces are the baseline
+    /// When the fault began: earlier traces of the same files are the baseline
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub since: Option<UnixNanos>,
     /// How to rank
     #[arg(long, value_name = "METHOD", default_value_t = Method::Default)]
     pub method: Method,
-    /// Also write durations and counts per component and request type, for notebooks
+    /// Also write durations and counts per component and request type, for notebooks; `-` for the standard output
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// The same as Parquet
@@ -465,7 +465,7 @@ pub struct LocalizationArgs {
     /// Draw the table into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Also write a line per case and method, for notebooks
+    /// Also write a line per case and method, for notebooks; `-` for the standard output
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// The same as Parquet
@@ -591,7 +591,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub steps: u64,
-    /// Write the tables to this file as CSV, too: a line per cell
+    /// Write the tables to this file as CSV, too: a line per cell; `-` for the standard output
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Draw the curve to this file as SVG, too, where the scenario has one (mercury)

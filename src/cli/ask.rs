@@ -9,7 +9,7 @@ use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::view::{
     ActionView, HealthView, IncidentState, IncidentView, PlanState, PlanView, RankingVerdict,
-    RankingView, SuspectView, UnitState, UnitView, VerdictView, View,
+    RankingView, SuspectView, UnitState, UnitView, VerdictView, View, WatchStanding,
 };
 use crate::words;
 
@@ -64,15 +64,18 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             ),
             Tone::Bad,
         )
-    } else if status.requests == 0 {
-        (
-            "No requests yet; what isn't seen isn't known to be healthy".to_owned(),
-            Tone::Attention,
-        )
     } else {
-        ("All is as usual".to_owned(), Tone::Good)
+        let (heading, is_well) = words::calm(view);
+        let tone = match is_well {
+            true => Tone::Good,
+            false => Tone::Attention,
+        };
+        (heading, tone)
     };
     terminal.heading(&heading, tone)?;
+    for sentence in words::unheard(view) {
+        terminal.line(sentence)?;
+    }
     let mut rows = vec![
         vec![
             plain("Rekindle"),
@@ -267,7 +270,10 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
                         words::count(missing)
                     ),
                 }),
-                plain(incident.request_types.join("\n")),
+                plain(match incident.request_types.as_slice() {
+                    [] => words::matter(incident),
+                    types => types.join("\n"),
+                }),
                 plain(first.map_or_else(|| "–".to_owned(), SuspectView::name)),
             ]
         });
@@ -277,7 +283,7 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
             "Since (UTC)",
             "Over at",
             "Failed",
-            "Request types",
+            "What",
             "First suspect",
         ];
         terminal.table(&header, rows.collect())
@@ -333,7 +339,19 @@ fn unit_row(view: &View, unit: &UnitView) -> Vec<Words> {
     ]
 }
 
+/// A restart's verdict, and of which restart it is where the unit was only restarted along with others.
+fn with_whom(action: &ActionView) -> Words {
+    let (word, tone) = verdict(action);
+    match action.along_with() {
+        Some(target) => (format!("{word}, with {target}"), tone),
+        None => (word, tone),
+    }
+}
+
 fn verdict(action: &ActionView) -> Words {
+    if action.is_refused() {
+        return ("refused".to_owned(), Tone::Attention);
+    }
     match (action.verdict, action.result) {
         (Some(verdict), _) => {
             let tone = match verdict {
@@ -473,8 +491,11 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView], long: bool) -> 
         vec![
             plain(action.id.to_string()),
             plain(words::when(action.intent_at)),
-            plain(format!("{} → {}", action.unit, action.generation)),
-            verdict(action),
+            plain(match action.generation {
+                0 => action.unit.clone(),
+                generation => format!("{} → {generation}", action.unit),
+            }),
+            with_whom(action),
             known(action.relief.as_ref().map(|relief| match long {
                 true => words::relief(relief),
                 false => words::relief_alone(relief),
@@ -549,14 +570,17 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
             };
             rows.push(vec![plain(&fact.what), (fact.found.clone(), tone)]);
         }
-        if suspect.facts.is_empty() {
-            rows.extend(counts(suspect));
-        }
-        for (what, examples) in [
-            ("failed examples", &suspect.examples_failed),
-            ("successful examples", &suspect.examples_ok),
-        ] {
-            rows.push(vec![plain(what), plain(examples.join("\n"))]);
+        // Of what was seen in a unit itself there are no requests to count or to show.
+        if incident.is_none_or(IncidentView::concerns_requests) {
+            if suspect.facts.is_empty() {
+                rows.extend(counts(suspect));
+            }
+            for (what, examples) in [
+                ("failed examples", &suspect.examples_failed),
+                ("successful examples", &suspect.examples_ok),
+            ] {
+                rows.push(vec![plain(what), plain(examples.join("\n"))]);
+            }
         }
         if let Some(error) = &suspect.error_type {
             rows.push(vec![plain("error"), plain(error)]);
@@ -581,6 +605,15 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
         }
         for (key, value) in &unit.selector {
             rows.push(vec![plain(format!("matches {key}")), plain(value)]);
+        }
+        for watch in &unit.watches {
+            let tone = match watch.standing {
+                WatchStanding::Within => Tone::Good,
+                WatchStanding::Beyond => Tone::Bad,
+                WatchStanding::Unknown | WatchStanding::Leaning => Tone::Attention,
+            };
+            let shown = words::watch(watch, explanation.at);
+            rows.push(vec![plain(&watch.what), (shown, tone)]);
         }
         terminal.table(&["Restart unit", ""], rows)?;
     }

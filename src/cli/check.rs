@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rekindle_recovery::ExecutorSpec;
+use rekindle_recovery::rejuvenate::Gauge;
 use serde::Serialize;
 
 use super::{Failure, Terminal};
@@ -101,15 +102,19 @@ pub(super) fn check_config(
 /// What can be started and is probably not what was meant.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    let mut no_way: Vec<&str> = Vec::new();
     for unit in &config.restart.tree {
-        let Some(executor) = &unit.executor else {
-            continue;
-        };
         let has_parts = config
             .restart
             .tree
             .iter()
             .any(|part| part.parent.as_ref() == Some(&unit.name));
+        let Some(executor) = &unit.executor else {
+            if !has_parts {
+                no_way.push(unit.name.as_str());
+            }
+            continue;
+        };
         if unit.selector.is_empty() && !has_parts {
             warnings.push(format!(
                 "{} can be restarted, but has no `match`, so nobody will ever be suspected in it",
@@ -131,6 +136,12 @@ fn warnings(config: &Config) -> Vec<String> {
                 unit.name
             ));
         }
+    }
+    if !no_way.is_empty() {
+        warnings.push(format!(
+            "nobody says how to restart {}: only observed until then",
+            words::names(&no_way)
+        ));
     }
     warnings
 }
@@ -184,4 +195,27 @@ fn meaning(config: &Config) -> Vec<String> {
         ),
         format!("{} probes", config.probes.len()),
     ]
+    .into_iter()
+    .chain(heartbeats(config))
+    .collect()
+}
+
+/// Which heartbeats the units' watches live on: of a number that nobody tells nothing is ever measured.
+fn heartbeats(config: &Config) -> impl Iterator<Item = String> + '_ {
+    config.restart.watches.iter().filter_map(|(unit, watches)| {
+        let told: Vec<&str> = watches
+            .iter()
+            .flat_map(|watch| watch.bound.gauges())
+            .filter_map(|gauge| match gauge {
+                Gauge::Heartbeat { name, .. } => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        (!told.is_empty()).then(|| {
+            format!(
+                "waits for heartbeats of {unit} that tell {} (POST /api/v1/heartbeats); until they come, nobody watches that",
+                told.join(", ")
+            )
+        })
+    })
 }

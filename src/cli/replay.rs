@@ -9,7 +9,7 @@ use rekindle_model::{Span, UnixNanos};
 use serde::Serialize;
 
 use super::args::ReplayArgs;
-use super::store::recorded;
+use super::recorded::recorded;
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal, check};
 use crate::config::{Config, Overrides};

@@ -7,6 +7,7 @@ use rekindle_datasets::simulate::{Options, Report, Scenario, run};
 
 use super::Failure;
 use super::args::{SimulateArgs, SimulateScenario};
+use super::tables::put;
 use super::terminal::{Terminal, Tone, plain};
 use crate::exit::Exit;
 
@@ -28,8 +29,7 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
     };
     let report = run(scenario, &options).context("simulating")?;
     if let Some(file) = &args.csv {
-        std::fs::write(file, report.csv())
-            .with_context(|| format!("writing {}", file.display()))?;
+        put(file, report.csv().as_bytes())?;
     }
     if let Some(file) = &args.plot {
         let Some(plot) = &report.plot else {

@@ -1,13 +1,11 @@
 //! `rekindle import`, `export` and `trace`: spans from elsewhere into the store, out of it, and one trace to look at.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use rekindle_datasets::recorded::{Recorded, read_traces};
-use rekindle_ingest::{DecodeContext, KeepAttributes};
-use rekindle_model::{Span, TraceId, UnixNanos};
+use rekindle_model::{TraceId, UnixNanos};
 use rekindle_store::{
     Store, StoreError, StoredSpan, jaeger_of, json_of, parquet_of, protobuf_of, read_any,
 };
@@ -19,7 +17,6 @@ use super::terminal::{Tone, plain};
 use super::{Failure, Terminal, check};
 use crate::client::Client;
 use crate::config::Overrides;
-use crate::engine::spans_of;
 use crate::exit::Exit;
 use crate::view::TraceView;
 use crate::words;
@@ -82,14 +79,60 @@ impl Progress {
 
 #[derive(Debug, Default, Serialize)]
 struct ImportReport {
-    files: usize,
+    files: Vec<FileReport>,
     spans: u64,
     duplicates: u64,
     unreadable: u64,
     rejected_spans: u64,
 }
 
-/// Adds files to the store.
+/// What became of one file.
+#[derive(Debug, Default, Serialize)]
+struct FileReport {
+    file: PathBuf,
+    /// Spans that went to the store, those that were there already among them.
+    spans: u64,
+    /// Lines or requests that could not be read.
+    unreadable: u64,
+    /// The first of these lines, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_unreadable_line: Option<u64>,
+    /// Spans without valid ids.
+    rejected_spans: u64,
+    /// Why the file could not be read to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl FileReport {
+    fn show(&self, terminal: &mut Terminal) -> io::Result<()> {
+        let mut words = format!(
+            "{}: {} spans",
+            self.file.display(),
+            words::count(self.spans)
+        );
+        if self.rejected_spans > 0 {
+            words += &format!(", {} without valid ids", words::count(self.rejected_spans));
+        }
+        match (self.unreadable, self.first_unreadable_line) {
+            (0, _) => {}
+            (_, None) => words += ", no form of traces that is known",
+            (1, Some(line)) => words += &format!(", line {line} could not be read"),
+            (more, Some(line)) => {
+                words += &format!(
+                    ", {} lines could not be read, the first of them line {line}",
+                    words::count(more)
+                );
+            }
+        }
+        if let Some(error) = &self.error {
+            words += &format!(", then {error}");
+        }
+        terminal.line(words)
+    }
+}
+
+/// Adds files to the store. One that can't be read doesn't keep the others out.
 pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit, Failure> {
     let store = open(&args.store)?;
     let now: UnixNanos = SystemTime::now().into();
@@ -98,51 +141,83 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
     let mut progress = Progress::new("imported");
     let (mut waiting, mut number) = (Vec::new(), 0);
     for file in &args.files {
-        let read = read_any::<StoreError>(file, |spans| {
+        let mut of_file = FileReport {
+            file: file.clone(),
+            ..FileReport::default()
+        };
+        let read = read_any::<ImportError>(file, |spans| {
             progress.add(spans.len());
+            of_file.spans += spans.len() as u64;
             waiting.append(spans);
             while waiting.len() >= SPANS_PER_FILE {
                 let rest = waiting.split_off(SPANS_PER_FILE);
                 let full = std::mem::replace(&mut waiting, rest);
-                report.duplicates += store.add(full, &name, number, now)?;
+                let added = store.add(full, &name, number, now);
+                report.duplicates += added.map_err(ImportError::Writing)?;
                 number += 1;
             }
             Ok(())
         });
-        let read = read.with_context(|| format!("failed importing `{}`", file.display()))?;
-        report.files += 1;
-        report.spans += read.spans;
-        report.unreadable += read.unreadable;
-        report.rejected_spans += read.counts.rejected;
+        match read {
+            Ok(read) => {
+                of_file.unreadable = read.unreadable;
+                of_file.first_unreadable_line = read.first_unreadable_line;
+                of_file.rejected_spans = read.counts.rejected;
+            }
+            Err(ImportError::Reading(error)) => {
+                let error: anyhow::Error = error.into();
+                of_file.error = Some(format!("{error:#}"));
+            }
+            Err(ImportError::Writing(error)) => return Err(unwritten(error)),
+        }
+        report.spans += of_file.spans;
+        report.unreadable += of_file.unreadable;
+        report.rejected_spans += of_file.rejected_spans;
+        report.files.push(of_file);
     }
-    let added = store.add(waiting, &name, number, now);
-    report.duplicates += added.context("failed writing to the store")?;
+    report.duplicates += store.add(waiting, &name, number, now).map_err(unwritten)?;
     // What two files hold, or an import before, is there once then.
     report.duplicates += store
         .tidy(now)
         .context("failed merging the store's files")?;
     terminal.answer(&report, |terminal, report| {
-        terminal.line(format!(
-            "{} spans of {} are in the store.",
-            words::count(report.spans - report.duplicates.min(report.spans)),
-            words::number_of(report.files, "file")
-        ))?;
-        for (number, what) in [
-            (report.duplicates, "spans were there already"),
-            (report.rejected_spans, "spans had no valid ids"),
-            (report.unreadable, "lines or requests could not be read"),
-        ] {
-            if number > 0 {
-                terminal.line(format!("{} {what}.", words::count(number)))?;
-            }
+        for file in &report.files {
+            file.show(terminal)?;
         }
-        Ok(())
+        let already = match report.duplicates {
+            0 => String::new(),
+            number => format!(", {} were there already", words::count(number)),
+        };
+        terminal.line(format!(
+            "{} spans are new in the store{already}.",
+            words::count(report.spans - report.duplicates.min(report.spans)),
+        ))
     })?;
-    Ok(if report.spans > 0 {
-        Exit::Ok
-    } else {
-        Exit::Failed
+    let is_whole = report.files.iter().all(|file| file.error.is_none());
+    Ok(match report.spans > 0 && is_whole {
+        true => Exit::Ok,
+        false => Exit::Failed,
     })
+}
+
+/// Which side of an import failed.
+enum ImportError {
+    Reading(StoreError),
+    Writing(StoreError),
+}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        Self::Reading(error)
+    }
+}
+
+fn unwritten(error: StoreError) -> Failure {
+    let error: anyhow::Error = error.into();
+    Failure::Other(error.context(
+        "failed writing to the store; import the same files again when it can be written: what is there already is not \
+         added twice",
+    ))
 }
 
 /// Writes spans of the store to a file or the standard output.
@@ -254,44 +329,4 @@ pub(super) fn trace(
         terminal.table(&header, rows.collect())
     })?;
     Ok(Exit::Ok)
-}
-
-/// The traces of recorded files, folders of the store and files of the store, all together, with these attributes
-/// besides the usual ones.
-pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Recorded, Failure> {
-    let (stored, others): (Vec<PathBuf>, Vec<PathBuf>) =
-        inputs.iter().cloned().partition(|input| is_stored(input));
-    let spans = spans_in(&stored, keep)?;
-    Ok(read_traces(&others, spans, keep).map_err(anyhow::Error::from)?)
-}
-
-/// Whether this is a folder of the store's, or one of its files.
-pub(super) fn is_stored(path: &Path) -> bool {
-    let begins = |path: &Path| -> io::Result<bool> {
-        let mut magic = [0; 4];
-        io::Read::read_exact(&mut std::fs::File::open(path)?, &mut magic)?;
-        Ok(&magic == b"PAR1")
-    };
-    path.is_dir() || begins(path).unwrap_or(false)
-}
-
-/// All spans of these folders and files of the store.
-fn spans_in(paths: &[PathBuf], keep: &KeepAttributes) -> Result<Vec<Span>, Failure> {
-    let mut context = DecodeContext::new(keep);
-    let mut progress = Progress::new("read");
-    let mut found = Vec::new();
-    let mut each = |spans: &mut Vec<StoredSpan>| -> Result<(), Failure> {
-        progress.add(spans.len());
-        found.append(&mut spans_of(spans, &mut context)?);
-        Ok(())
-    };
-    for path in paths {
-        if path.is_dir() {
-            let store = Store::at(&path.display().to_string())?;
-            store.scan(UnixNanos(0), UnixNanos(u64::MAX), &mut each)?;
-        } else {
-            rekindle_store::read_file(path, &mut each)?;
-        }
-    }
-    Ok(found)
 }

@@ -2,6 +2,7 @@
 //! polars, DuckDB and Spark, which then needn't guess types.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,19 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+
+use super::output::Output;
+
+/// Writes all of this to a file, or to the standard output, which is called `-`.
+pub(super) fn put(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let named = Some(file).filter(|file| *file != Path::new("-"));
+    let write = || {
+        let mut out = Output::to(named)?;
+        out.write_all(bytes)?;
+        out.finish()
+    };
+    write().with_context(|| format!("failed writing `{}`", file.display()))
+}
 
 /// One column's cells.
 #[derive(Debug)]
@@ -50,16 +64,12 @@ impl Table {
 
     /// Writes it to the files that are asked for.
     pub(super) fn write(&self, csv: Option<&Path>, parquet: Option<&Path>) -> anyhow::Result<()> {
-        let put = |file: &Path, bytes: Vec<u8>| {
-            std::fs::write(file, bytes)
-                .with_context(|| format!("failed writing `{}`", file.display()))
-        };
         if let Some(file) = csv {
-            put(file, self.csv().into_bytes())?;
+            put(file, self.csv().as_bytes())?;
         }
         if let Some(file) = parquet {
             let bytes = self.parquet().context("failed making a Parquet file")?;
-            put(file, bytes)?;
+            put(file, &bytes)?;
         }
         Ok(())
     }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use rekindle_ingest::KeepAttributes;
 use rekindle_model::{Span, Trace};
 use rekindle_recovery::tree::edit::apply;
-use rekindle_recovery::tree::failure_map::FailureMap;
+use rekindle_recovery::tree::failure_map::{Edge, FailureMap};
 use rekindle_recovery::tree::propose::{Attempt, Episode, Proposal, propose};
 use rekindle_recovery::{Mode, RestartTree, UnitName, UnitSpec};
 use serde::Serialize;
 
-use super::store::recorded;
+use super::recorded::recorded;
 use super::terminal::{Terminal, Tone};
 use super::{Failure, check};
 use crate::api::Reply;
@@ -61,11 +61,43 @@ pub(super) fn derive(
     } else {
         observe(&recorded(inputs, &KeepAttributes::default())?.traces)
     };
+    if observed.seats.is_empty() {
+        return Err(Failure::Usage(format!(
+            "there is nothing to make a tree of: no component is in {}; send traces first, or name files with some",
+            observed.from
+        )));
+    }
     let yaml = yaml(&observed);
-    terminal.answer(&yaml, |terminal, yaml| {
+    terminal.answer(&Derived::of(&observed, &yaml), |terminal, _| {
         yaml.lines().try_for_each(|line| terminal.line(line))
     })?;
     Ok(Exit::Ok)
+}
+
+/// A derived tree for programs.
+#[derive(Debug, Serialize)]
+struct Derived {
+    /// A configuration that can be loaded as it is.
+    configuration: serde_json::Value,
+    /// What the configuration has no words for.
+    notes: Vec<String>,
+}
+
+impl Derived {
+    fn of(observed: &Observed, yaml: &str) -> Self {
+        let fails = observed.map.edges.iter().map(|edge| {
+            format!(
+                "when {} fails, {}",
+                label(&observed.seats[edge.source]),
+                observed.follows(edge)
+            )
+        });
+        Self {
+            // It was made here, and a test reads it back.
+            configuration: serde_saphyr::from_str(yaml).unwrap_or_default(),
+            notes: observed.notes().into_iter().chain(fails).collect(),
+        }
+    }
 }
 
 fn seat(span: &Span) -> Seat {
@@ -159,33 +191,55 @@ fn label((service, component): &Seat) -> String {
     }
 }
 
+impl Observed {
+    /// What is to be known of the whole.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.left_out > 0 {
+            notes.push(format!(
+                "{} more were left out: there are more than {MAX_COMPONENTS} components.",
+                self.left_out
+            ));
+        }
+        for sentence in &self.known {
+            notes.push(format!("Of the units that there are: {sentence}"));
+        }
+        for group in &self.map.groups {
+            let names: Vec<String> = group.iter().map(|at| label(&self.seats[*at])).collect();
+            notes.push(format!(
+                "They make each other fail, so restart them together: {}",
+                names.join(", ")
+            ));
+        }
+        notes
+    }
+
+    /// Who fails with another.
+    fn follows(&self, edge: &Edge) -> String {
+        format!(
+            "{} fails, too, {:.0} times in a hundred",
+            label(&self.seats[edge.target]),
+            100.0 * edge.share
+        )
+    }
+}
+
 fn yaml(observed: &Observed) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
     let mut line = |line: String| {
         let _ = writeln!(text, "{line}");
     };
-    line(format!(
-        "# A first restart tree, from {}. Nothing in it can be restarted yet: say how for each",
-        observed.from
-    ));
-    line("# unit (process, http, command, docker, kubernetes, systemd), take out what can't be, and see what".to_owned());
-    line("# `rekindle check-config` and `rekindle tree lint` say.".to_owned());
-    if observed.left_out > 0 {
-        line(format!(
-            "# {} more were left out: there are more than {MAX_COMPONENTS} components.",
-            observed.left_out
-        ));
+    for words in [
+        format!("# A first restart tree, from {}. It can be loaded as it is, and only observes:", observed.from),
+        "# suspects are told with their unit, and nothing can be restarted. Say for each unit how it is restarted".to_owned(),
+        "# (process, http, command, docker, kubernetes, systemd), take out what can't be, then raise the mode to propose.".to_owned(),
+        "# `rekindle check-config` and `rekindle tree lint` say what is missing.".to_owned(),
+    ] {
+        line(words);
     }
-    for sentence in &observed.known {
-        line(format!("# Of the units that there are: {sentence}"));
-    }
-    for group in &observed.map.groups {
-        let names: Vec<String> = group.iter().map(|at| label(&observed.seats[*at])).collect();
-        line(format!(
-            "# They make each other fail, so restart them together: {}",
-            names.join(", ")
-        ));
+    for note in observed.notes() {
+        line(format!("# {note}"));
     }
     line("restart:\n  mode: observe\n  tree:\n    - unit: everything\n      units:".to_owned());
     let mut services: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -235,15 +289,17 @@ fn yaml(observed: &Observed) -> String {
             );
             for edge in observed.map.edges.iter().filter(|edge| edge.source == at) {
                 line(format!(
-                    "              # when it fails, {} fails, too, {:.0} times in a hundred",
-                    label(&observed.seats[edge.target]),
-                    100.0 * edge.share
+                    "              # when it fails, {}",
+                    observed.follows(edge)
                 ));
             }
         }
     }
     text
 }
+
+/// What is to be said of a unit that nothing restarts.
+const NO_WAY: &str = "can't be restarted, because nobody says how; it is only observed";
 
 /// Something that is probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -307,6 +363,9 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
     };
     for spec in tree.units() {
         let unit = &spec.name;
+        if tree.restarts(unit).is_empty() {
+            note(unit, NO_WAY.to_owned());
+        }
         let below = tree.subtree(unit);
         let strictest = below.iter().map(|part| (tree.mode(part), part)).min();
         if let Some((mode, part)) = strictest
@@ -500,13 +559,14 @@ fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
         .collect()
 }
 
-/// The history's restarts by recovery, oldest first. Preventive ones and orders cure nothing.
+/// The history's restarts by recovery, oldest first. Preventive ones and orders cure nothing, and what was refused
+/// is no restart.
 fn episodes(actions: &[ActionView]) -> Vec<Episode> {
     let mut by_recovery: BTreeMap<u64, Vec<Attempt>> = BTreeMap::new();
     for action in actions
         .iter()
         .rev()
-        .filter(|action| action.incident.is_some())
+        .filter(|action| action.incident.is_some() && !action.is_refused())
     {
         let attempts = by_recovery.entry(action.recovery).or_default();
         let unit = UnitName(match action.target.as_str() {
@@ -670,6 +730,15 @@ mod tests {
             assert!(text.contains(words), "{words}:\n{text}");
         }
         let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+        let derived = Derived::of(&of_daemon(&shown, &view), &text);
+        assert_eq!(derived.configuration, read);
+        assert_eq!(derived.notes.len(), 1, "{derived:?}");
+        // What was derived can be loaded as it is, and what is missing is told.
+        let config = crate::config::Config::parse("r", &text, &Overrides::default(), &|_| None);
+        let tree = tree_of(&config.expect("a configuration")).expect("a tree");
+        let missing = findings(&tree, None, None);
+        let no_way = missing.iter().filter(|finding| finding.words == NO_WAY);
+        assert_eq!(no_way.count(), 4, "{missing:?}");
         let units = &read["restart"]["tree"][0]["units"];
         assert_eq!(units[0]["unit"], "bank");
         assert_eq!(units[1]["units"][0]["match"]["code.namespace"], "shop.cart");

@@ -15,6 +15,25 @@ fn parse(text: &str) -> Result<Config, String> {
     Config::parse("r.yaml", text, &Overrides::default(), &environment).map_err(|e| e.to_string())
 }
 
+#[test]
+fn the_demo_s_trees_can_be_read() {
+    use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = Deployment::plan(
+        folder.path(),
+        "http://[::1]:4317",
+        None,
+        1,
+        Ports::From(20_000),
+    );
+    let site = site.expect("a plan").with_checks();
+    for granularity in [Granularity::Component, Granularity::ProcessOnly] {
+        let yaml =
+            site.to_yaml(granularity, Mode::Auto) + &site.probes_yaml(Duration::from_secs(1));
+        assert_eq!(parse(&yaml).err(), None, "{yaml}");
+    }
+}
+
 /// The default file with its examples turned on.
 fn with_examples() -> String {
     let lines = DEFAULT_FILE
@@ -246,11 +265,12 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              a name of its own",
         ),
         (
-            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, match: {k: v}, command: {run: [x]}}\n        - {unit: c, match: {k: v}, command: {run: [x]}}\n        - unit: d\n",
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, match: {k: v}, command: {run: [x]}}\n        - {unit: c, match: {k: v}, command: {run: [x]}}\n        - {unit: d, mode: propose}\n",
             "r.yaml: `restart.tree` at line 6, column 11: b and c both match a component with \
              k=v; put one below the other, or let them differ in the value of a key\n\
              r.yaml: `restart.tree` at line 7, column 11: d can't be restarted: it has no \
-             executor and no units below it; give it an executor, or units that have one",
+             executor and no units below it; give it an executor, or units that have one, or leave \
+             it in mode observe",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",

@@ -223,7 +223,7 @@ impl Prober for ProberOf {
 
     fn within_bounds<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
         Box::pin(async move {
-            let seen = self.watcher.seen_last(unit).await?;
+            let seen = self.watcher.seen_last(unit)?;
             match seen.beyond {
                 Some(_) => Some(false),
                 None => seen.is_within.then_some(true),

@@ -6,16 +6,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rekindle_ingest::receive::{IngestCounts, IngestStats};
+use rekindle_ingest::receive::{IngestCounts, IngestStats, TurnedAway};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::rejuvenate::RuleStatus;
-use rekindle_recovery::{Mode, RestartTree};
+use rekindle_recovery::watch::{Look, Standing, Watcher};
+use rekindle_recovery::{Mode, RestartTree, UnitName};
 use tokio::sync::watch;
 
 use super::store::StoreHealth;
 use crate::api::Unheard;
 use crate::engine::Surroundings;
-use crate::view::{HealthView, ListeningView, RejuvenationView, StatusView};
+use crate::view::{
+    HealthView, ListeningView, RefusedView, RejuvenationView, StatusView, WatchStanding, WatchView,
+};
+use crate::words;
 
 /// How long after the last request that the journal could not keep it is said to fail: exporters
 /// come again every few seconds.
@@ -38,6 +42,8 @@ pub(super) struct Watched {
     pub(super) stats: Arc<IngestStats>,
     /// Who runs the processes.
     pub(super) supervisor: Arc<Supervisor>,
+    /// Who looks at units' figures.
+    pub(super) watcher: Arc<Watcher>,
     /// The span store, where there is one.
     pub(super) store: Option<StoreHealth>,
     /// What the rules of rejuvenation are at.
@@ -79,6 +85,23 @@ impl Daemon {
         dropped
     }
 
+    /// Whose telemetry is refused at present.
+    fn refused(&self) -> Vec<RefusedView> {
+        let turned_away = self.parts.stats.turned_away_now();
+        let view = |one: TurnedAway| {
+            let (why, to_do) = words::refusal(one.why);
+            RefusedView {
+                who: one.who,
+                why: why.to_owned(),
+                to_do: to_do.to_owned(),
+                requests: one.requests,
+                since: one.since.into(),
+                last: one.last.into(),
+            }
+        };
+        turned_away.into_iter().map(view).collect()
+    }
+
     /// Whether the journal could not keep a request within the last moments.
     fn journal_fails(&self, not_kept: u64) -> bool {
         let now = SystemTime::now();
@@ -107,6 +130,7 @@ impl Surroundings for Daemon {
             mode: self.mode,
             listening: self.listening.clone(),
             dropped: self.not_used(&counts),
+            refused: self.refused(),
             memory_bytes: resident_bytes(),
             journal: HealthView {
                 ok: !failing,
@@ -128,6 +152,11 @@ impl Surroundings for Daemon {
         }
     }
 
+    fn watches(&self, unit: &UnitName) -> Vec<WatchView> {
+        let looks = self.parts.watcher.looks(unit);
+        looks.into_iter().map(watch_view).collect()
+    }
+
     fn rejuvenation(&self) -> Vec<RejuvenationView> {
         self.parts
             .rejuvenation
@@ -143,6 +172,25 @@ impl Surroundings for Daemon {
 
     fn children(&self) -> Vec<ChildStatus> {
         self.parts.supervisor.children()
+    }
+}
+
+fn watch_view(look: Look) -> WatchView {
+    let (value, measured) = look.measured.unzip();
+    WatchView {
+        what: look.what,
+        limit: look.limit,
+        lasts_ms: u64::try_from(look.lasts.as_millis()).unwrap_or(u64::MAX),
+        standing: match look.standing {
+            Standing::Unknown => WatchStanding::Unknown,
+            Standing::Within => WatchStanding::Within,
+            Standing::Leaning => WatchStanding::Leaning,
+            Standing::Beyond(_) => WatchStanding::Beyond,
+        },
+        value,
+        measured: measured.map(Into::into),
+        out_since: look.out_since.map(Into::into),
+        note: look.unread.unwrap_or_default(),
     }
 }
 

@@ -130,10 +130,9 @@ impl Story {
     }
 
     pub(super) fn incident(&self, since: Duration, incident: &IncidentView) {
-        let types = if incident.request_types.is_empty() {
-            String::from("seen directly")
-        } else {
-            incident.request_types.join(", ")
+        let types = match incident.request_types.as_slice() {
+            [] => crate::words::matter(incident),
+            types => types.join(", "),
         };
         self.at(since, &format!("{}: {types}", self.bold("incident opened")));
     }

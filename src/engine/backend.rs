@@ -170,7 +170,11 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
-            ApiCommand::Gauges { unit, gauges } => return self.told(UnitName(unit), &gauges),
+            ApiCommand::Gauges {
+                unit,
+                generation,
+                gauges,
+            } => return self.told(UnitName(unit), generation, &gauges),
             ApiCommand::Said {
                 unit,
                 reporter,
@@ -313,11 +317,16 @@ impl EngineBackend {
         dry_run_view(dry_run, traffic.get(&dry_run.unit).copied())
     }
 
-    fn told(&self, unit: UnitName, gauges: &[(String, f64)]) -> Result<Reply, Problem> {
+    fn told(
+        &self,
+        unit: UnitName,
+        generation: Option<u64>,
+        gauges: &[(String, f64)],
+    ) -> Result<Reply, Problem> {
         let now = SystemTime::now();
         let untold = gauges
             .iter()
-            .find(|(name, value)| !self.board.tell(&unit, name, *value, now));
+            .find(|(name, value)| !self.board.tell(&unit, name, *value, generation, now));
         match untold {
             None => Ok(Reply::done(format!(
                 "heard {} gauges of {unit}",
@@ -403,6 +412,7 @@ impl EngineBackend {
         let is_concerned = suspect.is_some() || unit.state.is_some();
         sentences.extend(objection_words(&unit.refusals, is_concerned));
         Explanation {
+            at: view.now,
             what: name.to_owned(),
             sentences,
             suspect,

@@ -48,12 +48,26 @@ struct Fault {
     unit: UnitName,
     kind: Kind,
     since: SystemTime,
+    /// When it was noticed.
+    opened: SystemTime,
+    /// When it was last looked at.
+    seen: SystemTime,
     words: String,
+    /// What is known of it since `words` were last true.
+    now: String,
     closed: Option<SystemTime>,
     told_closed: bool,
 }
 
 impl Fault {
+    /// What is the matter, and what has become of it.
+    fn sentence(&self) -> String {
+        match self.now.as_str() {
+            "" => self.words.clone(),
+            now => format!("{}; {now}", self.words),
+        }
+    }
+
     /// Whether this is what such a fault of the unit is told as, while it lasts.
     fn is_open(&self, unit: &UnitName, kind: Kind) -> bool {
         self.closed.is_none() && self.unit == *unit && self.kind.view() == kind.view()
@@ -135,9 +149,19 @@ impl DirectFaults {
 
     /// A check was answered.
     pub(crate) fn check(&mut self, check: CheckResult, now: SystemTime, ids: &mut IncidentIds) {
-        if let Asked::Bounds { is_proof } = check.asked {
-            self.bounds(&check.unit, is_proof, check.answer, now, ids);
-            return;
+        match check.asked {
+            Asked::Question => {}
+            Asked::Bounds { is_proof, since } => {
+                let kind = Kind::OutOfBounds { is_proof };
+                let since = since.unwrap_or(now);
+                self.bounds(&check.unit, kind, since, check.answer, now, ids);
+                return;
+            }
+            Asked::UnclearBounds => {
+                let why = check.answer.err().unwrap_or_default();
+                self.unclear(&check.unit, &why, now);
+                return;
+            }
         }
         let seen = self.checks.entry(check.unit.clone()).or_default();
         match check.answer {
@@ -160,19 +184,40 @@ impl DirectFaults {
         }
     }
 
-    /// A unit's figures were looked at. What is out of bounds has been so for as long as it may.
+    /// A unit's figures were looked at. What is out of bounds has been so for as long as it may, since then.
     fn bounds(
         &mut self,
         unit: &UnitName,
-        is_proof: bool,
+        kind: Kind,
+        since: SystemTime,
         answer: Result<(), String>,
         now: SystemTime,
         ids: &mut IncidentIds,
     ) {
-        let kind = Kind::OutOfBounds { is_proof };
         match answer {
-            Err(words) => self.open(unit, kind, now, words, ids),
-            Ok(()) => self.close(unit, kind, now, ids),
+            Err(words) => self.open_since(unit, kind, since, words, now, ids),
+            Ok(()) => {
+                self.note(unit, kind, "it is within its bounds again".to_owned(), now);
+                self.close(unit, kind, now, ids);
+            }
+        }
+    }
+
+    /// Whether a unit's figures are within their bounds can't be told at present. That opens and closes nothing; but what
+    /// was measured last isn't what is.
+    fn unclear(&mut self, unit: &UnitName, why: &str, now: SystemTime) {
+        let kind = Kind::OutOfBounds { is_proof: false };
+        let words = format!("whether it still is can't be told at present: {why}");
+        self.note(unit, kind, words, now);
+    }
+
+    /// What is known of an open fault since it was last told.
+    fn note(&mut self, unit: &UnitName, kind: Kind, words: String, now: SystemTime) {
+        for fault in &mut self.faults {
+            if fault.is_open(unit, kind) {
+                fault.now.clone_from(&words);
+                fault.seen = now;
+            }
         }
     }
 
@@ -191,12 +236,25 @@ impl DirectFaults {
         }
     }
 
+    /// Of what is noticed as soon as it is so.
     fn open(
         &mut self,
         unit: &UnitName,
         kind: Kind,
         since: SystemTime,
         words: String,
+        ids: &mut IncidentIds,
+    ) {
+        self.open_since(unit, kind, since, words, since, ids);
+    }
+
+    fn open_since(
+        &mut self,
+        unit: &UnitName,
+        kind: Kind,
+        since: SystemTime,
+        words: String,
+        now: SystemTime,
         ids: &mut IncidentIds,
     ) {
         let known = self
@@ -208,6 +266,8 @@ impl DirectFaults {
             if matches!(kind, Kind::OutOfBounds { .. }) {
                 known.kind = kind;
                 known.words = words;
+                known.now.clear();
+                known.seen = now;
             }
             return;
         }
@@ -222,7 +282,10 @@ impl DirectFaults {
             unit: unit.clone(),
             kind,
             since: since.into(),
+            opened: now,
+            seen: now,
             words,
+            now: String::new(),
             closed: None,
             told_closed: false,
         });
@@ -278,7 +341,7 @@ impl DirectFaults {
                         fault.kind,
                         Kind::Said | Kind::OutOfBounds { is_proof: false }
                     ),
-                    reason: fault.words.clone(),
+                    reason: fault.sentence(),
                 }],
                 baseline_failure_share: 0.0,
                 // All that would have passed through it.
@@ -301,12 +364,12 @@ impl DirectFaults {
                     None => IncidentState::Open,
                     Some(_) => IncidentState::Closed,
                 },
-                opened: publish::utc(fault.since),
+                opened: publish::utc(fault.opened),
                 since: publish::utc(fault.since),
                 closed: fault.closed.map(publish::utc),
                 ranking: Some(RankingView {
                     incident: fault.incident,
-                    at: publish::utc(fault.since),
+                    at: publish::utc(fault.seen),
                     suspects: vec![SuspectView {
                         rank: 1,
                         components: vec![crate::view::ComponentView {
@@ -317,7 +380,7 @@ impl DirectFaults {
                         score: 1.0,
                         confidence: 1.0,
                         shape: fault.kind.view(),
-                        sentence: fault.words.clone(),
+                        sentence: fault.sentence(),
                         ..SuspectView::default()
                     }],
                     ..RankingView::default()
@@ -471,7 +534,10 @@ mod tests {
             let mut look = |answer: Result<(), &str>| {
                 let unit = if is_proof { "catalog" } else { "web" };
                 let mut seen = check(unit, answer);
-                seen.asked = Asked::Bounds { is_proof };
+                seen.asked = Asked::Bounds {
+                    is_proof,
+                    since: None,
+                };
                 faults.check(seen, now, &mut ids);
                 faults.evidence(now, &BTreeMap::new())
             };
@@ -497,7 +563,10 @@ mod tests {
             (true, "spins"),
         ] {
             let mut seen = check("catalog", Err(words));
-            seen.asked = Asked::Bounds { is_proof };
+            seen.asked = Asked::Bounds {
+                is_proof,
+                since: None,
+            };
             faults.check(seen, now, &mut ids);
             let told = faults.evidence(now, &BTreeMap::new());
             let suspects: Vec<_> = told.iter().map(|one| &one.suspects[0]).collect();

@@ -277,14 +277,14 @@ pub(crate) fn spawn_watches(
                 let Some(seen) = watcher.look(&unit).await else {
                     return;
                 };
-                let answer = match seen.beyond {
-                    Some(words) => Err(words),
-                    None if seen.is_within => Ok(()),
-                    // Neither well nor sick.
-                    None => continue,
-                };
-                let asked = Asked::Bounds {
+                let bounds = Asked::Bounds {
                     is_proof: seen.is_proof,
+                    since: seen.since,
+                };
+                let (asked, answer) = match (seen.beyond, seen.unclear) {
+                    (Some(words), _) => (bounds, Err(words)),
+                    (None, Some(why)) => (Asked::UnclearBounds, Err(why)),
+                    (None, None) => (bounds, Ok(())),
                 };
                 let unit = unit.clone();
                 let result = CheckResult {

@@ -66,6 +66,7 @@ pub(crate) fn request_type(
         now_ms: u64::try_from(now.since(from).as_millis()).unwrap_or(u64::MAX),
         baseline: Some(summary.baseline_failure_share),
         usual: usual(summary, analyzer, from),
+        unheard_since: None,
         slice_ms,
         series: recent
             .iter()
@@ -494,7 +495,11 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
         id: action.action.0,
         unit: action.unit.to_string(),
         target: action.target.to_string(),
-        generation: action.generation,
+        // What was refused began no life.
+        generation: match result {
+            Some(ActionResult::Refused) => 0,
+            _ => action.generation,
+        },
         incident: action.incident,
         who: action.by.clone(),
         why: action.reason.clone(),

@@ -183,9 +183,9 @@ impl Rehearsal {
             self.assembler.push(span, now);
         }
         let (analyzer, traces) = (&mut self.analyzer, &mut self.traces);
-        self.assembler.poll_outlines(now, |outline| {
-            *traces += 1;
-            analyzer.outline(outline, now);
+        self.assembler.poll_outlines(now, |outlines| {
+            *traces += outlines.len() as u64;
+            analyzer.outlines(outlines, now);
         });
         let changes = analyzer.tick(now);
         let wall = mapping::wall(now);

@@ -72,6 +72,7 @@ impl Cohort for Shared {
             return Fared {
                 ok: 0,
                 bad: 0,
+                missing: 0,
                 complete_until: SystemTime::UNIX_EPOCH,
             };
         }
@@ -80,13 +81,17 @@ impl Cohort for Shared {
             .iter()
             .map(|text| parse_request_type(text))
             .collect();
-        let (ok, bad) = self
-            .analyzer()
-            .fared(&types, query.from.into(), query.until.into());
+        let complete_until = mapping::wall(UnixNanos(counted_until)) - self.exporter_lag();
+        let (from, until) = (query.from.into(), query.until.into());
+        let analyzer = self.analyzer();
+        let (ok, failed) = analyzer.fared(&types, from, until);
+        // What isn't told yet is not missing.
+        let missing = analyzer.missed(&types, from, until.min(complete_until.into()));
         Fared {
             ok,
-            bad,
-            complete_until: mapping::wall(UnixNanos(counted_until)) - self.exporter_lag(),
+            bad: failed + missing,
+            missing,
+            complete_until,
         }
     }
 
@@ -104,11 +109,75 @@ impl Cohort for Shared {
         Some(Fared {
             ok,
             bad,
+            missing: 0,
             complete_until: query.until,
         })
     }
 
     fn exporter_lag(&self) -> Duration {
         self.exporter_lag()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_analysis::AnalysisConfig;
+    use rekindle_model::{Resource, Shape, Span, SpanId, SpanKind, TraceId};
+
+    fn span(number: u64, operation: &str, at: UnixNanos) -> Span {
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        Span {
+            trace_id: TraceId::from_bytes(id).expect("an id"),
+            span_id: SpanId::from_bytes([1; 8]).expect("an id"),
+            parent_id: None,
+            parent_is_remote: None,
+            start: at,
+            end: at.plus(Duration::from_millis(5)),
+            shape: Arc::new(Shape {
+                kind: SpanKind::Server,
+                name: operation.into(),
+                resource: Arc::new(Resource {
+                    service: "web".into(),
+                    ..Resource::default()
+                }),
+                ..Shape::default()
+            }),
+            links: Box::default(),
+        }
+    }
+
+    #[test]
+    fn requests_that_stopped_coming_are_bad_as_far_as_they_would_be_known_by_now() {
+        let mut analyzer = Analyzer::new(AnalysisConfig::default());
+        let second = |second: u64| UnixNanos::from_secs(1_000_000 + second);
+        // A request of each kind in each tenth of a second; searches stop after ten minutes.
+        for tenth in 0..6_600 {
+            let at = second(0).plus(Duration::from_millis(100 * tenth));
+            let now = at.plus(Duration::from_millis(5));
+            analyzer.span(&span(2 * tenth, "home", at), now);
+            if tenth < 6_000 {
+                analyzer.span(&span(2 * tenth + 1, "search", at), now);
+            }
+            analyzer.tick(now);
+        }
+        let tree = Arc::new(mapping::tests::tree());
+        let shared = Shared::new(analyzer, tree);
+        shared.caught_up(mapping::wall(second(660)));
+        shared.set_exporter_lag(Duration::from_secs(10));
+        let fared = |operation: &str| {
+            shared.fared(&CohortQuery {
+                request_types: vec![format!("web {operation}")],
+                from: mapping::wall(second(610)),
+                until: mapping::wall(second(660)),
+            })
+        };
+        let searches = fared("search");
+        assert_eq!((searches.ok, searches.bad), (0, searches.missing));
+        // Ten a second, from 610 s to 650 s.
+        assert!((300..=400).contains(&searches.missing), "{searches:?}");
+        let homes = fared("home");
+        assert_eq!((homes.ok, homes.bad, homes.missing), (500, 0, 0));
     }
 }

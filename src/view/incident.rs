@@ -64,6 +64,13 @@ pub struct IncidentView {
     pub actions: Vec<u64>,
 }
 
+impl IncidentView {
+    /// Whether it was seen in requests, instead of in a unit itself.
+    pub fn concerns_requests(&self) -> bool {
+        !self.request_types.is_empty()
+    }
+}
+
 /// The suspects of one incident as of one cut.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankingView {

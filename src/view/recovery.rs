@@ -113,6 +113,22 @@ words! {
 }
 
 words! {
+    /// How a unit stands to one of the figures that it must keep within their bounds.
+    #[derive(Default)]
+    WatchStanding {
+        /// It isn't measured, or not often enough yet.
+        #[default]
+        Unknown = "unknown",
+        /// Within its bounds.
+        Within = "within",
+        /// Out of its bounds, but not for long enough to be a fault.
+        Leaning = "out of bounds for a moment",
+        /// Out of its bounds.
+        Beyond = "out of bounds",
+    }
+}
+
+words! {
     /// The life of a plan.
     #[derive(Default)]
     PlanState {
@@ -233,6 +249,9 @@ pub struct UnitView {
     pub last_action: Option<u64>,
     /// Who is suspected in it now.
     pub suspicions: Vec<SuspicionView>,
+    /// The figures that it must keep within their bounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<WatchView>,
     /// Whose failures make it fail, as far as that was seen.
     #[serde(default)]
     pub fails_with: Vec<FailsWithView>,
@@ -258,6 +277,31 @@ impl UnitView {
             100.0 * source.share
         )
     }
+}
+
+/// A figure that a unit must keep within its bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchView {
+    /// What is looked at.
+    pub what: String,
+    /// What it must keep to.
+    pub limit: String,
+    /// How long it may be out of it.
+    pub lasts_ms: u64,
+    /// How it stands.
+    pub standing: WatchStanding,
+    /// What was measured last in the unit's present life, with its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<UtcTime>,
+    /// Since when it is out of bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_since: Option<UtcTime>,
+    /// Why nothing is measured at present.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// A unit whose failures make another fail.
@@ -366,7 +410,7 @@ pub struct ActionView {
     /// The unit that was decided on, of which it is itself or a part.
     #[serde(default)]
     pub target: String,
-    /// The generation of the life that it began.
+    /// The generation of the life that it began; 0 where it was refused and began none.
     pub generation: u64,
     /// The recovery it belongs to.
     #[serde(default)]
@@ -399,6 +443,18 @@ pub struct ActionView {
     pub judged_at: Option<UtcTime>,
     /// What is worth telling people.
     pub note: String,
+}
+
+impl ActionView {
+    /// The unit whose restart it was a part of, where that is another: the verdict is that one's.
+    pub fn along_with(&self) -> Option<&str> {
+        (!self.target.is_empty() && self.target != self.unit).then_some(self.target.as_str())
+    }
+
+    /// Whether it was refused: then nothing was done, and it is no restart.
+    pub fn is_refused(&self) -> bool {
+        self.result == Some(ActionResult::Refused)
+    }
 }
 
 /// The drop in the failure share that an action brought, and where the true drop may lie (95 %).

@@ -28,6 +28,10 @@ pub struct RequestTypeView {
     /// was.
     #[serde(default)]
     pub usual: Option<ShareView>,
+    /// Set where its service isn't heard of any more: since when. How many requests come, and how many of them
+    /// fail, is unknown then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard_since: Option<UtcTime>,
     /// How long each point of `series` covers.
     pub slice_ms: u64,
     /// Requests over time, oldest first; a slice without requests may be absent.

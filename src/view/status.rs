@@ -32,6 +32,12 @@ pub struct StatusView {
     pub traces: u64,
     /// Requests whose outcome was counted since the start.
     pub requests: u64,
+    /// Who has been heard of, and who no longer is.
+    #[serde(default)]
+    pub heard: HeardView,
+    /// Whose telemetry is refused at present, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedView>,
     /// What was not used, per reason.
     pub dropped: BTreeMap<String, u64>,
     /// Resident memory, where the system says.
@@ -45,6 +51,45 @@ pub struct StatusView {
     pub store: Option<HealthView>,
     /// Whether what is done is written down.
     pub ledger: HealthView,
+}
+
+/// Who has been heard of, and who no longer is. What isn't heard isn't known to be healthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardView {
+    /// When anything came last; `None` while nothing ever did.
+    pub last: Option<UtcTime>,
+    /// Since when nothing comes at all, though it used to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nothing_since: Option<UtcTime>,
+    /// Who used to be heard of and isn't any more, the latest first. All of them where nothing comes at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<SilentView>,
+}
+
+/// A service that isn't heard of any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentView {
+    /// Its name.
+    pub service: String,
+    /// When it was heard of last.
+    pub since: UtcTime,
+}
+
+/// Somebody whose telemetry is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedView {
+    /// Where it comes from.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// What would have it taken.
+    pub to_do: String,
+    /// How many of its requests were refused.
+    pub requests: u64,
+    /// Since when.
+    pub since: UtcTime,
+    /// When it was refused last.
+    pub last: UtcTime,
 }
 
 /// Where Rekindle listens, as `address:port`; empty while it doesn't.

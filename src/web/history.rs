@@ -35,8 +35,8 @@ pub(super) fn actions(actions: &[ActionView], at_most: usize, saved: &BTreeSet<u
                 @for action in actions.iter().take(at_most) {
                     tr {
                         td data-label="When" { time datetime=(action.intent_at) title=(action.intent_at) { (words::when(action.intent_at)) } " " span.quiet { "#" (action.id) } }
-                        td data-label="Unit" { b { (action.unit) } " " span.quiet { "→ " (action.generation) } }
-                        td data-label="Verdict" { (parts::verdict(action)) }
+                        td data-label="Unit" { b { (action.unit) } " " @if action.generation > 0 { span.quiet { "→ " (action.generation) } } }
+                        td data-label="Verdict" { (parts::verdict(action)) @if let Some(target) = action.along_with() { " " span.quiet { "with " (target) } } }
                         td data-label="Failure share" { @match &action.relief { Some(relief) => (words::relief(relief)), None => span.quiet { "not known" } } }
                         td.number data-label="Took" { @match action.downtime_ms { Some(ms) => (words::millis(ms)), None => "–" } }
                         td.number data-label="Failed meanwhile" { @match action.failed_meanwhile { Some(failed) => (words::count(failed)), None => "–" } }

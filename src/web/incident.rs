@@ -31,18 +31,22 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
                     @if index > 0 { ", " }
                     b { (name) }
                 }
+                @if incident.request_types.is_empty() { b { (words::matter(incident)) } }
             }
             p {
-                "Failures began at " time datetime=(incident.since) { (words::when(incident.since)) } " UTC, noticed after "
+                @if incident.concerns_requests() { "Failures" } @else { "It" } " began at " time datetime=(incident.since) { (words::when(incident.since)) } " UTC, noticed after "
                 (words::millis(incident.opened.since(incident.since).as_millis() as u64))
                 @if let Some(closed) = incident.closed {
                     "; over at " time datetime=(closed) { (words::when(closed)) } " UTC, after "
                     (words::millis(closed.since(incident.since).as_millis() as u64))
                     @if !incident.ended.is_empty() { " (" (incident.ended) ")" }
                 }
-                ". " b { (words::count(incident.failed)) } " requests failed, "
-                @if incident.missing > 0 { "some " b { (words::count(incident.missing)) } " did not come that should have, " }
-                (words::count(incident.ok)) " of the same types ended well."
+                "."
+                @if incident.concerns_requests() {
+                    " " b { (words::count(incident.failed)) } " requests failed, "
+                    @if incident.missing > 0 { "some " b { (words::count(incident.missing)) } " did not come that should have, " }
+                    (words::count(incident.ok)) " of the same types ended well."
+                }
             }
         }
         @for plan in view.recovery.plans.iter().filter(|plan| plan.incident == incident.id) { (plan::card(view, plan)) }
@@ -51,8 +55,8 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
             @match &incident.ranking {
                 Some(ranking) => {
                     (parts::suspects(ranking, usize::MAX))
-                    @for suspect in &ranking.suspects { (evidence(suspect)) }
-                    (left_out(view, ranking))
+                    @for suspect in &ranking.suspects { (evidence(suspect, incident.concerns_requests())) }
+                    (left_out(view, ranking, incident.concerns_requests()))
                 }
                 None => p.quiet { "Not ranked yet." },
             }
@@ -77,7 +81,7 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
 }
 
 /// One suspect's evidence in full.
-fn evidence(suspect: &SuspectView) -> Markup {
+fn evidence(suspect: &SuspectView, of_requests: bool) -> Markup {
     html! {
         details id={ "suspect-" (suspect.rank) } open[suspect.rank == 1] {
             summary { "Evidence for " (suspect.rank) ": " (suspect.name()) }
@@ -85,11 +89,14 @@ fn evidence(suspect: &SuspectView) -> Markup {
                 div { dt { "Shape" } dd { (suspect.shape) } }
                 @if let Some(error) = &suspect.error_type { div { dt { "Error" } dd { code { (error) } } } }
                 @for fact in &suspect.facts { div { dt { (fact.what) } dd { (fact.found) } } }
-                @if suspect.facts.is_empty() { (counts(suspect)) }
+                // Of what was seen in a unit itself there are no requests to count or to show.
+                @if of_requests && suspect.facts.is_empty() { (counts(suspect)) }
                 div { dt { "Score" } dd { (format!("{:.3}", suspect.score)) } }
                 div { dt { "Confidence" } dd { (words::percent(suspect.confidence)) } }
-                div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
-                div { dt { "Successful examples" } dd { (parts::examples(&suspect.examples_ok)) } }
+                @if of_requests {
+                    div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
+                    div { dt { "Successful examples" } dd { (parts::examples(&suspect.examples_ok)) } }
+                }
                 @for (key, value) in &suspect.attributes { div { dt { code { (key) } } dd { code { (value) } } } }
             }
         }
@@ -106,11 +113,15 @@ fn counts(suspect: &SuspectView) -> Markup {
     }
 }
 
-fn left_out(view: &View, ranking: &RankingView) -> Markup {
+fn left_out(view: &View, ranking: &RankingView, of_requests: bool) -> Markup {
     html! {
         p.quiet {
-            "Ranked " (words::ago(ranking.at, view.now)) ", from everything up to journal position " (words::count(ranking.cut)) "."
-            @if ranking.left_out.is_empty() { " No request was left out." }
+            @if of_requests {
+                "Ranked " (words::ago(ranking.at, view.now)) ", from everything up to journal position " (words::count(ranking.cut)) "."
+                @if ranking.left_out.is_empty() { " No request was left out." }
+            } @else {
+                "Looked at " (words::ago(ranking.at, view.now)) ". No request is known to fail for it."
+            }
         }
         @if !ranking.left_out.is_empty() {
             p { "Left out:" }

@@ -60,14 +60,29 @@ fn banner(view: &View) -> Markup {
     } else if let (Some(plan), false) = (busy, open.is_empty()) {
         (
             "busy",
-            format!("Requests fail; Rekindle is at it: {}", plan.state),
+            match open.iter().any(|incident| incident.concerns_requests()) {
+                true => format!("Requests fail; Rekindle is at it: {}", plan.state),
+                false => format!(
+                    "{}; Rekindle is at it: {}",
+                    words::matter(open[0]),
+                    plan.state
+                ),
+            },
         )
-    } else if !open.is_empty() {
-        ("bad", "Requests fail more than usual".to_owned())
-    } else if view.status.requests == 0 {
-        ("idle", "No requests yet".to_owned())
+    } else if let Some(first) = open.first() {
+        let heading = match open.iter().any(|incident| incident.concerns_requests()) {
+            true => "Requests fail more than usual".to_owned(),
+            false => words::matter(first),
+        };
+        ("bad", heading)
     } else {
-        ("ok", "All is as usual".to_owned())
+        let (heading, is_well) = words::calm(view);
+        let class = match (is_well, view.status.requests) {
+            (true, _) => "ok",
+            (false, 0) => "idle",
+            (false, _) => "unheard",
+        };
+        (class, heading)
     };
     html! {
         section.banner.(class) role="status" {
@@ -75,9 +90,11 @@ fn banner(view: &View) -> Markup {
             @for incident in &open {
                 p {
                     a href={ "/incidents/" (incident.id) } { "Incident " (incident.id) }
-                    ": " (names(&incident.request_types)) ", for "
-                    (words::millis(view.now.since(incident.since).as_millis() as u64))
-                    "; " b { (words::count(incident.failed)) } " requests failed"
+                    ": " b { (words::matter(incident)) } ", for "
+                    (words::millis(view.now.since(incident.since).as_secs().max(1) * 1000))
+                    @if incident.concerns_requests() {
+                        "; " b { (words::count(incident.failed)) } " requests failed"
+                    }
                     @if incident.missing > 0 { ", some " (words::count(incident.missing)) " did not come" }
                 }
             }
@@ -88,12 +105,13 @@ fn banner(view: &View) -> Markup {
                 p {
                     "Point OpenTelemetry exporters at "
                     @if !view.status.listening.http.is_empty() { code { "http://" (view.status.listening.http) } " (HTTP) or " }
-                    code { "http://" (view.status.listening.grpc) } " (gRPC). What isn't seen isn't known to be healthy."
+                    code { "http://" (view.status.listening.grpc) } " (gRPC)."
                 }
-            } @else if open.is_empty() {
+            } @else if open.is_empty() && view.status.heard.nothing_since.is_none() {
                 p { (words::count(view.request_types.len() as u64)) " request types, "
                     (words::about(total_rate(view))) " requests per second, none failing more than usual." }
             }
+            @for sentence in words::unheard(view) { p { (sentence) } }
             (notices(view))
         }
     }
@@ -125,17 +143,11 @@ fn notices(view: &View) -> Markup {
 }
 
 fn total_rate(view: &View) -> f64 {
-    view.request_types.iter().map(|t| t.rate_per_s).sum()
-}
-
-fn names(request_types: &[String]) -> Markup {
-    html! {
-        @for (index, name) in request_types.iter().take(3).enumerate() {
-            @if index > 0 { ", " }
-            b { (name) }
-        }
-        @if request_types.len() > 3 { " and " (request_types.len() - 3) " more" }
-    }
+    let heard = view
+        .request_types
+        .iter()
+        .filter(|t| t.unheard_since.is_none());
+    heard.map(|t| t.rate_per_s).sum()
 }
 
 fn incident_card(incident: &IncidentView) -> Markup {
@@ -197,8 +209,12 @@ fn chart_card(view: &View, request_type: &RequestTypeView) -> Markup {
                 b { (request_type.name) }
                 @if request_type.failing { " " span.pill.bad { "failing" } }
                 div.quiet {
-                    "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
-                    "; " (words::per_second(request_type)) " per second"
+                    @if let Some(since) = request_type.unheard_since {
+                        "nothing came since " (words::when(since)) " UTC; usually: " (words::usually(request_type))
+                    } @else {
+                        "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
+                        "; " (words::per_second(request_type)) " per second"
+                    }
                 }
             }
             (chart::failure_share(view, request_type))
@@ -219,8 +235,9 @@ fn closed_incidents(view: &View) -> Markup {
                     @for incident in closed.take(CLOSED_SHOWN) {
                         li {
                             a href={ "/incidents/" (incident.id) } { "Incident " (incident.id) }
-                            ": " (names(&incident.request_types)) "; "
-                            (words::count(incident.failed)) " requests failed; over "
+                            ": " b { (words::matter(incident)) } "; "
+                            @if incident.concerns_requests() { (words::count(incident.failed)) " requests failed; " }
+                            "over "
                             @if let Some(closed) = incident.closed { (words::ago(closed, view.now)) }
                             @if !incident.ended.is_empty() { " (" (incident.ended) ")" }
                         }

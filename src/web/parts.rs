@@ -64,6 +64,10 @@ pub(super) fn examples(ids: &[String]) -> Markup {
 
 /// The suspects of a ranking as a table; `at_most` of them.
 pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
+    // What was seen in a unit itself was compared in no request.
+    let of_requests = ranking.suspects.iter().any(|suspect| {
+        suspect.failed.total + suspect.ok.total > 0 || !suspect.examples_failed.is_empty()
+    });
     html! {
         @if let RankingVerdict::NotEnough { missing } = &ranking.verdict {
             p.note { b { "Not enough evidence to suspect anyone: " } (missing) }
@@ -72,7 +76,7 @@ pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
             table.cards {
                 thead { tr {
                     th { "#" } th { "Suspect" } th { "Confidence" }
-                    th { "Of failed requests" } th { "Of successful ones" } th { "Examples" }
+                    @if of_requests { th { "Of failed requests" } th { "Of successful ones" } th { "Examples" } }
                 } }
                 tbody {
                     @for suspect in ranking.suspects.iter().take(at_most) {
@@ -87,11 +91,13 @@ pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
                                 }
                             }
                             td data-label="Confidence" { (words::percent(suspect.confidence)) }
-                            td data-label="Of failed requests" { (share(&suspect.failed, "fill-bad")) }
-                            td data-label="Of successful ones" { (share(&suspect.ok, "fill-ok")) }
-                            td data-label="Examples" {
-                                div { span.bad-text { "failed " } (examples(&suspect.examples_failed)) }
-                                div { span.ok-text { "ok " } (examples(&suspect.examples_ok)) }
+                            @if of_requests {
+                                td data-label="Of failed requests" { (share(&suspect.failed, "fill-bad")) }
+                                td data-label="Of successful ones" { (share(&suspect.ok, "fill-ok")) }
+                                td data-label="Examples" {
+                                    div { span.bad-text { "failed " } (examples(&suspect.examples_failed)) }
+                                    div { span.ok-text { "ok " } (examples(&suspect.examples_ok)) }
+                                }
                             }
                         }
                     }
@@ -105,6 +111,7 @@ pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
 pub(super) fn verdict(action: &ActionView) -> Markup {
     html! {
         @match (action.verdict, action.result) {
+            _ if action.is_refused() => span.pill.warn { "refused" },
             (Some(verdict), _) => span.pill.(verdict_class(verdict)) { (verdict) },
             (None, Some(ActionResult::Done)) => span.pill.busy { "being judged" },
             (None, Some(result)) => span.pill.warn { (result) },

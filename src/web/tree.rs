@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::parts;
-use crate::view::{HealthState, UnitState, UnitView, View};
+use crate::view::{HealthState, UnitState, UnitView, View, WatchStanding};
 use crate::words;
 
 /// Deeper units are indented no further: a phone is narrow.
@@ -43,6 +43,9 @@ fn row(view: &View, unit: &UnitView) -> Markup {
                         }
                     }
                     @if let Some(parts) = how(unit) { div.quiet { (parts) } }
+                    @for watch in &unit.watches {
+                        div.(watch_class(watch.standing)) { (watch.what) ": " (words::watch(watch, view.now)) }
+                    }
                     @if !unit.note.is_empty() { div.note { (unit.note) } }
                 }
             }
@@ -92,6 +95,14 @@ fn how(unit: &UnitView) -> Option<String> {
         words.push(format!("cures with {}", crate::words::percent(probability)));
     }
     (!words.is_empty()).then(|| words.join(" · "))
+}
+
+fn watch_class(standing: WatchStanding) -> &'static str {
+    match standing {
+        WatchStanding::Within => "quiet",
+        WatchStanding::Unknown | WatchStanding::Leaning => "note",
+        WatchStanding::Beyond => "bad-text",
+    }
 }
 
 fn state_class(state: UnitState) -> &'static str {

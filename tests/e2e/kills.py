@@ -81,7 +81,7 @@ def check_counted(engine, variant, least, most=REQUESTS):
 def stored(engine, url=None, *which):
     """How often each span is in the store."""
     command = [engine.binary, "export", "--store", url or f"{engine.folder}/spans", *which]
-    exported = subprocess.run(command, stdout=subprocess.PIPE, timeout=DEADLINE, check=True)
+    exported = subprocess.run(command, capture_output=True, timeout=DEADLINE, check=True)
     times = collections.Counter()
     for line in exported.stdout.splitlines():
         for of_resource in json.loads(line)["resourceSpans"]:

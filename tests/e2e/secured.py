@@ -28,7 +28,6 @@ MUTUAL = SETTINGS + (
 )
 
 
-
 def patience(language):
     """Five seconds: OpenTelemetry's specification says milliseconds, and Python's SDK takes seconds."""
     return {"OTEL_EXPORTER_OTLP_TIMEOUT": "5" if language == "python" else "5000"}

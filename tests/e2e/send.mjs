@@ -45,7 +45,9 @@ class Recorder {
 }
 
 function provider(service) {
-  const url = wire === 'grpc' ? `http://${grpcAddress}` : `http://${httpAddress}/v1/traces`;
+  // What else TLS takes (certificates, tokens) the exporters read from the environment.
+  const scheme = 'E2E_SECURE' in process.env ? 'https' : 'http';
+  const url = wire === 'grpc' ? `${scheme}://${grpcAddress}` : `${scheme}://${httpAddress}/v1/traces`;
   const exporter = new Recorder(new OTLPTraceExporter({ url, compression }));
   return new BasicTracerProvider({
     resource: resourceFromAttributes({ 'service.name': `${service}-${variant}` }),

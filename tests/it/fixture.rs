@@ -84,6 +84,7 @@ fn request_type(name: &str, rate: u64, failing_for: u64, bad_percent: u64) -> Re
         })
         .collect();
     RequestTypeView {
+        unheard_since: None,
         name: text(name),
         failing,
         rate_per_s: rate as f64,

@@ -119,6 +119,8 @@ pub struct Timed {
     pub baseline: [LogHistogram; 2],
     /// The same in the window.
     pub window: LogHistogram,
+    /// How many of each of the three weren't measured, but are stood for by others: they say nothing of their own.
+    pub unmeasured: [u64; 3],
 }
 
 /// How many requests of one type touched an operation or dependency: so many of its calls are

@@ -8,7 +8,7 @@ use rekindle_stats::LogHistogram;
 
 use super::{Sources, Stretch};
 use crate::Level;
-use crate::profile::{Profile, Segment};
+use crate::profile::{Profile, Segment, Times};
 use crate::rank::{Part, Shaped, Timed, Touched};
 use crate::spectrum::Cell;
 
@@ -94,7 +94,7 @@ impl Sources<'_> {
                 Segment::There(from, to) => Part::There(placed(from)?, placed(to)?),
             })
         };
-        let mut times: Vec<(Part, usize, usize, LogHistogram)> = Vec::new();
+        let mut times: Vec<(Part, usize, usize, Times)> = Vec::new();
         let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
         for (part, profile) in profiles.into_iter().enumerate() {
             for ((of, segment), counted) in profile.times {
@@ -132,14 +132,16 @@ impl Sources<'_> {
                     request_type,
                     baseline: Default::default(),
                     window: LogHistogram::default(),
+                    unmeasured: [0; 3],
                 });
             }
             let Some(last) = timed.last_mut() else {
                 continue;
             };
+            last.unmeasured[part] = counted.unmeasured;
             match part {
-                0 | 1 => last.baseline[part] = counted,
-                _ => last.window = counted,
+                0 | 1 => last.baseline[part] = counted.nanos,
+                _ => last.window = counted.nanos,
             }
         }
         Measured {

@@ -127,6 +127,72 @@ fn a_type_that_is_gone_for_good_is_let_go() {
     assert_eq!(closing.reason, crate::ClosingReason::Silent);
 }
 
+#[test]
+fn what_is_missing_can_be_asked_of_any_stretch() {
+    let mut site = Site::new();
+    let search = [of_web("GET /search")];
+    let ago = |site: &Site, from: u64, until: u64| {
+        let at = |seconds| site.now.minus(Duration::from_secs(seconds));
+        let found = site.analyzer.fared(&search, at(from), at(until));
+        (found, site.analyzer.missed(&search, at(from), at(until)))
+    };
+    site.passes(600, Comes::All);
+    assert_eq!(ago(&site, 60, 0).1, 0);
+    // A third of ten a second.
+    site.passes(60, Comes::AllBut("GET /search"));
+    let ((ok, bad), missed) = ago(&site, 50, 0);
+    assert_eq!((ok, bad), (0, 0));
+    assert!((120..=166).contains(&missed), "{missed}");
+    assert_eq!(
+        site.analyzer
+            .missed(&[of_web("POST /bid")], UnixNanos(0), site.now),
+        0
+    );
+    assert_eq!(ago(&site, 600, 70).1, 0, "before it stopped");
+    // The restart cures it. What would come while it lasts, and right after it, is not missed.
+    let until = site.now.plus(Duration::from_secs(1));
+    let restart = restart_of_catalog(site.now, Some(until));
+    site.analyzer.intervene(restart);
+    site.passes(11, Comes::AllBut("GET /search"));
+    assert_eq!(ago(&site, 11, 0), ((0, 0), 0));
+    site.passes(20, Comes::All);
+    let ((ok, bad), missed) = ago(&site, 20, 0);
+    assert!(ok >= 60 && bad == 0 && missed == 0, "{ok} {bad} {missed}");
+    // Where all is silent, nobody knows.
+    site.passes(60, Comes::Nothing);
+    assert_eq!(ago(&site, 60, 0).1, 0);
+    site.passes(1, Comes::All);
+    assert_eq!(ago(&site, 55, 1).1, 0);
+    // When it is over, what was missing is remembered, and nothing more is expected.
+    site.passes(90, Comes::All);
+    assert_eq!(site.open(), 0);
+    let all = site.analyzer.missed(&[], UnixNanos(0), site.now);
+    assert!((120..=200).contains(&all), "{all}");
+    site.passes(1_000, Comes::All);
+    assert_eq!(site.analyzer.missed(&[], UnixNanos(0), site.now), 0);
+}
+
+#[test]
+fn a_pause_that_a_restart_made_is_no_habit() {
+    let mut site = Site::new();
+    site.passes(600, Comes::All);
+    let until = site.now.plus(Duration::from_secs(30));
+    let restart = restart_of_catalog(site.now, Some(until));
+    site.analyzer.intervene(restart);
+    site.passes(30, Comes::AllBut("GET /search"))
+        .passes(60, Comes::All);
+    assert_eq!(site.open(), 0);
+    site.passes(20, Comes::AllBut("GET /search"));
+    assert_eq!(site.open(), 1);
+}
+
+fn of_web(operation: &str) -> RequestType {
+    RequestType {
+        service: "web".into(),
+        operation: operation.into(),
+    }
+}
+
 fn restart_of_catalog(from: UnixNanos, until: Option<UnixNanos>) -> Intervention {
     Intervention {
         kind: InterventionKind::Restart,

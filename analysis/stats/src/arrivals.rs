@@ -58,6 +58,8 @@ pub struct Silence {
     pub seconds: u64,
     /// How many a second should have come, at least.
     pub rate: f64,
+    /// The variance of how many come in ten seconds over their mean, from 1.
+    pub burstiness: f64,
     /// The evidence that nothing comes any more, in seconds: an alarm is due when it reaches the wanted
     /// number of seconds between false alarms.
     pub evidence: f64,
@@ -154,6 +156,7 @@ impl Arrivals {
             since,
             seconds,
             rate,
+            burstiness,
             evidence: evidence(rate / burstiness, seconds - pause),
         })
     }

@@ -1,6 +1,7 @@
 //! What is for sale: `catalog.items` knows the items, `catalog.search` finds them by words,
 //! `catalog.categories` by kind. The latter two know numbers only and ask `catalog.items` for what
-//! people want to read.
+//! people want to read; `catalog.categories` keeps the answers in `catalog.categories.cache`, since what is for
+//! sale doesn't change while the site runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::cache::Cache;
 use super::container::{Answering, CallContext, Component, Factory, StartError};
 use super::message::{Arguments, CallError};
 use super::public::Route;
@@ -205,6 +207,8 @@ struct Categories {
     names: Table<Arc<str>>,
     count: usize,
     items: Table<Arc<[u32]>>,
+    /// What people read of a category's items.
+    cache: Cache,
 }
 
 impl Categories {
@@ -229,6 +233,7 @@ impl Categories {
             count: names.len(),
             names: Table::new(names.into_iter().map(Arc::from)),
             items: Table::new(items.into_iter().map(Arc::from)),
+            cache: Cache::new(),
         }))
     }
 
@@ -256,7 +261,15 @@ impl Component for Categories {
                     let name = self.names.get(category)?;
                     let items = self.items.get(category)?;
                     let shown = items.len().min(context.settings().page_length);
-                    let items = titles_of(&items[..shown], context).await?;
+                    let cached = context.in_part("get", || self.cache.get(category))?;
+                    let items = match cached {
+                        Some(items) => items,
+                        None => {
+                            let items = titles_of(&items[..shown], context).await?;
+                            self.cache.put(category, items.clone());
+                            items
+                        }
+                    };
                     Ok(json!({ "name": &*name, "items": items }))
                 }
                 other => Err(CallError::no_operation(other)),
@@ -267,6 +280,10 @@ impl Component for Categories {
     fn damage(&self, damage: Damage) {
         self.names.damage(damage);
         self.items.damage(damage);
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        Some(&self.cache)
     }
 }
 

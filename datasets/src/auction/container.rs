@@ -26,13 +26,14 @@ use tokio::sync::oneshot;
 pub(crate) use reboot::RebootError;
 pub use reboot::Rebooted;
 
-use super::ServiceName;
+use super::cache::Cache;
 use super::fault::{Ailment, Fault, FaultKind, FaultScope};
 use super::leak::Leak;
 use super::message::{Arguments, CRASHED, CallError, RESTARTING, TIMEOUT, UNAVAILABLE};
 use super::peers::Peers;
 use super::table::Damage;
 use super::telemetry::{Caller, Tracing};
+use super::{ServiceName, owner_of, part_of};
 use life::{Envelope, Life};
 
 /// What a caller keeps of its own deadline to tell *its* caller that the callee didn't answer. So
@@ -60,6 +61,11 @@ pub(crate) trait Component: Send + Sync {
 
     /// Damages its volatile state.
     fn damage(&self, damage: Damage);
+
+    /// What of it can be reset alone.
+    fn cache(&self) -> Option<&Cache> {
+        None
+    }
 }
 
 /// The bounds of a container.
@@ -108,6 +114,8 @@ struct Slot {
 struct SlotState {
     current: Option<Arc<Life>>,
     generation: u64,
+    /// The generation of what can be reset alone.
+    part_generation: u64,
     /// Microreboots that were begun since the process started.
     reboots: u64,
     /// Lives that are over and may still have a running thread.
@@ -259,6 +267,9 @@ impl Container {
     /// # Errors
     /// In words, when there is no such component, it isn't up, or the kind isn't to be had there.
     pub(crate) fn inject(&self, fault: &Fault) -> Result<(), String> {
+        if let Some(component) = owner_of(&fault.component) {
+            return self.slot(component)?.damage_part(fault);
+        }
         let slot = self.slot(&fault.component)?;
         let delay = Duration::from_millis(fault.delay_ms);
         match (fault.scope, fault.kind) {
@@ -339,7 +350,7 @@ impl Container {
     /// `None` when there is no such component.
     pub(crate) fn is_up(&self, component: Option<&str>) -> Option<bool> {
         match component {
-            Some(name) => Some(self.slots.get(name)?.is_up()),
+            Some(name) => Some(self.slots.get(owner_of(name).unwrap_or(name))?.is_up()),
             None => Some(self.slots.values().all(Slot::is_up)),
         }
     }
@@ -370,6 +381,28 @@ impl Slot {
             .current
             .as_ref()
             .is_some_and(|life| life.runs())
+    }
+
+    /// Makes what can be reset alone ill: its answers are lost or mixed up.
+    fn damage_part(&self, fault: &Fault) -> Result<(), String> {
+        let part = &fault.component;
+        let damage = match (fault.scope, fault.kind) {
+            (FaultScope::Component, FaultKind::Error) => Damage::Lost,
+            (FaultScope::Component, FaultKind::WrongAnswer) => Damage::Crossed,
+            (_, kind) => {
+                return Err(format!(
+                    "{part} has no thread and no memory but its answers: there is no {}",
+                    kind.as_str()
+                ));
+            }
+        };
+        let life = lock(&self.state).current.clone();
+        let component = life.as_ref().and_then(|life| life.component());
+        let cache = component.and_then(|component| component.cache());
+        cache
+            .ok_or_else(|| format!("{part} is down"))?
+            .damage(damage);
+        Ok(())
     }
 
     fn status(&self) -> ComponentStatus {
@@ -419,6 +452,30 @@ impl CallContext {
                 deadline,
             )
             .await
+    }
+
+    /// Does something in the part of this component that can be reset alone.
+    pub(crate) fn in_part<T>(
+        &self,
+        operation: &str,
+        work: impl FnOnce() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let name = self.life.name();
+        let part = part_of(name).unwrap_or(name);
+        let slot = self.container.slots.get(name);
+        let caller = Caller {
+            function: format!("{part}.{operation}"),
+            generation: slot.map_or(0, |slot| lock(&slot.state).part_generation),
+        };
+        let mut span = self.container.tracing.work(&caller, &self.span);
+        let outcome = work();
+        match &outcome {
+            Err(error) if let Some(error_type) = error.error_type() => {
+                span.fail(error_type, &error.to_string());
+            }
+            _ => span.succeed(),
+        }
+        outcome.map_err(|error| error.seen_by_caller_of(part))
     }
 
     /// Asks another process; `route` is the path with names in braces, filled from the arguments.

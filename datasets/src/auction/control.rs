@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `GET /ready`, `GET /ready/{component}` | 200 when started, 503 when not |
 //! | `GET /status` | [`ServiceStatus`] |
-//! | `POST /microreboot/{component}` | 200 and [`Rebooted`](super::Rebooted) once the new life is ready; `Idempotency-Key` and `Rekindle-Generation` are honoured; 404, 409 (too many abandoned threads, or a generation that is over), 500 (start failed), 504 (start took too long) |
+//! | `POST /microreboot/{component}` | 200 and [`Rebooted`](super::Rebooted) once the new life is ready; `Idempotency-Key` and `Rekindle-Generation` are honoured; 404, 409 (too many abandoned threads, or a generation that is over), 500 (start failed), 504 (start took too long). The same for the part of a component that can be reset alone |
 //! | `GET /microreboot/{component}?action=KEY` | `{"done": bool}` |
 //! | `POST /prepare` | 204 once all spans until now are sent, 503 if they can't be: the process is about to be restarted |
 //! | `POST /fault` | a [`Fault`] as JSON: 204, or 422 with the reason |

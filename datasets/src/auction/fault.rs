@@ -76,7 +76,8 @@ pub const DEFAULT_DELAY: Duration = Duration::from_millis(900);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Into which component, such as `catalog.search`.
+    /// Into which component, such as `catalog.search`, or which part of one, `catalog.categories.cache` (`error`
+    /// and `wrong_answer` are to be had there).
     pub component: String,
     /// Of which kind.
     pub kind: FaultKind,

@@ -257,6 +257,52 @@ fn every_component_can_be_lost_and_found() {
 }
 
 #[test]
+fn a_part_is_reset_without_its_component() {
+    let site = Site::start();
+    let (part, component) = ("catalog.categories.cache", "catalog.categories");
+    let control = site.owner(part).control_address();
+    let ready = format!("/ready/{part}");
+    assert_eq!(request(control, "GET", &ready, None, &[]).0, 200);
+    for kind in [FaultKind::WrongAnswer, FaultKind::Error] {
+        // The second category, too, so that there is something to be mixed up with.
+        let web = site.service(ServiceName::Catalog).address();
+        assert_eq!(request(web, "GET", "/categories/1", None, &[]).0, 200);
+        assert_eq!(site.verdict(part), Verdict::Right);
+        assert_eq!(site.inject(&Fault::new(part, kind)), 204);
+        match kind {
+            FaultKind::Error => assert_eq!(site.verdict(part), Verdict::Failed { status: 503 }),
+            _ => assert_eq!(site.verdict(part), Verdict::Wrong),
+        }
+        assert_eq!(site.microreboot(part, &[]).0, 200);
+        assert_eq!(site.verdict(part), Verdict::Right, "{kind:?}");
+        assert_eq!(
+            site.status(component)["reboots"],
+            0,
+            "the component lives on"
+        );
+    }
+    // Its component's new life has a new one.
+    site.inject(&Fault::new(part, FaultKind::Error));
+    assert_eq!(site.microreboot(component, &[]).0, 200);
+    assert_eq!(site.verdict(part), Verdict::Right);
+    // Orders are told apart as a component's are.
+    let order = [("idempotency-key", "a1"), ("rekindle-generation", "9")];
+    let (status, answer) = site.microreboot(part, &order);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(site.microreboot(part, &order), (200, answer));
+    assert_eq!(
+        site.microreboot(part, &[("rekindle-generation", "8")]).0,
+        409
+    );
+    // Nothing that it hasn't can be damaged.
+    assert_eq!(site.inject(&Fault::new(part, FaultKind::Hang)), 422);
+    assert_eq!(
+        site.inject(&Fault::new(part, FaultKind::Error).in_process()),
+        422
+    );
+}
+
+#[test]
 fn damage_in_the_process_survives_a_microreboot() {
     let site = Site::start();
     let component = "accounts.users";

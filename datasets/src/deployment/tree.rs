@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Deployment, Place};
+use crate::auction::part_of;
 use crate::probes;
 
 /// How small the smallest restart is.
@@ -36,6 +37,7 @@ const COMPONENT_START: &str = "5s";
 /// What restarts take, in release, before Rekindle has measured them.
 const PROCESS_DOWNTIME: &str = "500ms";
 const COMPONENT_DOWNTIME: &str = "100ms";
+const PART_DOWNTIME: &str = "10ms";
 
 /// How long a known answer may take: longer than any caller inside the site waits.
 const ANSWER_TIMEOUT: &str = "2s";
@@ -124,6 +126,25 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -
                 });
                 line(14, format!("check: {check}"));
             }
+            if let Some(part) = part_of(component) {
+                let selector = json!({
+                    "service.name": service.as_str(),
+                    "code.namespace": part,
+                });
+                let post = format!("http://{control}/microreboot/{part}");
+                line(14, "units:".to_owned());
+                line(16, format!("- unit: {part}"));
+                line(18, format!("match: {selector}"));
+                line(
+                    18,
+                    format!(
+                        "http: {}",
+                        json!({ "post": post, "timeout": COMPONENT_START })
+                    ),
+                );
+                line(18, format!("start_deadline: {COMPONENT_START}"));
+                line(18, format!("expected_downtime: {PART_DOWNTIME}"));
+            }
         }
     }
     yaml
@@ -182,6 +203,10 @@ mod tests {
             "http://127.0.0.1:20003/microreboot/catalog.search"
         );
         assert!(search["check"].is_null(), "only when asked for");
+        assert!(search["units"].is_null());
+        let cache = &catalog["units"][2]["units"][0];
+        assert_eq!(cache["unit"], "catalog.categories.cache");
+        assert_eq!(cache["match"]["code.namespace"], "catalog.categories.cache");
         let plan = plan.with_checks();
         let yaml = plan.to_yaml(Granularity::Component, Mode::Auto)
             + &plan.probes_yaml(Duration::from_secs(1));

@@ -92,7 +92,7 @@ pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, Pub
 
 /// The traces of one file of Jaeger's JSON, and how many of them could not be read; `None` when it is
 /// something else.
-pub(crate) fn jaeger_traces(bytes: &[u8]) -> Option<(Vec<Trace>, u64)> {
+fn jaeger_traces(bytes: &[u8]) -> Option<(Vec<Trace>, u64)> {
     let document: Document = serde_json::from_slice(bytes).ok()?;
     let mut builder = Builder::default();
     let all = document.data.len();

@@ -18,6 +18,6 @@ pub use intervention::{Intervention, InterventionKind, Selector};
 pub use name::Name;
 pub use outcome::{Outcome, OutcomeReport, RequestType};
 pub use outline::{Outline, OutlineBuffer, OutlineParts, Step};
-pub use span::{Facts, Link, Resource, Sampling, Shape, Span, SpanKind, Status};
+pub use span::{Facts, Link, Notice, Resource, Sampling, Shape, Span, SpanKind, Status};
 pub use time::UnixNanos;
 pub use trace::{EmptyTrace, ReleaseReason, Trace};

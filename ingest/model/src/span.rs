@@ -210,6 +210,33 @@ impl DerefMut for Span {
     }
 }
 
+/// What one span says by itself, before its trace is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// Whether it names no span that caused it.
+    pub is_root: bool,
+    /// When it began.
+    pub start: UnixNanos,
+    /// When it ended; not before `start`.
+    pub end: UnixNanos,
+    /// What it says.
+    pub shape: &'a Arc<Shape>,
+}
+
+impl<'a> From<&'a Span> for Notice<'a> {
+    fn from(span: &'a Span) -> Self {
+        Self {
+            trace_id: span.trace_id,
+            is_root: span.parent_id.is_none(),
+            start: span.start,
+            end: span.end,
+            shape: &span.shape,
+        }
+    }
+}
+
 impl Span {
     /// How long it took.
     pub fn duration(&self) -> std::time::Duration {

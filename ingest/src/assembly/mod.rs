@@ -13,6 +13,7 @@
 mod buffer;
 mod deadlines;
 mod lag;
+mod leaving;
 mod open;
 mod released;
 mod shape_slots;
@@ -31,6 +32,7 @@ use crate::packed::{PackedSpan, PackedSpans};
 use buffer::Buffer;
 use deadlines::{Deadlines, Due};
 use lag::ExporterLag;
+use leaving::{Leaving, TOGETHER, look_ahead, wait_for_end};
 use open::OpenTraces;
 use released::Released;
 use shape_slots::ShapeSlots;
@@ -149,8 +151,7 @@ pub struct Assembler {
     slots: Vec<(u32, usize)>,
     places: Vec<Option<u32>>,
     looked_at: Vec<Due>,
-    /// Memory for the parents of the trace that is handed out.
-    parents: Vec<u32>,
+    leaving: Leaving,
 }
 
 impl Assembler {
@@ -173,7 +174,7 @@ impl Assembler {
             slots: Vec::new(),
             places: Vec::new(),
             looked_at: Vec::new(),
-            parents: Vec::new(),
+            leaving: Leaving::default(),
         }
     }
 
@@ -217,11 +218,17 @@ impl Assembler {
             // Spans of one trace often come together.
             Some((id, place)) if id == span.trace_id => place,
             _ => {
-                let place = self.open.find(span.trace_id);
+                let place = self.open.guess(span.trace_id);
                 last = Some((span.trace_id, place));
                 place
             }
         }));
+        for (span, place) in packed.iter().zip(&places) {
+            match place {
+                Some(place) => wait_for_end(*place, &self.open),
+                None => self.released.look_ahead(span.trace_id),
+            }
+        }
         for (index, (span, place)) in packed.iter().zip(&places).enumerate() {
             let (slot, lag) = self.slots[span.shape as usize];
             self.lag.learn(lag, span.end, now);
@@ -316,40 +323,49 @@ impl Assembler {
 
     /// The same, one after the other.
     pub fn poll_each(&mut self, now: UnixNanos, mut take: impl FnMut(Trace)) {
-        self.poll_outlines(now, |outline| take(outline.trace()));
+        self.poll_outlines(now, |outlines| {
+            outlines.iter().for_each(|outline| take(outline.trace()));
+        });
     }
 
-    /// The same in numbers: for whoever has seen such traces, a whole one need not be made.
-    pub fn poll_outlines(&mut self, now: UnixNanos, mut take: impl FnMut(&Outline<'_>)) {
+    /// The same in numbers, several at once: for whoever has seen such traces, a whole one need not be made.
+    pub fn poll_outlines(&mut self, now: UnixNanos, mut take: impl FnMut(&[Outline<'_>])) {
         self.hand_out(&mut take);
         self.lag.refresh(now);
         self.quiet = quiet(&self.config, self.lag.longest());
         self.look_for_idle(now);
         let mut due = std::mem::take(&mut self.looked_at);
         self.due.take(now, &mut due);
-        for entry in due.drain(..) {
-            let Some(buffer) = self.open.numbered(entry.number, entry.place) else {
-                continue;
-            };
-            if buffer.queued != entry.deadline {
-                continue;
-            }
-            let deadline = deadline(&self.config, self.quiet, buffer);
-            if deadline > now {
-                buffer.queued = deadline;
-                self.due.add(Due { deadline, ..entry });
-                continue;
-            }
-            let reason = match buffer.root_at() {
-                Some(_) => ReleaseReason::RootQuiet,
-                None => ReleaseReason::Idle,
-            };
-            self.release(entry.place, reason);
-            // Now that it is in the processor's cache.
+        for together in due.chunks(TOGETHER) {
+            look_ahead(together.iter().map(|entry| entry.place), &self.open);
+            together.iter().for_each(|entry| self.look_at(entry, now));
+            // Now that they are in the processor's cache.
             self.hand_out(&mut take);
         }
+        due.clear();
         self.looked_at = due;
         self.tidy();
+    }
+
+    /// Lets go of a trace whose deadline has come, if it still is the deadline.
+    fn look_at(&mut self, entry: &Due, now: UnixNanos) {
+        let Some(buffer) = self.open.numbered(entry.number, entry.place) else {
+            return;
+        };
+        if buffer.queued != entry.deadline {
+            return;
+        }
+        let deadline = deadline(&self.config, self.quiet, buffer);
+        if deadline > now {
+            buffer.queued = deadline;
+            self.due.add(Due { deadline, ..*entry });
+            return;
+        }
+        let reason = match buffer.root_at() {
+            Some(_) => ReleaseReason::RootQuiet,
+            None => ReleaseReason::Idle,
+        };
+        self.release(entry.place, reason);
     }
 
     /// Puts the traces that are old enough to be idle among those that are due, if they have no
@@ -389,7 +405,7 @@ impl Assembler {
                 self.release(oldest.place, ReleaseReason::Flush);
             }
         }
-        self.hand_out(&mut |outline| traces.push(outline.trace()));
+        self.hand_out(&mut |outlines| traces.extend(outlines.iter().map(Outline::trace)));
         self.tidy();
     }
 
@@ -441,15 +457,10 @@ impl Assembler {
     }
 
     /// Hands out the traces that were let go, and frees their places.
-    fn hand_out(&mut self, take: &mut impl FnMut(&Outline<'_>)) {
-        for (place, reason) in self.ready.drain(..) {
-            let buffer = self.open.at(place);
-            // A trace is begun for a span, so it has one.
-            if let Ok(outline) = buffer.outline(&self.shapes, &mut self.parents, reason) {
-                take(&outline);
-            }
-            self.open.free(place, &mut self.shapes);
-        }
+    fn hand_out(&mut self, take: &mut impl FnMut(&[Outline<'_>])) {
+        let (open, shapes) = (&mut self.open, &mut self.shapes);
+        self.leaving.hand_out(&self.ready, open, shapes, take);
+        self.ready.clear();
     }
 
     /// Drops entries of traces that are gone once they are the most part, so that one trace that

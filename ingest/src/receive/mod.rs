@@ -23,6 +23,7 @@ mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 mod zstd;
 
 use std::io;
@@ -36,7 +37,9 @@ use tokio::sync::{mpsc, watch};
 pub use access::{AccessError, AccessFiles, TlsFiles};
 pub use intake::Batch;
 pub use quota::SourceLimits;
+pub use refusal::Class;
 pub use stats::{IngestCounts, IngestStats};
+pub use turned_away::TurnedAway;
 
 use crate::decode::KeepAttributes;
 use crate::journal::Journal;

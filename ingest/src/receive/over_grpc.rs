@@ -36,7 +36,7 @@ pub(super) async fn handle(
         Ok(partial) => return grpc_ok(&partial),
         Err(refusal) => refusal,
     };
-    shared.intake.stats.refused(refusal.class());
+    shared.intake.stats.refused(source, refusal.class());
     match refusal {
         Refusal::ContentType => grpc_unsupported(),
         // The rest of the body needn't be read: HTTP/2 ends the stream and keeps the connection.

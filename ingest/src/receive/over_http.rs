@@ -28,7 +28,7 @@ pub(super) async fn handle(
     match take(shared, source, &head, content_type, &mut body).await {
         Ok((content_type, partial)) => http_ok(content_type, &partial),
         Err(refusal) => {
-            shared.intake.stats.refused(refusal.class());
+            shared.intake.stats.refused(source, refusal.class());
             // A client that waits to be asked for its body needn't send it; one that came too late
             // with it has had its time.
             let waits = head.headers.contains_key(EXPECT);

@@ -66,17 +66,26 @@ pub(super) enum Refusal {
     GrpcVersion,
 }
 
-/// Which counter a refusal belongs to.
+/// Why a request wasn't taken, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
+    /// It is larger than a request may be.
     TooLarge,
+    /// It can't be read.
     Malformed,
+    /// It asks for something else, in another form, or comes from a foreign web page.
     Unsupported,
+    /// Its body didn't come in time.
     Stalled,
+    /// The engine is behind.
     Busy,
+    /// The journal couldn't keep it.
     NotKept,
+    /// It has no token that is known.
     Unauthorized,
+    /// Its source sends more spans than it may.
     OverRate,
+    /// It has more new names than its source may bring.
     OverNames,
 }
 

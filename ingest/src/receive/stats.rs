@@ -1,10 +1,14 @@
 //! What came in, and what became of it?
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::quota::Source;
 use super::refusal::Class;
+use super::turned_away::{Remembered, TurnedAway};
 use crate::decode::DecodeCounts;
 use crate::journal::Protocol;
 
@@ -14,6 +18,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct IngestStats {
             $($name: AtomicU64,)*
+            /// Locked for a refusal only, never for what is taken.
+            turned_away: Mutex<Remembered>,
         }
 
         /// The counters at one time. They only grow.
@@ -120,7 +126,8 @@ impl IngestStats {
         add(requests, 1);
     }
 
-    pub(super) fn refused(&self, class: Class) {
+    pub(super) fn refused(&self, source: Source, class: Class) {
+        self.turned_away().refused(source, class, SystemTime::now());
         let requests = match class {
             Class::TooLarge => &self.requests_too_large,
             Class::Malformed => &self.requests_malformed,
@@ -133,6 +140,17 @@ impl IngestStats {
             Class::OverNames => &self.requests_over_names,
         };
         add(requests, 1);
+    }
+
+    /// Whose requests are refused at present, the latest first.
+    pub fn turned_away_now(&self) -> Vec<TurnedAway> {
+        self.turned_away().now(SystemTime::now())
+    }
+
+    fn turned_away(&self) -> MutexGuard<'_, Remembered> {
+        self.turned_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn handshake_failed(&self) {

@@ -27,6 +27,8 @@ pub struct Imported {
     pub spans: u64,
     /// Lines or requests that couldn't be read.
     pub unreadable: u64,
+    /// The first of those lines, counted from 1; `None` where it is no line, but the whole file.
+    pub first_unreadable_line: Option<u64>,
     /// What else was mended and left out.
     pub counts: ReadCounts,
 }
@@ -55,8 +57,8 @@ pub fn read_any<E: From<StoreError>>(
         })?;
         return Ok(Imported {
             spans,
-            unreadable: 0,
             counts,
+            ..Imported::default()
         });
     }
     match head.starts_with(&[0x1f, 0x8b]) {
@@ -107,6 +109,7 @@ fn read_bounded<E: From<StoreError>>(
     let mut are_lines = false;
     let mut is_laid_out = false;
     let mut line = Vec::new();
+    let mut number = 0;
     if is_protobuf(input.fill_buf().map_err(failed)?) {
         let mut limited = (&mut input).take(max_bytes);
         limited.read_to_end(&mut whole).map_err(failed)?;
@@ -117,6 +120,7 @@ fn read_bounded<E: From<StoreError>>(
         if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
+        number += 1;
         if !are_lines {
             let may_be_part = match content_of(&line) {
                 Content::Document => false,
@@ -132,13 +136,18 @@ fn read_bounded<E: From<StoreError>>(
                 continue;
             }
             are_lines = true;
-            let damaged = whole.split(|it| *it == b'\n');
-            let damaged = damaged.filter(|it| !it.trim_ascii().is_empty());
-            imported.unreadable += damaged.count() as u64;
+            let damaged = (1..).zip(whole.split(|it| *it == b'\n'));
+            for (number, _) in damaged.filter(|(_, it)| !it.trim_ascii().is_empty()) {
+                imported.unreadable += 1;
+                imported.first_unreadable_line.get_or_insert(number);
+            }
             whole = Vec::new();
         }
         if !line.trim_ascii().is_empty() {
             let read = document(&line, &mut imported.counts);
+            if read.is_none() {
+                imported.first_unreadable_line.get_or_insert(number);
+            }
             take(read, &mut imported)?;
         }
     }
@@ -231,17 +240,21 @@ mod tests {
     #[test]
     fn lines_of_other_kinds_are_not_kept() {
         let metrics = "{\"resourceMetrics\":[]}\n".repeat(4);
-        for (before, unreadable) in [
-            ("", 0),
-            ("\n\n", 0),
-            ("one damaged\netrics\":[]}\n", 2),
-            ("{\"resourceMetrics\":[\"torn\n\u{0}\n", 2),
+        for (before, unreadable, first) in [
+            ("", 0, None),
+            ("\n\n", 0, None),
+            ("one damaged\netrics\":[]}\n", 2, Some(1)),
+            ("\n{\"resourceMetrics\":[\"torn\n\u{0}\n", 2, Some(2)),
             // An array whose end didn't come.
-            ("[\n", 1),
+            ("[\n", 1, Some(1)),
         ] {
             let imported = read_of(&format!("{before}{metrics}"), 1 << 20);
             assert_eq!(imported.unreadable, unreadable, "{before:?}");
+            assert_eq!(imported.first_unreadable_line, first, "{before:?}");
         }
+        let imported = read_of(&format!("{metrics}torn\n{metrics}torn\n"), 1 << 20);
+        let told = (imported.unreadable, imported.first_unreadable_line);
+        assert_eq!(told, (2, Some(5)));
     }
 
     #[test]

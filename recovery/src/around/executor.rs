@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Around, Saver, prepare};
 use crate::UnitName;
+use crate::crash::CrashPoint;
 use crate::executor::{
     ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
 };
@@ -65,6 +66,8 @@ impl AroundExecutor {
             self.saver.look(&permit, self.around.post_mortem.as_ref()),
         );
         let unit = permit.unit().clone();
+        let passing = permit.passed();
+        passing.at(CrashPoint::AfterPrepare);
         let mut keeping = pin!(self.saver.keep(saved));
         let mut restart = self.inner.restart(permit);
         let mut kept = None;
@@ -74,6 +77,7 @@ impl AroundExecutor {
                 result = &mut restart => break result,
             }
         };
+        passing.at(CrashPoint::BeforeKept);
         // A disk that hangs makes no restart that is done one of which nothing is known.
         let kept = match kept {
             Some(kept) => kept,

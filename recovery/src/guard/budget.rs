@@ -26,7 +26,7 @@ impl World<'_> {
         let period = self.policy.budget_period;
         let count = self
             .in_period(period, now)
-            .filter(|past| self.tree.contains(&past.target, unit))
+            .filter(|past| past.restarts > 0 && self.tree.contains(&past.target, unit))
             .count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
@@ -94,7 +94,11 @@ impl World<'_> {
         let until = last.ready_at.unwrap_or(last.at).checked_add(wait)?;
         (until > now).then(|| {
             let ago = now.duration_since(last.at).unwrap_or_default().as_secs();
-            (until, format!("{} was restarted {ago} s ago", last.target))
+            let words = match last.restarts {
+                0 => format!("a restart of {} was refused {ago} s ago", last.target),
+                _ => format!("{} was restarted {ago} s ago", last.target),
+            };
+            (until, words)
         })
     }
 }

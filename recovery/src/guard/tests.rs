@@ -300,6 +300,17 @@ fn one_thing_at_a_time() {
             &[Guard::UnitBudget],
         ),
         (
+            "six that were refused",
+            |given| {
+                let refused = Past {
+                    restarts: 0,
+                    ..past("shop.cart", 3000, None)
+                };
+                given.past = vec![refused; 6];
+            },
+            &[],
+        ),
+        (
             "six restarts of its process",
             |given| {
                 given.past = (0..6).map(|_| past("shop", 3000, None)).collect();

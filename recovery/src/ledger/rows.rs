@@ -133,6 +133,8 @@ pub struct Judged {
 /// What is written beside an [`Entry`], in the same transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Also {
+    /// The lives of these units that an intent had numbered were not begun after all: it was refused.
+    NotBegun(Vec<UnitName>),
     /// An executor's result.
     Result(ActionId, Outcome),
     /// A verdict.
@@ -184,6 +186,13 @@ pub struct StoredAction {
     pub judged_at: Option<SystemTime>,
     /// The plan it was part of.
     pub plan: Option<PlanId>,
+}
+
+impl StoredAction {
+    /// Whether nothing was done, and no life was begun.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Refused { .. }))
+    }
 }
 
 /// One recovery as it was written, with its actions.

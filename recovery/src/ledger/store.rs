@@ -532,7 +532,8 @@ impl Store {
         }
         // Recoveries overlap in time; actions are numbered in the order of their intents.
         actions.sort_by_key(|action| action.action);
-        for action in &actions {
+        let begun = actions.iter().filter(|action| !action.is_refused());
+        for action in begun {
             let last = generations.insert(action.unit.clone(), action.generation);
             if last.is_some_and(|last| last >= action.generation) {
                 problems.push(format!(
@@ -658,6 +659,15 @@ fn write_also(transaction: &Transaction<'_>, recovery: RecoveryId, also: &Also) 
                 "UPDATE actions SET result = ?2 WHERE id = ?1",
                 params![int(action.0), json(outcome)?],
             )?;
+        }
+        Also::NotBegun(units) => {
+            for unit in units {
+                transaction.execute(
+                    "UPDATE generations SET generation = generation - 1
+                     WHERE unit = ?1 AND generation > 1",
+                    [unit.as_str()],
+                )?;
+            }
         }
         Also::Verdict(judged) => write_verdict(transaction, recovery, judged)?,
         Also::Learned(rows) => {

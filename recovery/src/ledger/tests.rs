@@ -107,8 +107,12 @@ fn a_whole_recovery_is_remembered() {
     assert_eq!(memory.generations.get(&"b.part".into()), Some(&2));
     assert_eq!(memory.last_recovery, 1);
 
+    // What an intent numbered and nobody began isn't counted, and a first life stays the first.
+    let refused: Vec<UnitName> = vec!["b".into(), "b.part".into(), "c".into()];
     let entries = [
         with(Also::Result(action, done()), entry(1, &[Event::Act])),
+        with(Also::NotBegun(refused.clone()), entry(1, &[])),
+        with(Also::NotBegun(refused), entry(1, &[])),
         entry(1, &[Event::Done, Event::Settled]),
         with(
             Also::Verdict(judged()),
@@ -119,6 +123,8 @@ fn a_whole_recovery_is_remembered() {
         store.append(&entry).expect("written");
     }
     let memory = store.remember(at(0)).expect("memory");
+    let generations: Vec<_> = memory.generations.iter().map(|(_, it)| *it).collect();
+    assert_eq!(generations, [2, 2, 1, 1], "{:?}", memory.generations);
     assert!(memory.unfinished.is_empty());
     assert_eq!(memory.actions[0].outcome, Some(done()));
     assert_eq!(memory.actions[0].failed_requests, Some(4.0));

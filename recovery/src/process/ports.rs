@@ -36,6 +36,12 @@ pub(super) fn wait_until_free(ports: &[u16]) -> Result<(), String> {
     }
 }
 
+/// Who listens on this port, for people; `None` when nobody does, or nobody who can be seen.
+pub fn listener_on(port: u16) -> Option<String> {
+    let held = listening(&[port]);
+    held.into_iter().find_map(|(_, inode)| holder(inode))
+}
+
 /// Which of these ports somebody listens on, with the socket's inode.
 fn listening(ports: &[u16]) -> Vec<(u16, u64)> {
     if ports.is_empty() {

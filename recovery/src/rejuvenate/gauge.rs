@@ -29,21 +29,40 @@ const LEAST_REQUESTS: u64 = 20;
 /// take, and little beside the minute over which a share is taken.
 const WARM_UP: Duration = Duration::from_secs(5);
 
+/// The present life of what a gauge tells of. What a former life told doesn't count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// When something that the gauge may tell of was last ready after a restart.
+    pub since: Option<SystemTime>,
+    /// The number of the life, where that is known: who tells it with a number needn't have waited until it was ready.
+    pub generation: Option<u64>,
+}
+
+impl From<Option<SystemTime>> for Life {
+    fn from(since: Option<SystemTime>) -> Self {
+        Self {
+            since,
+            generation: None,
+        }
+    }
+}
+
 /// Somebody who can read gauges. The daemon's is [`Readings`]; tests and simulations bring their own.
 pub trait Gauges: Send + Sync {
-    /// Reads it once. What was said or counted before `since`, when something that it may tell of was
-    /// last ready after a restart, is of a former life and doesn't count.
+    /// Reads it once, in this life.
     ///
     /// # Errors
     /// Why it can't be read, in words for people.
-    fn read<'a>(
-        &'a self,
-        gauge: &'a Gauge,
-        since: Option<SystemTime>,
-    ) -> BoxFuture<'a, Result<f64, String>>;
+    fn read<'a>(&'a self, gauge: &'a Gauge, life: Life) -> BoxFuture<'a, Result<f64, String>>;
 
     /// When the unit's present life began, where that is known.
     fn started(&self, unit: &UnitName) -> Option<SystemTime> {
+        let _ = unit;
+        None
+    }
+
+    /// The number of the unit's present life, where somebody besides recovery counts them.
+    fn generation(&self, unit: &UnitName) -> Option<u64> {
         let _ = unit;
         None
     }
@@ -55,15 +74,31 @@ pub struct Board {
     told: Mutex<Told>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    value: f64,
+    at: SystemTime,
+    /// Of which life, if the unit said so.
+    generation: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Told {
-    values: BTreeMap<(UnitName, String), (f64, SystemTime)>,
+    values: BTreeMap<(UnitName, String), Word>,
     swept: Option<SystemTime>,
 }
 
 impl Board {
-    /// Remembers a value. What is no number, or one gauge too many, is not remembered: `false`.
-    pub fn tell(&self, unit: &UnitName, name: &str, value: f64, now: SystemTime) -> bool {
+    /// Remembers a value, and of which life it is, if that was said. What is no number, or one gauge too many, is not
+    /// remembered: `false`.
+    pub fn tell(
+        &self,
+        unit: &UnitName,
+        name: &str,
+        value: f64,
+        generation: Option<u64>,
+        now: SystemTime,
+    ) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (unit.clone(), name.to_owned());
         if !value.is_finite() {
@@ -79,17 +114,22 @@ impl Board {
                 // Units come and go, and what they told isn't believed any more.
                 told.swept = Some(now);
                 told.values
-                    .retain(|_, (_, at)| now.duration_since(*at).is_ok_and(|age| age <= FRESH));
+                    .retain(|_, word| now.duration_since(word.at).is_ok_and(|age| age <= FRESH));
             }
             if told.values.len() >= MAX_GAUGES {
                 return false;
             }
         }
-        told.values.insert(key, (value, now));
+        let word = Word {
+            value,
+            at: now,
+            generation,
+        };
+        told.values.insert(key, word);
         true
     }
 
-    /// The last value, if it is fresh, and was told after `since`.
+    /// The last value, if it is fresh, and of this life.
     ///
     /// # Errors
     /// That nobody has told it, or not lately, or only a former life did.
@@ -97,22 +137,23 @@ impl Board {
         &self,
         unit: &UnitName,
         name: &str,
-        since: Option<SystemTime>,
+        life: Life,
         now: SystemTime,
     ) -> Result<f64, String> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((value, at)) = told.values.get(&(unit.clone(), name.to_owned())) else {
+        let Some(word) = told.values.get(&(unit.clone(), name.to_owned())) else {
             return Err(format!("no heartbeat of {unit} has told {name}"));
         };
-        if since.is_some_and(|since| *at < since) {
+        let is_of_this_life = word.generation.is_some() && word.generation == life.generation;
+        if !is_of_this_life && life.since.is_some_and(|since| word.at < since) {
             return Err(format!("{unit} hasn't told {name} since the last restart"));
         }
-        match now.duration_since(*at) {
+        match now.duration_since(word.at) {
             Ok(age) if age > FRESH => Err(format!(
                 "{unit} told {name} last {} s ago, which is too long",
                 age.as_secs()
             )),
-            _ => Ok(*value),
+            _ => Ok(word.value),
         }
     }
 }
@@ -214,11 +255,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 impl Gauges for Readings {
-    fn read<'a>(
-        &'a self,
-        gauge: &'a Gauge,
-        since: Option<SystemTime>,
-    ) -> BoxFuture<'a, Result<f64, String>> {
+    fn read<'a>(&'a self, gauge: &'a Gauge, life: Life) -> BoxFuture<'a, Result<f64, String>> {
         Box::pin(async move {
             match gauge {
                 Gauge::Memory { of } => self.memory(of).await,
@@ -228,10 +265,10 @@ impl Gauges for Readings {
                     used.map(|milliseconds| milliseconds / 1000.0)
                 }
                 Gauge::Heartbeat { unit, name } => {
-                    self.board.read(unit, name, since, (self.clock)())
+                    self.board.read(unit, name, life, (self.clock)())
                 }
                 Gauge::Http { url, timeout } => self.ask(url, *timeout).await,
-                Gauge::Failures { within } => self.failures(*within, since),
+                Gauge::Failures { within } => self.failures(*within, life.since),
             }
         })
     }
@@ -240,6 +277,12 @@ impl Gauges for Readings {
         let children = self.supervisor.children();
         let child = children.into_iter().find(|child| child.unit == *unit)?;
         (child.phase == "running").then_some(child.since)
+    }
+
+    fn generation(&self, unit: &UnitName) -> Option<u64> {
+        let children = self.supervisor.children();
+        let child = children.into_iter().find(|child| child.unit == *unit)?;
+        Some(child.generation)
     }
 }
 
@@ -255,27 +298,27 @@ mod tests {
             board.read(
                 &"a".into(),
                 "heap",
-                None,
+                Life::default(),
                 start + Duration::from_secs(seconds),
             )
         };
         assert_eq!(read(0), Err("no heartbeat of a has told heap".to_owned()));
-        assert!(board.tell(&"a".into(), "heap", 7.0, start));
-        assert!(!board.tell(&"a".into(), "heap", f64::NAN, start));
+        assert!(board.tell(&"a".into(), "heap", 7.0, None, start));
+        assert!(!board.tell(&"a".into(), "heap", f64::NAN, None, start));
         assert_eq!(read(120), Ok(7.0));
         assert!(read(121).is_err());
         // A clock that was set back makes nothing old.
         assert_eq!(
-            board.read(&"a".into(), "heap", None, SystemTime::UNIX_EPOCH),
+            board.read(&"a".into(), "heap", Life::default(), SystemTime::UNIX_EPOCH),
             Ok(7.0)
         );
         for number in 0..2 * MAX_GAUGES {
-            board.tell(&"b".into(), &number.to_string(), 1.0, start);
+            board.tell(&"b".into(), &number.to_string(), 1.0, None, start);
         }
         assert_eq!(board.told.lock().expect("whole").values.len(), MAX_GAUGES);
-        assert!(!board.tell(&"c".into(), "heap", 1.0, start + FRESH));
+        assert!(!board.tell(&"c".into(), "heap", 1.0, None, start + FRESH));
         let later = start + FRESH + Duration::from_secs(1);
-        assert!(board.tell(&"c".into(), "heap", 1.0, later));
+        assert!(board.tell(&"c".into(), "heap", 1.0, None, later));
         assert_eq!(board.told.lock().expect("whole").values.len(), 1);
     }
 
@@ -283,11 +326,20 @@ mod tests {
     fn what_was_told_or_failed_before_a_restart_is_not_of_this_life() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let board = Board::default();
-        assert!(board.tell(&"a".into(), "heap", 900.0, at(100)));
-        let read = |now| board.read(&"a".into(), "heap", Some(at(110)), at(now));
+        assert!(board.tell(&"a".into(), "heap", 900.0, None, at(100)));
+        let life = Life {
+            since: Some(at(110)),
+            generation: Some(2),
+        };
+        let read = |now| board.read(&"a".into(), "heap", life, at(now));
         assert!(read(115).is_err());
-        assert!(board.tell(&"a".into(), "heap", 100.0, at(130)));
+        assert!(board.tell(&"a".into(), "heap", 100.0, None, at(130)));
         assert_eq!(read(131), Ok(100.0));
+        // What the new life told while it came up counts, if it says that it is the new one.
+        for (generation, counts) in [(None, false), (Some(1), false), (Some(2), true)] {
+            assert!(board.tell(&"a".into(), "heap", 50.0, generation, at(105)));
+            assert_eq!(read(131).is_ok(), counts, "{generation:?}");
+        }
 
         let minute = Duration::from_secs(60);
         let warm = 110 + WARM_UP.as_secs();

@@ -16,6 +16,6 @@ pub mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use gauge::{Board, Gauges, Readings};
+pub use gauge::{Board, Gauges, Life, Readings};
 pub use rule::{Gauge, Level, Levels, Order, Rule, RuleError, Trigger};
 pub use task::{RejuvenationConfig, RuleState, RuleStatus, prepare};

@@ -220,7 +220,7 @@ impl Task {
             Trigger::Gauge { gauge, levels } => {
                 let candidates = order(rule, &running.gifts, &self.config.tree);
                 let since = last_ready(status, &rule.units, &self.config.tree, now);
-                match self.config.gauges.read(gauge, since).await {
+                match self.config.gauges.read(gauge, since.into()).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
                         running.words = format!("{} can't be read: {words}", gauge.words());

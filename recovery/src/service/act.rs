@@ -8,7 +8,7 @@ use super::case::{Attempt, Case, Part};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
 use crate::UnitName;
-use crate::crash::CrashPoint;
+use crate::crash::{CrashPoint, Passing};
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
 use crate::guard::Past;
 use crate::judge::Verdict;
@@ -190,14 +190,10 @@ impl Engine {
             return;
         };
         let deadline = executor.beforehand() + deadline;
-        let hook = self.config.crash.clone();
-        let crash = move |point| {
-            if let Some(hook) = &hook {
-                hook(point);
-            }
-        };
+        let passing = Passing::told_to(self.config.crash.clone());
+        let permit = permit.passing(passing.clone());
         self.spawn(Job::Act(id, action, unit.clone()), async move {
-            crash(CrashPoint::BeforeEffect);
+            passing.at(CrashPoint::BeforeEffect);
             let result = match tokio::time::timeout(deadline, executor.restart(permit)).await {
                 Ok(result) => result,
                 Err(_) => Err(ExecuteError::Unknown {
@@ -205,7 +201,7 @@ impl Engine {
                     reason: format!("nothing was heard of it for {} s", deadline.as_secs()),
                 }),
             };
-            crash(CrashPoint::AfterEffect);
+            passing.at(CrashPoint::AfterEffect);
             Work::Executed(id, action, result)
         });
     }
@@ -391,6 +387,21 @@ impl Engine {
         for (action, outcome) in &results {
             case.write_also(Also::Result(*action, outcome.clone()));
         }
+        let refused: Vec<UnitName> = attempt_parts(case)
+            .filter(|part| results.iter().any(|(of, _)| *of == part.action))
+            .filter(|part| matches!(part.outcome, Some(Outcome::Refused { .. })))
+            .map(|part| part.unit.clone())
+            .collect();
+        // What was refused began no life, and was no restart.
+        for unit in &refused {
+            let raised: Vec<UnitName> = self.tree.own_subtree(unit).into_iter().cloned().collect();
+            for unit in &raised {
+                if let Some(generation) = self.generations.get_mut(unit) {
+                    *generation = generation.saturating_sub(1).max(1);
+                }
+            }
+            case.write_also(Also::NotBegun(raised));
+        }
         for (action, outcome) in results {
             if let Some(view) = self.actions.iter_mut().find(|view| view.action == action) {
                 super::view::set_outcome(view, &outcome);
@@ -416,6 +427,11 @@ impl Engine {
         }
         if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
             past.ready_at = ready_at.or(Some(now));
+            let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+            past.restarts = past.restarts.saturating_sub(refused);
+            if past.restarts == 0 {
+                past.failed_requests = 0.0;
+            }
         }
         match event {
             // More parts to come; their results are one by one on disk.
@@ -448,6 +464,10 @@ impl Engine {
         let words = words.join("; ");
         let (verdict, words) = match event {
             Event::NotReady => (Verdict::NotCured, words),
+            Event::Refused if attempt.span().0.is_some() => (
+                Verdict::Unknown,
+                format!("only a part of it was done when the engine ended: {words}"),
+            ),
             Event::Refused => (Verdict::Unknown, format!("nothing was done: {words}")),
             _ => (
                 Verdict::Unknown,
@@ -478,6 +498,10 @@ impl Engine {
             }
         }
     }
+}
+
+fn attempt_parts(case: &Case) -> impl Iterator<Item = &Part> {
+    case.attempt.iter().flat_map(|attempt| &attempt.parts)
 }
 
 fn part(permit: &Permit, now: SystemTime) -> Part {

@@ -138,12 +138,14 @@ impl Attempt {
         let any = |wanted: fn(&Outcome) -> bool| outcomes.iter().any(|outcome| wanted(outcome));
         let done = any(|outcome| matches!(outcome, Outcome::Done { .. }));
         let refused = any(|outcome| matches!(outcome, Outcome::Refused { .. }));
+        let not_ready = any(|outcome| matches!(outcome, Outcome::NotReady { .. }));
         Some(
             if any(|outcome| matches!(outcome, Outcome::Unknown { .. })) {
                 Event::Lost
-            } else if any(|outcome| matches!(outcome, Outcome::NotReady { .. }))
-                || (done && refused)
-            {
+            } else if done && refused && self.is_resumed && !not_ready {
+                // Nobody refused the rest: our own end kept it from being done.
+                Event::Refused
+            } else if not_ready || (done && refused) {
                 // Half a restart is one that isn't ready.
                 Event::NotReady
             } else if done {

@@ -26,13 +26,17 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
             Some(Outcome::Done { ready_at, .. }) => Some(*ready_at),
             _ => None,
         };
-        let cost = action.failed_requests.unwrap_or(action.expected_cost);
+        let (restarts, cost) = match action.is_refused() {
+            // Nothing was done.
+            true => (0, 0.0),
+            false => (1, action.failed_requests.unwrap_or(action.expected_cost)),
+        };
         let same = past
             .iter_mut()
             .rev()
             .find(|(attempt, past)| *attempt == action.attempt && past.recovery == action.recovery);
         if let Some((_, past)) = same {
-            past.restarts = past.restarts.saturating_add(1);
+            past.restarts = past.restarts.saturating_add(restarts);
             past.failed_requests += cost;
             past.ready_at = past.ready_at.max(ready_at);
         } else {
@@ -41,7 +45,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
                 Past {
                     recovery: action.recovery,
                     target: action.target.clone(),
-                    restarts: 1,
+                    restarts,
                     at: action.intended_at,
                     ready_at,
                     failed_requests: cost,

@@ -39,6 +39,7 @@ const fn nobody(at: SystemTime) -> Fared {
     Fared {
         ok: 0,
         bad: 0,
+        missing: 0,
         complete_until: at,
     }
 }
@@ -341,6 +342,7 @@ impl Engine {
             fared.reduce(|sum, one| Fared {
                 ok: sum.ok + one.ok,
                 bad: sum.bad + one.bad,
+                missing: sum.missing + one.missing,
                 complete_until: sum.complete_until.min(one.complete_until),
             })
         };

@@ -6,7 +6,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::TreeError;
-use crate::{UnitName, UnitSpec};
+use crate::{Mode, UnitName, UnitSpec};
 
 /// Names, parents and roots: whether the list is a tree at all. The graph's edges go from parent to
 /// child.
@@ -99,7 +99,10 @@ pub(super) fn meaning<'a>(
 ) -> Vec<TreeError> {
     let mut errors = Vec::new();
     for (unit, spec) in units.iter().enumerate() {
-        if spec.executor.is_none() && !has_children(unit) {
+        // What is only observed needs no way to be restarted yet: that is how one begins.
+        let mode = chain(unit).into_iter().find_map(|above| units[above].mode);
+        let is_observed = mode.unwrap_or_default() == Mode::Observe;
+        if spec.executor.is_none() && !has_children(unit) && !is_observed {
             let unit = spec.name.clone();
             errors.push(TreeError::NotRestartable { unit });
         }
@@ -107,7 +110,8 @@ pub(super) fn meaning<'a>(
             // The nearest that disagrees is enough: those above it have their own quarrel with it.
             let quarrel = chain(unit).into_iter().skip(1).find_map(|ancestor| {
                 let other = units[ancestor].selector.get(key)?;
-                (other != value).then_some((ancestor, other))
+                let agrees = other == value || is_within(key, value, other);
+                (!agrees).then_some((ancestor, other))
             });
             if let Some((ancestor, other)) = quarrel {
                 errors.push(TreeError::Contradiction {
@@ -144,6 +148,13 @@ pub(super) fn meaning<'a>(
         }
     }
     errors
+}
+
+/// Whether who has the one value has the other, too, though they differ: namespaces of code lie in each other, and a
+/// component's part is named below it (`shop.cart.cache` in `shop.cart`).
+fn is_within(key: &str, inner: &str, outer: &str) -> bool {
+    let rest = inner.strip_prefix(outer);
+    key == "code.namespace" && rest.is_some_and(|rest| rest.starts_with(['.', ':', '/', '$']))
 }
 
 /// Whether every pair of `small` is in `large`.

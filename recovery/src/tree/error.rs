@@ -52,7 +52,7 @@ pub enum TreeError {
     },
     /// A unit that nothing can restart.
     #[error(
-        "{unit} can't be restarted: it has no executor and no units below it; give it an executor, or units that have one"
+        "{unit} can't be restarted: it has no executor and no units below it; give it an executor, or units that have one, or leave it in mode observe"
     )]
     NotRestartable {
         /// The unit.

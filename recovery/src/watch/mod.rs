@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::rejuvenate::Gauge;
 
-pub use watcher::Watcher;
+pub use watcher::{Look, Watcher};
 
 /// Two looks closer together than this make no rate: the kernel counts processor time in hundredths of a
 /// second, so that over less it is off by a tenth and more.
@@ -60,18 +60,47 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// Whether somebody other than the unit itself says so: the kernel, or the answer to a question of
-    /// ours. What a unit tells in heartbeats, anybody who reaches the API could have told.
-    pub fn is_proof(&self) -> bool {
-        let is_told = |gauge: &Gauge| matches!(gauge, Gauge::Heartbeat { .. });
-        match self {
+    /// What is read for it.
+    pub fn gauges(&self) -> impl Iterator<Item = &Gauge> {
+        let (gauge, other) = match self {
             Self::Above { gauge, .. } | Self::Grows { gauge, .. } | Self::Still { gauge } => {
-                !is_told(gauge)
+                (gauge, None)
             }
             Self::Unfinished {
                 begun, finished, ..
-            } => !is_told(begun) && !is_told(finished),
+            } => (begun, Some(finished)),
+        };
+        std::iter::once(gauge).chain(other)
+    }
+
+    /// What is looked at, for people.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Above { gauge, .. } | Self::Grows { gauge, .. } | Self::Still { gauge } => {
+                gauge.words()
+            }
+            Self::Unfinished {
+                begun, finished, ..
+            } => format!("{}, less {}", begun.words(), finished.words()),
         }
+    }
+
+    /// What it must keep to, for people.
+    pub fn limit(&self) -> String {
+        match self {
+            Self::Above { gauge, limit } => format!("at most {}", gauge.show(*limit)),
+            Self::Grows { gauge, limit } => format!("at most {} a second", gauge.show(*limit)),
+            Self::Still { .. } => "must move".to_owned(),
+            Self::Unfinished { limit, .. } => format!("at most {limit}"),
+        }
+    }
+
+    /// Whether somebody other than the unit itself says so: the kernel, or the answer to a question of
+    /// ours. What a unit tells in heartbeats, anybody who reaches the API could have told.
+    pub fn is_proof(&self) -> bool {
+        !self
+            .gauges()
+            .any(|gauge| matches!(gauge, Gauge::Heartbeat { .. }))
     }
 }
 
@@ -98,14 +127,26 @@ pub struct Reading {
 }
 
 /// What is remembered between two looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Watched {
     last: Option<(f64, SystemTime)>,
     out_since: Option<SystemTime>,
     life: Option<SystemTime>,
+    shown: Option<(String, SystemTime)>,
 }
 
 impl Watched {
+    /// What was measured last in this life, for people, and when; `None` before there is anything.
+    pub fn measured(&self) -> Option<(&str, SystemTime)> {
+        let (value, at) = self.shown.as_ref()?;
+        Some((value, *at))
+    }
+
+    /// Since when it is out of bounds.
+    pub fn out_since(&self) -> Option<SystemTime> {
+        self.out_since
+    }
+
     /// Looks once. `life` is when the unit's present life began, where that is known.
     pub fn look(
         &mut self,
@@ -135,14 +176,11 @@ impl Watched {
             return Standing::Unknown;
         }
         let last = self.last.replace((reading.value, now));
-        let (out_from, words) = match &watch.bound {
+        let (out_from, value, words) = match &watch.bound {
             Bound::Above { gauge, limit } => {
-                let is_out = reading.value > *limit;
-                let words = || {
-                    let (value, limit) = (gauge.show(reading.value), gauge.show(*limit));
-                    format!("{} is {value}, above {limit}", gauge.words())
-                };
-                (is_out.then_some(now), words())
+                let value = gauge.show(reading.value);
+                let words = format!("{} is {value}, above {}", gauge.words(), gauge.show(*limit));
+                ((reading.value > *limit).then_some(now), value, words)
             }
             Bound::Grows { gauge, limit } => {
                 let Some((before, at)) = last else {
@@ -155,21 +193,22 @@ impl Watched {
                     return Standing::Unknown;
                 }
                 let rate = (reading.value - before) / seconds;
+                let value = format!("{} a second", gauge.show(rate));
                 let words = format!(
-                    "{} grows by {} a second, more than {}",
+                    "{} grows by {value}, more than {}",
                     gauge.words(),
-                    gauge.show(rate),
                     gauge.show(*limit)
                 );
-                ((rate > *limit).then_some(at), words)
+                ((rate > *limit).then_some(at), value, words)
             }
             Bound::Still { gauge } => {
                 let Some((before, at)) = last else {
                     return Standing::Unknown;
                 };
                 let is_still = before.to_bits() == reading.value.to_bits();
-                let words = format!("{} stands still at {}", gauge.words(), reading.value);
-                (is_still.then_some(at), words)
+                let value = gauge.show(reading.value);
+                let words = format!("{} stands still at {value}", gauge.words());
+                (is_still.then_some(at), value, words)
             }
             Bound::Unfinished { begun, limit, .. } => {
                 let under_way = reading.value - reading.finished;
@@ -177,9 +216,14 @@ impl Watched {
                     "of {}, {under_way} are unfinished, more than {limit}",
                     begun.words()
                 );
-                ((under_way > *limit).then_some(now), words)
+                (
+                    (under_way > *limit).then_some(now),
+                    under_way.to_string(),
+                    words,
+                )
             }
         };
+        self.shown = Some((value, now));
         let Some(out_from) = out_from else {
             self.out_since = None;
             return Standing::Within;

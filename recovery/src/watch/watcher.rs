@@ -4,29 +4,52 @@
 //! other's readings for their own last one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use super::{Bound, Reading, Standing, Watch, Watched};
 use crate::ports::Clock;
-use crate::rejuvenate::Gauges;
 use crate::rejuvenate::task::last_ready;
+use crate::rejuvenate::{Gauge, Gauges, Life};
 use crate::service::RecoveryStatus;
 use crate::{RestartTree, UnitName};
 
 /// What was seen of a unit in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// What is out of bounds, in words for people.
+    /// What is out of bounds, all of it, in words for people. What is proof comes first.
     pub beyond: Option<String>,
+    /// Since when the first of it is.
+    pub since: Option<SystemTime>,
     /// Whether that is more than the unit's own word ([`Bound::is_proof`]).
     pub is_proof: bool,
     /// Whether the unit is well: each watch that accused it since it was last wholly well was read and is
     /// within its bounds, and none is out of them. Where none is known to have accused it (this engine may be
     /// younger than the fault), that is all of them.
     pub is_within: bool,
+    /// Where it is neither out of bounds nor known to be well: why nobody knows, in words for people.
+    pub unclear: Option<String>,
+}
+
+/// How a unit stands to one of its watches, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What is looked at.
+    pub what: String,
+    /// What it must keep to.
+    pub limit: String,
+    /// How long it may be out of it.
+    pub lasts: Duration,
+    /// How it stands.
+    pub standing: Standing,
+    /// What was measured last in the unit's present life, and when.
+    pub measured: Option<(String, SystemTime)>,
+    /// Since when it is out of bounds.
+    pub out_since: Option<SystemTime>,
+    /// Why nothing was measured just now.
+    pub unread: Option<String>,
 }
 
 /// What is remembered of a unit between two looks.
@@ -37,6 +60,7 @@ struct Remembered {
     accused: BTreeSet<usize>,
     /// What was seen last, and in which life, unless it was told already.
     last: Option<(Seen, Option<SystemTime>)>,
+    looks: Vec<Look>,
 }
 
 /// Looks at units' figures.
@@ -88,18 +112,17 @@ impl Watcher {
             let reading = self.read(&watch.bound, restarted).await;
             readings.push((watch, reading, (self.clock)()));
         }
-        let mut remembered = self.remembered.lock().await;
+        let mut remembered = self.remembered();
         let remembered = remembered.entry(unit.clone()).or_default();
-        let mut seen = Seen {
-            beyond: None,
-            is_proof: false,
-            is_within: false,
-        };
+        let (mut proofs, mut others): (Vec<String>, Vec<String>) = Default::default();
+        let mut since: Option<SystemTime> = None;
         let mut within = BTreeSet::new();
         let mut is_out = false;
+        remembered.looks.clear();
         for (number, (watch, reading, now)) in readings.into_iter().enumerate() {
             let watched = remembered.watches.entry(number).or_default();
-            match watched.look(watch, reading, life, now) {
+            let standing = watched.look(watch, reading.as_ref().ok().copied(), life, now);
+            match &standing {
                 Standing::Unknown => {}
                 Standing::Within => {
                     within.insert(number);
@@ -108,18 +131,49 @@ impl Watcher {
                 Standing::Beyond(words) => {
                     is_out = true;
                     remembered.accused.insert(number);
-                    // Proof is told rather than words.
-                    if seen.beyond.is_none() || (watch.bound.is_proof() && !seen.is_proof) {
-                        seen.beyond = Some(words);
-                        seen.is_proof = watch.bound.is_proof();
+                    match watch.bound.is_proof() {
+                        true => proofs.push(words.clone()),
+                        false => others.push(words.clone()),
                     }
+                    let out_since = watched.out_since();
+                    since = since.map_or(out_since, |first| Some(first.min(out_since?)));
                 }
             }
+            let measured = watched.measured();
+            remembered.looks.push(Look {
+                what: watch.bound.what(),
+                limit: watch.bound.limit(),
+                lasts: watch.lasts,
+                standing,
+                measured: measured.map(|(value, at)| (value.to_owned(), at)),
+                out_since: watched.out_since(),
+                unread: reading.err(),
+            });
         }
+        let is_proof = !proofs.is_empty();
+        proofs.append(&mut others);
+        let mut seen = Seen {
+            beyond: (!proofs.is_empty()).then(|| proofs.join("; ")),
+            since,
+            is_proof,
+            is_within: false,
+            unclear: None,
+        };
         let is_wholly_well = within.len() == watches.len();
         let are_accusers_well =
             !remembered.accused.is_empty() && remembered.accused.is_subset(&within);
         seen.is_within = !is_out && (is_wholly_well || are_accusers_well);
+        if seen.beyond.is_none() && !seen.is_within {
+            let judges = |number: &usize| {
+                remembered.accused.is_empty() || remembered.accused.contains(number)
+            };
+            let looks = remembered.looks.iter().enumerate();
+            let open = looks.filter(|(number, look)| {
+                look.standing != Standing::Within && (is_out || judges(number))
+            });
+            let words: Vec<String> = open.map(|(_, look)| look.why_unclear()).collect();
+            seen.unclear = Some(words.join("; "));
+        }
         if is_wholly_well {
             remembered.accused.clear();
         }
@@ -128,11 +182,26 @@ impl Watcher {
     }
 
     /// What the last look at the unit's present life saw, once: who counts looks must not count one twice.
-    pub async fn seen_last(&self, unit: &UnitName) -> Option<Seen> {
+    pub fn seen_last(&self, unit: &UnitName) -> Option<Seen> {
         let life = self.gauges.started(unit).max(self.restarted(unit));
-        let mut remembered = self.remembered.lock().await;
+        let mut remembered = self.remembered();
         let (seen, of) = remembered.get_mut(unit)?.last.take()?;
         (of == life).then_some(seen)
+    }
+
+    /// How the unit stood to each of its watches when it was last looked at, for people.
+    pub fn looks(&self, unit: &UnitName) -> Vec<Look> {
+        let remembered = self.remembered();
+        remembered
+            .get(unit)
+            .map(|remembered| remembered.looks.clone())
+            .unwrap_or_default()
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<UnitName, Remembered>> {
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a restart that touched the unit was last over.
@@ -146,46 +215,76 @@ impl Watcher {
         )
     }
 
-    async fn read(&self, bound: &Bound, since: Option<SystemTime>) -> Option<Reading> {
-        let (gauge, other) = match bound {
-            Bound::Above { gauge, .. } | Bound::Grows { gauge, .. } | Bound::Still { gauge } => {
-                (gauge, None)
+    /// The life that a gauge must be of.
+    fn life_of(&self, gauge: &Gauge, since: Option<SystemTime>) -> Life {
+        let Gauge::Heartbeat { unit, .. } = gauge else {
+            return since.into();
+        };
+        let counted = self.recovery.get().and_then(|recovery| {
+            let status = recovery.borrow();
+            let known = status.units.iter().find(|known| known.unit == *unit)?;
+            Some(known.generation)
+        });
+        Life {
+            since,
+            generation: counted.max(self.gauges.generation(unit)),
+        }
+    }
+
+    async fn number(&self, gauge: &Gauge, since: Option<SystemTime>) -> Result<f64, String> {
+        self.gauges.read(gauge, self.life_of(gauge, since)).await
+    }
+
+    async fn read(&self, bound: &Bound, since: Option<SystemTime>) -> Result<Reading, String> {
+        let mut reading = Reading {
+            value: 0.0,
+            finished: 0.0,
+        };
+        let places = [&mut reading.value, &mut reading.finished];
+        for (place, gauge) in places.into_iter().zip(bound.gauges()) {
+            *place = self.number(gauge, since).await?;
+        }
+        Ok(reading)
+    }
+}
+
+impl Look {
+    /// Why this watch doesn't say that its unit is well, though it isn't known to be sick.
+    fn why_unclear(&self) -> String {
+        match (&self.unread, &self.measured) {
+            (Some(why), _) => why.clone(),
+            (None, Some((value, _))) if self.standing == Standing::Leaning => {
+                format!("{} is {value} ({})", self.what, self.limit)
             }
-            Bound::Unfinished {
-                begun, finished, ..
-            } => (begun, Some(finished)),
-        };
-        let value = self.gauges.read(gauge, since).await.ok()?;
-        let finished = match other {
-            None => 0.0,
-            Some(other) => self.gauges.read(other, since).await.ok()?,
-        };
-        Some(Reading { value, finished })
+            _ => format!("{} was not measured often enough yet", self.what),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::executor::BoxFuture;
-    use crate::rejuvenate::Gauge;
 
     /// Says what the test says, gauge by gauge.
     #[derive(Default)]
     struct Told(std::sync::Mutex<BTreeMap<String, f64>>);
 
     impl Gauges for Told {
-        fn read<'a>(
-            &'a self,
-            gauge: &'a Gauge,
-            _since: Option<SystemTime>,
-        ) -> BoxFuture<'a, Result<f64, String>> {
+        fn read<'a>(&'a self, gauge: &'a Gauge, _life: Life) -> BoxFuture<'a, Result<f64, String>> {
             let told = self.0.lock().expect("whole").get(&gauge.words()).copied();
             Box::pin(std::future::ready(
                 told.ok_or_else(|| "not told".to_owned()),
             ))
+        }
+    }
+
+    impl Look {
+        fn beyond(&self) -> &str {
+            match &self.standing {
+                Standing::Beyond(words) => words,
+                _ => "",
+            }
         }
     }
 
@@ -241,8 +340,21 @@ mod tests {
                 (is_beyond, is_proof, is_within),
                 "{queue:?} {bytes:?}: {seen:?}"
             );
-            assert_eq!(watcher.seen_last(&"a".into()).await, Some(seen));
-            assert_eq!(watcher.seen_last(&"a".into()).await, None);
+            // Whoever waits for it to be well is told what for.
+            assert_eq!(seen.unclear.is_some(), !is_beyond && !is_within, "{seen:?}");
+            assert_eq!(seen.since.is_some(), is_beyond);
+            let looks = watcher.looks(&"a".into());
+            let measured = looks
+                .iter()
+                .map(|look| look.measured.is_some() && look.unread.is_none());
+            let told: Vec<bool> = measured.collect();
+            assert_eq!(told, [queue.is_some(), bytes.is_some()], "{looks:?}");
+            if let (Some(queue @ 11.0..), Some(11.0..)) = (queue, bytes) {
+                let both = format!("{}; {}", looks[1].beyond(), looks[0].beyond());
+                assert_eq!(seen.beyond.as_ref(), Some(&both), "{queue}");
+            }
+            assert_eq!(watcher.seen_last(&"a".into()), Some(seen));
+            assert_eq!(watcher.seen_last(&"a".into()), None);
         }
     }
 }

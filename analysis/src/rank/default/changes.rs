@@ -149,6 +149,8 @@ pub(super) struct Durations {
     pub(super) now: LogHistogram,
     requests_before: u64,
     requests_now: u64,
+    unmeasured_before: u64,
+    unmeasured_now: u64,
 }
 
 impl Durations {
@@ -166,14 +168,28 @@ impl Durations {
         }
     }
 
-    fn add_before(&mut self, calls: &LogHistogram, requests: u64) {
-        self.before.merge(calls);
-        self.requests_before += requests.min(calls.total());
+    /// Which share of the calls before was measured, and of those now, in `[0, 1]`.
+    pub(super) fn measured(&self) -> [f64; 2] {
+        let share = |calls: &LogHistogram, unmeasured: u64| {
+            1.0 - unmeasured as f64 / calls.total().max(1) as f64
+        };
+        [
+            share(&self.before, self.unmeasured_before),
+            share(&self.now, self.unmeasured_now),
+        ]
     }
 
-    fn add_now(&mut self, calls: &LogHistogram, requests: u64) {
+    /// Adds calls, so many of which weren't measured.
+    fn add_before(&mut self, calls: &LogHistogram, unmeasured: u64, requests: u64) {
+        self.before.merge(calls);
+        self.unmeasured_before += unmeasured;
+        self.requests_before += requests.min(calls.total().saturating_sub(unmeasured));
+    }
+
+    fn add_now(&mut self, calls: &LogHistogram, unmeasured: u64, requests: u64) {
         self.now.merge(calls);
-        self.requests_now += requests.min(calls.total());
+        self.unmeasured_now += unmeasured;
+        self.requests_now += requests.min(calls.total().saturating_sub(unmeasured));
     }
 }
 
@@ -203,6 +219,7 @@ fn durations(input: &Input, period: Period, by_type: bool) -> BTreeMap<(Part, us
         let Timed {
             baseline: [earlier, later],
             window,
+            unmeasured: [of_earlier, of_later, of_window],
             ..
         } = timed;
         let (before, now) = requests(input, timed);
@@ -212,13 +229,13 @@ fn durations(input: &Input, period: Period, by_type: bool) -> BTreeMap<(Part, us
             let share = half.total() as f64 / calls.max(1) as f64;
             (before as f64 * share).ceil() as u64
         };
-        sum.add_before(earlier, share(earlier));
+        sum.add_before(earlier, *of_earlier, share(earlier));
         match period {
             Period::Fault => {
-                sum.add_before(later, share(later));
-                sum.add_now(window, now);
+                sum.add_before(later, *of_later, share(later));
+                sum.add_now(window, *of_window, now);
             }
-            Period::Calm => sum.add_now(later, share(later)),
+            Period::Calm => sum.add_now(later, *of_later, share(later)),
         }
     }
     sums

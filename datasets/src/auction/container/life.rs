@@ -163,8 +163,17 @@ impl Life {
         *self.over.borrow()
     }
 
+    /// What lives it; `None` until it has started.
+    pub(super) fn component(&self) -> Option<&Arc<dyn Component>> {
+        self.component.get()
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.component_name
+    }
+
     pub(super) fn damage(&self, damage: Damage) {
-        if let Some(component) = self.component.get() {
+        if let Some(component) = self.component() {
             component.damage(damage);
         }
     }

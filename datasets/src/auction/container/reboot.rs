@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::life::Life;
 use super::{Container, Slot, lock};
+use crate::auction::owner_of;
 
 /// Actions remembered for their key. Whoever asks about an older one is told that it isn't known.
 const REMEMBERED_ACTIONS: usize = 256;
@@ -138,6 +139,9 @@ impl Container {
     }
 
     async fn reboot(self: &Arc<Self>, component: &str, generation: Option<u64>) -> Outcome {
+        if let Some(owner) = owner_of(component) {
+            return self.reset_part(owner, component, generation).await;
+        }
         let slot = self
             .slots
             .get(component)
@@ -160,6 +164,51 @@ impl Container {
         };
         tracing::info!(component, generation, "microrebooted");
         Ok(rebooted)
+    }
+
+    /// Resets what of a component can be reset alone: it is as new then, or it isn't and says so.
+    async fn reset_part(&self, owner: &str, part: &str, generation: Option<u64>) -> Outcome {
+        let Some(slot) = self.slots.get(owner) else {
+            return Err(RebootError::NoComponent {
+                component: owner.to_owned(),
+            });
+        };
+        let failed = |reason: String| RebootError::StartFailed {
+            component: part.to_owned(),
+            reason,
+        };
+        let _rebooting = slot.rebooting.lock().await;
+        let begun = Instant::now();
+        let (life, generation) = {
+            let mut state = lock(&slot.state);
+            state.part_generation = next_generation(part, generation, state.part_generation)?;
+            (state.current.clone(), state.part_generation)
+        };
+        // Its locks may be held by a thread that is stuck.
+        let reset = tokio::task::spawn_blocking(move || {
+            let component = life.as_ref().and_then(|life| life.component());
+            match component.and_then(|component| component.cache()) {
+                Some(cache) => cache.reset().map_err(|error| error.to_string()),
+                None => Err("what it is part of is down".to_owned()),
+            }
+        });
+        match tokio::time::timeout(self.limits.start, reset).await {
+            Ok(Ok(done)) => done.map_err(failed)?,
+            Ok(Err(_)) => return Err(failed("it died meanwhile".to_owned())),
+            Err(_) => {
+                return Err(RebootError::StartTooLong {
+                    component: part.to_owned(),
+                    limit: self.limits.start,
+                });
+            }
+        }
+        tracing::info!(part, generation, "reset");
+        Ok(Rebooted {
+            component: part.to_owned(),
+            generation,
+            downtime_ms: begun.elapsed().as_millis() as u64,
+            abandoned_lives: self.abandoned_lives(),
+        })
     }
 
     /// Starts a life and, once it is ready, lets calls reach it.
@@ -201,17 +250,7 @@ impl Slot {
     /// Ends the present life, if there is one, and says which generation comes next.
     fn end_life(&self, wanted: Option<u64>) -> Result<u64, RebootError> {
         let mut state = lock(&self.state);
-        let next = match wanted {
-            Some(wanted) if wanted < state.generation => {
-                return Err(RebootError::Stale {
-                    component: self.name.to_owned(),
-                    wanted,
-                    current: state.generation,
-                });
-            }
-            Some(wanted) => wanted,
-            None => state.generation + 1,
-        };
+        let next = next_generation(self.name, wanted, state.generation)?;
         if let Some(life) = state.current.take() {
             life.end();
             state.over.push(life);
@@ -219,6 +258,19 @@ impl Slot {
         state.generation = next;
         state.reboots += 1;
         Ok(next)
+    }
+}
+
+/// Which generation comes next, unless one is wanted that is over.
+fn next_generation(unit: &str, wanted: Option<u64>, current: u64) -> Result<u64, RebootError> {
+    match wanted {
+        Some(wanted) if wanted < current => Err(RebootError::Stale {
+            component: unit.to_owned(),
+            wanted,
+            current,
+        }),
+        Some(wanted) => Ok(wanted),
+        None => Ok(current + 1),
     }
 }
 

@@ -563,6 +563,7 @@ impl Cohort for World {
         let mut fared = Fared {
             ok: 0,
             bad: 0,
+            missing: 0,
             complete_until: wall,
         };
         self.with(|state| {

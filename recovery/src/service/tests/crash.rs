@@ -1,7 +1,7 @@
 //! The engine is killed at every named place of a recovery, once, and started again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -10,7 +10,7 @@ use super::world::World;
 use crate::Policy;
 use crate::crash::{CrashHook, CrashPoint};
 use crate::judge::Verdict;
-use crate::ledger::audit;
+use crate::ledger::{Outcome, audit};
 use crate::service::{Command, Reply};
 
 fn policy() -> Policy {
@@ -20,26 +20,39 @@ fn policy() -> Policy {
     }
 }
 
-/// Panics at the place, and at every later one: a dead engine does nothing more, whatever its other
-/// tasks were about.
-fn at(point: CrashPoint) -> CrashHook {
+/// Panics when the place is passed for this time, from 1, and at every later one: a dead engine does nothing more,
+/// whatever its other tasks were about.
+fn at(point: CrashPoint, time: u32) -> CrashHook {
+    let passes = AtomicU32::new(0);
     let is_dead = AtomicBool::new(false);
     Arc::new(move |passed| {
-        if passed == point || is_dead.load(Ordering::SeqCst) {
+        let is_it = passed == point && passes.fetch_add(1, Ordering::SeqCst) + 1 == time;
+        if is_it || is_dead.load(Ordering::SeqCst) {
             is_dead.store(true, Ordering::SeqCst);
-            panic!("killed at {point}");
+            panic!("killed at {point}, passed {time} times");
         }
     })
 }
 
 /// Kills the engine at the place, lets the fault go on for a while, and starts it again.
 async fn killed_at(point: CrashPoint, can_tell: bool, cured_by: &str) -> World {
+    killed_when(point, 1, can_tell, cured_by, &[("shop.cart", 0.9)]).await
+}
+
+/// The same when the place is passed for this time.
+async fn killed_when(
+    point: CrashPoint,
+    time: u32,
+    can_tell: bool,
+    cured_by: &str,
+    suspects: &'static [(&'static str, f64)],
+) -> World {
     let world = World::new();
     world.with(|state| state.can_tell = can_tell);
-    let (recovery, _shadows, task) = world.service(policy(), Some(at(point)));
+    let (recovery, _shadows, task) = world.service(policy(), Some(at(point, time)));
     world.break_down(cured_by, 1.0);
     sleep(Duration::from_secs(1)).await;
-    let told = world.tell(&recovery, 1, &[("shop.cart", 0.9)]);
+    let told = world.tell(&recovery, 1, suspects);
     let ended = task.await;
     assert!(
         ended.is_err_and(|error| error.is_panic()),
@@ -52,7 +65,7 @@ async fn killed_at(point: CrashPoint, can_tell: bool, cured_by: &str) -> World {
 
     // Incidents are numbered anew.
     let (recovery, _shadows, task) = world.service(policy(), None);
-    let _told = world.tell(&recovery, 2, &[("shop.cart", 0.9)]);
+    let _told = world.tell(&recovery, 2, suspects);
     sleep(Duration::from_secs(120)).await;
     let Ok(Reply::History(history)) = recovery.command(Command::History { limit: 100 }).await
     else {
@@ -70,12 +83,13 @@ async fn killed_at(point: CrashPoint, can_tell: bool, cured_by: &str) -> World {
         "{point}: {:?}",
         status.recoveries
     );
-    // Every call was intended, and every intent is charged.
+    // Every call was intended, and every intent is charged but for what was refused.
     let spent = status.budgets[0].spent;
-    assert!(
-        (spent - history.len() as f64).abs() < 0.5,
-        "{point}: {spent}"
-    );
+    let charged = history
+        .iter()
+        .filter(|action| !matches!(action.outcome, Some(Outcome::Refused { .. })))
+        .count();
+    assert!((spent - charged as f64).abs() < 0.5, "{point}: {spent}");
     let calls = world.with(|state| state.calls.clone());
     for (action, _, _) in &calls {
         assert!(
@@ -110,13 +124,18 @@ async fn where_they_cannot_tell_a_person_is_called_and_nothing_is_repeated() {
     let in_between = [
         CrashPoint::AfterIntent,
         CrashPoint::BeforeEffect,
+        CrashPoint::AfterPrepare,
+        CrashPoint::BeforeKept,
         CrashPoint::AfterEffect,
         CrashPoint::BeforeResult,
     ];
     for point in CrashPoint::ALL {
         let world = killed_at(point, false, "shop.cart").await;
         let unknown = in_between.contains(&point);
-        let was_done = !matches!(point, CrashPoint::AfterIntent | CrashPoint::BeforeEffect);
+        let was_done = !matches!(
+            point,
+            CrashPoint::AfterIntent | CrashPoint::BeforeEffect | CrashPoint::AfterPrepare
+        );
         assert_eq!(world.calls().len(), usize::from(was_done), "{point}");
         let notices = world.with(|state| state.notices.clone());
         assert_eq!(notices.len(), usize::from(unknown), "{point}: {notices:?}");
@@ -134,6 +153,34 @@ async fn what_was_tried_before_the_kill_is_not_tried_again_after_it() {
         assert_eq!(world.calls(), ["shop.cart", "shop"], "{point}");
         let memory = world.failing_share();
         assert!(memory <= 0.0, "{point}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_parts_each_is_done_in_its_turn_wherever_the_engine_is_killed() {
+    // `desk` is restarted by restarting what is below it, one after the other.
+    for point in CrashPoint::ALL {
+        let is_of_each_part = !matches!(
+            point,
+            CrashPoint::BeforeIntent
+                | CrashPoint::AfterIntent
+                | CrashPoint::BeforeVerdict
+                | CrashPoint::AfterVerdict
+        );
+        for time in 1..=1 + u32::from(is_of_each_part) {
+            let world = killed_when(point, time, true, "desk.b", &[("desk", 0.9)]).await;
+            assert!(world.failing_share() <= 0.0, "{point} {time}");
+            // What was half done when the engine ended is not judged, and done anew.
+            let is_first_done = match point {
+                CrashPoint::BeforeEffect | CrashPoint::AfterPrepare => time == 2,
+                _ => time == 1,
+            };
+            let expected: &[&str] = match is_of_each_part && is_first_done {
+                true => &["desk.a", "desk.a", "desk.b"],
+                false => &["desk.a", "desk.b"],
+            };
+            assert_eq!(world.calls(), expected, "{point} {time}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::time::sleep;
 
 use super::world::{Manner, World};
-use crate::ledger::{Store, audit};
+use crate::ledger::{Outcome, Store, audit};
 use crate::service::{ActionView, Command, Reply};
 use crate::{Policy, SuspectUnit};
 
@@ -175,7 +175,9 @@ async fn play(steps: Vec<Step>) {
     }
     // All happens within one period. A person's orders are charged, but not refused.
     let mut attempts: Vec<(&ActionView, u32)> = Vec::new();
-    for action in history.iter().rev() {
+    // What was refused was no restart.
+    let is_done = |action: &&ActionView| !matches!(action.outcome, Some(Outcome::Refused { .. }));
+    for action in history.iter().rev().filter(is_done) {
         match attempts.last_mut() {
             Some((first, parts))
                 if first.recovery == action.recovery && first.intended_at == action.intended_at =>

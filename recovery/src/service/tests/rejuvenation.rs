@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,7 +15,8 @@ use crate::ledger::audit;
 use crate::lifecycle::State;
 use crate::ports::NoticeKind;
 use crate::rejuvenate::{
-    Gauge, Gauges, Levels, Order, RejuvenationConfig, Rule, RuleState, RuleStatus, Trigger, prepare,
+    Gauge, Gauges, Levels, Life, Order, RejuvenationConfig, Rule, RuleState, RuleStatus, Trigger,
+    prepare,
 };
 use crate::service::{Command, PREVENTION, Recovery};
 use crate::{Policy, UnitName};
@@ -34,11 +35,7 @@ impl Leaks {
 }
 
 impl Gauges for Leaks {
-    fn read<'a>(
-        &'a self,
-        _gauge: &'a Gauge,
-        _since: Option<SystemTime>,
-    ) -> BoxFuture<'a, Result<f64, String>> {
+    fn read<'a>(&'a self, _gauge: &'a Gauge, _life: Life) -> BoxFuture<'a, Result<f64, String>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = self.world.calls();
         for unit in &calls[held.1..] {

@@ -265,6 +265,33 @@ async fn silence_is_unknown_and_a_persons() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_that_did_not_come_are_judged_by_what_comes_again() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.with(|state| state.hangs = true);
+    world.break_down("shop", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(30).await;
+    assert_eq!(world.calls(), ["shop.cart", "shop"], "{}", story.text);
+    let status = story.recovery.status().borrow().clone();
+    let words = |action: &crate::service::ActionView| action.judged.clone().unwrap_or_default();
+    let [cured, not_cured] = &status.recent[..] else {
+        panic!("{:?}", status.recent);
+    };
+    assert_eq!(cured.verdict, Some(Verdict::Cured), "{}", words(cured));
+    assert_eq!(not_cured.verdict, Some(Verdict::NotCured));
+    for action in [cured, not_cured] {
+        assert!(
+            words(action).contains("of them did not come"),
+            "{}",
+            words(action)
+        );
+    }
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_proposal_waits_and_is_done_when_approved() {
     let world = World::new();
     let mut story = Story::new(&world);
@@ -492,6 +519,16 @@ async fn executors_that_fail() {
             &["shop.cart"]
         };
         assert_eq!(world.calls(), expected, "{manner:?}: {}", story.text);
+        // What was refused began no life, and what contains it began one for it, too.
+        let cart = status
+            .units
+            .iter()
+            .find(|unit| unit.unit == "shop.cart".into());
+        let lives = match manner {
+            Manner::NeverReady => 3,
+            _ => 2,
+        };
+        assert_eq!(cart.map(|unit| unit.generation), Some(lives), "{manner:?}");
         let is_told = world.with(|state| !state.notices.is_empty());
         assert_eq!(is_told, !climbs, "{manner:?}");
         story.end().await;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::crash::CrashHook;
+use crate::crash::{CrashHook, CrashPoint};
 use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
 use crate::ledger::Threading;
 use crate::ports::{Notice, Notifier, Prober};
@@ -56,6 +56,8 @@ pub(super) struct State {
     shares: Vec<(SystemTime, f64)>,
     /// Nobody asks for anything.
     pub(super) silent: bool,
+    /// What is bad neither fails nor ends.
+    pub(super) hangs: bool,
     /// Of requests, one in twenty is of this type, the rest of others.
     pub(super) thin: Option<String>,
     /// Half of the requests of this type fail whatever happens; there are as many of them as of all others.
@@ -71,6 +73,8 @@ pub(super) struct State {
     in_flight: Vec<UnitName>,
     /// What must never happen, and did.
     pub(super) crimes: Vec<String>,
+    /// What was refused, so that its generation may come again.
+    refused: BTreeSet<ActionId>,
     pub(super) notices: Vec<Notice>,
 }
 
@@ -90,6 +94,7 @@ impl World {
             relief: 1.0,
             shares: vec![(UNIX_EPOCH, 0.0)],
             silent: false,
+            hangs: false,
             thin: None,
             habitual: None,
             bounds: None,
@@ -99,6 +104,7 @@ impl World {
             done: BTreeSet::new(),
             in_flight: Vec::new(),
             crimes: Vec::new(),
+            refused: BTreeSet::new(),
             notices: Vec::new(),
         };
         Self {
@@ -258,6 +264,7 @@ impl World {
 
     async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
         let unit = permit.unit().clone();
+        permit.passed().at(CrashPoint::AfterPrepare);
         let stopped_at = self.now();
         let manner = self.with(|state| {
             if state
@@ -272,7 +279,7 @@ impl World {
             let older = state
                 .calls
                 .iter()
-                .filter(|call| call.1 == unit)
+                .filter(|call| call.1 == unit && !state.refused.contains(&call.0))
                 .map(|call| call.2)
                 .max();
             if older.is_some_and(|older| older >= permit.generation()) {
@@ -296,6 +303,7 @@ impl World {
         match manner {
             Manner::Works => {}
             Manner::Refuses => {
+                self.with(|state| state.refused.insert(permit.action()));
                 return Err(ExecuteError::Refused {
                     unit,
                     reason: "404 Not Found".to_owned(),
@@ -339,6 +347,7 @@ impl World {
                 }
             }
         });
+        permit.passed().at(CrashPoint::BeforeKept);
         Ok(Executed {
             stopped_at,
             ready_at,
@@ -426,6 +435,11 @@ impl Cohort for World {
         Fared {
             ok,
             bad,
+            missing: if self.with(|state| state.hangs) {
+                bad
+            } else {
+                0
+            },
             complete_until: now,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use opentelemetry_otlp::{
     Compression, Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
@@ -54,6 +55,50 @@ impl SpanExporter for Recorder {
     }
 }
 
+/// What an exporter needs over TLS. The SDK reads tokens from the environment, certificates it doesn't.
+struct Secure {
+    authority: Vec<u8>,
+    /// The client's certificate and its key.
+    client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Secure {
+    fn of_environment() -> Result<Option<Self>, Box<dyn Error>> {
+        if std::env::var_os("E2E_SECURE").is_none() {
+            return Ok(None);
+        }
+        let content = |name: &str| std::env::var_os(name).map(std::fs::read).transpose();
+        let certificate = content("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")?;
+        let key = content("OTEL_EXPORTER_OTLP_CLIENT_KEY")?;
+        let authority = content("OTEL_EXPORTER_OTLP_CERTIFICATE")?;
+        Ok(Some(Self {
+            authority: authority.ok_or("OTEL_EXPORTER_OTLP_CERTIFICATE names no file")?,
+            client: certificate.zip(key),
+        }))
+    }
+
+    fn of_grpc(&self) -> ClientTlsConfig {
+        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.authority));
+        match &self.client {
+            Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
+            None => config,
+        }
+    }
+
+    fn of_http(&self) -> Result<reqwest::blocking::Client, Box<dyn Error>> {
+        let authority = reqwest::Certificate::from_pem(&self.authority)?;
+        let mut builder = reqwest::blocking::Client::builder().tls_certs_only([authority]);
+        if let Some((certificate, key)) = &self.client {
+            let both = [certificate.as_slice(), key].concat();
+            builder = builder.identity(reqwest::Identity::from_pem(&both)?);
+        }
+        // The SDK runs its exporters where a blocking client can't be made.
+        Ok(std::thread::spawn(move || builder.build())
+            .join()
+            .expect("no panic")?)
+    }
+}
+
 fn exporter(
     wire: &str,
     compression: &str,
@@ -65,11 +110,17 @@ fn exporter(
         "zstd" => Some(Compression::Zstd),
         _ => None,
     };
+    let secure = Secure::of_environment()?;
+    let scheme = if secure.is_some() { "https" } else { "http" };
     let builder = opentelemetry_otlp::SpanExporter::builder();
     if wire == "grpc" {
-        let mut builder = builder.with_tonic().with_endpoint(format!("http://{grpc}"));
+        let endpoint = format!("{scheme}://{grpc}");
+        let mut builder = builder.with_tonic().with_endpoint(endpoint);
         if let Some(compression) = compression {
             builder = builder.with_compression(compression);
+        }
+        if let Some(secure) = secure {
+            builder = builder.with_tls_config(secure.of_grpc());
         }
         return Ok(builder.build()?);
     }
@@ -80,9 +131,12 @@ fn exporter(
         } else {
             Protocol::HttpBinary
         })
-        .with_endpoint(format!("http://{http}/v1/traces"));
+        .with_endpoint(format!("{scheme}://{http}/v1/traces"));
     if let Some(compression) = compression {
         builder = builder.with_compression(compression);
+    }
+    if let Some(secure) = secure {
+        builder = builder.with_http_client(secure.of_http()?);
     }
     Ok(builder.build()?)
 }
@@ -169,6 +223,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ))),
         Err(_) => None,
     };
+    // Built without one by default, reqwest has none to choose, not even for plain HTTP.
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    installed.map_err(|_| "a provider of cryptography is installed already")?;
     let mut providers: Vec<SdkTracerProvider> = Vec::new();
     let runtime = tokio::runtime::Runtime::new()?;
     for service in ["shop", "payments", "stock"] {

@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{LogHistogram, Probability, Share, difference_interval, fisher_greater};
+use rekindle_stats::{Probability, Share, difference_interval, fisher_greater};
 
-use super::{Change, Compared, Families, Period, requests_of};
+use super::{Change, Compared, Durations, Families, Period, requests_of};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -71,7 +71,7 @@ pub(super) fn stops(
     }
     let other_own_time = |id: usize| {
         let both = compared.all.get(&(Part::Own(id), 0));
-        both.is_some_and(|both| rank_distance(&both.before, &both.now).abs() >= OTHER_OWN_TIME)
+        both.is_some_and(|both| rank_distance(both).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
     for ((operation, request_type, last), (rise, by_chance, counts)) in places {
@@ -177,15 +177,18 @@ fn independent(stopped: u64, asked: u64, visits: u64, requests: u64) -> Share {
 
 /// The rank-sum statistic's distance from its mean in standard deviations, ties corrected (Mann and
 /// Whitney 1947). Positive when `now` is larger.
-fn rank_distance(before: &LogHistogram, now: &LogHistogram) -> f64 {
+/// Calls that weren't measured don't count.
+fn rank_distance(both: &Durations) -> f64 {
+    let [measured_before, measured_now] = both.measured();
     let mut counts: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-    for (value, k) in before.buckets() {
-        counts.entry(value.to_bits()).or_default().0 += k as f64;
+    for (value, k) in both.before.buckets() {
+        counts.entry(value.to_bits()).or_default().0 += k as f64 * measured_before;
     }
-    for (value, k) in now.buckets() {
-        counts.entry(value.to_bits()).or_default().1 += k as f64;
+    for (value, k) in both.now.buckets() {
+        counts.entry(value.to_bits()).or_default().1 += k as f64 * measured_now;
     }
-    let (n, m) = (before.total() as f64, now.total() as f64);
+    let n = both.before.total() as f64 * measured_before;
+    let m = both.now.total() as f64 * measured_now;
     let (mut below, mut u, mut ties) = (0.0, 0.0, 0.0);
     // Positive numbers are in the order of their bits.
     for (in_before, in_now) in counts.into_values() {

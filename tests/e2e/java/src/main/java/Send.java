@@ -6,7 +6,9 @@ import io.opentelemetry.api.trace.StatusCode;
 import io.opentelemetry.api.trace.Tracer;
 import io.opentelemetry.context.Context;
 import io.opentelemetry.exporter.otlp.http.trace.OtlpHttpSpanExporter;
+import io.opentelemetry.exporter.otlp.http.trace.OtlpHttpSpanExporterBuilder;
 import io.opentelemetry.exporter.otlp.trace.OtlpGrpcSpanExporter;
+import io.opentelemetry.exporter.otlp.trace.OtlpGrpcSpanExporterBuilder;
 import io.opentelemetry.sdk.common.CompletableResultCode;
 import io.opentelemetry.sdk.resources.Resource;
 import io.opentelemetry.sdk.trace.SdkTracerProvider;
@@ -15,10 +17,13 @@ import io.opentelemetry.sdk.trace.export.BatchSpanProcessor;
 import io.opentelemetry.sdk.trace.export.SpanExporter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.LinkedHashMap;
@@ -71,6 +76,34 @@ public final class Send {
         }
     }
 
+    /** What an exporter needs over TLS; without the SDK's autoconfiguration nobody reads it from the environment. */
+    private record Secure(
+            byte[] authority, byte[] certificate, byte[] key, Map<String, String> headers, Duration timeout) {
+        static boolean isWanted() {
+            return System.getenv("E2E_SECURE") != null;
+        }
+
+        static Secure ofEnvironment() throws IOException {
+            Map<String, String> headers = new LinkedHashMap<>();
+            String told = System.getenv("OTEL_EXPORTER_OTLP_HEADERS");
+            if (told != null) {
+                String[] header = told.split("=", 2);
+                headers.put(header[0], URLDecoder.decode(header[1], StandardCharsets.UTF_8));
+            }
+            return new Secure(
+                    content("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+                    content("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+                    content("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+                    headers,
+                    Duration.ofMillis(Long.parseLong(System.getenv("OTEL_EXPORTER_OTLP_TIMEOUT"))));
+        }
+
+        private static byte[] content(String variable) throws IOException {
+            String file = System.getenv(variable);
+            return file == null ? null : Files.readAllBytes(Path.of(file));
+        }
+    }
+
     private final String variant;
     private final Map<String, Tracer> tracers = new LinkedHashMap<>();
 
@@ -78,17 +111,34 @@ public final class Send {
         this.variant = variant;
     }
 
-    private static SpanExporter exporter(String wire, String compression, String grpc, String http) {
+    private static SpanExporter exporter(String wire, String compression, String grpc, String http) throws IOException {
+        String scheme = Secure.isWanted() ? "https" : "http";
         if (wire.equals("grpc")) {
-            return OtlpGrpcSpanExporter.builder()
-                    .setEndpoint("http://" + grpc)
-                    .setCompression(compression)
-                    .build();
+            OtlpGrpcSpanExporterBuilder builder = OtlpGrpcSpanExporter.builder()
+                    .setEndpoint(scheme + "://" + grpc)
+                    .setCompression(compression);
+            if (Secure.isWanted()) {
+                Secure secure = Secure.ofEnvironment();
+                builder.setTrustedCertificates(secure.authority()).setTimeout(secure.timeout());
+                secure.headers().forEach(builder::addHeader);
+                if (secure.key() != null) {
+                    builder.setClientTls(secure.key(), secure.certificate());
+                }
+            }
+            return builder.build();
         }
-        return OtlpHttpSpanExporter.builder()
-                .setEndpoint("http://" + http + "/v1/traces")
-                .setCompression(compression)
-                .build();
+        OtlpHttpSpanExporterBuilder builder = OtlpHttpSpanExporter.builder()
+                .setEndpoint(scheme + "://" + http + "/v1/traces")
+                .setCompression(compression);
+        if (Secure.isWanted()) {
+            Secure secure = Secure.ofEnvironment();
+            builder.setTrustedCertificates(secure.authority()).setTimeout(secure.timeout());
+            secure.headers().forEach(builder::addHeader);
+            if (secure.key() != null) {
+                builder.setClientTls(secure.key(), secure.certificate());
+            }
+        }
+        return builder.build();
     }
 
     private static void end(Span span, boolean fails, String errorType) {
@@ -133,7 +183,7 @@ public final class Send {
         end(root, fails, "500");
     }
 
-    public static void main(String[] arguments) throws InterruptedException {
+    public static void main(String[] arguments) throws InterruptedException, IOException {
         String wire = arguments[0];
         String compression = arguments[1];
         String variant = arguments[2];
@@ -142,23 +192,21 @@ public final class Send {
                 .toArray();
         String record = System.getenv("E2E_ACKNOWLEDGED");
         Send shop = new Send(variant);
-        List<SdkTracerProvider> providers = List.of("shop", "payments", "stock").stream()
-                .map(service -> {
-                    SpanExporter exporter = new Recorder(
-                            exporter(wire, compression, arguments[3], arguments[4]),
-                            record == null ? null : Path.of(record));
-                    SdkTracerProvider provider = SdkTracerProvider.builder()
-                            .setResource(Resource.create(
-                                    Attributes.of(AttributeKey.stringKey("service.name"), service + "-" + variant)))
-                            .addSpanProcessor(BatchSpanProcessor.builder(exporter)
-                                    .setScheduleDelay(Duration.ofMillis(200))
-                                    .setMaxQueueSize(100_000)
-                                    .build())
-                            .build();
-                    shop.tracers.put(service, provider.get("e2e"));
-                    return provider;
-                })
-                .toList();
+        List<SdkTracerProvider> providers = new ArrayList<>();
+        for (String service : List.of("shop", "payments", "stock")) {
+            SpanExporter exporter = new Recorder(
+                    exporter(wire, compression, arguments[3], arguments[4]), record == null ? null : Path.of(record));
+            SdkTracerProvider provider = SdkTracerProvider.builder()
+                    .setResource(Resource.create(
+                            Attributes.of(AttributeKey.stringKey("service.name"), service + "-" + variant)))
+                    .addSpanProcessor(BatchSpanProcessor.builder(exporter)
+                            .setScheduleDelay(Duration.ofMillis(200))
+                            .setMaxQueueSize(100_000)
+                            .build())
+                    .build();
+            shop.tracers.put(service, provider.get("e2e"));
+            providers.add(provider);
+        }
         for (int number = 0; number < counts[0] + counts[1]; number++) {
             shop.request(number >= counts[0]);
             Thread.sleep(counts[2]);
