@@ -7,6 +7,7 @@
 mod aftermath;
 mod claims;
 mod production;
+mod sampled;
 mod stopped;
 
 use std::time::Duration;
@@ -781,13 +782,18 @@ proptest! {
     /// The same calls give the same bytes; and traces of one slice may come in any order, and
     /// twice, without changing what is counted or who is named.
     #[test]
-    fn rankings_are_pure(seed in 0u64..1_000, fault_index in 0usize..4) {
+    fn rankings_are_pure(
+        seed in 0u64..1_000,
+        fault_index in 0usize..4,
+        // Of three or four requests a second of each type.
+        max_measured in prop::sample::select(vec![2usize, 512]),
+    ) {
         let fault = [Fault::SearchRaises, Fault::BiddingKilled, Fault::CatalogTwoRaises, Fault::SearchAndAccounts][fault_index];
         let mut maker = Site::new();
         let calm: Vec<_> = (0..300).map(|_| maker.make(Fault::None)).collect();
         let faulty: Vec<_> = (0..100).map(|_| maker.make(fault)).collect();
         let tell = |shuffled: bool| {
-            let mut site = Site::new();
+            let mut site = Site::with(AnalysisConfig { max_measured, ..AnalysisConfig::default() });
             site.now = maker.now;
             for trace in &calm { site.take(trace); }
             let mut order: Vec<usize> = (0..faulty.len()).collect();

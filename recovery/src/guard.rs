@@ -368,6 +368,33 @@ fn unrest(world: &World<'_>, now: SystemTime) -> Option<Refusal> {
     Some(no(Guard::Unrest, Consequence::Wait, None, words))
 }
 
+/// How likely the fault lies in the unit, by all that accuse it, and by what two sources say.
+fn accused(evidence: &Evidence, target: &UnitName, tree: &RestartTree) -> (f64, f64) {
+    let inside = || {
+        evidence
+            .suspects
+            .iter()
+            .filter(|suspect| evidence.accuses(suspect, target, tree))
+    };
+    let likely = inside().map(|suspect| suspect.probability).sum();
+    let two_sided = inside()
+        .filter(|suspect| suspect.two_sided)
+        .map(|suspect| suspect.probability)
+        .sum();
+    (likely, two_sided)
+}
+
+/// Whether what accuses the unit suffices to restart it without a person, whatever else speaks against that.
+pub fn is_certain(
+    evidence: &Evidence,
+    target: &UnitName,
+    tree: &RestartTree,
+    policy: &Policy,
+) -> bool {
+    let (_, two_sided) = accused(evidence, target, tree);
+    two_sided >= policy.auto_probability
+}
+
 /// What a person's approval stands in for.
 fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
@@ -377,28 +404,17 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
         refusals.push(no(Guard::ThinEvidence, Consequence::Ask, None, words));
         return refusals;
     };
-    let inside = || {
-        evidence
-            .suspects
-            .iter()
-            .filter(|suspect| evidence.accuses(suspect, target, tree))
-    };
-    let likely: f64 = inside().map(|suspect| suspect.probability).sum();
-    let two_sided: f64 = inside()
-        .filter(|suspect| suspect.two_sided)
-        .map(|suspect| suspect.probability)
-        .sum();
+    let (likely, two_sided) = accused(evidence, target, tree);
     let needed = world.policy.auto_probability;
     let percent = |share: f64| (100.0 * share).round();
-    let (likely_enough, witnessed) = (likely >= needed, two_sided >= needed);
-    if !likely_enough {
+    if likely < needed {
         let words = format!(
             "the fault lies in {target} with {} % only; {} % are needed to act unattended",
             percent(likely),
             percent(needed)
         );
         refusals.push(no(Guard::ThinEvidence, Consequence::Ask, None, words));
-    } else if !witnessed {
+    } else if two_sided < needed {
         let words = format!(
             "only one source accuses {target}; to act unattended it takes two callers, or a caller \
              and a probe"

@@ -15,6 +15,25 @@ fn parse(text: &str) -> Result<Config, String> {
     Config::parse("r.yaml", text, &Overrides::default(), &environment).map_err(|e| e.to_string())
 }
 
+#[test]
+fn the_demo_s_trees_can_be_read() {
+    use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = Deployment::plan(
+        folder.path(),
+        "http://[::1]:4317",
+        None,
+        1,
+        Ports::From(20_000),
+    );
+    let site = site.expect("a plan").with_checks();
+    for granularity in [Granularity::Component, Granularity::ProcessOnly] {
+        let yaml =
+            site.to_yaml(granularity, Mode::Auto) + &site.probes_yaml(Duration::from_secs(1));
+        assert_eq!(parse(&yaml).err(), None, "{yaml}");
+    }
+}
+
 /// The default file with its examples turned on.
 fn with_examples() -> String {
     let lines = DEFAULT_FILE

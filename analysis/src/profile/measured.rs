@@ -8,7 +8,8 @@
 //! Which requests are in the sample follows from their ids alone: each has a rank, half of them at least 1, a quarter
 //! at least 2 (the leading zeros of a hash), and those of the highest ranks are kept, as many ranks as there is room
 //! for (Flajolet 1990, *On adaptive sampling*, Computing 43:391–400). So the order in which they come makes no
-//! difference, and of a type that seldom comes each is measured. Those that were measured stand for the others of
+//! difference, and of a type that seldom comes each is measured; as are the first two that go a new way, which isn't
+//! known as one yet. Those that were measured stand for the others of
 //! their type in equal parts: sums stay sums of all requests, and how many were measured is said beside them, so that
 //! nothing looks surer than it is.
 
@@ -61,21 +62,30 @@ impl Courses {
     }
 }
 
-/// A request's rank: half of all have at least 1, a quarter at least 2, and so on.
-fn rank_of(id: TraceId) -> u8 {
+/// A request's lot: its leading zeros are its rank, so half of all have at least 1, a quarter at least 2, and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lot(u64);
+
+impl Lot {
+    fn rank(self) -> u32 {
+        self.0.leading_zeros()
+    }
+}
+
+fn lot_of(id: TraceId) -> Lot {
     let id = id.get();
     // Ids may count up, and half of them may be the same in all. The finalizer of SplitMix64 (Steele,
     // Lea and Flood 2014) makes each bit of the result depend on each of theirs.
     let mut mixed = (id as u64) ^ ((id >> 64) as u64).rotate_left(32);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ mixed >> 31).leading_zeros() as u8
+    Lot(mixed ^ mixed >> 31)
 }
 
 /// A request that was measured.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    rank: u8,
+    lot: Lot,
     course: u32,
     /// Where its buckets begin, and where they end.
     buckets: (u32, u32),
@@ -86,7 +96,7 @@ struct Sample {
 struct OfType {
     count: u64,
     /// Requests of lower ranks aren't measured any more.
-    least: u8,
+    least: u32,
     /// Requests since the last one that was measured.
     passed_over: u32,
     samples: Vec<Sample>,
@@ -97,23 +107,19 @@ struct OfType {
 impl OfType {
     /// Counts a request. If it is to be measured, for how many it stands that came since the last one was.
     #[inline]
-    fn count(&mut self, rank: u8, most: usize) -> Option<u32> {
+    fn count(&mut self, rank: u32, most: usize) -> Option<u32> {
         self.count += 1;
         self.passed_over = self.passed_over.saturating_add(1);
         while rank >= self.least && self.samples.len() >= most {
-            self.least = self.least.saturating_add(1);
+            self.least += 1;
             let least = self.least;
-            self.samples.retain(|sample| sample.rank >= least);
+            self.samples.retain(|sample| sample.lot.rank() >= least);
         }
         (rank >= self.least).then(|| std::mem::take(&mut self.passed_over))
     }
 
     fn each(&self, courses: &Courses, add: &mut impl FnMut(u64, u64)) {
-        let mut samples: Vec<(u32, &[u16])> = Vec::with_capacity(self.samples.len());
-        for sample in &self.samples {
-            let (from, until) = sample.buckets;
-            samples.push((sample.course, &self.buckets[from as usize..until as usize]));
-        }
+        let mut samples = self.samples.clone();
         let measured = samples.len() as u64;
         let Some(part) = self.count.checked_div(measured) else {
             return;
@@ -121,11 +127,13 @@ impl OfType {
         let rest = self.count % measured;
         if rest > 0 {
             // Some stand for one more: always the same.
-            samples.sort_unstable();
+            samples.sort_unstable_by_key(|sample| sample.lot);
         }
-        for ((course, buckets), number) in samples.into_iter().zip(0..) {
+        for (sample, number) in samples.into_iter().zip(0..) {
             let stands_for = part + u64::from(number < rest);
-            let timed = courses.get(course).iter().flat_map(Places::timed);
+            let (from, until) = sample.buckets;
+            let buckets = &self.buckets[from as usize..until as usize];
+            let timed = courses.get(sample.course).iter().flat_map(Places::timed);
             for (place, bucket) in timed.zip(buckets) {
                 let Some(place) = place else { continue };
                 add(key(place, *bucket), stands_for);
@@ -165,11 +173,11 @@ impl ByCourse {
             self.types.resize_with(of_type + 1, OfType::default);
         }
         let of_type = &mut self.types[of_type];
-        let rank = rank_of(id);
-        let stands_for = of_type.count(rank, most)?;
+        let lot = lot_of(id);
+        let stands_for = of_type.count(lot.rank(), most)?;
         Some(Measuring {
             stands_for,
-            rank,
+            lot,
             course,
             of_type,
         })
@@ -200,7 +208,7 @@ impl ByCourse {
 pub(crate) struct Measuring<'a> {
     /// For so many requests of its type it stands that came since the last one was measured.
     pub(crate) stands_for: u32,
-    rank: u8,
+    lot: Lot,
     course: u32,
     of_type: &'a mut OfType,
 }
@@ -224,7 +232,7 @@ impl Measuring<'_> {
             own(number, bucket);
         }
         self.of_type.samples.push(Sample {
-            rank: self.rank,
+            lot: self.lot,
             course: self.course,
             buckets: (from, buckets.len() as u32),
         });

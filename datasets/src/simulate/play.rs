@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use rand::rngs::StdRng;
 use rekindle_recovery::belief::{Beliefs, Time, Trial};
 use rekindle_recovery::cost::Costs;
+use rekindle_recovery::guard::is_certain;
 use rekindle_recovery::judge::{Judgement, Question, Verdict, judge};
 use rekindle_recovery::lifecycle::{Event, IllegalTransition, State, next};
 use rekindle_recovery::plan::{Choice, Constraints, plan};
@@ -42,6 +43,8 @@ pub(super) enum Decider {
         mind: Mind,
         /// Whether it learns.
         learns: bool,
+        /// Whether a person is asked where the evidence is too thin for doing it unattended, as the daemon does.
+        asks: bool,
     },
     /// Knows how often what fails and how ranking errs, but not what is the matter: the least that who
     /// has the same evidence can be expected to pay.
@@ -75,6 +78,8 @@ pub(super) struct Bill {
     pub(super) failed: f64,
     /// How many restarts were done.
     pub(super) restarts: u32,
+    /// How often a person was asked to approve a restart.
+    pub(super) asked: u32,
     /// Whether it ended with a person.
     pub(super) by_person: bool,
     /// Whether a restart or time could end the fault.
@@ -265,6 +270,12 @@ impl Decider {
         }
     }
 
+    /// Whether it asks a person before it restarts this.
+    fn asks(&self, unit: &UnitName, on: &Situation<'_>) -> bool {
+        let does = matches!(self, Self::Ours { asks: true, .. });
+        does && !is_certain(on.evidence, unit, &on.site.tree, on.policy)
+    }
+
     fn learn(
         &mut self,
         evidence: &Evidence,
@@ -273,13 +284,18 @@ impl Decider {
         time: Time,
         now: SystemTime,
     ) {
-        if let Self::Ours { mind, learns: true } = self {
+        if let Self::Ours {
+            mind, learns: true, ..
+        } = self
+        {
             mind.beliefs.learn(evidence, tree, trials, time, now);
         }
     }
 
     fn measure(&mut self, unit: &UnitName, downtime: f64, now: SystemTime) {
-        if let Self::Ours { mind, learns: true } = self
+        if let Self::Ours {
+            mind, learns: true, ..
+        } = self
             && let Ok(downtime) = Duration::try_from_secs_f64(downtime)
         {
             mind.costs.learn(unit, downtime, now);
@@ -375,7 +391,7 @@ pub(super) fn play_after(
     for step in 0..MAX_STEPS {
         let mut evidence = fault.evidence.clone();
         evidence.failing_per_second = course.rate() * course.share();
-        let choice = decider.choose(&Situation {
+        let situation = Situation {
             site,
             at: course.at,
             evidence: &evidence,
@@ -384,7 +400,12 @@ pub(super) fn play_after(
             fault,
             policy,
             now,
-        });
+        };
+        let choice = decider.choose(&situation);
+        let is_asked = match &choice {
+            Choice::Restart(unit) => decider.asks(unit, &situation),
+            Choice::Wait | Choice::Human => false,
+        };
         // Healed before anybody could act: the incident closes.
         if course.left <= 0.0 && trials.is_empty() && choice == Choice::Wait {
             decider.learn(&evidence, &site.tree, &[], Time::Healed, now);
@@ -415,6 +436,15 @@ pub(super) fn play_after(
                 break;
             }
             Choice::Restart(unit) => {
+                if is_asked {
+                    course.pass(policy.human_response.as_secs_f64());
+                    bill.asked += 1;
+                    if course.left <= 0.0 {
+                        decider.learn(&evidence, &site.tree, &trials, Time::Healed, now);
+                        next(state, Event::IncidentClosed)?;
+                        break;
+                    }
+                }
                 let mut random = stream(luck.0, &[2, luck.1, step as u64]);
                 for event in [Event::Lease, Event::Commit, Event::Act] {
                     state = next(state, event)?;

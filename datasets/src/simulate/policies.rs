@@ -26,7 +26,7 @@ const NEAR: f64 = 1.10;
 /// What no learner may exceed, beside the ladder.
 const NEVER_ABOVE: f64 = 1.05;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "always root",
     "process, then root",
     "fixed ladder",
@@ -35,6 +35,7 @@ const NAMES: [&str; 10] = [
     "ours, wrong priors",
     "ours, learning",
     "ours, without the map",
+    "ours, asking",
     "informed",
     "clairvoyant",
 ];
@@ -42,8 +43,8 @@ const LADDER: usize = 2;
 const WRONG: usize = 5;
 const OURS: usize = 6;
 const WITHOUT_MAP: usize = 7;
-const INFORMED: usize = 8;
-const CLAIRVOYANT: usize = 9;
+const INFORMED: usize = 9;
+const CLAIRVOYANT: usize = 10;
 
 /// The bills of one seed, by policy and recovery.
 type Bills = Vec<Vec<Bill>>;
@@ -58,6 +59,7 @@ fn one_seed(seed: u64, recoveries: u64) -> Result<Bills, SimulateError> {
     let mut wrong = Decider::Ours {
         mind: Mind::empty(&policy),
         learns: true,
+        asks: false,
     };
     let elsewhere = mix.inverted();
     for number in 0..LEARNED_WRONG {
@@ -73,15 +75,23 @@ fn one_seed(seed: u64, recoveries: u64) -> Result<Bills, SimulateError> {
         Decider::Ours {
             mind: mind(),
             learns: false,
+            asks: false,
         },
         wrong,
         Decider::Ours {
             mind: mind(),
             learns: true,
+            asks: false,
         },
         Decider::Ours {
             mind: mind(),
             learns: true,
+            asks: false,
+        },
+        Decider::Ours {
+            mind: mind(),
+            learns: true,
+            asks: true,
         },
         Decider::Informed(mix.clone()),
         Decider::Clairvoyant,
@@ -136,6 +146,7 @@ fn table(title: &str, seeds: &[Bills], from: usize, only_curable: bool) -> Table
             "regret per recovery",
             "beside the clairvoyant",
             "restarts",
+            "asked first",
             "to a person",
         ],
     );
@@ -150,7 +161,7 @@ fn table(title: &str, seeds: &[Bills], from: usize, only_curable: bool) -> Table
         let mut costs = Vec::new();
         let mut regrets = Vec::new();
         let (mut all, mut least) = (0.0, 0.0);
-        let (mut restarts, mut people, mut count) = (0.0, 0.0, 0.0);
+        let (mut restarts, mut asked, mut people, mut count) = (0.0, 0.0, 0.0, 0.0);
         for bills in seeds {
             let (mine, best) = (&bills[which][from..], &bills[CLAIRVOYANT][from..]);
             let (cost, known) = (failed(mine, only_curable), failed(best, only_curable));
@@ -160,6 +171,7 @@ fn table(title: &str, seeds: &[Bills], from: usize, only_curable: bool) -> Table
             least += known;
             for bill in mine.iter().filter(|bill| bill.is_curable || !only_curable) {
                 restarts += f64::from(bill.restarts);
+                asked += f64::from(u8::from(bill.asked > 0));
                 people += f64::from(u8::from(bill.by_person));
                 count += 1.0;
             }
@@ -170,6 +182,7 @@ fn table(title: &str, seeds: &[Bills], from: usize, only_curable: bool) -> Table
             Mean::of(&regrets).words(),
             format!("{:.2}×", all / least),
             format!("{:.2}", restarts / count),
+            format!("{:.1} %", 100.0 * asked / count),
             format!("{:.1} %", 100.0 * people / count),
         ]);
     }
@@ -284,7 +297,8 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
              not what is the matter; the least that any learner can come to"
                 .to_owned(),
             "a person takes 15 min; all policies use Rekindle's judge; guards are off, since the \
-             others have none: what evidence is too thin for unattended, the daemon asks a person"
+             others have none, but for \"asking\": what evidence is too thin for is restarted when a \
+             person has approved of it, as in the daemon; what that costs is the difference"
                 .to_owned(),
             format!(
                 "wrong priors: {LEARNED_WRONG} recoveries learned on a site where component faults \

@@ -30,21 +30,22 @@ struct Rare {
     links: Vec<(SpanId, Box<[Link]>)>,
 }
 
-/// What came of one trace that is still open.
+/// What came of one trace that is still open. What each span needs is the first cache line.
+#[repr(C, align(64))]
 pub(super) struct Buffer {
     pub(super) trace_id: TraceId,
     spans: Vec<Step>,
     /// A bit for each id that came, several ids to a bit: an id whose bit isn't set is new.
     seen: u64,
-    rare: Option<Box<Rare>>,
-    /// The order in which traces began; [`NO_TRACE`] when there is none here at present.
-    pub(super) number: u64,
     /// When the root came; never, if it didn't.
     root_at: UnixNanos,
     /// When the last span came.
     pub(super) last_at: UnixNanos,
     /// The deadline under which it is queued; an entry under another one is out of date.
     pub(super) queued: UnixNanos,
+    /// The order in which traces began; [`NO_TRACE`] when there is none here at present.
+    pub(super) number: u64,
+    rare: Option<Box<Rare>>,
 }
 
 /// A time that doesn't come.

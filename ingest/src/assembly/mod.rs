@@ -32,7 +32,7 @@ use crate::packed::{PackedSpan, PackedSpans};
 use buffer::Buffer;
 use deadlines::{Deadlines, Due};
 use lag::ExporterLag;
-use leaving::{Leaving, TOGETHER, look_ahead, wait_for_ends};
+use leaving::{Leaving, TOGETHER, look_ahead, wait_for_end};
 use open::OpenTraces;
 use released::Released;
 use shape_slots::ShapeSlots;
@@ -218,12 +218,17 @@ impl Assembler {
             // Spans of one trace often come together.
             Some((id, place)) if id == span.trace_id => place,
             _ => {
-                let place = self.open.find(span.trace_id);
+                let place = self.open.guess(span.trace_id);
                 last = Some((span.trace_id, place));
                 place
             }
         }));
-        wait_for_ends(places.iter().flatten().copied(), &self.open);
+        for (span, place) in packed.iter().zip(&places) {
+            match place {
+                Some(place) => wait_for_end(*place, &self.open),
+                None => self.released.look_ahead(span.trace_id),
+            }
+        }
         for (index, (span, place)) in packed.iter().zip(&places).enumerate() {
             let (slot, lag) = self.slots[span.shape as usize];
             self.lag.learn(lag, span.end, now);

@@ -110,7 +110,8 @@ pub(super) fn meaning<'a>(
             // The nearest that disagrees is enough: those above it have their own quarrel with it.
             let quarrel = chain(unit).into_iter().skip(1).find_map(|ancestor| {
                 let other = units[ancestor].selector.get(key)?;
-                (other != value).then_some((ancestor, other))
+                let agrees = other == value || is_within(key, value, other);
+                (!agrees).then_some((ancestor, other))
             });
             if let Some((ancestor, other)) = quarrel {
                 errors.push(TreeError::Contradiction {
@@ -147,6 +148,13 @@ pub(super) fn meaning<'a>(
         }
     }
     errors
+}
+
+/// Whether who has the one value has the other, too, though they differ: namespaces of code lie in each other, and a
+/// component's part is named below it (`shop.cart.cache` in `shop.cart`).
+fn is_within(key: &str, inner: &str, outer: &str) -> bool {
+    let rest = inner.strip_prefix(outer);
+    key == "code.namespace" && rest.is_some_and(|rest| rest.starts_with(['.', ':', '/', '$']))
 }
 
 /// Whether every pair of `small` is in `large`.

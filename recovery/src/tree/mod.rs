@@ -5,7 +5,8 @@
 //! be restarted, and restarting a unit restarts all below it.
 //!
 //! A unit's *effective* selector is its own with those of its ancestors added, so that two
-//! processes may have a code component of the same name. A unit with an empty selector of its own
+//! processes may have a code component of the same name; a namespace of code stands for the one above that it lies in.
+//! A unit with an empty selector of its own
 //! only groups others, and never matches by itself.
 //!
 //! The units are kept in preorder, so a subtree is a range, and questions about ancestry are two

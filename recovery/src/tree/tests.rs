@@ -205,6 +205,20 @@ fn what_matches_in_two_branches_belongs_to_what_contains_both() {
     assert_eq!(found, Some("site".into()));
 }
 
+#[test]
+fn a_part_of_a_component_is_named_below_it() {
+    let tree = tree("site -\n  cart s=1 code.namespace=cart\n    cache code.namespace=cart.cache");
+    for (given, unit) in [
+        ("s=1 code.namespace=cart", "cart"),
+        ("s=1 code.namespace=cart.cache", "cache"),
+    ] {
+        let found = tree.resolve(&attributes(given)).map(|found| found.unit);
+        assert_eq!(found, Some(unit.into()), "{given}");
+    }
+    let selector = tree.selector(&"cache".into());
+    assert_eq!(selector, Some(&attributes("s=1 code.namespace=cart.cache")));
+}
+
 /// Each case: a list, and what is said about it, in order.
 #[test]
 fn every_mistake_is_named() {
@@ -237,6 +251,18 @@ fn every_mistake_is_named() {
         (
             "r\n  a k=1\n    x k=2",
             vec!["x wants k=2, but a above it wants k=1"],
+        ),
+        (
+            "r\n  a code.namespace=shop.cart\n    x code.namespace=shop.cart.cache",
+            vec![],
+        ),
+        (
+            "r\n  a code.namespace=shop.cart\n    x code.namespace=shop.cartoon",
+            vec!["x wants code.namespace=shop.cartoon, but a above it wants"],
+        ),
+        (
+            "r\n  a k=shop.cart\n    x k=shop.cart.cache",
+            vec!["x wants k=shop.cart.cache, but a above it wants"],
         ),
         (
             "r -\n  a k=1\n  b k=1\n  c -",

@@ -1,0 +1,84 @@
+//! Stories of more requests than are measured: who got slower is found from a sample, and what is counted is counted of
+//! all.
+
+use super::*;
+use crate::PortableSpectrum;
+use crate::rank::{Input, Timed, rank};
+
+/// Milliseconds that catalog takes, of this request and later ones.
+type Takes = fn(u64) -> u64;
+
+/// A hundred and fifty requests a second of one type; every fifth also asks bidding. What is counted, and what a ranking of
+/// the last ten seconds is drawn from.
+fn told(max_measured: usize, backwards: bool) -> (PortableSpectrum, Input) {
+    const BEFORE: Takes = |n| 8 + n * 7 % 5;
+    const AFTER: Takes = |n| 22 + n * 7 % 5;
+    let mut site = Site::with(AnalysisConfig {
+        max_measured,
+        ..AnalysisConfig::default()
+    });
+    let start = UnixNanos::from_secs(1_000_000);
+    let fault = start.plus(Duration::from_secs(20));
+    for second in 0..30u64 {
+        let mut numbers: Vec<u64> = (0..150).map(|it| second * 150 + it).collect();
+        // The first ways are the same, which are measured whatever comes later.
+        if backwards && second > 0 {
+            numbers.reverse();
+        }
+        for n in numbers {
+            let takes = if second < 20 { BEFORE } else { AFTER };
+            let catalog = Call::server("catalog", "GET /search").takes(takes(n));
+            let mut page = Call::server("web", "GET /").with(Call::client("GET").with(catalog));
+            if n.is_multiple_of(5) {
+                let bidding = Call::server("bidding", "POST /bid").takes(5 + n % 3);
+                page = page.with(Call::client("POST").with(bidding));
+            }
+            let start = start.plus(Duration::from_micros(1_000_000 * second + n % 150 * 6_600));
+            let trace = T {
+                id: u128::from(n + 1),
+                start,
+            }
+            .build(page);
+            // All of a second come at its end.
+            let now = UnixNanos::from_secs(1_000_001 + second);
+            site.analyzer.trace(&trace, now);
+        }
+        site.analyzer.tick(UnixNanos::from_secs(1_000_001 + second));
+    }
+    let until = start.plus(Duration::from_secs(30));
+    let input = site.analyzer.input_between(&[], fault, until);
+    (site.analyzer.spectrum(), input)
+}
+
+#[test]
+fn who_got_slower_is_found_from_a_sample() {
+    let (counted, measured) = told(usize::MAX, false);
+    for most in [4, 32, 512] {
+        let (also_counted, sampled) = told(most, false);
+        assert_eq!(counted, also_counted);
+        assert_eq!(
+            measured.shaped, sampled.shaped,
+            "whom they ask is counted of all"
+        );
+        let calls = |input: &Input| {
+            let of = |it: &Timed| (it.part, it.request_type, it.window.total());
+            input.timed.iter().map(of).collect::<Vec<_>>()
+        };
+        let unmeasured: u64 = sampled.timed.iter().map(|it| it.unmeasured[2]).sum();
+        assert_eq!(unmeasured > 0, most < 150);
+        if most >= 150 {
+            assert_eq!(calls(&measured), calls(&sampled), "all are measured");
+        }
+        let first = |input: &Input| {
+            let ranking = rank(Method::Default, input);
+            let first = ranking.suspects.first().expect("a suspect");
+            (first.components.clone(), first.shape)
+        };
+        assert_eq!(first(&measured), first(&sampled), "of {most} a second");
+    }
+}
+
+#[test]
+fn the_order_of_arrival_makes_no_difference_to_the_sample() {
+    assert_eq!(told(16, false).1.timed, told(16, true).1.timed);
+}
