@@ -330,7 +330,8 @@ impl Profiles {
         };
         for (places, spent) in visits {
             let own = LogHistogram::bucket_of(spent.own);
-            let times = [own].into_iter().chain(spent.on_the_way());
+            let hop = places.hop.map(|_| spent.on_the_way());
+            let times = [own].into_iter().chain(hop.into_iter().flatten());
             for (place, bucket) in places.timed().zip(times) {
                 add(place, bucket);
             }

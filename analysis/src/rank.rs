@@ -4,6 +4,21 @@
 //! [`Input`] (failed requests, good ones, and what each touched) and answer in the same form, with
 //! the same evidence per suspect, so that they can be compared. The default is [`default`]; the
 //! others are there to be measured against.
+//!
+//! What each was checked against (tables by `notebooks/reference_methods.py`):
+//!
+//! | method | published in | checked against | test |
+//! |---|---|---|---|
+//! | [`ochiai`], [`jaccard`] | Ochiai 1957; Jaccard 1901; Abreu and others 2007 | SciPy's cosine and Jaccard distances of Boolean vectors | `formulas_as_scipy_has_them` |
+//! | [`tarantula`], [`dstar`], [`op2`], [`barinel`] | Jones 2002; Wong 2014; Naish 2011; Abreu 2009 | NumPy, by definition, request by request | `formulas_as_scipy_has_them` |
+//! | [`trace_rca`] | Li and others 2021 | SciPy's harmonic mean of support and confidence | `formulas_as_scipy_has_them` |
+//! | [`pinpoint`] | Chen and others 2002 | SciPy's `linkage` by averages; Sneath and Sokal's worked example | `clusters_as_scipy_has_them`, `upgma_as_in_the_textbook` |
+//! | [`decision_tree`] | Chen and others 2004 | SciPy's entropies (mutual information); Quinlan's weather (1986) | `formulas_as_scipy_has_them`, `entropy_and_gain_by_hand` |
+//! | [`component_interaction`] | Kıcıman and Fox 2005 | SciPy's `chisquare` and `chi2.ppf` | `as_scipy_has_it` |
+//! | [`path_shape`] | Kıcıman and Fox 2005 | the paper's formula, by hand | `by_hand` |
+//! | [`micro_rank`] | Yu and others 2021 | the same in dense matrices, a column a trace | `as_dense_matrices_have_it` |
+//! | largest z, alert count, three sigmas | Shewhart 1931 | mean and deviation by hand | `mean_and_deviation_by_hand` |
+//! | [`default`] | here | its statistics against SciPy and statsmodels; as a whole, `rekindle bench localization` | `analysis/stats/tests/reference.rs`, `default/tests.rs` |
 
 mod alert_count;
 pub mod barinel;

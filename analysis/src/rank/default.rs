@@ -21,6 +21,7 @@
 //! 6. *Ground.* The first suspect is an answer only where chance doesn't explain what speaks against it
 //!    (`default/ground.rs`).
 
+mod believed;
 mod changes;
 mod choice;
 mod combine;

@@ -1,19 +1,17 @@
 //! Failures and changes, weighed against each other.
 //!
 //! Both are measured as the share of a component's calls that are affected, times how badly
-//! (`default/changes.rs`), so they add up. Where the strongest component is also the one that failed
-//! requests accuse most, failed requests decide all shares, as they would alone: they are what the
-//! users feel. Whoever clearly changed at the same time is named beside them all the same: it may be another
-//! fault, which explains none of the failures. Otherwise shares go by the square of the strength, so that
-//! one twice as strong as another is four times as likely.
+//! (`default/changes.rs`), so they add up. Who is strongest leads; how much each is believed then is told in
+//! `default/believed.rs`.
 
 use std::collections::BTreeMap;
 
 use rekindle_stats::{Probability, Share, difference_interval};
 
+use super::believed::{BELIEVED, LEAST_DOUBT, Lead, Weighed};
 use super::changes::{Change, Period, changes};
 use super::ground::{of_most, unexplained};
-use super::{Choice, Choices, WORTH_NAMING};
+use super::{Choice, Choices};
 use crate::rank::Ground;
 use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::{Case, Input};
@@ -23,15 +21,6 @@ use crate::{Doubt, Level};
 const FAILED: f64 = 10.0;
 /// Changes below this strength are not named: a tenth of the calls a tenth slower.
 const LEAST_CHANGE: f64 = 0.01;
-/// Where calm times are perfectly calm, there is still as much doubt as if they changed by a tenth
-/// of the calls being twice as slow: two short halves may agree by luck.
-const LEAST_DOUBT: f64 = 0.1;
-/// A change without failures is believed from this strength on (a third of the calls nearly twice as
-/// slow) when it is also more than what calm times change.
-const BELIEVED: f64 = 0.3;
-/// So many that clearly changed are named beside whoever fails: what is read of a ranking is its first
-/// three.
-const BESIDE: usize = 2;
 
 /// The charges of both.
 pub(super) struct Combined {
@@ -82,14 +71,15 @@ pub(super) fn combined(
         most.map_or(usize::MAX, |(family, _)| *family)
     };
     let lead = first(&strengths);
-    let squares: f64 = strengths.values().map(|strength| strength.powi(2)).sum();
-    let share = |family: usize| strengths[&family].powi(2) / squares;
     let failing = failing.get(&lead).copied().unwrap_or(0.0);
     let failures_decide = failing * 2.0 >= strengths[&lead] && first(&accused) == lead;
-    let of_lead = failures
-        .iter()
-        .filter(|charge| family_of(input, charge.subjects[0]) == lead);
-    let mut ground = of_most(input, tally, of_lead);
+    let ground_of = |family: usize| {
+        let charges = failures.iter();
+        let of_it = charges.filter(|charge| family_of(input, charge.subjects[0]) == family);
+        of_most(input, tally, of_it)
+    };
+    let mut ground = ground_of(lead);
+    let fails_most = Some(first(&accused)).filter(|family| ground_of(*family) == Ground::Failures);
     let undecided = !failures_decide || ground == Ground::Chance;
     let in_calm = if undecided && choices.has(Choice::CalmTimes) {
         self::changes(input, Period::Calm, choices)
@@ -105,34 +95,28 @@ pub(super) fn combined(
     if undecided && strengths[&lead] >= of_itself.max(BELIEVED) && changes.iter().any(clear) {
         ground = Ground::Change;
     }
-    let mut charges = failures;
-    let mut calm_doubt = None;
-    let mut beside = Vec::new();
-    let left = if failures_decide {
-        let others = changes.iter().filter(|change| {
-            change.is_clear() && change.score >= BELIEVED && !accused.contains_key(&change.family)
-        });
-        beside.extend(others.map(|change| change.family).take(BESIDE));
-        let room = 1.0 - WORTH_NAMING * beside.len() as f64;
-        for charge in &mut charges {
-            charge.confidence *= room;
-        }
-        (1.0 - accused.values().sum::<f64>()).max(0.0) * room
-    } else {
-        let mut certainty = strengths[&lead] / (strengths[&lead] + calm.max(LEAST_DOUBT));
-        // Whom only a change speaks for may be there by chance.
-        let change = changes.iter().find(|change| change.family == lead);
-        if let Some(change) = change.filter(|change| change.score > failing) {
-            certainty /= 1.0 + change.by_chance;
-        }
-        calm_doubt = (calm >= LEAST_DOUBT).then_some(calm);
-        for charge in &mut charges {
-            let family = family_of(input, charge.subjects[0]);
-            let part = charge.confidence / accused[&family].max(f64::MIN_POSITIVE);
-            charge.confidence = part * share(family) * certainty;
-        }
-        certainty
+    let lead = Lead {
+        family: lead,
+        failing,
+        calm,
     };
+    let weighed = Weighed {
+        accused: &accused,
+        strengths: &strengths,
+        changes: &changes,
+        fails_most,
+    };
+    let believed = match failures_decide {
+        true => weighed.by_failures(&lead),
+        false => weighed.by_strength(&lead),
+    };
+    let calm_doubt = (!failures_decide && calm >= LEAST_DOUBT).then_some(calm);
+    let mut charges = failures;
+    for charge in &mut charges {
+        let family = family_of(input, charge.subjects[0]);
+        let part = charge.confidence / accused[&family].max(f64::MIN_POSITIVE);
+        charge.confidence = part * believed[&family];
+    }
     for change in changes {
         let mut doubts = Vec::new();
         doubts.extend(calm_doubt.map(|calm| Doubt::CalmTimesChange {
@@ -153,12 +137,7 @@ pub(super) fn combined(
             None => charges.push(Charge {
                 subjects: vec![change.family],
                 score: change.score,
-                confidence: left * share(change.family)
-                    + if beside.contains(&change.family) {
-                        WORTH_NAMING
-                    } else {
-                        0.0
-                    },
+                confidence: believed[&change.family],
                 shape: Some(change.shape),
                 notes: Notes {
                     causes: change.causes,
