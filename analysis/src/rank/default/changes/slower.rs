@@ -3,11 +3,12 @@
 //! A service's own time is its entry span less the calls it waited for, and the way to it
 //! (`default/changes/ways.rs` decides when the way is the caller's). Both together are compared per
 //! request type and over all of them: an effect within one type must not drown in the others, and one
-//! that few requests of each type show must add up.
+//! that few requests of each type show must add up. So must what each operation of a service shows in a call or
+//! two: how probable all of it is by chance is asked of each comparison, and of the service as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{Calls, Shift, Usual, shift};
+use rekindle_stats::{Calls, Shift, Usual, combined, shift};
 
 use super::super::{Choice, Choices};
 use super::known_ways::KnownWays;
@@ -40,6 +41,27 @@ fn as_often_as_looked(changes: &mut [Change]) {
     for change in changes {
         change.by_chance *= comparisons;
     }
+}
+
+/// How many services chance shows that are as surprising as each, all its operations together, as often as was
+/// looked. Where each operation is called once or twice, none of them is beyond doubt, but together they are.
+fn together(compared: &Compared, families: &Families, usual: &Usual) -> BTreeMap<usize, f64> {
+    let mut by_family: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for ((span, _), both) in &compared.all {
+        let Part::Whole(id) = *span else { continue };
+        if both.before.total() == 0 {
+            continue;
+        }
+        if let Some(found) = shift(both.calls_before(), both.calls_now(), usual) {
+            let chances = by_family.entry(families.get(id)).or_default();
+            chances.push(found.chance_of_longer());
+        }
+    }
+    by_family.retain(|_, chances| chances.len() > 1);
+    let looked_at = by_family.len() as f64;
+    let all = by_family.into_iter();
+    all.map(|(family, chances)| (family, combined(&chances) * looked_at))
+        .collect()
 }
 
 /// Whatever takes longer.
@@ -107,6 +129,17 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
             }
         }
         as_often_as_looked(&mut changes[first..]);
+    }
+    let whole = compared
+        .all
+        .iter()
+        .filter(|((span, _), _)| matches!(span, Part::Whole(_)));
+    let usual = Usual::of(whole.map(|(_, both)| &both.before));
+    let together = together(compared, families, &usual);
+    for change in changes.iter_mut().filter(|change| change.score > 0.0) {
+        if let Some(by_chance) = together.get(&change.family) {
+            change.by_chance = change.by_chance.min(*by_chance);
+        }
     }
     changes
 }
