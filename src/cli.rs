@@ -25,7 +25,7 @@ mod tree;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use clap::Parser;
+use clap::{Arg, CommandFactory as _, FromArgMatches as _};
 
 use crate::client::{Client, ClientError};
 use crate::config::{Config, ConfigError};
@@ -90,9 +90,38 @@ impl Failure {
     }
 }
 
+/// Commands that ask no daemon, so that `--api` says nothing to them.
+const ALONE: [&str; 10] = [
+    "run",
+    "demo",
+    "simulate",
+    "load",
+    "check-config",
+    "analyze",
+    "replay",
+    "bench",
+    "import",
+    "export",
+];
+
+/// What can be typed, without `--api` in the help of those who don't need it. It is taken all the same: scripts have it in
+/// front of everything.
+fn command() -> clap::Command {
+    let unused = || Arg::new("api").long("api").value_name("URL").hide(true);
+    ALONE.iter().fold(Cli::command(), |command, name| {
+        command.mut_subcommand(name, |alone| alone.arg(unused()))
+    })
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 /// Does what the arguments say.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no mistakes. A closed pipe is nobody's fault.
@@ -193,5 +222,33 @@ fn load(args: &RunArgs) -> Result<Config, Failure> {
     match &args.config {
         Some(file) => check::read(file, &overrides),
         None => Ok(Config::without_file(&overrides)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_s_address_is_shown_to_those_who_ask_it_and_taken_by_all() {
+        command().debug_assert();
+        for (name, is_shown) in [("status", true), ("import", false), ("run", false)] {
+            let mut command = command();
+            command.build();
+            let one = command.find_subcommand_mut(name).expect(name);
+            let help = one.render_long_help().to_string();
+            assert_eq!(help.contains("--api"), is_shown, "{name}: {help}");
+        }
+        let typed = |text: &str| {
+            let words = text.split_whitespace().map(OsString::from);
+            parse(words)
+                .map(|cli| cli.api)
+                .map_err(|error| error.to_string())
+        };
+        let other = Ok("http://127.0.0.1:1".to_owned());
+        assert_eq!(typed("rekindle --api http://127.0.0.1:1 status"), other);
+        assert_eq!(typed("rekindle status --api http://127.0.0.1:1"), other);
+        assert!(typed("rekindle check-config --api http://127.0.0.1:1 x").is_ok());
+        assert!(typed("rekindle bench localization --data x").is_ok());
     }
 }

@@ -535,7 +535,9 @@ impl Analyzer {
                 record.detected = Some(bad);
             }
         }
-        let number = self.records.add(trace_id, record, &mut self.counts);
+        // An example whose record is gone can't be shown.
+        let stays = |id| self.examples.get(id).is_some();
+        let number = self.records.add(trace_id, record, stays, &mut self.counts);
         self.watch.look(&mut self.types, id, now, &self.config);
         Some(number)
     }
@@ -598,6 +600,7 @@ impl Analyzer {
         if detected.is_some() && after.is_known() {
             record.detected = Some(after.is_bad());
         }
+        self.records.note_report(trace_id);
         let slice = self.slice(start);
         if let Some(cell) = cell_before {
             self.spectrum.remove(slice, cell);
@@ -705,6 +708,14 @@ impl Analyzer {
         );
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
+        let open = self
+            .watch
+            .incidents
+            .iter()
+            .filter(|incident| incident.is_open());
+        let asked = open.map(|incident| (incident.id, self.sources().asked_next(incident, now)));
+        let asked: Vec<_> = asked.collect();
+        self.profiles.follow(&asked);
         changes
     }
 

@@ -81,6 +81,11 @@ impl Counts {
         }
     }
 
+    /// Counts nothing for this reason: it is of no concern.
+    pub(crate) fn ignore(&mut self, reason: LeftOut) {
+        self.0.remove(&reason);
+    }
+
     /// How many were left out for this reason.
     pub fn get(&self, reason: LeftOut) -> u64 {
         self.0.get(&reason).copied().unwrap_or(0)

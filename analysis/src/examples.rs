@@ -6,7 +6,7 @@
 //!
 //! Under load, a kind's traces would be pushed out milliseconds after they came, and making a whole trace of
 //! each would cost more than counting it. So a kind that is full, or couldn't take its last one, is offered one of a
-//! moment's.
+//! moment's. Likewise where many kinds share the room: who has its part of it isn't asked for each of its traces.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -64,8 +64,14 @@ impl ExampleStore {
     pub(crate) fn wants(&self, start: UnixNanos, request_type: u32, bad: bool) -> bool {
         self.kinds.get(&(request_type, bad)).is_none_or(|kind| {
             let apart = start.since(kind.newest).max(kind.newest.since(start));
-            apart >= SPACING || !kind.is_closed && kind.traces.len() < PER_KIND
+            apart >= SPACING || !kind.is_closed && kind.traces.len() < self.per_kind()
         })
+    }
+
+    /// How many traces of each kind there is room for, as long as they are on average.
+    fn per_kind(&self) -> usize {
+        let in_all = self.max_spans * self.traces.len() / self.spans.max(1);
+        (in_all / self.kinds.len().max(1)).clamp(1, PER_KIND)
     }
 
     pub(crate) fn add(&mut self, trace: Trace, request_type: u32, bad: bool, counts: &mut Counts) {
@@ -212,5 +218,22 @@ mod tests {
             assert!(store.wants(later.plus(SPACING), 0, true), "{reason}");
             assert!(store.wants(later, 0, false), "{reason}: of another kind");
         }
+    }
+
+    #[test]
+    fn a_kind_that_has_its_part_of_the_room_is_not_offered_each() {
+        let mut store = ExampleStore::new(8);
+        let mut counts = Counts::default();
+        let mut offered = 0;
+        for number in 1..=40u128 {
+            let kind = number as u32 % 4;
+            if store.wants(START, kind, false) {
+                offered += 1;
+                store.add(trace(number, START), kind, false, &mut counts);
+            }
+        }
+        assert_eq!(store.ids().count(), 8);
+        assert!(offered < 20, "{offered}");
+        assert!(store.wants(START, 5, true), "of a new kind");
     }
 }

@@ -9,12 +9,16 @@
 use rekindle_model::{Outline, OutlineParts, ReleaseReason, RequestType, Span, Trace, UnixNanos};
 
 use crate::rank::Input;
-use crate::{AnalysisConfig, Analyzer};
+use crate::{AnalysisConfig, Analyzer, LeftOut};
 
 /// Where the time line begins. Any time will do that leaves room on both sides.
 const BEGINNING: UnixNanos = UnixNanos::from_secs(1_000_000_000);
 /// A baseline is halved by so many traces: with fewer, halves would differ by luck.
 const TOGETHER: u64 = 1_000;
+
+/// Requests that are remembered one by one: for those whose traces are kept as examples, which are some thousands at
+/// most. The same trace doesn't come twice, and nothing that is told later changes what was counted.
+const REMEMBERED: usize = 1 << 16;
 
 /// What a trace is to the ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +103,10 @@ impl Offline {
     pub fn input_about(&self, types: &[RequestType]) -> Input {
         let since = self.begin(Heap::Window);
         let until = since.plus(std::time::Duration::from_nanos(self.slice));
-        self.analyzer.input_between(types, since, until)
+        let mut input = self.analyzer.input_between(types, since, until);
+        // Nobody corrects what was counted.
+        input.left_out.ignore(LeftOut::RecordOverflow);
+        input
     }
 }
 
@@ -126,7 +133,7 @@ fn unbounded(config: &AnalysisConfig) -> AnalysisConfig {
     AnalysisConfig {
         requests_between_false_alarms: f64::MAX,
         window: std::time::Duration::from_secs(365 * 24 * 3_600),
-        max_records: usize::MAX,
+        max_records: REMEMBERED,
         // A slice is all that there is.
         max_measured: usize::MAX,
         ..config.clone()

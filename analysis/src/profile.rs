@@ -10,8 +10,11 @@
 //! way, and only some of them are measured: see [`measured`].
 
 mod measured;
+mod running;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -21,8 +24,10 @@ use rekindle_stats::LogHistogram;
 pub(crate) use measured::Measuring;
 use measured::{ByCourse, Courses};
 
+use crate::rank::Lasted;
 use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Counts, LeftOut};
+use running::{Place, Running};
 
 /// What one visit (or one call of a dependency) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,22 +87,13 @@ pub(crate) struct VisitShape {
     pub(crate) last: Option<u32>,
 }
 
-/// What was measured in some slices.
-#[derive(Clone, Debug, Default)]
+/// What was measured in three stretches of time: the earlier and the later half of a baseline, and a window.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Profile {
-    /// Per (request type, segment).
-    pub(crate) times: BTreeMap<(u32, Segment), Times>,
+    /// Nanoseconds, per (request type, segment).
+    pub(crate) times: Vec<((u32, Segment), Arc<Lasted>)>,
     /// How often each shape was seen, per (request type, number of the shape).
-    pub(crate) shapes: BTreeMap<(u32, u32), u64>,
-}
-
-/// How long something took.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Times {
-    /// Nanoseconds.
-    pub(crate) nanos: LogHistogram,
-    /// So many of them weren't measured: others stand for them.
-    pub(crate) unmeasured: u64,
+    pub(crate) shapes: Vec<((u32, u32), [u64; 3])>,
 }
 
 /// What is counted of the requests of one type.
@@ -180,6 +176,10 @@ const RECENT: u64 = 60;
 /// An incident that began in the middle of them does without them.
 const TOGETHER: u64 = 30;
 
+/// Incidents whose sums are kept: each costs what a ranking's input does, and hardly ever are more open at a time. The
+/// others' are added up anew for each ranking.
+const FOLLOWED: usize = 2;
+
 /// The profiles of all slices of the window.
 #[derive(Debug)]
 pub(crate) struct Profiles {
@@ -199,6 +199,8 @@ pub(crate) struct Profiles {
     recent_from: u64,
     /// Slices below this one are settled.
     counted_from: u64,
+    /// What was added up for open incidents.
+    running: Vec<(u64, Running)>,
     max_shapes: usize,
     max_counted: usize,
     max_measured: usize,
@@ -226,6 +228,7 @@ impl Profiles {
             older: BTreeMap::new(),
             recent_from: 0,
             counted_from: 0,
+            running: Vec::new(),
             max_shapes,
             max_counted,
             max_measured,
@@ -327,7 +330,8 @@ impl Profiles {
         };
         for (places, spent) in visits {
             let own = LogHistogram::bucket_of(spent.own);
-            let times = [own].into_iter().chain(spent.on_the_way());
+            let hop = places.hop.map(|_| spent.on_the_way());
+            let times = [own].into_iter().chain(hop.into_iter().flatten());
             for (place, bucket) in places.timed().zip(times) {
                 add(place, bucket);
             }
@@ -339,54 +343,68 @@ impl Profiles {
         &self.shapes[id as usize]
     }
 
-    /// Everything in the slices in `[from, until)`, added up; older ones only where all that were
-    /// put together lie within.
-    pub(crate) fn between(&self, from: u64, until: u64) -> Profile {
-        if from >= until {
-            return Profile::default();
-        }
-        let whole = from.div_ceil(TOGETHER)..until / TOGETHER;
-        let mut sums = vec![Times::default(); self.counted.len()];
-        let mut add = |key: u64, count: u64| {
-            let sum = &mut sums[number_of(key)];
-            match key as u16 {
-                UNMEASURED => sum.unmeasured += count,
-                bucket => sum.nanos.add_many(bucket, count),
-            }
-        };
-        let older = (whole.start < whole.end).then(|| self.older.range(whole));
-        let recent = self.slices.range(from..until);
-        let tallies = recent.clone().map(|(_, slice)| &slice.tally);
-        let older = older.into_iter().flatten().map(|(_, tally)| tally);
-        for (key, count) in older.chain(tallies).flat_map(Tally::iter) {
-            add(key, u64::from(count));
-        }
-        for (_, slice) in recent {
-            slice.by_course.each(&self.courses, &mut add);
-        }
-        let (mut times, mut shapes) = (Vec::new(), Vec::new());
-        for ((of, what), sum) in self.counted.iter().zip(sums) {
-            match what {
-                _ if sum.nanos.total() == 0 => {}
-                What::Time(segment) => times.push(((*of, *segment), sum)),
-                What::Shape(shape) => shapes.push(((*of, *shape), sum.nanos.total())),
+    /// Everything in the slices of each of these stretches, added up; older ones only where all that were put
+    /// together lie within. Of an incident that is followed only what changed since is added.
+    pub(crate) fn around(&self, incident: u64, stretches: &[Range<u64>; 3]) -> Profile {
+        let known = self.running.iter().find(|(id, _)| *id == incident);
+        match known {
+            Some((_, running)) if running.is_current(self, stretches) => running.profile(self),
+            known => {
+                let mut running = known.map_or_else(Running::default, |(_, known)| known.clone());
+                running.catch_up(self, stretches);
+                running.profile(self)
             }
         }
-        // Put together at once, which is several times quicker than one by one.
-        Profile {
-            times: times.into_iter().collect(),
-            shapes: shapes.into_iter().collect(),
+    }
+
+    /// Keeps what is asked of these incidents added up, and of no others.
+    pub(crate) fn follow(&mut self, incidents: &[(u64, [Range<u64>; 3])]) {
+        let mut running = std::mem::take(&mut self.running);
+        let few = incidents.len().saturating_sub(FOLLOWED);
+        for (id, stretches) in &incidents[few..] {
+            let known = running.iter().position(|(known, _)| known == id);
+            let mut sums = known.map_or_else(Running::default, |at| running.swap_remove(at).1);
+            sums.catch_up(self, stretches);
+            self.running.push((*id, sums));
+        }
+    }
+
+    /// Where anything is counted.
+    fn places_held(&self) -> impl Iterator<Item = Place> {
+        let older = self.older.keys().map(|at| Place::Older(*at));
+        older.chain(self.slices.keys().map(|at| Place::Recent(*at)))
+    }
+
+    /// What is counted there.
+    fn held(&self, place: Place) -> Option<(&Tally, Option<&ByCourse>)> {
+        match place {
+            Place::Older(at) => self.older.get(&at).map(|tally| (tally, None)),
+            Place::Recent(at) => {
+                let slice = self.slices.get(&at)?;
+                Some((&slice.tally, Some(&slice.by_course)))
+            }
         }
     }
 
     /// The slice in the middle of those before `until` that hold anything.
     pub(crate) fn middle(&self, until: u64) -> u64 {
-        let older = self.older.keys().map(|at| at * TOGETHER);
-        let held: Vec<u64> = older
-            .chain(self.slices.keys().copied())
-            .take_while(|slice| *slice < until)
-            .collect();
-        held.get(held.len() / 2).copied().unwrap_or(until)
+        let older = self.older.keys().map(|at| (at * TOGETHER, TOGETHER));
+        let recent = self.slices.keys().map(|slice| (*slice, 1));
+        let held = || {
+            older
+                .clone()
+                .chain(recent.clone())
+                .take_while(|(slice, _)| *slice < until)
+        };
+        let half = held().map(|(_, slices)| slices).sum::<u64>() / 2;
+        let mut before = 0;
+        for (slice, slices) in held() {
+            if before >= half {
+                return slice;
+            }
+            before += slices;
+        }
+        until
     }
 
     /// Puts together what isn't recent any more, now that it is the time of slice `now`.
@@ -394,15 +412,18 @@ impl Profiles {
         let counted_from = now.saturating_sub(COUNTED_INTO);
         if counted_from > self.counted_from {
             self.counted_from = counted_from;
+            self.let_go(|_| false);
             for (_, slice) in self.slices.range_mut(..counted_from) {
                 slice.by_course.settle(&self.courses, &mut slice.tally);
                 slice.tally.settle();
             }
+            self.running_settled();
         }
         let recent_from = now.saturating_sub(RECENT) / TOGETHER * TOGETHER;
         if recent_from <= self.recent_from {
             return;
         }
+        self.let_go(|place| matches!(place, Place::Recent(slice) if slice < recent_from));
         self.recent_from = recent_from;
         let recent = self.slices.split_off(&recent_from);
         let mut together: BTreeMap<u64, Vec<Tally>> = BTreeMap::new();
@@ -411,13 +432,37 @@ impl Profiles {
             together.entry(at / TOGETHER).or_default().push(slice.tally);
         }
         for (at, tallies) in together {
+            self.let_go(|place| place == Place::Older(at));
             self.older.entry(at).or_default().take_in(tallies);
         }
         // What came late since the last time.
         self.older.values_mut().for_each(Tally::settle);
+        self.running_settled();
+    }
+
+    /// Brings the sums that are kept up to date, so that nothing is missed that is settled now, and takes out of them
+    /// what is about to go.
+    fn let_go(&mut self, goes: impl Fn(Place) -> bool) {
+        let mut running = std::mem::take(&mut self.running);
+        for (_, sums) in &mut running {
+            sums.let_go(self, |place, _| goes(place));
+        }
+        self.running = running;
+    }
+
+    fn running_settled(&mut self) {
+        let mut running = std::mem::take(&mut self.running);
+        for (_, sums) in &mut running {
+            sums.settled(self);
+        }
+        self.running = running;
     }
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
+        self.let_go(|place| match place {
+            Place::Older(at) => at < slice / TOGETHER,
+            Place::Recent(at) => at < slice,
+        });
         self.slices = self.slices.split_off(&slice);
         self.older = self.older.split_off(&(slice / TOGETHER));
     }
@@ -429,6 +474,7 @@ impl Profiles {
 
     /// Forgets the courses' numbers, and nothing that was counted by them.
     pub(crate) fn forget_courses(&mut self) {
+        self.running.clear();
         for slice in self.slices.values_mut() {
             slice.by_course.settle(&self.courses, &mut slice.tally);
         }
@@ -471,6 +517,8 @@ impl Profiles {
 
     /// Renumbers components, and drops what no slice speaks of. Courses must be forgotten before.
     pub(crate) fn keep(&mut self, components: &[Option<u32>]) {
+        // Numbers are given anew.
+        self.running.clear();
         let in_use = self.in_use();
         let mut shape_in_use = vec![false; self.shapes.len()];
         for ((_, what), in_use) in self.counted.iter().zip(&in_use) {
@@ -522,6 +570,8 @@ impl Profiles {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn work(component: u32, asked: &[u32]) -> Work {
@@ -549,6 +599,39 @@ mod tests {
         profiles.add(slice, visits.into_iter(), counts);
     }
 
+    /// The same by their course, of which some are measured.
+    fn count_by_course(profiles: &mut Profiles, slice: u64, component: u32, id: u128) {
+        let own = work(component, &[(component + 1) % 4]);
+        let places = profiles.places(0, &own);
+        let (Some(course), true) = (profiles.course(vec![places]), profiles.is_recent(slice))
+        else {
+            return;
+        };
+        let id = TraceId::from_bytes(id.to_be_bytes()).expect("not zero");
+        let mut counts = Counts::default();
+        if let Some(measuring) = profiles.count(slice, course, 0, id, &mut counts) {
+            let spent = Spent {
+                own: 1_000 << component,
+                gap: 0,
+                there: 0,
+            };
+            measuring.take([(places, spent)].into_iter(), |_, _| {});
+        }
+    }
+
+    fn between(profiles: &Profiles, slices: Range<u64>) -> Profile {
+        profiles.around(0, &[0..0, 0..0, slices])
+    }
+
+    /// How often the component was timed in these slices.
+    fn seen(profiles: &Profiles, component: u32, slices: Range<u64>) -> u64 {
+        let times = between(profiles, slices).times;
+        let found = times
+            .iter()
+            .find(|(what, _)| *what == (0, Segment::Whole(component)));
+        found.map_or(0, |(_, lasted)| lasted.window().total())
+    }
+
     #[test]
     fn slices_add_up_and_survive_renumbering() {
         let mut counts = Counts::default();
@@ -560,33 +643,22 @@ mod tests {
             &mut counts,
         );
         count(&mut profiles, 2, vec![work(3, &[5])], &mut counts);
-        assert_eq!(
-            profiles.between(0, 9).times[&(0, Segment::Whole(3))]
-                .nanos
-                .total(),
-            2
-        );
-        assert_eq!(
-            profiles.between(2, 9).times[&(0, Segment::Whole(3))]
-                .nanos
-                .total(),
-            1
-        );
+        assert_eq!(seen(&profiles, 3, 0..9), 2);
+        assert_eq!(seen(&profiles, 3, 2..9), 1);
         let mut used = vec![false; 6];
         profiles.mark_used(&mut used);
         assert_eq!(used, [false, false, false, true, false, true]);
         profiles.keep(&[None, None, None, Some(0), None, Some(1)]);
-        let all = profiles.between(0, 9);
-        assert_eq!(all.times[&(0, Segment::Whole(0))].nanos.total(), 2);
-        let shape = all.shapes.keys().map(|(_, id)| profiles.shape(*id)).next();
+        assert_eq!(seen(&profiles, 0, 0..9), 2);
+        let all = between(&profiles, 0..9);
+        let shape = all
+            .shapes
+            .iter()
+            .map(|((_, id), _)| profiles.shape(*id))
+            .next();
         assert_eq!(shape.map(|shape| shape.asked.clone()), Some(vec![1]));
         profiles.forget_before(2);
-        assert_eq!(
-            profiles.between(0, 9).times[&(0, Segment::Whole(0))]
-                .nanos
-                .total(),
-            1
-        );
+        assert_eq!(seen(&profiles, 0, 0..9), 1);
     }
 
     #[test]
@@ -601,18 +673,52 @@ mod tests {
             profiles.settle(slice);
         }
         add(&mut profiles, 7);
-        let seen = |profiles: &Profiles, from, until| {
-            let times = profiles.between(from, until).times;
-            times
-                .get(&(0, Segment::Whole(3)))
-                .map_or(0, |times| times.nanos.total())
-        };
-        assert_eq!(seen(&profiles, 0, 200), 201);
+        assert_eq!(seen(&profiles, 3, 0..200), 201);
         // What lies across either end is left out.
-        assert_eq!(seen(&profiles, 10, 75), 30);
-        assert_eq!(seen(&profiles, 130, 140), 10);
+        assert_eq!(seen(&profiles, 3, 10..75), 30);
+        assert_eq!(seen(&profiles, 3, 130..140), 10);
         profiles.forget_before(60);
-        assert_eq!(seen(&profiles, 0, 200), 140);
+        assert_eq!(seen(&profiles, 3, 0..200), 140);
+    }
+
+    proptest! {
+        /// Whatever comes, settles, is forgotten and renumbered, in whatever stretches: what was kept added up is what
+        /// is added up from scratch.
+        #[test]
+        fn what_is_kept_is_what_is_added_up_anew(
+            steps in prop::collection::vec((0u8..12, 0u64..100, 0u32..4), 1..120),
+        ) {
+            let (mut profiles, mut counts) = (Profiles::new(100, 100, 3), Counts::default());
+            let (mut now, mut stretches) = (200, [0..90, 90..180, 180..1_000]);
+            for (step, back, component) in steps {
+                match step {
+                    0 => now += back,
+                    1 => profiles.settle(now),
+                    2 => profiles.forget_before((now - 150).max(back)),
+                    3 => stretches = [0..now - 100, now - 100..now - back, now - back..now],
+                    4 => {
+                        let used = |id: u32| (id != 3 || back > 50).then_some(id);
+                        profiles.forget_courses();
+                        profiles.keep(&[used(0), used(1), used(2), used(3)]);
+                    }
+                    5 | 6 => profiles.follow(&[(1, stretches.clone())]),
+                    7 | 8 => {
+                        for id in 1..=8 {
+                            let slice = now.saturating_sub(back / 8 * u64::from(component));
+                            count_by_course(&mut profiles, slice, component, id << back);
+                        }
+                    }
+                    _ => count(
+                        &mut profiles,
+                        now.saturating_sub(back * u64::from(component) / 3),
+                        vec![work(component, &[(component + 1) % 4]), work(2, &[])],
+                        &mut counts,
+                    ),
+                }
+                // Nobody follows incident 0.
+                prop_assert_eq!(profiles.around(1, &stretches), profiles.around(0, &stretches));
+            }
+        }
     }
 
     #[test]
@@ -640,6 +746,6 @@ mod tests {
         }
         assert_eq!(profiles.counted(), 3);
         assert_eq!(counts.get(LeftOut::RowOverflow), 2);
-        assert_eq!(profiles.between(0, 9).times.len(), 2);
+        assert_eq!(between(&profiles, 0..9).times.len(), 2);
     }
 }

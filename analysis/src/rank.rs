@@ -33,6 +33,7 @@ mod families;
 mod input;
 pub mod jaccard;
 mod largest_z;
+mod lasted;
 pub mod micro_rank;
 pub mod ochiai;
 pub mod op2;
@@ -59,6 +60,7 @@ pub use explain::{Fact, facts};
 pub use input::{
     Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed, Touched,
 };
+pub use lasted::Lasted;
 
 /// A suspected change is an answer from this confidence on: three to one.
 const LIKELY: f64 = 0.75;

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
 
 use crate::spectrum::Cell;
@@ -117,6 +117,8 @@ pub(crate) struct Records {
     /// The number of each: how many came before it, modulo 2³².
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Those that somebody outside reported on: few, and each ranking asks for them. In no order.
+    reported: HashSet<TraceId>,
     max: usize,
 }
 
@@ -127,6 +129,7 @@ impl Records {
             forgotten: 0,
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
+            reported: HashSet::new(),
             max,
         }
     }
@@ -174,18 +177,34 @@ impl Records {
         Some(self.at(number))
     }
 
-    /// Adds a request that isn't remembered. The oldest gives way (counted) when there are too many.
+    /// Adds a request that isn't remembered. The oldest gives way (counted) when there are too many, of those that
+    /// needn't stay.
     pub(crate) fn add(
         &mut self,
         trace_id: TraceId,
         record: Record,
+        stays: impl Fn(TraceId) -> bool,
         counts: &mut Counts,
     ) -> RecordNumber {
-        if self.records.len() >= self.max {
-            self.forget_oldest();
-            counts.add(LeftOut::RecordOverflow);
+        for _ in 0..self.records.len() {
+            if self.records.len() < self.max {
+                break;
+            }
+            match self.forget_oldest() {
+                Some((id, oldest)) if stays(id) => {
+                    self.push(id, oldest);
+                }
+                _ => counts.add(LeftOut::RecordOverflow),
+            }
         }
+        self.push(trace_id, record)
+    }
+
+    fn push(&mut self, trace_id: TraceId, record: Record) -> RecordNumber {
         let number = self.forgotten.wrapping_add(self.records.len() as u32);
+        if record.reported().is_some() {
+            self.reported.insert(trace_id);
+        }
         self.records.push_back((trace_id, record));
         let (hasher, records, forgotten) = (&self.hasher, &self.records, self.forgotten);
         let hash =
@@ -197,6 +216,16 @@ impl Records {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TraceId, &Record)> {
         self.records.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// Remembers that somebody reported on this request.
+    pub(crate) fn note_report(&mut self, trace_id: TraceId) {
+        self.reported.insert(trace_id);
+    }
+
+    /// Those that somebody reported on, in no order.
+    pub(crate) fn reported(&self) -> impl Iterator<Item = &Record> {
+        self.reported.iter().filter_map(|id| self.get(*id))
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Record> {
@@ -220,17 +249,16 @@ impl Records {
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((trace_id, _)) = self.records.front() else {
-            return;
-        };
+    fn forget_oldest(&mut self) -> Option<(TraceId, Record)> {
+        let (trace_id, _) = self.records.front()?;
         let hash = self.hasher.hash_one(trace_id);
+        self.reported.remove(trace_id);
         let oldest = self.forgotten;
         if let Ok(entry) = self.numbers.find_entry(hash, |number| *number == oldest) {
             entry.remove();
         }
-        self.records.pop_front();
         self.forgotten = self.forgotten.wrapping_add(1);
+        self.records.pop_front()
     }
 }
 
@@ -250,19 +278,34 @@ mod tests {
             records.add(
                 id(number),
                 Record::new(number as u32, at, at, Outcome::Ok),
+                |stays| stays == id(3),
                 &mut counts,
             );
-            let oldest = number.saturating_sub(9);
+            let oldest = number.saturating_sub(if number > 12 { 8 } else { 9 });
             for other in 0..=number {
                 let found = records.get(id(other)).map(|record| record.request_type);
-                assert_eq!(found, (other >= oldest).then_some(other as u32));
+                let is_there = other >= oldest || other == 3;
+                assert_eq!(
+                    found,
+                    is_there.then_some(other as u32),
+                    "{other} at {number}"
+                );
             }
         }
         assert_eq!(counts.get(LeftOut::RecordOverflow), 90);
         records.forget_before(UnixNanos(95));
         assert!(records.get(id(94)).is_none());
         assert!(records.get_mut(id(95)).is_some());
-        assert_eq!(records.iter().count(), 5);
-        assert_eq!(records.numbers.len(), 5);
+        // Who stayed is forgotten when it is the first again.
+        assert_eq!(records.iter().count(), records.numbers.len());
+        records.forget_before(UnixNanos(100));
+        assert_eq!(records.iter().count(), 0);
+        let reported = |records: &Records| records.reported().count();
+        let mut record = Record::new(1, UnixNanos(1), UnixNanos(1), Outcome::Ok);
+        record.report(Outcome::Failed, "a probe".into());
+        records.add(id(1), record, |_| false, &mut counts);
+        assert_eq!(reported(&records), 1);
+        records.forget_before(UnixNanos(2));
+        assert_eq!(reported(&records), 0);
     }
 }

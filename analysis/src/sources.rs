@@ -8,6 +8,7 @@
 mod measured;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use rekindle_model::{Outcome, UnixNanos};
@@ -55,29 +56,24 @@ impl Stretch {
 impl Sources<'_> {
     /// The input for one incident, with the evidence up to `until`.
     pub(crate) fn input(&self, incident: &Incident, until: UnixNanos, cut: u64) -> Input {
-        let failing: BTreeSet<u32> = self
-            .types
-            .iter()
-            .filter(|(_, state)| incident.request_types.contains(&state.request_type))
-            .map(|(id, _)| id)
-            .collect();
+        let failing = self.failing(incident);
         let stretch = self.stretch(incident.since, until, &failing);
         let window = self.between(stretch);
         let baseline = self.spectrum.between(0, self.slice(incident.since));
 
-        let used_rows: BTreeSet<u32> = window
-            .keys()
-            .chain(baseline.keys())
-            .map(|c| c.row)
-            .collect();
-        let profiles = self.profiles_around(incident.since, stretch);
+        let counted = window.keys().chain(baseline.keys());
+        let mut used_rows: Vec<u32> = counted.map(|cell| cell.row).collect();
+        used_rows.sort_unstable();
+        used_rows.dedup();
+        let stretches = self.stretches(incident.since, stretch);
+        let profile = self.profiles.around(incident.id, &stretches);
         let mut used = vec![false; self.registry.len()];
         for row in &used_rows {
             for touch in &self.spectrum.row(*row).touches {
                 used[touch.component as usize] = true;
             }
         }
-        for (_, segment) in profiles.iter().flat_map(|profile| profile.times.keys()) {
+        for ((_, segment), _) in &profile.times {
             if let Segment::Whole(id) = segment {
                 used[*id as usize] = true;
             }
@@ -99,30 +95,33 @@ impl Sources<'_> {
             .map(|id| (self.row(id, &place), id))
             .collect();
         rows.sort();
-        let row_at: BTreeMap<u32, usize> = rows
-            .iter()
-            .enumerate()
-            .map(|(at, (_, id))| (*id, at))
-            .collect();
+        let mut row_at = vec![usize::MAX; self.spectrum.rows()];
+        for (at, (_, id)) in rows.iter().enumerate() {
+            row_at[*id as usize] = at;
+        }
         let missing = self.missing(&baseline, &failing);
         let cases = |cells: &BTreeMap<Cell, u64>| {
+            let cases = cells.iter().map(|(cell, count)| Case {
+                row: row_at[cell.row as usize],
+                of_incident: failing.contains(&cell.request_type),
+                outcome: cell.outcome,
+                judged: cell.judged,
+                count: *count,
+            });
+            let mut cases: Vec<Case> = cases.collect();
+            cases.sort_unstable();
             // Types are told apart only as failing or not; their cells add up.
-            let mut sum: BTreeMap<Case, u64> = BTreeMap::new();
-            for (cell, count) in cells {
-                let case = Case {
-                    row: row_at[&cell.row],
-                    of_incident: failing.contains(&cell.request_type),
-                    outcome: cell.outcome,
-                    judged: cell.judged,
-                    count: 0,
-                };
-                *sum.entry(case).or_default() += *count;
-            }
-            sum.into_iter()
-                .map(|(case, count)| Case { count, ..case })
-                .collect()
+            cases.dedup_by(|next, kept| {
+                let of = |case: &Case| Case { count: 0, ..*case };
+                let same = of(next) == of(kept);
+                if same {
+                    kept.count += next.count;
+                }
+                same
+            });
+            cases
         };
-        let measured = self.measured(profiles, &place);
+        let measured = self.measured(profile, &place);
         let touched = self.touched([&baseline, &window], &place, &measured.type_at);
         let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
         Input {
@@ -153,6 +152,20 @@ impl Sources<'_> {
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
         }
+    }
+
+    fn failing(&self, incident: &Incident) -> BTreeSet<u32> {
+        self.types
+            .iter()
+            .filter(|(_, state)| incident.request_types.contains(&state.request_type))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Which slices the next ranking will ask for: baseline, in halves, and window.
+    pub(crate) fn asked_next(&self, incident: &Incident, until: UnixNanos) -> [Range<u64>; 3] {
+        let stretch = self.stretch(incident.since, until, &self.failing(incident));
+        self.stretches(incident.since, stretch)
     }
 
     /// The last stretch between restarts in which enough requests failed to tell why; the first one
@@ -286,19 +299,20 @@ impl Sources<'_> {
         &self,
         stretch: Stretch,
         failing: &BTreeSet<u32>,
-        row_at: &BTreeMap<u32, usize>,
-        type_at: &BTreeMap<u32, usize>,
+        row_at: &[usize],
+        type_at: &[usize],
     ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
+        let placed = |row: u32| Some(row_at[row as usize]).filter(|at| *at != usize::MAX);
         let mut reports = BTreeSet::new();
-        for (_, record) in self.records.iter() {
+        for record in self.records.reported() {
             if let Some((outcome, reporter)) = record.reported()
                 && stretch.holds(record.start)
                 && outcome.is_bad()
                 && failing.contains(&record.request_type)
                 && !record.fenced
-                && let Some(row) = record.row.and_then(|row| row_at.get(&row))
+                && let Some(row) = record.row.and_then(placed)
             {
-                reports.insert((*row, reporter.clone()));
+                reports.insert((row, reporter.clone()));
             }
         }
         let shown = self
@@ -306,7 +320,7 @@ impl Sources<'_> {
             .ids()
             .filter_map(|trace_id| {
                 let record = self.records.get(trace_id)?;
-                let row = *row_at.get(&record.row?)?;
+                let row = placed(record.row?)?;
                 let bad = record.outcome().is_bad();
                 let of_incident = failing.contains(&record.request_type);
                 let fits = !record.fenced && (!bad || (of_incident && stretch.holds(record.start)));
@@ -314,7 +328,7 @@ impl Sources<'_> {
                     trace_id,
                     row,
                     bad,
-                    request_type: type_at[&record.request_type],
+                    request_type: type_at[record.request_type as usize],
                 })
             })
             .collect();

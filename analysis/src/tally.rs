@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     counting: HashMap<u64, u32>,
     /// Sorted, each once.
     settled: Vec<(u64, u32)>,
+    /// How often anything was counted or taken back.
+    changes: u64,
 }
 
 impl Tally {
@@ -33,12 +35,14 @@ impl Tally {
     /// Counts so many more; four billion are as many as there can be.
     #[inline]
     pub(crate) fn add_many(&mut self, key: u64, more: u64) {
+        self.changes += 1;
         let count = self.counting.entry(key).or_default();
         *count = count.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
     }
 
     /// Takes one back, if there is one.
     pub(crate) fn remove(&mut self, key: u64) {
+        self.changes += 1;
         if let Some(count) = self.counting.get_mut(&key)
             && *count > 0
         {
@@ -58,6 +62,21 @@ impl Tally {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         let counting = self.counting.iter().map(|(key, count)| (*key, *count));
         counting.chain(self.settled.iter().copied())
+    }
+
+    /// What isn't settled: all that can change until the next time that it is.
+    pub(crate) const fn counting(&self) -> &HashMap<u64, u32> {
+        &self.counting
+    }
+
+    /// What is settled, sorted.
+    pub(crate) fn settled(&self) -> &[(u64, u32)] {
+        &self.settled
+    }
+
+    /// Another number whenever something was counted or taken back.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Gives up the room for counting quickly.

@@ -17,7 +17,6 @@ use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
 use crate::exit::Exit;
-use crate::view::UtcTime;
 use streamed::{Streamed, streamed};
 
 /// Recordings may hold more distinct rows of observations than a live window.
@@ -29,14 +28,16 @@ struct Analysis {
     baseline_traces: usize,
     window_traces: usize,
     unreadable: u64,
-    #[serde(serialize_with = "with_time")]
+    #[serde(serialize_with = "without_time")]
     ranking: Ranking,
 }
 
-/// As it is, but for its time, which programs are told like all others.
-fn with_time<S: Serializer>(ranking: &Ranking, serializer: S) -> Result<S::Ok, S::Error> {
+/// As it is, but for its time: recorded traces are counted in a time of their own.
+fn without_time<S: Serializer>(ranking: &Ranking, serializer: S) -> Result<S::Ok, S::Error> {
     let mut value = serde_json::to_value(ranking).map_err(S::Error::custom)?;
-    value["at"] = serde_json::json!(UtcTime::from(ranking.at));
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("at");
+    }
     value.serialize(serializer)
 }
 
@@ -155,15 +156,8 @@ fn tidy(input: &Input) -> Table {
     let timed = &input.timed;
     let parts = |of: &dyn Fn(&Timed) -> String| Cells::Names(timed.iter().map(of).collect());
     let name = |id: usize| input.subjects[id].component.to_string();
-    let before: Vec<LogHistogram> = timed
-        .iter()
-        .map(|timed| {
-            let [mut before, later] = timed.baseline.clone();
-            before.merge(&later);
-            before
-        })
-        .collect();
-    let now = || timed.iter().map(|timed| &timed.window);
+    let before: Vec<LogHistogram> = timed.iter().map(|timed| timed.lasted.before()).collect();
+    let now = || timed.iter().map(|timed| timed.lasted.window());
     let counts = |of: &mut dyn Iterator<Item = &LogHistogram>| {
         Cells::Counts(of.map(|it| Some(it.total())).collect())
     };

@@ -282,7 +282,8 @@ pub enum Command {
 /// What to do with a restart tree. Nothing is changed: all is printed for review.
 #[derive(Debug, Subcommand)]
 pub enum TreeCommand {
-    /// Print a first tree of what the daemon, or recorded traces, show, with who fails when another does
+    /// Print a first tree of what the daemon, or recorded traces, show, with who fails when another does. It can be loaded
+    /// as it is, and only observes until you say how units are restarted
     Derive {
         /// Recorded traces, as `analyze` takes them; without any the daemon is asked
         #[arg(value_name = "TRACES")]

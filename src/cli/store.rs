@@ -189,7 +189,7 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
             number => format!(", {} were there already", words::count(number)),
         };
         terminal.line(format!(
-            "{} spans are new in the store{already}.",
+            "{} spans went to the store{already}.",
             words::count(report.spans - report.duplicates.min(report.spans)),
         ))
     })?;

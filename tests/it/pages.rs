@@ -98,7 +98,7 @@ fn the_overview_tells_the_whole_story() {
     let text = overview(view());
     for told in [
         // The incident and its ranking.
-        "Incident 7 : web GET /search , bidding POST /bid , for 42s; 250 requests failed",
+        "Incident 7 : web GET /search, bidding POST /bid , for 42s; 250 requests failed",
         "catalog.search code component of catalog",
         "96% 240 of 250",
         "1.7% 31 of 1,840",

@@ -183,6 +183,11 @@ impl ByCourse {
         })
     }
 
+    /// Another number whenever a request was counted.
+    pub(super) fn counted(&self) -> u64 {
+        self.types.iter().map(|of_type| of_type.count).sum()
+    }
+
     /// Adds all to a tally, and begins anew.
     pub(super) fn settle(&mut self, courses: &Courses, tally: &mut Tally) {
         self.each(courses, |key, count| tally.add_many(key, count));

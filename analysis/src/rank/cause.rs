@@ -24,6 +24,8 @@ pub(crate) struct Takes {
     pub(crate) request_type: Option<usize>,
     /// From before to now; where the work takes less, from now to before.
     pub(crate) shift: Shift,
+    /// The share of calls that are slower, or faster.
+    pub(crate) affected: f64,
     pub(crate) faster: bool,
 }
 
@@ -47,8 +49,8 @@ impl Takes {
         let (mut before, mut now) = (LogHistogram::default(), LogHistogram::default());
         for timed in input.timed.iter().filter(|timed| timed.part == self.part) {
             if self.request_type.is_none_or(|of| of == timed.request_type) {
-                timed.baseline.iter().for_each(|half| before.merge(half));
-                now.merge(&timed.window);
+                before.merge(&timed.lasted.before());
+                now.merge(timed.lasted.window());
             }
         }
         let component = |id: usize| input.subjects[id].component.clone();
@@ -69,7 +71,7 @@ impl Takes {
             } else {
                 self.shift.doublings
             },
-            affected: self.shift.affected,
+            affected: self.affected,
             chance: self.shift.chance(),
         }
     }

@@ -5,10 +5,11 @@
 //! whatever order the requests came.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rekindle_model::{Name, Outcome, RequestType, TraceId, UnixNanos};
-use rekindle_stats::LogHistogram;
 
+use super::lasted::Lasted;
 use crate::observe::State;
 use crate::{Component, Counts};
 
@@ -108,19 +109,14 @@ pub enum Part {
 }
 
 /// How long a span of the work took in requests of one type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Timed {
     /// Of what.
     pub part: Part,
     /// The request type, as an index in [`Input::request_types`].
     pub request_type: usize,
-    /// Nanoseconds per visit, before the window, in its earlier and its later half: how much they
-    /// differ is how much calm times drift.
-    pub baseline: [LogHistogram; 2],
-    /// The same in the window.
-    pub window: LogHistogram,
-    /// How many of each of the three weren't measured, but are stood for by others: they say nothing of their own.
-    pub unmeasured: [u64; 3],
+    /// Before the window and in it. Shared with what is counted on: an input is made every second.
+    pub lasted: Arc<Lasted>,
 }
 
 /// How many requests of one type touched an operation or dependency: so many of its calls are

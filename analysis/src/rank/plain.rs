@@ -48,9 +48,9 @@ pub(crate) fn plain(input: &Input) -> Vec<Plain> {
         let Part::Whole(id) = timed.part else {
             continue;
         };
-        let [mut before, later] = timed.baseline.clone();
-        before.merge(&later);
-        if before.total() < 2 || timed.window.total() == 0 {
+        let before = timed.lasted.before();
+        let window = timed.lasted.window();
+        if before.total() < 2 || window.total() == 0 {
             continue;
         }
         let (mean, deviation) = mean_and_deviation(&before);
@@ -58,12 +58,12 @@ pub(crate) fn plain(input: &Input) -> Vec<Plain> {
             continue;
         }
         let limit = mean + SIGMAS * deviation;
-        let above = timed.window.buckets().filter(|(v, _)| *v > limit);
+        let above = window.buckets().filter(|(v, _)| *v > limit);
         let service = &input.subjects[id].component.service;
         found.push(Plain {
             service: services.get(service).copied().unwrap_or(id),
-            z: (mean_and_deviation(&timed.window).0 - mean) / deviation,
-            beyond: above.map(|(_, k)| k as f64).sum::<f64>() / timed.window.total() as f64,
+            z: (mean_and_deviation(window).0 - mean) / deviation,
+            beyond: above.map(|(_, k)| k as f64).sum::<f64>() / window.total() as f64,
         });
     }
     found

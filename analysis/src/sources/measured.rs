@@ -1,14 +1,14 @@
 //! Own times, ways and callee sets, from slices to the input of a ranking, in canonical order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hashbrown::HashMap;
 use rekindle_model::{RequestType, UnixNanos};
-use rekindle_stats::LogHistogram;
 
 use super::{Sources, Stretch};
 use crate::Level;
-use crate::profile::{Profile, Segment, Times};
+use crate::profile::{Profile, Segment};
 use crate::rank::{Part, Shaped, Timed, Touched};
 use crate::spectrum::Cell;
 
@@ -16,7 +16,7 @@ use crate::spectrum::Cell;
 pub(super) struct Measured {
     pub(super) request_types: Vec<RequestType>,
     /// Where each type's number stands among them.
-    pub(super) type_at: BTreeMap<u32, usize>,
+    pub(super) type_at: Vec<usize>,
     pub(super) timed: Vec<Timed>,
     pub(super) shaped: Vec<Shaped>,
 }
@@ -27,13 +27,17 @@ impl Sources<'_> {
         &self,
         parts: [&BTreeMap<Cell, u64>; 2],
         place: &[usize],
-        type_at: &BTreeMap<u32, usize>,
+        type_at: &[usize],
     ) -> Vec<Touched> {
         // Put in order below.
         let mut counted: HashMap<(u32, u32), [u64; 2]> = HashMap::new();
         for (part, cells) in parts.into_iter().enumerate() {
             for (cell, count) in cells {
                 for touch in &self.spectrum.row(cell.row).touches {
+                    let level = self.registry.info(touch.component).component.level;
+                    if !matches!(level, Level::Operation | Level::Dependency) {
+                        continue;
+                    }
                     let key = (touch.component, cell.request_type);
                     counted.entry(key).or_default()[part] += count;
                 }
@@ -41,13 +45,9 @@ impl Sources<'_> {
         }
         let mut touched: Vec<Touched> = counted
             .into_iter()
-            .filter(|((component, _), _)| {
-                let level = self.registry.info(*component).component.level;
-                matches!(level, Level::Operation | Level::Dependency)
-            })
             .map(|((component, of), [baseline, window])| Touched {
                 subject: place[component as usize],
-                request_type: type_at[&of],
+                request_type: type_at[of as usize],
                 baseline,
                 window,
             })
@@ -56,35 +56,31 @@ impl Sources<'_> {
         touched
     }
 
-    /// The earlier and the later half of the baseline, and the window. A slice that a restart cuts
+    /// The earlier and the later half of the baseline, and the window, in slices. A slice that a restart cuts
     /// is left out: histograms can't be taken apart again.
-    pub(super) fn profiles_around(&self, since: UnixNanos, stretch: Stretch) -> [Profile; 3] {
+    pub(super) fn stretches(&self, since: UnixNanos, stretch: Stretch) -> [Range<u64>; 3] {
         let begin = self.slice(since);
         let middle = self.profiles.middle(begin);
         let first = self.slice(stretch.from) + u64::from(stretch.cut_before);
         let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
         let end = last + u64::from(!stretch.cut_after);
-        [
-            self.profiles.between(0, middle),
-            self.profiles.between(middle, begin),
-            self.profiles.between(first, end),
-        ]
+        [0..middle, middle..begin, first..end]
     }
 
     /// What was measured in both halves of the baseline and in the window. Components that
     /// no row speaks of are left out.
-    pub(super) fn measured(&self, profiles: [Profile; 3], place: &[usize]) -> Measured {
+    pub(super) fn measured(&self, profile: Profile, place: &[usize]) -> Measured {
         let mut types: Vec<(u32, RequestType)> = self
             .types
             .iter()
             .map(|(id, state)| (id, state.request_type.clone()))
             .collect();
         types.sort_by(|a, b| a.1.cmp(&b.1));
-        let type_at: BTreeMap<u32, usize> = types
-            .iter()
-            .enumerate()
-            .map(|(at, (id, _))| (*id, at))
-            .collect();
+        let numbers = types.iter().map(|(id, _)| *id as usize + 1).max();
+        let mut type_at = vec![usize::MAX; numbers.unwrap_or(0)];
+        for (at, (id, _)) in types.iter().enumerate() {
+            type_at[*id as usize] = at;
+        }
         let placed = |id: u32| Some(place[id as usize]).filter(|at| *at != usize::MAX);
         let span = |segment: Segment| {
             Some(match segment {
@@ -94,68 +90,53 @@ impl Sources<'_> {
                 Segment::There(from, to) => Part::There(placed(from)?, placed(to)?),
             })
         };
-        let mut times: Vec<(Part, usize, usize, Times)> = Vec::new();
-        let mut shaped: BTreeMap<Shaped, [u64; 3]> = BTreeMap::new();
-        for (part, profile) in profiles.into_iter().enumerate() {
-            for ((of, segment), counted) in profile.times {
-                let Some(span) = span(segment) else { continue };
-                times.push((span, type_at[&of], part, counted));
-            }
-            for ((of, shape), count) in profile.shapes {
+        let mut timed: Vec<Timed> = profile
+            .times
+            .into_iter()
+            .filter_map(|((of, segment), lasted)| {
+                Some(Timed {
+                    part: span(segment)?,
+                    request_type: type_at[of as usize],
+                    lasted,
+                })
+            })
+            .collect();
+        timed.sort_unstable_by_key(|timed| (timed.part, timed.request_type));
+        let mut shaped: Vec<Shaped> = profile
+            .shapes
+            .into_iter()
+            .filter_map(|((of, shape), [earlier, later, window])| {
                 let shape = self.profiles.shape(shape);
-                let asked: Option<Vec<usize>> = shape.asked.iter().map(|id| placed(*id)).collect();
-                let (Some(subject), Some(mut asked)) = (placed(shape.component), asked) else {
-                    continue;
-                };
+                let asked = shape.asked.iter().map(|id| placed(*id));
+                let mut asked = asked.collect::<Option<Vec<usize>>>()?;
                 asked.sort_unstable();
-                let key = Shaped {
-                    subject,
-                    request_type: type_at[&of],
+                Some(Shaped {
+                    subject: placed(shape.component)?,
+                    request_type: type_at[of as usize],
                     asked,
                     last: shape.last.and_then(placed),
-                    baseline: [0; 2],
-                    window: 0,
-                };
-                shaped.entry(key).or_default()[part] += count;
+                    baseline: [earlier, later],
+                    window,
+                })
+            })
+            .collect();
+        shaped.sort_unstable();
+        // What differed only in components that are forgotten is the same now.
+        shaped.dedup_by(|next, kept| {
+            let of = |it: &Shaped| (it.subject, it.request_type, it.last);
+            let same = of(next) == of(kept) && next.asked == kept.asked;
+            if same {
+                kept.baseline[0] += next.baseline[0];
+                kept.baseline[1] += next.baseline[1];
+                kept.window += next.window;
             }
-        }
-        // The same part of the same type, thrice.
-        times.sort_unstable_by_key(|(span, request_type, part, _)| (*span, *request_type, *part));
-        let mut timed: Vec<Timed> = Vec::new();
-        for (span, request_type, part, counted) in times {
-            let is_next = timed
-                .last()
-                .is_none_or(|last| (last.part, last.request_type) != (span, request_type));
-            if is_next {
-                timed.push(Timed {
-                    part: span,
-                    request_type,
-                    baseline: Default::default(),
-                    window: LogHistogram::default(),
-                    unmeasured: [0; 3],
-                });
-            }
-            let Some(last) = timed.last_mut() else {
-                continue;
-            };
-            last.unmeasured[part] = counted.unmeasured;
-            match part {
-                0 | 1 => last.baseline[part] = counted.nanos,
-                _ => last.window = counted.nanos,
-            }
-        }
+            same
+        });
         Measured {
             request_types: types.into_iter().map(|(_, name)| name).collect(),
             type_at,
             timed,
-            shaped: shaped
-                .into_iter()
-                .map(|(shape, [earlier, later, window])| Shaped {
-                    baseline: [earlier, later],
-                    window,
-                    ..shape
-                })
-                .collect(),
+            shaped,
         }
     }
 }

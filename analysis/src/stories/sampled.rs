@@ -61,10 +61,14 @@ fn who_got_slower_is_found_from_a_sample() {
             "whom they ask is counted of all"
         );
         let calls = |input: &Input| {
-            let of = |it: &Timed| (it.part, it.request_type, it.window.total());
+            let of = |it: &Timed| (it.part, it.request_type, it.lasted.window().total());
             input.timed.iter().map(of).collect::<Vec<_>>()
         };
-        let unmeasured: u64 = sampled.timed.iter().map(|it| it.unmeasured[2]).sum();
+        let unmeasured: u64 = sampled
+            .timed
+            .iter()
+            .map(|it| it.lasted.unmeasured()[2])
+            .sum();
         assert_eq!(unmeasured > 0, most < 150);
         if most >= 150 {
             assert_eq!(calls(&measured), calls(&sampled), "all are measured");

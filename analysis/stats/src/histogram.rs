@@ -15,12 +15,8 @@ const BUCKETS_PER_DOUBLING: f64 = 16.0;
 /// The geometric middles of all buckets that values fall into: rankings ask for millions.
 static MIDDLES: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let buckets = LogHistogram::bucket_of(u64::MAX);
-    (0..=buckets).map(computed_middle).collect()
+    (0..=buckets).map(LogHistogram::middle).collect()
 });
-
-fn computed_middle(bucket: u16) -> f64 {
-    ((f64::from(bucket) + 0.5) / BUCKETS_PER_DOUBLING).exp2()
-}
 
 /// Counts of positive values by magnitude. Values below 1 count as 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +37,11 @@ impl LogHistogram {
     /// several places asks once.
     pub fn bucket_of(value: u64) -> u16 {
         ((value.max(1) as f64).log2() * BUCKETS_PER_DOUBLING) as u16
+    }
+
+    /// The geometric middle of the bucket with this number.
+    pub fn middle(bucket: u16) -> f64 {
+        ((f64::from(bucket) + 0.5) / BUCKETS_PER_DOUBLING).exp2()
     }
 
     /// Adds all that the other one counted.
@@ -67,6 +68,18 @@ impl LogHistogram {
         self.total += n;
     }
 
+    /// Takes back `n` values of this bucket, or as many as were counted.
+    pub fn remove_many(&mut self, bucket: u16, n: u64) {
+        let found = self.buckets.binary_search_by_key(&bucket, |(of, _)| *of);
+        let Ok(at) = found else { return };
+        let n = n.min(self.buckets[at].1);
+        self.buckets[at].1 -= n;
+        self.total -= n;
+        if self.buckets[at].1 == 0 {
+            self.buckets.remove(at);
+        }
+    }
+
     /// How many values were counted.
     pub const fn total(&self) -> u64 {
         self.total
@@ -90,7 +103,7 @@ impl LogHistogram {
             found = *bucket;
             below -= n;
         }
-        Some(computed_middle(found) as u64)
+        Some(Self::middle(found) as u64)
     }
 
     /// (Geometric middle of the bucket, count), smallest first.
@@ -99,8 +112,13 @@ impl LogHistogram {
         self.buckets.iter().map(|(bucket, n)| {
             // One that was read from elsewhere may have any number.
             let known = middles.get(usize::from(*bucket)).copied();
-            (known.unwrap_or_else(|| computed_middle(*bucket)), *n)
+            (known.unwrap_or_else(|| Self::middle(*bucket)), *n)
         })
+    }
+
+    /// (Number of the bucket, count), smallest first.
+    pub fn numbers(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.buckets.iter().copied()
     }
 
     /// Halves every count: old habits weigh less. Buckets of one are dropped.
@@ -145,7 +163,9 @@ mod tests {
             };
             let mut merged = count(&a);
             merged.merge(&count(&b));
-            prop_assert_eq!(merged, count(&[a, b].concat()));
+            prop_assert_eq!(&merged, &count(&[&a[..], &b].concat()));
+            b.iter().for_each(|value| merged.remove_many(LogHistogram::bucket_of(*value), 1));
+            prop_assert_eq!(merged, count(&a));
         }
     }
 }

@@ -37,4 +37,6 @@ pub use rank_sum::{RankSum, rank_sum};
 pub use robust::robust_z;
 pub use sample::{Sample, SampleError};
 pub use share::{Interval, Probability, Share, ShareError};
-pub use shift::{Calls, Shift, Usual, shift, slower_share, student_quantile, student_tails};
+pub use shift::{
+    Calls, Moments, Shift, Usual, shift, slower_share, student_quantile, student_tails,
+};

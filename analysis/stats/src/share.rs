@@ -18,6 +18,9 @@ impl Probability {
     /// 95 %: the confidence of every interval that is shown to people.
     pub const P95: Self = Self(0.95);
 
+    /// 99 %: where intervals of a hundred things are looked at, of which one in twenty would mislead.
+    pub const P99: Self = Self(0.99);
+
     /// The number, or `None` outside `[0, 1]`.
     pub fn new(value: f64) -> Option<Self> {
         (0.0..=1.0).contains(&value).then_some(Self(value))

@@ -11,6 +11,8 @@
 //! How many calls are affected is the one-sided distance of Kolmogorov and Smirnov: the largest
 //! difference of the two distributions' shares below any value.
 
+use std::sync::LazyLock;
+
 use statrs::function::beta::{beta_reg, inv_beta_reg};
 
 use crate::LogHistogram;
@@ -36,33 +38,107 @@ pub struct Usual {
     within: f64,
 }
 
+/// What a comparison asks of durations, on the scale of logarithms: it is worked out once for each histogram,
+/// and adds up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments {
+    count: f64,
+    mean: f64,
+    /// The sum of squared distances from the mean.
+    squares: f64,
+}
+
+impl Moments {
+    /// Of these durations, in nanoseconds.
+    pub fn of(durations: &LogHistogram) -> Self {
+        let count = durations.total() as f64;
+        if count == 0.0 {
+            return Self::default();
+        }
+        let logs = || {
+            durations
+                .numbers()
+                .map(|(bucket, k)| (log_of(bucket), k as f64))
+        };
+        let mean = logs().map(|(log, k)| log * k).sum::<f64>() / count;
+        let squares = logs().map(|(log, k)| (log - mean).powi(2) * k).sum();
+        Self {
+            count,
+            mean,
+            squares,
+        }
+    }
+
+    /// Of both together (Chan, Golub and LeVeque 1983, The American Statistician 37:242–247).
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        if self.count == 0.0 || other.count == 0.0 {
+            return if self.count == 0.0 { other } else { self };
+        }
+        let count = self.count + other.count;
+        let distance = other.mean - self.mean;
+        let part = other.count / count;
+        Self {
+            count,
+            mean: self.mean + distance * part,
+            squares: self.squares + other.squares + distance * distance * self.count * part,
+        }
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> f64 {
+        self.count
+    }
+}
+
+/// The logarithms of all buckets' middles: rankings ask for millions.
+static LOGS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let buckets = LogHistogram::bucket_of(u64::MAX);
+    let middles = (0..=buckets).map(LogHistogram::middle);
+    middles.map(noticed).collect()
+});
+
+fn noticed(nanos: f64) -> f64 {
+    (nanos + UNNOTICED_NANOS).log2()
+}
+
+fn log_of(bucket: u16) -> f64 {
+    // A histogram that was read from elsewhere may have any number.
+    let known = LOGS.get(usize::from(bucket)).copied();
+    known.unwrap_or_else(|| noticed(LogHistogram::middle(bucket)))
+}
+
 /// Durations of calls, and of how many requests they are: the calls of one request go the same way at the
 /// same moment, so twenty of them are little more than one. There are as many independent observations as
 /// requests (the design effect of Kish 1965, *Survey Sampling*, where calls of a request are alike).
-#[derive(Clone, Copy, Debug)]
-pub struct Calls<'a> {
-    /// Nanoseconds, one a call.
-    pub durations: &'a LogHistogram,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calls {
+    /// Of one duration a call.
+    pub durations: Moments,
     /// The requests that the calls are of; more than there are calls count as so many.
     pub requests: u64,
 }
 
-impl<'a> From<&'a LogHistogram> for Calls<'a> {
+impl From<&LogHistogram> for Calls {
     /// Each call is a request's only one.
-    fn from(durations: &'a LogHistogram) -> Self {
+    fn from(durations: &LogHistogram) -> Self {
         Self {
-            durations,
+            durations: Moments::of(durations),
             requests: durations.total(),
         }
     }
 }
 
-impl Calls<'_> {
+impl Calls {
     /// Moments of so many independent calls.
     fn moments(self) -> (f64, f64, f64) {
-        let (n, mean, squares) = moments(self.durations);
-        let independent = n.min(self.requests as f64);
-        (independent, mean, squares * independent / n.max(1.0))
+        let Moments {
+            count,
+            mean,
+            squares,
+        } = self.durations;
+        let independent = count.min(self.requests as f64);
+        (independent, mean, squares * independent / count.max(1.0))
     }
 }
 
@@ -73,8 +149,6 @@ pub struct Shift {
     pub doublings: f64,
     /// The lower end of its 95 % interval.
     pub low: f64,
-    /// The share of calls that are slower than before, in `[0, 1]`.
-    pub affected: f64,
     /// `doublings` in standard errors, and the degrees of freedom.
     t: f64,
     degrees: f64,
@@ -98,37 +172,22 @@ impl Shift {
     }
 }
 
-/// Count, mean and sum of squared distances of the logarithms.
-fn moments(histogram: &LogHistogram) -> (f64, f64, f64) {
-    let log = |nanos: f64| (nanos + UNNOTICED_NANOS).log2();
-    let n = histogram.total() as f64;
-    if n == 0.0 {
-        return (0.0, 0.0, 0.0);
-    }
-    let values = || histogram.buckets();
-    let mean = values().map(|(v, k)| log(v) * k as f64).sum::<f64>() / n;
-    let squares = values()
-        .map(|(v, k)| (log(v) - mean).powi(2) * k as f64)
-        .sum();
-    (n, mean, squares)
-}
-
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+fn middle(values: &mut [f64]) -> Option<f64> {
+    let at = values.len() / 2;
+    let is_any = !values.is_empty();
+    is_any.then(|| *values.select_nth_unstable_by(at, f64::total_cmp).1)
 }
 
 impl Usual {
-    /// What is usual for these; histograms of fewer than two values say nothing about spread. From
-    /// none, a guess that is wide enough to prove nothing: 4 ms, give or take sixteen times.
-    pub fn of<'a>(histograms: impl Iterator<Item = &'a LogHistogram>) -> Self {
+    /// What is usual for these; those of fewer than two values say nothing about spread. From none, a guess
+    /// that is wide enough to prove nothing: 4 ms, give or take sixteen times.
+    pub fn of(all: impl Iterator<Item = Moments>) -> Self {
         let (mut means, mut variances) = (Vec::new(), Vec::new());
-        for histogram in histograms.filter(|histogram| histogram.total() >= 2) {
-            let (n, mean, squares) = moments(histogram);
-            means.push(mean);
-            variances.push(squares / (n - 1.0));
+        for moments in all.filter(|moments| moments.count >= 2.0) {
+            means.push(moments.mean);
+            variances.push(moments.squares / (moments.count - 1.0));
         }
-        let (Some(mean), Some(within)) = (middle(means.clone()), middle(variances)) else {
+        let (Some(mean), Some(within)) = (middle(&mut means), middle(&mut variances)) else {
             return Self {
                 mean: 22.0,
                 between: 16.0,
@@ -136,8 +195,10 @@ impl Usual {
             };
         };
         // 1.4826 makes the median distance of a normal sample its standard deviation.
-        let distances = means.iter().map(|other| (other - mean).abs()).collect();
-        let deviation = 1.4826 * middle(distances).unwrap_or(0.0);
+        means
+            .iter_mut()
+            .for_each(|other| *other = (*other - mean).abs());
+        let deviation = 1.4826 * middle(&mut means).unwrap_or(0.0);
         Self {
             mean,
             // Never so narrow that a first call of something new would be surprising by itself.
@@ -148,14 +209,9 @@ impl Usual {
 }
 
 /// How `now` differs from `before`; `None` when there is nothing now.
-pub fn shift<'a>(
-    before: impl Into<Calls<'a>>,
-    now: impl Into<Calls<'a>>,
-    usual: &Usual,
-) -> Option<Shift> {
-    let (before, now) = (before.into(), now.into());
-    let (n, mean_before, squares_before) = before.moments();
-    let (m, mean_now, squares_now) = now.moments();
+pub fn shift(before: impl Into<Calls>, now: impl Into<Calls>, usual: &Usual) -> Option<Shift> {
+    let (n, mean_before, squares_before) = before.into().moments();
+    let (m, mean_now, squares_now) = now.into().moments();
     if m < 1.0 {
         return None;
     }
@@ -183,20 +239,15 @@ pub fn shift<'a>(
         low: doublings - usual_quantile(degrees) * error,
         t: doublings / error,
         degrees,
-        affected: if before.durations.total() == 0 {
-            1.0
-        } else {
-            slower_share(before.durations, now.durations)
-        },
     })
 }
 
 /// The one-sided Kolmogorov–Smirnov distance: by how much the share of `before` below some value
-/// exceeds the share of `now` below it, at most. 0 when either is empty.
+/// exceeds the share of `now` below it, at most. Of nothing before, each is slower; 0 of nothing now.
 pub fn slower_share(before: &LogHistogram, now: &LogHistogram) -> f64 {
     let (n, m) = (before.total() as f64, now.total() as f64);
     if n == 0.0 || m == 0.0 {
-        return 0.0;
+        return if m == 0.0 { 0.0 } else { 1.0 };
     }
     let (mut first, mut second) = (before.buckets().peekable(), now.buckets().peekable());
     let (mut below_before, mut below_now, mut most) = (0.0, 0.0, 0.0f64);
@@ -254,14 +305,18 @@ mod tests {
         histogram
     }
 
+    fn usual<'a>(histograms: impl IntoIterator<Item = &'a LogHistogram>) -> Usual {
+        Usual::of(histograms.into_iter().map(Moments::of))
+    }
+
     #[test]
     fn few_calls_that_all_got_slower_suffice() {
         let before = histogram(&[4, 5, 3, 6, 4, 5, 4, 3]);
-        let usual = Usual::of([&before].into_iter());
+        let usual = usual([&before]);
         for now in [&[233, 240, 229, 251][..], &[233, 240], &[233]] {
             let found = shift(&before, &histogram(now), &usual).expect("calls");
             assert!(found.low > 3.0, "{now:?}: {found:?}");
-            assert!(found.affected > 0.99, "{now:?}: {found:?}");
+            assert!(slower_share(&before, &histogram(now)) > 0.99, "{now:?}");
         }
     }
 
@@ -272,7 +327,7 @@ mod tests {
             histogram(&[40, 50, 30]),
             histogram(&[1, 1, 2]),
         ];
-        let usual = Usual::of(others.iter());
+        let usual = usual(&others);
         let nothing = LogHistogram::default();
         let found = shift(&nothing, &histogram(&[6, 7, 9]), &usual).expect("calls");
         assert!(found.low < 0.0, "{found:?}");
@@ -294,11 +349,11 @@ mod tests {
     #[test]
     fn many_calls_of_one_request_are_one() {
         let before = histogram(&[4; 4]);
-        let usual = Usual::of([&histogram(&[2, 4, 10])].into_iter());
+        let usual = usual([&histogram(&[2, 4, 10])]);
         let now = histogram(&[11; 40]);
         let alone = shift(&before, &now, &usual).expect("calls");
         let of = |durations, requests| Calls {
-            durations,
+            durations: Moments::of(durations),
             requests,
         };
         let together = shift(of(&before, 1), of(&now, 2), &usual).expect("calls");
@@ -323,7 +378,7 @@ mod tests {
     #[test]
     fn nothing_now_says_nothing() {
         let before = histogram(&[4, 5]);
-        let usual = Usual::of([&before].into_iter());
+        let usual = usual([&before]);
         assert_eq!(shift(&before, &LogHistogram::default(), &usual), None);
     }
 
@@ -333,17 +388,27 @@ mod tests {
             a in prop::collection::vec(1u64..10_000, 0..40), b in prop::collection::vec(1u64..10_000, 1..40),
         ) {
             let (before, now) = (histogram(&a), histogram(&b));
-            let found = shift(&before, &now, &Usual::of([&before].into_iter())).expect("calls");
+            let found = shift(&before, &now, &usual([&before])).expect("calls");
             prop_assert!(found.low <= found.doublings);
-            prop_assert!((0.0..=1.0).contains(&found.affected));
+            prop_assert!((0.0..=1.0).contains(&slower_share(&before, &now)));
         }
 
         #[test]
         fn the_same_twice_is_no_shift(a in prop::collection::vec(1u64..10_000, 2..40)) {
             let calls = histogram(&a);
-            let found = shift(&calls, &calls, &Usual::of([&calls].into_iter())).expect("calls");
+            let found = shift(&calls, &calls, &usual([&calls])).expect("calls");
             prop_assert!(found.low < 0.0);
-            prop_assert!(found.affected < 1e-12);
+            prop_assert!(slower_share(&calls, &calls) < 1e-12);
+        }
+
+        #[test]
+        fn moments_add_up(a in prop::collection::vec(1u64..10_000, 0..40), b in prop::collection::vec(1u64..10_000, 0..40)) {
+            let (first, second) = (histogram(&a), histogram(&b));
+            let mut both = first.clone();
+            both.merge(&second);
+            let (sum, whole) = (Moments::of(&first).plus(Moments::of(&second)), Moments::of(&both));
+            prop_assert!((sum.count - whole.count).abs() < 1e-9 && (sum.mean - whole.mean).abs() < 1e-9, "{sum:?} {whole:?}");
+            prop_assert!((sum.squares - whole.squares).abs() < 1e-6, "{sum:?} {whole:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum StoreError {
         wrong: String,
     },
     /// A file or folder can't be used.
-    #[error("failed {deed} the store's `{path}`")]
+    #[error("failed {deed} `{path}`")]
     Io {
         /// What was tried.
         deed: &'static str,

@@ -6,11 +6,14 @@
 //! `commit_intent` makes [`crate::executor::Permit`]s, so nothing can be done that the ledger
 //! doesn't know.
 
+mod audit;
+mod columns;
 mod error;
 mod reserve;
 mod rows;
 mod schema;
 mod store;
+mod write;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +21,12 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::audit::audit;
 pub use self::error::LedgerError;
 pub use self::rows::{
     Also, Entry, IntendedRestart, Intent, Judged, Memory, Outcome, StoredAction, StoredRecovery,
 };
-pub use self::store::{Store, audit};
+pub use self::store::Store;
 
 /// Who runs the database's statements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,25 +1,24 @@
-//! The ledger's database: every statement that is ever run on it.
+//! The ledger's database: how is it opened, written to as a whole or not at all, and read?
+//!
+//! What an entry writes is in `write.rs`, what must hold between entries in `audit.rs`.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, Transaction, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
+use super::columns::{ACTION, Sql, action, int, json, nanos, optional, parse, time, uint};
 use super::reserve::Reserve;
-use super::rows::{Also, Entry, Intent, Judged, Memory, StoredAction, StoredRecovery};
+use super::rows::{Entry, Intent, Memory, StoredAction, StoredRecovery};
+use super::write::{Failure, append, write_plan};
 use super::{LedgerError, schema};
 use crate::UnitName;
 use crate::executor::{ActionId, Permit};
 use crate::guard::Pause;
-use crate::lifecycle::{Event, State, next};
+use crate::lifecycle::Event;
 use crate::plan::{Plan, PlanId};
 use crate::service::RecoveryId;
 
-/// Recoveries that are kept; with about 4 KiB each the ledger stays below 400 MB. One recovery a
-/// minute fills it in ten weeks, one an hour in eleven years.
-const MAX_RECOVERIES: i64 = 100_000;
 /// The log is copied into the database after so many pages of 4 KiB, so that it never takes more
 /// room than the reserve gives.
 const CHECKPOINT_PAGES: i64 = 64;
@@ -33,62 +32,6 @@ pub(super) const MAX_HISTORY: usize = 1000;
 pub struct Store {
     database: Connection,
     reserve: Reserve,
-}
-
-type Sql<T> = Result<T, rusqlite::Error>;
-
-fn nanos(time: SystemTime) -> i64 {
-    let nanos = time
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
-    i64::try_from(nanos).unwrap_or(i64::MAX)
-}
-
-fn time(nanos: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
-}
-
-/// Everything that is written this way is a plain data type, which always has a JSON.
-fn json<T: Serialize>(value: &T) -> Sql<String> {
-    serde_json::to_string(value)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-fn parse<T: DeserializeOwned>(text: &str) -> Sql<T> {
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-    })
-}
-
-fn optional<T: DeserializeOwned>(text: Option<String>) -> Sql<Option<T>> {
-    text.as_deref().map(parse).transpose()
-}
-
-fn int(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn uint(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-/// What a transaction can fail with.
-enum Failure {
-    Sql(rusqlite::Error),
-    Ledger(LedgerError),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<LedgerError> for Failure {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {
@@ -180,7 +123,7 @@ impl Store {
         })
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         deed: &'static str,
         run: impl Fn(&Connection) -> Sql<T>,
@@ -411,7 +354,10 @@ impl Store {
         })
     }
 
-    fn recoveries(&self, which: &'static str) -> Result<Vec<StoredRecovery>, LedgerError> {
+    pub(super) fn recoveries(
+        &self,
+        which: &'static str,
+    ) -> Result<Vec<StoredRecovery>, LedgerError> {
         self.read("reading recoveries", |database| {
             let mut statement = database.prepare(&format!(
                 "SELECT id, incident, opened_at, by, reason, evidence, state, changed_at,
@@ -447,104 +393,6 @@ impl Store {
         })
     }
 
-    /// All that happened to a recovery, with the state that was written beside it.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub fn events(
-        &self,
-        recovery: RecoveryId,
-    ) -> Result<Vec<(SystemTime, Event, State)>, LedgerError> {
-        self.read("reading what happened", |database| {
-            let mut statement = database
-                .prepare("SELECT at, event, state FROM events WHERE recovery = ?1 ORDER BY seq")?;
-            let rows = statement.query_map([int(recovery.0)], |row| {
-                let (event, state): (String, String) = (row.get(1)?, row.get(2)?);
-                Ok((time(row.get(0)?), parse(&event)?, parse(&state)?))
-            })?;
-            rows.collect()
-        })
-    }
-
-    /// Where a recovery is, by all that happened to it.
-    fn replay(&self, recovery: RecoveryId) -> Result<State, LedgerError> {
-        let mut state = State::Watching;
-        for (_, event, written) in self.events(recovery)? {
-            state =
-                next(state, event).map_err(|source| LedgerError::Illegal { recovery, source })?;
-            if state != written {
-                let what = format!("recovery {recovery} was {state}, and {written} was written");
-                return Err(LedgerError::Damaged { what });
-            }
-        }
-        Ok(state)
-    }
-
-    /// Everything in the ledger that can't be so, in words; empty when it is consistent.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub fn audit(&self) -> Result<Vec<String>, LedgerError> {
-        let mut problems = Vec::new();
-        let mut generations = std::collections::BTreeMap::new();
-        let mut actions: Vec<StoredAction> = Vec::new();
-        for recovery in self.recoveries("1 = 1")? {
-            let id = recovery.recovery;
-            match self.replay(id) {
-                Ok(state) if state == recovery.state => {}
-                Ok(state) => problems.push(format!(
-                    "recovery {id} is said to be {}, but what happened makes it {state}",
-                    recovery.state
-                )),
-                Err(error) => problems.push(error.in_full()),
-            }
-            let events = self.events(id)?;
-            let commits = events
-                .iter()
-                .filter(|(_, event, _)| *event == Event::Commit)
-                .count();
-            let attempts: std::collections::BTreeSet<u32> = recovery
-                .actions
-                .iter()
-                .map(|action| action.attempt)
-                .collect();
-            if attempts.len() != commits {
-                problems.push(format!(
-                    "recovery {id} has {} attempts and {commits} intents",
-                    attempts.len()
-                ));
-            }
-            for action in &recovery.actions {
-                if action.outcome.is_none() && recovery.state.is_over() {
-                    problems.push(format!(
-                        "action {} has no result, and is over",
-                        action.action
-                    ));
-                }
-                if action.verdict.is_none() && recovery.state.is_over() {
-                    problems.push(format!(
-                        "action {} has no verdict, and is over",
-                        action.action
-                    ));
-                }
-            }
-            actions.extend(recovery.actions);
-        }
-        // Recoveries overlap in time; actions are numbered in the order of their intents.
-        actions.sort_by_key(|action| action.action);
-        let begun = actions.iter().filter(|action| !action.is_refused());
-        for action in begun {
-            let last = generations.insert(action.unit.clone(), action.generation);
-            if last.is_some_and(|last| last >= action.generation) {
-                problems.push(format!(
-                    "action {} made generation {} of {} again",
-                    action.action, action.generation, action.unit
-                ));
-            }
-        }
-        Ok(problems)
-    }
-
     /// Makes the disk full, as far as the database is concerned, or gives it room again.
     #[cfg(test)]
     pub(crate) fn set_full(&self, full: bool) {
@@ -559,174 +407,4 @@ impl Store {
             .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
             .expect("a limit");
     }
-}
-
-const ACTION: &str = "SELECT actions.id, actions.recovery, attempt, target, unit, generation,
-    deadline, actions.by, actions.reason, actions.evidence, expected_cost, intended_at, result,
-    verdict, relief, failed_requests, judged, judged_at, plan";
-
-fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
-    Ok(StoredAction {
-        action: ActionId(uint(row.get(0)?)),
-        recovery: RecoveryId(uint(row.get(1)?)),
-        attempt: row.get(2)?,
-        target: UnitName(row.get(3)?),
-        unit: UnitName(row.get(4)?),
-        generation: uint(row.get(5)?),
-        deadline: Duration::from_nanos(uint(row.get(6)?)),
-        by: row.get(7)?,
-        reason: row.get(8)?,
-        evidence: optional(row.get(9)?)?,
-        expected_cost: row.get(10)?,
-        intended_at: time(row.get(11)?),
-        outcome: optional(row.get(12)?)?,
-        verdict: optional(row.get(13)?)?,
-        relief: optional(row.get(14)?)?,
-        failed_requests: row.get(15)?,
-        judged: row.get(16)?,
-        judged_at: row.get::<_, Option<i64>>(17)?.map(time),
-        plan: row.get::<_, Option<i64>>(18)?.map(|id| PlanId(uint(id))),
-    })
-}
-
-fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
-    let id = int(entry.recovery.0);
-    let known: Option<String> = transaction
-        .query_row("SELECT state FROM recoveries WHERE id = ?1", [id], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    let evidence = entry.evidence.as_ref().map(json).transpose()?;
-    if known.is_none() {
-        transaction.execute(
-            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0, NULL)",
-            params![
-                id,
-                entry.incident.map(int),
-                nanos(entry.opened_at),
-                entry.by,
-                entry.reason,
-                json(&State::Watching)?,
-            ],
-        )?;
-        transaction.execute(
-            "DELETE FROM recoveries WHERE id <= ?1 AND is_over = 1",
-            [id.saturating_sub(MAX_RECOVERIES)],
-        )?;
-    }
-    let mut state = known
-        .as_deref()
-        .map(parse)
-        .transpose()?
-        .unwrap_or(State::Watching);
-    let mut seq: i64 = transaction.query_row(
-        "SELECT coalesce(max(seq), 0) FROM events WHERE recovery = ?1",
-        [id],
-        |row| row.get(0),
-    )?;
-    for (at, event) in &entry.events {
-        let recovery = entry.recovery;
-        state = next(state, *event).map_err(|source| LedgerError::Illegal { recovery, source })?;
-        seq += 1;
-        transaction.execute(
-            "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![id, seq, nanos(*at), json(event)?, json(&state)?,],
-        )?;
-    }
-    let changed_at = entry.events.last().map(|(at, _)| nanos(*at));
-    transaction.execute(
-        "UPDATE recoveries SET evidence = coalesce(?2, evidence), state = ?3, is_over = ?4,
-             changed_at = coalesce(?5, changed_at), decided = coalesce(?6, decided) WHERE id = ?1",
-        params![
-            id,
-            evidence,
-            json(&state)?,
-            state.is_over(),
-            changed_at,
-            entry.decided
-        ],
-    )?;
-    for also in &entry.also {
-        write_also(transaction, entry.recovery, also)?;
-    }
-    Ok(())
-}
-
-fn write_also(transaction: &Transaction<'_>, recovery: RecoveryId, also: &Also) -> Sql<()> {
-    match also {
-        Also::Result(action, outcome) => {
-            transaction.execute(
-                "UPDATE actions SET result = ?2 WHERE id = ?1",
-                params![int(action.0), json(outcome)?],
-            )?;
-        }
-        Also::NotBegun(units) => {
-            for unit in units {
-                transaction.execute(
-                    "UPDATE generations SET generation = generation - 1
-                     WHERE unit = ?1 AND generation > 1",
-                    [unit.as_str()],
-                )?;
-            }
-        }
-        Also::Verdict(judged) => write_verdict(transaction, recovery, judged)?,
-        Also::Learned(rows) => {
-            for (key, row) in rows {
-                match row {
-                    Some(row) => transaction.execute(
-                        "INSERT OR REPLACE INTO beliefs VALUES (?1, ?2)",
-                        params![json(key)?, json(row)?],
-                    )?,
-                    None => {
-                        transaction.execute("DELETE FROM beliefs WHERE key = ?1", [json(key)?])?
-                    }
-                };
-            }
-        }
-        Also::Cost(unit, measured) => {
-            transaction.execute(
-                "INSERT OR REPLACE INTO costs VALUES (?1, ?2)",
-                params![unit.as_str(), json(measured)?],
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn write_plan(transaction: &Transaction<'_>, recovery: RecoveryId, plan: &Plan) -> Sql<PlanId> {
-    transaction.execute(
-        "INSERT INTO plans (recovery, plan) VALUES (?1, ?2)",
-        params![int(recovery.0), json(plan)?],
-    )?;
-    Ok(PlanId(uint(transaction.last_insert_rowid())))
-}
-
-fn write_verdict(transaction: &Transaction<'_>, recovery: RecoveryId, judged: &Judged) -> Sql<()> {
-    transaction.execute(
-        "UPDATE actions SET verdict = ?3, relief = ?4, judged = ?5, judged_at = ?6
-         WHERE recovery = ?1 AND attempt = ?2",
-        params![
-            int(recovery.0),
-            judged.attempt,
-            json(&judged.verdict)?,
-            judged.relief.as_ref().map(json).transpose()?,
-            judged.words,
-            nanos(judged.at),
-        ],
-    )?;
-    // What an attempt cost is written once, beside what it was expected to cost.
-    transaction.execute(
-        "UPDATE actions SET failed_requests = ?3 WHERE id =
-             (SELECT min(id) FROM actions WHERE recovery = ?1 AND attempt = ?2)",
-        params![int(recovery.0), judged.attempt, judged.failed_requests],
-    )?;
-    Ok(())
-}
-
-/// Opens a ledger that no engine uses, and says what in it can't be so.
-///
-/// # Errors
-/// When it can't be opened or read.
-pub fn audit(path: PathBuf) -> Result<Vec<String>, LedgerError> {
-    Store::open(&path)?.audit()
 }

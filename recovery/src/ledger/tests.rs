@@ -123,7 +123,7 @@ fn a_whole_recovery_is_remembered() {
         store.append(&entry).expect("written");
     }
     let memory = store.remember(at(0)).expect("memory");
-    let generations: Vec<_> = memory.generations.iter().map(|(_, it)| *it).collect();
+    let generations: Vec<_> = memory.generations.values().copied().collect();
     assert_eq!(generations, [2, 2, 1, 1], "{:?}", memory.generations);
     assert!(memory.unfinished.is_empty());
     assert_eq!(memory.actions[0].outcome, Some(done()));

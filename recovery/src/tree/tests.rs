@@ -269,7 +269,11 @@ fn every_mistake_is_named() {
             vec!["c can't be restarted", "a and b both match"],
         ),
     ] {
-        let said: Vec<String> = match RestartTree::build(specs(text)) {
+        let mut specs = specs(text);
+        if let Some(first) = specs.first_mut() {
+            first.mode = Some(Mode::Propose);
+        }
+        let said: Vec<String> = match RestartTree::build(specs) {
             Ok(_) => Vec::new(),
             Err(errors) => errors.iter().map(ToString::to_string).collect(),
         };
@@ -278,6 +282,9 @@ fn every_mistake_is_named() {
             assert!(said.contains(expected), "{text}: {said}");
         }
     }
+    // What is only observed needs no way to be restarted.
+    let observed = RestartTree::build(specs("r -\n  a -\n  b")).expect("a tree");
+    assert_eq!(observed.restarts(&"r".into()).len(), 1);
 }
 
 #[test]

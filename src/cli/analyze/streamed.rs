@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rekindle_analysis::rank::Input;
 use rekindle_analysis::{AnalysisConfig, Heap, Offline};
@@ -93,41 +93,46 @@ fn analyzed(
     };
     let mut offline = Offline::new(config);
     let (mut baseline_traces, mut window_traces) = (0, 0);
-    let mut count_before = |offline: &mut Offline, traces: Traces| {
+    let mut count_before = |offline: &mut Offline, mut traces: Traces| {
         baseline_traces += traces.ends.len();
         traces.each(|start, trace| offline.take_parts(heap(start), trace));
+        Some(traces)
     };
     let never = UnixNanos(u64::MAX);
     let mut unreadable = pass(&args.baseline, keep, never, |_, traces| {
-        count_before(&mut offline, traces);
+        count_before(&mut offline, traces)
     })?;
     let mut waiting = None;
     if args.since.is_some() {
         let mut held = Some((0, Vec::new()));
         unreadable += pass(&args.inputs, keep, since, |is_later, traces| {
             if !is_later {
-                count_before(&mut offline, traces);
-            } else if let Some((count, heaps)) = &mut held {
-                *count += traces.steps.len();
-                heaps.push(traces);
-                if *count > MAX_WAITING {
-                    held = None;
-                }
+                return count_before(&mut offline, traces);
             }
+            let Some((count, heaps)) = &mut held else {
+                return Some(traces);
+            };
+            *count += traces.steps.len();
+            heaps.push(traces);
+            if *count > MAX_WAITING {
+                held = None;
+            }
+            None
         })?;
         waiting = held;
     }
-    let mut count = |traces: Traces| {
+    let mut count = |traces: &mut Traces| {
         window_traces += traces.ends.len();
         traces.each(|_, trace| offline.take_parts(Heap::Window, trace));
     };
     if let Some((_, heaps)) = waiting {
-        heaps.into_iter().for_each(count);
+        heaps.into_iter().for_each(|mut traces| count(&mut traces));
     } else {
-        let rejected = pass(&args.inputs, keep, since, |is_later, traces| {
+        let rejected = pass(&args.inputs, keep, since, |is_later, mut traces| {
             if is_later {
-                count(traces);
+                count(&mut traces);
             }
+            Some(traces)
         })?;
         // What is read twice is unreadable once.
         if args.since.is_none() {
@@ -181,8 +186,16 @@ struct End {
 }
 
 impl Traces {
+    /// Forgets all, and keeps the room for others.
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.steps.clear();
+        self.shapes.clear();
+        self.links.clear();
+    }
+
     /// Hands out when each began, and its parts.
-    fn each(mut self, mut each: impl FnMut(UnixNanos, OutlineParts<'_>)) {
+    fn each(&mut self, mut each: impl FnMut(UnixNanos, OutlineParts<'_>)) {
         let mut parents = Vec::new();
         let (mut steps_from, mut links_from) = (0, 0);
         for end in &self.ends {
@@ -203,16 +216,17 @@ impl Traces {
 }
 
 /// Hands out traces that began before `since`, and those that began later, some at a time; how many spans had no
-/// valid ids.
+/// valid ids. Heaps that are handed back are filled again.
 fn pass(
     paths: &[PathBuf],
     keep: &KeepAttributes,
     since: UnixNanos,
-    mut each: impl FnMut(bool, Traces),
+    mut each: impl FnMut(bool, Traces) -> Option<Traces>,
 ) -> Result<u64, Stop> {
     let readers = readers(paths)?;
     std::thread::scope(|scope| {
         let (to, from) = sync_channel(HEAPS_WAITING);
+        let (back, emptied) = sync_channel(HEAPS_WAITING);
         let reading = scope.spawn(move || {
             let files = readers.into_iter().map(File::new).collect();
             Side {
@@ -224,11 +238,16 @@ fn pass(
                 trace: Vec::new(),
                 heaps: Default::default(),
                 filled: [1; 2],
+                emptied,
             }
             .send_all(&to)
         });
         for (is_later, traces) in from {
-            each(is_later, traces);
+            if let Some(mut traces) = each(is_later, traces) {
+                traces.clear();
+                // Who reads may have enough of them, or be done.
+                let _ = back.try_send(traces);
+            }
         }
         match reading.join() {
             Ok(read) => read,
@@ -284,6 +303,8 @@ struct Side {
     heaps: [Traces; 2],
     /// Their numbers, from 1.
     filled: [u64; 2],
+    /// Heaps whose room is used again.
+    emptied: Receiver<Traces>,
 }
 
 impl Side {
@@ -312,7 +333,8 @@ impl Side {
         let heap = usize::from(is_later);
         self.filled[heap] += 1;
         // Who counts is there until the last heap.
-        let _ = to.send((is_later, std::mem::take(&mut self.heaps[heap])));
+        let next = self.emptied.try_recv().unwrap_or_default();
+        let _ = to.send((is_later, std::mem::replace(&mut self.heaps[heap], next)));
     }
 
     /// The least trace id that is left.

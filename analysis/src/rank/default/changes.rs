@@ -16,7 +16,7 @@ mod ways;
 
 use std::collections::BTreeMap;
 
-use rekindle_stats::{Calls, LogHistogram};
+use rekindle_stats::{Calls, LogHistogram, Moments};
 
 use super::{Choice, Choices};
 use crate::Shape;
@@ -142,119 +142,170 @@ impl Families {
     }
 }
 
-/// Durations before and now, and of how many requests at most.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Durations {
-    pub(super) before: LogHistogram,
-    pub(super) now: LogHistogram,
-    requests_before: u64,
-    requests_now: u64,
-    unmeasured_before: u64,
-    unmeasured_now: u64,
+/// A part of the work in one group of requests, before and now.
+pub(super) struct Both<'a> {
+    pub(super) part: Part,
+    /// The request type, counted from 1; 0 is all of them.
+    pub(super) group: usize,
+    pub(super) before: Calls,
+    pub(super) now: Calls,
+    /// Of the calls before and of those now, how many weren't measured.
+    unmeasured: [u64; 2],
+    /// Which are compared, one per request type.
+    timed: &'a [Timed],
+    period: Period,
 }
 
-impl Durations {
-    pub(super) fn calls_before(&self) -> Calls<'_> {
-        Calls {
-            durations: &self.before,
-            requests: self.requests_before,
+impl Both<'_> {
+    /// Durations before and now, put together: only for the few that are looked at closely.
+    pub(super) fn durations(&self) -> [LogHistogram; 2] {
+        let mut both = [LogHistogram::default(), LogHistogram::default()];
+        for timed in self.timed {
+            let [earlier, later] = timed.lasted.baseline();
+            both[0].merge(earlier);
+            match self.period {
+                Period::Fault => {
+                    both[0].merge(later);
+                    both[1].merge(timed.lasted.window());
+                }
+                Period::Calm => both[1].merge(later),
+            }
         }
-    }
-
-    pub(super) fn calls_now(&self) -> Calls<'_> {
-        Calls {
-            durations: &self.now,
-            requests: self.requests_now,
-        }
+        both
     }
 
     /// Which share of the calls before was measured, and of those now, in `[0, 1]`.
     pub(super) fn measured(&self) -> [f64; 2] {
-        let share = |calls: &LogHistogram, unmeasured: u64| {
-            1.0 - unmeasured as f64 / calls.total().max(1) as f64
+        let share = |calls: Calls, unmeasured: u64| {
+            1.0 - unmeasured as f64 / calls.durations.count().max(1.0)
         };
-        [
-            share(&self.before, self.unmeasured_before),
-            share(&self.now, self.unmeasured_now),
-        ]
+        let [before, now] = self.unmeasured;
+        [share(self.before, before), share(self.now, now)]
+    }
+
+    fn add(&mut self, timed: &Timed, (requests_before, requests_now): (u64, u64)) {
+        let [earlier, later, window] = timed.lasted.moments();
+        let [of_earlier, of_later, of_window] = timed.lasted.unmeasured();
+        // Each half has its part of the requests.
+        let calls = (earlier.count() + later.count()).max(1.0);
+        let share = |half: Moments| (requests_before as f64 * (half.count() / calls)).ceil() as u64;
+        self.add_before(earlier, of_earlier, share(earlier));
+        match self.period {
+            Period::Fault => {
+                self.add_before(later, of_later, share(later));
+                self.add_now(window, of_window, requests_now);
+            }
+            Period::Calm => self.add_now(later, of_later, share(later)),
+        }
     }
 
     /// Adds calls, so many of which weren't measured.
-    fn add_before(&mut self, calls: &LogHistogram, unmeasured: u64, requests: u64) {
-        self.before.merge(calls);
-        self.unmeasured_before += unmeasured;
-        self.requests_before += requests.min(calls.total().saturating_sub(unmeasured));
+    fn add_before(&mut self, calls: Moments, unmeasured: u64, requests: u64) {
+        add(&mut self.before, calls, unmeasured, requests);
+        self.unmeasured[0] += unmeasured;
     }
 
-    fn add_now(&mut self, calls: &LogHistogram, unmeasured: u64, requests: u64) {
-        self.now.merge(calls);
-        self.unmeasured_now += unmeasured;
-        self.requests_now += requests.min(calls.total().saturating_sub(unmeasured));
+    fn add_now(&mut self, calls: Moments, unmeasured: u64, requests: u64) {
+        add(&mut self.now, calls, unmeasured, requests);
+        self.unmeasured[1] += unmeasured;
+    }
+}
+
+fn add(to: &mut Calls, calls: Moments, unmeasured: u64, requests: u64) {
+    to.durations = to.durations.plus(calls);
+    to.requests += requests.min((calls.count() as u64).saturating_sub(unmeasured));
+}
+
+/// What is compared in groups of one kind, sorted by part and group.
+pub(super) struct Group<'a> {
+    list: Vec<Both<'a>>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn get(&self, part: Part, group: usize) -> Option<&Both<'a>> {
+        let key = (part, group);
+        let found = self
+            .list
+            .binary_search_by_key(&key, |it| (it.part, it.group));
+        found.ok().map(|at| &self.list[at])
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Both<'a>> {
+        self.list.iter()
     }
 }
 
 /// All durations that are compared, put together once.
-pub(super) struct Compared {
+pub(super) struct Compared<'a> {
     /// Over all request types, each with the group 0.
-    pub(super) all: BTreeMap<(Part, usize), Durations>,
+    pub(super) all: Group<'a>,
     /// Per request type, counted from 1.
-    pub(super) by_type: BTreeMap<(Part, usize), Durations>,
+    pub(super) by_type: Group<'a>,
+    pub(super) requests: Requests<'a>,
 }
 
-impl Compared {
-    fn of(input: &Input, period: Period) -> Self {
-        Self {
-            all: durations(input, period, false),
-            by_type: durations(input, period, true),
-        }
-    }
-}
-
-/// Durations per span, and per request type (counted from 1) or over all of them (0).
-fn durations(input: &Input, period: Period, by_type: bool) -> BTreeMap<(Part, usize), Durations> {
-    let mut sums: BTreeMap<(Part, usize), Durations> = BTreeMap::new();
-    for timed in &input.timed {
-        let group = if by_type { timed.request_type + 1 } else { 0 };
-        let sum = sums.entry((timed.part, group)).or_default();
-        let Timed {
-            baseline: [earlier, later],
-            window,
-            unmeasured: [of_earlier, of_later, of_window],
-            ..
-        } = timed;
-        let (before, now) = requests(input, timed);
-        // Each half has its part of the requests.
-        let calls = earlier.total() + later.total();
-        let share = |half: &LogHistogram| {
-            let share = half.total() as f64 / calls.max(1) as f64;
-            (before as f64 * share).ceil() as u64
+impl<'a> Compared<'a> {
+    fn of(input: &'a Input, period: Period) -> Self {
+        let mut all: Vec<Both<'a>> = Vec::new();
+        let mut by_type: Vec<Both<'a>> = Vec::with_capacity(input.timed.len());
+        let requests = Requests::all(input);
+        let nothing = |timed: &'a [Timed], group| Both {
+            part: timed[0].part,
+            group,
+            before: Calls::default(),
+            now: Calls::default(),
+            unmeasured: [0; 2],
+            timed,
+            period,
         };
-        sum.add_before(earlier, *of_earlier, share(earlier));
-        match period {
-            Period::Fault => {
-                sum.add_before(later, *of_later, share(later));
-                sum.add_now(window, *of_window, now);
+        for of_part in input.timed.chunk_by(|a, b| a.part == b.part) {
+            let mut sum = nothing(of_part, 0);
+            for one in of_part.chunks(1) {
+                let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) =
+                    one[0].part;
+                let requests = requests.of(id, one[0].request_type);
+                let mut alone = nothing(one, one[0].request_type + 1);
+                alone.add(&one[0], requests);
+                by_type.push(alone);
+                sum.add(&one[0], requests);
             }
-            Period::Calm => sum.add_now(later, *of_later, share(later)),
+            all.push(sum);
+        }
+        Self {
+            all: Group { list: all },
+            by_type: Group { list: by_type },
+            requests,
         }
     }
-    sums
 }
 
-/// The requests that these calls are of, before the window and in it.
-fn requests(input: &Input, timed: &Timed) -> (u64, u64) {
-    let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = timed.part;
-    requests_of(input, id, timed.request_type)
+/// How many requests touched operations and dependencies, found by subject.
+pub(super) struct Requests<'a> {
+    touched: &'a [Touched],
+    /// Where each subject's begin, and the last one's end.
+    begins: Vec<usize>,
 }
 
-/// The requests of one type that touched this operation or dependency, before the window and in it.
-fn requests_of(input: &Input, subject: usize, request_type: usize) -> (u64, u64) {
-    let wanted = (subject, request_type);
-    let key = |touched: &Touched| (touched.subject, touched.request_type);
-    let found = input.touched.binary_search_by_key(&wanted, key);
-    // Where rows overflowed, there is no telling: each call may be a request's only one.
-    found.map_or((u64::MAX, u64::MAX), |at| {
-        let touched = &input.touched[at];
-        (touched.baseline, touched.window)
-    })
+impl<'a> Requests<'a> {
+    fn all(input: &'a Input) -> Self {
+        let touched = &input.touched;
+        let mut begins = Vec::with_capacity(input.subjects.len() + 1);
+        for (at, touched) in touched.iter().enumerate() {
+            while begins.len() <= touched.subject {
+                begins.push(at);
+            }
+        }
+        begins.resize(input.subjects.len() + 1, touched.len());
+        Self { touched, begins }
+    }
+
+    /// The requests of one type that touched this operation or dependency, before the window and in it.
+    pub(super) fn of(&self, subject: usize, request_type: usize) -> (u64, u64) {
+        let of_subject = &self.touched[self.begins[subject]..self.begins[subject + 1]];
+        let found = of_subject.binary_search_by_key(&request_type, |it| it.request_type);
+        // Where rows overflowed, there is no telling: each call may be a request's only one.
+        found.map_or((u64::MAX, u64::MAX), |at| {
+            (of_subject[at].baseline, of_subject[at].window)
+        })
+    }
 }

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_stats::{Calls, LogHistogram, Probability, Shift, Usual, shift};
+use rekindle_stats::{
+    Calls, LogHistogram, Moments, Probability, Shift, Usual, shift, slower_share,
+};
 
-use super::Durations;
+use super::{Both, Group};
 use crate::rank::input::Part;
 
 /// The known ways to an operation, in one group of requests.
@@ -16,41 +18,47 @@ pub(super) struct KnownWays {
     /// The typical own work before, in nanoseconds.
     work: u64,
     /// Known ways now.
-    calls: u64,
+    calls: f64,
 }
 
 impl KnownWays {
-    /// `None` where the ways of all visits are known: then all of it is in the whole.
-    pub(super) fn of(
-        durations: &BTreeMap<(Part, usize), Durations>,
-        to: usize,
-        group: usize,
-    ) -> Option<Self> {
-        let whole = durations.get(&(Part::Whole(to), group))?;
-        let own = durations.get(&(Part::Own(to), group))?;
-        (own.now.total() < whole.now.total()).then(|| Self {
-            work: own.before.quantile(Probability::clamped(0.5)).unwrap_or(0),
-            calls: own.now.total(),
-        })
+    /// Per operation and group, where not the ways of all visits are known: else all of it is in the whole.
+    pub(super) fn of(group: &Group<'_>) -> BTreeMap<(usize, usize), Self> {
+        let mut own = group.iter().peekable();
+        let mut found = BTreeMap::new();
+        for whole in group.iter() {
+            let Part::Whole(id) = whole.part else { break };
+            let part = (Part::Own(id), whole.group);
+            while own.next_if(|own| (own.part, own.group) < part).is_some() {}
+            let of_it = own.peek().filter(|own| (own.part, own.group) == part);
+            let Some(own) = of_it else { continue };
+            let calls = own.now.durations.count();
+            if calls < whole.now.durations.count() {
+                let [before, _] = own.durations();
+                let work = before.quantile(Probability::clamped(0.5)).unwrap_or(0);
+                found.insert((id, whole.group), Self { work, calls });
+            }
+        }
+        found
     }
 
-    /// How the way of one caller differs on top of the work, and which share of the known ways it is.
-    pub(super) fn shift(&self, way: &Durations, usual: &Usual) -> Option<(Shift, f64)> {
-        let on_top = |way: &LogHistogram| {
+    /// How the way of one caller differs on top of the work, the share of its calls that are slower, and which share
+    /// of the known ways it is.
+    pub(super) fn shift(&self, way: &Both<'_>, usual: &Usual) -> Option<(Shift, f64, f64)> {
+        let [before, now] = way.durations().map(|way| {
             let mut sum = LogHistogram::default();
             for (nanos, calls) in way.buckets() {
                 let bucket = LogHistogram::bucket_of(self.work.saturating_add(nanos as u64));
                 sum.add_many(bucket, calls);
             }
             sum
+        });
+        let of = |durations, calls: Calls| Calls {
+            durations: Moments::of(durations),
+            ..calls
         };
-        let (before, now) = (on_top(&way.before), on_top(&way.now));
-        let of = |durations, calls: Calls<'_>| Calls { durations, ..calls };
-        let found = shift(
-            of(&before, way.calls_before()),
-            of(&now, way.calls_now()),
-            usual,
-        )?;
-        Some((found, way.now.total() as f64 / self.calls as f64))
+        let found = shift(of(&before, way.before), of(&now, way.now), usual)?;
+        let known = way.now.durations.count() / self.calls;
+        Some((found, slower_share(&before, &now), known))
     }
 }

@@ -8,12 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{Calls, Shift, Usual, combined, shift};
+use rekindle_stats::{Calls, Shift, Usual, combined, shift, slower_share};
 
 use super::super::{Choice, Choices};
 use super::known_ways::KnownWays;
 use super::ways::Ways;
-use super::{Change, Compared, Families};
+use super::{Both, Change, Compared, Families, Group};
 use crate::Shape;
 use crate::rank::cause::{Cause, Takes};
 use crate::rank::input::Part;
@@ -25,9 +25,9 @@ const AS_BEFORE: f64 = 10.0;
 /// Less load makes everybody faster, so being faster counts half.
 const FASTER: f64 = 0.5;
 
-fn score(found: &Shift, now: Calls<'_>) -> f64 {
+fn score(found: &Shift, affected: f64, now: Calls) -> f64 {
     let requests = now.requests as f64;
-    found.affected * requests / (requests + AS_BEFORE) * found.low
+    affected * requests / (requests + AS_BEFORE) * found.low
 }
 
 /// How probable such a shift is by chance. Where the interval reaches below 0, certain.
@@ -35,24 +35,30 @@ fn chance(found: &Shift) -> f64 {
     if found.low > 0.0 { found.chance() } else { 1.0 }
 }
 
-/// From the chance of each to how many such changes chance shows among all of them.
-fn as_often_as_looked(changes: &mut [Change]) {
-    let comparisons = changes.len() as f64;
+/// From the chance of each to how many such changes chance shows among all that was looked at.
+fn as_often_as_looked(changes: &mut [Change], comparisons: usize) {
     for change in changes {
-        change.by_chance *= comparisons;
+        change.by_chance *= comparisons as f64;
     }
+}
+
+/// What is usual before the fault for parts of this kind.
+fn usual(group: &Group<'_>, wanted: fn(&Part) -> bool) -> Usual {
+    let those = group.iter().filter(|both| wanted(&both.part));
+    Usual::of(those.map(|both| both.before.durations))
 }
 
 /// How many services chance shows that are as surprising as each, all its operations together, as often as was
 /// looked. Where each operation is called once or twice, none of them is beyond doubt, but together they are.
-fn together(compared: &Compared, families: &Families, usual: &Usual) -> BTreeMap<usize, f64> {
+fn together(compared: &Compared<'_>, families: &Families) -> BTreeMap<usize, f64> {
+    let usual = usual(&compared.all, |part| matches!(part, Part::Whole(_)));
     let mut by_family: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    for ((span, _), both) in &compared.all {
-        let Part::Whole(id) = *span else { continue };
-        if both.before.total() == 0 {
+    for both in compared.all.iter() {
+        let Part::Whole(id) = both.part else { continue };
+        if both.before.durations.count() == 0.0 {
             continue;
         }
-        if let Some(found) = shift(both.calls_before(), both.calls_now(), usual) {
+        if let Some(found) = shift(both.before, both.now, &usual) {
             let chances = by_family.entry(families.get(id)).or_default();
             chances.push(found.chance_of_longer());
         }
@@ -65,77 +71,91 @@ fn together(compared: &Compared, families: &Families, usual: &Usual) -> BTreeMap
 }
 
 /// Whatever takes longer.
-pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices) -> Vec<Change> {
+pub(super) fn slower(
+    compared: &Compared<'_>,
+    families: &Families,
+    choices: Choices,
+) -> Vec<Change> {
     let mut changes = Vec::new();
-    for durations in [&compared.all, &compared.by_type] {
+    for group in [&compared.all, &compared.by_type] {
         let first = changes.len();
-        let usual = |wanted: fn(&Part) -> bool| {
-            let those = durations.iter().filter(|((span, _), _)| wanted(span));
-            Usual::of(those.map(|(_, durations)| &durations.before))
-        };
-        let usual_gap = usual(|span| matches!(span, Part::Gap(..)));
-        let usual_whole = usual(|span| matches!(span, Part::Whole(_)));
-        let usual_own = usual(|span| matches!(span, Part::Own(_)));
+        let usual_gap = usual(group, |part| matches!(part, Part::Gap(..)));
+        let usual_whole = usual(group, |part| matches!(part, Part::Whole(_)));
+        let usual_own = usual(group, |part| matches!(part, Part::Own(_)));
+        // Of a new combination nothing is known; over all types it may be no new one.
+        let is_known = |both: &Both<'_>| both.group == 0 || both.before.durations.count() > 0.0;
+        let shifts: Vec<Option<Shift>> = group
+            .iter()
+            .map(|both| {
+                let usual = match both.part {
+                    Part::Whole(_) => &usual_whole,
+                    Part::Gap(..) => &usual_gap,
+                    Part::Own(_) | Part::There(..) => return None,
+                };
+                is_known(both).then(|| shift(both.before, both.now, usual))?
+            })
+            .collect();
         let ways = if choices.has(Choice::CallersWays) {
-            Ways::of(durations, &usual_gap, families)
+            Ways::of(group, &shifts, families)
         } else {
             Ways::default()
         };
-        for ((span, group), both) in durations {
-            // Of a new combination nothing is known; over all types it may be no new one.
-            if *group > 0 && both.before.total() == 0 {
-                continue;
-            }
-            let (whose, both, usual) = match *span {
-                Part::Whole(id) if ways.any_callers(id, *group) => {
-                    match durations.get(&(Part::Own(id), *group)) {
-                        Some(own) => (id, own, &usual_own),
-                        None => continue,
-                    }
+        let known_ways = KnownWays::of(group);
+        let mut comparisons = 0;
+        for (whole, found) in group.iter().zip(shifts) {
+            let number = whole.group;
+            let (whose, both, found) = match whole.part {
+                Part::Whole(id) if is_known(whole) && ways.any_callers(id, number) => {
+                    let Some(own) = group.get(Part::Own(id), number) else {
+                        continue;
+                    };
+                    (id, own, shift(own.before, own.now, &usual_own))
                 }
-                Part::Whole(id) => (id, both, &usual_whole),
-                Part::Gap(from, to) if ways.is_callers(from, to, *group) => {
-                    (from, both, &usual_gap)
-                }
-                Part::Gap(_, to) => (to, both, &usual_gap),
+                Part::Gap(from, to) if ways.is_callers(from, to, number) => (from, whole, found),
+                Part::Whole(id) | Part::Gap(_, id) => (id, whole, found),
                 Part::Own(_) | Part::There(..) => continue,
             };
-            if let Some(found) = shift(both.calls_before(), both.calls_now(), usual) {
-                let score = match *span {
-                    // How bad it is for callers is in the whole, as far as ways are known; but how sure
-                    // it is may be plainer here: an operation's own time varies more than the way to it.
-                    // Where some caller's way was taken out of the whole, the others' count.
-                    Part::Gap(_, to) if !ways.any_callers(to, *group) => {
-                        let known = KnownWays::of(durations, to, *group);
-                        let way = known.and_then(|known| known.shift(both, &usual_whole));
-                        way.map_or(found.low.min(0.0), |(way, share)| {
-                            share * score(&way, both.calls_now())
-                        })
-                    }
-                    _ => score(&found, both.calls_now()),
-                };
-                changes.push(Change {
-                    family: families.get(whose),
-                    score,
-                    by_chance: chance(&found),
-                    shape: Shape::Slow,
-                    causes: vec![Cause::Takes(Takes {
-                        part: measured(*span, &ways, *group),
-                        request_type: group.checked_sub(1),
-                        shift: found,
-                        faster: false,
-                    })],
-                });
+            let Some(found) = found else { continue };
+            comparisons += 1;
+            let affected = || {
+                let [before, now] = both.durations();
+                slower_share(&before, &now)
+            };
+            let score = match whole.part {
+                // How bad it is for callers is in the whole, as far as ways are known; but how sure
+                // it is may be plainer here: an operation's own time varies more than the way to it.
+                // Where some caller's way was taken out of the whole, the others' count.
+                Part::Gap(_, to) if !ways.any_callers(to, number) => {
+                    let known = known_ways.get(&(to, number));
+                    let way = known.and_then(|known| known.shift(both, &usual_whole));
+                    way.map_or(0.0, |(way, affected, known)| {
+                        known * score(&way, affected, both.now)
+                    })
+                }
+                _ if found.low > 0.0 => score(&found, affected(), both.now),
+                _ => 0.0,
+            };
+            // Hardly anything changes, and what surely didn't costs nothing more.
+            if score <= 0.0 && found.low <= 0.0 {
+                continue;
             }
+            changes.push(Change {
+                family: families.get(whose),
+                score,
+                by_chance: chance(&found),
+                shape: Shape::Slow,
+                causes: vec![Cause::Takes(Takes {
+                    part: both.part,
+                    request_type: number.checked_sub(1),
+                    shift: found,
+                    affected: affected(),
+                    faster: false,
+                })],
+            });
         }
-        as_often_as_looked(&mut changes[first..]);
+        as_often_as_looked(&mut changes[first..], comparisons);
     }
-    let whole = compared
-        .all
-        .iter()
-        .filter(|((span, _), _)| matches!(span, Part::Whole(_)));
-    let usual = Usual::of(whole.map(|(_, both)| &both.before));
-    let together = together(compared, families, &usual);
+    let together = together(compared, families);
     for change in changes.iter_mut().filter(|change| change.score > 0.0) {
         if let Some(by_chance) = together.get(&change.family) {
             change.by_chance = change.by_chance.min(*by_chance);
@@ -147,42 +167,41 @@ pub(super) fn slower(compared: &Compared, families: &Families, choices: Choices)
 /// Whatever takes less time for itself than before: work that isn't done any more. Operations that
 /// stop asking whom they used to ask are faster for that reason, and charged elsewhere.
 pub(super) fn faster(
-    compared: &Compared,
+    compared: &Compared<'_>,
     families: &Families,
     changed: &BTreeSet<usize>,
 ) -> Vec<Change> {
-    let durations = &compared.all;
-    let own = durations.iter().filter_map(|((span, _), both)| match span {
-        Part::Own(id) if !changed.contains(id) => Some((*id, *span, both)),
+    let own = compared.all.iter().filter_map(|both| match both.part {
+        Part::Own(id) if !changed.contains(&id) => Some((id, both)),
         _ => None,
     });
-    let usual = Usual::of(own.clone().map(|(_, _, both)| &both.before));
-    let mut changes: Vec<Change> = own
-        .filter(|(_, _, both)| both.before.total() > 0)
-        .filter_map(|(id, span, both)| {
-            let found = shift(both.calls_now(), both.calls_before(), &usual)?;
-            Some(Change {
-                family: families.get(id),
-                score: FASTER * score(&found, both.calls_now()),
-                by_chance: chance(&found),
-                shape: Shape::WrongAnswer,
-                causes: vec![Cause::Takes(Takes {
-                    part: span,
-                    request_type: None,
-                    shift: found,
-                    faster: true,
-                })],
-            })
-        })
-        .collect();
-    as_often_as_looked(&mut changes);
-    changes
-}
-
-/// What is compared where this span is looked at: own work alone where a way to it is its caller's.
-fn measured(span: Part, ways: &Ways, group: usize) -> Part {
-    match span {
-        Part::Whole(id) if ways.any_callers(id, group) => Part::Own(id),
-        _ => span,
+    let usual = Usual::of(own.clone().map(|(_, both)| both.before.durations));
+    let mut comparisons = 0;
+    let mut changes = Vec::new();
+    for (id, both) in own.filter(|(_, both)| both.before.durations.count() > 0.0) {
+        let Some(found) = shift(both.now, both.before, &usual) else {
+            continue;
+        };
+        comparisons += 1;
+        if found.low <= 0.0 {
+            continue;
+        }
+        let [before, now] = both.durations();
+        let affected = slower_share(&now, &before);
+        changes.push(Change {
+            family: families.get(id),
+            score: FASTER * score(&found, affected, both.now),
+            by_chance: chance(&found),
+            shape: Shape::WrongAnswer,
+            causes: vec![Cause::Takes(Takes {
+                part: both.part,
+                request_type: None,
+                shift: found,
+                affected,
+                faster: true,
+            })],
+        });
     }
+    as_often_as_looked(&mut changes, comparisons);
+    changes
 }

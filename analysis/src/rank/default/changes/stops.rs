@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_stats::{Probability, Share, difference_interval, fisher_greater};
 
-use super::{Change, Compared, Durations, Families, Period, requests_of};
+use super::{Both, Change, Compared, Families, Period};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
 
 /// Intervals of the shares: with a hundred operations, one in twenty wrong would be five.
-const CONFIDENCE: f64 = 0.99;
+const CONFIDENCE: Probability = Probability::P99;
 /// An own time is another one when its ranks differ by so many standard deviations: one in 370 by
 /// chance.
 const OTHER_OWN_TIME: f64 = 3.0;
@@ -48,29 +48,32 @@ pub(super) fn stops(
     input: &Input,
     period: Period,
     families: &Families,
-    compared: &Compared,
+    compared: &Compared<'_>,
 ) -> Stops {
-    let mut places: BTreeMap<Place, (f64, f64, Counts)> = BTreeMap::new();
     let counted = count(input);
     let comparisons = counted.len() as f64;
+    let mut places: Vec<(Place, (f64, f64, Counts))> = Vec::new();
     for (place, counts) in counted {
         let (operation, request_type, _) = place;
-        let together = requests_of(input, operation, request_type);
+        let together = compared.requests.of(operation, request_type);
         let (rise, chance) = rise(&counts, together, period);
         if rise > 0.0 {
-            places.insert(place, (rise, chance * comparisons, counts));
+            places.push((place, (rise, chance * comparisons, counts)));
         }
     }
-    let changed: BTreeSet<usize> = places.keys().map(|(operation, _, _)| *operation).collect();
+    let changed: BTreeSet<usize> = places
+        .iter()
+        .map(|((operation, _, _), _)| *operation)
+        .collect();
     let mut callers: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (operation, _, last) in places.keys() {
+    for ((operation, _, last), _) in &places {
         if let Some(last) = last {
             let caller = families.get(*operation);
             callers.entry(*last).or_default().insert(caller);
         }
     }
     let other_own_time = |id: usize| {
-        let both = compared.all.get(&(Part::Own(id), 0));
+        let both = compared.all.get(Part::Own(id), 0);
         both.is_some_and(|both| rank_distance(both).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
@@ -99,41 +102,54 @@ pub(super) fn stops(
     Stops { changes, changed }
 }
 
-fn count(input: &Input) -> BTreeMap<Place, Counts> {
-    let mut by_operation: BTreeMap<(usize, usize), Vec<&Shaped>> = BTreeMap::new();
-    for shaped in &input.shaped {
-        let key = (shaped.subject, shaped.request_type);
-        by_operation.entry(key).or_default().push(shaped);
-    }
-    let mut places: BTreeMap<Place, Counts> = BTreeMap::new();
-    for ((operation, request_type), shapes) in by_operation {
+/// Every place, sorted.
+fn count(input: &Input) -> Vec<(Place, Counts)> {
+    let mut places: Vec<(Place, Counts)> = Vec::with_capacity(2 * input.shaped.len());
+    let of = |shaped: &Shaped| (shaped.subject, shaped.request_type);
+    for shapes in input.shaped.chunk_by(|a, b| of(a) == of(b)) {
+        let (operation, request_type) = of(&shapes[0]);
+        let first = places.len();
         let mut visits = [0; 3];
-        for shaped in &shapes {
+        for shaped in shapes {
             let [earlier, later] = shaped.baseline;
             for (sum, n) in visits.iter_mut().zip([earlier, later, shaped.window]) {
                 *sum += n;
             }
         }
-        for shaped in &shapes {
+        for shaped in shapes {
             let [earlier, later] = shaped.baseline;
             let seen = [earlier, later, shaped.window];
             let cut_short = shapes.iter().any(|longer| {
-                longer.baseline != [0, 0]
-                    && longer.asked.len() > shaped.asked.len()
+                longer.asked.len() > shaped.asked.len()
+                    && longer.baseline != [0, 0]
                     && shaped.asked.iter().all(|id| longer.asked.contains(id))
             });
             let reached = shaped.asked.iter().map(|id| Some(*id)).chain([None]);
             for place in reached {
-                let counts = places.entry((operation, request_type, place)).or_default();
-                counts.visits = visits;
-                let stopped_here = cut_short && place == shaped.last;
-                for (part, n) in seen.iter().enumerate() {
-                    counts.asked[part] += n;
-                    counts.stopped[part] += if stopped_here { *n } else { 0 };
-                }
+                let stopped = match cut_short && place == shaped.last {
+                    true => seen,
+                    false => [0; 3],
+                };
+                let counts = Counts {
+                    asked: seen,
+                    stopped,
+                    visits,
+                };
+                places.push(((operation, request_type, place), counts));
             }
         }
+        places[first..].sort_unstable_by_key(|(place, _)| *place);
     }
+    places.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            for part in 0..3 {
+                kept.1.asked[part] += next.1.asked[part];
+                kept.1.stopped[part] += next.1.stopped[part];
+            }
+        }
+        same
+    });
     places
 }
 
@@ -155,13 +171,26 @@ fn rise(counts: &Counts, requests: (u64, u64), period: Period) -> (f64, f64) {
     if counts.stopped[now] == 0 {
         return (0.0, 1.0);
     }
-    let confidence = Probability::clamped(CONFIDENCE);
-    let known = || before.iter().filter(|part| counts.asked[**part] > 0);
-    let least = known()
-        .map(|part| difference_interval(share(now), share(*part), confidence).low)
+    let (now, before) = (
+        share(now),
+        before.iter().filter(|part| counts.asked[**part] > 0),
+    );
+    let before: Vec<Share> = before.map(|part| share(*part)).collect();
+    // Where the share itself didn't rise, its interval can't have risen.
+    let rose = |before: &Share| {
+        let cross = |a: Share, b: Share| u128::from(a.hits()) * u128::from(b.total());
+        cross(now, *before) > cross(*before, now)
+    };
+    if !before.iter().all(rose) {
+        return (0.0, 1.0);
+    }
+    let least = before
+        .iter()
+        .map(|before| difference_interval(now, *before, CONFIDENCE).low)
         .reduce(f64::min);
-    let chance = known()
-        .map(|part| fisher_greater(share(now), share(*part)))
+    let chance = before
+        .iter()
+        .map(|before| fisher_greater(now, *before))
         .fold(0.0, f64::max);
     least.map_or((0.0, 1.0), |least| (least, chance))
 }
@@ -178,17 +207,18 @@ fn independent(stopped: u64, asked: u64, visits: u64, requests: u64) -> Share {
 /// The rank-sum statistic's distance from its mean in standard deviations, ties corrected (Mann and
 /// Whitney 1947). Positive when `now` is larger.
 /// Calls that weren't measured don't count.
-fn rank_distance(both: &Durations) -> f64 {
+fn rank_distance(both: &Both<'_>) -> f64 {
     let [measured_before, measured_now] = both.measured();
+    let [before, now] = both.durations();
     let mut counts: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-    for (value, k) in both.before.buckets() {
+    for (value, k) in before.buckets() {
         counts.entry(value.to_bits()).or_default().0 += k as f64 * measured_before;
     }
-    for (value, k) in both.now.buckets() {
+    for (value, k) in now.buckets() {
         counts.entry(value.to_bits()).or_default().1 += k as f64 * measured_now;
     }
-    let n = both.before.total() as f64 * measured_before;
-    let m = both.now.total() as f64 * measured_now;
+    let n = before.total() as f64 * measured_before;
+    let m = now.total() as f64 * measured_now;
     let (mut below, mut u, mut ties) = (0.0, 0.0, 0.0);
     // Positive numbers are in the order of their bits.
     for (in_before, in_now) in counts.into_values() {

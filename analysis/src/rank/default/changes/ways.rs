@@ -14,9 +14,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{LogHistogram, Usual, shift};
+use rekindle_stats::{LogHistogram, Shift};
 
-use super::{Durations, Families};
+use super::{Both, Families, Group};
 use crate::rank::input::Part;
 
 /// A way is longer when it surely takes 40 % more (half a doubling).
@@ -51,6 +51,13 @@ struct Seen {
 }
 
 impl Seen {
+    fn add(&mut self, way: Way) {
+        self.groups += 1;
+        self.longer += u32::from(way.longer);
+        self.as_before += u32::from(way.as_before);
+        self.only_there += u32::from(way.only_there);
+    }
+
     /// Whether the way is longer; `None` where too few calls can tell.
     fn is_longer(&self) -> Option<bool> {
         match (self.longer, self.as_before) {
@@ -67,48 +74,83 @@ pub(super) struct Ways {
     charged: BTreeSet<(usize, usize)>,
 }
 
+/// A way that can be told to be longer, as before, or neither.
+struct Looked<'a> {
+    from: usize,
+    to: usize,
+    both: &'a Both<'a>,
+    shift: Shift,
+}
+
+impl Looked<'_> {
+    fn is_longer(&self) -> bool {
+        self.shift.low > LONGER
+    }
+
+    fn way(&self, group: &Group<'_>) -> Way {
+        let longer = self.is_longer();
+        // Most aren't, and of those nobody asks where.
+        let only_there = || {
+            let there = group.get(Part::There(self.from, self.to), self.both.group);
+            let excess = |both: &Both<'_>| {
+                let [before, now] = both.durations();
+                mean(&now) - mean(&before)
+            };
+            there.map_or(0.0, excess) >= ONE_WAY * excess(self.both)
+        };
+        Way {
+            longer,
+            as_before: self.shift.high() < LONGER,
+            only_there: longer && only_there(),
+        }
+    }
+}
+
 impl Ways {
-    pub(super) fn of(
-        durations: &BTreeMap<(Part, usize), Durations>,
-        usual: &Usual,
-        families: &Families,
-    ) -> Self {
-        let mut ways: BTreeMap<(usize, usize, usize), Way> = BTreeMap::new();
+    /// `shifts` has what was found of the way of each that is compared.
+    pub(super) fn of(group: &Group<'_>, shifts: &[Option<Shift>], families: &Families) -> Self {
+        let looked: Vec<Looked<'_>> = group
+            .iter()
+            .zip(shifts)
+            .filter_map(|(both, shift)| match both.part {
+                Part::Gap(from, to) => Some(Looked {
+                    from,
+                    to,
+                    both,
+                    shift: (*shift)?,
+                }),
+                _ => None,
+            })
+            .collect();
+        // Only the ends of longer ways have anything to answer for.
+        let ends = |it: &Looked<'_>| (families.get(it.from), families.get(it.to));
+        let longer = looked.iter().filter(|it| it.is_longer());
+        let (callers, callees): (BTreeSet<usize>, BTreeSet<usize>) = longer.map(ends).unzip();
+        if callers.is_empty() {
+            return Self::default();
+        }
+        let mut ways: Vec<((usize, usize, usize), Way)> = Vec::new();
         let mut by_caller: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
         let mut by_callee: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
-        for ((span, group), gap) in durations {
-            let Part::Gap(from, to) = *span else { continue };
-            if *group > 0 && gap.before.total() == 0 {
+        for one in &looked {
+            let (caller, callee) = ends(one);
+            let (of_caller, of_callee) = (callers.contains(&caller), callees.contains(&callee));
+            if !of_caller && !of_callee {
                 continue;
             }
-            let Some(found) = shift(gap.calls_before(), gap.calls_now(), usual) else {
-                continue;
-            };
-            let there = durations.get(&(Part::There(from, to), *group));
-            let excess = mean(&gap.now) - mean(&gap.before);
-            let excess_there = there.map_or(0.0, |there| mean(&there.now) - mean(&there.before));
-            let longer = found.low > LONGER;
-            let way = Way {
-                longer,
-                as_before: found.high() < LONGER,
-                only_there: longer && excess_there >= ONE_WAY * excess,
-            };
-            ways.insert((from, to, *group), way);
-            let (caller, callee) = (families.get(from), families.get(to));
-            let both = [
-                by_caller.entry(caller).or_default().entry(callee),
-                by_callee.entry(callee).or_default().entry(caller),
-            ];
-            for entry in both {
-                let seen = entry.or_default();
-                seen.groups += 1;
-                seen.longer += u32::from(way.longer);
-                seen.as_before += u32::from(way.as_before);
-                seen.only_there += u32::from(way.only_there);
+            let way = one.way(group);
+            ways.push(((one.from, one.to, one.both.group), way));
+            if of_caller {
+                let seen = by_caller.entry(caller).or_default();
+                seen.entry(callee).or_default().add(way);
+            }
+            if of_callee {
+                let seen = by_callee.entry(callee).or_default();
+                seen.entry(caller).or_default().add(way);
             }
         }
         let mut found = Self::default();
-        for ((from, to, group), way) in ways {
+        for ((from, to, group), way) in ways.into_iter().filter(|(_, way)| way.longer) {
             let (caller, callee) = (families.get(from), families.get(to));
             if is_callers_fault(way, &by_caller[&caller], &by_callee[&callee]) {
                 found.callers_fault.insert((from, to, group));
@@ -129,14 +171,12 @@ impl Ways {
     }
 }
 
+/// Whether a way that is longer is.
 fn is_callers_fault(
     way: Way,
     to_callees: &BTreeMap<usize, Seen>,
     from_callers: &BTreeMap<usize, Seen>,
 ) -> bool {
-    if !way.longer {
-        return false;
-    }
     let longer = |seen: &BTreeMap<usize, Seen>| {
         let known: Vec<bool> = seen.values().filter_map(Seen::is_longer).collect();
         let longer = known.iter().filter(|longer| **longer).count();

@@ -1,0 +1,256 @@
+//! What is asked of stretches of time, kept added up while an incident is open.
+//!
+//! A window of a quarter of an hour holds millions of counts, of which a second changes thousands. So what was added up
+//! for a ranking is kept for the next one, with which slice went into which sum and how far it had been counted; what came
+//! since is added, what left a stretch is taken out. Counts are whole numbers and a histogram forgets in which order
+//! it was filled, so the result is the same as from scratch, bit for bit.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{ByCourse, Profile, Profiles, TOGETHER, UNMEASURED, What, number_of};
+use crate::rank::Lasted;
+use crate::tally::Tally;
+
+/// Which tally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// Older slices that were put together, by the first one's number over [`TOGETHER`].
+    Older(u64),
+    /// One slice.
+    Recent(u64),
+}
+
+impl Place {
+    /// Which stretch all of it lies in.
+    fn stretch(self, stretches: &[Range<u64>; 3]) -> Option<usize> {
+        let (first, last) = match self {
+            Self::Older(at) => (at * TOGETHER, at * TOGETHER + TOGETHER - 1),
+            Self::Recent(at) => (at, at),
+        };
+        stretches
+            .iter()
+            .position(|it| it.contains(&first) && it.contains(&last))
+    }
+}
+
+/// What of a place is in the sums.
+#[derive(Clone, Debug)]
+struct Taken {
+    stretch: usize,
+    version: Version,
+    /// What of the tally wasn't settled then; all that was settled is in.
+    counting: HashMap<u64, u32>,
+    /// What was counted by course: whoever is measured later changes for how many each stands.
+    by_course: Vec<(u64, u64)>,
+}
+
+/// As long as it is the same, nothing was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    tally: u64,
+    by_course: u64,
+}
+
+impl Version {
+    fn of(tally: &Tally, by_course: Option<&ByCourse>) -> Self {
+        Self {
+            tally: tally.changes(),
+            by_course: by_course.map_or(0, ByCourse::counted),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Add,
+    TakeOut,
+}
+
+/// Sums over three stretches, as of when they last caught up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Running {
+    /// By number, of what is timed.
+    times: Vec<Option<Arc<Lasted>>>,
+    /// By number, of shapes.
+    shapes: Vec<[u64; 3]>,
+    taken: BTreeMap<Place, Taken>,
+    /// Numbers whose moments are to be worked out again.
+    changed: Vec<usize>,
+}
+
+impl Running {
+    /// Whether nothing is missing of these stretches, and nothing too much.
+    pub(super) fn is_current(&self, profiles: &Profiles, stretches: &[Range<u64>; 3]) -> bool {
+        let mut wanted = 0;
+        for place in profiles.places_held() {
+            let Some(stretch) = place.stretch(stretches) else {
+                continue;
+            };
+            wanted += 1;
+            let held = profiles
+                .held(place)
+                .map(|(tally, rest)| Version::of(tally, rest));
+            let taken = self.taken.get(&place);
+            let as_before = |it: &Taken| it.stretch == stretch && Some(it.version) == held;
+            if !taken.is_some_and(as_before) {
+                return false;
+            }
+        }
+        wanted == self.taken.len() && self.changed.is_empty()
+    }
+
+    /// Takes out what isn't in these stretches, and adds what is missing.
+    pub(super) fn catch_up(&mut self, profiles: &Profiles, stretches: &[Range<u64>; 3]) {
+        self.let_go(profiles, |place, stretch| {
+            place.stretch(stretches) != Some(stretch)
+        });
+        for place in profiles.places_held() {
+            let Some(stretch) = place.stretch(stretches) else {
+                continue;
+            };
+            let (false, Some((tally, by_course))) =
+                (self.taken.contains_key(&place), profiles.held(place))
+            else {
+                continue;
+            };
+            for (key, count) in tally.iter() {
+                self.change(profiles, stretch, key, count.into(), How::Add);
+            }
+            let by_course_now = self.add_by_course(profiles, stretch, by_course);
+            let taken = Taken {
+                stretch,
+                version: Version::of(tally, by_course),
+                counting: tally.counting().clone(),
+                by_course: by_course_now,
+            };
+            self.taken.insert(place, taken);
+        }
+        for number in std::mem::take(&mut self.changed) {
+            if let Some(lasted) = &mut self.times[number] {
+                Arc::make_mut(lasted).work_out();
+            }
+        }
+    }
+
+    /// Adds what was counted by course, and says what that was.
+    fn add_by_course(
+        &mut self,
+        profiles: &Profiles,
+        stretch: usize,
+        by_course: Option<&ByCourse>,
+    ) -> Vec<(u64, u64)> {
+        let mut counts = Vec::new();
+        if let Some(by_course) = by_course {
+            by_course.each(&profiles.courses, |key, count| counts.push((key, count)));
+        }
+        for (key, count) in &counts {
+            self.change(profiles, stretch, *key, *count, How::Add);
+        }
+        counts
+    }
+
+    /// Takes out what goes, and adds what the rest counted since it was looked at.
+    pub(super) fn let_go(&mut self, profiles: &Profiles, goes: impl Fn(Place, usize) -> bool) {
+        self.times.resize(profiles.counted.len(), None);
+        self.shapes.resize(profiles.counted.len(), [0; 3]);
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.retain(|place, known| {
+            let Some((tally, by_course)) = profiles.held(*place) else {
+                return false;
+            };
+            let version = Version::of(tally, by_course);
+            let is_gone = goes(*place, known.stretch);
+            if is_gone || version.by_course != known.version.by_course {
+                for (key, count) in std::mem::take(&mut known.by_course) {
+                    self.change(profiles, known.stretch, key, count, How::TakeOut);
+                }
+            }
+            if is_gone {
+                let counting = known.counting.iter().map(|(key, count)| (*key, *count));
+                for (key, count) in tally.settled().iter().copied().chain(counting) {
+                    self.change(profiles, known.stretch, key, count.into(), How::TakeOut);
+                }
+                return false;
+            }
+            if version.by_course != known.version.by_course {
+                known.by_course = self.add_by_course(profiles, known.stretch, by_course);
+            }
+            if version.tally != known.version.tally {
+                self.add_newer(profiles, known, tally);
+                known.counting.clone_from(tally.counting());
+            }
+            known.version = version;
+            true
+        });
+        self.taken = taken;
+    }
+
+    /// Adds what was counted in the tally since it was looked at. Nothing was settled meanwhile.
+    fn add_newer(&mut self, profiles: &Profiles, known: &Taken, tally: &Tally) {
+        for (key, count) in tally.counting() {
+            let before = known.counting.get(key).copied().unwrap_or(0);
+            if *count > before {
+                let more = u64::from(count - before);
+                self.change(profiles, known.stretch, *key, more, How::Add);
+            }
+        }
+    }
+
+    /// What was being counted is settled now, all of which is in the sums.
+    pub(super) fn settled(&mut self, profiles: &Profiles) {
+        for (place, known) in &mut self.taken {
+            let Some((tally, by_course)) = profiles.held(*place) else {
+                continue;
+            };
+            let version = Version::of(tally, by_course);
+            if tally.counting().is_empty() && version.by_course == 0 {
+                known.counting = HashMap::new();
+                known.by_course = Vec::new();
+                known.version = version;
+            }
+        }
+    }
+
+    fn change(&mut self, profiles: &Profiles, stretch: usize, key: u64, count: u64, how: How) {
+        let number = number_of(key);
+        match (profiles.counted[number].1, how) {
+            (What::Time(_), how) => {
+                let lasted = Arc::make_mut(self.times[number].get_or_insert_default());
+                if lasted.is_worked_out() || lasted.is_empty() {
+                    self.changed.push(number);
+                }
+                match (key as u16, how) {
+                    (UNMEASURED, How::Add) => lasted.add_unmeasured(stretch, count),
+                    (UNMEASURED, How::TakeOut) => lasted.take_out_unmeasured(stretch, count),
+                    (bucket, How::Add) => lasted.add(stretch, bucket, count),
+                    (bucket, How::TakeOut) => lasted.take_out(stretch, bucket, count),
+                }
+            }
+            (What::Shape(_), How::Add) => self.shapes[number][stretch] += count,
+            (What::Shape(_), How::TakeOut) => self.shapes[number][stretch] -= count,
+        }
+    }
+
+    /// What it adds up to, by number.
+    pub(super) fn profile(&self, profiles: &Profiles) -> Profile {
+        let mut found = Profile::default();
+        // What has a number since then is in none of the stretches.
+        let sums = self.times.iter().zip(&self.shapes);
+        for ((of, what), (lasted, seen)) in profiles.counted.iter().zip(sums) {
+            match (what, lasted) {
+                (What::Time(segment), Some(lasted)) if !lasted.is_empty() => {
+                    found.times.push(((*of, *segment), Arc::clone(lasted)));
+                }
+                (What::Shape(shape), _) if *seen != [0; 3] => {
+                    found.shapes.push(((*of, *shape), *seen));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
