@@ -54,6 +54,11 @@ def main(folder):
                       ((3, 2000), (1000, 2000)), ((30, 100000), (50000, 100000)), ((1, 5000), (4999, 5000)),
                       ((999990, 1000000), (999995, 1000000)), ((0, 3), (5000, 5000)), ((5000, 9000), (5000, 9000)),
                       ((40, 1000), (60, 1000))]
+    chances = [[0.03], [0.0375, 0.0019], [0.5, 0.5, 0.5], [1.0, 1.0], [1e-12, 0.9], [0.2] * 12, [1e-40, 1e-30, 0.4]]
+    write(
+        folder, "combined.csv", ["chances", "together"],
+        [(" ".join(map(repr, c)), repr(float(stats.combine_pvalues(c, method="fisher").pvalue))) for c in chances],
+    )
     write(
         folder, "fisher.csv", ["hits1", "total1", "hits2", "total2", "p_greater"],
         [

@@ -6,7 +6,7 @@
 //! heaps may come from any days, and ten million spans are counted in as little memory as a thousand.
 //! Durations and the order within a trace stay.
 
-use rekindle_model::{Outline, OutlineParts, ReleaseReason, Span, Trace, UnixNanos};
+use rekindle_model::{Outline, OutlineParts, ReleaseReason, RequestType, Span, Trace, UnixNanos};
 
 use crate::rank::Input;
 use crate::{AnalysisConfig, Analyzer, LeftOut};
@@ -96,9 +96,14 @@ impl Offline {
 
     /// What a ranking of it all is drawn from.
     pub fn input(&self) -> Input {
+        self.input_about(&[])
+    }
+
+    /// The same of the failures of these types (all, when there are none): as an incident has it.
+    pub fn input_about(&self, types: &[RequestType]) -> Input {
         let since = self.begin(Heap::Window);
         let until = since.plus(std::time::Duration::from_nanos(self.slice));
-        let mut input = self.analyzer.input_between(&[], since, until);
+        let mut input = self.analyzer.input_between(types, since, until);
         // Nobody corrects what was counted.
         input.left_out.ignore(LeftOut::RecordOverflow);
         input

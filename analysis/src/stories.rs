@@ -7,6 +7,7 @@
 mod aftermath;
 mod claims;
 mod production;
+mod same_bytes;
 mod sampled;
 mod stopped;
 

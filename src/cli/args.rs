@@ -419,6 +419,9 @@ pub enum BenchCommand {
         rekindle bench localization --data FOLDER                 every set, by fault\n  \
         rekindle bench localization --set nezha --by case         each case of one set\n  \
         rekindle bench localization --method all --without all --calm --plot methods.svg\n  \
+        rekindle bench localization --one-in 10 --offset 3 --calm a tenth of each case: does it hold?\n  \
+        rekindle bench localization --window first-half           who comes early, with half of the fault\n  \
+        rekindle bench localization --both                        two cases of different kinds at once\n  \
         rekindle bench localization --method all -o json > r.json for notebooks\n\n\
         FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json. Nothing is fitted: \
         every case is judged by itself. AC@k: the first k hold as many of the true culprits as they \

@@ -8,6 +8,7 @@
 mod arrivals;
 mod beta;
 mod chi_squared;
+mod combined;
 mod detector;
 mod difference;
 mod dispersion;
@@ -24,6 +25,7 @@ mod shift;
 pub use arrivals::{Arrivals, Silence};
 pub use beta::{BetaBelief, BetaError};
 pub use chi_squared::chi_squared_quantile;
+pub use combined::combined;
 pub use detector::{DetectorState, ShareRise};
 pub use difference::{DifferenceInterval, difference_interval};
 pub use dispersion::Dispersion;

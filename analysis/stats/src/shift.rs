@@ -164,6 +164,12 @@ impl Shift {
     pub fn chance(&self) -> f64 {
         student_tails(self.t, self.degrees)
     }
+
+    /// How probable at least such a doubling is where nothing changed, in `[0, 1]`; of a halving near 1.
+    pub fn chance_of_longer(&self) -> f64 {
+        let tail = self.chance() / 2.0;
+        if self.t > 0.0 { tail } else { 1.0 - tail }
+    }
 }
 
 fn middle(values: &mut [f64]) -> Option<f64> {
@@ -355,6 +361,18 @@ mod tests {
         assert!(alone.low > 0.3, "{alone:?}");
         assert!(together.low < 0.0, "{together:?}");
         assert!(together.chance() > 5.0 * alone.chance());
+    }
+
+    #[test]
+    fn one_call_against_one_has_the_freedom_of_their_common_prior() {
+        let usual = Usual::of([&histogram(&[2, 3, 4, 5])].into_iter());
+        let degrees = |calls: usize| {
+            let (before, now) = (histogram(&vec![4; calls]), histogram(&vec![40; calls]));
+            shift(&before, &now, &usual).expect("calls").degrees
+        };
+        assert!((degrees(1) - PRIOR_CALLS).abs() < 0.2, "{}", degrees(1));
+        // Of many calls on both sides the prior is forgotten.
+        assert!((degrees(200) - 400.0).abs() < 10.0, "{}", degrees(200));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use rekindle_stats::{
     Arrivals, BetaBelief, DetectorState, Dispersion, LogHistogram, Probability, Sample, Share,
-    ShareRise, benjamini_hochberg, chi_squared_quantile, difference_interval, fisher_greater,
-    normal_quantile, rank_sum, robust_z, slower_share, student_quantile, student_tails,
+    ShareRise, benjamini_hochberg, chi_squared_quantile, combined, difference_interval,
+    fisher_greater, normal_quantile, rank_sum, robust_z, slower_share, student_quantile,
+    student_tails,
 };
 
 fn rows(table: &str) -> Vec<Vec<&str>> {
@@ -48,6 +49,16 @@ fn chi_squared() {
     }
     assert_eq!(chi_squared_quantile(0, Probability::P95), None);
     assert_eq!(chi_squared_quantile(3, Probability::clamped(1.0)), None);
+}
+
+#[test]
+fn combined_chances() {
+    for row in rows(include_str!("reference/combined.csv")) {
+        let found = combined(&numbers(row[0]));
+        check(&row, found, row[1], 1e-9);
+        check(&row, found.ln(), &number(row[1]).ln().to_string(), 1e-9);
+    }
+    check(&["none"], combined(&[]), "1", 1e-12);
 }
 
 #[test]

@@ -316,3 +316,56 @@ fn usual_failures_do_not_answer_for_requests_that_stopped() {
         }
     }
 }
+
+#[test]
+fn of_two_that_fail_in_the_same_requests_the_deeper_one_is_first() {
+    let request = |n: u64, fails: bool| {
+        let code = if fails { 500 } else { 200 };
+        let ask = |callee: Call| Call::client("call").http(code).with(callee);
+        let deep = Call::server("zebra", "GET /").takes(4 + n % 3).http(code);
+        let between = Call::server("middle", "GET /").http(code).with(ask(deep));
+        let near = Call::server("antelope", "GET /").takes(3).http(code);
+        let page = Call::server("shop", "GET /").takes(5).http(code);
+        page.with(ask(near)).with(ask(between))
+    };
+    let calm = (0..200).map(|n| request(n, false)).collect();
+    let ranking = ranked(calm, (0..12).map(|n| request(n, true)).collect());
+    assert_eq!(first(&ranking), "zebra", "{ranking:#?}");
+    assert!(ranking.suspects[0].confidence > ranking.suspects[1].confidence);
+}
+
+#[test]
+fn one_that_fails_and_one_that_is_slow_are_both_named() {
+    let page = |n: u64, late: u64, fails: bool| {
+        let code = if fails { 500 } else { 200 };
+        let cart = Call::server("cart", "GET /cart").takes(4).http(code);
+        let price = Call::server("price", "GET /price").takes(6 + n % 5 + late);
+        let shop = Call::server("shop", "GET /").takes(5 + n % 4).http(code);
+        let shop = shop.with(Call::client("call").http(code).with(cart));
+        shop.with(Call::client("call").with(price))
+    };
+    // (how late the price is; one of so many fails)
+    for (late, one_in) in [(40, 3), (400, 12), (12, 2)] {
+        let calm = (0..300).map(|n| page(n, 0, false)).collect();
+        let with = (0..120).map(|n| page(n, late, n % one_in == 0)).collect();
+        let ranking = ranked(calm, with);
+        let named = ranking
+            .suspects
+            .iter()
+            .take(3)
+            .map(|suspect| suspect.components[0].service.as_str());
+        let named: Vec<&str> = named.collect();
+        for culprit in ["cart", "price"] {
+            assert!(
+                named.contains(&culprit),
+                "{late} {one_in}: {named:?} {ranking:#?}"
+            );
+        }
+        let sum: f64 = ranking
+            .suspects
+            .iter()
+            .map(|suspect| suspect.confidence)
+            .sum();
+        assert!(sum <= 1.0 + 1e-9, "{sum}");
+    }
+}

@@ -3,11 +3,12 @@
 //! A service's own time is its entry span less the calls it waited for, and the way to it
 //! (`default/changes/ways.rs` decides when the way is the caller's). Both together are compared per
 //! request type and over all of them: an effect within one type must not drown in the others, and one
-//! that few requests of each type show must add up.
+//! that few requests of each type show must add up. So must what each operation of a service shows in a call or
+//! two: how probable all of it is by chance is asked of each comparison, and of the service as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_stats::{Calls, Shift, Usual, shift, slower_share};
+use rekindle_stats::{Calls, Shift, Usual, combined, shift, slower_share};
 
 use super::super::{Choice, Choices};
 use super::known_ways::KnownWays;
@@ -45,6 +46,28 @@ fn as_often_as_looked(changes: &mut [Change], comparisons: usize) {
 fn usual(group: &Group<'_>, wanted: fn(&Part) -> bool) -> Usual {
     let those = group.iter().filter(|both| wanted(&both.part));
     Usual::of(those.map(|both| both.before.durations))
+}
+
+/// How many services chance shows that are as surprising as each, all its operations together, as often as was
+/// looked. Where each operation is called once or twice, none of them is beyond doubt, but together they are.
+fn together(compared: &Compared<'_>, families: &Families) -> BTreeMap<usize, f64> {
+    let usual = usual(&compared.all, |part| matches!(part, Part::Whole(_)));
+    let mut by_family: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for both in compared.all.iter() {
+        let Part::Whole(id) = both.part else { continue };
+        if both.before.durations.count() == 0.0 {
+            continue;
+        }
+        if let Some(found) = shift(both.before, both.now, &usual) {
+            let chances = by_family.entry(families.get(id)).or_default();
+            chances.push(found.chance_of_longer());
+        }
+    }
+    by_family.retain(|_, chances| chances.len() > 1);
+    let looked_at = by_family.len() as f64;
+    let all = by_family.into_iter();
+    all.map(|(family, chances)| (family, combined(&chances) * looked_at))
+        .collect()
 }
 
 /// Whatever takes longer.
@@ -131,6 +154,12 @@ pub(super) fn slower(
             });
         }
         as_often_as_looked(&mut changes[first..], comparisons);
+    }
+    let together = together(compared, families);
+    for change in changes.iter_mut().filter(|change| change.score > 0.0) {
+        if let Some(by_chance) = together.get(&change.family) {
+            change.by_chance = change.by_chance.min(*by_chance);
+        }
     }
     changes
 }

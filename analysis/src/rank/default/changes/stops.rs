@@ -235,3 +235,26 @@ fn rank_distance(both: &Both<'_>) -> f64 {
         0.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visits_of_one_request_are_one() {
+        // (stopped, asked, visits, requests; of so many, so many stopped)
+        for (counts, expected) in [
+            ([9, 10, 10, 1], (1, 1)),
+            ([9, 10, 10, 10], (9, 10)),
+            ([4, 8, 16, 4], (1, 2)),
+            // Where rows overflowed, each visit is a request's only one.
+            ([4, 8, 16, u64::MAX], (4, 8)),
+            ([0, 1, 90, 3], (0, 1)),
+            ([0, 0, 0, 0], (0, 0)),
+        ] {
+            let [stopped, asked, visits, requests] = counts;
+            let share = independent(stopped, asked, visits, requests);
+            assert_eq!((share.hits(), share.total()), expected, "{counts:?}");
+        }
+    }
+}
