@@ -27,7 +27,11 @@ fn the_demo_s_trees_can_be_read() {
         Ports::From(20_000),
     );
     let site = site.expect("a plan").with_checks();
-    for granularity in [Granularity::Component, Granularity::ProcessOnly] {
+    for granularity in [
+        Granularity::Component,
+        Granularity::ProcessOnly,
+        Granularity::ProcessAndParts,
+    ] {
         let yaml =
             site.to_yaml(granularity, Mode::Auto) + &site.probes_yaml(Duration::from_secs(1));
         assert_eq!(parse(&yaml).err(), None, "{yaml}");

@@ -68,7 +68,7 @@ impl Case {
             .unwrap_or_default()
             .to_owned();
         let unit = match granularity {
-            Granularity::Component => fault.component.clone(),
+            Granularity::Component | Granularity::ProcessAndParts => fault.component.clone(),
             Granularity::ProcessOnly => process,
         };
         Self {

@@ -86,6 +86,7 @@ impl Story {
         let smallest = match case.granularity {
             rekindle_datasets::deployment::Granularity::Component => "a single component",
             rekindle_datasets::deployment::Granularity::ProcessOnly => "a whole process",
+            rekindle_datasets::deployment::Granularity::ProcessAndParts => "a cache",
         };
         self.line(&format!(
             "\n{}\nThe smallest thing that can be restarted is {smallest}; traces arrive with a delay of {delay}.\n",

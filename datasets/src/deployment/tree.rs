@@ -1,6 +1,7 @@
 //! The auction site's restart tree, as a configuration of Rekindle has it.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rekindle_recovery::Mode;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Deployment, Place};
-use crate::auction::part_of;
+use crate::auction::{ServiceName, part_of};
 use crate::probes;
 
 /// How small the smallest restart is.
@@ -19,6 +20,9 @@ pub enum Granularity {
     Component,
     /// Only whole processes are restarted.
     ProcessOnly,
+    /// Whole processes are restarted, and what in them can be reset alone is: a process that offers no more than
+    /// to empty its caches.
+    ProcessAndParts,
 }
 
 /// The site ends at once when it is told to, but for sending its last spans.
@@ -101,6 +105,16 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -
         if granularity == Granularity::ProcessOnly {
             continue;
         }
+        let parts = service.components().iter().filter_map(|one| part_of(one));
+        if granularity == Granularity::ProcessAndParts {
+            for (place, part) in parts.enumerate() {
+                if place == 0 {
+                    line(10, "units:".to_owned());
+                }
+                part_lines(&mut line, 12, (*service, *control), part);
+            }
+            continue;
+        }
         line(10, "units:".to_owned());
         for component in service.components() {
             let selector = json!({
@@ -127,27 +141,29 @@ pub(super) fn to_yaml(plan: &Deployment, granularity: Granularity, mode: Mode) -
                 line(14, format!("check: {check}"));
             }
             if let Some(part) = part_of(component) {
-                let selector = json!({
-                    "service.name": service.as_str(),
-                    "code.namespace": part,
-                });
-                let post = format!("http://{control}/microreboot/{part}");
                 line(14, "units:".to_owned());
-                line(16, format!("- unit: {part}"));
-                line(18, format!("match: {selector}"));
-                line(
-                    18,
-                    format!(
-                        "http: {}",
-                        json!({ "post": post, "timeout": COMPONENT_START })
-                    ),
-                );
-                line(18, format!("start_deadline: {COMPONENT_START}"));
-                line(18, format!("expected_downtime: {PART_DOWNTIME}"));
+                part_lines(&mut line, 16, (*service, *control), part);
             }
         }
     }
     yaml
+}
+
+/// The unit for what of a service's component can be reset alone, at this indent.
+fn part_lines(
+    line: &mut impl FnMut(usize, String),
+    indent: usize,
+    (service, control): (ServiceName, SocketAddr),
+    part: &str,
+) {
+    let selector = json!({ "service.name": service.as_str(), "code.namespace": part });
+    let post = format!("http://{control}/microreboot/{part}");
+    let http = json!({ "post": post, "timeout": COMPONENT_START });
+    line(indent, format!("- unit: {part}"));
+    line(indent + 2, format!("match: {selector}"));
+    line(indent + 2, format!("http: {http}"));
+    line(indent + 2, format!("start_deadline: {COMPONENT_START}"));
+    line(indent + 2, format!("expected_downtime: {PART_DOWNTIME}"));
 }
 
 /// The key `probes`: known answers through the front.
@@ -225,6 +241,13 @@ mod tests {
         let services = &read["restart"]["tree"][0]["units"];
         assert_eq!(services[1]["docker"]["container"], "catalog");
         assert!(services[1]["process"].is_null() && services[2]["docker"].is_null());
+        let yaml = plan.to_yaml(Granularity::ProcessAndParts, Mode::Auto);
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML");
+        let services = &read["restart"]["tree"][0]["units"];
+        let parts = services[1]["units"].as_array().expect("a list");
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0]["unit"], "catalog.categories.cache");
+        assert!(services[0]["units"].is_null());
         let yaml = plan.to_yaml(Granularity::ProcessOnly, Mode::Propose);
         assert!(!yaml.contains("microreboot") && yaml.contains("mode: propose"));
     }
