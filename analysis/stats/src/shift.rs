@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn one_call_against_one_has_the_freedom_of_their_common_prior() {
-        let usual = Usual::of([&histogram(&[2, 3, 4, 5])].into_iter());
+        let usual = usual([&histogram(&[2, 3, 4, 5])]);
         let degrees = |calls: usize| {
             let (before, now) = (histogram(&vec![4; calls]), histogram(&vec![40; calls]));
             shift(&before, &now, &usual).expect("calls").degrees
