@@ -19,9 +19,6 @@ pub(crate) const RATE_SLICE: Duration = Duration::from_millis(100);
 const ENOUGH_DURATIONS: u64 = 30;
 /// Slow is more than so many times the 99th percentile: beyond what a busy minute does to the tail.
 const TIMES_USUAL: u64 = 3;
-/// The limit is worked out anew when there is one more duration for so many: a sixteenth of a doubling, as fine as
-/// durations are told apart, is more than so few can move it where there are many.
-const LIMIT_FOLLOWS: u64 = 64;
 /// Durations halve at this count, so that what is usual follows the system.
 const FADE_AT: u64 = 50_000;
 
@@ -40,9 +37,6 @@ pub(crate) struct TypeState {
     /// Per rate slice: ended well, and badly.
     rates: BTreeMap<u64, (u64, u64)>,
     durations: LogHistogram,
-    /// The limit that they say, and how many of them there are when it is worked out anew.
-    learned_limit: Option<Duration>,
-    limit_due_at: u64,
     configured_limit: Option<Duration>,
     slow_floor: Duration,
     pub(crate) detector: TypeDetector,
@@ -78,10 +72,9 @@ pub(crate) enum Pause {
 impl TypeState {
     /// Requests that take longer are slow.
     pub(crate) fn slow_limit(&self) -> Option<Duration> {
-        self.configured_limit.or(self.learned_limit)
-    }
-
-    fn work_out_limit(&self) -> Option<Duration> {
+        if self.configured_limit.is_some() {
+            return self.configured_limit;
+        }
         if self.durations.total() < ENOUGH_DURATIONS {
             return None;
         }
@@ -93,15 +86,8 @@ impl TypeState {
     pub(crate) fn learn_duration(&mut self, took: Duration) {
         self.durations
             .add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        let mut due = self.durations.total() >= self.limit_due_at;
         if self.durations.total() > FADE_AT {
             self.durations.fade();
-            due = true;
-        }
-        if due {
-            let durations = self.durations.total();
-            self.limit_due_at = durations + durations / LIMIT_FOLLOWS + 1;
-            self.learned_limit = self.work_out_limit();
         }
     }
 
@@ -343,8 +329,6 @@ impl Types {
             request_type,
             rates: BTreeMap::new(),
             durations: LogHistogram::default(),
-            learned_limit: None,
-            limit_due_at: 0,
             configured_limit,
             slow_floor: config.slow_floor,
             detector: TypeDetector::new(config),
