@@ -440,6 +440,8 @@ impl Cohort for World {
             } else {
                 0
             },
+            missing_error: 0,
+            unheard: 0,
             complete_until: now,
         }
     }
