@@ -173,6 +173,24 @@ fn what_is_missing_can_be_asked_of_any_stretch() {
 }
 
 #[test]
+fn what_fails_first_and_then_hangs_is_missed() {
+    let mut site = Site::new();
+    site.passes(600, Comes::All);
+    for _ in 0..300 {
+        site.passes_one(Fault::SearchRaises, Comes::All);
+    }
+    assert_eq!(site.open(), 1, "it fails");
+    let from = site.now;
+    site.passes(60, Comes::AllBut("GET /search"));
+    assert_eq!(site.open(), 1);
+    let search = [of_web("GET /search")];
+    let told = site.analyzer.told(&search, from, site.now, site.now);
+    assert!((180..=220).contains(&told.missing()), "{told:?}");
+    let incident = site.analyzer.incidents().last().expect("one");
+    assert!(incident.missing > 100.0, "{incident:?}");
+}
+
+#[test]
 fn a_pause_that_a_restart_made_is_no_habit() {
     let mut site = Site::new();
     site.passes(600, Comes::All);
