@@ -22,7 +22,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(15);
 /// fifty is some four times the mean, and twelve times the mean comes by chance once in 160,000 pauses.
 const PAUSES: u32 = 3;
 
-/// The longest pause is forgotten in some fifty.
+/// The longest pause is forgotten in some fifty, or as many seconds in which pauses are shorter.
 const FADES: f64 = 0.98;
 
 /// What comes within this time is one hearing: several exporters of a service send at once, and the pauses between
@@ -53,13 +53,17 @@ impl Hearing {
         }
     }
 
-    fn again(&mut self, now: UnixNanos) {
-        let pause = now.since(self.last);
-        if pause >= ONE_HEARING {
-            // An outage isn't a habit, though what lasts longer and longer may become one.
-            let pause = pause.min(2 * self.patience());
-            self.pause = pause.max(self.pause.mul_f64(FADES));
-        }
+    /// `since` is when we began to listen: our own absence is no pause of theirs.
+    fn again(&mut self, since: UnixNanos, now: UnixNanos) {
+        let pause = now.since(self.last.max(since));
+        let hearings = pause.min(ONE_HEARING).as_secs_f64() / ONE_HEARING.as_secs_f64();
+        let faded = self.pause.mul_f64(FADES.powf(hearings));
+        // An outage isn't a habit, though what lasts longer and longer may become one.
+        let learned = match pause >= ONE_HEARING {
+            true => pause.min(2 * self.patience()),
+            false => Duration::ZERO,
+        };
+        self.pause = faded.max(learned);
         self.last = self.last.max(now);
     }
 
@@ -97,12 +101,12 @@ impl Heard {
             }
             before = Some(service);
             match self.services.get_mut(service) {
-                Some(known) => known.again(now),
+                Some(known) => known.again(self.listens_since, now),
                 None => self.first(service, now),
             }
         }
         match &mut self.anything {
-            Some(anything) => anything.again(now),
+            Some(anything) => anything.again(self.listens_since, now),
             None => self.anything = Some(Hearing::first(now)),
         }
     }
@@ -270,6 +274,32 @@ mod tests {
         }
         // An hour's outage makes it patient for a minute and a half at most.
         assert!(silent(&heard, 3660 + 100).0);
+    }
+
+    #[test]
+    fn who_is_always_busy_forgets_outages_too() {
+        let mut heard = Heard::default();
+        // Five batches a second for ten minutes, and an hour of nothing, four times.
+        for outage in 0..4 {
+            for batch in 0..3_000 {
+                let now = at(4_200 * outage).plus(Duration::from_millis(200 * batch));
+                heard.note(&from("web"), now);
+            }
+        }
+        let last = 4_200 * 3 + 600;
+        assert_eq!(silent(&heard, last + 10), (false, vec![]));
+        assert!(silent(&heard, last + 20).0);
+    }
+
+    #[test]
+    fn our_own_absence_teaches_no_patience() {
+        let mut heard = Heard::default();
+        for second in 0..60 {
+            heard.note(&from("web"), at(second));
+        }
+        heard.listens(at(3600));
+        heard.note(&from("web"), at(3601));
+        assert!(silent(&heard, 3601 + 20).0);
     }
 
     #[test]
