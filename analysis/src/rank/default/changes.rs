@@ -213,7 +213,17 @@ impl Both<'_> {
 
 fn add(to: &mut Calls, calls: Moments, unmeasured: u64, requests: u64) {
     to.durations = to.durations.plus(calls);
-    to.requests += requests.min((calls.count() as u64).saturating_sub(unmeasured));
+    to.requests += measured_requests(requests, calls.count() as u64, unmeasured);
+}
+
+/// How many of these requests were measured: of requests of one type the same share as of their calls.
+fn measured_requests(requests: u64, calls: u64, unmeasured: u64) -> u64 {
+    let measured = calls.saturating_sub(unmeasured);
+    // Each of them has at least one call.
+    let made = requests.min(calls);
+    let part = u128::from(made) * u128::from(measured) / u128::from(calls.max(1));
+    // Less than one was measured as well.
+    (part as u64).max(u64::from(made > 0 && measured > 0))
 }
 
 /// What is compared in groups of one kind, sorted by part and group.
@@ -307,5 +317,64 @@ impl<'a> Requests<'a> {
         found.map_or((u64::MAX, u64::MAX), |at| {
             (of_subject[at].baseline, of_subject[at].window)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, T};
+    use crate::{AnalysisConfig, Analyzer};
+    use std::time::Duration;
+
+    #[test]
+    fn requests_count_as_far_as_they_were_measured() {
+        // (requests, calls, of which unmeasured; measured requests)
+        for (requests, calls, unmeasured, measured) in [
+            (100, 2_000, 1_920, 4),
+            (100, 2_000, 0, 100),
+            (100, 100, 90, 10),
+            // Where rows overflowed, each call may be a request's only one.
+            (u64::MAX, 2_000, 1_920, 80),
+            (3, 60, 59, 1),
+            (3, 60, 60, 0),
+            (0, 0, 0, 0),
+        ] {
+            assert_eq!(
+                measured_requests(requests, calls, unmeasured),
+                measured,
+                "{requests} requests, {unmeasured} of {calls} calls unmeasured"
+            );
+        }
+    }
+
+    #[test]
+    fn calls_of_one_sampled_request_are_no_independent_ones() {
+        let config = AnalysisConfig {
+            max_measured: 4,
+            ..AnalysisConfig::default()
+        };
+        let mut analyzer = Analyzer::new(config);
+        let t = T::default();
+        for n in 0..500 {
+            let page = Call::server("shop", "GET /").takes(5);
+            let page = (0..20).fold(page, |page, call| {
+                let row = Call::server("stock", "GET /row").takes(1 + call % 3);
+                page.with(Call::client("call").with(row))
+            });
+            let trace = T { id: n + 1, ..t }.build(page);
+            analyzer.trace(&trace, t.start);
+        }
+        let until = t.start.plus(Duration::from_secs(1));
+        let input = analyzer.input_between(&[], t.start, until);
+        let compared = Compared::of(&input, Period::Fault);
+        // The first ways are measured beside the sample, until they are known.
+        let most = 4 + 2;
+        let stock = compared.all.iter().find(|both| {
+            matches!(both.part, Part::Whole(id) if &*input.subjects[id].component.service == "stock")
+        });
+        let stock = stock.expect("timed").now;
+        assert_eq!(stock.durations.count() as u64, 10_000);
+        assert!((1..=most).contains(&stock.requests), "{}", stock.requests);
     }
 }
