@@ -48,12 +48,31 @@ impl Change {
     }
 }
 
+/// What comparisons found.
+#[derive(Debug, Default)]
+struct Found {
+    changes: Vec<Change>,
+    /// Of each comparison that isn't a change: how many chance shows that are as surprising.
+    others: Vec<f64>,
+}
+
+impl Found {
+    fn extend(&mut self, more: Self) {
+        self.changes.extend(more.changes);
+        self.others.extend(more.others);
+    }
+}
+
 /// Weighs each change by how probable it is that it's no chance. Of those that are at least as surprising,
 /// chance makes `by_chance`; that over their number is the false discovery rate q (Benjamini and Hochberg
 /// 1995, JRSS B 57:289–300), and a change counts 1/(1 + q). A rare operation's jitter is large, but there are
 /// hundreds of them; a true change shows in many comparisons at once.
-fn weigh(found: &mut [Change]) {
-    let mut surprises: Vec<f64> = found.iter().map(|change| change.by_chance).collect();
+///
+/// `others` are those of the comparisons that aren't changes, which were looked at as well: what is no more surprising
+/// than they are is one of many, and q is never much more than 1.
+fn weigh(found: &mut [Change], others: &[f64]) {
+    let of_changes = found.iter().map(|change| change.by_chance);
+    let mut surprises: Vec<f64> = of_changes.chain(others.iter().copied()).collect();
     surprises.sort_unstable_by(f64::total_cmp);
     for change in found {
         let as_surprising = surprises.partition_point(|other| *other <= change.by_chance);
@@ -80,11 +99,11 @@ pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Ch
         found.extend(slower::faster(&compared, &families, &stops.changed));
     }
     if choices.has(Choice::Stops) {
-        found.extend(stops.changes);
+        found.extend(stops.found);
     }
-    weigh(&mut found);
+    weigh(&mut found.changes, &found.others);
     let mut best: BTreeMap<usize, Change> = BTreeMap::new();
-    for change in found {
+    for change in found.changes {
         if change.score < 0.0 {
             continue;
         }
@@ -326,6 +345,39 @@ mod tests {
     use crate::testing::{Call, T};
     use crate::{AnalysisConfig, Analyzer};
     use std::time::Duration;
+
+    fn change(by_chance: f64) -> Change {
+        Change {
+            family: 0,
+            score: 1.0,
+            by_chance,
+            shape: Shape::Slow,
+            causes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_makes_others_no_less_sure() {
+        // Of 300 comparisons, so probable by chance where nothing changed:
+        let comparisons: Vec<f64> = (0..300u32)
+            .map(|n| match n {
+                0 => 1e-6,
+                1..=4 => 0.001 * f64::from(n),
+                _ => 1.0,
+            })
+            .collect();
+        let by_chance = |p: &f64| p * comparisons.len() as f64;
+        let all: Vec<f64> = comparisons.iter().map(by_chance).collect();
+        let weighed = |kept: usize| {
+            let mut found: Vec<Change> = all[..kept].iter().map(|it| change(*it)).collect();
+            weigh(&mut found, &all[kept..]);
+            let scores = found.iter().take(10).map(|change| change.score);
+            scores.collect::<Vec<f64>>()
+        };
+        assert_eq!(weighed(10), weighed(300));
+        // All are at least as surprising as what chance shows each time: q is 1.
+        assert!((weighed(10)[9] - 0.5).abs() < 1e-9, "{:?}", weighed(10));
+    }
 
     #[test]
     fn requests_count_as_far_as_they_were_measured() {
