@@ -248,7 +248,7 @@ fn wrong_trees_are_refused_with_the_names_of_what_is_wrong() {
         ),
         (
             "a unit that nothing restarts",
-            "restart:\n  tree:\n    - unit: shop\n      units:\n        - unit: idle\n          match: { service.name: idle }\n",
+            "restart:\n  mode: propose\n  tree:\n    - unit: shop\n      units:\n        - unit: idle\n          match: { service.name: idle }\n",
             ["idle", "restart"],
         ),
     ];
