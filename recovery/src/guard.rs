@@ -433,18 +433,14 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
 
 /// A unit's own fault (it exits, outgrows its memory, is silent) that fails no request is no reason to restart
 /// others: they can't be the fault's cause as far as anybody knows, and so far nobody is harmed.
-fn beyond_the_fault(
-    evidence: &Evidence,
-    target: &UnitName,
-    tree: &RestartTree,
-) -> Option<Refusal> {
+fn beyond_the_fault(evidence: &Evidence, target: &UnitName, tree: &RestartTree) -> Option<Refusal> {
     let is_accused_itself = evidence.suspects.iter().any(|it| it.unit == *target);
     if is_accused_itself || !evidence.signature.request_types.is_empty() {
         return None;
     }
     let is_accused = |unit: &UnitName| {
         let mut suspects = evidence.suspects.iter();
-        suspects.any(|suspect| tree.overlap(unit, &suspect.unit))
+        suspects.any(|it| tree.overlap(unit, &it.unit) || evidence.accuses(it, unit, tree))
     };
     let restarts = tree.restarts(target);
     let well: Vec<&str> = restarts

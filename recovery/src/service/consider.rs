@@ -311,7 +311,9 @@ impl Engine {
             Some(evidence),
             cost,
         );
-        refusals.extend(self.is_over_already(&target, evidence));
+        let over = self.is_over_already(&target, evidence);
+        let is_over = over.is_some();
+        refusals.extend(over);
         let is_observed = refusals.iter().any(|refusal| {
             refusal.guard == Guard::Mode && refusal.consequence == Consequence::Wait
         });
@@ -347,8 +349,9 @@ impl Engine {
                 self.give_up(id, Some(target), words).await;
             }
             Some(Consequence::Wait) => {
-                // What waits for a person may go on waiting while a guard says "not yet".
-                let is_proposed = self.proposes(id, &plan.choice);
+                // What waits for a person may go on waiting while a guard says "not yet", but not once
+                // another restart was the cure.
+                let is_proposed = !is_over && self.proposes(id, &plan.choice);
                 if is_proposed {
                     if let Some(case) = self.cases.get_mut(&id) {
                         case.refusals = refusals;
@@ -364,7 +367,11 @@ impl Engine {
 
     /// Says no when nothing has failed since the last restart that would have cured it, too: the
     /// incident is only draining.
-    fn is_over_already(&self, target: &UnitName, evidence: &Evidence) -> Option<Refusal> {
+    pub(super) fn is_over_already(
+        &self,
+        target: &UnitName,
+        evidence: &Evidence,
+    ) -> Option<Refusal> {
         let settled = self.restarted_before(target, self.now())?;
         (!self.fails_since(evidence, settled)).then(|| Refusal {
             guard: Guard::StaleEvidence,

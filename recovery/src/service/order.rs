@@ -128,7 +128,10 @@ impl Engine {
             .first()
             .map_or(0.0, |candidate| candidate.cost);
         let authority = Authority::Approved;
-        let refusals = self.check(Some(id), &target, authority, case.evidence.as_ref(), cost);
+        let mut refusals = self.check(Some(id), &target, authority, case.evidence.as_ref(), cost);
+        if let Some(evidence) = &case.evidence {
+            refusals.extend(self.is_over_already(&target, evidence));
+        }
         if !refusals.is_empty() {
             return Err(CommandError::Refused { refusals });
         }

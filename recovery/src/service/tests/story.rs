@@ -338,6 +338,56 @@ async fn a_proposal_waits_and_is_done_when_approved() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_restart_cured_waits_for_nobody_any_more() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("mail", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let (first, mut second) = (
+        world.evidence(1, &[("mail", 0.9)]),
+        world.evidence(2, &[("mail", 0.9)]),
+    );
+    story.recovery.evidence(first).await.expect("taken");
+    story
+        .recovery
+        .evidence(second.clone())
+        .await
+        .expect("taken");
+    story.go(1).await;
+    let plans: Vec<PlanId> = {
+        let status = story.recovery.status().borrow().clone();
+        status.proposals.iter().map(|it| it.plan).collect()
+    };
+    assert_eq!(plans.len(), 2, "{}", story.text);
+    let approve = |plan| Command::Approve {
+        plan,
+        by: "ann".to_owned(),
+    };
+    let reply = story.recovery.command(approve(plans[0])).await;
+    assert!(matches!(reply, Ok(Reply::Started { .. })), "{reply:?}");
+    // The second incident is still open, and only drains.
+    for _ in 0..60 {
+        second.at = world.now();
+        story
+            .recovery
+            .evidence(second.clone())
+            .await
+            .expect("taken");
+        sleep(Duration::from_millis(250)).await;
+    }
+    story.note();
+    let status = story.recovery.status().borrow().clone();
+    assert!(status.proposals.is_empty(), "{}", story.text);
+    let reply = story.recovery.command(approve(plans[1])).await;
+    assert!(
+        matches!(reply, Err(CommandError::NoSuchPlan { .. })),
+        "{reply:?}"
+    );
+    assert_eq!(world.calls(), ["mail"], "{}", story.text);
+    story.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_or_forgotten_proposal() {
     let world = World::new();
     let mut story = Story::with(
