@@ -256,7 +256,7 @@ impl Engine {
     }
 
     /// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
-    pub(crate) fn was_blind(&self, from: UnixNanos, until: UnixNanos) {
+    pub(crate) fn was_blind(&mut self, from: UnixNanos, until: UnixNanos) {
         self.shared.analyzer().intervene(Intervention {
             kind: InterventionKind::Blind,
             target: Selector::default(),
@@ -264,6 +264,8 @@ impl Engine {
             until: Some(until),
             reference: "the engine was down".into(),
         });
+        // Who came meanwhile couldn't reach us.
+        self.heard.listens(until);
     }
 
     /// Runs until the daemon stops.

@@ -10,8 +10,8 @@ use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
-    PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime, VerdictView,
-    View,
+    ActionView, PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime,
+    VerdictView, View,
 };
 
 pub(crate) use heard::{calm, refusal, unheard};
@@ -189,9 +189,10 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
         .filter(|action| action.incident == Some(plan.incident) && !action.is_refused())
         .collect();
     // Unknown is neither cured nor not cured.
-    let is_known = done
-        .iter()
-        .any(|action| !matches!(action.verdict, Some(VerdictView::Unknown) | None));
+    let is_unknown =
+        |action: &&&ActionView| matches!(action.verdict, Some(VerdictView::Unknown) | None);
+    let unknown = done.iter().filter(is_unknown).count();
+    let is_known = unknown < done.len();
     let why = match (done.len(), plan.guards.first()) {
         (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
         (0, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
@@ -202,7 +203,11 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
         (1, _) if !is_known => "whether a restart cured it can't be told".to_owned(),
         (more, _) if !is_known => format!("whether {more} restarts cured it can't be told"),
         (1, _) => "a restart did not cure it".to_owned(),
-        (more, _) => format!("{more} restarts did not cure it"),
+        (more, _) if unknown == 0 => format!("{more} restarts did not cure it"),
+        (all, _) => format!(
+            "{} of {all} restarts did not cure it, and of the rest it can't be told",
+            all - unknown
+        ),
     };
     Some((plan, why))
 }
@@ -347,7 +352,7 @@ pub(crate) fn gave_back(gave: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::SampledView;
+    use crate::view::{IncidentView, SampledView};
 
     #[test]
     fn modes_say_where() {
@@ -435,6 +440,39 @@ mod tests {
             per_second(&request_type),
             format!("unknown ({kept} were kept)")
         );
+    }
+
+    #[test]
+    fn what_restarts_did_not_do_is_said_of_those_of_which_it_is_known() {
+        use VerdictView::{NotCured, Unknown};
+        for (verdicts, expected) in [
+            (&[NotCured][..], "a restart did not cure it"),
+            (&[Unknown], "whether a restart cured it can't be told"),
+            (&[NotCured, NotCured], "2 restarts did not cure it"),
+            (
+                &[NotCured, Unknown],
+                "1 of 2 restarts did not cure it, and of the rest it can't be told",
+            ),
+        ] {
+            let mut view = View::default();
+            view.incidents.push(IncidentView {
+                id: 1,
+                ..IncidentView::default()
+            });
+            view.recovery.plans.push(PlanView {
+                incident: 1,
+                state: PlanState::GivenUp,
+                ..PlanView::default()
+            });
+            let actions = verdicts.iter().map(|verdict| ActionView {
+                incident: Some(1),
+                verdict: Some(verdict.clone()),
+                ..ActionView::default()
+            });
+            view.recovery.actions.extend(actions);
+            let (_, why) = given_up(&view).expect("given up");
+            assert_eq!(why, expected);
+        }
     }
 
     #[test]

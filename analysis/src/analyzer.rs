@@ -17,6 +17,7 @@ use rekindle_model::{
 use crate::detect::OPEN_SECONDS;
 use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
+use crate::missed::Told;
 use crate::observe::Observer;
 use crate::outcome::failure;
 use crate::paths::{Path, Paths, Reading};
@@ -797,20 +798,25 @@ impl Analyzer {
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
-    /// How many requests of these types (all, when there are none) should have begun in `[from, until)` and did
-    /// not, as far as chance doesn't explain it: of those types whose silence is an incident, or was one in
-    /// the window. At least: by the rate that they had surely.
-    pub fn missed(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> u64 {
+    /// As [`Self::fared`], with those requests that should have begun and did not: of types whose silence is an
+    /// incident, or was one in the window. Of these, what came is counted for the same time as what didn't, which
+    /// ends when telemetry is `complete` and leaves out the shadows of what was done to them.
+    pub fn told(
+        &self,
+        types: &[RequestType],
+        from: UnixNanos,
+        until: UnixNanos,
+        complete: UnixNanos,
+    ) -> Told {
         self.types
             .iter()
-            .filter(|(_, state)| state.has_stopped())
             .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
             .map(|(id, _)| {
                 // The warm-up after a shadow may reach into the stretch.
                 let shadows = self.fences.shadows(id, UnixNanos(0), until);
-                self.types.missed(id, (from, until), shadows)
+                self.types.told(id, (from, until), complete, shadows)
             })
-            .sum()
+            .fold(Told::default(), Told::plus)
     }
 
     /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say

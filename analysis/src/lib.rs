@@ -58,6 +58,7 @@ pub use explanation::{
     Relation, Requests, StructureChange, Support, Times,
 };
 pub use incident::{Change, Closing, ClosingReason, Incident};
+pub use missed::Told;
 pub use observe::State;
 pub use offline::{Heap, Offline, input_of};
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};

@@ -8,7 +8,7 @@ use rekindle_model::{Name, RequestType, UnixNanos};
 use rekindle_stats::{Arrivals, LogHistogram, Probability, Silence};
 
 use crate::detect::TypeDetector;
-use crate::missed::{Stops, Stretch};
+use crate::missed::{Stops, Stretch, Told};
 use crate::{AnalysisConfig, Counts, LeftOut};
 
 /// Ends are counted in slices this fine: a verdict on a restart begins and ends between seconds.
@@ -108,15 +108,12 @@ impl TypeState {
         self.missing = 0.0;
     }
 
-    /// None has come since the last one, where so many a second used to.
+    /// None has come since the last one, where so many a second used to. That is missed until the incident is over.
     pub(crate) fn stop(&mut self, silence: &Silence) {
-        self.stops
-            .begin(self.came, silence.rate, silence.burstiness);
-    }
-
-    /// Whether requests of it are, or were, missed.
-    pub(crate) const fn has_stopped(&self) -> bool {
-        !self.stops.is_empty()
+        if !self.stops.is_open() {
+            self.stops
+                .begin(self.came, silence.likely, silence.burstiness);
+        }
     }
 
     /// Forgets how often it should come: its time is over, as far as anybody can tell.
@@ -243,25 +240,29 @@ impl Types {
         }
     }
 
-    /// How many requests of this type should have begun in `[from, until)` and did not, as far as chance
-    /// doesn't explain it. None is expected while its service isn't heard, and in these shadows but a warm-up after
-    /// them.
-    pub(crate) fn missed(
+    /// How those requests of this type fared that began in `[from, until)`, or should have. Where it had stopped, one
+    /// and the same time is asked for those that came and those that did not: up to when telemetry is `complete`, and not
+    /// while its service isn't heard, nor in these shadows and a warm-up after them.
+    pub(crate) fn told(
         &self,
         id: u32,
         (from, until): Stretch,
+        complete: UnixNanos,
         shadows: impl Iterator<Item = Stretch>,
-    ) -> u64 {
+    ) -> Told {
         let state = self.get(id);
+        if !state.stops.reach_into((from, until)) {
+            return Told::seen(state.ends(from, until));
+        }
+        let until = until.min(complete);
         let heard = &self.services[state.service];
         let mut holes = heard.still.clone();
         if until.since(heard.at) > HEARD_WITHIN {
             holes.push((heard.at, until));
         }
         holes.extend(shadows.map(|(from, until)| (from, until.plus(WARM_UP))));
-        state.stops.missing((from, until), &holes, |(from, until)| {
-            let (ok, bad) = state.ends(from, until);
-            ok + bad
+        state.stops.told((from, until), &holes, |(from, until)| {
+            state.ends(from, until)
         })
     }
 

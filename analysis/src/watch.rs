@@ -69,14 +69,10 @@ impl Watch {
                 continue;
             };
             let state = types.get_mut(id);
-            let is_new = state.incident.is_none();
-            if is_new {
-                state.stop(&silence);
-            }
-            if is_new || state.missing > 0.0 {
-                state.missing = state.missing.max(silence.missing());
-            }
-            if is_new {
+            // Those that failed before they hang are missed as well.
+            state.stop(&silence);
+            state.missing = state.missing.max(silence.missing());
+            if state.incident.is_none() {
                 self.open(types, id, came, now, config);
             }
         }

@@ -27,12 +27,49 @@ pub struct Fared {
     /// How many of the bad ones did not come, estimated: they hang, as far as anybody can tell.
     #[serde(default)]
     pub missing: u64,
+    /// By how many that may be wrong, either way.
+    #[serde(default)]
+    pub missing_error: u64,
+    /// How many of the types had stopped coming, and needn't have come again yet: of these nothing is known.
+    #[serde(default)]
+    pub unheard: u64,
     /// Up to here telemetry should have arrived, judged by how late exporters usually are. A
     /// silence before this time is a real one.
     pub complete_until: SystemTime,
 }
 
 impl Fared {
+    /// Requests of which all that came are known, and none is missed.
+    pub const fn seen(ok: u64, bad: u64, complete_until: SystemTime) -> Self {
+        Self {
+            ok,
+            bad,
+            missing: 0,
+            missing_error: 0,
+            unheard: 0,
+            complete_until,
+        }
+    }
+
+    /// With as few missing as may be.
+    pub fn at_least(&self) -> Self {
+        let less = self.missing_error.min(self.missing);
+        Self {
+            bad: self.bad - less,
+            missing: self.missing - less,
+            ..*self
+        }
+    }
+
+    /// With as many missing as may be.
+    pub const fn at_most(&self) -> Self {
+        Self {
+            bad: self.bad + self.missing_error,
+            missing: self.missing + self.missing_error,
+            ..*self
+        }
+    }
+
     /// Requests whose outcome is known.
     pub const fn total(&self) -> u64 {
         self.ok + self.bad
@@ -43,6 +80,11 @@ impl Fared {
 pub trait Cohort: Send + Sync {
     /// How the requests of the query fared, as far as is known now.
     fn fared(&self, query: &CohortQuery) -> Fared;
+
+    /// How many requests of the query failed, whatever was done to them meanwhile.
+    fn failed(&self, query: &CohortQuery) -> u64 {
+        self.fared(query).bad
+    }
 
     /// As [`Self::fared`], of those requests that passed through this unit; `None` where nobody can tell.
     /// It may be coarser in time, and later.

@@ -392,7 +392,12 @@ pub fn is_certain(
     policy: &Policy,
 ) -> bool {
     let (_, two_sided) = accused(evidence, target, tree);
-    two_sided >= policy.auto_probability
+    is_enough(two_sided, policy)
+}
+
+/// Whether so likely a fault may be acted on unattended; what is no number may not.
+fn is_enough(probability: f64, policy: &Policy) -> bool {
+    probability >= policy.auto_probability
 }
 
 /// What a person's approval stands in for.
@@ -407,14 +412,14 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
     let (likely, two_sided) = accused(evidence, target, tree);
     let needed = world.policy.auto_probability;
     let percent = |share: f64| (100.0 * share).round();
-    if likely < needed {
+    if !is_enough(likely, world.policy) {
         let words = format!(
             "the fault lies in {target} with {} % only; {} % are needed to act unattended",
             percent(likely),
             percent(needed)
         );
         refusals.push(no(Guard::ThinEvidence, Consequence::Ask, None, words));
-    } else if two_sided < needed {
+    } else if !is_enough(two_sided, world.policy) {
         let words = format!(
             "only one source accuses {target}; to act unattended it takes two callers, or a caller \
              and a probe"

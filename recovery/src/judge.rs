@@ -23,7 +23,8 @@
 //! rest only.
 //!
 //! Silence is never a cure. Requests that hang neither fail nor end; where it is known how many should have
-//! come, those that did not are bad ones, too. Faults that users' requests don't show (a process that exited, an answer
+//! come, those that did not are bad ones, too. How many these are is an estimate, so `not cured` counts no more of them
+//! than there must be, and `cured` has to be true of as many as there may be. Faults that users' requests don't show (a process that exited, an answer
 //! that only a probe knows to be wrong) are judged by probes: right so many times in a row.
 
 use std::fmt;
@@ -287,7 +288,10 @@ fn sequential(question: &Question) -> Option<Verdict> {
     }
     let Strictness { residual, error } = question.strictness;
     let limit = baseline + residual * gain;
-    if gone(after, baseline, residual * gain, limit) >= -error.ln() {
+    // As many as there may be missing would still be less than what must not be left.
+    let most_left = share(&after.at_most()).value().unwrap_or(1.0);
+    let may_be_gone = after.unheard == 0 && most_left <= limit;
+    if may_be_gone && gone(after, baseline, residual * gain, limit) >= -error.ln() {
         return Some(Verdict::Cured);
     }
     let limit = baseline + RESIDUAL_NOT_CURED * (failing - baseline);
@@ -295,7 +299,7 @@ fn sequential(question: &Question) -> Option<Verdict> {
         .min(1.0 - LEAST_SUCCESSES)
         .max((limit + failing) / 2.0)
         .min(1.0 - 1e-9);
-    if log_ratio(after, same, limit) >= -ALPHA_NOT_CURED.ln() {
+    if log_ratio(&after.at_least(), same, limit) >= -ALPHA_NOT_CURED.ln() {
         return Some(Verdict::NotCured);
     }
     None
@@ -388,8 +392,16 @@ pub fn judge(question: &Question) -> Judgement {
     if !question.deadline {
         return Judgement::Undecided(relief);
     }
+    let last_word =
+        |after: &Fared| final_word(self::relief(&question.before, after, question.baseline));
+    let (least, most) = (
+        last_word(&question.after.at_least()),
+        last_word(&question.after.at_most()),
+    );
     let verdict = match final_word(relief) {
         Verdict::Cured if contradicted => Verdict::Helped,
+        Verdict::Cured if question.after.unheard > 0 || most != Verdict::Cured => Verdict::Unknown,
+        Verdict::NotCured if least != Verdict::NotCured => Verdict::Unknown,
         verdict => verdict,
     };
     let words = match verdict {
@@ -398,6 +410,9 @@ pub fn judge(question: &Question) -> Judgement {
         }
         Verdict::Unknown if question.after.total() == 0 => {
             format!("none came since, and silence is no cure: {counts}")
+        }
+        Verdict::Unknown if question.after.unheard > 0 => {
+            format!("some that had stopped coming needn't have come again yet: {counts}")
         }
         Verdict::Unknown => format!("too few to tell: {counts}"),
         _ if contradicted => format!("{counts}, but wrong when asked"),
@@ -414,12 +429,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn fared(ok: u64, bad: u64) -> Fared {
-        Fared {
-            ok,
-            bad,
-            missing: 0,
-            complete_until: SystemTime::UNIX_EPOCH,
-        }
+        Fared::seen(ok, bad, SystemTime::UNIX_EPOCH)
     }
 
     fn question(before: (u64, u64), after: (u64, u64), baseline: f64) -> Question {
@@ -604,6 +614,36 @@ mod tests {
             wrong_in_a_row: 0,
         });
         assert_eq!(verdict(&question), Some(Verdict::Cured));
+    }
+
+    /// Each case: how many came, and are missing, by how much that may be wrong, how many types are unheard of, and
+    /// what is said at once and at the deadline.
+    #[test]
+    fn what_may_be_missing_is_no_cure_and_what_need_not_be_no_failure() {
+        use Verdict::{Cured, Helped, NotCured, Unknown};
+        for (came, missing, missing_error, unheard, at_once, at_last) in [
+            (400, 8, 40, 0, Some(Cured), Cured),
+            (400, 0, 0, 0, Some(Cured), Cured),
+            // So few that as many may hang.
+            (30, 0, 12, 0, None, Unknown),
+            // So uneven that as many may hang.
+            (400, 8, 120, 0, None, Unknown),
+            (400, 0, 0, 1, None, Unknown),
+            (40, 360, 40, 0, Some(NotCured), NotCured),
+            (3, 9, 8, 0, None, Helped),
+            (200, 200, 20, 0, None, Helped),
+        ] {
+            let mut question = question((0, 200), (came, missing), 0.0);
+            question.after = Fared {
+                missing,
+                missing_error,
+                unheard,
+                ..question.after
+            };
+            assert_eq!(verdict(&question), at_once, "{question:?}");
+            question.deadline = true;
+            assert_eq!(verdict(&question), Some(at_last), "{question:?}");
+        }
     }
 
     /// Newcombe (1998), table II, method 10: (a) 56/70 against 48/80, (b) 9/10 against 3/10, (f)

@@ -38,6 +38,7 @@ pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Reco
         Ok(())
     };
     let mut unreadable = 0;
+    let mut without: Option<&PathBuf> = None;
     for path in inputs {
         if path.is_dir() {
             let store = Store::at(&path.display().to_string())?;
@@ -46,13 +47,18 @@ pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Reco
         }
         let read = read_any::<Failure>(path, &mut each)?;
         if read.spans == 0 {
-            return Err(Failure::Other(anyhow::anyhow!(
-                "`{}` holds no traces: expected OTLP (JSON, one request a line, or protobuf) or Jaeger's JSON, plain or \
-                 gzipped, or Parquet of the span store",
-                path.display()
-            )));
+            without.get_or_insert(path);
         }
-        unreadable += read.unreadable + read.counts.rejected;
+        // A file without traces is one thing that couldn't be read, whatever is in it.
+        let whole = u64::from(read.spans == 0);
+        unreadable += (read.unreadable + read.counts.rejected).max(whole);
+    }
+    if let (Some(path), true) = (without, spans.is_empty()) {
+        return Err(Failure::Other(anyhow::anyhow!(
+            "`{}` holds no traces: expected OTLP (JSON, one request a line, or protobuf) or Jaeger's JSON, plain or \
+             gzipped, or Parquet of the span store",
+            path.display()
+        )));
     }
     let mut traces: Vec<Trace> = spans
         .into_values()
@@ -109,6 +115,10 @@ mod tests {
         assert_eq!(recorded.traces[0].spans()[0].attribute("shard"), Some("7"));
         let file = folder.path().join("notes.txt");
         std::fs::write(&file, "{ nothing").expect("written");
+        // Among others it is counted.
+        let both = [file.clone(), folder.path().join("one.json")];
+        let among = super::recorded(&both, &keep).expect("read");
+        assert_eq!((among.traces.len(), among.unreadable), (1, 1));
         let Err(Failure::Other(error)) = super::recorded(&[file], &keep) else {
             panic!("there are no traces");
         };

@@ -79,7 +79,8 @@ impl Progress {
 
 #[derive(Debug, Default, Serialize)]
 struct ImportReport {
-    files: Vec<FileReport>,
+    files: usize,
+    of_files: Vec<FileReport>,
     spans: u64,
     duplicates: u64,
     unreadable: u64,
@@ -173,7 +174,8 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
         report.spans += of_file.spans;
         report.unreadable += of_file.unreadable;
         report.rejected_spans += of_file.rejected_spans;
-        report.files.push(of_file);
+        report.files += 1;
+        report.of_files.push(of_file);
     }
     report.duplicates += store.add(waiting, &name, number, now).map_err(unwritten)?;
     // What two files hold, or an import before, is there once then.
@@ -181,7 +183,7 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
         .tidy(now)
         .context("failed merging the store's files")?;
     terminal.answer(&report, |terminal, report| {
-        for file in &report.files {
+        for file in &report.of_files {
             file.show(terminal)?;
         }
         let already = match report.duplicates {
@@ -193,7 +195,7 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
             words::count(report.spans - report.duplicates.min(report.spans)),
         ))
     })?;
-    let is_whole = report.files.iter().all(|file| file.error.is_none());
+    let is_whole = report.of_files.iter().all(|file| file.error.is_none());
     Ok(match report.spans > 0 && is_whole {
         true => Exit::Ok,
         false => Exit::Failed,

@@ -22,7 +22,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(15);
 /// fifty is some four times the mean, and twelve times the mean comes by chance once in 160,000 pauses.
 const PAUSES: u32 = 3;
 
-/// The longest pause is forgotten in some fifty.
+/// The longest pause is forgotten in some fifty, or as many seconds in which pauses are shorter.
 const FADES: f64 = 0.98;
 
 /// What comes within this time is one hearing: several exporters of a service send at once, and the pauses between
@@ -35,11 +35,16 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many services are remembered; names come from outside.
 const MAX_SERVICES: usize = 1000;
 
+/// Who was heard of fewer times has no habit that could be broken: a job that ran once, or a name that somebody made up.
+const REGULAR: u32 = 3;
+
 #[derive(Clone, Debug)]
 struct Hearing {
     last: UnixNanos,
     /// The longest pause of late.
     pause: Duration,
+    /// How many times it was heard of, as far as [`REGULAR`].
+    times: u32,
     /// Whether its silence has been said.
     told: bool,
 }
@@ -49,17 +54,25 @@ impl Hearing {
         Self {
             last: now,
             pause: Duration::ZERO,
+            times: 1,
             told: false,
         }
     }
 
-    fn again(&mut self, now: UnixNanos) {
-        let pause = now.since(self.last);
+    /// `since` is when we began to listen: our own absence is no pause of theirs.
+    fn again(&mut self, since: UnixNanos, now: UnixNanos) {
+        let pause = now.since(self.last.max(since));
         if pause >= ONE_HEARING {
-            // An outage isn't a habit, though what lasts longer and longer may become one.
-            let pause = pause.min(2 * self.patience());
-            self.pause = pause.max(self.pause.mul_f64(FADES));
+            self.times = REGULAR.min(self.times + 1);
         }
+        let hearings = pause.min(ONE_HEARING).as_secs_f64() / ONE_HEARING.as_secs_f64();
+        let faded = self.pause.mul_f64(FADES.powf(hearings));
+        // An outage isn't a habit, though what lasts longer and longer may become one.
+        let learned = match pause >= ONE_HEARING {
+            true => pause.min(2 * self.patience()),
+            false => Duration::ZERO,
+        };
+        self.pause = faded.max(learned);
         self.last = self.last.max(now);
     }
 
@@ -78,6 +91,8 @@ impl Hearing {
 pub(super) struct Heard {
     services: BTreeMap<Name, Hearing>,
     anything: Option<Hearing>,
+    /// How many found no room, or gave way to others.
+    given_way: u64,
     listens_since: UnixNanos,
 }
 
@@ -97,21 +112,24 @@ impl Heard {
             }
             before = Some(service);
             match self.services.get_mut(service) {
-                Some(known) => known.again(now),
+                Some(known) => known.again(self.listens_since, now),
                 None => self.first(service, now),
             }
         }
         match &mut self.anything {
-            Some(anything) => anything.again(now),
+            Some(anything) => anything.again(self.listens_since, now),
             None => self.anything = Some(Hearing::first(now)),
         }
     }
 
     fn first(&mut self, service: &Name, now: UnixNanos) {
         if self.services.len() >= MAX_SERVICES {
-            let longest = self.services.iter().min_by_key(|(_, hearing)| hearing.last);
-            if let Some(longest) = longest.map(|(service, _)| service.clone()) {
-                self.services.remove(&longest);
+            // Names that are made up come once, and would push out just those who are silent.
+            let least = |(_, hearing): &(&Name, &Hearing)| (hearing.times >= REGULAR, hearing.last);
+            let least = self.services.iter().min_by_key(least);
+            if let Some(least) = least.map(|(service, _)| service.clone()) {
+                self.services.remove(&least);
+                self.given_way += 1;
             }
         }
         self.services.insert(service.clone(), Hearing::first(now));
@@ -140,6 +158,7 @@ impl Heard {
             .map(|(service, since)| SilentView {
                 service: service.to_string(),
                 since: since.into(),
+                seldom: self.services[service].times < REGULAR,
             })
             .collect();
         silent.sort_by_key(|one| std::cmp::Reverse(one.since));
@@ -147,6 +166,7 @@ impl Heard {
             last: last.map(Into::into),
             nothing_since: last.filter(|_| all_silent).map(Into::into),
             silent,
+            given_way: self.given_way,
         }
     }
 
@@ -273,6 +293,32 @@ mod tests {
     }
 
     #[test]
+    fn who_is_always_busy_forgets_outages_too() {
+        let mut heard = Heard::default();
+        // Five batches a second for ten minutes, and an hour of nothing, four times.
+        for outage in 0..4 {
+            for batch in 0..3_000 {
+                let now = at(4_200 * outage).plus(Duration::from_millis(200 * batch));
+                heard.note(&from("web"), now);
+            }
+        }
+        let last = 4_200 * 3 + 600;
+        assert_eq!(silent(&heard, last + 10), (false, vec![]));
+        assert!(silent(&heard, last + 20).0);
+    }
+
+    #[test]
+    fn our_own_absence_teaches_no_patience() {
+        let mut heard = Heard::default();
+        for second in 0..60 {
+            heard.note(&from("web"), at(second));
+        }
+        heard.listens(at(3600));
+        heard.note(&from("web"), at(3601));
+        assert!(silent(&heard, 3601 + 20).0);
+    }
+
+    #[test]
     fn while_nobody_listened_nobody_was_silent() {
         let mut heard = Heard::default();
         for second in 0..60 {
@@ -291,5 +337,21 @@ mod tests {
         }
         assert_eq!(heard.services.len(), MAX_SERVICES);
         assert!(!heard.services.contains_key(&Name::from("s0")));
+    }
+
+    #[test]
+    fn names_that_come_once_push_out_nobody_who_is_silent_and_are_no_news() {
+        let mut heard = Heard::default();
+        for second in 0..10 {
+            heard.note(&from("web"), at(second));
+        }
+        for number in 0..2 * MAX_SERVICES as u64 {
+            heard.note(&from(&format!("s{number}")), at(100 + number));
+        }
+        let view = heard.view(at(100 + 2 * MAX_SERVICES as u64));
+        let regular = view.silent.iter().filter(|one| !one.seldom);
+        let regular: Vec<&str> = regular.map(|one| one.service.as_str()).collect();
+        assert_eq!(regular, ["web"]);
+        assert_eq!(view.given_way, MAX_SERVICES as u64 + 1);
     }
 }

@@ -400,6 +400,10 @@ pub struct AlternativeView {
     pub why_not: String,
 }
 
+const fn began_none(generation: &u64) -> bool {
+    *generation == 0
+}
+
 /// One restart, from its intent to its verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ActionView {
@@ -410,7 +414,8 @@ pub struct ActionView {
     /// The unit that was decided on, of which it is itself or a part.
     #[serde(default)]
     pub target: String,
-    /// The generation of the life that it began; 0 where it was refused and began none.
+    /// The generation of the life that it began; 0, and absent in JSON, where it was refused and began none.
+    #[serde(default, skip_serializing_if = "began_none")]
     pub generation: u64,
     /// The recovery it belongs to.
     #[serde(default)]
@@ -492,4 +497,23 @@ pub struct RecoveryView {
     pub actions: Vec<ActionView>,
     /// What may still be spent; `None` before the recovery half is up.
     pub budget: Option<BudgetView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_began_no_life_in_json_either() {
+        for (generation, is_there) in [(0, false), (3, true)] {
+            let action = ActionView {
+                generation,
+                ..ActionView::default()
+            };
+            let json = serde_json::to_value(&action).expect("JSON");
+            assert_eq!(json.get("generation").is_some(), is_there);
+            let again: ActionView = serde_json::from_value(json).expect("an action");
+            assert_eq!(again, action);
+        }
+    }
 }

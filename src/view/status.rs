@@ -64,6 +64,9 @@ pub struct HeardView {
     /// Who used to be heard of and isn't any more, the latest first. All of them where nothing comes at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<SilentView>,
+    /// How many gave way to others, because more came than are remembered.
+    #[serde(default)]
+    pub given_way: u64,
 }
 
 /// A service that isn't heard of any more.
@@ -73,6 +76,9 @@ pub struct SilentView {
     pub service: String,
     /// When it was heard of last.
     pub since: UtcTime,
+    /// Whether it was heard of too seldom to be missed.
+    #[serde(default)]
+    pub seldom: bool,
 }
 
 /// Somebody whose telemetry is refused.

@@ -48,23 +48,28 @@ fn banner(view: &View) -> Markup {
     let waiting = view.waiting_plans().count();
     let open: Vec<&IncidentView> = view.open_incidents().collect();
     let given_up = words::given_up(view);
-    let busy = view
+    let at_work = view
         .recovery
         .plans
         .iter()
-        .find(|plan| plan.state.is_at_work());
+        .filter(|plan| plan.state.is_at_work());
+    let mut of_open = at_work.filter_map(|plan| {
+        let of_plan = open.iter().find(|incident| incident.id == plan.incident);
+        Some((plan, *of_plan?))
+    });
+    let busy = of_open.next();
     let (class, heading) = if waiting > 0 {
         ("ask", "A restart waits for your approval".to_owned())
     } else if let Some((_, why)) = &given_up {
         ("bad", format!("A person is needed: {why}"))
-    } else if let (Some(plan), false) = (busy, open.is_empty()) {
+    } else if let Some((plan, incident)) = busy {
         (
             "busy",
-            match open.iter().any(|incident| incident.concerns_requests()) {
+            match incident.concerns_requests() {
                 true => format!("Requests fail; Rekindle is at it: {}", plan.state),
                 false => format!(
                     "{}; Rekindle is at it: {}",
-                    words::matter(open[0]),
+                    words::matter(incident),
                     plan.state
                 ),
             },
@@ -293,5 +298,39 @@ fn health(ok: bool, note: &str) -> Markup {
     html! {
         @if ok { "well" } @else if note.is_empty() { "unknown" } @else { b.bad-text { "not well" } }
         @if !note.is_empty() { ": " (note) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::{PlanState, PlanView};
+
+    #[test]
+    fn what_rekindle_is_at_is_the_incident_of_its_plan() {
+        let mut view = View::default();
+        let with_requests = IncidentView {
+            id: 1,
+            request_types: vec!["web GET /".to_owned()],
+            ..IncidentView::default()
+        };
+        let without = IncidentView {
+            id: 2,
+            ..IncidentView::default()
+        };
+        view.incidents.extend([with_requests, without]);
+        view.recovery.plans.push(PlanView {
+            state: PlanState::Judging,
+            ..PlanView::default()
+        });
+        for (incident, expected) in [
+            (1, "Requests fail; Rekindle is at it"),
+            (2, "not known yet; Rekindle is at it"),
+            (3, "Requests fail more than usual"),
+        ] {
+            view.recovery.plans[0].incident = incident;
+            let page = banner(&view).into_string();
+            assert!(page.contains(expected), "{incident}: {page}");
+        }
     }
 }

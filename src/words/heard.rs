@@ -12,6 +12,8 @@ use crate::view::{RefusedView, SilentView, UtcTime, View};
 pub(crate) fn calm(view: &View) -> (String, bool) {
     let status = &view.status;
     let refused: Vec<&str> = distinct(&status.refused);
+    let silent = status.heard.silent.iter().filter(|one| !one.seldom);
+    let silent: Vec<&str> = silent.map(SilentView::name).collect();
     let heading = if status.requests == 0 && !refused.is_empty() {
         format!(
             "No requests yet, and what {} sends is refused",
@@ -31,8 +33,7 @@ pub(crate) fn calm(view: &View) -> (String, bool) {
             "Of what comes, all is as usual; what {} sends is refused",
             names(&refused)
         )
-    } else if !status.heard.silent.is_empty() {
-        let silent: Vec<&str> = status.heard.silent.iter().map(SilentView::name).collect();
+    } else if !silent.is_empty() {
         format!(
             "Of what comes, all is as usual; nothing comes from {}",
             names(&silent)
@@ -74,6 +75,12 @@ pub(crate) fn unheard(view: &View) -> Vec<String> {
                 sentences.push(format!("Nor from {more} more."));
             }
         }
+    }
+    if heard.given_way > 0 {
+        sentences.push(format!(
+            "More services came than are remembered: {} are forgotten, and nobody would notice that they are silent.",
+            count(heard.given_way)
+        ));
     }
     sentences.extend(view.status.refused.iter().map(|one| {
         let times = match one.requests {
@@ -164,6 +171,7 @@ mod tests {
         let silent = silent.iter().map(|service| SilentView {
             service: (*service).to_owned(),
             since,
+            seldom: service.starts_with("once"),
         });
         let refused = refused.iter().map(|who| RefusedView {
             who: (*who).to_owned(),
@@ -181,6 +189,7 @@ mod tests {
                     last: Some(since),
                     nothing_since: nothing.then_some(since),
                     silent: silent.collect(),
+                    given_way: 0,
                 },
                 refused: refused.collect(),
                 ..StatusView::default()
@@ -192,7 +201,7 @@ mod tests {
     #[test]
     fn not_seen_is_never_as_usual() {
         let since = "1970-01-01 00:16:40 UTC (1m ago)";
-        let cases: [(View, String, usize); 7] = [
+        let cases: [(View, String, usize); 8] = [
             (
                 view(0, false, &[], &[]),
                 "No requests yet; what isn't seen isn't known to be healthy".to_owned(),
@@ -204,6 +213,11 @@ mod tests {
                 1,
             ),
             (view(9, false, &[], &[]), "All is as usual".to_owned(), 0),
+            (
+                view(9, false, &["once"], &[]),
+                "All is as usual".to_owned(),
+                1,
+            ),
             (
                 view(9, false, &["web"], &[]),
                 "Of what comes, all is as usual; nothing comes from web".to_owned(),

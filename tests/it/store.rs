@@ -45,6 +45,8 @@ fn imported(folder: &Path, file: &str, name: &str) -> Vec<String> {
     let outcome = rekindle(None, &["import", "--store", &store, file, "-o", "json"]);
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     let report: Value = serde_json::from_str(&outcome.out).expect("JSON");
+    assert_eq!(report["files"], 1, "{report}");
+    assert_eq!(report["of_files"][0]["file"], file, "{report}");
     let counted = ["spans", "duplicates", "unreadable", "rejected_spans"].map(|it| &report[it]);
     assert_eq!(counted, [30, 0, 0, 0], "{name}");
     let exported = rekindle(None, &["export", "--store", &store]);

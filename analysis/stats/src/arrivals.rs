@@ -58,6 +58,8 @@ pub struct Silence {
     pub seconds: u64,
     /// How many a second should have come, at least.
     pub rate: f64,
+    /// How many a second are likeliest: the mean of the last two minutes.
+    pub likely: f64,
     /// The variance of how many come in ten seconds over their mean, from 1.
     pub burstiness: f64,
     /// The evidence that nothing comes any more, in seconds: an alarm is due when it reaches the wanted
@@ -156,6 +158,7 @@ impl Arrivals {
             since,
             seconds,
             rate,
+            likely: mean_rate(self.blocks.range(recent..)),
             burstiness,
             evidence: evidence(rate / burstiness, seconds - pause),
         })
@@ -175,6 +178,12 @@ impl Arrivals {
             1.0
         }
     }
+}
+
+/// How many a second came in these blocks.
+fn mean_rate<'a>(blocks: impl ExactSizeIterator<Item = &'a u64>) -> f64 {
+    let seconds = (blocks.len() as u64 * BLOCK_SECONDS) as f64;
+    blocks.sum::<u64>() as f64 / seconds
 }
 
 /// The rate a second that these blocks support: the lower end of its one-sided 95 % interval.

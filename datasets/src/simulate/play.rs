@@ -175,12 +175,7 @@ impl Course<'_> {
         self.pass(warm_up.as_secs_f64());
         let step = self.policy.judge_interval.as_secs_f64();
         let steps = (self.policy.judge_deadline.as_secs_f64() / step).ceil() as u64;
-        let mut after = Fared {
-            ok: 0,
-            bad: 0,
-            missing: 0,
-            complete_until: self.now,
-        };
+        let mut after = Fared::seen(0, 0, self.now);
         for round in 1..=steps {
             let share = self.share().max(BASELINE);
             let requests = poisson(random, self.rate() * step);
@@ -369,12 +364,7 @@ pub(super) fn play_after(
         at: 0.0,
         left: 1.0,
         failed: 0.0,
-        before: Fared {
-            ok: 0,
-            bad: 0,
-            missing: 0,
-            complete_until: now,
-        },
+        before: Fared::seen(0, 0, now),
         now,
     };
     let mut bill = Bill {

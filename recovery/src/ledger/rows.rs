@@ -133,8 +133,9 @@ pub struct Judged {
 /// What is written beside an [`Entry`], in the same transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Also {
-    /// The lives of these units that an intent had numbered were not begun after all: it was refused.
-    NotBegun(Vec<UnitName>),
+    /// The lives of these units that an intent had numbered were not begun after all: it was refused. What was the
+    /// number before it.
+    NotBegun(Vec<(UnitName, u64)>),
     /// An executor's result.
     Result(ActionId, Outcome),
     /// A verdict.

@@ -108,7 +108,8 @@ fn a_whole_recovery_is_remembered() {
     assert_eq!(memory.last_recovery, 1);
 
     // What an intent numbered and nobody began isn't counted, and a first life stays the first.
-    let refused: Vec<UnitName> = vec!["b".into(), "b.part".into(), "c".into()];
+    let refused: Vec<(UnitName, u64)> =
+        vec![("b".into(), 1), ("b.part".into(), 1), ("c".into(), 1)];
     let entries = [
         with(Also::Result(action, done()), entry(1, &[Event::Act])),
         with(Also::NotBegun(refused.clone()), entry(1, &[])),

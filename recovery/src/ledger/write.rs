@@ -107,11 +107,12 @@ pub(super) fn write_also(
             )?;
         }
         Also::NotBegun(units) => {
-            for unit in units {
+            for (unit, before) in units {
+                // Written twice it is the same.
                 transaction.execute(
-                    "UPDATE generations SET generation = generation - 1
-                     WHERE unit = ?1 AND generation > 1",
-                    [unit.as_str()],
+                    "UPDATE generations SET generation = ?2
+                     WHERE unit = ?1 AND generation = ?2 + 1",
+                    params![unit.as_str(), int(*before)],
                 )?;
             }
         }

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use super::case::{Attempt, Case, Part};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
-use crate::UnitName;
 use crate::crash::{CrashPoint, Passing};
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
 use crate::guard::Past;
@@ -15,6 +14,7 @@ use crate::judge::Verdict;
 use crate::ledger::{Also, IntendedRestart, Intent, Judged, Outcome};
 use crate::lifecycle::Event;
 use crate::service::CommandError;
+use crate::{RestartTree, UnitName};
 
 /// Beyond its deadline an executor may need a moment to say so; after this nobody waits for it.
 const EXECUTOR_SLACK: Duration = Duration::from_secs(10);
@@ -217,7 +217,7 @@ impl Engine {
     ) {
         /// More late ones than this, and nobody reads them at all.
         const MAX_LATE: usize = 1000;
-        for (unit, selector) in self.shaded(unit) {
+        for (unit, selector) in shaded(&self.tree, unit) {
             self.late_shadows.push_back(Shadow {
                 action,
                 unit,
@@ -241,9 +241,19 @@ impl Engine {
             return;
         };
         let settled = attempt.settle_until;
+        // The rest of them wasn't called.
+        let called = attempt
+            .parts
+            .iter()
+            .find(|part| !matches!(part.outcome, Some(Outcome::Done { .. })))
+            .map(|part| part.action);
         for part in attempt.parts.clone() {
+            let is_felt = Some(part.action) == called && self.is_felt_before(&part.unit);
             let (from, until) = match part.outcome {
                 Some(Outcome::Done { stopped_at, .. }) => (stopped_at, settled),
+                Some(Outcome::Refused { .. }) if is_felt => {
+                    (part.intended_at, now.checked_add(warm_up).unwrap_or(now))
+                }
                 // Nothing was done to it. One that is before all requests takes back what was told
                 // when it was called.
                 Some(Outcome::Refused { .. }) => (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH),
@@ -256,27 +266,11 @@ impl Engine {
         }
     }
 
-    /// What a unit's restart lies upon: what its selector matches, or, where it only groups others,
-    /// what theirs do.
-    fn shaded(&self, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String, String>)> {
-        let mut shaded: Vec<(UnitName, BTreeMap<String, String>)> = Vec::new();
-        for part in self.tree.own_subtree(unit) {
-            // Not by what goes together with it: that lies beside it, and its selector matches nothing
-            // of it.
-            let is_covered = shaded
-                .iter()
-                .any(|(above, _)| self.tree.own_subtree(above).contains(&part));
-            let selector = self
-                .tree
-                .selector(part)
-                .filter(|selector| !selector.is_empty());
-            if let Some(selector) = selector
-                && !is_covered
-            {
-                shaded.push((part.clone(), selector.clone()));
-            }
-        }
-        shaded
+    /// Whether its executor does something that users feel before it may refuse: it turns requests away, or has the
+    /// unit put its state in safety.
+    fn is_felt_before(&self, unit: &UnitName) -> bool {
+        let executor = self.config.executors.get(unit);
+        executor.is_some_and(|executor| !executor.beforehand().is_zero())
     }
 
     /// Runs something that comes back as [`Work`].
@@ -387,6 +381,7 @@ impl Engine {
         for (action, outcome) in &results {
             case.write_also(Also::Result(*action, outcome.clone()));
         }
+        let is_refused = matches!(outcome, Outcome::Refused { .. });
         let refused: Vec<UnitName> = attempt_parts(case)
             .filter(|part| results.iter().any(|(of, _)| *of == part.action))
             .filter(|part| matches!(part.outcome, Some(Outcome::Refused { .. })))
@@ -394,13 +389,16 @@ impl Engine {
             .collect();
         // What was refused began no life, and was no restart.
         for unit in &refused {
-            let raised: Vec<UnitName> = self.tree.own_subtree(unit).into_iter().cloned().collect();
-            for unit in &raised {
-                if let Some(generation) = self.generations.get_mut(unit) {
-                    *generation = generation.saturating_sub(1).max(1);
+            let mut before = Vec::new();
+            for unit in self.tree.own_subtree(unit) {
+                if let Some(generation) = self.generations.get_mut(unit)
+                    && *generation > 1
+                {
+                    *generation -= 1;
+                    before.push((unit.clone(), *generation));
                 }
             }
-            case.write_also(Also::NotBegun(raised));
+            case.write_also(Also::NotBegun(before));
         }
         for (action, outcome) in results {
             if let Some(view) = self.actions.iter_mut().find(|view| view.action == action) {
@@ -425,9 +423,11 @@ impl Engine {
             }
             self.shadow(action, &unit, generation, *stopped_at, None);
         }
+        // Users felt the attempt, or it would be made again with each incident, for ever.
+        let is_charged = is_measured && is_refused && self.is_felt_before(&unit);
         if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
             past.ready_at = ready_at.or(Some(now));
-            let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+            let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX) - u32::from(is_charged);
             past.restarts = past.restarts.saturating_sub(refused);
             if past.restarts == 0 {
                 past.failed_requests = 0.0;
@@ -500,6 +500,27 @@ impl Engine {
     }
 }
 
+/// What a unit's restart lies upon: what its selector matches, and, where it only groups others or parts of it have
+/// another value of its own keys (`shop.cart.cache` in `shop.cart`), what theirs do.
+fn shaded(tree: &RestartTree, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String, String>)> {
+    let mut shaded: Vec<(UnitName, BTreeMap<String, String>)> = Vec::new();
+    // Not by what goes together with it: that lies beside it.
+    for part in tree.own_subtree(unit) {
+        let selector = tree.selector(part).filter(|own| !own.is_empty());
+        let Some(selector) = selector else {
+            continue;
+        };
+        let is_covered = shaded.iter().any(|(_, wider)| {
+            let mut wanted = wider.iter();
+            wanted.all(|(key, value)| selector.get(key) == Some(value))
+        });
+        if !is_covered {
+            shaded.push((part.clone(), selector.clone()));
+        }
+    }
+    shaded
+}
+
 fn attempt_parts(case: &Case) -> impl Iterator<Item = &Part> {
     case.attempt.iter().flat_map(|attempt| &attempt.parts)
 }
@@ -511,5 +532,27 @@ fn part(permit: &Permit, now: SystemTime) -> Part {
         generation: permit.generation(),
         intended_at: now,
         outcome: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shadow_lies_on_all_that_is_restarted_and_on_nothing_twice() {
+        let tree = crate::tree::tests::tree(
+            "shop process service.name=shop\n  cart code.namespace=shop.cart\n    cache code.namespace=shop.cart.cache\n  desk -\n    a code=a\n    b code=b",
+        );
+        for (unit, expected) in [
+            ("shop", &["shop"][..]),
+            ("cart", &["cart", "cache"]),
+            ("cache", &["cache"]),
+            ("desk", &["desk"]),
+        ] {
+            let shaded = shaded(&tree, &unit.into());
+            let names: Vec<&str> = shaded.iter().map(|(unit, _)| unit.as_str()).collect();
+            assert_eq!(names, expected, "{unit}");
+        }
     }
 }

@@ -36,12 +36,7 @@ const USUAL: Duration = Duration::from_secs(5 * 60);
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
 const fn nobody(at: SystemTime) -> Fared {
-    Fared {
-        ok: 0,
-        bad: 0,
-        missing: 0,
-        complete_until: at,
-    }
+    Fared::seen(0, 0, at)
 }
 
 /// Whether users' requests can tell of the fault's cure: they told of the fault, and all of them are told.
@@ -343,6 +338,8 @@ impl Engine {
                 ok: sum.ok + one.ok,
                 bad: sum.bad + one.bad,
                 missing: sum.missing + one.missing,
+                missing_error: sum.missing_error + one.missing_error,
+                unheard: sum.unheard + one.unheard,
                 complete_until: sum.complete_until.min(one.complete_until),
             })
         };
@@ -391,12 +388,12 @@ impl Engine {
         let attempt = case.attempt.as_ref()?;
         let evidence = case.acted_on.as_ref();
         let request_types = evidence.map(|evidence| evidence.signature.request_types.clone());
-        let fared = self.cohort.fared(&CohortQuery {
+        let failed = self.cohort.failed(&CohortQuery {
             request_types: request_types.unwrap_or_default(),
             from: attempt.span().0?,
             until: attempt.settle_until,
         });
-        Some(fared.bad as f64)
+        Some(failed as f64)
     }
 
     /// What can be asked about the fault of this recovery.

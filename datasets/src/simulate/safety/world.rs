@@ -560,12 +560,7 @@ impl Cohort for World {
         };
         let from = (now - ago(query.from)).max(now - BACK).max(0.0);
         let until = (now - ago(query.until)).min(now);
-        let mut fared = Fared {
-            ok: 0,
-            bad: 0,
-            missing: 0,
-            complete_until: wall,
-        };
+        let mut fared = Fared::seen(0, 0, wall);
         self.with(|state| {
             let mut at = from;
             while at < until {

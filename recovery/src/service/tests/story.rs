@@ -973,6 +973,36 @@ async fn all_shadows_of_a_group_end_whichever_part_falls_short() {
     }
 }
 
+/// Whoever turned users away before it was refused is charged for it, and what failed then lies in a shadow.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_users_felt_is_counted() {
+    for beforehand in [Duration::ZERO, Duration::from_secs(1)] {
+        let world = World::new();
+        let began = world.now();
+        world.with(|state| {
+            state.manner.insert("mail".into(), Manner::Refuses);
+            state.beforehand = beforehand;
+        });
+        let mut story = Story::new(&world);
+        let restart = Command::Restart {
+            unit: "mail".into(),
+            dry_run: false,
+            by: "ann".to_owned(),
+            reason: "new code".to_owned(),
+        };
+        assert!(story.recovery.command(restart).await.is_ok());
+        story.go(60).await;
+        let status = story.recovery.status().borrow().clone();
+        let all = status.budgets.iter().find(|it| it.name == "all restarts");
+        let spent = all.map(|budget| budget.spent > 0.0);
+        let (shadows, text) = story.end().await;
+        let is_felt = !beforehand.is_zero();
+        assert_eq!(spent, Some(is_felt), "{text}");
+        let until = shadows.last().and_then(|shadow| shadow.until);
+        assert_eq!(until.is_some_and(|until| until > began), is_felt, "{text}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_can_be_asked_of_probes() {
     let mut world = World::new();

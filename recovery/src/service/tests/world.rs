@@ -65,6 +65,8 @@ pub(super) struct State {
     /// What units' figures say.
     pub(super) bounds: Option<bool>,
     pub(super) manner: BTreeMap<UnitName, Manner>,
+    /// How long users feel it before an executor may refuse.
+    pub(super) beforehand: Duration,
     /// Whether executors know what became of an action.
     pub(super) can_tell: bool,
     /// All that executors were called for.
@@ -99,6 +101,7 @@ impl World {
             habitual: None,
             bounds: None,
             manner: BTreeMap::new(),
+            beforehand: Duration::ZERO,
             can_tell: true,
             calls: Vec::new(),
             done: BTreeSet::new(),
@@ -388,6 +391,10 @@ impl Executor for World {
         );
         Box::pin(std::future::ready(effect))
     }
+
+    fn beforehand(&self) -> Duration {
+        self.with(|state| state.beforehand)
+    }
 }
 
 impl Cohort for World {
@@ -440,6 +447,8 @@ impl Cohort for World {
             } else {
                 0
             },
+            missing_error: 0,
+            unheard: 0,
             complete_until: now,
         }
     }
