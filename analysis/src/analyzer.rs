@@ -627,7 +627,8 @@ impl Analyzer {
     }
 
     /// Takes an intervention; one of the same reference replaces what was known of it. Requests
-    /// that were counted before are fenced, or freed, as it says now.
+    /// that were counted before are fenced, or freed, as it says now. How long these took and whom they asked stays
+    /// counted: that isn't remembered of each.
     pub fn intervene(&mut self, intervention: Intervention) {
         let reference = intervention.reference.clone();
         let everything = intervention.kind == InterventionKind::Blind;

@@ -53,6 +53,7 @@ fn formulas_as_scipy_has_them() {
             ("trace_rca", trace_rca::score(ef / f, ef / (ef + ep))),
             ("decision_tree", gain(ends(f, p), ends(ef, ep))),
         ];
+        assert_eq!(found.len(), row[4..].len(), "{counted:?}");
         for ((name, found), expected) in found.into_iter().zip(&row[4..]) {
             check(&format!("{name} of {counted:?}"), found, number(expected));
         }
@@ -71,6 +72,9 @@ fn clusters_as_scipy_has_them() {
         }
         let merges = upgma(similar);
         assert_eq!(merges.len(), members - 1);
+        for column in [row[2], row[3]] {
+            assert_eq!(numbers(column).len(), members - 1, "{column}");
+        }
         for ((merge, similarity), size) in merges.iter().zip(numbers(row[2])).zip(numbers(row[3])) {
             check(
                 &format!("{members} members, {merge:?}"),

@@ -57,7 +57,7 @@ impl Sources<'_> {
     }
 
     /// The earlier and the later half of the baseline, and the window, in slices. A slice that a restart cuts
-    /// is left out: histograms can't be taken apart again.
+    /// is left out: what of it was counted before and what after isn't known.
     pub(super) fn stretches(&self, since: UnixNanos, stretch: Stretch) -> [Range<u64>; 3] {
         let begin = self.slice(since);
         let middle = self.profiles.middle(begin);

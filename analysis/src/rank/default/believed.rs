@@ -20,7 +20,9 @@ pub(super) const LEAST_DOUBT: f64 = 0.1;
 /// A change without failures is believed from this strength on (a third of the calls nearly twice as
 /// slow) when it is also more than what calm times change.
 pub(super) const BELIEVED: f64 = 0.3;
-/// So many are named whatever the first is like: what is read of a ranking is its first three.
+/// So many are named whatever the first is like: what is read of a ranking is its first three. They get the least
+/// confidence that is shown, which says that they are there, and no more: how probable they are besides the first isn't
+/// known, and nobody acts on so little.
 const BESIDE: usize = 2;
 
 /// What speaks against each service or dependency.
@@ -66,15 +68,16 @@ impl Weighed<'_> {
         let others = self.strengths.keys().filter(|family| named(**family));
         let at_least = WORTH_NAMING * others.count() as f64;
         let for_others = (all - of_lead) * room + WORTH_NAMING * beside.len() as f64;
-        // The first stays the first.
-        let below_lead = (of_lead * room - WORTH_NAMING).max(0.0);
+        // The first stays the first, and those that come after it are named even where nobody is believed much.
+        let of_lead = (of_lead * room).max(WORTH_NAMING);
+        let below_lead = (of_lead - WORTH_NAMING).max(WORTH_NAMING);
         for (family, part) in self.by_squares((for_others - at_least).max(0.0), named) {
             if named(family) {
                 let sum = believed.entry(family).or_default();
                 *sum = (*sum + WORTH_NAMING + part).min(below_lead);
             }
         }
-        believed.insert(lead.family, of_lead * room);
+        believed.insert(lead.family, of_lead);
         believed
     }
 
@@ -130,5 +133,39 @@ impl Weighed<'_> {
             .map(|change| change.family)
             .filter(|family| among(*family));
         families.take(BESIDE).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_is_believed_much_all_are_named() {
+        // So many explain an equal part each, the first a little more.
+        for many in [3, 40, 60, 90] {
+            let part = |family: usize| 1.0 / many as f64 + if family == 0 { 1e-6 } else { 0.0 };
+            let parts: BTreeMap<usize, f64> = (0..many).map(|it| (it, part(it))).collect();
+            let weighed = Weighed {
+                accused: &parts,
+                strengths: &parts,
+                changes: &[],
+                fails_most: None,
+            };
+            let lead = Lead {
+                family: 0,
+                failing: 1.0,
+                calm: 0.0,
+            };
+            let believed = weighed.by_failures(&lead);
+            let named = believed.values().filter(|it| **it >= WORTH_NAMING);
+            assert_eq!(named.count(), many);
+            assert!(
+                believed.values().all(|it| *it <= believed[&0]),
+                "{believed:?}"
+            );
+            let sum: f64 = believed.values().sum();
+            assert!(sum <= 1.01, "{sum}");
+        }
     }
 }
