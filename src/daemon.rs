@@ -6,6 +6,7 @@
 
 mod parts;
 mod running;
+mod sampling;
 mod state_dir;
 mod store;
 mod surroundings;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use rekindle_analysis::Analyzer;
+use rekindle_analysis::{AnalysisConfig, Analyzer};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::journal::Journal;
 use rekindle_ingest::receive::{IngestStats, Receivers};
@@ -223,7 +224,10 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         .events()
         .context("the supervisor's events were taken already")?;
 
-    let analyzer = Analyzer::new(parts::analysis(&config));
+    let analyzer = Analyzer::new(AnalysisConfig {
+        sampling_seed: sampling::seed(&state_dir, rand::random)?,
+        ..parts::analysis(&config)
+    });
     let shared = Arc::new(Shared::new(analyzer, Arc::clone(&tree)));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
     let notifier = parts::notifier(&config);

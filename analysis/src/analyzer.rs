@@ -21,7 +21,7 @@ use crate::missed::Told;
 use crate::observe::Observer;
 use crate::outcome::failure;
 use crate::paths::{Path, Paths, Reading};
-use crate::profile::Profiles;
+use crate::profile::{Profiles, Sampling};
 use crate::rank::{Input, Method, rank};
 use crate::records::{Record, RecordNumber, Records, outcome_of};
 use crate::request::{Requests, TraceKind};
@@ -124,7 +124,10 @@ impl Analyzer {
             profiles: Profiles::new(
                 config.max_rows,
                 config.max_rows * COUNTED_PER_ROW,
-                config.max_measured,
+                Sampling {
+                    most: config.max_measured,
+                    seed: config.sampling_seed,
+                },
             ),
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),

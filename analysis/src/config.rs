@@ -55,9 +55,12 @@ pub struct AnalysisConfig {
     pub max_components: usize,
     /// How many distinct rows of observations are told apart.
     pub max_rows: usize,
-    /// How many requests of a type are measured in a slice, each of them for several; `usize::MAX` measures all. All are
-    /// counted.
+    /// How many requests of a type are measured in a slice (at least 1), each of them for several; `usize::MAX` measures
+    /// all. All are counted.
     pub max_measured: usize,
+    /// Which requests are measured follows from their ids and this number: one that nobody outside knows, so that nobody
+    /// can send ids that are measured instead of others', and the same whenever the same requests are read again.
+    pub sampling_seed: u64,
     /// How many recent requests are remembered one by one, for reports and fences that come late.
     pub max_records: usize,
     /// How many outcome reports wait for their trace.
@@ -116,6 +119,7 @@ impl Default for AnalysisConfig {
             max_rows: 20_000,
             // The share below their median is off by 2 %, and in a minute's by 0.3 %: less than calm times differ.
             max_measured: 512,
+            sampling_seed: 0,
             max_records: 200_000,
             max_waiting_reports: 10_000,
             max_addresses: 10_000,

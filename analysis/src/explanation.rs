@@ -120,10 +120,25 @@ pub enum Measured {
 pub struct Times {
     /// How many calls.
     pub calls: u64,
+    /// Of these, how many weren't measured: others of the same requests' type and second stand for them.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub unmeasured: u64,
     /// The middle; `None` without calls.
     pub median_nanos: Option<u64>,
     /// Nine of ten took at most this.
     pub p90_nanos: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none_at_all(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Times {
+    /// How many calls were measured.
+    pub const fn measured(&self) -> u64 {
+        self.calls.saturating_sub(self.unmeasured)
+    }
 }
 
 /// Something takes another time than before.

@@ -17,7 +17,8 @@ const BEGINNING: UnixNanos = UnixNanos::from_secs(1_000_000_000);
 const TOGETHER: u64 = 1_000;
 
 /// Requests that are remembered one by one: for those whose traces are kept as examples, which are some thousands at
-/// most. The same trace doesn't come twice, and nothing that is told later changes what was counted.
+/// most. Nothing that is told later changes what was counted; and whoever hands traces in hands each in once, since of
+/// more than so many nobody notices that one comes again.
 const REMEMBERED: usize = 1 << 16;
 
 /// What a trace is to the ranking.

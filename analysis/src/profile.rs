@@ -21,8 +21,8 @@ use hashbrown::hash_map::Entry;
 use rekindle_model::TraceId;
 use rekindle_stats::LogHistogram;
 
-pub(crate) use measured::Measuring;
 use measured::{ByCourse, Courses};
+pub(crate) use measured::{Measuring, Sampling};
 
 use crate::rank::Lasted;
 use crate::tally::{COUNTED_INTO, Tally};
@@ -203,7 +203,7 @@ pub(crate) struct Profiles {
     running: Vec<(u64, Running)>,
     max_shapes: usize,
     max_counted: usize,
-    max_measured: usize,
+    sampling: Sampling,
 }
 
 /// A slice that is recent.
@@ -216,8 +216,8 @@ struct Slice {
 
 impl Profiles {
     /// Tells so many shapes (and courses) apart, counts so many things, and measures so many requests of each type in a
-    /// slice.
-    pub(crate) fn new(max_shapes: usize, max_counted: usize, max_measured: usize) -> Self {
+    /// slice as the sampling says.
+    pub(crate) fn new(max_shapes: usize, max_counted: usize, sampling: Sampling) -> Self {
         Self {
             shapes: Vec::new(),
             ids: HashMap::new(),
@@ -231,7 +231,7 @@ impl Profiles {
             running: Vec::new(),
             max_shapes,
             max_counted,
-            max_measured,
+            sampling,
         }
     }
 
@@ -283,7 +283,7 @@ impl Profiles {
     /// The number of the course of requests with these works, good until [`Self::forget_courses`]; `None` when
     /// there are too many, or each request is to be measured.
     pub(crate) fn course(&mut self, places: Vec<Places>) -> Option<u32> {
-        if self.max_measured == usize::MAX {
+        if self.sampling.most == usize::MAX {
             return None;
         }
         self.courses.number(places, self.max_shapes)
@@ -310,7 +310,7 @@ impl Profiles {
         }
         let slice = self.slices.entry(slice).or_default();
         let by_course = &mut slice.by_course;
-        by_course.count(course, request_type, id, self.max_measured)
+        by_course.count(course, request_type, id, self.sampling)
     }
 
     /// Counts the visits of one request: where, and how long each took.
@@ -574,6 +574,10 @@ mod tests {
 
     use super::*;
 
+    fn profiles_of(max_shapes: usize, max_counted: usize, most: usize) -> Profiles {
+        Profiles::new(max_shapes, max_counted, Sampling { most, seed: 7 })
+    }
+
     fn work(component: u32, asked: &[u32]) -> Work {
         Work {
             component,
@@ -635,7 +639,7 @@ mod tests {
     #[test]
     fn slices_add_up_and_survive_renumbering() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 100, 64);
+        let mut profiles = profiles_of(10, 100, 64);
         count(
             &mut profiles,
             1,
@@ -664,7 +668,7 @@ mod tests {
     #[test]
     fn older_slices_are_put_together_and_late_ones_join_them() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 100, 64);
+        let mut profiles = profiles_of(10, 100, 64);
         let mut add = |profiles: &mut Profiles, slice| {
             count(profiles, slice, vec![work(3, &[])], &mut counts);
         };
@@ -688,7 +692,7 @@ mod tests {
         fn what_is_kept_is_what_is_added_up_anew(
             steps in prop::collection::vec((0u8..12, 0u64..100, 0u32..4), 1..120),
         ) {
-            let (mut profiles, mut counts) = (Profiles::new(100, 100, 3), Counts::default());
+            let (mut profiles, mut counts) = (profiles_of(100, 100, 3), Counts::default());
             let (mut now, mut stretches) = (200, [0..90, 90..180, 180..1_000]);
             for (step, back, component) in steps {
                 match step {
@@ -724,7 +728,7 @@ mod tests {
     #[test]
     fn too_many_shapes_are_counted() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(1, 100, 64);
+        let mut profiles = profiles_of(1, 100, 64);
         count(
             &mut profiles,
             1,
@@ -738,7 +742,7 @@ mod tests {
     #[test]
     fn no_more_is_counted_than_there_is_room_for() {
         let mut counts = Counts::default();
-        let mut profiles = Profiles::new(10, 3, 64);
+        let mut profiles = profiles_of(10, 3, 64);
         // A time and a shape of each.
         let works = vec![work(3, &[]), work(5, &[])];
         for _ in 0..2 {

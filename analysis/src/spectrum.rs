@@ -99,7 +99,11 @@ impl Spectrum {
     /// The same for the cell of a number that was asked for before.
     #[inline]
     pub(crate) fn add_numbered(&mut self, slice: u64, number: u32) {
-        self.slices.entry(slice).or_default().add(number);
+        let counts = self.slices.entry(slice).or_default();
+        match slice >= self.counted_from {
+            true => counts.add(number),
+            false => counts.add_late(number),
+        }
     }
 
     /// Takes one back that was added: its outcome was corrected, or it was fenced.
@@ -317,5 +321,36 @@ impl PortableSpectrum {
             *own = sum.into_iter().collect();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_requests_take_no_room_for_all_numbers() {
+        let mut spectrum = Spectrum::new(10);
+        let cells = (0..1_000).map(|row| Cell {
+            request_type: 0,
+            row,
+            outcome: Outcome::Ok,
+            judged: false,
+        });
+        let cells: Vec<Cell> = cells.collect();
+        for cell in &cells {
+            spectrum.add(1_000, *cell);
+        }
+        spectrum.settle(1_000);
+        assert!(spectrum.slices[&1_000].room() >= 1_000);
+        // What was held back for a quarter of an hour, newest number last.
+        for slice in 100..1_000 - COUNTED_INTO {
+            spectrum.add(slice, cells[999]);
+        }
+        let late = spectrum.slices.range(..1_000);
+        assert_eq!(late.map(|(_, counts)| counts.room()).sum::<usize>(), 0);
+        assert_eq!(spectrum.between(100, 900)[&cells[999]], 800);
+        spectrum.remove(500, cells[999]);
+        assert_eq!(spectrum.between(100, 900)[&cells[999]], 799);
     }
 }

@@ -6,7 +6,8 @@
 //! comes late is counted in the list, or beside it until the next time.
 //!
 //! Where numbers follow on one another, as those of whole requests do, the newest slices are plain lists of
-//! counts: one more is one look into memory, and there is nothing to hash.
+//! counts: one more is one look into memory, and there is nothing to hash. A list reaches up to the highest number, so
+//! what comes late for an older slice is counted beside it: one late request must not take a list.
 
 use hashbrown::HashMap;
 
@@ -140,6 +141,17 @@ impl DenseTally {
         self.counting[at] = self.counting[at].saturating_add(1);
     }
 
+    /// Counts one more in a slice that hardly anything comes for any more.
+    pub(crate) fn add_late(&mut self, number: u32) {
+        self.rest.add(number.into());
+    }
+
+    /// So many numbers have room to be counted quickly.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.counting.capacity()
+    }
+
     /// Takes one back, if there is one.
     pub(crate) fn remove(&mut self, number: u32) {
         match self.counting.get_mut(number as usize) {
@@ -200,7 +212,8 @@ mod tests {
             let mut dense = DenseTally::default();
             for (step, key) in steps {
                 match step {
-                    0 | 1 => dense.add(key as u32),
+                    0 => dense.add(key as u32),
+                    1 => dense.add_late(key as u32),
                     2 => dense.remove(key as u32),
                     _ => dense.settle(),
                 }

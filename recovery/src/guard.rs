@@ -426,8 +426,37 @@ fn certainty(deed: &Deed<'_>, world: &World<'_>) -> Vec<Refusal> {
         );
         refusals.push(no(Guard::OneSided, Consequence::Ask, None, words));
     }
+    refusals.extend(beyond_the_fault(evidence, target, tree));
     refusals.extend(circumstances::doubts(deed, evidence, world));
     refusals
+}
+
+/// A unit's own fault (it exits, outgrows its memory, is silent) that fails no request is no reason to restart
+/// others: they can't be the fault's cause as far as anybody knows, and so far nobody is harmed.
+fn beyond_the_fault(
+    evidence: &Evidence,
+    target: &UnitName,
+    tree: &RestartTree,
+) -> Option<Refusal> {
+    let is_accused_itself = evidence.suspects.iter().any(|it| it.unit == *target);
+    if is_accused_itself || !evidence.signature.request_types.is_empty() {
+        return None;
+    }
+    let is_accused = |unit: &UnitName| {
+        let mut suspects = evidence.suspects.iter();
+        suspects.any(|suspect| tree.overlap(unit, &suspect.unit))
+    };
+    let restarts = tree.restarts(target);
+    let well: Vec<&str> = restarts
+        .iter()
+        .filter(|unit| !is_accused(unit))
+        .map(|unit| unit.as_str())
+        .collect();
+    let words = format!(
+        "no request fails, and nothing is known against {}, which {target} would take along",
+        well.join(", ")
+    );
+    (!well.is_empty()).then(|| no(Guard::ThinEvidence, Consequence::Ask, None, words))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod streamed;
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
@@ -50,6 +51,13 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
                 .to_owned(),
         ));
     }
+    if let Some(path) = named_twice(args) {
+        return Err(Failure::Usage(format!(
+            "{} is named as the baseline and as the recording with the fault: its traces would count twice. Name it once, \
+             with --since TIME",
+            path.display()
+        )));
+    }
     let keep = KeepAttributes::default();
     let config = AnalysisConfig {
         max_rows: MAX_ROWS,
@@ -90,6 +98,14 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
     };
     terminal.answer(&analysis, show)?;
     Ok(Exit::Ok)
+}
+
+/// What is the baseline as well as the recording with the fault, by whatever path.
+fn named_twice(args: &AnalyzeArgs) -> Option<&Path> {
+    let place = |path: &Path| path.canonicalize().ok();
+    let inputs: Vec<PathBuf> = args.inputs.iter().filter_map(|it| place(it)).collect();
+    let mut baseline = args.baseline.iter().map(PathBuf::as_path);
+    baseline.find(|path| place(path).is_some_and(|it| inputs.contains(&it)))
 }
 
 /// Of files in whatever form, which are put together in memory.
@@ -202,4 +218,31 @@ fn tidy(input: &Input) -> Table {
         .with("median_ms_now", millis(&mut now(), 0.5))
         .with("p90_ms_before", millis(&mut before.iter(), 0.9))
         .with("p90_ms_now", millis(&mut now(), 0.9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_twice_is_noticed_by_whatever_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a", "b"] {
+            std::fs::write(path(name), "").expect("written");
+        }
+        for (input, baseline, twice) in [
+            ("a", "b", false),
+            ("a", "a", true),
+            ("a", "./a", true),
+            ("missing", "missing", false),
+        ] {
+            let args = AnalyzeArgs {
+                inputs: vec![path("b").with_file_name("c"), path(input)],
+                baseline: vec![path(baseline)],
+                ..AnalyzeArgs::default()
+            };
+            assert_eq!(named_twice(&args).is_some(), twice, "{input} {baseline}");
+        }
+    }
 }

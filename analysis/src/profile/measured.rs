@@ -5,13 +5,19 @@
 //! the median of 512 by 2 % in one slice, and by 0.3 % in a minute of slices, where latencies themselves differ more
 //! from minute to minute. Whom one request in a hundred asks is still measured five times a second.
 //!
-//! Which requests are in the sample follows from their ids alone: each has a rank, half of them at least 1, a quarter
-//! at least 2 (the leading zeros of a hash), and those of the highest ranks are kept, as many ranks as there is room
-//! for (Flajolet 1990, *On adaptive sampling*, Computing 43:391–400). So the order in which they come makes no
-//! difference, and of a type that seldom comes each is measured; as are the first two that go a new way, which isn't
-//! known as one yet. Those that were measured stand for the others of
-//! their type in equal parts: sums stay sums of all requests, and how many were measured is said beside them, so that
-//! nothing looks surer than it is.
+//! Which requests are in the sample follows from their ids alone: each draws a lot, a hash of its id, and those with the
+//! highest lots are kept, as many as there is room for (a bottom-k sample; Cohen and Kaplan 2007, *Summarizing data using
+//! bottom-k sketches*, PODC:225–234). So the order in which they come makes no difference, and of a type that seldom
+//! comes each is measured. Ids are chosen by whoever sends a request: what the hash begins with is the deployment's own,
+//! so that nobody can choose ids that are measured instead of others', and a sample is never given up, whatever the
+//! lots are. Beside the sample are the first two that go a new way, which isn't known as one yet, and what comes for a
+//! slice that was settled, seconds late, is a sample of its own.
+//!
+//! Those that were measured stand for the others of their type in equal parts: sums stay sums of all requests, and how
+//! many were measured is counted beside them, so that nothing looks surer than it is.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use hashbrown::HashMap;
 use rekindle_model::TraceId;
@@ -62,28 +68,40 @@ impl Courses {
     }
 }
 
-/// A request's lot: its leading zeros are its rank, so half of all have at least 1, a quarter at least 2, and so on.
+/// A request's lot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Lot(u64);
 
 impl Lot {
-    fn rank(self) -> u32 {
-        self.0.leading_zeros()
+    /// What this id draws, where the deployment's hash begins with this.
+    fn of(id: TraceId, seed: u64) -> Self {
+        let id = id.get();
+        // Ids may count up, half of them may be the same in all, and one half may repeat the other: so one goes
+        // after the other, and what the first became isn't known without the seed.
+        let first = mixed(seed ^ (id >> 64) as u64);
+        Self(mixed(seed ^ mixed(first ^ id as u64)))
     }
 }
 
-fn lot_of(id: TraceId) -> Lot {
-    let id = id.get();
-    // Ids may count up, and half of them may be the same in all. The finalizer of SplitMix64 (Steele,
-    // Lea and Flood 2014) makes each bit of the result depend on each of theirs.
-    let mut mixed = (id as u64) ^ ((id >> 64) as u64).rotate_left(32);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    Lot(mixed ^ mixed >> 31)
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014), which makes each bit of the result depend on each bit.
+const fn mixed(bits: u64) -> u64 {
+    let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
 }
 
-/// A request that was measured.
+/// How much is measured, and of whom.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct Sampling {
+    /// How many requests of a type in a slice, at least 1; `usize::MAX` measures all.
+    pub(crate) most: usize,
+    /// What the lots begin with.
+    pub(crate) seed: u64,
+}
+
+/// A request that was measured. The one with the lowest lot is the first to be let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Sample {
     lot: Lot,
     course: u32,
@@ -95,11 +113,10 @@ struct Sample {
 #[derive(Debug, Default)]
 struct OfType {
     count: u64,
-    /// Requests of lower ranks aren't measured any more.
-    least: u32,
     /// Requests since the last one that was measured.
     passed_over: u32,
-    samples: Vec<Sample>,
+    /// The one with the lowest lot on top.
+    samples: BinaryHeap<Reverse<Sample>>,
     /// Of one request after the other, those that were let go included.
     buckets: Vec<u16>,
 }
@@ -107,27 +124,30 @@ struct OfType {
 impl OfType {
     /// Counts a request. If it is to be measured, for how many it stands that came since the last one was.
     #[inline]
-    fn count(&mut self, rank: u32, most: usize) -> Option<u32> {
+    fn count(&mut self, lot: Lot, most: usize) -> Option<u32> {
         self.count += 1;
         self.passed_over = self.passed_over.saturating_add(1);
-        while rank >= self.least && self.samples.len() >= most {
-            self.least += 1;
-            let least = self.least;
-            self.samples.retain(|sample| sample.lot.rank() >= least);
+        if self.samples.len() >= most.max(1) {
+            let is_higher = |lowest: &Reverse<Sample>| lot > lowest.0.lot;
+            if !self.samples.peek().is_some_and(is_higher) {
+                return None;
+            }
+            self.samples.pop();
         }
-        (rank >= self.least).then(|| std::mem::take(&mut self.passed_over))
+        Some(std::mem::take(&mut self.passed_over))
     }
 
     fn each(&self, courses: &Courses, add: &mut impl FnMut(u64, u64)) {
-        let mut samples = self.samples.clone();
+        let mut samples: Vec<Sample> = self.samples.iter().map(|sample| sample.0).collect();
         let measured = samples.len() as u64;
+        // The first one is measured, so there are none only where nothing was counted.
         let Some(part) = self.count.checked_div(measured) else {
             return;
         };
         let rest = self.count % measured;
         if rest > 0 {
             // Some stand for one more: always the same.
-            samples.sort_unstable_by_key(|sample| sample.lot);
+            samples.sort_unstable();
         }
         for (sample, number) in samples.into_iter().zip(0..) {
             let stands_for = part + u64::from(number < rest);
@@ -162,7 +182,7 @@ impl ByCourse {
         course: u32,
         request_type: u32,
         id: TraceId,
-        most: usize,
+        sampling: Sampling,
     ) -> Option<Measuring<'_>> {
         let (of_course, of_type) = (course as usize, request_type as usize);
         if of_course >= self.counts.len() {
@@ -173,8 +193,8 @@ impl ByCourse {
             self.types.resize_with(of_type + 1, OfType::default);
         }
         let of_type = &mut self.types[of_type];
-        let lot = lot_of(id);
-        let stands_for = of_type.count(lot.rank(), most)?;
+        let lot = Lot::of(id, sampling.seed);
+        let stands_for = of_type.count(lot, sampling.most)?;
         Some(Measuring {
             stands_for,
             lot,
@@ -236,11 +256,11 @@ impl Measuring<'_> {
             }
             own(number, bucket);
         }
-        self.of_type.samples.push(Sample {
+        self.of_type.samples.push(Reverse(Sample {
             lot: self.lot,
             course: self.course,
             buckets: (from, buckets.len() as u32),
-        });
+        }));
     }
 }
 
@@ -263,11 +283,12 @@ mod tests {
 
     /// What a slice counts, and how many were looked at for it.
     fn counted(ids: impl Iterator<Item = u128>, most: usize) -> (Vec<(u64, u64)>, usize) {
+        let sampling = Sampling { most, seed: 7 };
         let (mut slice, mut courses) = (ByCourse::default(), Courses::default());
         let number = courses.number(course(), 9).expect("room");
         let mut looked_at = 0;
         for it in ids {
-            if let Some(measuring) = slice.count(number, 2, id(it), most) {
+            if let Some(measuring) = slice.count(number, 2, id(it), sampling) {
                 let spent = Spent {
                     own: 1_000 + it as u64 % 100_000,
                     gap: 0,
@@ -298,9 +319,8 @@ mod tests {
             let times = sum(&counts, |it| it >> 16 == 3) - unmeasured;
             assert_eq!(times, all);
             let measured = all - unmeasured;
-            assert!(measured <= 64 && measured >= all.min(20), "{measured}");
-            assert_eq!(measured == all, all <= 64);
-            // Each rank is taken until it turns out to be too low.
+            assert_eq!(measured, all.min(64));
+            // Of a random order, about 64·(1 + ln(n/64)) were among the highest when they came.
             assert!(looked_at <= 64 * 16, "{looked_at} of {all}");
         }
     }
@@ -318,6 +338,43 @@ mod tests {
         let middle = middle.expect("some") as f64;
         // Evenly spread up to 101,000: three standard errors of the share are a quarter.
         assert!((25_000.0..76_000.0).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn whatever_ids_are_like_enough_are_measured() {
+        let halves_repeat = |n: u128| n * (1 + (1 << 32) + (1 << 64) + (1 << 96));
+        let others: [fn(u128) -> u128; 4] = [
+            |n| n << 64,
+            |n| n << 100,
+            |n| n | n << 64,
+            // All requests have one id.
+            |_| 5,
+        ];
+        let kinds = others
+            .into_iter()
+            .chain([halves_repeat as fn(u128) -> u128]);
+        for (kind, of) in kinds.enumerate() {
+            for most in [1, 4, 512] {
+                let (counts, _) = counted((1..=600).map(of), most);
+                let unmeasured = sum(&counts, |it| it == key(3, UNMEASURED));
+                assert_eq!(unmeasured, 600 - most as u64, "{kind} {most}");
+                assert_eq!(sum(&counts, |it| it >> 16 == 3) - unmeasured, 600);
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_measured_cannot_be_known_from_outside() {
+        let highest = |seed: u64| -> Vec<u128> {
+            let mut ids: Vec<u128> = (0..10_000).collect();
+            ids.sort_unstable_by_key(|it| Reverse(Lot::of(id(*it), seed)));
+            ids.truncate(100);
+            ids
+        };
+        let (mine, theirs) = (highest(1), highest(2));
+        let same = mine.iter().filter(|it| theirs.contains(it)).count();
+        // One in a hundred by chance.
+        assert!(same < 10, "{same}");
     }
 
     proptest! {

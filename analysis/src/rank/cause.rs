@@ -47,10 +47,14 @@ impl Takes {
     /// As it is shown.
     pub(crate) fn shown(&self, input: &Input) -> LatencyShift {
         let (mut before, mut now) = (LogHistogram::default(), LogHistogram::default());
+        let (mut unmeasured_before, mut unmeasured_now) = (0, 0);
         for timed in input.timed.iter().filter(|timed| timed.part == self.part) {
             if self.request_type.is_none_or(|of| of == timed.request_type) {
                 before.merge(&timed.lasted.before());
                 now.merge(timed.lasted.window());
+                let [earlier, later, window] = timed.lasted.unmeasured();
+                unmeasured_before += earlier + later;
+                unmeasured_now += window;
             }
         }
         let component = |id: usize| input.subjects[id].component.clone();
@@ -64,8 +68,8 @@ impl Takes {
                 },
             },
             request_type: self.request_type.map(|of| type_name(input, of)),
-            before: times(&before),
-            now: times(&now),
+            before: times(&before, unmeasured_before),
+            now: times(&now, unmeasured_now),
             doublings: if self.faster {
                 -self.shift.doublings
             } else {
@@ -98,10 +102,11 @@ fn type_name(input: &Input, of: usize) -> Name {
     input.request_types[of].to_string().into()
 }
 
-fn times(histogram: &LogHistogram) -> Times {
+fn times(histogram: &LogHistogram, unmeasured: u64) -> Times {
     let quantile = |share| histogram.quantile(Probability::clamped(share));
     Times {
         calls: histogram.total(),
+        unmeasured,
         median_nanos: quantile(0.5),
         p90_nanos: quantile(0.9),
     }

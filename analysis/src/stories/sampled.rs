@@ -83,6 +83,26 @@ fn who_got_slower_is_found_from_a_sample() {
 }
 
 #[test]
+fn it_is_said_how_many_were_measured() {
+    let said = |most: usize| {
+        let (_, input) = told(most, false);
+        let ranking = rank(Method::Default, &input);
+        let first = &ranking.suspects[0];
+        let times = first.explanation.latency.as_ref().expect("slower").now;
+        assert_eq!(times.calls, 1_500);
+        (times.measured(), first.sentence.clone())
+    };
+    let (measured, sentence) = said(512);
+    assert_eq!(measured, 1_500);
+    assert!(!sentence.contains("measured"), "{sentence}");
+    // Ten slices of 32.
+    let (measured, sentence) = said(32);
+    assert_eq!(measured, 320);
+    let words = "of 1500 calls (320 of them measured)";
+    assert!(sentence.contains(words), "{sentence}");
+}
+
+#[test]
 fn the_order_of_arrival_makes_no_difference_to_the_sample() {
     assert_eq!(told(16, false).1.timed, told(16, true).1.timed);
 }

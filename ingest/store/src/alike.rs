@@ -140,20 +140,20 @@ impl AlikeReader {
         }
     }
 
-    /// Hands out when each trace of the file began; of a large file, of some of its row groups, evenly chosen. Traces
-    /// lie in the order of their ids, so these began whenever the others did.
+    /// Hands out when each trace of the file began, and for how many it stands; of a large file, of some of its row groups,
+    /// evenly chosen, each for those around it. Traces lie in the order of their ids, so these began whenever the others
+    /// did.
     ///
     /// # Errors
     /// When the file can't be read.
-    pub fn begins(&self, each: impl FnMut(UnixNanos)) -> std::result::Result<(), StoreError> {
+    pub fn begins(&self, each: impl FnMut(UnixNanos, u64)) -> std::result::Result<(), StoreError> {
         let read = guarded(|| self.read_begins(each));
         read.map_err(StoreError::parquet("reading", self.path.as_str()))
     }
 
-    fn read_begins(&self, mut each: impl FnMut(UnixNanos)) -> Result<()> {
-        let mut trace: Option<(ByteArray, u64)> = None;
-        let every = (self.reader.groups() / GROUPS_ASKED).max(1);
-        for number in (0..self.reader.groups()).step_by(every) {
+    fn read_begins(&self, mut each: impl FnMut(UnixNanos, u64)) -> Result<()> {
+        let mut trace: Option<(ByteArray, u64, u64)> = None;
+        for (number, stands_for) in groups_asked(self.reader.groups()) {
             let wanted = Wanted::These(&[&[at::TRACE_ID, at::START]]);
             let mut cursor = self.reader.cursor(number, None, wanted)?;
             loop {
@@ -167,22 +167,23 @@ impl AlikeReader {
                     };
                     let start = cursor.long(at::START, row);
                     match &mut trace {
-                        Some((known, first)) if known.data() == id.data() => {
+                        Some((known, first, _)) if known.data() == id.data() => {
                             *first = start.min(*first);
                         }
                         _ => {
-                            let before = trace.replace((id.clone(), start));
-                            before
-                                .into_iter()
-                                .for_each(|(_, first)| each(UnixNanos(first)));
+                            if let Some((_, first, of)) =
+                                trace.replace((id.clone(), start, stands_for))
+                            {
+                                each(UnixNanos(first), of);
+                            }
                         }
                     }
                 }
             }
         }
-        trace
-            .into_iter()
-            .for_each(|(_, first)| each(UnixNanos(first)));
+        if let Some((_, first, of)) = trace {
+            each(UnixNanos(first), of);
+        }
         Ok(())
     }
 
@@ -269,6 +270,16 @@ impl AlikeReader {
     }
 }
 
+/// Which of so many row groups are asked when traces began, and for how many each stands: the middle ones of stretches
+/// that are as long as one another.
+fn groups_asked(groups: usize) -> impl Iterator<Item = (usize, u64)> {
+    let every = (groups / GROUPS_ASKED).max(1);
+    (0..groups).step_by(every).map(move |first| {
+        let together = every.min(groups - first);
+        (first + together / 2, together as u64)
+    })
+}
+
 fn number_of<T>(text: &ByteArray, seen: &mut Seen, meanings: &mut Meanings<T>) -> u32 {
     let bytes = text.data();
     let place = (bytes.as_ptr().addr(), bytes.len());
@@ -285,4 +296,23 @@ fn number_of<T>(text: &ByteArray, seen: &mut Seen, meanings: &mut Meanings<T>) -
     };
     seen.last = (place, number);
     number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_are_asked_stand_for_all() {
+        for groups in [0, 1, 5, 63, 64, 65, 100, 1_000] {
+            let asked: Vec<(usize, u64)> = groups_asked(groups).collect();
+            let sum: u64 = asked.iter().map(|(_, stands_for)| stands_for).sum();
+            assert_eq!(sum, groups as u64, "{asked:?}");
+            assert!(asked.iter().all(|(number, _)| *number < groups));
+            assert!(asked.len() >= groups.min(GROUPS_ASKED));
+            assert!(asked.len() < 2 * GROUPS_ASKED, "{}", asked.len());
+        }
+        // The first one is no more typical than the last.
+        assert_eq!(groups_asked(320).next(), Some((5, 10)));
+    }
 }

@@ -692,8 +692,20 @@ fn one_thing_at_a_time() {
             |given| {
                 given.executors.remove(&UnitName::from("web"));
                 given.target = "site".into();
+                let evidence = given.evidence.as_mut().expect("evidence");
+                evidence.signature.request_types = vec!["GET /".to_owned()];
             },
             &[Guard::NoExecutor, Guard::Mode],
+        ),
+        (
+            "others along with a unit that is sick and fails nobody",
+            |given| given.target = "site".into(),
+            &[Guard::Mode, Guard::ThinEvidence],
+        ),
+        (
+            "the process of a unit that is sick and fails nobody",
+            |given| given.target = "shop".into(),
+            &[],
         ),
         (
             "a unit that isn't",

@@ -79,11 +79,13 @@ fn analyzed(
     let since = args.since.unwrap_or_default();
     let mut begins = Vec::new();
     for reader in readers(&args.baseline)? {
-        reader.begins(|start| begins.push(start))?;
+        reader.begins(|start, traces| begins.push((start, traces)))?;
     }
     if args.since.is_some() {
         for reader in readers(&args.inputs)? {
-            reader.begins(|start| begins.extend((start < since).then_some(start)))?;
+            reader.begins(|start, traces| {
+                begins.extend((start < since).then_some((start, traces)));
+            })?;
         }
     }
     let middle = middle(begins);
@@ -147,13 +149,21 @@ fn analyzed(
     })
 }
 
-/// When the later half of traces that began then begins.
-fn middle(mut begins: Vec<UnixNanos>) -> UnixNanos {
-    let earlier = Offline::earlier_of(begins.len() as u64) as usize;
-    match earlier {
-        0 => UnixNanos::default(),
-        _ => *begins.select_nth_unstable(earlier).1,
+/// When the later half of traces begins, of which so many began then.
+fn middle(mut begins: Vec<(UnixNanos, u64)>) -> UnixNanos {
+    let all = begins.iter().map(|(_, traces)| traces).sum();
+    let mut earlier = Offline::earlier_of(all);
+    if earlier == 0 {
+        return UnixNanos::default();
     }
+    begins.sort_unstable();
+    for (start, traces) in &begins {
+        if earlier < *traces {
+            return *start;
+        }
+        earlier -= traces;
+    }
+    UnixNanos::default()
 }
 
 fn readers(paths: &[PathBuf]) -> Result<Vec<AlikeReader>, StoreError> {
@@ -493,6 +503,17 @@ mod tests {
         }
         text.push_str("]}");
         text
+    }
+
+    #[test]
+    fn the_middle_is_that_of_all_for_which_some_stand() {
+        let at = |start: u64, each: u64| (0..2_000).map(move |n| (UnixNanos(start + n), each));
+        // (for how many the later ones stand; where the middle lies)
+        for (each, expected) in [(1, 2_000), (3, 10_000)] {
+            let middle = middle(at(0, 1).chain(at(10_000, each)).collect()).0;
+            assert!(middle.abs_diff(expected) <= 1_000, "{each}: {middle}");
+        }
+        assert_eq!(middle(Vec::new()), UnixNanos::default());
     }
 
     #[test]

@@ -48,12 +48,31 @@ impl Change {
     }
 }
 
+/// What comparisons found.
+#[derive(Debug, Default)]
+struct Found {
+    changes: Vec<Change>,
+    /// Of each comparison that isn't a change: how many chance shows that are as surprising.
+    others: Vec<f64>,
+}
+
+impl Found {
+    fn extend(&mut self, more: Self) {
+        self.changes.extend(more.changes);
+        self.others.extend(more.others);
+    }
+}
+
 /// Weighs each change by how probable it is that it's no chance. Of those that are at least as surprising,
 /// chance makes `by_chance`; that over their number is the false discovery rate q (Benjamini and Hochberg
 /// 1995, JRSS B 57:289–300), and a change counts 1/(1 + q). A rare operation's jitter is large, but there are
 /// hundreds of them; a true change shows in many comparisons at once.
-fn weigh(found: &mut [Change]) {
-    let mut surprises: Vec<f64> = found.iter().map(|change| change.by_chance).collect();
+///
+/// `others` are those of the comparisons that aren't changes, which were looked at as well: what is no more surprising
+/// than they are is one of many, and q is never much more than 1.
+fn weigh(found: &mut [Change], others: &[f64]) {
+    let of_changes = found.iter().map(|change| change.by_chance);
+    let mut surprises: Vec<f64> = of_changes.chain(others.iter().copied()).collect();
     surprises.sort_unstable_by(f64::total_cmp);
     for change in found {
         let as_surprising = surprises.partition_point(|other| *other <= change.by_chance);
@@ -80,11 +99,11 @@ pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Ch
         found.extend(slower::faster(&compared, &families, &stops.changed));
     }
     if choices.has(Choice::Stops) {
-        found.extend(stops.changes);
+        found.extend(stops.found);
     }
-    weigh(&mut found);
+    weigh(&mut found.changes, &found.others);
     let mut best: BTreeMap<usize, Change> = BTreeMap::new();
-    for change in found {
+    for change in found.changes {
         if change.score < 0.0 {
             continue;
         }
@@ -213,7 +232,17 @@ impl Both<'_> {
 
 fn add(to: &mut Calls, calls: Moments, unmeasured: u64, requests: u64) {
     to.durations = to.durations.plus(calls);
-    to.requests += requests.min((calls.count() as u64).saturating_sub(unmeasured));
+    to.requests += measured_requests(requests, calls.count() as u64, unmeasured);
+}
+
+/// How many of these requests were measured: of requests of one type the same share as of their calls.
+fn measured_requests(requests: u64, calls: u64, unmeasured: u64) -> u64 {
+    let measured = calls.saturating_sub(unmeasured);
+    // Each of them has at least one call.
+    let made = requests.min(calls);
+    let part = u128::from(made) * u128::from(measured) / u128::from(calls.max(1));
+    // Less than one was measured as well.
+    (part as u64).max(u64::from(made > 0 && measured > 0))
 }
 
 /// What is compared in groups of one kind, sorted by part and group.
@@ -307,5 +336,97 @@ impl<'a> Requests<'a> {
         found.map_or((u64::MAX, u64::MAX), |at| {
             (of_subject[at].baseline, of_subject[at].window)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, T};
+    use crate::{AnalysisConfig, Analyzer};
+    use std::time::Duration;
+
+    fn change(by_chance: f64) -> Change {
+        Change {
+            family: 0,
+            score: 1.0,
+            by_chance,
+            shape: Shape::Slow,
+            causes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_makes_others_no_less_sure() {
+        // Of 300 comparisons, so probable by chance where nothing changed:
+        let comparisons: Vec<f64> = (0..300u32)
+            .map(|n| match n {
+                0 => 1e-6,
+                1..=4 => 0.001 * f64::from(n),
+                _ => 1.0,
+            })
+            .collect();
+        let by_chance = |p: &f64| p * comparisons.len() as f64;
+        let all: Vec<f64> = comparisons.iter().map(by_chance).collect();
+        let weighed = |kept: usize| {
+            let mut found: Vec<Change> = all[..kept].iter().map(|it| change(*it)).collect();
+            weigh(&mut found, &all[kept..]);
+            let scores = found.iter().take(10).map(|change| change.score);
+            scores.collect::<Vec<f64>>()
+        };
+        assert_eq!(weighed(10), weighed(300));
+        // All are at least as surprising as what chance shows each time: q is 1.
+        assert!((weighed(10)[9] - 0.5).abs() < 1e-9, "{:?}", weighed(10));
+    }
+
+    #[test]
+    fn requests_count_as_far_as_they_were_measured() {
+        // (requests, calls, of which unmeasured; measured requests)
+        for (requests, calls, unmeasured, measured) in [
+            (100, 2_000, 1_920, 4),
+            (100, 2_000, 0, 100),
+            (100, 100, 90, 10),
+            // Where rows overflowed, each call may be a request's only one.
+            (u64::MAX, 2_000, 1_920, 80),
+            (3, 60, 59, 1),
+            (3, 60, 60, 0),
+            (0, 0, 0, 0),
+        ] {
+            assert_eq!(
+                measured_requests(requests, calls, unmeasured),
+                measured,
+                "{requests} requests, {unmeasured} of {calls} calls unmeasured"
+            );
+        }
+    }
+
+    #[test]
+    fn calls_of_one_sampled_request_are_no_independent_ones() {
+        let config = AnalysisConfig {
+            max_measured: 4,
+            ..AnalysisConfig::default()
+        };
+        let mut analyzer = Analyzer::new(config);
+        let t = T::default();
+        for n in 0..500 {
+            let page = Call::server("shop", "GET /").takes(5);
+            let page = (0..20).fold(page, |page, call| {
+                let row = Call::server("stock", "GET /row").takes(1 + call % 3);
+                page.with(Call::client("call").with(row))
+            });
+            let trace = T { id: n + 1, ..t }.build(page);
+            analyzer.trace(&trace, t.start);
+        }
+        let until = t.start.plus(Duration::from_secs(1));
+        let input = analyzer.input_between(&[], t.start, until);
+        let compared = Compared::of(&input, Period::Fault);
+        // The first ways are measured beside the sample, until they are known.
+        let most = 4 + 2;
+        let stock = compared.all.iter().find(|both| {
+            matches!(both.part, Part::Whole(id) if &*input.subjects[id].component.service == "stock")
+        });
+        let stock = stock.expect("timed").now;
+        assert_eq!(stock.durations.count() as u64, 10_000);
+        assert!((1..=most).contains(&stock.requests), "{}", stock.requests);
     }
 }

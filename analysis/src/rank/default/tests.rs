@@ -318,20 +318,34 @@ fn usual_failures_do_not_answer_for_requests_that_stopped() {
 }
 
 #[test]
-fn of_two_that_fail_in_the_same_requests_the_deeper_one_is_first() {
-    let request = |n: u64, fails: bool| {
-        let code = if fails { 500 } else { 200 };
-        let ask = |callee: Call| Call::client("call").http(code).with(callee);
-        let deep = Call::server("zebra", "GET /").takes(4 + n % 3).http(code);
-        let between = Call::server("middle", "GET /").http(code).with(ask(deep));
-        let near = Call::server("antelope", "GET /").takes(3).http(code);
-        let page = Call::server("shop", "GET /").takes(5).http(code);
-        page.with(ask(near)).with(ask(between))
-    };
-    let calm = (0..200).map(|n| request(n, false)).collect();
-    let ranking = ranked(calm, (0..12).map(|n| request(n, true)).collect());
-    assert_eq!(first(&ranking), "zebra", "{ranking:#?}");
-    assert!(ranking.suspects[0].confidence > ranking.suspects[1].confidence);
+fn of_two_that_fail_in_the_same_requests_the_one_below_the_other_is_first() {
+    // Zebra is asked by antelope, through one that says that all is well; or beside it, as deep.
+    for below in [true, false] {
+        let request = |n: u64, fails: bool| {
+            let code = if fails { 500 } else { 200 };
+            let ask = |callee: Call, code: u16| Call::client("call").http(code).with(callee);
+            let deep = Call::server("zebra", "GET /").takes(4 + n % 3).http(code);
+            let between = Call::server("middle", "GET /").http(200);
+            let between = between.with(ask(deep, code));
+            let near = Call::server("antelope", "GET /").takes(3).http(code);
+            let page = Call::server("shop", "GET /").takes(5).http(code);
+            match below {
+                true => page.with(ask(near.with(ask(between, 200)), code)),
+                false => page.with(ask(near, code)).with(ask(between, 200)),
+            }
+        };
+        let calm = (0..200).map(|n| request(n, false)).collect();
+        let ranking = ranked(calm, (0..12).map(|n| request(n, true)).collect());
+        let believed = |name: &str| {
+            let mut suspects = ranking.suspects.iter();
+            let found = suspects.find(|it| it.components[0].service.as_str() == name);
+            found.map_or(0.0, |suspect| suspect.confidence)
+        };
+        let (zebra, antelope) = (believed("zebra"), believed("antelope"));
+        assert!(antelope > 0.0, "{ranking:#?}");
+        assert_eq!(zebra > antelope, below, "{zebra} {antelope} {ranking:#?}");
+        assert_eq!(first(&ranking) == "zebra", below, "{ranking:#?}");
+    }
 }
 
 #[test]

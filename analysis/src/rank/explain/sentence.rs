@@ -1,7 +1,7 @@
 //! A suspect's evidence in one plain sentence.
 
 use crate::{
-    Counted, Doubt, LatencyShift, Level, Measured, Shape, StructureChange, Support, Suspect,
+    Counted, Doubt, LatencyShift, Level, Measured, Shape, StructureChange, Support, Suspect, Times,
 };
 
 /// So many names of a group, or of callers, are spelled out.
@@ -135,14 +135,21 @@ pub(super) fn latency(shift: &LatencyShift) -> String {
         Measured::Way { from, to } => format!("the way from {from} to {to} took"),
     };
     let said = |nanos: Option<u64>| nanos.map_or_else(|| "unknown".to_owned(), spoken);
+    // Where only some were measured, the figures are theirs.
+    let measured = |times: &Times| match times.unmeasured {
+        0 => String::new(),
+        _ => format!(" ({} of them measured)", times.measured()),
+    };
     format!(
-        "{what} {} in the middle and {} at the 90th percentile of {} calls, before {} and {} of {}",
+        "{what} {} in the middle and {} at the 90th percentile of {} calls{}, before {} and {} of {}{}",
         said(shift.now.median_nanos),
         said(shift.now.p90_nanos),
         shift.now.calls,
+        measured(&shift.now),
         said(shift.before.median_nanos),
         said(shift.before.p90_nanos),
         shift.before.calls,
+        measured(&shift.before),
     )
 }
 

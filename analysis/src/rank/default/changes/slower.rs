@@ -6,6 +6,7 @@
 //! that few requests of each type show must add up. So must what each operation of a service shows in a call or
 //! two: how probable all of it is by chance is asked of each comparison, and of the service as a whole.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_stats::{Calls, Shift, Usual, combined, shift, slower_share};
@@ -13,7 +14,7 @@ use rekindle_stats::{Calls, Shift, Usual, combined, shift, slower_share};
 use super::super::{Choice, Choices};
 use super::known_ways::KnownWays;
 use super::ways::Ways;
-use super::{Both, Change, Compared, Families, Group};
+use super::{Both, Change, Compared, Families, Found, Group};
 use crate::Shape;
 use crate::rank::cause::{Cause, Takes};
 use crate::rank::input::Part;
@@ -71,12 +72,9 @@ fn together(compared: &Compared<'_>, families: &Families) -> BTreeMap<usize, f64
 }
 
 /// Whatever takes longer.
-pub(super) fn slower(
-    compared: &Compared<'_>,
-    families: &Families,
-    choices: Choices,
-) -> Vec<Change> {
+pub(super) fn slower(compared: &Compared<'_>, families: &Families, choices: Choices) -> Found {
     let mut changes = Vec::new();
+    let mut others = Vec::new();
     for group in [&compared.all, &compared.by_type] {
         let first = changes.len();
         let usual_gap = usual(group, |part| matches!(part, Part::Gap(..)));
@@ -117,10 +115,11 @@ pub(super) fn slower(
             };
             let Some(found) = found else { continue };
             comparisons += 1;
-            let affected = || {
+            // Hardly anything changes, and what surely didn't costs nothing more.
+            let affected = LazyCell::new(|| {
                 let [before, now] = both.durations();
                 slower_share(&before, &now)
-            };
+            });
             let score = match whole.part {
                 // How bad it is for callers is in the whole, as far as ways are known; but how sure
                 // it is may be plainer here: an operation's own time varies more than the way to it.
@@ -132,10 +131,9 @@ pub(super) fn slower(
                         known * score(&way, affected, both.now)
                     })
                 }
-                _ if found.low > 0.0 => score(&found, affected(), both.now),
+                _ if found.low > 0.0 => score(&found, *affected, both.now),
                 _ => 0.0,
             };
-            // Hardly anything changes, and what surely didn't costs nothing more.
             if score <= 0.0 && found.low <= 0.0 {
                 continue;
             }
@@ -148,12 +146,15 @@ pub(super) fn slower(
                     part: both.part,
                     request_type: number.checked_sub(1),
                     shift: found,
-                    affected: affected(),
+                    affected: *affected,
                     faster: false,
                 })],
             });
         }
         as_often_as_looked(&mut changes[first..], comparisons);
+        // Of all others it is certain.
+        let dropped = comparisons - (changes.len() - first);
+        others.extend(std::iter::repeat_n(comparisons as f64, dropped));
     }
     let together = together(compared, families);
     for change in changes.iter_mut().filter(|change| change.score > 0.0) {
@@ -161,7 +162,7 @@ pub(super) fn slower(
             change.by_chance = change.by_chance.min(*by_chance);
         }
     }
-    changes
+    Found { changes, others }
 }
 
 /// Whatever takes less time for itself than before: work that isn't done any more. Operations that
@@ -170,7 +171,7 @@ pub(super) fn faster(
     compared: &Compared<'_>,
     families: &Families,
     changed: &BTreeSet<usize>,
-) -> Vec<Change> {
+) -> Found {
     let own = compared.all.iter().filter_map(|both| match both.part {
         Part::Own(id) if !changed.contains(&id) => Some((id, both)),
         _ => None,
@@ -203,5 +204,9 @@ pub(super) fn faster(
         });
     }
     as_often_as_looked(&mut changes, comparisons);
-    changes
+    let dropped = comparisons - changes.len();
+    Found {
+        changes,
+        others: vec![comparisons as f64; dropped],
+    }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_stats::{Probability, Share, difference_interval, fisher_greater};
 
-use super::{Both, Change, Compared, Families, Period};
+use super::{Both, Change, Compared, Families, Found, Period};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -26,7 +26,7 @@ const OTHER_OWN_TIME: f64 = 3.0;
 
 /// What was found.
 pub(super) struct Stops {
-    pub(super) changes: Vec<Change>,
+    pub(super) found: Found,
     /// The operations that are cut short.
     pub(super) changed: BTreeSet<usize>,
 }
@@ -53,12 +53,15 @@ pub(super) fn stops(
     let counted = count(input);
     let comparisons = counted.len() as f64;
     let mut places: Vec<(Place, (f64, f64, Counts))> = Vec::new();
+    let mut others = Vec::new();
     for (place, counts) in counted {
         let (operation, request_type, _) = place;
         let together = compared.requests.of(operation, request_type);
         let (rise, chance) = rise(&counts, together, period);
         if rise > 0.0 {
             places.push((place, (rise, chance * comparisons, counts)));
+        } else {
+            others.push(chance * comparisons);
         }
     }
     let changed: BTreeSet<usize> = places
@@ -80,7 +83,11 @@ pub(super) fn stops(
     for ((operation, request_type, last), (rise, by_chance, counts)) in places {
         let whose = match last {
             None => operation,
-            Some(last) if changed.contains(&last) => continue,
+            // It is a change, only not this one's.
+            Some(last) if changed.contains(&last) => {
+                others.push(by_chance);
+                continue;
+            }
             Some(last) if callers[&last].len() > 1 || other_own_time(last) => last,
             Some(_) => operation,
         };
@@ -99,7 +106,10 @@ pub(super) fn stops(
             })],
         });
     }
-    Stops { changes, changed }
+    Stops {
+        found: Found { changes, others },
+        changed,
+    }
 }
 
 /// Every place, sorted.
