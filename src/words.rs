@@ -466,7 +466,7 @@ mod tests {
             });
             let actions = verdicts.iter().map(|verdict| ActionView {
                 incident: Some(1),
-                verdict: Some(verdict.clone()),
+                verdict: Some(*verdict),
                 ..ActionView::default()
             });
             view.recovery.actions.extend(actions);
