@@ -618,6 +618,7 @@ fn key_value(it: &Json) -> Option<KeyValue> {
 }
 
 fn any_value(it: &Json) -> Option<AnyValue> {
+    it.as_object()?;
     let said = |key: &str| it.get(key).filter(|it| !it.is_null());
     let value = if said("stringValue").is_some() {
         Some(Any::StringValue(string(it, "stringValue")?))
