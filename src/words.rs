@@ -3,6 +3,7 @@
 mod heard;
 mod matter;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_recovery::Mode;
@@ -181,17 +182,18 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
                 .open_incidents()
                 .any(|incident| incident.id == plan.incident)
     })?;
-    // What was refused did not happen.
-    let done: Vec<_> = view
+    // What was refused did not happen, and what was restarted along was one restart.
+    let done: BTreeMap<_, _> = view
         .recovery
         .actions
         .iter()
         .filter(|action| action.incident == Some(plan.incident) && !action.is_refused())
+        .map(|action| ((action.recovery, action.plan, &action.target), action))
         .collect();
     // Unknown is neither cured nor not cured.
     let is_unknown =
         |action: &&&ActionView| matches!(action.verdict, Some(VerdictView::Unknown) | None);
-    let unknown = done.iter().filter(is_unknown).count();
+    let unknown = done.values().filter(is_unknown).count();
     let is_known = unknown < done.len();
     let why = match (done.len(), plan.guards.first()) {
         (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
@@ -464,12 +466,16 @@ mod tests {
                 state: PlanState::GivenUp,
                 ..PlanView::default()
             });
-            let actions = verdicts.iter().map(|verdict| ActionView {
-                incident: Some(1),
-                verdict: Some(*verdict),
-                ..ActionView::default()
-            });
-            view.recovery.actions.extend(actions);
+            for (attempt, verdict) in (1..).zip(verdicts) {
+                let part = |unit: &str| ActionView {
+                    unit: unit.to_owned(),
+                    incident: Some(1),
+                    plan: Some(attempt),
+                    verdict: Some(*verdict),
+                    ..ActionView::default()
+                };
+                view.recovery.actions.extend(["web", "stock"].map(part));
+            }
             let (_, why) = given_up(&view).expect("given up");
             assert_eq!(why, expected);
         }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::UnitName;
 use crate::guard::World;
+use crate::judge::Verdict;
 use crate::ledger::{Outcome, StoredAction, StoredRecovery};
 use crate::lifecycle::State;
 
@@ -149,6 +150,15 @@ impl Engine {
             .collect()
     }
 
+    /// Whether a restart of the unit, alone or with others, was judged a cure after this.
+    fn is_cured_since(&self, unit: &UnitName, at: SystemTime) -> bool {
+        self.past.iter().any(|past| {
+            past.at > at
+                && past.verdict == Some(Verdict::Cured)
+                && self.tree.contains(&past.target, unit)
+        })
+    }
+
     fn unit_state(&self, unit: &UnitName) -> UnitState {
         let mut state = UnitState::Quiet;
         let mut note = |other: UnitState| {
@@ -188,6 +198,7 @@ impl Engine {
                     .is_ok_and(|age| age > SHOWN_GIVEN_UP);
             ended.state == State::GivenUp
                 && !is_old
+                && !self.is_cured_since(unit, ended.at)
                 && ended.evidence.as_ref().is_some_and(|evidence| {
                     evidence
                         .suspects

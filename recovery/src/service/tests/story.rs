@@ -11,7 +11,9 @@ use crate::judge::Verdict;
 use crate::ledger::{Ledger, Store, Threading, audit};
 use crate::lifecycle::State;
 use crate::plan::PlanId;
-use crate::service::{Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, assemble};
+use crate::service::{
+    Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, UnitState, assemble,
+};
 use crate::{Evidence, Mode, Policy, RestartTree};
 
 fn policy() -> Policy {
@@ -910,12 +912,37 @@ fn states(story: &Story) -> Vec<State> {
     all.map(|recovery| recovery.state).collect()
 }
 
+fn state_of(unit: &str, story: &Story) -> UnitState {
+    let status = story.recovery.status().borrow().clone();
+    let found = status.units.iter().find(|it| it.unit.as_str() == unit);
+    found.expect("a unit of this name").state
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_goes_to_a_person_unless_more_is_waited_for() {
     use crate::policy::Unclear;
     let (world, story) = unclear(Unclear::Ask).await;
     assert_eq!(states(&story), [State::GivenUp], "{}", story.text);
     assert_eq!(world.calls(), ["bank"]);
+    story.end().await;
+
+    // Nor is it shown as given up once a person's restart was seen to cure it.
+    let (world, mut story) = unclear(Unclear::Ask).await;
+    assert_eq!(state_of("bank", &story), UnitState::GivenUp);
+    world.with(|state| state.silent = false);
+    world.break_down("bank", 1.0);
+    sleep(Duration::from_secs(5)).await;
+    let restart = Command::Restart {
+        unit: "bank".into(),
+        dry_run: false,
+        by: "ann".to_owned(),
+        reason: "again".to_owned(),
+    };
+    assert!(story.recovery.command(restart).await.is_ok());
+    story.go(15).await;
+    let last = story.recovery.status().borrow().recent[0].clone();
+    assert_eq!(last.verdict, Some(Verdict::Cured), "{}", story.text);
+    assert_ne!(state_of("bank", &story), UnitState::GivenUp);
     story.end().await;
 
     let (world, mut story) = unclear(Unclear::Wait).await;
