@@ -77,7 +77,13 @@ pub(super) async fn suspects(
             .ok_or_else(|| Problem::not_found("there has been no incident"))?,
     };
     let ranking = incident.ranking.as_ref().ok_or_else(|| {
-        Problem::not_found(format!("incident {} has not been ranked yet", incident.id))
+        let why = match incident.closed {
+            None => "has not been ranked yet",
+            Some(_) => {
+                "is over, and no ranking of it was kept: `rekindle analyze` ranks the stored spans of that time anew"
+            }
+        };
+        Problem::not_found(format!("incident {} {why}", incident.id))
     })?;
     Ok(Json(ranking.clone()))
 }
