@@ -106,6 +106,8 @@ pub struct Analyzer {
     now: UnixNanos,
     /// When names and rows were last tidied up.
     tidied: UnixNanos,
+    /// The slice of when what open incidents ask was last added up.
+    followed: u64,
     /// The start of the newest and of the oldest request.
     newest: UnixNanos,
     oldest: Option<UnixNanos>,
@@ -139,6 +141,7 @@ impl Analyzer {
             cut: 0,
             now: UnixNanos::default(),
             tidied: UnixNanos::default(),
+            followed: 0,
             newest: UnixNanos::default(),
             oldest: None,
             config,
@@ -713,15 +716,26 @@ impl Analyzer {
         );
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
+        self.follow();
+        changes
+    }
+
+    /// Keeps what open incidents ask added up. Once a slice is often enough: who asks in between adds what is missing,
+    /// and what is still counted is put into the sums anew each time.
+    fn follow(&mut self) {
+        let slice = self.slice(self.now);
+        if slice <= self.followed {
+            return;
+        }
+        self.followed = slice;
         let open = self
             .watch
             .incidents
             .iter()
             .filter(|incident| incident.is_open());
-        let asked = open.map(|incident| (incident.id, self.sources().asked_next(incident, now)));
+        let asked = open.map(|it| (it.id, self.sources().asked_next(it, self.now)));
         let asked: Vec<_> = asked.collect();
         self.profiles.follow(&asked);
-        changes
     }
 
     fn forget_reports(&mut self, before: UnixNanos) {

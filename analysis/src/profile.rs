@@ -459,6 +459,13 @@ impl Profiles {
     }
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
+        let first = self.slices.keys().next();
+        let first_older = self.older.keys().next();
+        let is_any = first.is_some_and(|at| *at < slice)
+            || first_older.is_some_and(|at| *at < slice / TOGETHER);
+        if !is_any {
+            return;
+        }
         self.let_go(|place| match place {
             Place::Older(at) => at < slice / TOGETHER,
             Place::Recent(at) => at < slice,
