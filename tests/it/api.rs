@@ -414,7 +414,7 @@ fn problems_say_what_is_wrong() {
             get(&server, "/api/v1/suspects"),
             404,
             "not-found",
-            "incident 6 has not been ranked yet",
+            "incident 6 is over, and no ranking of it was kept: `rekindle analyze` ranks the stored spans of that time anew",
         ),
         (
             get(&server, "/api/v1/suspects?incidnet=1"),
