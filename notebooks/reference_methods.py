@@ -9,7 +9,6 @@ Boolean vectors, the clustering by `linkage`, what a split tells as mutual infor
 The output is the same on every run; the tables are committed, so that tests need no Python.
 """
 
-import csv
 import pathlib
 import random
 import sys
@@ -19,12 +18,7 @@ from scipy import stats
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial import distance
 
-
-def write(folder, name, header, rows):
-    with open(folder / name, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+from reference_table import write
 
 
 def requests(ef, ep, f, p):

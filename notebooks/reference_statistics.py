@@ -9,7 +9,6 @@ awkward ones among them. Run it with any recent Python:
 The output is the same on every run; the tables are committed, so that tests need no Python.
 """
 
-import csv
 import pathlib
 import random
 import sys
@@ -18,12 +17,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-
-def write(folder, name, header, rows):
-    with open(folder / name, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+from reference_table import write
 
 
 def main(folder):

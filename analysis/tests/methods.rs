@@ -1,6 +1,9 @@
 //! The published methods against an independent implementation: tables made with SciPy and NumPy by
 //! `notebooks/reference_methods.py`.
 
+#[path = "../stats/tests/table/mod.rs"]
+mod table;
+
 use rekindle_analysis::rank::spectrum_formula::Counted;
 use rekindle_analysis::rank::{
     barinel::barinel,
@@ -13,21 +16,7 @@ use rekindle_analysis::rank::{
     tarantula::tarantula,
     trace_rca,
 };
-
-fn rows(table: &str) -> Vec<Vec<&str>> {
-    let lines = table.lines().skip(1);
-    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
-    assert!(!rows.is_empty(), "an empty table checks nothing");
-    rows
-}
-
-fn number(text: &str) -> f64 {
-    text.parse().expect("a number")
-}
-
-fn numbers(text: &str) -> Vec<f64> {
-    text.split(' ').map(number).collect()
-}
+use table::{number, numbers, rows};
 
 fn check(what: &str, found: f64, expected: f64) {
     let error = (found - expected).abs() / expected.abs().max(1e-3);

@@ -1,30 +1,15 @@
 //! Every statistic against an independent implementation: tables made with SciPy and statsmodels by
 //! `notebooks/reference_statistics.py`.
 
+mod table;
+
 use rekindle_stats::{
     Arrivals, BetaBelief, DetectorState, Dispersion, LogHistogram, Probability, Sample, Share,
     ShareRise, benjamini_hochberg, chi_squared_quantile, combined, difference_interval,
     fisher_greater, normal_quantile, rank_sum, robust_z, slower_share, student_quantile,
     student_tails,
 };
-
-fn rows(table: &str) -> Vec<Vec<&str>> {
-    let rows: Vec<Vec<&str>> = table
-        .lines()
-        .skip(1)
-        .map(|line| line.split(',').collect())
-        .collect();
-    assert!(!rows.is_empty(), "an empty table checks nothing");
-    rows
-}
-
-fn number(text: &str) -> f64 {
-    text.parse().expect("a number")
-}
-
-fn numbers(text: &str) -> Vec<f64> {
-    text.split(' ').map(number).collect()
-}
+use table::{number, numbers, rows};
 
 fn share(hits: &str, total: &str) -> Share {
     Share::new(

@@ -30,6 +30,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 
 /**
@@ -98,6 +100,25 @@ public final class Send {
                     Duration.ofMillis(Long.parseLong(System.getenv("OTEL_EXPORTER_OTLP_TIMEOUT"))));
         }
 
+        /** Tells a builder of either exporter, by its setters: they have no type in common. */
+        static void apply(
+                Consumer<byte[]> authority,
+                Consumer<Duration> timeout,
+                BiConsumer<String, String> header,
+                BiConsumer<byte[], byte[]> client)
+                throws IOException {
+            if (!isWanted()) {
+                return;
+            }
+            Secure secure = ofEnvironment();
+            authority.accept(secure.authority());
+            timeout.accept(secure.timeout());
+            secure.headers().forEach(header);
+            if (secure.key() != null) {
+                client.accept(secure.key(), secure.certificate());
+            }
+        }
+
         private static byte[] content(String variable) throws IOException {
             String file = System.getenv(variable);
             return file == null ? null : Files.readAllBytes(Path.of(file));
@@ -117,27 +138,21 @@ public final class Send {
             OtlpGrpcSpanExporterBuilder builder = OtlpGrpcSpanExporter.builder()
                     .setEndpoint(scheme + "://" + grpc)
                     .setCompression(compression);
-            if (Secure.isWanted()) {
-                Secure secure = Secure.ofEnvironment();
-                builder.setTrustedCertificates(secure.authority()).setTimeout(secure.timeout());
-                secure.headers().forEach(builder::addHeader);
-                if (secure.key() != null) {
-                    builder.setClientTls(secure.key(), secure.certificate());
-                }
-            }
+            Secure.apply(
+                    builder::setTrustedCertificates,
+                    builder::setTimeout,
+                    builder::addHeader,
+                    builder::setClientTls);
             return builder.build();
         }
         OtlpHttpSpanExporterBuilder builder = OtlpHttpSpanExporter.builder()
                 .setEndpoint(scheme + "://" + http + "/v1/traces")
                 .setCompression(compression);
-        if (Secure.isWanted()) {
-            Secure secure = Secure.ofEnvironment();
-            builder.setTrustedCertificates(secure.authority()).setTimeout(secure.timeout());
-            secure.headers().forEach(builder::addHeader);
-            if (secure.key() != null) {
-                builder.setClientTls(secure.key(), secure.certificate());
-            }
-        }
+        Secure.apply(
+                builder::setTrustedCertificates,
+                builder::setTimeout,
+                builder::addHeader,
+                builder::setClientTls);
         return builder.build();
     }
 
