@@ -1,5 +1,6 @@
 //! Numbers as people read them, alike on pages and in tables.
 
+mod growing;
 mod heard;
 mod matter;
 
@@ -15,6 +16,7 @@ use crate::view::{
     VerdictView, View,
 };
 
+pub(crate) use growing::growing;
 pub(crate) use heard::{calm, refusal, unheard};
 pub(crate) use matter::{matter, watch};
 

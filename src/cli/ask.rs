@@ -125,6 +125,18 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
     if let Some(memory) = status.memory_bytes {
         rows.push(vec![plain("memory"), plain(words::bytes(memory))]);
     }
+    for growing in &status.growing {
+        let (words, is_well) = words::growing(growing);
+        let tone = if is_well {
+            Tone::Plain
+        } else {
+            Tone::Attention
+        };
+        rows.push(vec![
+            plain(format!("grows: {}", growing.template)),
+            (words, tone),
+        ]);
+    }
     for (reason, number) in &status.dropped {
         rows.push(vec![
             plain(format!("not used: {reason}")),

@@ -910,4 +910,5 @@ site - auto @budget=4
     assert_eq!(given.said(), [Guard::SubtreeBudget], "{:?}", given.check());
 }
 
+mod growing;
 mod property;

@@ -25,7 +25,7 @@ use crate::ports::{Clock, Notice, NoticeKind, Notifier};
 use crate::service::{
     ActionView, Command, PREVENTION, Recovery, RecoveryId, RecoveryStatus, Reply,
 };
-use crate::{RestartTree, UnitName};
+use crate::{LiveTree, RestartTree, UnitName};
 
 /// How often a restart that is under way is looked at.
 const FOLLOW: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ pub struct RejuvenationConfig {
     /// The rules; each was [checked](Rule::check).
     pub rules: Vec<Rule>,
     /// The units.
-    pub tree: Arc<RestartTree>,
+    pub tree: LiveTree,
     /// Who restarts.
     pub recovery: Recovery,
     /// Who reads.
@@ -218,8 +218,8 @@ impl Task {
         let rule = &running.rule;
         let (level, reading, candidates) = match &rule.trigger {
             Trigger::Gauge { gauge, levels } => {
-                let candidates = order(rule, &running.gifts, &self.config.tree);
-                let since = last_ready(status, &rule.units, &self.config.tree, now);
+                let candidates = order(rule, &running.gifts, &self.config.tree.now());
+                let since = last_ready(status, &rule.units, &self.config.tree.now(), now);
                 match self.config.gauges.read(gauge, since.into()).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
@@ -401,10 +401,11 @@ impl Task {
 
     fn tell(&self) {
         let now = self.now();
+        let tree = self.config.tree.now();
         let all: Vec<RuleStatus> = self
             .rules
             .iter()
-            .map(|running| rule_status(running, &self.config.tree, now))
+            .map(|running| rule_status(running, &tree, now))
             .collect();
         self.told.send_if_modified(|old| {
             let is_news = **old != all;

@@ -413,12 +413,13 @@ impl Engine {
         {
             let downtime = ready_at.duration_since(*stopped_at).unwrap_or_default();
             if is_measured {
-                self.costs.learn(&unit, downtime, now);
-                let measured = self.costs.rows().find(|(name, _)| **name == unit);
+                let kind = self.tree.kind(&unit);
+                self.costs.learn(&kind, downtime, now);
+                let measured = self.costs.rows().find(|(name, _)| **name == kind);
                 if let Some((_, measured)) = measured
                     && let Some(case) = self.cases.get_mut(&id)
                 {
-                    case.write_also(Also::Cost(unit.clone(), *measured));
+                    case.write_also(Also::Cost(kind, *measured));
                 }
             }
             self.shadow(action, &unit, generation, *stopped_at, None);

@@ -279,10 +279,14 @@ impl Engine {
             .run(move |store| store.history(Some(&asked), EXPLAINED))
             .await?;
         let chain: Vec<UnitName> = self.tree.chain(&unit).into_iter().cloned().collect();
-        let signatures: Vec<&FaultSignature> =
-            self.beliefs.signatures(&unit).take(EXPLAINED).collect();
+        let signatures: Vec<&FaultSignature> = self
+            .beliefs
+            .signatures(&self.tree.kind(&unit))
+            .take(EXPLAINED)
+            .collect();
+        let kinds: Vec<UnitName> = chain.iter().map(|unit| self.tree.kind(unit)).collect();
         let believed = |signature: Option<&FaultSignature>| {
-            let (levels, weight) = self.beliefs.levels(signature, &chain, now);
+            let (levels, weight) = self.beliefs.levels(signature, &kinds, now);
             let names = std::iter::once("by itself".to_owned())
                 .chain(chain.iter().map(ToString::to_string))
                 .chain(std::iter::once("none".to_owned()));

@@ -14,7 +14,7 @@ use crate::ports::Clock;
 use crate::rejuvenate::task::last_ready;
 use crate::rejuvenate::{Gauge, Gauges, Life};
 use crate::service::RecoveryStatus;
-use crate::{RestartTree, UnitName};
+use crate::{LiveTree, UnitName};
 
 /// What was seen of a unit in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ struct Remembered {
 /// Looks at units' figures.
 pub struct Watcher {
     watches: BTreeMap<UnitName, Vec<Watch>>,
-    tree: Arc<RestartTree>,
+    tree: LiveTree,
     gauges: Arc<dyn Gauges>,
     clock: Clock,
     remembered: Mutex<BTreeMap<UnitName, Remembered>>,
@@ -77,13 +77,13 @@ impl Watcher {
     /// Ready to look.
     pub fn new(
         watches: BTreeMap<UnitName, Vec<Watch>>,
-        tree: Arc<RestartTree>,
+        tree: impl Into<LiveTree>,
         gauges: Arc<dyn Gauges>,
         clock: Clock,
     ) -> Self {
         Self {
             watches,
-            tree,
+            tree: tree.into(),
             gauges,
             clock,
             remembered: Mutex::default(),
@@ -210,7 +210,7 @@ impl Watcher {
         last_ready(
             &status,
             std::slice::from_ref(unit),
-            &self.tree,
+            &self.tree.now(),
             (self.clock)(),
         )
     }
@@ -306,7 +306,7 @@ mod tests {
         let told = Arc::new(Told::default());
         let watcher = Watcher::new(
             BTreeMap::from([("a".into(), watches)]),
-            Arc::new(RestartTree::empty()),
+            Arc::new(crate::RestartTree::empty()),
             Arc::clone(&told) as Arc<dyn Gauges>,
             Arc::new(SystemTime::now),
         );

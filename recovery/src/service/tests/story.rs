@@ -16,24 +16,24 @@ use crate::service::{
 };
 use crate::{Evidence, Mode, Policy, RestartTree};
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         judge_deadline: Duration::from_secs(10),
         ..Policy::default()
     }
 }
 
-struct Story {
+pub(super) struct Story {
     world: World,
-    recovery: Recovery,
+    pub(super) recovery: Recovery,
     shadows: RecoveryEvents,
     task: tokio::task::JoinHandle<()>,
-    text: String,
+    pub(super) text: String,
     last: String,
 }
 
 impl Story {
-    fn new(world: &World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         Self::with(world, policy())
     }
 
@@ -73,7 +73,7 @@ impl Story {
         }
     }
 
-    async fn go(&mut self, seconds: u64) {
+    pub(super) async fn go(&mut self, seconds: u64) {
         for _ in 0..seconds * 20 {
             sleep(Duration::from_millis(50)).await;
             self.note();
@@ -81,7 +81,7 @@ impl Story {
     }
 
     /// Ends the service, and checks what it wrote.
-    async fn end(self) -> (Vec<Shadow>, String) {
+    pub(super) async fn end(self) -> (Vec<Shadow>, String) {
         let Self {
             world,
             recovery,
@@ -820,7 +820,7 @@ async fn a_full_disk_stops_acting_and_nothing_else() {
     let config = world.config(policy(), None);
     let (recovery, shadows, task) = assemble(
         config,
-        world.tree.clone(),
+        world.tree.clone().into(),
         Arc::new(world.clone()),
         ledger.clone(),
         memory,
