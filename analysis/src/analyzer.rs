@@ -14,6 +14,7 @@ use rekindle_model::{
     RequestType, Shape, Span, SpanKind, Trace, TraceId, UnixNanos,
 };
 
+use crate::causes::Causes;
 use crate::detect::OPEN_SECONDS;
 use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
@@ -545,7 +546,7 @@ impl Analyzer {
         // An example whose record is gone can't be shown.
         let stays = |id| self.examples.get(id).is_some();
         let number = self.records.add(trace_id, record, stays, &mut self.counts);
-        self.watch.look(&mut self.types, id, now, &self.config);
+        self.look(id, now);
         Some(number)
     }
 
@@ -626,7 +627,16 @@ impl Analyzer {
             }
             self.examples.correct(trace_id, id, after.is_bad());
         }
-        self.watch.look(&mut self.types, id, now, &self.config);
+        self.look(id, now);
+    }
+
+    fn look(&mut self, request_type: u32, now: UnixNanos) {
+        let causes = Causes {
+            spectrum: &self.spectrum,
+            registry: &self.observer.registry,
+            config: &self.config,
+        };
+        self.watch.look(&mut self.types, request_type, now, causes);
     }
 
     /// Takes an intervention; one of the same reference replaces what was known of it. Requests
@@ -707,13 +717,13 @@ impl Analyzer {
         let shown = self.newest.min(now).minus(SHOWN_RATE);
         self.samplings.forget_before(shown, begin);
         self.tidy();
-        let changes = self.watch.tick(
-            &mut self.types,
-            now,
-            self.newest,
-            &self.fences,
-            &self.config,
-        );
+        let causes = Causes {
+            spectrum: &self.spectrum,
+            registry: &self.observer.registry,
+            config: &self.config,
+        };
+        let (types, fences) = (&mut self.types, &self.fences);
+        let changes = self.watch.tick(types, now, self.newest, fences, causes);
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         self.follow();
