@@ -1026,6 +1026,7 @@ impl Analyzer {
             bad: 0,
             baseline_failure_share: 0.0,
             missing: 0.0,
+            well_since: None,
             failing_per_second: 0.0,
         };
         self.sources().input(&named, until, self.cut)

@@ -144,6 +144,7 @@ impl Watch {
             bad: 0,
             baseline_failure_share: 0.0,
             missing: 0.0,
+            well_since: None,
             failing_per_second: 0.0,
         });
         self.known.insert(id, Known::default());
@@ -184,10 +185,7 @@ impl Watch {
             let quiet_for = now.since(newest.max(incident.since));
             let is_gone = states.iter().all(|state| state.is_quiet());
             let is_over = is_gone && now.since(incident.opened_at) >= config.window;
-            let is_missed = members.iter().any(|id| {
-                let is_gone = types.get(*id).is_quiet();
-                !is_gone && too_long(types, *id, config).is_some()
-            });
+            let is_missed = members.iter().any(|id| is_missing(types, *id, config));
             let (at_least, at_most) = (config.close_after, config.window);
             let reason = if members.is_empty() {
                 // They were well before they left.
@@ -201,6 +199,7 @@ impl Watch {
             };
             if let Some(reason) = reason {
                 incident.closed = Some(Closing { at: now, reason });
+                incident.well_since = None;
                 self.known.remove(&incident.id);
                 for id in members {
                     let state = types.get_mut(id);
@@ -238,6 +237,11 @@ impl Watch {
 fn too_long(types: &Types, id: u32, config: &AnalysisConfig) -> Option<Silence> {
     let bar = config.time_between_false_alarms.as_secs_f64();
     types.silence(id).filter(|it| it.evidence >= bar)
+}
+
+/// Whether requests of this type, which is known yet, stay away against their habit.
+fn is_missing(types: &Types, id: u32, config: &AnalysisConfig) -> bool {
+    !types.get(id).is_quiet() && too_long(types, id, config).is_some()
 }
 
 fn apart(a: UnixNanos, b: UnixNanos) -> Duration {

@@ -187,6 +187,15 @@ pub enum Command {
         by: By,
     },
 
+    /// Forget the heartbeats and reports of a unit: one that is to stay silent is waited for no more
+    Forget {
+        /// The unit
+        unit: String,
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
     /// Restart nothing unattended until further notice
     Pause {
         /// Why

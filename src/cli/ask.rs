@@ -56,6 +56,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             "A restart waits for your approval: see `rekindle plan`".to_owned(),
             Tone::Attention,
         )
+    } else if let Some(words) = words::well_again(view) {
+        (words, Tone::Attention)
     } else if open > 0 {
         (
             format!(

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::args::By;
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
-use crate::api::{ApproveBody, DryRun, PauseBody, RejectBody, Reply, RestartBody, ResumeBody};
+use crate::api::{
+    ApproveBody, DryRun, ForgetBody, PauseBody, RejectBody, Reply, RestartBody, ResumeBody,
+};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::view::{ActionResult, ActionView, VerdictView, View};
@@ -57,6 +59,17 @@ pub(super) fn restart(
     Ok(client.post(&path, &body)?)
 }
 
+pub(super) fn forget(
+    terminal: &mut Terminal,
+    client: &Client,
+    unit: &str,
+    by: By,
+) -> Result<Exit, Failure> {
+    let path = format!("/units/{}/forget", words::path_segment(unit));
+    let reply = client.post(&path, &ForgetBody { by: by.name() })?;
+    show(terminal, client, &reply, false)
+}
+
 pub(super) fn pause(
     terminal: &mut Terminal,
     client: &Client,
@@ -67,6 +80,7 @@ pub(super) fn pause(
     let body = PauseBody {
         reason,
         for_seconds: duration.map(|duration| duration.as_secs_f64()),
+        lasts: None,
         by: by.name(),
     };
     let reply = client.post("/pause", &body)?;

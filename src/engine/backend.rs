@@ -188,6 +188,18 @@ impl EngineBackend {
                     next_within,
                 });
             }
+            ApiCommand::Forget { unit, by } => {
+                tracing::info!(unit, by, "what was said of a unit is forgotten");
+                self.say(Said {
+                    unit: UnitName(unit.clone()),
+                    by: Speaker::Forget,
+                    wrong: None,
+                    next_within: None,
+                })?;
+                return Ok(Reply::done(format!(
+                    "what was said of {unit} is forgotten, and nothing is expected of it until it speaks again"
+                )));
+            }
             ApiCommand::Approve { plan, by } => Command::Approve {
                 plan: PlanId(plan),
                 by,

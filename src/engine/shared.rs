@@ -120,6 +120,8 @@ impl Cohort for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use rekindle_analysis::AnalysisConfig;
     use rekindle_model::{
         Intervention, InterventionKind, Resource, Selector, Shape, Span, SpanId, SpanKind, TraceId,

@@ -88,7 +88,14 @@ fn another_fault_after_a_cure_is_another_incident_and_the_same_one_is_not() {
     ] {
         let mut site = Site::new();
         site.run(60, Fault::None).run(5, Fault::SearchRaises);
-        site.run(9, Fault::None).run(8, second);
+        site.run(1, Fault::None);
+        assert_eq!(site.analyzer.incidents()[0].well_since, None);
+        site.run(8, Fault::None);
+        let well = site.analyzer.incidents()[0].well_since.expect("it is calm");
+        assert!(site.now.since(well) > Duration::from_secs(2));
+        site.run(8, second);
+        let last = site.analyzer.incidents().last().expect("an incident");
+        assert_eq!(last.well_since, None);
         expect(&site, expected, &format!("{second:?}"));
         let incidents = site.analyzer.incidents();
         let first = &incidents[0];

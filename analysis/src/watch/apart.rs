@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 
-use super::{Watch, have_recovered};
+use super::{Watch, have_recovered, is_missing};
 use crate::causes::{Causes, Origins};
 use crate::types::{RATE_SLICE, TypeState, Types};
 use crate::{Component, Incident};
@@ -68,19 +68,32 @@ impl Watch {
         newest: UnixNanos,
         causes: Causes<'_>,
     ) {
-        let open = self.incidents.iter().filter(|it| it.is_open());
-        for incident in open.cloned().collect::<Vec<_>>() {
+        let open = self.incidents.iter_mut().filter(|it| it.is_open());
+        let mut failing = Vec::new();
+        for incident in open {
             let members = types.of_incident(incident.id);
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
             let longest = causes.config.close_after;
-            let is_calm = have_recovered(&states, &incident, newest, CALM, longest);
+            let is_missed = members
+                .iter()
+                .any(|id| is_missing(types, *id, causes.config));
+            if !is_missed && have_recovered(&states, incident, newest, CALM, longest) {
+                let began = newest.minus(CALM).max(incident.opened_at);
+                incident.well_since.get_or_insert(began);
+                if let Some(known) = self.known.get_mut(&incident.id)
+                    && !known.origins.is_empty()
+                {
+                    known.calm = Some(newest);
+                }
+                continue;
+            }
+            incident.well_since = None;
+            failing.push((incident.clone(), members));
+        }
+        for (incident, members) in failing {
             let Some(known) = self.known.get_mut(&incident.id) else {
                 continue;
             };
-            if is_calm && !known.origins.is_empty() {
-                known.calm = Some(newest);
-                continue;
-            }
             let is_told = known.calm.is_none() && known.told >= members.len();
             if is_told || now < known.next_look {
                 continue;

@@ -218,8 +218,12 @@ impl Task {
         let rule = &running.rule;
         let (level, reading, candidates) = match &rule.trigger {
             Trigger::Gauge { gauge, levels } => {
-                let candidates = order(rule, &running.gifts, &self.config.tree.now());
-                let since = last_ready(status, &rule.units, &self.config.tree.now(), now);
+                let tree = self.config.tree.now();
+                let candidates = order(rule, &running.gifts, &tree);
+                let since = last_ready(status, now, |target| {
+                    let mut units = rule.units.iter();
+                    units.any(|unit| tree.overlap(target, unit))
+                });
                 match self.config.gauges.read(gauge, since.into()).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
@@ -423,19 +427,16 @@ fn last_action<'a>(status: &'a RecoveryStatus, unit: &UnitName) -> Option<&'a Ac
     unit.last_action.as_ref()
 }
 
-/// When the last restart that touched any of the units was over. A moment yet to come is of a
-/// clock that was set back since: waiting for it would be waiting for as long.
+/// When the last restart of such a unit was over. A moment yet to come is of a clock that was set back since: waiting
+/// for it would be waiting for as long.
 pub(crate) fn last_ready(
     status: &RecoveryStatus,
-    units: &[UnitName],
-    tree: &RestartTree,
     now: SystemTime,
+    is_meant: impl Fn(&UnitName) -> bool,
 ) -> Option<SystemTime> {
-    let touching = status.recent.iter().filter(|action| {
-        let mut units = units.iter();
-        units.any(|unit| tree.overlap(&action.target, unit))
-    });
-    let ready = touching.filter_map(|action| action.ready_at);
+    let meant = status.recent.iter();
+    let meant = meant.filter(|action| is_meant(&action.target));
+    let ready = meant.filter_map(|action| action.ready_at);
     ready.filter(|at| *at <= now).max()
 }
 

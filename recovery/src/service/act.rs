@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use super::case::{Attempt, Case, Part};
+use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
 use crate::crash::{CrashPoint, Passing};
@@ -114,6 +114,7 @@ impl Engine {
             recovery: id,
             target: target.clone(),
             restarts: u32::try_from(permits.len()).unwrap_or(u32::MAX),
+            by_person: is_person(by),
             at: now,
             ready_at: None,
             failed_requests: expected_cost,

@@ -204,15 +204,13 @@ impl Watcher {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a restart that touched the unit was last over.
+    /// When a restart of the unit, or of what contains it, was last over. That of a part begins no life of the whole.
     fn restarted(&self, unit: &UnitName) -> Option<SystemTime> {
         let status = self.recovery.get()?.borrow().clone();
-        last_ready(
-            &status,
-            std::slice::from_ref(unit),
-            &self.tree.now(),
-            (self.clock)(),
-        )
+        let tree = self.tree.now();
+        last_ready(&status, (self.clock)(), |target| {
+            tree.contains(target, unit)
+        })
     }
 
     /// The life that a gauge must be of.

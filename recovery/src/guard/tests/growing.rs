@@ -153,6 +153,7 @@ fn play(steps: Vec<Step>) -> usize {
                     "{target} of {there:?}"
                 );
                 past.push(Past {
+                    by_person: false,
                     recovery,
                     target: target.clone(),
                     restarts,
