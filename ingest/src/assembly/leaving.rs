@@ -7,9 +7,8 @@
 
 use std::hint::black_box;
 
-use rekindle_model::{Outline, ReleaseReason, Step};
+use rekindle_model::{EmptyTrace, Outline, OutlineParts, ReleaseReason, Step};
 
-use super::buffer::Buffer;
 use super::open::OpenTraces;
 use super::shape_slots::ShapeSlots;
 
@@ -17,11 +16,44 @@ use super::shape_slots::ShapeSlots;
 /// still in its nearest cache when the last has come.
 pub(super) const TOGETHER: usize = 32;
 
-/// Memory for the parents of the spans of each.
+/// Memory for so many spans is kept for the next trace.
+const SPANS_KEPT: usize = 1024;
+
+/// Memory for one trace in one piece.
+#[derive(Default)]
+struct Room {
+    steps: Vec<Step>,
+    parents: Vec<u32>,
+}
+
+impl Room {
+    /// The trace that was closed at this place.
+    fn outline<'a>(
+        &'a mut self,
+        (place, reason): (u32, ReleaseReason),
+        open: &'a OpenTraces,
+        shapes: &'a ShapeSlots,
+    ) -> Result<Outline<'a>, EmptyTrace> {
+        let buffer = open.look(place).ok_or(EmptyTrace)?;
+        self.steps.clear();
+        for part in open.contents().parts(buffer) {
+            self.steps.extend_from_slice(part);
+        }
+        Outline::new(OutlineParts {
+            trace_id: buffer.trace_id,
+            steps: &mut self.steps,
+            parents: &mut self.parents,
+            shapes: shapes.shapes(),
+            links: open.contents().links_of(place),
+            reason,
+        })
+    }
+}
+
+/// Memory for the traces that are handed out together.
 #[derive(Default)]
 pub(super) struct Leaving {
-    parents: Vec<Vec<u32>>,
-    buffers: Vec<(Buffer, ReleaseReason)>,
+    rooms: Vec<Room>,
 }
 
 impl Leaving {
@@ -33,22 +65,20 @@ impl Leaving {
         shapes: &mut ShapeSlots,
         take: &mut impl FnMut(&[Outline<'_>]),
     ) {
-        let most = ready.len().min(TOGETHER);
-        if self.parents.len() < most {
-            self.parents.resize_with(most, Vec::new);
-        }
+        self.rooms.resize_with(TOGETHER, Room::default);
         for together in ready.chunks(TOGETHER) {
-            for (place, reason) in together {
-                self.buffers.push((open.take_out(*place), *reason));
-            }
-            let buffers = self.buffers.iter_mut().zip(&mut self.parents);
-            let outlines =
-                buffers.map(|((buffer, reason), parents)| buffer.outline(shapes, parents, *reason));
+            look_ahead(together.iter().map(|(place, _)| *place), open);
+            let rooms = together.iter().zip(&mut self.rooms);
+            let outlines = rooms.map(|(ready, room)| room.outline(*ready, open, shapes));
             // A trace is begun for a span, so it has one.
             let outlines: Vec<Outline<'_>> = outlines.filter_map(Result::ok).collect();
             take(&outlines);
-            for ((buffer, _), (place, _)) in self.buffers.drain(..).zip(together) {
-                open.put_back(*place, buffer, shapes);
+            for ((place, _), room) in together.iter().zip(&mut self.rooms) {
+                open.empty(*place);
+                room.steps.iter().for_each(|step| shapes.let_go(step.shape));
+                if room.steps.capacity() > SPANS_KEPT {
+                    *room = Room::default();
+                }
             }
         }
     }
@@ -57,22 +87,25 @@ impl Leaving {
 /// Waits for what is needed to add a span to the trace at this place.
 #[inline]
 pub(super) fn wait_for_end(place: u32, open: &OpenTraces) {
-    let last = open.look(place).and_then(|buffer| buffer.steps().last());
-    black_box(last.map(|step| step.span_id));
+    if let Some(buffer) = open.look(place) {
+        open.contents().wait_for_end(buffer);
+    }
 }
 
-/// Waits for all that is needed to let go of the traces at these places.
-pub(super) fn look_ahead(places: impl Iterator<Item = u32> + Clone, open: &OpenTraces) {
+/// Waits for the buffers at these places, and for where their traces are found.
+pub(super) fn look_ahead_to_close(places: impl Iterator<Item = u32> + Clone, open: &OpenTraces) {
     for place in places.clone() {
         black_box(open.look(place).map(|buffer| buffer.number));
     }
     for place in places {
-        if let Some(buffer) = open.look(place) {
-            let shapes = buffer.steps().iter().map(|step: &Step| step.shape);
-            black_box((
-                shapes.fold(0, |all, shape| all ^ shape),
-                open.find(buffer.trace_id),
-            ));
-        }
+        black_box(open.look(place).map(|buffer| open.guess(buffer.trace_id)));
+    }
+}
+
+/// Waits for the spans of these traces.
+fn look_ahead(places: impl Iterator<Item = u32>, open: &OpenTraces) {
+    for buffer in places.filter_map(|place| open.look(place)) {
+        let steps = open.contents().parts(buffer).flatten();
+        black_box(steps.fold(0, |all, step| all ^ step.shape));
     }
 }

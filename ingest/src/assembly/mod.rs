@@ -11,6 +11,7 @@
 //! however many batches they come in. Waiting anew after every batch would double the delay.
 
 mod buffer;
+mod chunks;
 mod deadlines;
 mod lag;
 mod leaving;
@@ -23,16 +24,17 @@ pub(crate) mod testing;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use rekindle_model::{Link, Outline, ReleaseReason, Span, Trace, TraceId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use crate::packed::{PackedSpan, PackedSpans};
-use buffer::Buffer;
+use buffer::{Buffer, NO_TRACE};
 use deadlines::{Deadlines, Due};
 use lag::ExporterLag;
-use leaving::{Leaving, TOGETHER, look_ahead, wait_for_end};
+use leaving::{Leaving, TOGETHER, look_ahead_to_close, wait_for_end};
 use open::OpenTraces;
 use released::Released;
 use shape_slots::ShapeSlots;
@@ -126,6 +128,23 @@ struct Begun {
     place: u32,
 }
 
+impl Begun {
+    /// What its buffer is numbered with. It comes again after four billion traces, when no entry is left of this one.
+    fn short_number(&self) -> u32 {
+        self.number as u32
+    }
+}
+
+/// Spans of a request that are of one trace and come one after the other, as exporters mostly send them.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// The place of its first span in the request.
+    from: usize,
+    trace_id: TraceId,
+    /// Where its trace most likely is.
+    place: Option<u32>,
+}
+
 /// Puts the spans of requests together.
 pub struct Assembler {
     config: AssemblerConfig,
@@ -147,9 +166,9 @@ pub struct Assembler {
     spans: usize,
     next_number: u64,
     counts: AssemblyCounts,
-    /// Places of a request's shapes and of its spans' traces, while it is taken.
+    /// Places of a request's shapes, and its runs, while it is taken.
     slots: Vec<(u32, usize)>,
-    places: Vec<Option<u32>>,
+    runs: Vec<Run>,
     looked_at: Vec<Due>,
     leaving: Leaving,
 }
@@ -172,7 +191,7 @@ impl Assembler {
             next_number: 0,
             counts: AssemblyCounts::default(),
             slots: Vec::new(),
-            places: Vec::new(),
+            runs: Vec::new(),
             looked_at: Vec::new(),
             leaving: Leaving::default(),
         }
@@ -210,36 +229,72 @@ impl Assembler {
             .extend(slots.map(|it| (shapes.slot(it), lag.place_of(&it.resource))));
         // All are looked up before any is taken: the look-ups don't depend on each other, so the
         // processor waits for memory once for several of them.
-        let mut places = std::mem::take(&mut self.places);
-        places.clear();
+        let mut runs = std::mem::take(&mut self.runs);
+        runs.clear();
         let packed = spans.packed();
-        let mut last = None;
-        places.extend(packed.iter().map(|span| match last {
-            // Spans of one trace often come together.
-            Some((id, place)) if id == span.trace_id => place,
-            _ => {
-                let place = self.open.guess(span.trace_id);
-                last = Some((span.trace_id, place));
-                place
-            }
-        }));
-        for (span, place) in packed.iter().zip(&places) {
-            match place {
-                Some(place) => wait_for_end(*place, &self.open),
-                None => self.released.look_ahead(span.trace_id),
+        let mut from = 0;
+        for run in packed.chunk_by(|a, b| a.trace_id == b.trace_id) {
+            runs.push(Run {
+                from,
+                trace_id: run[0].trace_id,
+                place: self.open.guess(run[0].trace_id),
+            });
+            from += run.len();
+        }
+        for run in &runs {
+            match run.place {
+                Some(place) => wait_for_end(place, &self.open),
+                None => self.released.look_ahead(run.trace_id),
             }
         }
-        for (index, (span, place)) in packed.iter().zip(&places).enumerate() {
-            let (slot, lag) = self.slots[span.shape as usize];
+        let ends = runs.iter().skip(1).map(|next| next.from);
+        for (run, until) in runs.iter().zip(ends.chain([packed.len()])) {
+            self.take_run(run, spans, run.from..until, now);
+        }
+        self.runs = runs;
+    }
+
+    /// Takes the spans of a request in this range, which are those of a run.
+    fn take_run(&mut self, run: &Run, spans: &PackedSpans, range: Range<usize>, now: UnixNanos) {
+        let packed = &spans.packed()[range.clone()];
+        for span in packed {
+            let (_, lag) = self.slots[span.shape as usize];
             self.lag.learn(lag, span.end, now);
-            // An earlier span of the request may have begun the trace, or brought it to its limit.
-            let place = match *place {
-                Some(place) if self.open.is_at(span.trace_id, place) => Some(place),
-                _ => self.open.find(span.trace_id),
-            };
-            self.take(span, slot, spans.links_of(index), place, now);
         }
-        self.places = places;
+        // An earlier run of the request may have begun the trace, or brought it to its limit.
+        let place = match run.place {
+            Some(place) if self.open.is_at(run.trace_id, place) => Some(place),
+            _ => self.open.find(run.trace_id),
+        };
+        let held = place.map_or(0, |place| self.open.at(place).len());
+        // One that reaches its limit is let go where it does.
+        if held + packed.len() >= self.config.max_spans_per_trace {
+            for (index, span) in range.zip(packed) {
+                let (slot, _) = self.slots[span.shape as usize];
+                let place = self.open.find(run.trace_id);
+                self.take(span, slot, spans.links_of(index), place, now);
+            }
+            return;
+        }
+        let Some(place) = self.place_for(run.trace_id, place, now) else {
+            self.counts.late += packed.len() as u64;
+            return;
+        };
+        for (index, span) in range.zip(packed) {
+            let (slot, _) = self.slots[span.shape as usize];
+            let (links, shapes) = (spans.links_of(index), &mut self.shapes);
+            self.open.take(place, (span, slot), links, shapes, now);
+        }
+        let new = self.open.at(place).len() - held;
+        self.counts.new += new as u64;
+        self.counts.duplicate += (packed.len() - new) as u64;
+        self.spans += new;
+        if new > 0 {
+            self.queue(place);
+        }
+        if self.spans > self.config.max_spans_in_flight {
+            self.make_room();
+        }
     }
 
     /// Takes a span whose shape is in this slot, and whose trace is open at this place, if at all.
@@ -252,36 +307,19 @@ impl Assembler {
         place: Option<u32>,
         now: UnixNanos,
     ) -> Pushed {
-        let id = span.trace_id;
-        let place = match place {
-            Some(place) => place,
-            None if self.released.contains(id) => {
-                self.counts.late += 1;
-                return Pushed::Late;
-            }
-            None => self.begin(id, now),
+        let Some(place) = self.place_for(span.trace_id, place, now) else {
+            self.counts.late += 1;
+            return Pushed::Late;
         };
-        let buffer = self.open.at(place);
-        if !buffer.take(span, slot, links, &mut self.shapes, now) {
+        let shapes = &mut self.shapes;
+        if !self.open.take(place, (span, slot), links, shapes, now) {
             self.counts.duplicate += 1;
             return Pushed::Duplicate;
         }
         self.counts.new += 1;
         self.spans += 1;
-        let full = buffer.len() >= self.config.max_spans_per_trace;
-        // A deadline that moves back is found out when it is reached; only one that moves forward,
-        // when the root comes, needs a new entry.
-        if buffer.root_at().is_some() {
-            let deadline = deadline(&self.config, self.quiet, buffer);
-            if deadline < buffer.queued {
-                buffer.queued = deadline;
-                self.due.add(Due {
-                    deadline,
-                    number: buffer.number,
-                    place,
-                });
-            }
-        }
+        let full = self.open.at(place).len() >= self.config.max_spans_per_trace;
+        self.queue(place);
         if full {
             self.release(place, ReleaseReason::SpanLimit);
         }
@@ -291,16 +329,48 @@ impl Assembler {
         Pushed::New
     }
 
+    /// The place of a trace that is open at this one, if at all: a new one where it never was, none where it was let go.
+    #[inline]
+    fn place_for(&mut self, id: TraceId, place: Option<u32>, now: UnixNanos) -> Option<u32> {
+        match place {
+            Some(place) => Some(place),
+            None if self.released.contains(id) => None,
+            None => Some(self.begin(id, now)),
+        }
+    }
+
+    /// Puts a trace that got spans among those that are due, if it isn't there as early as that. A deadline that moves
+    /// back is found out when it is reached; only one that moves forward, when the root comes, needs a new entry.
+    #[inline]
+    fn queue(&mut self, place: u32) {
+        let buffer = self.open.at(place);
+        if buffer.root_at().is_none() {
+            return;
+        }
+        let deadline = deadline(&self.config, self.quiet, buffer);
+        if deadline < buffer.queued {
+            buffer.queued = deadline;
+            self.due.add(Due {
+                deadline,
+                number: buffer.number,
+                place,
+            });
+        }
+    }
+
     fn begin(&mut self, id: TraceId, now: UnixNanos) -> u32 {
-        let number = self.next_number;
-        self.next_number += 1;
-        let place = self.open.open(id, number, now);
-        self.by_age.push_back(Begun {
+        if self.next_number as u32 == NO_TRACE {
+            self.next_number += 1;
+        }
+        let mut begun = Begun {
             at: now,
-            number,
-            place,
-        });
-        place
+            number: self.next_number,
+            place: 0,
+        };
+        self.next_number += 1;
+        begun.place = self.open.open(id, begun.short_number(), now);
+        self.by_age.push_back(begun);
+        begun.place
     }
 
     #[cold]
@@ -309,7 +379,11 @@ impl Assembler {
             let Some(oldest) = self.by_age.pop_front() else {
                 break;
             };
-            if self.open.numbered(oldest.number, oldest.place).is_some() {
+            if self
+                .open
+                .numbered(oldest.short_number(), oldest.place)
+                .is_some()
+            {
                 self.release(oldest.place, ReleaseReason::Memory);
             }
         }
@@ -337,7 +411,7 @@ impl Assembler {
         let mut due = std::mem::take(&mut self.looked_at);
         self.due.take(now, &mut due);
         for together in due.chunks(TOGETHER) {
-            look_ahead(together.iter().map(|entry| entry.place), &self.open);
+            look_ahead_to_close(together.iter().map(|entry| entry.place), &self.open);
             together.iter().for_each(|entry| self.look_at(entry, now));
             // Now that they are in the processor's cache.
             self.hand_out(&mut take);
@@ -377,14 +451,14 @@ impl Assembler {
                 break;
             }
             self.idle_looked_at = Some(begun.number);
-            if let Some(buffer) = self.open.numbered(begun.number, begun.place)
+            if let Some(buffer) = self.open.numbered(begun.short_number(), begun.place)
                 && buffer.root_at().is_none()
             {
                 let deadline = deadline(&self.config, self.quiet, buffer);
                 buffer.queued = deadline;
                 self.due.add(Due {
                     deadline,
-                    number: begun.number,
+                    number: begun.short_number(),
                     place: begun.place,
                 });
             }
@@ -401,7 +475,11 @@ impl Assembler {
     /// Lets go of everything, oldest first: the engine stops, or its input has ended.
     pub fn flush(&mut self, traces: &mut Vec<Trace>) {
         while let Some(oldest) = self.by_age.pop_front() {
-            if self.open.numbered(oldest.number, oldest.place).is_some() {
+            if self
+                .open
+                .numbered(oldest.short_number(), oldest.place)
+                .is_some()
+            {
                 self.release(oldest.place, ReleaseReason::Flush);
             }
         }
@@ -468,16 +546,17 @@ impl Assembler {
     fn tidy(&mut self) {
         const FEW: usize = 1024;
         self.shapes.tidy();
+        self.open.tidy();
         let most = 2 * self.open.len() + FEW;
         let open = &mut self.open;
         while let Some(oldest) = self.by_age.front()
-            && open.numbered(oldest.number, oldest.place).is_none()
+            && open.numbered(oldest.short_number(), oldest.place).is_none()
         {
             self.by_age.pop_front();
         }
         if self.by_age.len() > most {
             self.by_age
-                .retain(|it| open.numbered(it.number, it.place).is_some());
+                .retain(|it| open.numbered(it.short_number(), it.place).is_some());
         }
         if self.due.len() > most {
             self.due.retain(|it| {

@@ -2,18 +2,16 @@
 //!
 //! The buffers lie in one list and are found through a table of their numbers. Beside each stands half of its id's hash,
 //! so that the table alone says where a trace most likely is: many can be asked for before the first buffer is
-//! waited for. A place that is free is used again, with the memory that its last trace's spans had.
+//! waited for. A place that is free is used again.
 
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use rekindle_model::{TraceId, UnixNanos};
+use rekindle_model::{Link, TraceId, UnixNanos};
 
-use super::buffer::{Buffer, NO_TRACE};
+use super::buffer::{Buffer, Contents, NO_TRACE};
 use super::shape_slots::ShapeSlots;
-
-/// Free places that may always keep their memory.
-const FEW: usize = 1024;
+use crate::packed::PackedSpan;
 
 /// Where a trace is, by half of its id's hash.
 #[derive(Clone, Copy)]
@@ -28,6 +26,7 @@ pub(super) struct OpenTraces {
     places: HashTable<Found>,
     hasher: DefaultHashBuilder,
     buffers: Vec<Buffer>,
+    contents: Contents,
     free: Vec<u32>,
 }
 
@@ -74,7 +73,7 @@ impl OpenTraces {
     }
 
     /// The trace of this number, if it is open, at this place.
-    pub(super) fn numbered(&mut self, number: u64, place: u32) -> Option<&mut Buffer> {
+    pub(super) fn numbered(&mut self, number: u32, place: u32) -> Option<&mut Buffer> {
         let buffer = self.buffers.get_mut(place as usize)?;
         (buffer.number == number).then_some(buffer)
     }
@@ -85,15 +84,31 @@ impl OpenTraces {
         &mut self.buffers[place as usize]
     }
 
+    /// Takes a span of the trace at such a place, whose shape is in this slot; `false` when its id was there.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        place: u32,
+        span: (&PackedSpan, u32),
+        links: &[Link],
+        shapes: &mut ShapeSlots,
+        now: UnixNanos,
+    ) -> bool {
+        let buffer = &mut self.buffers[place as usize];
+        self.contents
+            .take((place, buffer), span, links, shapes, now)
+    }
+
     /// Opens a trace that isn't open, and says its place.
-    pub(super) fn open(&mut self, id: TraceId, number: u64, now: UnixNanos) -> u32 {
+    pub(super) fn open(&mut self, id: TraceId, number: u32, now: UnixNanos) -> u32 {
+        let buffer = Buffer::new(id, number, now);
         let place = match self.free.pop() {
             Some(place) => {
-                self.buffers[place as usize].begin(id, number, now);
+                self.buffers[place as usize] = buffer;
                 place
             }
             None => {
-                self.buffers.push(Buffer::new(id, number, now));
+                self.buffers.push(buffer);
                 // Four billion of them don't fit into any memory.
                 (self.buffers.len() - 1) as u32
             }
@@ -104,7 +119,7 @@ impl OpenTraces {
         place
     }
 
-    /// Closes the trace at this place. What came of it stays there until it is [taken out](Self::take_out).
+    /// Closes the trace at this place. What came of it stays there until it is [emptied](Self::empty).
     pub(super) fn close(&mut self, place: u32) -> &Buffer {
         let half = self.half_of(self.buffers[place as usize].trace_id);
         let entry = self
@@ -124,19 +139,21 @@ impl OpenTraces {
         self.buffers.get(place as usize)
     }
 
-    /// Takes out what came of a trace that was closed, until it is [put back](Self::put_back).
-    pub(super) fn take_out(&mut self, place: u32) -> Buffer {
-        let buffer = &mut self.buffers[place as usize];
-        let nothing = Buffer::nothing(buffer.trace_id);
-        std::mem::replace(buffer, nothing)
+    /// The spans of all of them.
+    #[inline]
+    pub(super) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
-    /// Puts back what was taken out, and makes its place free for another trace.
-    pub(super) fn put_back(&mut self, place: u32, mut buffer: Buffer, shapes: &mut ShapeSlots) {
-        // A quarter of what is open is as much as is let go and begun anew between two polls.
-        let keep_memory = self.free.len() <= self.places.len() / 4 + FEW;
-        buffer.empty(shapes, keep_memory);
-        self.buffers[place as usize] = buffer;
+    /// Lets go of the spans of a trace that was closed, and makes its place free for another trace.
+    pub(super) fn empty(&mut self, place: u32) {
+        self.contents
+            .empty(place, &mut self.buffers[place as usize]);
         self.free.push(place);
+    }
+
+    /// Gives the memory of a burst back once nothing is in flight.
+    pub(super) fn tidy(&mut self) {
+        self.contents.tidy();
     }
 }
