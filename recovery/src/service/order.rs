@@ -123,15 +123,9 @@ impl Engine {
         let Choice::Restart(target) = plan.choice.clone() else {
             return Err(none());
         };
-        let cost = plan
-            .candidates
-            .first()
-            .map_or(0.0, |candidate| candidate.cost);
-        let authority = Authority::Approved;
-        let mut refusals = self.check(Some(id), &target, authority, case.evidence.as_ref(), cost);
-        if let Some(evidence) = &case.evidence {
-            refusals.extend(self.is_over_already(&target, evidence));
-        }
+        let cost = plan.cost();
+        let evidence = case.evidence.as_ref();
+        let (refusals, _) = self.objections(id, &target, Authority::Approved, evidence, cost);
         if !refusals.is_empty() {
             return Err(CommandError::Refused { refusals });
         }

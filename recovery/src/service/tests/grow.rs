@@ -167,6 +167,29 @@ async fn a_new_unit_has_the_experience_of_its_kind() {
     story.end().await;
 }
 
+/// Where a restart of all would be cheaper and leaves nobody up, the part that may be restarted is.
+#[tokio::test(start_paused = true)]
+async fn what_would_take_all_along_gives_way_to_what_may_be_taken() {
+    let mut world = world(&["a", "b"]);
+    let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
+    for spec in &mut specs {
+        if spec.executor.is_some() {
+            spec.expected_downtime = Some(Duration::from_millis(10));
+        }
+        if spec.name == "shop".into() {
+            spec.rules.minimum_healthy = Some(1);
+        }
+    }
+    world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+    let mut story = Story::new(&world);
+    world.break_down("replica@a", 0.5);
+    story.go(1).await;
+    let _telling = world.tell(&story.recovery, 1, &[("replica@a", 0.9)]);
+    story.go(30).await;
+    assert_eq!(world.calls(), ["replica@a"], "{}", story.text);
+    story.end().await;
+}
+
 /// What the last engine left in flight is of a unit that is gone: nobody can be asked, it stays charged, and a person is
 /// told.
 #[tokio::test(start_paused = true)]
