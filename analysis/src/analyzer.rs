@@ -98,6 +98,8 @@ pub struct Analyzer {
     records: Records,
     waiting_reports: BTreeMap<TraceId, OutcomeReport>,
     fences: Fences,
+    /// How many requests of each slice are fenced.
+    fenced: BTreeMap<u64, u64>,
     examples: ExampleStore,
     /// Memory for the outlines of traces that come whole.
     buffer: OutlineBuffer,
@@ -135,6 +137,7 @@ impl Analyzer {
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
+            fenced: BTreeMap::new(),
             examples: ExampleStore::new(config.max_example_spans),
             buffer: OutlineBuffer::default(),
             watch: Watch::default(),
@@ -426,10 +429,11 @@ impl Analyzer {
             .fences
             .covers(record.touched(), record.start, record.end);
         record.row = reading.row;
+        let slice = record.start.0 / slice_nanos;
         if record.fenced {
             self.counts.add(LeftOut::Fenced);
+            *self.fenced.entry(slice).or_default() += 1;
         }
-        let slice = record.start.0 / slice_nanos;
         match (record.cell(), reading.cell) {
             (Some(cell), Some((known, number))) if cell == known => {
                 self.spectrum.add_numbered(slice, number);
@@ -679,6 +683,11 @@ impl Analyzer {
                 continue;
             }
             let slice = record.start.0 / slice_nanos;
+            let of_slice = self.fenced.entry(slice).or_default();
+            *of_slice = match fenced {
+                true => *of_slice + 1,
+                false => of_slice.saturating_sub(1),
+            };
             if fenced {
                 self.counts.add(LeftOut::Fenced);
                 if let Some(cell) = record.cell() {
@@ -712,6 +721,7 @@ impl Analyzer {
         self.spectrum.settle(self.slice(now));
         self.profiles.settle(self.slice(now));
         self.records.forget_before(begin);
+        self.fenced = self.fenced.split_off(&self.slice(begin));
         self.fences.forget_before(begin);
         self.forget_reports(begin);
         let shown = self.newest.min(now).minus(SHOWN_RATE);
@@ -1040,6 +1050,7 @@ impl Analyzer {
             types: &self.types,
             records: &self.records,
             fences: &self.fences,
+            fenced: self.fenced.values().sum(),
             examples: &self.examples,
             counts: &self.counts,
             config: &self.config,

@@ -636,6 +636,30 @@ fn while_we_were_blind_nothing_counts_for_or_against_anyone() {
 }
 
 #[test]
+fn a_ranking_tells_of_fenced_requests_while_they_would_be_in_it() {
+    let mut site = Site::with(AnalysisConfig {
+        window: Duration::from_secs(60),
+        ..AnalysisConfig::default()
+    });
+    site.run(30, Fault::None);
+    let from = site.now.plus(Duration::from_millis(50));
+    site.analyzer.intervene(Intervention {
+        kind: InterventionKind::Blind,
+        target: Selector::default(),
+        from,
+        until: Some(from.plus(Duration::from_secs(5))),
+        reference: "outage".into(),
+    });
+    site.run(20, Fault::None).run(10, Fault::CatalogRaises);
+    let all = site.analyzer.counts().get(LeftOut::Fenced);
+    assert!(all >= 50, "{all}");
+    assert_eq!(site.ranking().left_out.get(LeftOut::Fenced), all);
+    site.run(50, Fault::CatalogRaises);
+    assert_eq!(site.ranking().left_out.get(LeftOut::Fenced), 0);
+    assert_eq!(site.analyzer.counts().get(LeftOut::Fenced), all);
+}
+
+#[test]
 fn an_intervention_told_late_takes_requests_back() {
     let mut site = Site::new();
     site.run(60, Fault::None);

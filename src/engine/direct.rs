@@ -97,6 +97,7 @@ impl Fault {
             self.times += 1;
             self.since = at;
             self.words = words;
+            tracing::warn!(incident = self.incident, unit = %self.unit, "again: {}", self.sentence());
         }
         self.seen = now;
         self.closed = None;
@@ -325,6 +326,7 @@ impl DirectFaults {
             self.faults.remove(oldest);
         }
         let (incident, since) = ids.of_direct(unit.as_str(), kind.view(), since.into());
+        tracing::warn!(incident, %unit, "incident opened: {words}");
         self.faults.push(Fault {
             incident,
             unit: unit.clone(),
@@ -346,6 +348,7 @@ impl DirectFaults {
         for fault in &mut self.faults {
             if fault.is_open(unit, kind) {
                 fault.closed = Some(now);
+                tracing::info!(incident = fault.incident, %unit, "incident closed");
             }
         }
     }
