@@ -34,7 +34,7 @@ pub use backend::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Reply, ReportedOutcome,
 };
 pub use command::{
-    ApproveBody, OutcomesBody, PauseBody, RejectBody, RestartBody, ResumeBody, by_page,
+    ApproveBody, ForgetBody, OutcomesBody, PauseBody, RejectBody, RestartBody, ResumeBody, by_page,
 };
 pub use guard::HostPolicy;
 pub use problem::{Problem, ProblemKind};
@@ -126,6 +126,7 @@ fn router_with_limit(
             get(availability::availability),
         )
         .route("/units/{unit}/restart", post(command::restart))
+        .route("/units/{unit}/forget", post(command::forget))
         .route("/plans", get(read::plans))
         .route("/plans/{id}", get(read::plan))
         .route("/plans/{id}/approve", post(command::approve))

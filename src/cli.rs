@@ -207,6 +207,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
             let reply = order::restart(&client(), &unit, dry_run, reason, by)?;
             order::show(terminal, &client(), &reply, wait)
         }
+        Command::Forget { unit, by } => order::forget(terminal, &client(), &unit, by),
         Command::Pause {
             reason,
             duration,

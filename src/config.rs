@@ -15,6 +15,7 @@ mod reader;
 mod rejuvenate;
 mod settings;
 mod store;
+mod template;
 mod units;
 mod watch;
 

@@ -11,6 +11,7 @@ mod state_dir;
 mod store;
 mod surroundings;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,12 +23,14 @@ use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::journal::Journal;
 use rekindle_ingest::receive::{IngestStats, Receivers};
 use rekindle_recovery::crash::{CrashHook, CrashPoint};
+use rekindle_recovery::executor::Executor;
 use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::rejuvenate::{self, Board, Gauges, RejuvenationConfig};
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
+use rekindle_recovery::template::{self, Gardener, Grown};
 use rekindle_recovery::watch::Watcher;
-use rekindle_recovery::{Cohort, RestartTree};
+use rekindle_recovery::{Cohort, LiveTree, RestartTree, UnitName, UnitSpec};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -90,14 +93,20 @@ pub fn tree_of(config: &Config) -> anyhow::Result<RestartTree> {
     if config.restart.tree.is_empty() {
         return Ok(RestartTree::empty());
     }
+    let kinds = template::kinds(&config.restart.templates);
+    RestartTree::growing(units_of(config), kinds).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+        anyhow::anyhow!("the restart tree is wrong:\n{}", lines.join("\n"))
+    })
+}
+
+/// The units that are written, each with a mode or below one that has one.
+fn units_of(config: &Config) -> Vec<UnitSpec> {
     let mut units = config.restart.tree.clone();
     for unit in units.iter_mut().filter(|unit| unit.parent.is_none()) {
         unit.mode = unit.mode.or(Some(config.restart.mode));
     }
-    RestartTree::build(units).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
-        anyhow::anyhow!("the restart tree is wrong:\n{}", lines.join("\n"))
-    })
+    units
 }
 
 /// What a daemon with this configuration would make of recorded spans.
@@ -143,11 +152,35 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     .await
     .context("the supervised processes could not be taken over")?;
     let supervisor = Arc::clone(executors.supervisor());
+    let (mut gardener, growing) = Gardener::new(
+        units_of(&config),
+        config.restart.templates.clone(),
+        executors.clone(),
+        system_clock(),
+    );
+    // Before recovery starts: what it left in flight may be of units that grew.
+    let Grown {
+        tree,
+        executors: by_unit,
+    } = gardener
+        .look(&BTreeSet::new())
+        .await
+        .unwrap_or_else(|| Grown {
+            tree,
+            executors: executors.by_unit().clone(),
+        });
+    gardener.taken();
+    let garden = Garden {
+        gardener,
+        growing,
+        by_unit,
+    };
 
     let mut running = Running::new();
     let start = Start {
         config,
-        tree,
+        tree: tree.into(),
+        garden,
         state_dir,
         receivers,
         api,
@@ -181,7 +214,8 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
 /// What is taken before anything runs.
 struct Start {
     config: Config,
-    tree: Arc<RestartTree>,
+    tree: LiveTree,
+    garden: Garden,
     state_dir: PathBuf,
     receivers: Receivers,
     api: TcpListener,
@@ -191,12 +225,21 @@ struct Start {
     crash: Option<CrashHook>,
 }
 
+/// Who lets the tree grow.
+struct Garden {
+    gardener: Gardener,
+    growing: watch::Receiver<Arc<Vec<template::Growing>>>,
+    /// The executors of the tree as it is at the start.
+    by_unit: BTreeMap<UnitName, Arc<dyn Executor>>,
+}
+
 /// Starts everything and lets it run, until a part of it ends by itself. Whoever drops this has told
 /// the daemon to stop.
 async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let Start {
         config,
         tree,
+        garden,
         state_dir,
         receivers,
         api,
@@ -228,7 +271,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         sampling_seed: sampling::seed(&state_dir, rand::random)?,
         ..parts::analysis(&config)
     });
-    let shared = Arc::new(Shared::new(analyzer, Arc::clone(&tree)));
+    let shared = Arc::new(Shared::new(analyzer, tree.clone()));
     let cohort: Arc<dyn Cohort> = Arc::clone(&shared) as Arc<dyn Cohort>;
     let notifier = parts::notifier(&config);
     let board = Arc::new(Board::default());
@@ -241,7 +284,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     });
     let watcher = Arc::new(Watcher::new(
         config.restart.watches.clone(),
-        Arc::clone(&tree),
+        tree.clone(),
         Arc::clone(&gauges),
         system_clock(),
     ));
@@ -249,13 +292,13 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
-            executors: executors.by_unit().clone(),
+            executors: garden.by_unit,
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor, &watcher)),
             notifier: Arc::clone(&notifier),
             crash,
             clock: system_clock(),
         },
-        Arc::clone(&tree),
+        tree.clone(),
         cohort,
     )
     .context("recovery could not be started")?;
@@ -289,7 +332,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         .with_context(|| format!("writing to the state directory {}", state_dir.display()))?;
     let (rejuvenation, rolls) = rejuvenate::prepare(RejuvenationConfig {
         rules: config.restart.rejuvenate.clone(),
-        tree: Arc::clone(&tree),
+        tree: tree.clone(),
         recovery: recovery.clone(),
         gauges,
         notifier,
@@ -297,7 +340,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         memory: state_dir.join("rejuvenation.json"),
     });
     let surroundings = Daemon::new(
-        &tree,
+        &tree.now(),
         state_dir,
         listening,
         Watched {
@@ -307,12 +350,13 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
             store: spans.is_some().then(|| store_health.clone()),
             rejuvenation,
             unheard: Arc::clone(speakers.unheard()),
+            growing: garden.growing,
         },
     );
     let mut engine = Engine::new(
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
-        Arc::clone(&tree),
+        tree.clone(),
         &recovery,
         Box::new(surroundings),
         view_sender,
@@ -369,11 +413,21 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         receivers.serve(journal, batch_sender, stats, stopped.clone()),
     );
     let recovers = recovery.status();
+    let (grows, living, mut told) = (recovery.clone(), tree.clone(), stopped.clone());
+    if !config.restart.templates.is_empty() {
+        running.spawn("gardener", async move {
+            tokio::select! {
+                () = garden.gardener.run(grows, living) => {}
+                // An error means that nobody is left to say so.
+                _ = told.wait_for(|stop| *stop) => {}
+            }
+        });
+    }
     let backend = Arc::new(EngineBackend {
         view,
         shared,
         recovery,
-        tree: Arc::clone(&tree),
+        tree: tree.clone(),
         reports: report_sender.clone(),
         said: said_sender,
         stored: store::traces(&spans, journal_dir),
@@ -403,7 +457,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     );
     spawn_checks(
         &mut askers,
-        parts::checks(&tree),
+        parts::checks(&tree.now()),
         CHECK_EVERY,
         &probes,
         &check_sender,

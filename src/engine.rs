@@ -35,7 +35,7 @@ use rekindle_model::{Intervention, InterventionKind, Name, Selector, UnixNanos};
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
-use rekindle_recovery::{Evidence, RestartTree, UnitName};
+use rekindle_recovery::{Evidence, LiveTree, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use archive::KnownIncidents;
@@ -170,7 +170,9 @@ pub(crate) trait Surroundings: Send {
 pub(crate) struct Engine {
     pub(crate) assembler: Assembler,
     pub(crate) shared: Arc<Shared>,
+    /// The tree that this turn goes by.
     pub(crate) tree: Arc<RestartTree>,
+    living: LiveTree,
     courier: Courier,
     pub(crate) status: watch::Receiver<Arc<RecoveryStatus>>,
     pub(crate) surroundings: Box<dyn Surroundings>,
@@ -202,7 +204,7 @@ impl Engine {
     pub(crate) fn new(
         assembler: Assembler,
         shared: Arc<Shared>,
-        tree: Arc<RestartTree>,
+        living: LiveTree,
         recovery: &Recovery,
         surroundings: Box<dyn Surroundings>,
         view: watch::Sender<Arc<View>>,
@@ -210,11 +212,13 @@ impl Engine {
     ) -> Self {
         let KnownIncidents { ids, archive } = incidents;
         let status = recovery.status();
+        let tree = living.now();
         let spreading = Spreading::new(&tree);
         Self {
             assembler,
             shared,
             tree,
+            living,
             courier: Courier::default(),
             status,
             surroundings,
@@ -379,6 +383,11 @@ impl Engine {
 
     fn tick(&mut self) {
         let at = now();
+        let tree = self.living.now();
+        if !Arc::ptr_eq(&tree, &self.tree) {
+            self.spreading.follow(&tree);
+            self.tree = tree;
+        }
         let missed = self.surroundings.events_missed();
         if self.direct.has_missed(missed) {
             let children = self.surroundings.children();

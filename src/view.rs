@@ -30,7 +30,8 @@ pub use recovery::{
 pub use rejuvenation::{RejuvenationView, TurnView};
 pub use request::{RatePointView, RequestTypeView, SampledView};
 pub use status::{
-    HealthView, HeardView, ListeningView, PausedView, RefusedView, SilentView, StatusView,
+    GrowingView, HealthView, HeardView, ListeningView, PausedView, RefusedView, SilentView,
+    StatusView,
 };
 pub use time::{ParseTimeError, UtcTime};
 pub use trace::{SpanView, TraceView};

@@ -1,5 +1,6 @@
 //! Numbers as people read them, alike on pages and in tables.
 
+mod growing;
 mod heard;
 mod matter;
 
@@ -15,6 +16,7 @@ use crate::view::{
     VerdictView, View,
 };
 
+pub(crate) use growing::growing;
 pub(crate) use heard::{calm, refusal, unheard};
 pub(crate) use matter::{matter, watch};
 
@@ -173,6 +175,16 @@ pub(crate) fn number_of(number: usize, one: &str) -> String {
     format!("{} {one}{plural}", count(number as u64))
 }
 
+/// What is said of open incidents whose requests are all well again; `None` while any isn't.
+pub(crate) fn well_again(view: &View) -> Option<String> {
+    let since: Option<Vec<UtcTime>> = view.open_incidents().map(|it| it.well_since).collect();
+    let since = since?.into_iter().max()?;
+    let lasted = millis(view.now.since(since).as_secs().max(1) * 1000);
+    Some(format!(
+        "Requests are well again for {lasted}; the incident is over if that lasts"
+    ))
+}
+
 /// The plan of an open incident that ended with a person, and why: restarts that didn't cure it, or a
 /// guard that let none happen.
 pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
@@ -180,7 +192,7 @@ pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
         plan.state == PlanState::GivenUp
             && view
                 .open_incidents()
-                .any(|incident| incident.id == plan.incident)
+                .any(|incident| incident.id == plan.incident && incident.well_since.is_none())
     })?;
     // What was refused did not happen, and what was restarted along was one restart.
     let done: BTreeMap<_, _> = view

@@ -7,7 +7,6 @@
 
 mod support;
 
-use rekindle_datasets::auction::{Fault, FaultKind};
 use rekindle_recovery::crash::CrashPoint;
 use support::Stage;
 
@@ -29,10 +28,7 @@ fn an_incident_keeps_its_number_and_its_page() {
     let mut stage = Stage::new("incident-page");
     stage.start_engine(None);
     // Not calm first: on a busy machine the site's own start may be the incident, which does as well.
-    stage
-        .site
-        .inject(&Fault::new("catalog.items", FaultKind::Error))
-        .expect("injected");
+    stage.make_fail("catalog.items");
     let number = stage.wait_incident();
     stage.kill_engine();
     stage.start_engine(None);
@@ -66,10 +62,7 @@ fn killed_at_every_named_point_it_tells_one_story() {
         stage.start_engine(Some(point));
         stage.wait_calm();
         let processes = stage.process_ids();
-        stage
-            .site
-            .inject(&Fault::new(component, FaultKind::Error))
-            .expect("injected");
+        stage.make_fail(component);
         stage.wait_engine_killed(point);
         // The site goes on without the engine: every process answers.
         assert_eq!(stage.process_ids().len(), processes.len(), "{point}");

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use rekindle_datasets::auction::{Fault, FaultKind, ServiceName};
+use rekindle_datasets::auction::ServiceName;
 use support::Stage;
 
 /// Components that are made ill in turn. Two, so that what a killed engine left ill and what falls ill
@@ -20,10 +20,7 @@ fn killed_at_random_moments_it_tells_one_story() {
     for round in 0..20 {
         let component = COMPONENTS[round % COMPONENTS.len()];
         stage.start_engine(None);
-        stage
-            .site
-            .inject(&Fault::new(component, FaultKind::Error))
-            .expect("injected");
+        stage.make_fail(component);
         std::thread::sleep(Duration::from_millis(random.below(3_000)));
         let processes = stage.process_ids();
         stage.kill_engine();

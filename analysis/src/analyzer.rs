@@ -14,6 +14,7 @@ use rekindle_model::{
     RequestType, Shape, Span, SpanKind, Trace, TraceId, UnixNanos,
 };
 
+use crate::causes::Causes;
 use crate::detect::OPEN_SECONDS;
 use crate::examples::ExampleStore;
 use crate::fence::{Fences, row_touches};
@@ -97,6 +98,8 @@ pub struct Analyzer {
     records: Records,
     waiting_reports: BTreeMap<TraceId, OutcomeReport>,
     fences: Fences,
+    /// How many requests of each slice are fenced.
+    fenced: BTreeMap<u64, u64>,
     examples: ExampleStore,
     /// Memory for the outlines of traces that come whole.
     buffer: OutlineBuffer,
@@ -134,6 +137,7 @@ impl Analyzer {
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
+            fenced: BTreeMap::new(),
             examples: ExampleStore::new(config.max_example_spans),
             buffer: OutlineBuffer::default(),
             watch: Watch::default(),
@@ -425,10 +429,11 @@ impl Analyzer {
             .fences
             .covers(record.touched(), record.start, record.end);
         record.row = reading.row;
+        let slice = record.start.0 / slice_nanos;
         if record.fenced {
             self.counts.add(LeftOut::Fenced);
+            *self.fenced.entry(slice).or_default() += 1;
         }
-        let slice = record.start.0 / slice_nanos;
         match (record.cell(), reading.cell) {
             (Some(cell), Some((known, number))) if cell == known => {
                 self.spectrum.add_numbered(slice, number);
@@ -545,7 +550,7 @@ impl Analyzer {
         // An example whose record is gone can't be shown.
         let stays = |id| self.examples.get(id).is_some();
         let number = self.records.add(trace_id, record, stays, &mut self.counts);
-        self.watch.look(&mut self.types, id, now, &self.config);
+        self.look(id, now);
         Some(number)
     }
 
@@ -626,7 +631,16 @@ impl Analyzer {
             }
             self.examples.correct(trace_id, id, after.is_bad());
         }
-        self.watch.look(&mut self.types, id, now, &self.config);
+        self.look(id, now);
+    }
+
+    fn look(&mut self, request_type: u32, now: UnixNanos) {
+        let causes = Causes {
+            spectrum: &self.spectrum,
+            registry: &self.observer.registry,
+            config: &self.config,
+        };
+        self.watch.look(&mut self.types, request_type, now, causes);
     }
 
     /// Takes an intervention; one of the same reference replaces what was known of it. Requests
@@ -669,6 +683,11 @@ impl Analyzer {
                 continue;
             }
             let slice = record.start.0 / slice_nanos;
+            let of_slice = self.fenced.entry(slice).or_default();
+            *of_slice = match fenced {
+                true => *of_slice + 1,
+                false => of_slice.saturating_sub(1),
+            };
             if fenced {
                 self.counts.add(LeftOut::Fenced);
                 if let Some(cell) = record.cell() {
@@ -702,18 +721,19 @@ impl Analyzer {
         self.spectrum.settle(self.slice(now));
         self.profiles.settle(self.slice(now));
         self.records.forget_before(begin);
+        self.fenced = self.fenced.split_off(&self.slice(begin));
         self.fences.forget_before(begin);
         self.forget_reports(begin);
         let shown = self.newest.min(now).minus(SHOWN_RATE);
         self.samplings.forget_before(shown, begin);
         self.tidy();
-        let changes = self.watch.tick(
-            &mut self.types,
-            now,
-            self.newest,
-            &self.fences,
-            &self.config,
-        );
+        let causes = Causes {
+            spectrum: &self.spectrum,
+            registry: &self.observer.registry,
+            config: &self.config,
+        };
+        let (types, fences) = (&mut self.types, &self.fences);
+        let changes = self.watch.tick(types, now, self.newest, fences, causes);
         let remembered = self.watch.incidents.iter().map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         self.follow();
@@ -1016,6 +1036,7 @@ impl Analyzer {
             bad: 0,
             baseline_failure_share: 0.0,
             missing: 0.0,
+            well_since: None,
             failing_per_second: 0.0,
         };
         self.sources().input(&named, until, self.cut)
@@ -1029,6 +1050,7 @@ impl Analyzer {
             types: &self.types,
             records: &self.records,
             fences: &self.fences,
+            fenced: self.fenced.values().sum(),
             examples: &self.examples,
             counts: &self.counts,
             config: &self.config,

@@ -81,6 +81,13 @@ impl Counts {
         }
     }
 
+    /// The same with so many for this reason.
+    pub(crate) fn with(mut self, reason: LeftOut, n: u64) -> Self {
+        self.ignore(reason);
+        self.add_many(reason, n);
+        self
+    }
+
     /// Counts nothing for this reason: it is of no concern.
     pub(crate) fn ignore(&mut self, reason: LeftOut) {
         self.0.remove(&reason);

@@ -46,6 +46,10 @@ pub struct Incident {
     /// often they came before. Who hangs neither fails nor ends.
     #[serde(default)]
     pub missing: f64,
+    /// Since when its requests are well again, on enough of them to tell, while it is open; `None` while they fail, or
+    /// nobody can tell.
+    #[serde(default)]
+    pub well_since: Option<UnixNanos>,
     /// Failing requests per second over the last slices, those that should come and don't included.
     pub failing_per_second: f64,
 }

@@ -13,6 +13,7 @@ mod address;
 mod analyzer;
 mod callee;
 mod caller;
+mod causes;
 mod component;
 mod config;
 mod counts;

@@ -21,7 +21,7 @@ use crate::records::Records;
 use crate::registry::Registry;
 use crate::spectrum::{Cell, Spectrum};
 use crate::types::Types;
-use crate::{AnalysisConfig, Counts, Incident};
+use crate::{AnalysisConfig, Counts, Incident, LeftOut};
 
 /// Everything that an input is made of.
 pub(crate) struct Sources<'a> {
@@ -31,6 +31,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) types: &'a Types,
     pub(crate) records: &'a Records,
     pub(crate) fences: &'a Fences,
+    /// How many requests of the window are fenced.
+    pub(crate) fenced: u64,
     pub(crate) examples: &'a ExampleStore,
     pub(crate) counts: &'a Counts,
     pub(crate) config: &'a AnalysisConfig,
@@ -148,7 +150,7 @@ impl Sources<'_> {
             shaped: measured.shaped,
             shown,
             reports: reports.into_iter().collect(),
-            left_out: self.counts.clone(),
+            left_out: self.counts.clone().with(LeftOut::Fenced, self.fenced),
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
         }

@@ -145,6 +145,15 @@ impl TypeState {
             .fold((0, 0), |sum, (_, ends)| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
+    /// When the first request failed that began at this time or later; the time itself, where none did.
+    pub(crate) fn first_failed(&self, from: UnixNanos) -> UnixNanos {
+        let mut later = self.rates.range(rate_slice(from)..);
+        let failed = later.find(|(_, ends)| ends.1 > 0);
+        failed.map_or(from, |(slice, _)| {
+            UnixNanos(slice * RATE_SLICE.as_nanos() as u64)
+        })
+    }
+
     /// The start of the oldest slice in the window.
     pub(crate) fn first(&self) -> Option<UnixNanos> {
         let (slice, _) = self.rates.first_key_value()?;
@@ -360,6 +369,14 @@ impl Types {
 
     pub(crate) fn get_mut(&mut self, id: u32) -> &mut TypeState {
         &mut self.states[id as usize]
+    }
+
+    /// The types that are part of this open incident.
+    pub(crate) fn of_incident(&self, incident: u64) -> Vec<u32> {
+        let of = self.iter();
+        of.filter(|(_, state)| state.incident == Some(incident))
+            .map(|(id, _)| id)
+            .collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &TypeState)> {

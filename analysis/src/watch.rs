@@ -1,7 +1,7 @@
 //! When does an incident open, who belongs to it, and when is it over?
 //!
 //! One fault fails several request types within moments, so types whose failures begin close
-//! together are one incident. It closes when the types' failures have been back at the baseline for
+//! together are one incident, until their traces say that they fail for different causes (`apart`). It closes when the types' failures have been back at the baseline for
 //! a while, on enough requests to tell: silence is not health. After a whole window without any
 //! request it closes as *silent*, which says that nobody knows.
 //!
@@ -9,14 +9,19 @@
 //! other requests: what hangs ends only when it does. Where the whole service is silent, it may be its exporter,
 //! the way from it, or we who are deaf; that is no incident.
 
+mod apart;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 use rekindle_stats::{Probability, Share, Silence};
 
+use crate::causes::Causes;
 use crate::fence::Fences;
 use crate::types::{RATE_SLICE, TypeState, Types};
 use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
+use apart::Known;
 
 /// Fewer requests than this don't show that a type has recovered: at a failure share of one in
 /// seven, twenty good ones in a row are a matter of luck in one case of twenty-two.
@@ -30,6 +35,8 @@ pub(crate) const RECENT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     pub(crate) incidents: Vec<Incident>,
+    /// What is known of why the open ones fail.
+    known: BTreeMap<u64, Known>,
     changes: Vec<Change>,
     last_id: u64,
 }
@@ -41,14 +48,14 @@ impl Watch {
         types: &mut Types,
         request_type: u32,
         now: UnixNanos,
-        config: &AnalysisConfig,
+        causes: Causes<'_>,
     ) {
-        let state = types.get_mut(request_type);
-        if state.incident.is_some() || !state.detector.is_alarmed(config) {
+        let state = types.get(request_type);
+        if state.incident.is_some() || !state.detector.is_alarmed(causes.config) {
             return;
         }
         if let Some(since) = state.detector.onset() {
-            self.open(types, request_type, since, now, config);
+            self.open(types, request_type, since, now, causes);
         }
     }
 
@@ -58,14 +65,14 @@ impl Watch {
         types: &mut Types,
         now: UnixNanos,
         fences: &Fences,
-        config: &AnalysisConfig,
+        causes: Causes<'_>,
     ) {
         for id in 0..types.len() {
             let came = types.get(id).came();
             if let Some(until) = fences.last_over(id, came, now) {
                 types.excuse(id, until);
             }
-            let Some(silence) = too_long(types, id, config) else {
+            let Some(silence) = too_long(types, id, causes.config) else {
                 continue;
             };
             let state = types.get_mut(id);
@@ -73,33 +80,56 @@ impl Watch {
             state.stop(&silence);
             state.missing = state.missing.max(silence.missing());
             if state.incident.is_none() {
-                self.open(types, id, came, now, config);
+                self.open(types, id, came, now, causes);
             }
         }
     }
 
-    /// Opens an incident for this type, or widens one that began at the same time.
+    /// Opens an incident for this type, or widens one that may have the same cause.
     fn open(
         &mut self,
         types: &mut Types,
         request_type: u32,
         since: UnixNanos,
         now: UnixNanos,
-        config: &AnalysisConfig,
+        causes: Causes<'_>,
     ) {
-        let state = types.get_mut(request_type);
-        let near = self.incidents.iter_mut().rev().find(|incident| {
-            incident.is_open()
-                && (apart(incident.since, since) <= config.group_within
-                    || apart(incident.opened_at, now) <= config.group_within)
+        let is_any_open = self.incidents.iter().any(Incident::is_open);
+        let path = is_any_open.then(|| causes.path(request_type));
+        let path = path.unwrap_or_default();
+        let group_within = causes.config.group_within;
+        let same = self.incidents.iter().rev().find(|incident| {
+            let is_near = apart(incident.since, since) <= group_within
+                || apart(incident.opened_at, now) <= group_within;
+            let known = self.known.get(&incident.id);
+            incident.is_open() && known.is_some_and(|known| known.may_be(&path, is_near))
         });
-        if let Some(incident) = near {
+        let into = same.map(|incident| incident.id);
+        self.put(types, request_type, into, since, now);
+    }
+
+    /// Makes the type part of this incident, or of a new one. Which it is.
+    fn put(
+        &mut self,
+        types: &mut Types,
+        request_type: u32,
+        into: Option<u64>,
+        since: UnixNanos,
+        now: UnixNanos,
+    ) -> u64 {
+        let state = types.get_mut(request_type);
+        let known = self
+            .incidents
+            .iter_mut()
+            .find(|incident| Some(incident.id) == into);
+        if let Some(incident) = known {
             state.incident = Some(incident.id);
             incident.request_types.push(state.request_type.clone());
             incident.request_types.sort();
+            incident.request_types.dedup();
             incident.since = incident.since.min(since);
             self.changes.push(Change::Updated(incident.id));
-            return;
+            return incident.id;
         }
         self.last_id += 1;
         let id = self.last_id;
@@ -114,9 +144,12 @@ impl Watch {
             bad: 0,
             baseline_failure_share: 0.0,
             missing: 0.0,
+            well_since: None,
             failing_per_second: 0.0,
         });
+        self.known.insert(id, Known::default());
         self.changes.push(Change::Opened(id));
+        id
     }
 
     /// Brings open incidents up to date, closes those that are over, forgets the oldest. `newest`
@@ -127,15 +160,13 @@ impl Watch {
         now: UnixNanos,
         newest: UnixNanos,
         fences: &Fences,
-        config: &AnalysisConfig,
+        causes: Causes<'_>,
     ) -> Vec<Change> {
-        self.look_for_silence(types, now, fences, config);
+        let config = causes.config;
+        self.look_for_silence(types, now, fences, causes);
+        self.tell_apart(types, now, newest, causes);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
-            let members: Vec<u32> = types
-                .iter()
-                .filter(|(_, state)| state.incident == Some(incident.id))
-                .map(|(id, _)| id)
-                .collect();
+            let members = types.of_incident(incident.id);
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
             let before = (incident.ok, incident.bad);
             let silences = members.iter().filter(|id| types.get(**id).missing > 0.0);
@@ -146,24 +177,30 @@ impl Watch {
             let onsets = states.iter().filter_map(|state| state.detector.onset());
             incident.since = onsets.fold(incident.since, UnixNanos::min);
             bring_up_to_date(incident, &states, newest);
+            if let Some(known) = self.known.get(&incident.id) {
+                known.add_left(incident);
+            }
             incident.missing = states.iter().map(|state| state.missing).sum();
             incident.failing_per_second += missed;
             let quiet_for = now.since(newest.max(incident.since));
             let is_gone = states.iter().all(|state| state.is_quiet());
             let is_over = is_gone && now.since(incident.opened_at) >= config.window;
-            let is_missed = members.iter().any(|id| {
-                let is_gone = types.get(*id).is_quiet();
-                !is_gone && too_long(types, *id, config).is_some()
-            });
-            let reason = if quiet_for >= config.window || is_over {
+            let is_missed = members.iter().any(|id| is_missing(types, *id, config));
+            let (at_least, at_most) = (config.close_after, config.window);
+            let reason = if members.is_empty() {
+                // They were well before they left.
+                Some(ClosingReason::Recovered)
+            } else if quiet_for >= config.window || is_over {
                 Some(ClosingReason::Silent)
-            } else if !is_missed && have_recovered(&states, incident, newest, config) {
+            } else if !is_missed && have_recovered(&states, incident, newest, at_least, at_most) {
                 Some(ClosingReason::Recovered)
             } else {
                 None
             };
             if let Some(reason) = reason {
                 incident.closed = Some(Closing { at: now, reason });
+                incident.well_since = None;
+                self.known.remove(&incident.id);
                 for id in members {
                     let state = types.get_mut(id);
                     state.incident = None;
@@ -202,6 +239,11 @@ fn too_long(types: &Types, id: u32, config: &AnalysisConfig) -> Option<Silence> 
     types.silence(id).filter(|it| it.evidence >= bar)
 }
 
+/// Whether requests of this type, which is known yet, stay away against their habit.
+fn is_missing(types: &Types, id: u32, config: &AnalysisConfig) -> bool {
+    !types.get(id).is_quiet() && too_long(types, id, config).is_some()
+}
+
 fn apart(a: UnixNanos, b: UnixNanos) -> Duration {
     a.since(b).max(b.since(a))
 }
@@ -235,16 +277,17 @@ fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: Unix
     incident.failing_per_second = recent_bad as f64 / span;
 }
 
-/// Whether the types have been back at their baseline long enough, on enough requests. They are
+/// Whether the types have been back at their baseline for `at_least` so long, on enough requests. They are
 /// counted together, because one that is asked for once a minute would keep the incident open for
 /// most of an hour; but none of them may go on failing, or have fallen silent against its habit.
 fn have_recovered(
     states: &[&TypeState],
     incident: &Incident,
     newest: UnixNanos,
-    config: &AnalysisConfig,
+    at_least: Duration,
+    at_most: Duration,
 ) -> bool {
-    let mut back = config.close_after;
+    let mut back = at_least;
     loop {
         let from = newest.minus(back);
         if from < incident.opened_at {
@@ -268,10 +311,10 @@ fn have_recovered(
                     still_fails(state, from, newest) || is_missed(state, incident, from, newest)
                 });
         }
-        if back >= config.window {
+        if back >= at_most {
             return false;
         }
-        back = back.saturating_mul(2).min(config.window);
+        back = back.saturating_mul(2).min(at_most);
     }
 }
 

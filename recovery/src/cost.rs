@@ -67,7 +67,7 @@ impl Costs {
         measured.weight * 0.5f64.powf(age.as_secs_f64() / self.half_life.as_secs_f64())
     }
 
-    /// A restart of this very unit, by its own executor, took so long.
+    /// A restart of this very unit, or of one of this kind ([`RestartTree::kind`]), by its own executor, took so long.
     pub fn learn(&mut self, unit: &UnitName, downtime: Duration, now: SystemTime) {
         let before = self.units.get(unit).copied();
         let weight = before.map_or(0.0, |before| self.weight_at(&before, now));
@@ -110,7 +110,7 @@ impl Costs {
             // A container or pod is a process with a wrapping that costs little beside its start.
             (_, None) => PRIOR_PROCESS,
         };
-        let Some(measured) = self.units.get(unit) else {
+        let Some(measured) = self.units.get(&tree.kind(unit)) else {
             return (prior, 0.0);
         };
         let weight = self.weight_at(measured, now);

@@ -11,29 +11,42 @@ mod note;
 mod systemd;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use self::connection::Endpoint;
 use self::docker::Docker;
+pub(crate) use self::docker::SHORT_ID;
 use self::kubernetes::Kubernetes;
+pub(crate) use self::kubernetes::list as pods;
 use self::lives::{LivesExecutor, Platform};
 use self::note::Notes;
 use self::systemd::Systemd;
 use crate::around::{AroundExecutor, Cabinet, Keeping, Saver, Witness};
 use crate::command::CommandExecutor;
 use crate::executor::Executor;
-use crate::http_call::HttpExecutor;
+use crate::http_call::{CallFailure, HttpExecutor};
 use crate::probe::Probes;
 use crate::process::{OpenError, ProcessUnit, Supervisor};
+use crate::template::Listed;
 use crate::{ExecutorSpec, UnitName, UnitSpec};
 
 /// The executors of a tree's units.
 #[derive(Clone)]
 pub struct Executors {
     by_unit: BTreeMap<UnitName, Arc<dyn Executor>>,
+    workshop: Workshop,
+}
+
+/// What executors are made with.
+#[derive(Clone)]
+struct Workshop {
     supervisor: Arc<Supervisor>,
     cabinet: Arc<Cabinet>,
     witness: Arc<OnceLock<Arc<dyn Witness>>>,
+    notes: Notes,
+    probes: Probes,
+    logs: PathBuf,
 }
 
 impl Executors {
@@ -53,59 +66,35 @@ impl Executors {
         let processes = ProcessUnit::among(units);
         let supervisor =
             Arc::new(Supervisor::open(state_directory, processes, probes.clone()).await?);
-        let notes = Notes::new(state_directory);
-        let cabinet = Arc::new(Cabinet::new(state_directory, keeping));
-        let witness = Arc::new(OnceLock::new());
-        let by_unit = units
-            .iter()
-            .filter_map(|unit| {
-                let inner: Arc<dyn Executor> = match unit.executor.clone()? {
-                    ExecutorSpec::Process(_) => Arc::<Supervisor>::clone(&supervisor),
-                    ExecutorSpec::Http(spec) => {
-                        Arc::new(HttpExecutor::new(spec, unit.ready.clone(), probes.clone()))
-                    }
-                    ExecutorSpec::Command(spec) => Arc::new(CommandExecutor::new(
-                        spec,
-                        unit.ready.clone(),
-                        probes.clone(),
-                    )),
-                    ExecutorSpec::Docker(spec) => kept(Docker::new(&spec), unit, &notes, probes),
-                    ExecutorSpec::Kubernetes(spec) => {
-                        kept(Kubernetes::new(spec), unit, &notes, probes)
-                    }
-                    ExecutorSpec::Systemd(spec) => kept(Systemd::new(spec), unit, &notes, probes),
-                };
-                let saver = Saver {
-                    supervisor: Arc::clone(&supervisor),
-                    process: process_of(units, unit),
-                    is_process: matches!(unit.executor, Some(ExecutorSpec::Process(_))),
-                    logs: state_directory.join("logs"),
-                    witness: Arc::clone(&witness),
-                    cabinet: Arc::clone(&cabinet),
-                };
-                let around = unit.around.clone();
-                let executor: Arc<dyn Executor> =
-                    Arc::new(AroundExecutor::new(inner, around, saver, probes.clone()));
-                Some((unit.name.clone(), executor))
-            })
-            .collect();
-        Ok(Self {
-            by_unit,
+        let workshop = Workshop {
             supervisor,
-            cabinet,
-            witness,
+            cabinet: Arc::new(Cabinet::new(state_directory, keeping)),
+            witness: Arc::new(OnceLock::new()),
+            notes: Notes::new(state_directory),
+            probes: probes.clone(),
+            logs: state_directory.join("logs"),
+        };
+        Ok(Self {
+            by_unit: workshop.make(units),
+            workshop,
         })
+    }
+
+    /// The executors of a tree that grew: of these units, made as those at the start were. Processes are only
+    /// supervised since the start.
+    pub fn grown(&self, units: &[UnitSpec]) -> BTreeMap<UnitName, Arc<dyn Executor>> {
+        self.workshop.make(units)
     }
 
     /// Names who remembers requests, for post-mortems. The first one stays.
     pub fn call_witness(&self, witness: Arc<dyn Witness>) {
         // There is one analysis in a daemon; a second would be a mistake, and change nothing.
-        let _ = self.witness.set(witness);
+        let _ = self.workshop.witness.set(witness);
     }
 
     /// What was saved before restarts.
     pub fn cabinet(&self) -> &Arc<Cabinet> {
-        &self.cabinet
+        &self.workshop.cabinet
     }
 
     /// The unit's own executor; `None` if it is restarted by restarting all below it.
@@ -121,8 +110,52 @@ impl Executors {
     /// The supervisor of those that are processes. There is always one, since children of an
     /// earlier configuration may live.
     pub fn supervisor(&self) -> &Arc<Supervisor> {
-        &self.supervisor
+        &self.workshop.supervisor
     }
+}
+
+impl Workshop {
+    /// The executors of those units that have one.
+    fn make(&self, units: &[UnitSpec]) -> BTreeMap<UnitName, Arc<dyn Executor>> {
+        let (notes, probes) = (&self.notes, &self.probes);
+        let executor = |unit: &UnitSpec| {
+            let inner: Arc<dyn Executor> = match unit.executor.clone()? {
+                ExecutorSpec::Process(_) => Arc::<Supervisor>::clone(&self.supervisor),
+                ExecutorSpec::Http(spec) => {
+                    Arc::new(HttpExecutor::new(spec, unit.ready.clone(), probes.clone()))
+                }
+                ExecutorSpec::Command(spec) => Arc::new(CommandExecutor::new(
+                    spec,
+                    unit.ready.clone(),
+                    probes.clone(),
+                )),
+                ExecutorSpec::Docker(spec) => kept(Docker::new(&spec), unit, notes, probes),
+                ExecutorSpec::Kubernetes(spec) => kept(Kubernetes::new(spec), unit, notes, probes),
+                ExecutorSpec::Systemd(spec) => kept(Systemd::new(spec), unit, notes, probes),
+            };
+            let saver = Saver {
+                supervisor: Arc::clone(&self.supervisor),
+                process: process_of(units, unit),
+                is_process: matches!(unit.executor, Some(ExecutorSpec::Process(_))),
+                logs: self.logs.clone(),
+                witness: Arc::clone(&self.witness),
+                cabinet: Arc::clone(&self.cabinet),
+            };
+            let around = unit.around.clone();
+            let executor: Arc<dyn Executor> =
+                Arc::new(AroundExecutor::new(inner, around, saver, probes.clone()));
+            Some((unit.name.clone(), executor))
+        };
+        units.iter().filter_map(executor).collect()
+    }
+}
+
+/// The containers that have these labels, by the engine behind this socket.
+pub(crate) async fn containers(
+    socket: &Path,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<Listed>, CallFailure> {
+    docker::list(&Endpoint::Unix(socket.to_owned()), labels).await
 }
 
 /// The supervised process that the unit is, or is a part of.

@@ -177,6 +177,8 @@ pub struct Past {
     pub target: UnitName,
     /// How many executors were called for it and did not refuse: a refusal is no restart.
     pub restarts: u32,
+    /// Whether a person ordered or approved it.
+    pub by_person: bool,
     /// When the intent was written.
     pub at: SystemTime,
     /// When the unit was ready again, where known.

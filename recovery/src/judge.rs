@@ -186,7 +186,8 @@ pub struct Question {
     pub probes_in_a_row: u32,
     /// Whether the fault is one that probes show and requests may not.
     pub by_probe: bool,
-    /// Whether anything is known to have been wrong: without that nothing can be cured.
+    /// Whether what is asked, or requests, showed before that anything was wrong: without that nothing can be seen to be
+    /// cured.
     pub has_fault: bool,
     /// Whether there is no more time.
     pub deadline: bool,
@@ -363,8 +364,8 @@ pub fn judge(question: &Question) -> Judgement {
             let right = probed.right_in_a_row;
             if !question.has_fault {
                 let words = format!(
-                    "right {right} times in a row when asked, but no incident says what it should \
-                     have cured"
+                    "right {right} times in a row when asked, but nothing that is asked or counted says \
+                     that it was wrong before"
                 );
                 return decided(Verdict::Unknown, None, words);
             }

@@ -27,6 +27,7 @@ pub mod rejuvenate;
 pub mod service;
 pub mod spec;
 mod steady;
+pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tree;
@@ -43,4 +44,4 @@ pub use spec::{
     ProbeSpec, ProcessSpec, Stop, SubtreeBudget, SystemdSpec, UnitName, UnitRules, UnitSpec,
     WorkloadKind,
 };
-pub use tree::{Resolution, RestartTree, TreeError};
+pub use tree::{Kinds, LiveTree, Resolution, RestartTree, TreeError};

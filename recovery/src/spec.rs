@@ -247,6 +247,15 @@ pub enum KubernetesRestart {
         /// The labels, all of which a pod has.
         pods: BTreeMap<String, String>,
     },
+    /// One pod is ended, and whoever owns it makes another.
+    Pod {
+        /// Its name.
+        name: String,
+        /// The labels of the pods that it stands among: until all of them are ready, the restart isn't over.
+        beside: BTreeMap<String, String>,
+        /// Whether disruption budgets may say no.
+        is_evicted: bool,
+    },
     /// One container in each pod with these labels is restarted in place, by OpenKruise.
     Recreate {
         /// The labels, all of which a pod has.
@@ -254,6 +263,22 @@ pub enum KubernetesRestart {
         /// The container's name in the pod.
         container: String,
     },
+}
+
+impl KubernetesRestart {
+    /// The same of one pod alone. What restarts no pods one by one stays what it is.
+    pub(crate) fn of_one(&self, pod: &str) -> Self {
+        let (beside, is_evicted) = match self {
+            Self::Evict { pods } => (pods, true),
+            Self::Delete { pods } => (pods, false),
+            Self::Rollout { .. } | Self::Pod { .. } | Self::Recreate { .. } => return self.clone(),
+        };
+        Self::Pod {
+            name: pod.to_owned(),
+            beside: beside.clone(),
+            is_evicted,
+        }
+    }
 }
 
 /// Workloads that can be rolled.

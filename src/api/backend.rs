@@ -122,6 +122,14 @@ pub enum ApiCommand {
         /// Names and values.
         gauges: Vec<(String, f64)>,
     },
+    /// Forget what was said of a unit, by itself and others, and what it promised to say. Answered by
+    /// [`Reply::Done`].
+    Forget {
+        /// The unit.
+        unit: String,
+        /// Who says so.
+        by: String,
+    },
     /// How a unit is in the words of somebody who wasn't asked. Answered by [`Reply::Done`].
     Said {
         /// The unit.

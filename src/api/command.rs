@@ -64,6 +64,14 @@ pub struct RestartBody {
     pub by: Option<String>,
 }
 
+/// The order to forget what was said of a unit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForgetBody {
+    /// Who says so.
+    pub by: Option<String>,
+}
+
 /// The order to restart nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +81,9 @@ pub struct PauseBody {
     /// For how many seconds; until someone resumes when absent.
     #[serde(default)]
     pub for_seconds: Option<f64>,
+    /// The same with a unit, as in `30m`. Only one of both may be said.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub by: Option<String>,
@@ -163,19 +174,44 @@ pub(super) async fn restart(
     give(&state, command).await
 }
 
+pub(super) async fn forget(
+    State(state): State<ApiState>,
+    Segment(unit): Segment,
+    body: Body,
+) -> Result<Json<Reply>, Problem> {
+    let body: ForgetBody = parse_or_default(body)?;
+    let view = state.backend.view();
+    if view.unit(&unit).is_none() {
+        return Err(no_unit(&view, &unit));
+    }
+    let by = by(body.by);
+    give(&state, ApiCommand::Forget { unit, by }).await
+}
+
 pub(super) async fn pause(
     State(state): State<ApiState>,
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
     let body: PauseBody = parse(body)?;
-    let duration = match body.for_seconds {
+    let invalid = |words| Problem::invalid(format!("for is wrong: {words}"));
+    let seconds = match (body.for_seconds, &body.lasts) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("say for or for_seconds, not both"));
+        }
+        (seconds, None) => seconds,
+        (None, Some(text)) => {
+            let lasts = crate::config::parse_duration(text).map_err(invalid)?;
+            Some(lasts.as_secs_f64())
+        }
+    };
+    let duration = match seconds {
         None => None,
         Some(seconds) if seconds > 0.0 && seconds <= MAX_PAUSE_SECONDS => {
             Some(Duration::from_secs_f64(seconds))
         }
         Some(seconds) => {
             return Err(Problem::invalid(format!(
-                "for_seconds is {seconds}; a pause lasts more than 0 s and at most 30 days"
+                "it would be for {seconds} s; a pause lasts more than 0 s and at most 30 days"
             )));
         }
     };

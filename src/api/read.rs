@@ -219,7 +219,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 28] = [
+const ENDPOINTS: [(&str, &str); 29] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -278,8 +278,12 @@ const ENDPOINTS: [(&str, &str); 28] = [
         "restart a unit; {dry_run, reason, by}",
     ),
     (
+        "POST /api/v1/units/{unit}/forget",
+        "forget the unit's heartbeats and reports; {by}",
+    ),
+    (
         "POST /api/v1/pause",
-        "restart nothing unattended; {reason, for_seconds, by}",
+        "restart nothing unattended; {reason, for (30m, or for_seconds), by}",
     ),
     ("POST /api/v1/resume", "end the pause; {by}"),
     (

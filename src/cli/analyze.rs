@@ -51,6 +51,14 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
                 .to_owned(),
         ));
     }
+    if args
+        .until
+        .is_some_and(|until| until <= args.since.unwrap_or_default())
+    {
+        return Err(Failure::Usage(
+            "the fault was over (--until) before it began (--since)".to_owned(),
+        ));
+    }
     if let Some(path) = named_twice(args) {
         return Err(Failure::Usage(format!(
             "{} is named as the baseline and as the recording with the fault: its traces would count twice. Name it once, \
@@ -120,6 +128,9 @@ fn in_memory(
         false => recorded(&args.baseline, keep)?,
     };
     let mut window = inputs.traces;
+    if let Some(until) = args.until {
+        window.truncate(window.partition_point(|trace| trace.spans()[0].start < until));
+    }
     if let Some(since) = args.since {
         let first = window.partition_point(|trace| trace.spans()[0].start < since);
         baseline.traces.extend(window.drain(..first));

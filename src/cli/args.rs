@@ -187,6 +187,15 @@ pub enum Command {
         by: By,
     },
 
+    /// Forget the heartbeats and reports of a unit: one that is to stay silent is waited for no more
+    Forget {
+        /// The unit
+        unit: String,
+        /// Whose word it is.
+        #[command(flatten)]
+        by: By,
+    },
+
     /// Restart nothing unattended until further notice
     Pause {
         /// Why
@@ -376,6 +385,9 @@ pub struct AnalyzeArgs {
     /// When the fault began: earlier traces of the same files are the baseline
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub since: Option<UnixNanos>,
+    /// When it was over: traces that began then or later are left out
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub until: Option<UnixNanos>,
     /// How to rank
     #[arg(long, value_name = "METHOD", default_value_t = Method::Default)]
     pub method: Method,

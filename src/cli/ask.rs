@@ -56,6 +56,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             "A restart waits for your approval: see `rekindle plan`".to_owned(),
             Tone::Attention,
         )
+    } else if let Some(words) = words::well_again(view) {
+        (words, Tone::Attention)
     } else if open > 0 {
         (
             format!(
@@ -124,6 +126,18 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
     }
     if let Some(memory) = status.memory_bytes {
         rows.push(vec![plain("memory"), plain(words::bytes(memory))]);
+    }
+    for growing in &status.growing {
+        let (words, is_well) = words::growing(growing);
+        let tone = if is_well {
+            Tone::Plain
+        } else {
+            Tone::Attention
+        };
+        rows.push(vec![
+            plain(format!("grows: {}", growing.template)),
+            (words, tone),
+        ]);
     }
     for (reason, number) in &status.dropped {
         rows.push(vec![
@@ -511,11 +525,14 @@ fn show_actions(terminal: &mut Terminal, actions: &[ActionView], long: bool) -> 
         "Verdict",
         "Failure share",
         "Took",
-        "Failed",
+        "Failed meanwhile",
     ];
     terminal.table(&header, rows.collect())?;
     for action in actions {
-        let mut words = format!("#{} {} ({})", action.id, action.why, action.who);
+        let incident = action
+            .incident
+            .map_or_else(String::new, |id| format!(", incident {id}"));
+        let mut words = format!("#{} {} ({}{incident})", action.id, action.why, action.who);
         if !action.note.is_empty() {
             words.push_str(&format!("; {}", action.note));
         }
@@ -617,8 +634,19 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
         }
         terminal.table(&["Restart unit", ""], rows)?;
     }
-    for plan in &explanation.plans {
-        show_plan(terminal, plan)?;
+    // Newest first: what was planned before is of incidents that are over, but for what is still under way.
+    for (place, plan) in explanation.plans.iter().enumerate() {
+        if place == 0 || plan.state.is_live() {
+            show_plan(terminal, plan)?;
+        }
+    }
+    let before = explanation.plans.iter().skip(1);
+    match before.filter(|plan| !plan.state.is_live()).count() {
+        0 => {}
+        more => terminal.line(format!(
+            "{} before; `-o json` shows all that are remembered.",
+            words::number_of(more, "plan")
+        ))?,
     }
     if !explanation.actions.is_empty() {
         show_actions(terminal, &explanation.actions, true)?;

@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use rekindle_recovery::ExecutorSpec;
 use rekindle_recovery::rejuvenate::Gauge;
+use rekindle_recovery::{ExecutorSpec, UnitName};
 use serde::Serialize;
 
 use super::{Failure, Terminal};
@@ -108,6 +108,13 @@ fn warnings(config: &Config) -> Vec<String> {
             .restart
             .tree
             .iter()
+            .chain(
+                config
+                    .restart
+                    .templates
+                    .iter()
+                    .map(|template| &template.unit),
+            )
             .any(|part| part.parent.as_ref() == Some(&unit.name));
         let Some(executor) = &unit.executor else {
             if !has_parts {
@@ -196,8 +203,24 @@ fn meaning(config: &Config) -> Vec<String> {
         format!("{} probes", config.probes.len()),
     ]
     .into_iter()
+    .chain(growth(config))
     .chain(heartbeats(config))
     .collect()
+}
+
+/// What units come and go by themselves.
+fn growth(config: &Config) -> impl Iterator<Item = String> + '_ {
+    config.restart.templates.iter().map(|template| {
+        let apart = template.apart.keys().map(String::as_str);
+        format!(
+            "lets up to {} {} grow below {} as {}@NAME, told apart by {}",
+            template.most,
+            template.source.kind(),
+            template.unit.parent.as_ref().map_or("", UnitName::as_str),
+            template.unit.name,
+            apart.collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// Which heartbeats the units' watches live on: of a number that nobody tells nothing is ever measured.

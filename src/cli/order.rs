@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::args::By;
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
-use crate::api::{ApproveBody, DryRun, PauseBody, RejectBody, Reply, RestartBody, ResumeBody};
+use crate::api::{
+    ApproveBody, DryRun, ForgetBody, PauseBody, RejectBody, Reply, RestartBody, ResumeBody,
+};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::view::{ActionResult, ActionView, VerdictView, View};
@@ -57,6 +59,17 @@ pub(super) fn restart(
     Ok(client.post(&path, &body)?)
 }
 
+pub(super) fn forget(
+    terminal: &mut Terminal,
+    client: &Client,
+    unit: &str,
+    by: By,
+) -> Result<Exit, Failure> {
+    let path = format!("/units/{}/forget", words::path_segment(unit));
+    let reply = client.post(&path, &ForgetBody { by: by.name() })?;
+    show(terminal, client, &reply, false)
+}
+
 pub(super) fn pause(
     terminal: &mut Terminal,
     client: &Client,
@@ -67,6 +80,7 @@ pub(super) fn pause(
     let body = PauseBody {
         reason,
         for_seconds: duration.map(|duration| duration.as_secs_f64()),
+        lasts: None,
         by: by.name(),
     };
     let reply = client.post("/pause", &body)?;
@@ -107,7 +121,7 @@ pub(super) fn show(
     }
 }
 
-/// Waits until every action of the recovery has its verdict, and tells the last one's.
+/// Waits until every action of the recovery has its verdict, and tells them; programs get the last one's.
 fn wait_for(terminal: &mut Terminal, client: &Client, recovery: u64) -> Result<Exit, Failure> {
     loop {
         std::thread::sleep(LOOK_EVERY);
@@ -124,47 +138,60 @@ fn wait_for(terminal: &mut Terminal, client: &Client, recovery: u64) -> Result<E
         if !own.iter().all(is_over) {
             continue;
         }
-        let verdict = last.verdict;
-        terminal.answer(*last, |terminal, action| {
-            let word = verdict.map_or("not done", |verdict| verdict.as_str());
-            let note = match action.note.as_str() {
-                "" => String::new(),
-                note => format!(" ({note})"),
-            };
-            terminal.line(format!("{}: {word}{note}", action.unit))
-        })?;
-        return Ok(match verdict {
+        if terminal.is_json() {
+            terminal.answer(*last, |_, _| Ok(()))?;
+        } else {
+            // In the order in which it was done.
+            for action in own.iter().rev() {
+                terminal.line(came_to(action))?;
+            }
+        }
+        return Ok(match last.verdict {
             Some(VerdictView::Cured) => Exit::Ok,
             _ => Exit::NotCured,
         });
     }
 }
 
+/// What a restart came to, in a line.
+fn came_to(action: &ActionView) -> String {
+    let word = action.verdict.map_or("not done", |it| it.as_str());
+    let with = match action.along_with() {
+        Some(target) => format!(", with {target}"),
+        None => String::new(),
+    };
+    let note = match action.note.as_str() {
+        "" => String::new(),
+        note => format!(" ({note})"),
+    };
+    format!("{}: {word}{with}{note}", action.unit)
+}
+
 fn show_dry_run(terminal: &mut Terminal, dry_run: &DryRun) -> std::io::Result<()> {
     terminal.heading(
-        &format!("Restarting {} would (nothing was done):", dry_run.unit),
+        &format!("Nothing was done. A restart of {}:", dry_run.unit),
         Tone::Plain,
     )?;
     let rows = vec![
         vec![
-            plain("restart, in this order"),
+            plain("restarts, in this order"),
             plain(dry_run.restarts.join(", ")),
         ],
-        vec![plain("take down"), plain(dry_run.affected.join(", "))],
+        vec![plain("takes down"), plain(dry_run.affected.join(", "))],
         vec![
-            plain("take about"),
+            plain("takes about"),
             plain(words::millis(dry_run.expected_downtime_ms)),
         ],
         vec![
-            plain("cost about"),
+            plain("costs about"),
             plain(format!(
                 "{} failed requests",
                 words::about(dry_run.expected_cost)
             )),
         ],
-        vec![plain("be refused"), objections(&dry_run.refusals)],
+        vec![plain("would be refused now"), objections(&dry_run.refusals)],
         vec![
-            plain("be refused unattended"),
+            plain("would be refused unattended"),
             objections(&dry_run.unattended_refusals),
         ],
     ];

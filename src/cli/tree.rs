@@ -363,7 +363,7 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
     };
     for spec in tree.units() {
         let unit = &spec.name;
-        if tree.restarts(unit).is_empty() {
+        if tree.restarts(unit).is_empty() && !tree.grows_below(unit) {
             note(unit, NO_WAY.to_owned());
         }
         let below = tree.subtree(unit);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rekindle_recovery::guard::calendar::{Calendar, DAYS, Window};
+use rekindle_recovery::template::Template;
 use rekindle_recovery::{SubtreeBudget, UnitName, UnitRules, UnitSpec};
 
 use super::document::{Node, Value};
@@ -210,8 +211,18 @@ pub(super) fn rules(unit: &Section<'_>) -> UnitRules {
 }
 
 /// Groups of which nobody says how many must be up, or which have fewer members than must be.
-pub(super) fn groups(restart: &Section<'_>, guards: &GuardSettings, tree: &[UnitSpec]) {
+pub(super) fn groups(
+    restart: &Section<'_>,
+    guards: &GuardSettings,
+    tree: &[UnitSpec],
+    templates: &[Template],
+) {
     let mut members: BTreeMap<&str, usize> = BTreeMap::new();
+    for template in templates {
+        if let Some(group) = &template.unit.rules.capacity_group {
+            *members.entry(group).or_default() += template.most;
+        }
+    }
     for spec in tree {
         if let Some(group) = &spec.rules.capacity_group {
             *members.entry(group).or_default() += 1;
@@ -219,7 +230,11 @@ pub(super) fn groups(restart: &Section<'_>, guards: &GuardSettings, tree: &[Unit
         let below = tree
             .iter()
             .filter(|other| other.parent.as_ref() == Some(&spec.name));
-        let count = below.count();
+        let grown = templates
+            .iter()
+            .filter(|template| template.unit.parent.as_ref() == Some(&spec.name))
+            .map(|template| template.most);
+        let count = below.count() + grown.sum::<usize>();
         if let Some(minimum) = spec.rules.minimum_healthy
             && minimum as usize > count
         {

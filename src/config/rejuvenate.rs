@@ -7,6 +7,7 @@ use rekindle_recovery::rejuvenate::rule::{
     DEFAULT_EVERY, DEFAULT_JITTER, DEFAULT_REST, DEFAULT_SETTLE,
 };
 use rekindle_recovery::rejuvenate::{Gauge, Levels, Order, Rule, Trigger};
+use rekindle_recovery::template::{self, Template};
 use rekindle_recovery::{RestartTree, UnitName, UnitSpec};
 
 use super::document::{Node, Value};
@@ -26,8 +27,13 @@ const ORDERS: [(&str, Order); 2] = [
 ];
 
 /// The rules under the key, checked against the tree.
-pub(super) fn rules(section: &Section<'_>, key: &'static str, units: &[UnitSpec]) -> Vec<Rule> {
-    let tree = RestartTree::build(units.to_vec()).ok();
+pub(super) fn rules(
+    section: &Section<'_>,
+    key: &'static str,
+    units: &[UnitSpec],
+    templates: &[Template],
+) -> Vec<Rule> {
+    let tree = RestartTree::growing(units.to_vec(), template::kinds(templates)).ok();
     let mut rules: Vec<Rule> = Vec::new();
     for (path, node) in section.items(key) {
         let Some(item) = Section::open(section.reader, &path, "rejuvenate", node) else {

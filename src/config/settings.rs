@@ -9,6 +9,7 @@ use rekindle_recovery::around::Keeping;
 use rekindle_recovery::judge::Strictness;
 use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::rejuvenate::Rule;
+use rekindle_recovery::template::Template;
 use rekindle_recovery::watch::Watch;
 use rekindle_recovery::{Mode, ProbeSpec, UnitName, UnitSpec};
 
@@ -202,6 +203,8 @@ pub struct RestartSettings {
     pub webhook: Option<String>,
     /// The restart units, parents before children; they make a tree.
     pub tree: Vec<UnitSpec>,
+    /// What units grow among them.
+    pub templates: Vec<Template>,
     /// What units' figures must keep to.
     pub watches: BTreeMap<UnitName, Vec<Watch>>,
     /// What is restarted before it fails.
@@ -325,6 +328,7 @@ impl Default for Config {
                 keeping: Keeping::default(),
                 webhook: None,
                 tree: Vec::new(),
+                templates: Vec::new(),
                 watches: BTreeMap::new(),
                 rejuvenate: Vec::new(),
             },
@@ -335,8 +339,14 @@ impl Default for Config {
 impl Config {
     /// The span and resource attributes that restart units match on: ingest must keep them.
     pub fn matched_attributes(&self) -> BTreeSet<String> {
-        let selectors = self.restart.tree.iter().map(|unit| &unit.selector);
-        selectors.flat_map(|s| s.keys().cloned()).collect()
+        let templates = &self.restart.templates;
+        let grown = templates.iter().map(|template| &template.unit);
+        let units = self.restart.tree.iter().chain(grown);
+        units
+            .flat_map(|unit| unit.selector.keys())
+            .chain(templates.iter().flat_map(|template| template.apart.keys()))
+            .cloned()
+            .collect()
     }
 
     pub(super) fn take(&mut self, top: &Section<'_>) {
@@ -526,9 +536,9 @@ impl RestartSettings {
                 self.webhook = Some(url);
             }
         });
-        (self.tree, self.watches) = units::tree(section, "tree", self.mode);
-        guards::groups(section, &self.guards, &self.tree);
-        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree);
+        (self.tree, self.templates, self.watches) = units::tree(section, "tree", self.mode);
+        guards::groups(section, &self.guards, &self.tree, &self.templates);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree, &self.templates);
     }
 }
 

@@ -92,6 +92,8 @@ fn the_examples_mean_what_they_say() {
             ("orders.pod", Some("orders")),
             ("orders.container", Some("orders.pod")),
             ("stock", Some("shop")),
+            ("search", Some("shop")),
+            ("offers", Some("shop")),
             ("mail", Some("shop")),
         ]
     );

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rekindle_recovery::template::{self, Template};
 use rekindle_recovery::tree::{RestartTree, TreeError};
 use rekindle_recovery::watch::Watch;
 use rekindle_recovery::{
@@ -18,6 +19,7 @@ use super::guards;
 use super::probe;
 use super::reader::{Read, Reader, Section};
 use super::settings::MODES;
+use super::template::{clashes, template};
 use super::watch;
 
 /// The longest time to ready when nobody says so. Process starts are slower than most people think.
@@ -25,7 +27,7 @@ const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a process may take to end after TERM when nobody says so: less than Kubernetes' 30 s,
 /// because a sick process often doesn't end at all, and users wait.
-const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// The words for [`Stop`].
 const STOPS: [(&str, Stop); 2] = [("term", Stop::Term), ("kill", Stop::Kill)];
@@ -37,7 +39,7 @@ const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The socket where Docker has it, and podman's stand-in, too.
-const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
+pub(super) const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Where systemd's bus is.
 const DEFAULT_SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
@@ -49,18 +51,19 @@ const MAX_DEPTH: usize = 32;
 /// What units' figures must keep to.
 pub(super) type Watches = BTreeMap<UnitName, Vec<Watch>>;
 
-/// The units of the list under the key, parents before children, and what is watched of them. `mode` is
-/// for units at the top that don't say.
+/// The units of the list under the key, parents before children, what grows among them, and what is watched of them.
+/// `mode` is for units at the top that don't say.
 pub(super) fn tree(
     section: &Section<'_>,
     key: &'static str,
     mode: Mode,
-) -> (Vec<UnitSpec>, Watches) {
+) -> (Vec<UnitSpec>, Vec<Template>, Watches) {
     let complaints_before = section.reader.complaints();
     let mut units = Units::default();
     read_units(section, key, None, 0, &mut units);
     let Units {
         mut specs,
+        templates,
         places,
         watches,
     } = units;
@@ -69,7 +72,16 @@ pub(super) fn tree(
     }
     // A tree of which parts couldn't be read would be found wrong in ways that it may not be.
     if !specs.is_empty() && section.reader.complaints() == complaints_before {
-        let errors = RestartTree::build(specs.clone()).err().unwrap_or_default();
+        for wrong in clashes(&templates, &specs) {
+            section.complain(key, section.at(), &wrong);
+        }
+        // With one of each kind: what is wrong with that would be wrong with all of them.
+        let examples = templates.iter().map(Template::example);
+        let tree = RestartTree::growing(
+            specs.iter().cloned().chain(examples).collect(),
+            template::kinds(&templates),
+        );
+        let errors = tree.err().unwrap_or_default();
         for error in errors {
             let (unit, wrong) = told(&error);
             let place = unit.and_then(|unit| {
@@ -80,7 +92,7 @@ pub(super) fn tree(
             section.reader.complain(subject, place, &wrong);
         }
     }
-    (specs, watches)
+    (specs, templates, watches)
 }
 
 /// The unit that an error is about, and what is wrong, for people who wrote nested units.
@@ -112,6 +124,7 @@ fn told(error: &TreeError) -> (Option<&UnitName>, String) {
 #[derive(Default)]
 struct Units {
     specs: Vec<UnitSpec>,
+    templates: Vec<Template>,
     places: Vec<Place>,
     watches: Watches,
 }
@@ -131,7 +144,10 @@ fn read_units(
     }
     for (path, node) in items {
         if let Some(unit) = Section::open(section.reader, &path, "unit", node) {
-            read_unit(&unit, parent, depth, units);
+            match unit.node("template") {
+                Some(_) => read_template(&unit, parent, units),
+                None => read_unit(&unit, parent, depth, units),
+            }
             unit.close();
         }
     }
@@ -141,20 +157,11 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
     let name = section.read("unit", unit_name);
     let name = section.required("unit", name, "the unit's name");
     let spec = UnitSpec {
-        // What hangs below a unit without a name is still read, for its own mistakes.
-        name: UnitName(name.unwrap_or_default()),
-        parent: parent.cloned(),
-        selector: section.pairs("match").into_iter().collect(),
         executor: executor(section),
-        start_deadline: section
-            .read("start_deadline", Reader::some_time)
-            .unwrap_or(DEFAULT_START_DEADLINE),
         ready: question(section, "ready"),
         check: question(section, "check"),
-        mode: section.read("mode", |r, n| r.choice(n, &MODES)),
-        expected_downtime: section.read("expected_downtime", Reader::duration),
-        rules: guards::rules(section),
-        around: around::around(section),
+        // What hangs below a unit without a name is still read, for its own mistakes.
+        ..in_common(section, name.unwrap_or_default(), parent)
     };
     let name = spec.name.clone();
     let watched = watch::watches(section, &name, spec.executor.as_ref());
@@ -164,6 +171,31 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
     units.specs.push(spec);
     units.places.push(section.at());
     read_units(section, "units", Some(&name), depth + 1, units);
+}
+
+fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) {
+    let name = section.read("template", unit_name);
+    let unit = in_common(section, name.unwrap_or_default(), parent);
+    units.templates.extend(template(section, unit));
+}
+
+/// What a unit and a template say alike.
+fn in_common(section: &Section<'_>, name: String, parent: Option<&UnitName>) -> UnitSpec {
+    UnitSpec {
+        name: UnitName(name),
+        parent: parent.cloned(),
+        selector: section.pairs("match").into_iter().collect(),
+        executor: None,
+        start_deadline: section
+            .read("start_deadline", Reader::some_time)
+            .unwrap_or(DEFAULT_START_DEADLINE),
+        ready: None,
+        check: None,
+        mode: section.read("mode", |r, n| r.choice(n, &MODES)),
+        expected_downtime: section.read("expected_downtime", Reader::duration),
+        rules: guards::rules(section),
+        around: around::around(section),
+    }
 }
 
 /// Names appear in paths, environments and tables: letters, digits, and what joins them.
@@ -270,7 +302,7 @@ fn docker(section: Section<'_>) -> Option<ExecutorSpec> {
     }))
 }
 
-fn kubernetes(section: Section<'_>) -> Option<ExecutorSpec> {
+pub(super) fn kubernetes(section: Section<'_>) -> Option<ExecutorSpec> {
     let rollout = section
         .node("rollout")
         .map(|_| section.read("rollout", workload));

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use rekindle_ingest::receive::{IngestCounts, IngestStats, TurnedAway};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::rejuvenate::RuleStatus;
+use rekindle_recovery::template::Growing;
 use rekindle_recovery::watch::{Look, Standing, Watcher};
 use rekindle_recovery::{Mode, RestartTree, UnitName};
 use tokio::sync::watch;
@@ -17,7 +18,8 @@ use super::store::StoreHealth;
 use crate::api::Unheard;
 use crate::engine::Surroundings;
 use crate::view::{
-    HealthView, ListeningView, RefusedView, RejuvenationView, StatusView, WatchStanding, WatchView,
+    GrowingView, HealthView, ListeningView, RefusedView, RejuvenationView, StatusView,
+    WatchStanding, WatchView,
 };
 use crate::words;
 
@@ -48,6 +50,8 @@ pub(super) struct Watched {
     pub(super) store: Option<StoreHealth>,
     /// What the rules of rejuvenation are at.
     pub(super) rejuvenation: watch::Receiver<Arc<Vec<RuleStatus>>>,
+    /// How it stands with what grows.
+    pub(super) growing: watch::Receiver<Arc<Vec<Growing>>>,
     /// Who spoke without being allowed to.
     pub(super) unheard: Arc<Unheard>,
 }
@@ -81,6 +85,11 @@ impl Daemon {
             if count > 0 {
                 dropped.insert(reason.to_owned(), count);
             }
+        }
+        let growing = self.parts.growing.borrow();
+        let left_out: usize = growing.iter().map(|it| it.left_out + it.unfit).sum();
+        if left_out > 0 {
+            dropped.insert("instances that are no units".to_owned(), left_out as u64);
         }
         dropped
     }
@@ -143,6 +152,13 @@ impl Surroundings for Daemon {
                     )
                 },
             },
+            growing: self
+                .parts
+                .growing
+                .borrow()
+                .iter()
+                .map(growing_view)
+                .collect(),
             store: self.parts.store.as_ref().map(StoreHealth::view),
             ledger: HealthView {
                 ok: true,
@@ -191,6 +207,16 @@ fn watch_view(look: Look) -> WatchView {
         measured: measured.map(Into::into),
         out_since: look.out_since.map(Into::into),
         note: look.unread.unwrap_or_default(),
+    }
+}
+
+fn growing_view(growing: &Growing) -> GrowingView {
+    GrowingView {
+        template: growing.kind.clone(),
+        of: growing.source.to_owned(),
+        units: growing.units,
+        left_out: growing.left_out + growing.unfit,
+        trouble: growing.trouble.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use rekindle_recovery::rejuvenate::Board;
 use rekindle_recovery::service::{
     self, Command, CommandError, Recovery, Reply as RecoveryReply, UnitExplained,
 };
-use rekindle_recovery::{RestartTree, UnitName};
+use rekindle_recovery::{LiveTree, UnitName};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
@@ -46,7 +46,7 @@ pub(crate) struct EngineBackend {
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
-    pub(crate) tree: Arc<RestartTree>,
+    pub(crate) tree: LiveTree,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
     /// Where traces are that the engine doesn't remember.
@@ -188,6 +188,18 @@ impl EngineBackend {
                     next_within,
                 });
             }
+            ApiCommand::Forget { unit, by } => {
+                tracing::info!(unit, by, "what was said of a unit is forgotten");
+                self.say(Said {
+                    unit: UnitName(unit.clone()),
+                    by: Speaker::Forget,
+                    wrong: None,
+                    next_within: None,
+                })?;
+                return Ok(Reply::done(format!(
+                    "what was said of {unit} is forgotten, and nothing is expected of it until it speaks again"
+                )));
+            }
             ApiCommand::Approve { plan, by } => Command::Approve {
                 plan: PlanId(plan),
                 by,
@@ -313,7 +325,7 @@ impl EngineBackend {
     }
 
     fn dry_run(&self, dry_run: &service::DryRun) -> DryRun {
-        let traffic = mapping::traffic(&self.shared.analyzer(), &self.tree);
+        let traffic = mapping::traffic(&self.shared.analyzer(), &self.tree.now());
         dry_run_view(dry_run, traffic.get(&dry_run.unit).copied())
     }
 

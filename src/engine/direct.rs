@@ -27,6 +27,10 @@ const WRONG_IN_A_ROW: u32 = 3;
 /// How long a fault that is over is still shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(15 * 60);
 
+/// A process that ends again so soon after it came back is in a loop, and all its ends are one incident. Whoever ran
+/// well for longer starts anew, as with Kubernetes' back-off.
+const AGAIN_WITHIN: Duration = Duration::from_secs(10 * 60);
+
 /// How many faults are kept at most; the oldest that are over go first.
 const MAX_FAULTS: usize = 200;
 
@@ -48,6 +52,9 @@ struct Fault {
     unit: UnitName,
     kind: Kind,
     since: SystemTime,
+    /// When it was there for the first time, and how often it has come since, that first time included.
+    first: SystemTime,
+    times: u32,
     /// When it was noticed.
     opened: SystemTime,
     /// When it was last looked at.
@@ -62,10 +69,39 @@ struct Fault {
 impl Fault {
     /// What is the matter, and what has become of it.
     fn sentence(&self) -> String {
-        match self.now.as_str() {
-            "" => self.words.clone(),
-            now => format!("{}; {now}", self.words),
+        let mut sentence = self.words.clone();
+        if self.times > 1 {
+            let lasted = self.since.duration_since(self.first).unwrap_or_default();
+            let lasted = crate::words::millis(lasted.as_secs() * 1000);
+            sentence.push_str(&format!("; it has ended {} times in {lasted}", self.times));
         }
+        if !self.now.is_empty() {
+            sentence.push_str("; ");
+            sentence.push_str(&self.now);
+        }
+        sentence
+    }
+
+    /// Whether an end of this unit's process at that time is one more of the same.
+    fn is_loop(&self, unit: &UnitName, at: SystemTime) -> bool {
+        let rested = |closed| {
+            at.duration_since(closed)
+                .is_ok_and(|rest| rest > AGAIN_WITHIN)
+        };
+        self.kind == Kind::Exited && self.unit == *unit && !self.closed.is_some_and(rested)
+    }
+
+    /// It ended again.
+    fn again(&mut self, at: SystemTime, words: String, now: SystemTime) {
+        if at > self.since {
+            self.times += 1;
+            self.since = at;
+            self.words = words;
+            tracing::warn!(incident = self.incident, unit = %self.unit, "again: {}", self.sentence());
+        }
+        self.seen = now;
+        self.closed = None;
+        self.told_closed = false;
     }
 
     /// Whether this is what such a fault of the unit is told as, while it lasts.
@@ -228,11 +264,18 @@ impl DirectFaults {
 
     /// What was said, and what should have been said by now.
     pub(crate) fn listen(&mut self, now: SystemTime, ids: &mut IncidentIds) {
-        for (unit, wrong) in self.words.standing(now) {
+        let standing = self.words.standing(now);
+        for (unit, wrong) in &standing {
             match wrong {
-                Some(words) => self.open(&unit, Kind::Said, now, words, ids),
-                None => self.close(&unit, Kind::Said, now, ids),
+                Some(words) => self.open(unit, Kind::Said, now, words.clone(), ids),
+                None => self.close(unit, Kind::Said, now, ids),
             }
+        }
+        // Of what was forgotten, nothing is said any more.
+        let open = self.faults.iter().filter(|it| it.closed.is_none());
+        let open = open.filter(|it| it.kind == Kind::Said && !standing.contains_key(&it.unit));
+        for unit in open.map(|it| it.unit.clone()).collect::<Vec<_>>() {
+            self.close(&unit, Kind::Said, now, ids);
         }
     }
 
@@ -257,6 +300,12 @@ impl DirectFaults {
         now: SystemTime,
         ids: &mut IncidentIds,
     ) {
+        if kind == Kind::Exited
+            && let Some(same) = self.faults.iter_mut().rfind(|it| it.is_loop(unit, since))
+        {
+            same.again(since, words, now);
+            return;
+        }
         let known = self
             .faults
             .iter_mut()
@@ -277,11 +326,14 @@ impl DirectFaults {
             self.faults.remove(oldest);
         }
         let (incident, since) = ids.of_direct(unit.as_str(), kind.view(), since.into());
+        tracing::warn!(incident, %unit, "incident opened: {words}");
         self.faults.push(Fault {
             incident,
             unit: unit.clone(),
             kind,
             since: since.into(),
+            first: since.into(),
+            times: 1,
             opened: now,
             seen: now,
             words,
@@ -296,6 +348,7 @@ impl DirectFaults {
         for fault in &mut self.faults {
             if fault.is_open(unit, kind) {
                 fault.closed = Some(now);
+                tracing::info!(incident = fault.incident, %unit, "incident closed");
             }
         }
     }
@@ -365,7 +418,7 @@ impl DirectFaults {
                     Some(_) => IncidentState::Closed,
                 },
                 opened: publish::utc(fault.opened),
-                since: publish::utc(fault.since),
+                since: publish::utc(fault.first),
                 closed: fault.closed.map(publish::utc),
                 ranking: Some(RankingView {
                     incident: fault.incident,
@@ -522,6 +575,65 @@ mod tests {
             let closed = told.first().map(|evidence| evidence.closed);
             assert_eq!(closed, expected, "{missed} {phase} {wanted}");
         }
+    }
+
+    #[test]
+    fn a_process_that_ends_again_and_again_is_one_incident() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let mut told = Vec::new();
+        for after in [0, 40, 45, 1000] {
+            let at = start + Duration::from_secs(after);
+            let words = "the process of catalog ended by itself: exit code 1".to_owned();
+            faults.open(&"catalog".into(), Kind::Exited, at, words, &mut ids);
+            let evidence = faults.evidence(at, &BTreeMap::new());
+            let last = evidence.last().expect("it is down");
+            assert_eq!((last.since, last.closed), (at, false));
+            told.push((last.incident, last.suspects[0].reason.clone()));
+            // The end at 45 s comes before it is ready.
+            if after != 40 {
+                faults.close(&"catalog".into(), Kind::Exited, at, &mut ids);
+                let evidence = faults.evidence(at, &BTreeMap::new());
+                assert!(evidence.iter().all(|it| it.closed));
+            }
+        }
+        let ended = "the process of catalog ended by itself: exit code 1";
+        assert_eq!(
+            told,
+            [
+                (1, ended.to_owned()),
+                (1, format!("{ended}; it has ended 2 times in 40s")),
+                (1, format!("{ended}; it has ended 3 times in 45s")),
+                (2, ended.to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_forgotten_is_over() {
+        use crate::engine::said::{Said, Speaker};
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let said = |by, next_within| Said {
+            unit: "catalog".into(),
+            by,
+            wrong: None,
+            next_within,
+        };
+        let beat = said(Speaker::Itself, Some(Duration::from_secs(1)));
+        faults.said(beat, now);
+        let later = now + Duration::from_secs(9);
+        faults.listen(later, &mut ids);
+        assert!(!faults.evidence(later, &BTreeMap::new())[0].closed);
+        faults.said(said(Speaker::Forget, None), later);
+        faults.listen(later, &mut ids);
+        assert!(faults.evidence(later, &BTreeMap::new())[0].closed);
+        faults.listen(later, &mut ids);
+        assert_eq!(faults.evidence(later, &BTreeMap::new()), []);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //!
 //! The analysis counts its incidents from 1 in every life of the engine, and the ledger remembers
 //! incidents of former lives. So the engine gives the public numbers, for what the analysis found and
-//! for what it saw directly alike, and none is given twice: they are reserved on disk, a block at a
-//! time, before the first of a block is used.
+//! for what it saw directly alike, and none is given twice: each is reserved on disk before it is used.
 //!
 //! An incident that outlives the engine keeps its number: what the replay of the journal, the
 //! supervisor or a check finds again is matched with what the archive remembers.
@@ -19,9 +18,6 @@ use crate::view::{IncidentState, IncidentView, Shape, UtcTime};
 /// How far apart the beginnings of one incident may lie when it is found twice: the second time, what
 /// was usual before it may look a few slices different.
 const SAME_BEGINNING: Duration = Duration::from_secs(5);
-
-/// Numbers reserved at once. Each start uses up one block, so that a number also tells lives apart.
-const BLOCK: u64 = 1000;
 
 /// An incident of a former life, by what it is found again.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,9 +56,8 @@ impl Former {
 /// Public incident numbers.
 #[derive(Debug)]
 pub(crate) struct IncidentIds {
-    next: u64,
-    /// The first number that isn't reserved.
-    end: u64,
+    /// The last that was given.
+    last: u64,
     file: PathBuf,
     of_analysis: BTreeMap<u64, u64>,
     told_closed: BTreeSet<u64>,
@@ -86,10 +81,8 @@ impl IncidentIds {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        let next = reserved.max(least.saturating_sub(1).next_multiple_of(BLOCK)) + 1;
         let ids = Self {
-            next,
-            end: next + BLOCK,
+            last: reserved.max(least),
             file,
             of_analysis: BTreeMap::new(),
             told_closed: BTreeSet::new(),
@@ -107,7 +100,7 @@ impl IncidentIds {
     fn reserve(&self) -> io::Result<()> {
         let new = self.file.with_extension("new");
         let mut file = File::create(&new)?;
-        writeln!(file, "{}", self.end - 1)?;
+        writeln!(file, "{}", self.last)?;
         file.sync_all()?;
         fs::rename(&new, &self.file)?;
         match self.file.parent() {
@@ -118,15 +111,11 @@ impl IncidentIds {
 
     /// A number that was never given before.
     pub(crate) fn fresh(&mut self) -> u64 {
-        if self.next == self.end {
-            self.end += BLOCK;
-            if let Err(error) = self.reserve() {
-                tracing::error!(%error, "incident numbers could not be reserved; some may be given again after a restart");
-            }
+        self.last += 1;
+        if let Err(error) = self.reserve() {
+            tracing::error!(%error, "an incident's number could not be reserved; it may be given again after a restart");
         }
-        let id = self.next;
-        self.next += 1;
-        id
+        self.last
     }
 
     /// The public number of the analysis' incident: the one that it had in a former life, where it
@@ -201,15 +190,12 @@ mod tests {
             (found(&mut first), first.fresh(), found(&mut first)),
             (1, 2, 1)
         );
-        // More than a block: the next life begins after it all the same.
-        let last = (0..BLOCK).map(|_| first.fresh()).last();
-        assert_eq!(last, Some(BLOCK + 2));
         let mut second = IncidentIds::open(folder.path(), 0).expect("reserved");
-        assert_eq!(found(&mut second), 2 * BLOCK + 1);
+        assert_eq!(found(&mut second), 3);
         assert!(second.first_time_closed(1));
         assert!(!second.first_time_closed(1));
         second.keep(&[]);
-        assert_eq!(found(&mut second), 2 * BLOCK + 2);
+        assert_eq!(found(&mut second), 4);
     }
 
     #[test]
@@ -240,27 +226,27 @@ mod tests {
             (100_000, ["web GET /"], 7),
             (105_000, ["web GET /item"], 7),
             (95_000, ["web GET /item"], 7),
-            (105_001, ["web GET /item"], BLOCK + 1),
-            (100_000, ["web GET /cart"], BLOCK + 1),
+            (105_001, ["web GET /item"], 21),
+            (100_000, ["web GET /cart"], 21),
         ] {
             let (mut ids, _folder) = begin();
             let since = UtcTime::from_millis(since);
             assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
             assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
             // Only one can be it.
-            assert!(ids.of_analysis(2, since, &types) > BLOCK);
+            assert!(ids.of_analysis(2, since, &types) > 20);
         }
         let now = UtcTime::from_millis(200_000);
         for (unit, shape, number) in [
             ("catalog", Shape::Exited, 9),
-            ("catalog", Shape::WrongAnswer, BLOCK + 1),
-            ("web", Shape::Exited, BLOCK + 1),
+            ("catalog", Shape::WrongAnswer, 21),
+            ("web", Shape::Exited, 21),
         ] {
             let (mut ids, _folder) = begin();
             assert_eq!(ids.of_direct(unit, shape, now).0, number, "{unit} {shape}");
             let (mut ids, _folder) = begin();
             ids.is_over(unit, shape);
-            assert_eq!(ids.of_direct(unit, shape, now), (BLOCK + 1, now));
+            assert_eq!(ids.of_direct(unit, shape, now), (21, now));
         }
         let (mut ids, _folder) = begin();
         let (_, since) = ids.of_direct("catalog", Shape::Exited, now);
@@ -270,10 +256,10 @@ mod tests {
     #[test]
     fn what_the_ledger_knows_counts_when_the_file_is_lost_or_damaged() {
         let folder = tempfile::tempdir().expect("a folder");
-        for text in ["", "many", "7"] {
+        for (text, next) in [("", 16), ("many", 16), ("7", 16), ("70", 71)] {
             fs::write(folder.path().join("incidents"), text).expect("written");
-            let mut ids = IncidentIds::open(folder.path(), 1500).expect("reserved");
-            assert_eq!(ids.fresh(), 2001, "{text:?}");
+            let mut ids = IncidentIds::open(folder.path(), 15).expect("reserved");
+            assert_eq!(ids.fresh(), next, "{text:?}");
         }
     }
 

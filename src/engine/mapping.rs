@@ -302,6 +302,7 @@ pub(super) mod tests {
             bad: 9,
             baseline_failure_share: 0.01,
             missing: 0.0,
+            well_since: None,
             failing_per_second: 3.0,
         }
     }

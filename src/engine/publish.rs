@@ -59,7 +59,7 @@ pub(crate) fn request_type(
     }
     RequestTypeView {
         name: summary.request_type.to_string(),
-        failing: summary.incident.is_some(),
+        failing: fails(summary, analyzer),
         rate_per_s: summary.per_second,
         failure_share: share(bad, ok + bad),
         sampled: sampled(summary.standing),
@@ -77,6 +77,15 @@ pub(crate) fn request_type(
             })
             .collect(),
     }
+}
+
+/// Whether it is part of an incident whose requests aren't well again.
+fn fails(summary: &RequestTypeSummary, analyzer: &Analyzer) -> bool {
+    let mut incidents = analyzer.incidents().iter();
+    summary.incident.is_some_and(|id| {
+        let incident = incidents.find(|incident| incident.id == id);
+        incident.is_none_or(|incident| incident.well_since.is_none())
+    })
 }
 
 /// What samplers make of the counts.
@@ -157,6 +166,7 @@ pub(crate) fn incident(
         failed: incident.bad,
         missing: incident.missing as u64,
         ok: incident.ok,
+        well_since: incident.well_since.map(Into::into),
         ranking: ranking.map(|ranking| self::ranking(public_id, ranking, tree)),
         plans: plans_of(public_id, status),
         actions: actions_of(public_id, status),

@@ -27,6 +27,8 @@ pub(crate) enum Speaker {
     Itself,
     /// Somebody else.
     Reporter(String),
+    /// A person, who says that nothing that anybody said of it holds any more.
+    Forget,
 }
 
 /// Something that was said.
@@ -61,6 +63,10 @@ impl Words {
     /// Remembers what was said.
     pub(super) fn take(&mut self, said: Said, now: SystemTime) {
         let key = (said.unit, said.by);
+        if key.1 == Speaker::Forget {
+            self.words.retain(|(unit, _), _| *unit != key.0);
+            return;
+        }
         if self.words.len() >= MAX_SPEAKERS && !self.words.contains_key(&key) {
             self.passed_over = self.passed_over.saturating_add(1);
             if self.passed_over.is_power_of_two() {
@@ -74,6 +80,7 @@ impl Words {
         let until = match key.1 {
             Speaker::Itself => said.next_within.map(|within| within + HEARTBEAT_SLACK),
             Speaker::Reporter(_) => Some(REPORT_HOLDS),
+            Speaker::Forget => None,
         };
         let until = until.and_then(|within| now.checked_add(within));
         let wrong = said.wrong;
@@ -87,12 +94,14 @@ impl Words {
             let is_over = word.until.is_some_and(|until| until < now);
             let wrong = match (by, &word.wrong) {
                 (Speaker::Itself, _) if is_over => Some(format!(
-                    "{unit} has not been heard of since it promised to be"
+                    "{unit} has not been heard of since it promised to be (if it is to stay silent: \
+                     `rekindle forget {unit}`)"
                 )),
                 (Speaker::Itself, wrong) => {
                     wrong.as_ref().map(|wrong| format!("{unit} says: {wrong}"))
                 }
                 (Speaker::Reporter(_), _) if is_over => None,
+                (Speaker::Forget, _) => None,
                 (Speaker::Reporter(reporter), wrong) => wrong
                     .as_ref()
                     .map(|wrong| format!("{reporter} says: {wrong}")),
@@ -121,6 +130,13 @@ mod tests {
         }
     }
 
+    fn forget() -> Said {
+        Said {
+            by: Speaker::Forget,
+            ..said(None, None, None)
+        }
+    }
+
     #[test]
     fn a_word_stands_until_it_is_taken_back_or_lapses_and_silence_is_not_well() {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
@@ -133,7 +149,8 @@ mod tests {
                 vec![said(None, None, Some(10))],
                 12,
                 Some(Some(
-                    "catalog has not been heard of since it promised to be",
+                    "catalog has not been heard of since it promised to be (if it is to stay silent: \
+                     `rekindle forget catalog`)",
                 )),
             ),
             (vec![said(None, None, None)], 100_000, Some(None)),
@@ -149,6 +166,12 @@ mod tests {
                 Some(Some("monitor says: too slow")),
             ),
             (vec![accused.clone()], 301, Some(None)),
+            // Nobody waits any more for what a person said not to wait for.
+            (
+                vec![said(None, None, Some(10)), accused.clone(), forget()],
+                12,
+                None,
+            ),
             // Another's good word takes nothing back.
             (
                 vec![accused.clone(), said(Some("other"), None, None)],

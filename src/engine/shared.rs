@@ -1,12 +1,12 @@
 //! What the engine's thread shares with those who ask how requests fared.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::Analyzer;
 use rekindle_model::{RequestType, UnixNanos};
-use rekindle_recovery::{Cohort, CohortQuery, Fared, RestartTree, UnitName};
+use rekindle_recovery::{Cohort, CohortQuery, Fared, LiveTree, UnitName};
 
 use super::mapping;
 
@@ -15,7 +15,7 @@ use super::mapping;
 #[derive(Debug)]
 pub(crate) struct Shared {
     analyzer: Mutex<Analyzer>,
-    tree: Arc<RestartTree>,
+    tree: LiveTree,
     exporter_lag_nanos: AtomicU64,
     /// Up to when everything that was received has been counted, in nanoseconds since 1970; 0 until
     /// the journal is replayed.
@@ -23,9 +23,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(analyzer: Analyzer, tree: Arc<RestartTree>) -> Self {
+    pub(crate) fn new(analyzer: Analyzer, tree: impl Into<LiveTree>) -> Self {
         Self {
-            tree,
+            tree: tree.into(),
             analyzer: Mutex::new(analyzer),
             exporter_lag_nanos: AtomicU64::new(0),
             counted_until: AtomicU64::new(0),
@@ -102,7 +102,8 @@ impl Cohort for Shared {
     }
 
     fn fared_through(&self, query: &CohortQuery, unit: &UnitName) -> Option<Fared> {
-        let component = self.tree.selector(unit).and_then(mapping::component_of)?;
+        let tree = self.tree.now();
+        let component = tree.selector(unit).and_then(mapping::component_of)?;
         let types = types_of(query);
         let (from, until) = (query.from.into(), query.until.into());
         let (ok, bad) = self
@@ -119,6 +120,8 @@ impl Cohort for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use rekindle_analysis::AnalysisConfig;
     use rekindle_model::{
         Intervention, InterventionKind, Resource, Selector, Shape, Span, SpanId, SpanKind, TraceId,

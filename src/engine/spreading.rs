@@ -5,7 +5,7 @@
 //! contains both. And a unit that fails because another is being restarted isn't suspected: its failures
 //! end with the restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use rekindle_model::{Name, Outline, Span, Status, UnixNanos};
@@ -33,11 +33,18 @@ const MAX_KNOWN: usize = 10_000;
 /// an incident's first ranking takes as long to come.
 const INFER_EVERY: Duration = Duration::from_secs(1);
 
+/// Of a tree in which units come and go, so many times as many as it has are told apart before all is counted anew …
+const MOST_GONE: usize = 4;
+/// … where it has at least so many: counting anew forgets what was seen, and a few names cost nothing.
+const LEAST_UNITS: usize = 250;
+
 /// What was seen of units failing together.
 #[derive(Debug, Default)]
 pub(super) struct Spreading {
     units: Vec<UnitName>,
     number: BTreeMap<UnitName, usize>,
+    /// Which of them the tree has.
+    there: Vec<bool>,
     /// The attributes that any unit asks for.
     keys: Vec<String>,
     known: HashMap<Vec<Option<Name>>, Option<usize>>,
@@ -60,19 +67,32 @@ pub(super) struct Spreading {
 impl Spreading {
     pub(super) fn new(tree: &RestartTree) -> Self {
         let units: Vec<UnitName> = tree.units().map(|spec| spec.name.clone()).collect();
-        let mut keys: Vec<String> = tree
-            .units()
-            .flat_map(|spec| spec.selector.keys().cloned())
-            .collect();
-        keys.sort();
-        keys.dedup();
         let number = units.iter().cloned().zip(0..).collect();
         Self {
+            there: there(&units, tree),
             units,
             number,
-            keys,
+            keys: keys(tree),
             ..Self::default()
         }
+    }
+
+    /// The tree is another now. What was seen of those units that stay is kept; those that are gone keep their places
+    /// until they are most.
+    pub(super) fn follow(&mut self, tree: &RestartTree) {
+        if self.units.len() > MOST_GONE * tree.len().max(LEAST_UNITS) {
+            *self = Self::new(tree);
+            return;
+        }
+        self.keys = keys(tree);
+        self.known.clear();
+        for spec in tree.units() {
+            if !self.number.contains_key(&spec.name) {
+                self.number.insert(spec.name.clone(), self.units.len());
+                self.units.push(spec.name.clone());
+            }
+        }
+        self.there = there(&self.units, tree);
     }
 
     /// Takes a trace, if it is one of those that are counted.
@@ -219,6 +239,7 @@ impl Spreading {
         };
         self.map
             .sources(*number)
+            .filter(|(source, _)| self.there[*source])
             .map(|(source, share)| Source {
                 unit: self.units[source].clone(),
                 share,
@@ -240,6 +261,18 @@ impl Spreading {
             .filter(|unit| !away(unit) && !restarting.iter().any(|one| tree.contains(unit, one)))
             .collect()
     }
+}
+
+/// The attributes that any unit asks for.
+fn keys(tree: &RestartTree) -> Vec<String> {
+    let selectors = tree.units().flat_map(|spec| spec.selector.keys().cloned());
+    let keys: BTreeSet<String> = selectors.collect();
+    keys.into_iter().collect()
+}
+
+fn there(units: &[UnitName], tree: &RestartTree) -> Vec<bool> {
+    let is_there = |unit| tree.spec(unit).is_some();
+    units.iter().map(is_there).collect()
 }
 
 #[cfg(test)]

@@ -56,6 +56,9 @@ pub struct IncidentView {
     pub missing: u64,
     /// Requests of the same types that ended well in it.
     pub ok: u64,
+    /// Since when its requests are well again while it is open: it is over when that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub well_since: Option<UtcTime>,
     /// Who is suspected; `None` before the first ranking.
     pub ranking: Option<RankingView>,
     /// Plans made for it, newest first.

@@ -38,6 +38,9 @@ pub struct StatusView {
     /// Whose telemetry is refused at present, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedView>,
+    /// What grows in the tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growing: Vec<GrowingView>,
     /// What was not used, per reason.
     pub dropped: BTreeMap<String, u64>,
     /// Resident memory, where the system says.
@@ -51,6 +54,23 @@ pub struct StatusView {
     pub store: Option<HealthView>,
     /// Whether what is done is written down.
     pub ledger: HealthView,
+}
+
+/// How it stands with a template, from which units grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowingView {
+    /// Its name, which begins that of each unit.
+    pub template: String,
+    /// What it lists: `containers` or `pods`.
+    pub of: String,
+    /// How many units grew from it.
+    pub units: usize,
+    /// How many on its list are no units.
+    #[serde(default)]
+    pub left_out: usize,
+    /// Why the list can't be had, or why something on it is no unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Who has been heard of, and who no longer is. What isn't heard isn't known to be healthy.

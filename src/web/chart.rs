@@ -36,10 +36,12 @@ pub(super) fn failure_share(view: &View, request_type: &RequestTypeView) -> Mark
     let begin = first.at.as_millis();
     let last = points.last().map_or(begin, |point| point.at.as_millis()) + slice_ms;
     let end = view.now.as_millis().clamp(last, last + 10 * slice_ms);
+    // As the words beside it have it; what is noticed lies a little higher.
+    let usual = request_type.usual.as_ref().map(|usual| usual.share);
     let highest = points
         .iter()
         .filter_map(RatePointView::failure_share)
-        .chain(request_type.baseline)
+        .chain(usual)
         .fold(0.0, f64::max);
     let axis = Axis {
         begin,
@@ -65,9 +67,9 @@ pub(super) fn failure_share(view: &View, request_type: &RequestTypeView) -> Mark
                 @let at = begin + ((end - begin) as f64 * part) as u64;
                 text.tick x=(px(axis.x(at))) y=(px(HEIGHT - 6.0)) text-anchor=(anchor) { (UtcTime::from_millis(at).clock()) }
             }
-            @if let Some(baseline) = request_type.baseline {
-                line.baseline x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(axis.y(baseline))) y2=(px(axis.y(baseline))) {
-                    title { "usual: " (words::percent(baseline)) }
+            @if let Some(usual) = usual {
+                line.baseline x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(axis.y(usual))) y2=(px(axis.y(usual))) {
+                    title { "usual: " (words::percent(usual)) }
                 }
             }
             path.area d=(steps(&points, slice_ms, &axis, Some(bottom))) {}

@@ -24,8 +24,13 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
         .cloned()
         .collect();
     html! {
-        section.banner.(if open { "bad" } else { "ok" }) {
-            h1 { "Incident " (incident.id) " is " (incident.state) }
+        section.banner.(if !open { "ok" } else if incident.well_since.is_some() { "busy" } else { "bad" }) {
+            h1 {
+                "Incident " (incident.id) " is " (incident.state)
+                @if let Some(since) = incident.well_since {
+                    "; requests are well again for " (words::millis(view.now.since(since).as_secs().max(1) * 1000))
+                }
+            }
             p {
                 @for (index, name) in incident.request_types.iter().enumerate() {
                     @if index > 0 { ", " }

@@ -74,6 +74,8 @@ fn banner(view: &View) -> Markup {
                 ),
             },
         )
+    } else if let Some(heading) = words::well_again(view) {
+        ("busy", heading)
     } else if let Some(first) = open.first() {
         let heading = match open.iter().any(|incident| incident.concerns_requests()) {
             true => "Requests fail more than usual".to_owned(),
@@ -101,6 +103,7 @@ fn banner(view: &View) -> Markup {
                         "; " b { (words::count(incident.failed)) } " requests failed"
                     }
                     @if incident.missing > 0 { ", some " (words::count(incident.missing)) " did not come" }
+                    @if incident.well_since.is_some() { "; well again" }
                 }
             }
             @if let Some((plan, _)) = &given_up {
@@ -304,7 +307,7 @@ fn health(ok: bool, note: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::{PlanState, PlanView};
+    use crate::view::{PlanState, PlanView, UtcTime};
 
     #[test]
     fn what_rekindle_is_at_is_the_incident_of_its_plan() {
@@ -331,6 +334,41 @@ mod tests {
             view.recovery.plans[0].incident = incident;
             let page = banner(&view).into_string();
             assert!(page.contains(expected), "{incident}: {page}");
+        }
+    }
+
+    #[test]
+    fn what_is_well_again_needs_nobody() {
+        let at = |seconds: u64| UtcTime::from_millis(1000 * (1_000_000 + seconds));
+        let mut view = View {
+            now: at(20),
+            ..View::default()
+        };
+        let incident = |id| IncidentView {
+            id,
+            request_types: vec!["web GET /".to_owned()],
+            ..IncidentView::default()
+        };
+        view.incidents.extend([incident(1), incident(2)]);
+        view.recovery.plans.push(PlanView {
+            state: PlanState::GivenUp,
+            incident: 1,
+            ..PlanView::default()
+        });
+        for (well, expected) in [
+            ([None, None], "A person is needed"),
+            ([None, Some(at(8))], "A person is needed"),
+            ([Some(at(8)), None], "Requests fail more than usual"),
+            (
+                [Some(at(8)), Some(at(5))],
+                "Requests are well again for 12s; the incident is over if that lasts",
+            ),
+        ] {
+            for (incident, since) in view.incidents.iter_mut().zip(well) {
+                incident.well_since = since;
+            }
+            let page = banner(&view).into_string();
+            assert!(page.contains(expected), "{well:?}: {page}");
         }
     }
 }

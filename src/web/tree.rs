@@ -24,6 +24,10 @@ pub(super) fn section(view: &View) -> Markup {
                     } }
                     tbody { @for unit in &view.tree { (row(view, unit)) } }
                 }
+                @for growing in &view.status.growing {
+                    @let (words, is_well) = words::growing(growing);
+                    p.(if is_well { "quiet" } else { "note" }) { "Grows from " b { (growing.template) } ": " (words) }
+                }
             }
         }
     }

@@ -503,7 +503,36 @@ fn problems_say_what_is_wrong() {
             ),
             400,
             "invalid",
-            "for_seconds is -1; a pause lasts more than 0 s and at most 30 days",
+            "it would be for -1 s; a pause lasts more than 0 s and at most 30 days",
+        ),
+        (
+            post(
+                &server,
+                "/api/v1/pause",
+                JSON,
+                "{\"reason\":\"x\",\"for\":\"30\"}",
+            ),
+            400,
+            "invalid",
+            "for is wrong: \"30\" is no duration; write a number with a unit, as in 200ms, 5s, 10m, 2h \
+             or 7d",
+        ),
+        (
+            post(
+                &server,
+                "/api/v1/pause",
+                JSON,
+                "{\"reason\":\"x\",\"for\":\"30m\",\"for_seconds\":5}",
+            ),
+            400,
+            "invalid",
+            "say for or for_seconds, not both",
+        ),
+        (
+            post(&server, "/api/v1/units/wbe/forget", JSON, "{}"),
+            404,
+            "not-found",
+            "there is no restart unit \"wbe\"; did you mean \"web\"?",
         ),
         (
             post(
@@ -515,7 +544,7 @@ fn problems_say_what_is_wrong() {
             400,
             "invalid",
             "the body can't be read: unknown field `fro`, expected one of `reason`, \
-             `for_seconds`, `by` at line 1 column 19",
+             `for_seconds`, `for`, `by` at line 1 column 19",
         ),
         (
             post(
@@ -606,7 +635,13 @@ fn orders_reach_the_backend_as_they_were_meant() {
             "{\"reason\":\"deploying\",\"for_seconds\":90.5}",
             "paused for 90 s",
         ),
+        (
+            "/pause",
+            "{\"reason\":\"deploying\",\"for\":\"1m30s\"}",
+            "paused for 90 s",
+        ),
         ("/resume", "{}", "resumed"),
+        ("/units/catalog/forget", "", "catalog is forgotten"),
         ("/outcomes", &report, "1 reports"),
         (
             "/heartbeats",
@@ -653,7 +688,16 @@ fn orders_reach_the_backend_as_they_were_meant() {
                 reason: by("deploying"),
                 duration: Some(Duration::from_millis(90_500)),
             },
+            ApiCommand::Pause {
+                by: by("api"),
+                reason: by("deploying"),
+                duration: Some(Duration::from_secs(90)),
+            },
             ApiCommand::Resume { by: by("api") },
+            ApiCommand::Forget {
+                unit: by("catalog"),
+                by: by("api"),
+            },
             ApiCommand::Outcomes(vec![ReportedOutcome {
                 trace_id: OK_TRACE.parse().expect("an id"),
                 outcome: OutcomeWord::Failed,

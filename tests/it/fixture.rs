@@ -625,6 +625,7 @@ impl Backend for Fixture {
                 Some(duration) => format!("paused for {} s", duration.as_secs()),
                 None => text("paused until resumed"),
             })),
+            ApiCommand::Forget { unit, .. } => Ok(Reply::done(format!("{unit} is forgotten"))),
             ApiCommand::Resume { .. } => Ok(Reply::done("resumed")),
             ApiCommand::ExplainUnit(unit) => Ok(Reply::Explanation(Box::new(Explanation {
                 what: unit.clone(),

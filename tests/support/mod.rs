@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rekindle::view::{VerdictView, View};
-use rekindle_datasets::auction::ServiceName;
+use rekindle_datasets::auction::{Fault, FaultKind, ServiceName};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{LoadConfig, Users, UsersHandle};
 use rekindle_recovery::Mode;
@@ -218,6 +218,17 @@ impl Stage {
                 )
             })
             .collect()
+    }
+
+    /// Makes a component fail. One that is between two lives, since a restart of it goes on when the engine
+    /// that asked for it is killed, gets its fault in the next.
+    pub(crate) fn make_fail(&self, component: &'static str) {
+        self.until(&format!("{component} takes a fault"), |stage| {
+            stage
+                .site
+                .inject(&Fault::new(component, FaultKind::Error))
+                .is_ok()
+        });
     }
 
     /// Waits until the component works again, whoever's doing it was, and nothing is in flight.

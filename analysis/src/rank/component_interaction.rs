@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use rekindle_stats::{Probability, chi_squared_quantile};
 
 use super::evidence::Tally;
-use super::families::families;
 use super::input::Input;
 use super::spectrum_formula::by_score;
 use crate::Suspect;
@@ -55,7 +54,7 @@ type Link = (bool, usize);
 
 /// Ranks services and dependencies by their most anomalous request type.
 pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    let families = families(input);
+    let families = &tally.families;
     let mut links: BTreeMap<(usize, usize), BTreeMap<Link, (u64, u64)>> = BTreeMap::new();
     for shaped in &input.shaped {
         let caller = families[shaped.subject];

@@ -7,6 +7,7 @@ use rekindle_stats::Share;
 
 use super::cause::Cause;
 use super::explain::{self, Told};
+use super::families::families;
 use super::input::{Case, Input};
 use super::pairs;
 use crate::observe::State;
@@ -34,6 +35,8 @@ pub struct Tally {
     pub window: Vec<(u64, u64)>,
     /// The same before the window.
     pub baseline: Vec<(u64, u64)>,
+    /// Per subject: the service that it is a part of, as a subject; itself where there is none.
+    pub families: Vec<usize>,
 }
 
 impl Tally {
@@ -46,6 +49,7 @@ impl Tally {
             originated: vec![0; n],
             window: vec![(0, 0); n],
             baseline: vec![(0, 0); n],
+            families: families(input),
             ..Self::default()
         };
         for (case, in_window) in both(input) {

@@ -1,13 +1,14 @@
 //! Which service does each component belong to, as a subject?
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::input::Input;
 use crate::Level;
 
 /// Per subject: the index of its service, or its own where there is none.
 pub(crate) fn families(input: &Input) -> Vec<usize> {
-    let services: BTreeMap<_, usize> = input
+    // Only looked up, never iterated.
+    let services: HashMap<_, usize> = input
         .subjects
         .iter()
         .enumerate()

@@ -21,7 +21,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::Tally;
-use super::families::families;
 use super::input::{Case, Input};
 use super::spectrum_formula::by_score;
 use crate::{Level, Suspect};
@@ -176,7 +175,7 @@ pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
             .map(|(id, weight)| (id, (weight, touching[&id], all)))
             .collect::<BTreeMap<_, _>>()
     });
-    let families = families(input);
+    let families = &tally.families;
     let mut scores: BTreeMap<usize, f64> = BTreeMap::new();
     for (operation, of) in &abnormal {
         let found = score(Some(*of), normal.get(operation).copied());

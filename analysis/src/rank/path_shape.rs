@@ -16,7 +16,6 @@
 use std::collections::BTreeMap;
 
 use super::evidence::Tally;
-use super::families::families;
 use super::input::{Input, Shaped};
 use super::spectrum_formula::by_score;
 use crate::Suspect;
@@ -38,7 +37,7 @@ struct Sums {
 
 /// Ranks services by the penalty of their visits.
 pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
-    let families = families(input);
+    let families = &tally.families;
     let mut grammar: BTreeMap<(usize, usize), Vec<&Shaped>> = BTreeMap::new();
     for shaped in &input.shaped {
         let non_terminal = (shaped.subject, shaped.request_type);

@@ -56,6 +56,28 @@ impl LogHistogram {
             .for_each(|(bucket, n)| self.add_many(*bucket, *n));
     }
 
+    /// What all of these counted together: each bucket is looked at once, however many histograms there are.
+    pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut counts: Vec<u64> = Vec::new();
+        let (mut first, mut total) = (usize::MAX, 0);
+        for histogram in all {
+            for (bucket, n) in &histogram.buckets {
+                let at = usize::from(*bucket);
+                if at >= counts.len() {
+                    counts.resize(at + 1, 0);
+                }
+                counts[at] += n;
+                first = first.min(at);
+            }
+            total += histogram.total;
+        }
+        let held = (0..).zip(counts).skip(first).filter(|(_, n)| *n > 0);
+        Self {
+            buckets: held.collect(),
+            total,
+        }
+    }
+
     /// Counts `n` values of this bucket, as [`Self::bucket_of`] numbers them.
     pub fn add_many(&mut self, bucket: u16, n: u64) {
         match self
@@ -164,6 +186,7 @@ mod tests {
             let mut merged = count(&a);
             merged.merge(&count(&b));
             prop_assert_eq!(&merged, &count(&[&a[..], &b].concat()));
+            prop_assert_eq!(&merged, &LogHistogram::sum([&count(&b), &LogHistogram::default(), &count(&a)].into_iter()));
             b.iter().for_each(|value| merged.remove_many(LogHistogram::bucket_of(*value), 1));
             prop_assert_eq!(merged, count(&a));
         }

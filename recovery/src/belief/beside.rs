@@ -70,9 +70,9 @@ impl Beliefs {
         let mut found: Vec<(Beside, f64)> = Vec::new();
         for (source, (level, place)) in sources {
             let usual = source.share / all;
-            let names = [source.unit.clone()];
+            let names = [tree.kind(&source.unit)];
             let mean = [0.0, usual, 1.0 - usual];
-            let key = key(evidence, &source.unit);
+            let key = key(evidence, &names[0]);
             let (believed, _) = self.refine(&key, &names, &mean, STRENGTH_OF_SHAPE, now);
             let beside = Beside {
                 unit: source.unit.clone(),
@@ -141,7 +141,8 @@ pub(super) fn seen(
                 coincidence: 0.0,
                 weight,
             };
-            all.push((key(evidence, &beside.unit), vec![beside.unit.clone()], seen));
+            let kind = tree.kind(&beside.unit);
+            all.push((key(evidence, &kind), vec![kind], seen));
         }
     }
     all

@@ -387,7 +387,8 @@ impl Beliefs {
 
     /// How likely each level is the smallest that cures such a fault in the first unit of the chain:
     /// `by itself`, the units in order, `none`. Adds up to 1. The second value is how many
-    /// recoveries, faded, this rests on. Without a signature it is about a fault never seen here.
+    /// recoveries, faded, this rests on. Without a signature it is about a fault never seen here. Units here and in
+    /// [`Self::tested`] and [`Self::signatures`] are kinds ([`RestartTree::kind`]).
     pub fn levels(
         &self,
         signature: Option<&FaultSignature>,
@@ -503,22 +504,20 @@ impl Beliefs {
                 continue;
             }
             let units: Vec<UnitName> = tree.named(&places).cloned().collect();
+            let kinds: Vec<UnitName> = units.iter().map(|unit| tree.kind(unit)).collect();
             let probability = suspect.probability.clamp(0.0, left);
             left -= probability;
             if likeliest.is_none_or(|(most, _)| probability > most) {
                 likeliest = Some((probability, &suspect.unit));
             }
             let (elsewhere, unseen) = elsewhere.entry(units.len()).or_insert_with(|| {
-                let elsewhere = self.elsewhere(signature, &units, now);
+                let elsewhere = self.elsewhere(signature, &kinds, now);
                 let unseen = elsewhere.agree(&elsewhere.common);
                 (elsewhere, unseen)
             });
-            let levels = match seen_in.contains(&suspect.unit) {
-                true => {
-                    self.here(elsewhere, signature, &suspect.unit, &units, now)
-                        .0
-                }
-                false => unseen.clone(),
+            let levels = match kinds.first().filter(|kind| seen_in.contains(kind)) {
+                Some(kind) => self.here(elsewhere, signature, kind, &kinds, now).0,
+                None => unseen.clone(),
             };
             chains.push((units, places, levels, probability));
         }
@@ -592,7 +591,8 @@ impl Beliefs {
         } = &evidence.signature;
         let last = chains.len() - 1;
         for (at, chain) in chains.iter().enumerate() {
-            let Some(suspect) = chain.units.first() else {
+            let kinds: Vec<UnitName> = chain.units.iter().map(|unit| tree.kind(unit)).collect();
+            let Some(suspect) = kinds.first() else {
                 continue;
             };
             let weight = weigh(chain) / total;
@@ -618,7 +618,7 @@ impl Beliefs {
             for key in keys {
                 let is_named = matches!(key, Key::Exact(..) | Key::Shape(..));
                 let name = if is_named { named } else { step };
-                if self.add(&key, &chain.units, &seen, name, now) {
+                if self.add(&key, &kinds, &seen, name, now) {
                     changed.insert(key);
                 }
             }
@@ -690,12 +690,17 @@ impl Beliefs {
     ) -> Vec<(Key, Option<Row>)> {
         const KEPT: f64 = 0.25;
         let half_life = self.half_life;
+        let kinds: BTreeSet<UnitName> = tree
+            .subtree(unit)
+            .into_iter()
+            .map(|it| tree.kind(it))
+            .collect();
         let mut changed = Vec::new();
         for (key, row) in &mut self.rows {
             let (Key::Exact(_, of) | Key::Shape(_, of)) = key else {
                 continue;
             };
-            if tree.contains(unit, of) {
+            if kinds.contains(of) {
                 let age = now.duration_since(row.at()).unwrap_or_default();
                 let fading = 0.5f64.powf(age.as_secs_f64() / half_life.as_secs_f64());
                 row.fade(KEPT * fading, now);

@@ -21,12 +21,13 @@ use super::lives::{Condition, LOOK, Platform, Sight};
 use crate::DockerSpec;
 use crate::executor::{BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
+use crate::template::Listed;
 
 /// A socket on the same machine answers in a millisecond, and downtime counts.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// As much of an id as people are shown, by the habit of engines.
-const SHORT_ID: usize = 12;
+pub(crate) const SHORT_ID: usize = 12;
 
 /// The stop takes as long as its grace; this is for the engine itself.
 const ENGINE_SLACK: Duration = Duration::from_secs(2);
@@ -63,6 +64,50 @@ struct State {
 #[serde(rename_all = "PascalCase", default)]
 struct Health {
     status: String,
+}
+
+/// As much of a listed container as matters.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+/// The names and ids of the containers that have all these labels, whether they run or not: one that ended is still to
+/// be restarted.
+pub(crate) async fn list(
+    endpoint: &Endpoint,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<Listed>, CallFailure> {
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let filters = serde_json::json!({ "label": labels }).to_string();
+    let path = format!("/containers/json?all=true&filters={}", escaped(&filters));
+    let answered = ask(endpoint, Ask::new(Method::GET, path), LOOK).await?;
+    if !answered.is_success() {
+        return Err(CallFailure {
+            maybe_sent: false,
+            reason: format!(
+                "the engine answered {}: {}",
+                answered.status,
+                answered.message()
+            ),
+        });
+    }
+    let lines: Vec<Line> = answered.json()?;
+    let listed = lines.into_iter().filter_map(|line| {
+        // Engines write a slash before names; one with a second is how a link of another container calls it.
+        let mut names = line.names.iter().map(|name| name.trim_start_matches('/'));
+        Some(Listed {
+            name: names.find(|name| !name.contains('/'))?.to_owned(),
+            id: line.id,
+        })
+    });
+    Ok(listed.collect())
 }
 
 impl Docker {

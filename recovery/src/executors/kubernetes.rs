@@ -5,6 +5,7 @@
 //! | rollout | a mark in the pod template, on the version that was read | pods, by uid |
 //! | evict | an eviction of each pod, by uid; disruption budgets may say no | pods, by uid |
 //! | delete | a deletion of each pod, by uid | pods, by uid |
+//! | one pod | an eviction or a deletion of that pod, by uid | that pod; once it is gone, those beside it |
 //! | recreate | OpenKruise's request to restart a container, named after the action | containers, by id |
 //!
 //! Every order names those whom it is meant for, so one that arrives late or twice can't hit their
@@ -28,6 +29,7 @@ use self::object::{Pod, labels};
 use super::lives::{Platform, Sight};
 use crate::executor::{ActionId, BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
+use crate::template::Listed;
 use crate::{KubernetesRestart, KubernetesSpec};
 
 /// Restarts of pods take seconds, and the API server has others to serve.
@@ -54,6 +56,9 @@ impl Kubernetes {
             KubernetesRestart::Evict { pods } | KubernetesRestart::Delete { pods } => {
                 Ok(sight(&some_pods(&client, pods).await?))
             }
+            KubernetesRestart::Pod { name, beside, .. } => {
+                Ok(sight_of_one(name, some_pods(&client, beside).await?))
+            }
             KubernetesRestart::Recreate { pods, container } => {
                 recreate::see(&client, pods, container).await
             }
@@ -79,6 +84,18 @@ impl Kubernetes {
                 let pods = seen_before(some_pods(&client, pods).await?, before);
                 pods::delete(&client, &pods, until).await
             }
+            KubernetesRestart::Pod {
+                name,
+                beside,
+                is_evicted,
+            } => {
+                let mut pods = seen_before(some_pods(&client, beside).await?, before);
+                pods.retain(|pod| pod.metadata.name == *name);
+                match is_evicted {
+                    true => pods::evict(&client, &pods, until).await,
+                    false => pods::delete(&client, &pods, until).await,
+                }
+            }
             KubernetesRestart::Recreate { pods, container } => {
                 recreate::order(&client, pods, container, permit, until).await
             }
@@ -96,7 +113,9 @@ impl Kubernetes {
             KubernetesRestart::Recreate { .. } => recreate::remembers(&client, action, generation)
                 .await
                 .map(Some),
-            KubernetesRestart::Evict { .. } | KubernetesRestart::Delete { .. } => Ok(None),
+            KubernetesRestart::Evict { .. }
+            | KubernetesRestart::Delete { .. }
+            | KubernetesRestart::Pod { .. } => Ok(None),
         }
     }
 }
@@ -113,6 +132,35 @@ fn seen_before(pods: Vec<Pod>, before: &Sight) -> Vec<Pod> {
     let mut pods = pods;
     pods.retain(|pod| before.lives.contains_key(&pod.identity()));
     pods
+}
+
+/// The pod of this name while it is there; then those that stay, all of which must be ready: its successor is one of
+/// them, and nobody says which.
+fn sight_of_one(name: &str, mut pods: Vec<Pod>) -> Sight {
+    if pods.iter().any(|pod| pod.metadata.name == name) {
+        pods.retain(|pod| pod.metadata.name == name);
+        return sight(&pods);
+    }
+    let seen = sight(&pods);
+    Sight {
+        wanted: Some(seen.staying().max(1)),
+        ..seen
+    }
+}
+
+/// The names and uids of the pods that this evicts or deletes.
+pub(crate) async fn list(spec: &KubernetesSpec) -> Result<Vec<Listed>, CallFailure> {
+    let (KubernetesRestart::Evict { pods } | KubernetesRestart::Delete { pods }) = &spec.restart
+    else {
+        return Ok(Vec::new());
+    };
+    let client = Client::new(spec)?;
+    let pods = some_pods(&client, pods).await?;
+    let listed = pods.into_iter().map(|pod| Listed {
+        name: pod.metadata.name,
+        id: pod.metadata.uid,
+    });
+    Ok(listed.collect())
 }
 
 fn sight(pods: &[Pod]) -> Sight {

@@ -75,7 +75,7 @@ impl Sight {
         old.iter().all(|life| !self.lives.contains_key(life))
     }
 
-    fn staying(&self) -> usize {
+    pub(crate) fn staying(&self) -> usize {
         self.lives
             .values()
             .filter(|condition| **condition != Condition::Ending)

@@ -4,6 +4,7 @@
 //! in failed requests, for a unit, a subtree, and the whole, over one sliding period. What is spent
 //! counts from the intent on, and a request budget is charged what was expected until it is measured.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::{Consequence, Deed, Guard, Past, Refusal, World, no};
@@ -23,12 +24,33 @@ impl World<'_> {
 
     /// Attempts in the period that restarted the unit: its own, and those of what contains it.
     pub fn spent_on_unit(&self, unit: &UnitName, now: SystemTime) -> u32 {
-        let period = self.policy.budget_period;
-        let count = self
-            .in_period(period, now)
-            .filter(|past| past.restarts > 0 && self.tree.contains(&past.target, unit))
-            .count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        u32::try_from(self.attempts_on(unit, now).count()).unwrap_or(u32::MAX)
+    }
+
+    fn attempts_on(&self, unit: &UnitName, now: SystemTime) -> impl Iterator<Item = &Past> {
+        self.in_period(self.policy.budget_period, now)
+            .filter(move |past| past.restarts > 0 && self.tree.contains(&past.target, unit))
+    }
+
+    /// Of the attempts on a unit, whose they were, where they weren't all its own and ours.
+    fn whose(&self, unit: &UnitName, now: SystemTime) -> String {
+        let mut with: BTreeMap<&UnitName, u32> = BTreeMap::new();
+        let mut by_people = 0;
+        for past in self.attempts_on(unit, now) {
+            if past.target != *unit {
+                *with.entry(&past.target).or_default() += 1;
+            }
+            by_people += u32::from(past.by_person);
+        }
+        let with = with
+            .into_iter()
+            .map(|(target, n)| format!("{n} with {target}"));
+        let by_people = (by_people > 0).then(|| format!("{by_people} by people"));
+        let parts: Vec<String> = with.chain(by_people).collect();
+        match parts.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", parts.join(", ")),
+        }
     }
 
     /// Restarts in the period that touched the unit, or anything in it.
@@ -135,7 +157,8 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         .max_by_key(|(spent, _)| *spent);
     if let Some((spent, unit)) = spent.filter(|(spent, _)| *spent >= policy.restarts_per_unit) {
         let words = format!(
-            "{unit} was restarted {spent} times in {minutes} min, and its budget is {}",
+            "{unit} was restarted {spent} times in {minutes} min{}, and its budget is {}",
+            world.whose(unit, now),
             policy.restarts_per_unit
         );
         refusals.push(give_up(Guard::UnitBudget, words));

@@ -149,6 +149,7 @@ fn past(target: &str, ago: u64, verdict: Option<Verdict>) -> Past {
         recovery: RecoveryId(9),
         target: target.into(),
         restarts: 1,
+        by_person: false,
         at: now() - secs(ago),
         ready_at: Some(now() - secs(ago)),
         failed_requests: 10.0,
@@ -910,4 +911,29 @@ site - auto @budget=4
     assert_eq!(given.said(), [Guard::SubtreeBudget], "{:?}", given.check());
 }
 
+mod growing;
 mod property;
+
+#[test]
+fn a_spent_budget_says_who_spent_it() {
+    let ours = || past("shop.cart", 3000, None);
+    let ordered = || Past {
+        by_person: true,
+        ..ours()
+    };
+    let whole = || past("shop", 2000, None);
+    for (done, expected) in [
+        (vec![ours(); 6], "6 times in 60 min, and"),
+        (
+            vec![ours(), ours(), ours(), ordered(), ordered(), whole()],
+            "6 times in 60 min (1 with shop, 2 by people), and",
+        ),
+    ] {
+        let mut given = Given::new("shop.cart");
+        given.past = done;
+        let refusals = given.check();
+        let spent = refusals.iter().find(|it| it.guard == Guard::UnitBudget);
+        let words = &spent.expect("it is spent").words;
+        assert!(words.contains(expected), "{words}");
+    }
+}

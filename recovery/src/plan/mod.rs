@@ -107,6 +107,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What the first step costs by itself, in failed user requests.
+    pub fn cost(&self) -> f64 {
+        let first = self.candidates.first();
+        first.map_or(0.0, |candidate| candidate.cost)
+    }
+
     /// Keeps to another choice than the cheapest, if that is not cheaper by more than this part.
     pub fn stay_with(&mut self, choice: &Choice, part: f64, tree: &RestartTree) {
         let best = self.expected_total;

@@ -25,7 +25,7 @@ use crate::ports::{Clock, Notice, NoticeKind, Notifier};
 use crate::service::{
     ActionView, Command, PREVENTION, Recovery, RecoveryId, RecoveryStatus, Reply,
 };
-use crate::{RestartTree, UnitName};
+use crate::{LiveTree, RestartTree, UnitName};
 
 /// How often a restart that is under way is looked at.
 const FOLLOW: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ pub struct RejuvenationConfig {
     /// The rules; each was [checked](Rule::check).
     pub rules: Vec<Rule>,
     /// The units.
-    pub tree: Arc<RestartTree>,
+    pub tree: LiveTree,
     /// Who restarts.
     pub recovery: Recovery,
     /// Who reads.
@@ -218,8 +218,12 @@ impl Task {
         let rule = &running.rule;
         let (level, reading, candidates) = match &rule.trigger {
             Trigger::Gauge { gauge, levels } => {
-                let candidates = order(rule, &running.gifts, &self.config.tree);
-                let since = last_ready(status, &rule.units, &self.config.tree, now);
+                let tree = self.config.tree.now();
+                let candidates = order(rule, &running.gifts, &tree);
+                let since = last_ready(status, now, |target| {
+                    let mut units = rule.units.iter();
+                    units.any(|unit| tree.overlap(target, unit))
+                });
                 match self.config.gauges.read(gauge, since.into()).await {
                     Ok(reading) => (levels.of(reading), Some(reading), candidates),
                     Err(words) => {
@@ -401,10 +405,11 @@ impl Task {
 
     fn tell(&self) {
         let now = self.now();
+        let tree = self.config.tree.now();
         let all: Vec<RuleStatus> = self
             .rules
             .iter()
-            .map(|running| rule_status(running, &self.config.tree, now))
+            .map(|running| rule_status(running, &tree, now))
             .collect();
         self.told.send_if_modified(|old| {
             let is_news = **old != all;
@@ -422,19 +427,16 @@ fn last_action<'a>(status: &'a RecoveryStatus, unit: &UnitName) -> Option<&'a Ac
     unit.last_action.as_ref()
 }
 
-/// When the last restart that touched any of the units was over. A moment yet to come is of a
-/// clock that was set back since: waiting for it would be waiting for as long.
+/// When the last restart of such a unit was over. A moment yet to come is of a clock that was set back since: waiting
+/// for it would be waiting for as long.
 pub(crate) fn last_ready(
     status: &RecoveryStatus,
-    units: &[UnitName],
-    tree: &RestartTree,
     now: SystemTime,
+    is_meant: impl Fn(&UnitName) -> bool,
 ) -> Option<SystemTime> {
-    let touching = status.recent.iter().filter(|action| {
-        let mut units = units.iter();
-        units.any(|unit| tree.overlap(&action.target, unit))
-    });
-    let ready = touching.filter_map(|action| action.ready_at);
+    let meant = status.recent.iter();
+    let meant = meant.filter(|action| is_meant(&action.target));
+    let ready = meant.filter_map(|action| action.ready_at);
     ready.filter(|at| *at <= now).max()
 }
 

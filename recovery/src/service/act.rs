@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use super::case::{Attempt, Case, Part};
+use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
 use crate::crash::{CrashPoint, Passing};
@@ -114,6 +114,7 @@ impl Engine {
             recovery: id,
             target: target.clone(),
             restarts: u32::try_from(permits.len()).unwrap_or(u32::MAX),
+            by_person: is_person(by),
             at: now,
             ready_at: None,
             failed_requests: expected_cost,
@@ -413,12 +414,13 @@ impl Engine {
         {
             let downtime = ready_at.duration_since(*stopped_at).unwrap_or_default();
             if is_measured {
-                self.costs.learn(&unit, downtime, now);
-                let measured = self.costs.rows().find(|(name, _)| **name == unit);
+                let kind = self.tree.kind(&unit);
+                self.costs.learn(&kind, downtime, now);
+                let measured = self.costs.rows().find(|(name, _)| **name == kind);
                 if let Some((_, measured)) = measured
                     && let Some(case) = self.cases.get_mut(&id)
                 {
-                    case.write_also(Also::Cost(unit.clone(), *measured));
+                    case.write_also(Also::Cost(kind, *measured));
                 }
             }
             self.shadow(action, &unit, generation, *stopped_at, None);

@@ -16,6 +16,11 @@ use crate::{Evidence, Fared, UnitName};
 /// Who decides when nobody watches.
 pub(super) const AUTO: &str = "auto";
 
+/// Whether a person decided.
+pub(super) fn is_person(by: &str) -> bool {
+    by != AUTO && by != super::PREVENTION
+}
+
 /// One recovery.
 #[derive(Debug)]
 pub(super) struct Case {

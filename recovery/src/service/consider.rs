@@ -1,5 +1,6 @@
 //! From evidence to a decision: plan, ask the guards, then act, propose, wait, or call a person.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use super::RecoveryId;
@@ -196,7 +197,7 @@ impl Engine {
         if self.expire(id, now) {
             self.save(id).await;
         }
-        let Some(mut plan) = self.plan(id, &evidence, now) else {
+        let Some(mut plan) = self.affordable(id, &evidence, now) else {
             return;
         };
         if let Some(case) = self.cases.get(&id)
@@ -224,16 +225,38 @@ impl Engine {
         is_expired && self.apply(id, Event::Expire)
     }
 
-    pub(super) fn plan(
-        &mut self,
-        id: RecoveryId,
-        evidence: &Evidence,
-        now: SystemTime,
-    ) -> Option<Plan> {
+    /// The best plan whose restart leaves enough up. What takes too many along is no reason to restart nothing where a
+    /// part of it may be restarted; where none may, it is the best plan of all, and the guards say why not.
+    fn affordable(&mut self, id: RecoveryId, evidence: &Evidence, now: SystemTime) -> Option<Plan> {
         let case = self.cases.get_mut(&id)?;
         if case.wait_until.is_some_and(|until| until <= now) {
             case.waited = true;
         }
+        let mut excluded = case.excluded.clone();
+        let best = self.plan(id, evidence, &excluded, now)?;
+        let mut plan = best.clone();
+        while let Choice::Restart(target) = &plan.choice {
+            let (by, cost) = (Authority::Unattended, plan.cost());
+            let refusals = self.check(Some(id), target, by, Some(evidence), cost);
+            let takes_too_many = refusals.iter().any(|refusal| {
+                refusal.guard == Guard::Capacity && refusal.consequence == Consequence::GiveUp
+            });
+            // Of what was barred already nobody plans again.
+            if !takes_too_many || !excluded.insert(target.clone()) {
+                return Some(plan);
+            }
+            plan = self.plan(id, evidence, &excluded, now)?;
+        }
+        Some(best)
+    }
+
+    pub(super) fn plan(
+        &self,
+        id: RecoveryId,
+        evidence: &Evidence,
+        excluded: &BTreeSet<UnitName>,
+        now: SystemTime,
+    ) -> Option<Plan> {
         let case = self.cases.get(&id)?;
         // Priced with the configured delay, not the learned one: exporters that are five seconds late
         // make confirming dear, and then whole processes are restarted to spare the wait, for gains
@@ -243,7 +266,7 @@ impl Engine {
             costs: &self.costs,
             trials: &case.trials,
             waited: case.waited,
-            excluded: &case.excluded,
+            excluded,
         };
         Some(plan(evidence, &self.tree, &self.beliefs, &constraints, now))
     }
@@ -300,20 +323,9 @@ impl Engine {
 
     /// A restart is wanted: the guards decide what comes of it.
     async fn wants(&mut self, id: RecoveryId, evidence: &Evidence, plan: Plan, target: UnitName) {
-        let cost = plan
-            .candidates
-            .first()
-            .map_or(0.0, |candidate| candidate.cost);
-        let mut refusals = self.check(
-            Some(id),
-            &target,
-            Authority::Unattended,
-            Some(evidence),
-            cost,
-        );
-        let over = self.is_over_already(&target, evidence);
-        let is_over = over.is_some();
-        refusals.extend(over);
+        let cost = plan.cost();
+        let (refusals, is_over) =
+            self.objections(id, &target, Authority::Unattended, Some(evidence), cost);
         let is_observed = refusals.iter().any(|refusal| {
             refusal.guard == Guard::Mode && refusal.consequence == Consequence::Wait
         });
@@ -365,13 +377,25 @@ impl Engine {
         }
     }
 
+    /// All that speaks against a recovery's restart, by whomever it is decided; and whether that is because all is over.
+    pub(super) fn objections(
+        &self,
+        id: RecoveryId,
+        target: &UnitName,
+        authority: Authority,
+        evidence: Option<&Evidence>,
+        cost: f64,
+    ) -> (Vec<Refusal>, bool) {
+        let mut refusals = self.check(Some(id), target, authority, evidence, cost);
+        let over = evidence.and_then(|evidence| self.is_over_already(target, evidence));
+        let is_over = over.is_some();
+        refusals.extend(over);
+        (refusals, is_over)
+    }
+
     /// Says no when nothing has failed since the last restart that would have cured it, too: the
     /// incident is only draining.
-    pub(super) fn is_over_already(
-        &self,
-        target: &UnitName,
-        evidence: &Evidence,
-    ) -> Option<Refusal> {
+    fn is_over_already(&self, target: &UnitName, evidence: &Evidence) -> Option<Refusal> {
         let settled = self.restarted_before(target, self.now())?;
         (!self.fails_since(evidence, settled)).then(|| Refusal {
             guard: Guard::StaleEvidence,

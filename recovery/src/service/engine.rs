@@ -23,7 +23,8 @@ use crate::lifecycle::{Event, State};
 use crate::plan::Choice;
 use crate::policy::Policy;
 use crate::ports::{Notice, NoticeKind};
-use crate::{Cohort, Evidence, RestartTree, UnitName};
+use crate::template::Grown;
+use crate::{Cohort, Evidence, LiveTree, RestartTree, UnitName};
 
 /// How often everything is looked at when nothing happens: pauses and leases end, backoffs pass.
 const IDLE: Duration = Duration::from_secs(1);
@@ -55,6 +56,7 @@ enum Woken {
 pub(super) enum Input {
     Evidence(Box<Evidence>),
     Command(Box<Command>, oneshot::Sender<Result<Reply, CommandError>>),
+    Grown(Box<Grown>, oneshot::Sender<bool>),
 }
 
 /// What comes back from executors and probes.
@@ -90,7 +92,10 @@ pub(super) struct Surroundings {
 
 pub(super) struct Engine {
     pub(super) config: ServiceConfig,
+    /// What is gone by; only replaced between two decisions.
     pub(super) tree: Arc<RestartTree>,
+    /// The same for everybody else.
+    pub(super) live: LiveTree,
     pub(super) cohort: Arc<dyn Cohort>,
     pub(super) ledger: Ledger,
     pub(super) shadows: mpsc::Sender<Shadow>,
@@ -140,7 +145,7 @@ pub(super) fn oldest_of_interest(policy: &Policy, now: SystemTime) -> SystemTime
 impl Engine {
     pub(super) fn new(
         config: ServiceConfig,
-        tree: Arc<RestartTree>,
+        live: LiveTree,
         cohort: Arc<dyn Cohort>,
         ledger: Ledger,
         memory: Memory,
@@ -177,7 +182,8 @@ impl Engine {
         });
         let engine = Self {
             executors: config.executors.keys().cloned().collect(),
-            tree,
+            tree: live.now(),
+            live,
             cohort,
             ledger,
             shadows,
@@ -259,6 +265,10 @@ impl Engine {
                     let reply = self.command(*command).await;
                     // Whoever asked may be gone; what was asked for is done all the same.
                     drop(answer.send(reply));
+                }
+                Woken::Input(Some(Input::Grown(grown, answer))) => {
+                    // Whoever offered it may be gone; it holds all the same.
+                    let _ = answer.send(self.take_tree(*grown));
                 }
                 Woken::Time => {}
             }

@@ -16,6 +16,7 @@ mod case;
 mod command;
 mod consider;
 mod engine;
+mod grow;
 mod order;
 mod prevent;
 mod resume;
@@ -47,7 +48,8 @@ use crate::executor::{ActionId, Executor};
 use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
 use crate::policy::Policy;
 use crate::ports::{Clock, Notifier, Prober};
-use crate::{Cohort, Evidence, RestartTree, UnitName};
+use crate::template::Grown;
+use crate::{Cohort, Evidence, LiveTree, UnitName};
 
 /// Evidence and commands that wait for the task. It is busy for some milliseconds at a time, when it
 /// writes to the ledger; whoever finds this full waits.
@@ -138,6 +140,18 @@ impl Recovery {
         answered.await.map_err(|_| ended())?
     }
 
+    /// Goes by this tree from now on. False where a unit that it lacks is still being restarted or judged: then nothing
+    /// has changed, and it may be offered again later.
+    ///
+    /// # Errors
+    /// When the service has ended.
+    pub async fn grow(&self, grown: Grown) -> Result<bool, CommandError> {
+        let (answer, answered) = oneshot::channel();
+        let input = Input::Grown(Box::new(grown), answer);
+        self.inputs.send(input).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())
+    }
+
     /// Waits until the service's task has ended. It does so by itself only by a panic: as long as this
     /// handle lives, nobody has told it to.
     pub async fn finished(&self) {
@@ -156,14 +170,15 @@ fn ended() -> CommandError {
     }
 }
 
-/// Opens the ledger and starts the service on the current runtime. What was in flight when the last
+/// Opens the ledger and starts the service on the current runtime. The tree is replaced by those that
+/// [`Recovery::grow`] brings. What was in flight when the last
 /// engine ended is finished or charged first.
 ///
 /// # Errors
 /// When the ledger can't be opened or read.
 pub fn start(
     config: ServiceConfig,
-    tree: Arc<RestartTree>,
+    tree: impl Into<LiveTree>,
     cohort: Arc<dyn Cohort>,
 ) -> Result<(Recovery, RecoveryEvents), StartError> {
     let (recovery, events, task) = prepare(config, tree, cohort, Threading::Own)?;
@@ -178,7 +193,7 @@ pub fn start(
 /// When the ledger can't be opened or read.
 pub fn prepare(
     config: ServiceConfig,
-    tree: Arc<RestartTree>,
+    tree: impl Into<LiveTree>,
     cohort: Arc<dyn Cohort>,
     threading: Threading,
 ) -> Result<
@@ -195,13 +210,20 @@ pub fn prepare(
     let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
     let history = store.history(None, config.policy.recent_actions)?;
     let ledger = Ledger::of(store, &path, threading)?;
-    Ok(assemble(config, tree, cohort, ledger, memory, history))
+    Ok(assemble(
+        config,
+        tree.into(),
+        cohort,
+        ledger,
+        memory,
+        history,
+    ))
 }
 
 /// The service on a ledger that is open and was read.
 fn assemble(
     config: ServiceConfig,
-    tree: Arc<RestartTree>,
+    tree: LiveTree,
     cohort: Arc<dyn Cohort>,
     ledger: Ledger,
     memory: Memory,

@@ -123,15 +123,9 @@ impl Engine {
         let Choice::Restart(target) = plan.choice.clone() else {
             return Err(none());
         };
-        let cost = plan
-            .candidates
-            .first()
-            .map_or(0.0, |candidate| candidate.cost);
-        let authority = Authority::Approved;
-        let mut refusals = self.check(Some(id), &target, authority, case.evidence.as_ref(), cost);
-        if let Some(evidence) = &case.evidence {
-            refusals.extend(self.is_over_already(&target, evidence));
-        }
+        let cost = plan.cost();
+        let evidence = case.evidence.as_ref();
+        let (refusals, _) = self.objections(id, &target, Authority::Approved, evidence, cost);
         if !refusals.is_empty() {
             return Err(CommandError::Refused { refusals });
         }
@@ -279,10 +273,14 @@ impl Engine {
             .run(move |store| store.history(Some(&asked), EXPLAINED))
             .await?;
         let chain: Vec<UnitName> = self.tree.chain(&unit).into_iter().cloned().collect();
-        let signatures: Vec<&FaultSignature> =
-            self.beliefs.signatures(&unit).take(EXPLAINED).collect();
+        let signatures: Vec<&FaultSignature> = self
+            .beliefs
+            .signatures(&self.tree.kind(&unit))
+            .take(EXPLAINED)
+            .collect();
+        let kinds: Vec<UnitName> = chain.iter().map(|unit| self.tree.kind(unit)).collect();
         let believed = |signature: Option<&FaultSignature>| {
-            let (levels, weight) = self.beliefs.levels(signature, &chain, now);
+            let (levels, weight) = self.beliefs.levels(signature, &kinds, now);
             let names = std::iter::once("by itself".to_owned())
                 .chain(chain.iter().map(ToString::to_string))
                 .chain(std::iter::once("none".to_owned()));

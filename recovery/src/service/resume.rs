@@ -7,7 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::RecoveryId;
-use super::case::{Attempt, Case, Part};
+use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use crate::executor::{ActionId, Effect};
 use crate::guard::Past;
@@ -46,6 +46,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
                     recovery: action.recovery,
                     target: action.target.clone(),
                     restarts,
+                    by_person: is_person(&action.by),
                     at: action.intended_at,
                     ready_at,
                     failed_requests: cost,

@@ -1,6 +1,7 @@
 //! The service in a world that heals or doesn't, in virtual time.
 
 mod crash;
+mod grow;
 mod kinds;
 mod property;
 mod rejuvenation;

@@ -225,7 +225,8 @@ impl Engine {
             by_probe: attempt.by_probe || is_probes_matter(evidence),
             strictness: policy.strictness,
             siblings: None,
-            has_fault: evidence.is_some(),
+            // What requests are to tell of is added below.
+            has_fault: evidence.is_some_and(|evidence| evidence.signature.is_seen_directly()),
             deadline: now >= attempt.judge_until,
         };
         let Some(evidence) = evidence else {
@@ -237,6 +238,7 @@ impl Engine {
         // Of a sample that keeps failures rather than successes, no share means anything.
         if evidence.circumstances.sampled {
             question.by_probe = true;
+            question.has_fault = true;
             return Some(question);
         }
         // No request types: nobody's requests told of this fault, so they can't tell of its cure.
@@ -264,6 +266,13 @@ impl Engine {
         // The incident may have been seen to be wider only after it was acted on. What failed more than it
         // usually does before the kill, too, tells as much of the cure as what was told first.
         let mut request_types = evidence.signature.request_types.clone();
+        if let Some(latest) = &case.evidence {
+            // What turned out to fail for another cause has an incident of its own.
+            let stays = |name: &String| latest.signature.request_types.contains(name);
+            if request_types.iter().any(stays) {
+                request_types.retain(stays);
+            }
+        }
         let told = fared(&request_types, from, until);
         let mut requests = (told.ok + told.bad) as f64;
         let mut fail_anyway = question.baseline * requests;
@@ -289,6 +298,7 @@ impl Engine {
         }
         let ask = |from, until| fared(&request_types, from, until);
         question.before = ask(from, until);
+        question.has_fault = question.before.bad > 0 || evidence.failing_per_second > 0.0;
         question.after = ask(attempt.settle_until, now);
         // Where failing takes longer than answering, the good ones come first; only what is complete
         // can be compared.

@@ -16,6 +16,8 @@ mod check;
 pub mod edit;
 mod error;
 pub mod failure_map;
+mod kinds;
+mod live;
 mod order;
 pub mod propose;
 
@@ -26,6 +28,8 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 pub use self::error::TreeError;
+pub use self::kinds::{Kinds, OF_KIND};
+pub use self::live::LiveTree;
 use self::order::Rules;
 use crate::{ExecutorSpec, Mode, UnitName, UnitSpec};
 
@@ -38,6 +42,8 @@ pub struct RestartTree {
     index: BTreeMap<UnitName, usize>,
     /// Recovery groups and orders.
     rules: Rules,
+    /// What grows in it.
+    kinds: Kinds,
 }
 
 /// What follows from a unit's place in the tree.
@@ -80,6 +86,14 @@ impl RestartTree {
     /// Everything that is wrong with the list. Selectors and executors are only looked at once
     /// names and parents make a tree, since before that there are no ancestors.
     pub fn build(specs: Vec<UnitSpec>) -> Result<Self, Vec<TreeError>> {
+        Self::growing(specs, Kinds::default())
+    }
+
+    /// As [`Self::build`], of a tree in which units of these kinds come and go.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn growing(specs: Vec<UnitSpec>, kinds: Kinds) -> Result<Self, Vec<TreeError>> {
         let mut graph = DiGraph::new();
         let mut by_name = BTreeMap::new();
         for spec in specs {
@@ -98,11 +112,14 @@ impl RestartTree {
             return Err(errors);
         }
         let mut tree = Self::lay_out(&graph);
+        tree.kinds = kinds;
         let mut errors = check::meaning(
             &tree.units,
             |unit| tree.chain_at(unit).collect(),
             |unit| &tree.places[unit].selector,
-            |unit| tree.places[unit].end > unit + 1,
+            |unit| {
+                tree.places[unit].end > unit + 1 || tree.kinds.grow_below(&tree.units[unit].name)
+            },
         );
         match Rules::read(&tree.units, |unit| tree.at(unit), |unit| tree.range(unit)) {
             Ok(rules) => tree.rules = rules,
@@ -158,6 +175,24 @@ impl RestartTree {
 
     fn at(&self, unit: &UnitName) -> Option<usize> {
         self.index.get(unit).copied()
+    }
+
+    /// Where the unit is; of one that grew and is gone, where its kind grows: what was done to it was done to its
+    /// parent's part, and its successor may stand there under another name.
+    fn home(&self, unit: &UnitName) -> Option<usize> {
+        self.at(unit)
+            .or_else(|| self.at(self.kinds.parent_of(unit)?))
+    }
+
+    /// What the unit is one of: the template that it grew from, or itself. What is learned of units is learned of their
+    /// kinds, so that a new one has its kind's experience, and names that come and go fill nothing.
+    pub fn kind(&self, unit: &UnitName) -> UnitName {
+        self.kinds.kind_of(unit).unwrap_or(unit).clone()
+    }
+
+    /// Whether units come and go directly below it.
+    pub fn grows_below(&self, unit: &UnitName) -> bool {
+        self.kinds.grow_below(unit)
     }
 
     fn chain_at(&self, unit: usize) -> impl Iterator<Item = usize> + '_ {
@@ -313,7 +348,7 @@ impl RestartTree {
     /// Whether what the one's restart restarts and what the other's does have anything in common, so that
     /// they must not be restarted at once.
     pub fn overlap(&self, one: &UnitName, other: &UnitName) -> bool {
-        let (Some(one), Some(other)) = (self.at(one), self.at(other)) else {
+        let (Some(one), Some(other)) = (self.home(one), self.home(other)) else {
             return false;
         };
         self.covered(one).any(|a| {
@@ -324,7 +359,7 @@ impl RestartTree {
 
     /// Whether restarting `unit` restarts `other`, something in it, or what it is part of.
     pub fn touches(&self, unit: &UnitName, other: &UnitName) -> bool {
-        let (Some(unit), Some(other)) = (self.at(unit), self.at(other)) else {
+        let (Some(unit), Some(other)) = (self.home(unit), self.home(other)) else {
             return false;
         };
         let other = self.range(other);

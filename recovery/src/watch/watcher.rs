@@ -14,7 +14,7 @@ use crate::ports::Clock;
 use crate::rejuvenate::task::last_ready;
 use crate::rejuvenate::{Gauge, Gauges, Life};
 use crate::service::RecoveryStatus;
-use crate::{RestartTree, UnitName};
+use crate::{LiveTree, UnitName};
 
 /// What was seen of a unit in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ struct Remembered {
 /// Looks at units' figures.
 pub struct Watcher {
     watches: BTreeMap<UnitName, Vec<Watch>>,
-    tree: Arc<RestartTree>,
+    tree: LiveTree,
     gauges: Arc<dyn Gauges>,
     clock: Clock,
     remembered: Mutex<BTreeMap<UnitName, Remembered>>,
@@ -77,13 +77,13 @@ impl Watcher {
     /// Ready to look.
     pub fn new(
         watches: BTreeMap<UnitName, Vec<Watch>>,
-        tree: Arc<RestartTree>,
+        tree: impl Into<LiveTree>,
         gauges: Arc<dyn Gauges>,
         clock: Clock,
     ) -> Self {
         Self {
             watches,
-            tree,
+            tree: tree.into(),
             gauges,
             clock,
             remembered: Mutex::default(),
@@ -204,15 +204,13 @@ impl Watcher {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a restart that touched the unit was last over.
+    /// When a restart of the unit, or of what contains it, was last over. That of a part begins no life of the whole.
     fn restarted(&self, unit: &UnitName) -> Option<SystemTime> {
         let status = self.recovery.get()?.borrow().clone();
-        last_ready(
-            &status,
-            std::slice::from_ref(unit),
-            &self.tree,
-            (self.clock)(),
-        )
+        let tree = self.tree.now();
+        last_ready(&status, (self.clock)(), |target| {
+            tree.contains(target, unit)
+        })
     }
 
     /// The life that a gauge must be of.
@@ -306,7 +304,7 @@ mod tests {
         let told = Arc::new(Told::default());
         let watcher = Watcher::new(
             BTreeMap::from([("a".into(), watches)]),
-            Arc::new(RestartTree::empty()),
+            Arc::new(crate::RestartTree::empty()),
             Arc::clone(&told) as Arc<dyn Gauges>,
             Arc::new(SystemTime::now),
         );

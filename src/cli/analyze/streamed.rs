@@ -123,9 +123,14 @@ fn analyzed(
         })?;
         waiting = held;
     }
+    let until = args.until.unwrap_or(never);
     let mut count = |traces: &mut Traces| {
-        window_traces += traces.ends.len();
-        traces.each(|_, trace| offline.take_parts(Heap::Window, trace));
+        traces.each(|start, trace| {
+            if start < until {
+                window_traces += 1;
+                offline.take_parts(Heap::Window, trace);
+            }
+        });
     };
     if let Some((_, heaps)) = waiting {
         heaps.into_iter().for_each(|mut traces| count(&mut traces));
@@ -542,6 +547,15 @@ mod tests {
             ..AnalyzeArgs::default()
         };
         let (config, keep) = (AnalysisConfig::default(), KeepAttributes::default());
+        // Of the 500 with the fault, one each half a second, those of the first minute.
+        let first = |input: &PathBuf| AnalyzeArgs {
+            until: Some(UnixNanos::from_millis(SINCE + 60_000)),
+            ..args(input)
+        };
+        let read = super::streamed(&config, &first(&place), &keep).expect("read");
+        let whole = in_memory(&config, &first(&lines), &keep).expect("read");
+        let read = read.expect("sorted").window_traces;
+        assert_eq!((read, whole.window_traces), (120, 120));
         let mut streamed = streamed(&config, &args(&place), &keep)
             .expect("read")
             .expect("sorted");

@@ -21,7 +21,7 @@ use rekindle_stats::{Calls, LogHistogram, Moments};
 use super::{Choice, Choices};
 use crate::Shape;
 use crate::rank::cause::Cause;
-use crate::rank::families::families;
+use crate::rank::evidence::Tally;
 use crate::rank::input::{Input, Part, Timed, Touched};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
@@ -52,8 +52,8 @@ impl Change {
 #[derive(Debug, Default)]
 struct Found {
     changes: Vec<Change>,
-    /// Of each comparison that isn't a change: how many chance shows that are as surprising.
-    others: Vec<f64>,
+    /// Of the comparisons that aren't changes: how many chance shows that are as surprising, and how many of them.
+    others: Vec<(f64, usize)>,
 }
 
 impl Found {
@@ -70,13 +70,19 @@ impl Found {
 ///
 /// `others` are those of the comparisons that aren't changes, which were looked at as well: what is no more surprising
 /// than they are is one of many, and q is never much more than 1.
-fn weigh(found: &mut [Change], others: &[f64]) {
-    let of_changes = found.iter().map(|change| change.by_chance);
-    let mut surprises: Vec<f64> = of_changes.chain(others.iter().copied()).collect();
-    surprises.sort_unstable_by(f64::total_cmp);
+fn weigh(found: &mut [Change], others: &[(f64, usize)]) {
+    let of_changes = found.iter().map(|change| (change.by_chance, 1));
+    let mut surprises: Vec<(f64, usize)> = of_changes.chain(others.iter().copied()).collect();
+    surprises.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let mut so_far = 0;
+    for (_, how_many) in &mut surprises {
+        so_far += *how_many;
+        *how_many = so_far;
+    }
     for change in found {
-        let as_surprising = surprises.partition_point(|other| *other <= change.by_chance);
-        change.score /= 1.0 + change.by_chance / as_surprising as f64;
+        let as_surprising = surprises.partition_point(|(other, _)| *other <= change.by_chance);
+        let how_many = surprises[as_surprising - 1].1;
+        change.score /= 1.0 + change.by_chance / how_many as f64;
     }
 }
 
@@ -90,8 +96,13 @@ pub(super) enum Period {
 }
 
 /// What changed, the most first; each family once, with its largest change.
-pub(super) fn changes(input: &Input, period: Period, choices: Choices) -> Vec<Change> {
-    let families = Families::of(input);
+pub(super) fn changes(
+    input: &Input,
+    tally: &Tally,
+    period: Period,
+    choices: Choices,
+) -> Vec<Change> {
+    let families = Families(&tally.families);
     let compared = Compared::of(input, period);
     let stops = stops::stops(input, period, &families, &compared);
     let mut found = slower::slower(&compared, &families, choices);
@@ -145,19 +156,18 @@ fn one_of_each_kind(causes: &mut Vec<Cause>) {
 }
 
 /// The service of each operation, as a subject where it is one.
-pub(super) struct Families {
-    of: Vec<usize>,
-}
+pub(super) struct Families<'a>(&'a [usize]);
 
-impl Families {
-    fn of(input: &Input) -> Self {
-        Self {
-            of: families(input),
-        }
+impl Families<'_> {
+    pub(super) const fn get(&self, subject: usize) -> usize {
+        self.0[subject]
     }
 
-    pub(super) fn get(&self, subject: usize) -> usize {
-        self.of[subject]
+    /// For each subject whether its family is among these.
+    pub(super) fn marked(&self, families: impl Iterator<Item = usize>) -> Vec<bool> {
+        let mut marked = vec![false; self.0.len()];
+        families.for_each(|family| marked[family] = true);
+        marked
     }
 }
 
@@ -175,22 +185,42 @@ pub(super) struct Both<'a> {
     period: Period,
 }
 
-impl Both<'_> {
-    /// Durations before and now, put together: only for the few that are looked at closely.
-    pub(super) fn durations(&self) -> [LogHistogram; 2] {
-        let mut both = [LogHistogram::default(), LogHistogram::default()];
-        for timed in self.timed {
-            let [earlier, later] = timed.lasted.baseline();
-            both[0].merge(earlier);
-            match self.period {
-                Period::Fault => {
-                    both[0].merge(later);
-                    both[1].merge(timed.lasted.window());
-                }
-                Period::Calm => both[1].merge(later),
-            }
+impl<'a> Both<'a> {
+    /// Of these, which are of one part.
+    fn of(timed: &'a [Timed], group: usize, requests: &Requests<'_>, period: Period) -> Self {
+        let mut both = Self::nothing(timed, group, period);
+        let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = both.part;
+        for one in timed {
+            both.add(one, requests.of(id, one.request_type));
         }
         both
+    }
+
+    /// The same without their counts.
+    fn nothing(timed: &'a [Timed], group: usize, period: Period) -> Self {
+        Self {
+            part: timed[0].part,
+            group,
+            before: Calls::default(),
+            now: Calls::default(),
+            unmeasured: [0; 2],
+            timed,
+            period,
+        }
+    }
+
+    /// Durations before and now, put together: only for the few that are looked at closely.
+    pub(super) fn durations(&self) -> [LogHistogram; 2] {
+        let timed = || self.timed.iter().map(|timed| &timed.lasted);
+        match self.period {
+            Period::Fault => [
+                LogHistogram::sum(timed().flat_map(|it| it.baseline())),
+                LogHistogram::sum(timed().map(|it| it.window())),
+            ],
+            Period::Calm => {
+                [0, 1].map(|half| LogHistogram::sum(timed().map(|it| it.baseline()[half])))
+            }
+        }
     }
 
     /// Which share of the calls before was measured, and of those now, in `[0, 1]`.
@@ -240,17 +270,54 @@ fn measured_requests(requests: u64, calls: u64, unmeasured: u64) -> u64 {
     let measured = calls.saturating_sub(unmeasured);
     // Each of them has at least one call.
     let made = requests.min(calls);
+    if unmeasured == 0 {
+        return made;
+    }
     let part = u128::from(made) * u128::from(measured) / u128::from(calls.max(1));
     // Less than one was measured as well.
     (part as u64).max(u64::from(made > 0 && measured > 0))
 }
 
-/// What is compared in groups of one kind, sorted by part and group.
+/// What is compared in groups of one kind.
 pub(super) struct Group<'a> {
+    /// Sorted by part and group. Ways there aren't among them: few are asked for.
     list: Vec<Both<'a>>,
+    /// Where own times begin in the list, and where ways do.
+    kinds: [usize; 2],
+    /// All ways there, sorted by part and request type.
+    there: &'a [Timed],
+    is_by_type: bool,
+    period: Period,
 }
 
 impl<'a> Group<'a> {
+    fn new(timed: &'a [Timed], requests: &Requests<'a>, period: Period, is_by_type: bool) -> Self {
+        let is_there = |timed: &Timed| matches!(timed.part, Part::There(..));
+        let (timed, there) = timed.split_at(timed.partition_point(|it| !is_there(it)));
+        let mut list = Vec::with_capacity(if is_by_type { timed.len() } else { 0 });
+        if is_by_type {
+            let each = timed.chunks(1);
+            list.extend(each.map(|it| Both::of(it, it[0].request_type + 1, requests, period)));
+        } else {
+            let each = timed.chunk_by(|a, b| a.part == b.part);
+            list.extend(each.map(|it| Both::of(it, 0, requests, period)));
+        }
+        let before = |is_before: fn(Part) -> bool| {
+            list.partition_point(|both: &Both<'_>| is_before(both.part))
+        };
+        let kinds = [
+            before(|part| matches!(part, Part::Whole(_))),
+            before(|part| matches!(part, Part::Whole(_) | Part::Own(_))),
+        ];
+        Self {
+            list,
+            kinds,
+            there,
+            is_by_type,
+            period,
+        }
+    }
+
     pub(super) fn get(&self, part: Part, group: usize) -> Option<&Both<'a>> {
         let key = (part, group);
         let found = self
@@ -259,8 +326,33 @@ impl<'a> Group<'a> {
         found.ok().map(|at| &self.list[at])
     }
 
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, Both<'a>> {
-        self.list.iter()
+    /// The way there between these operations.
+    pub(super) fn there(&self, from: usize, to: usize, group: usize) -> Option<Both<'a>> {
+        let part = Part::There(from, to);
+        let key = |timed: &Timed| match self.is_by_type {
+            true => (timed.part, timed.request_type + 1),
+            false => (timed.part, 0),
+        };
+        let first = self.there.partition_point(|it| key(it) < (part, group));
+        let rest = &self.there[first..];
+        let of_it = &rest[..rest.partition_point(|it| key(it) == (part, group))];
+        // How many requests these are isn't asked of it.
+        (!of_it.is_empty()).then(|| Both::nothing(of_it, group, self.period))
+    }
+
+    /// Own time and ways together, of each operation.
+    pub(super) fn wholes(&self) -> &[Both<'a>] {
+        &self.list[..self.kinds[0]]
+    }
+
+    /// Own times alone.
+    pub(super) fn own(&self) -> &[Both<'a>] {
+        &self.list[self.kinds[0]..self.kinds[1]]
+    }
+
+    /// The ways from one operation to another.
+    pub(super) fn gaps(&self) -> &[Both<'a>] {
+        &self.list[self.kinds[1]..]
     }
 }
 
@@ -275,34 +367,10 @@ pub(super) struct Compared<'a> {
 
 impl<'a> Compared<'a> {
     fn of(input: &'a Input, period: Period) -> Self {
-        let mut all: Vec<Both<'a>> = Vec::new();
-        let mut by_type: Vec<Both<'a>> = Vec::with_capacity(input.timed.len());
         let requests = Requests::all(input);
-        let nothing = |timed: &'a [Timed], group| Both {
-            part: timed[0].part,
-            group,
-            before: Calls::default(),
-            now: Calls::default(),
-            unmeasured: [0; 2],
-            timed,
-            period,
-        };
-        for of_part in input.timed.chunk_by(|a, b| a.part == b.part) {
-            let mut sum = nothing(of_part, 0);
-            for one in of_part.chunks(1) {
-                let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) =
-                    one[0].part;
-                let requests = requests.of(id, one[0].request_type);
-                let mut alone = nothing(one, one[0].request_type + 1);
-                alone.add(&one[0], requests);
-                by_type.push(alone);
-                sum.add(&one[0], requests);
-            }
-            all.push(sum);
-        }
         Self {
-            all: Group { list: all },
-            by_type: Group { list: by_type },
+            all: Group::new(&input.timed, &requests, period, false),
+            by_type: Group::new(&input.timed, &requests, period, true),
             requests,
         }
     }
@@ -370,7 +438,8 @@ mod tests {
         let all: Vec<f64> = comparisons.iter().map(by_chance).collect();
         let weighed = |kept: usize| {
             let mut found: Vec<Change> = all[..kept].iter().map(|it| change(*it)).collect();
-            weigh(&mut found, &all[kept..]);
+            let others: Vec<(f64, usize)> = all[kept..].iter().map(|it| (*it, 1)).collect();
+            weigh(&mut found, &others);
             let scores = found.iter().take(10).map(|change| change.score);
             scores.collect::<Vec<f64>>()
         };
@@ -422,7 +491,7 @@ mod tests {
         let compared = Compared::of(&input, Period::Fault);
         // The first ways are measured beside the sample, until they are known.
         let most = 4 + 2;
-        let stock = compared.all.iter().find(|both| {
+        let stock = compared.all.wholes().iter().find(|both| {
             matches!(both.part, Part::Whole(id) if &*input.subjects[id].component.service == "stock")
         });
         let stock = stock.expect("timed").now;

@@ -41,11 +41,12 @@ pub(super) fn combined(
         ground: of_most(input, tally, charges.iter()),
         charges,
     };
+    let family_of = |charge: &Charge| tally.families[charge.subjects[0]];
     let level = |charge: &Charge| input.subjects[charge.subjects[0]].component.level;
     if failures.iter().any(|charge| level(charge) == Level::Host) || !choices.has(Choice::Changes) {
         return only(failures);
     }
-    let changes: Vec<Change> = changes(input, Period::Fault, choices)
+    let changes: Vec<Change> = changes(input, tally, Period::Fault, choices)
         .into_iter()
         .filter(|change| change.score >= LEAST_CHANGE)
         .collect();
@@ -55,7 +56,7 @@ pub(super) fn combined(
     let mut accused: BTreeMap<usize, f64> = BTreeMap::new();
     let mut strengths: BTreeMap<usize, f64> = BTreeMap::new();
     for charge in &failures {
-        let family = family_of(input, charge.subjects[0]);
+        let family = family_of(charge);
         *accused.entry(family).or_default() += charge.confidence;
         let strength = FAILED * affected(input, tally, charge, family) * charge.confidence;
         *strengths.entry(family).or_default() += strength;
@@ -75,14 +76,14 @@ pub(super) fn combined(
     let failures_decide = failing * 2.0 >= strengths[&lead] && first(&accused) == lead;
     let ground_of = |family: usize| {
         let charges = failures.iter();
-        let of_it = charges.filter(|charge| family_of(input, charge.subjects[0]) == family);
+        let of_it = charges.filter(|charge| family_of(charge) == family);
         of_most(input, tally, of_it)
     };
     let mut ground = ground_of(lead);
     let fails_most = Some(first(&accused)).filter(|family| ground_of(*family) == Ground::Failures);
     let undecided = !failures_decide || ground == Ground::Chance;
     let in_calm = if undecided && choices.has(Choice::CalmTimes) {
-        self::changes(input, Period::Calm, choices)
+        self::changes(input, tally, Period::Calm, choices)
     } else {
         Vec::new()
     };
@@ -113,7 +114,7 @@ pub(super) fn combined(
     let calm_doubt = (!failures_decide && calm >= LEAST_DOUBT).then_some(calm);
     let mut charges = failures;
     for charge in &mut charges {
-        let family = family_of(input, charge.subjects[0]);
+        let family = family_of(charge);
         let part = charge.confidence / accused[&family].max(f64::MIN_POSITIVE);
         charge.confidence = part * believed[&family];
     }
@@ -130,7 +131,7 @@ pub(super) fn combined(
         }
         let known = charges
             .iter_mut()
-            .find(|charge| family_of(input, charge.subjects[0]) == change.family);
+            .find(|charge| family_of(charge) == change.family);
         match known {
             // Failures speak for it as well, so doubts about the change alone say little.
             Some(charge) => charge.notes.causes.extend(change.causes),
@@ -172,19 +173,4 @@ fn affected(input: &Input, tally: &Tally, charge: &Charge, family: usize) -> f64
     difference_interval(now, before, Probability::P95)
         .low
         .max(0.0)
-}
-
-/// The service that a subject is a part of, as a subject; itself where there is none.
-fn family_of(input: &Input, subject: usize) -> usize {
-    let component = &input.subjects[subject].component;
-    if matches!(
-        component.level,
-        Level::Service | Level::Dependency | Level::Host
-    ) {
-        return subject;
-    }
-    let service = input.subjects.iter().position(|other| {
-        other.component.level == Level::Service && other.component.service == component.service
-    });
-    service.unwrap_or(subject)
 }

@@ -13,7 +13,6 @@ use super::began_in;
 use super::changes::MISTAKES;
 use crate::rank::Ground;
 use crate::rank::evidence::{Charge, Tally};
-use crate::rank::families::families;
 use crate::rank::input::{Case, Input};
 
 /// What the likeliest of these charges stands on.
@@ -42,7 +41,7 @@ fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
     } else {
         let subject = charge.subjects[0];
         // Of a new part of something older, the whole is what there was before.
-        let known = [subject, families(input)[subject]]
+        let known = [subject, tally.families[subject]]
             .into_iter()
             .find(|subject| tally.baseline[*subject].0 > 0);
         let Some(subject) = known else {

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Choices, began_in, lift};
 use crate::rank::evidence::Tally;
-use crate::rank::families::families;
 use crate::rank::input::{Case, Input};
 
 /// Rounds until nothing moves, at most. Where one in a hundred requests tells two apart, each round moves a hundredth.
@@ -52,7 +51,7 @@ impl Shares {
                 continue;
             }
             let several = families.len() > 1;
-            let calls = several.then(|| &*calls.get_or_insert_with(|| Calls::of(input)));
+            let calls = several.then(|| &*calls.get_or_insert_with(|| Calls::of(input, tally)));
             for family in &families {
                 let above = calls.is_some_and(|calls| calls.is_above_any(input, case, *family));
                 let likely = if above { ABOVE } else { 1.0 };
@@ -118,8 +117,8 @@ fn settled(
 struct Calls(BTreeMap<usize, BTreeSet<usize>>);
 
 impl Calls {
-    fn of(input: &Input) -> Self {
-        let family = families(input);
+    fn of(input: &Input, tally: &Tally) -> Self {
+        let family = &tally.families;
         let mut asked: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for shaped in &input.shaped {
             let callees = shaped.asked.iter().map(|id| family[*id]);

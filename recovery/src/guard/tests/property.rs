@@ -217,6 +217,7 @@ fn play(steps: Vec<Step>) -> usize {
                     recovery: RecoveryId(number as u64 + 1),
                     target: target.clone(),
                     restarts,
+                    by_person: false,
                     at: clock,
                     ready_at: None,
                     failed_requests: cost,

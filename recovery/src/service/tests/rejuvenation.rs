@@ -72,7 +72,7 @@ impl Story {
         let clock = world.clone();
         let (status, task) = prepare(RejuvenationConfig {
             rules,
-            tree: world.tree.clone(),
+            tree: world.tree.clone().into(),
             recovery: recovery.clone(),
             gauges: leaks.clone(),
             notifier: Arc::new(world.clone()),

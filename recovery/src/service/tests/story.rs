@@ -16,24 +16,24 @@ use crate::service::{
 };
 use crate::{Evidence, Mode, Policy, RestartTree};
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         judge_deadline: Duration::from_secs(10),
         ..Policy::default()
     }
 }
 
-struct Story {
+pub(super) struct Story {
     world: World,
-    recovery: Recovery,
+    pub(super) recovery: Recovery,
     shadows: RecoveryEvents,
     task: tokio::task::JoinHandle<()>,
-    text: String,
+    pub(super) text: String,
     last: String,
 }
 
 impl Story {
-    fn new(world: &World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         Self::with(world, policy())
     }
 
@@ -73,7 +73,7 @@ impl Story {
         }
     }
 
-    async fn go(&mut self, seconds: u64) {
+    pub(super) async fn go(&mut self, seconds: u64) {
         for _ in 0..seconds * 20 {
             sleep(Duration::from_millis(50)).await;
             self.note();
@@ -81,7 +81,7 @@ impl Story {
     }
 
     /// Ends the service, and checks what it wrote.
-    async fn end(self) -> (Vec<Shadow>, String) {
+    pub(super) async fn end(self) -> (Vec<Shadow>, String) {
         let Self {
             world,
             recovery,
@@ -820,7 +820,7 @@ async fn a_full_disk_stops_acting_and_nothing_else() {
     let config = world.config(policy(), None);
     let (recovery, shadows, task) = assemble(
         config,
-        world.tree.clone(),
+        world.tree.clone().into(),
         Arc::new(world.clone()),
         ledger.clone(),
         memory,
@@ -983,6 +983,70 @@ async fn an_order_waits_for_no_requests_that_cannot_count() {
     assert_eq!(judged.verdict, Some(Verdict::Unknown), "{}", story.text);
     assert!(!states(&story).contains(&State::Judging), "{}", story.text);
     story.end().await;
+}
+
+/// A person restarts what somebody complains of. That it answers afterwards is no cure: it did so before.
+#[tokio::test(start_paused = true)]
+async fn what_was_never_seen_to_be_wrong_is_not_seen_to_be_cured() {
+    for shape in ["reported", "wrong_answer"] {
+        let mut world = World::new();
+        let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
+        for spec in &mut specs {
+            spec.ready = Some(crate::ProbeSpec::Tcp {
+                address: "127.0.0.1:1".to_owned(),
+                timeout: Duration::from_secs(1),
+            });
+        }
+        world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+        let mut story = Story::with(&world, policy());
+        let mut evidence = world.evidence(1, &[("mail", 1.0)]);
+        evidence.signature.request_types.clear();
+        evidence.signature.shape = shape.to_owned();
+        evidence.suspects[0].two_sided = false;
+        assert!(story.recovery.evidence(evidence).await.is_ok());
+        let restart = Command::Restart {
+            unit: "mail".into(),
+            dry_run: false,
+            by: "ann".to_owned(),
+            reason: "it is said to be sick".to_owned(),
+        };
+        assert!(story.recovery.command(restart).await.is_ok());
+        story.go(100).await;
+        let judged = story.recovery.status().borrow().recent[0].clone();
+        let expected = match shape {
+            "reported" => Verdict::Unknown,
+            _ => Verdict::Cured,
+        };
+        assert_eq!(judged.verdict, Some(expected), "{judged:?}");
+        story.end().await;
+    }
+}
+
+/// Of two request types, one turns out to fail for another cause: what it fails on is no word about the cure.
+#[tokio::test(start_paused = true)]
+async fn what_left_for_an_incident_of_its_own_does_not_judge() {
+    for leaves in [true, false] {
+        let world = World::new();
+        world.with(|state| state.habitual = Some("other POST /".to_owned()));
+        let mut story = Story::new(&world);
+        world.break_down("bank", 1.0);
+        sleep(Duration::from_secs(2)).await;
+        let mut evidence = world.evidence(1, &[("bank", 0.9)]);
+        evidence
+            .signature
+            .request_types
+            .push("other POST /".to_owned());
+        assert!(story.recovery.evidence(evidence.clone()).await.is_ok());
+        if leaves {
+            evidence.signature.request_types.pop();
+        }
+        assert!(story.recovery.evidence(evidence).await.is_ok());
+        story.go(20).await;
+        let judged = story.recovery.status().borrow().recent.clone();
+        let first = judged.last().and_then(|action| action.verdict);
+        assert_eq!(first == Some(Verdict::Cured), leaves, "{judged:?}");
+        story.end().await;
+    }
 }
 
 /// What goes together lies side by side, so each part of a restarted unit has a shadow of its own.

@@ -24,9 +24,9 @@ pub(super) struct KnownWays {
 impl KnownWays {
     /// Per operation and group, where not the ways of all visits are known: else all of it is in the whole.
     pub(super) fn of(group: &Group<'_>) -> BTreeMap<(usize, usize), Self> {
-        let mut own = group.iter().peekable();
+        let mut own = group.own().iter().peekable();
         let mut found = BTreeMap::new();
-        for whole in group.iter() {
+        for whole in group.wholes() {
             let Part::Whole(id) = whole.part else { break };
             let part = (Part::Own(id), whole.group);
             while own.next_if(|own| (own.part, own.group) < part).is_some() {}

@@ -14,7 +14,7 @@ use rekindle_stats::{Calls, Shift, Usual, combined, shift, slower_share};
 use super::super::{Choice, Choices};
 use super::known_ways::KnownWays;
 use super::ways::Ways;
-use super::{Both, Change, Compared, Families, Found, Group};
+use super::{Both, Change, Compared, Families, Found};
 use crate::Shape;
 use crate::rank::cause::{Cause, Takes};
 use crate::rank::input::Part;
@@ -43,18 +43,17 @@ fn as_often_as_looked(changes: &mut [Change], comparisons: usize) {
     }
 }
 
-/// What is usual before the fault for parts of this kind.
-fn usual(group: &Group<'_>, wanted: fn(&Part) -> bool) -> Usual {
-    let those = group.iter().filter(|both| wanted(&both.part));
-    Usual::of(those.map(|both| both.before.durations))
+/// What is usual before the fault for these.
+fn usual(those: &[Both<'_>]) -> Usual {
+    Usual::of(those.iter().map(|both| both.before.durations))
 }
 
 /// How many services chance shows that are as surprising as each, all its operations together, as often as was
 /// looked. Where each operation is called once or twice, none of them is beyond doubt, but together they are.
-fn together(compared: &Compared<'_>, families: &Families) -> BTreeMap<usize, f64> {
-    let usual = usual(&compared.all, |part| matches!(part, Part::Whole(_)));
+fn together(compared: &Compared<'_>, families: &Families<'_>) -> BTreeMap<usize, f64> {
+    let usual = usual(compared.all.wholes());
     let mut by_family: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    for both in compared.all.iter() {
+    for both in compared.all.wholes() {
         let Part::Whole(id) = both.part else { continue };
         if both.before.durations.count() == 0.0 {
             continue;
@@ -72,35 +71,35 @@ fn together(compared: &Compared<'_>, families: &Families) -> BTreeMap<usize, f64
 }
 
 /// Whatever takes longer.
-pub(super) fn slower(compared: &Compared<'_>, families: &Families, choices: Choices) -> Found {
+pub(super) fn slower(compared: &Compared<'_>, families: &Families<'_>, choices: Choices) -> Found {
     let mut changes = Vec::new();
     let mut others = Vec::new();
     for group in [&compared.all, &compared.by_type] {
         let first = changes.len();
-        let usual_gap = usual(group, |part| matches!(part, Part::Gap(..)));
-        let usual_whole = usual(group, |part| matches!(part, Part::Whole(_)));
-        let usual_own = usual(group, |part| matches!(part, Part::Own(_)));
+        let (wholes, gaps) = (group.wholes(), group.gaps());
+        let usual_whole = usual(wholes);
+        let usual_own = LazyCell::new(|| usual(group.own()));
         // Of a new combination nothing is known; over all types it may be no new one.
         let is_known = |both: &Both<'_>| both.group == 0 || both.before.durations.count() > 0.0;
-        let shifts: Vec<Option<Shift>> = group
-            .iter()
-            .map(|both| {
-                let usual = match both.part {
-                    Part::Whole(_) => &usual_whole,
-                    Part::Gap(..) => &usual_gap,
-                    Part::Own(_) | Part::There(..) => return None,
-                };
-                is_known(both).then(|| shift(both.before, both.now, usual))?
-            })
-            .collect();
+        let shifts = |those: &[Both<'_>], usual: &Usual| -> Vec<Option<Shift>> {
+            let shift = |both: &Both<'_>| {
+                let is_known = is_known(both);
+                is_known.then(|| shift(both.before, both.now, usual))?
+            };
+            those.iter().map(shift).collect()
+        };
+        let shifts_of_gaps = shifts(gaps, &usual(gaps));
         let ways = if choices.has(Choice::CallersWays) {
-            Ways::of(group, &shifts, families)
+            Ways::of(group, &shifts_of_gaps, families)
         } else {
             Ways::default()
         };
+        let shifts = shifts(wholes, &usual_whole)
+            .into_iter()
+            .chain(shifts_of_gaps);
         let known_ways = KnownWays::of(group);
         let mut comparisons = 0;
-        for (whole, found) in group.iter().zip(shifts) {
+        for (whole, found) in wholes.iter().chain(gaps).zip(shifts) {
             let number = whole.group;
             let (whose, both, found) = match whole.part {
                 Part::Whole(id) if is_known(whole) && ways.any_callers(id, number) => {
@@ -154,7 +153,7 @@ pub(super) fn slower(compared: &Compared<'_>, families: &Families, choices: Choi
         as_often_as_looked(&mut changes[first..], comparisons);
         // Of all others it is certain.
         let dropped = comparisons - (changes.len() - first);
-        others.extend(std::iter::repeat_n(comparisons as f64, dropped));
+        others.push((comparisons as f64, dropped));
     }
     let together = together(compared, families);
     for change in changes.iter_mut().filter(|change| change.score > 0.0) {
@@ -169,10 +168,11 @@ pub(super) fn slower(compared: &Compared<'_>, families: &Families, choices: Choi
 /// stop asking whom they used to ask are faster for that reason, and charged elsewhere.
 pub(super) fn faster(
     compared: &Compared<'_>,
-    families: &Families,
+    families: &Families<'_>,
     changed: &BTreeSet<usize>,
 ) -> Found {
-    let own = compared.all.iter().filter_map(|both| match both.part {
+    let own = compared.all.own().iter();
+    let own = own.filter_map(|both| match both.part {
         Part::Own(id) if !changed.contains(&id) => Some((id, both)),
         _ => None,
     });
@@ -207,6 +207,6 @@ pub(super) fn faster(
     let dropped = comparisons - changes.len();
     Found {
         changes,
-        others: vec![comparisons as f64; dropped],
+        others: vec![(comparisons as f64, dropped)],
     }
 }

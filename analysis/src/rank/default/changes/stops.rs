@@ -47,13 +47,14 @@ struct Counts {
 pub(super) fn stops(
     input: &Input,
     period: Period,
-    families: &Families,
+    families: &Families<'_>,
     compared: &Compared<'_>,
 ) -> Stops {
-    let counted = count(input);
-    let comparisons = counted.len() as f64;
+    let (counted, sole) = count(input);
+    let comparisons = (counted.len() + sole) as f64;
     let mut places: Vec<(Place, (f64, f64, Counts))> = Vec::new();
-    let mut others = Vec::new();
+    // Where all go the same way, nobody stops.
+    let mut others = vec![(comparisons, sole)];
     for (place, counts) in counted {
         let (operation, request_type, _) = place;
         let together = compared.requests.of(operation, request_type);
@@ -61,7 +62,7 @@ pub(super) fn stops(
         if rise > 0.0 {
             places.push((place, (rise, chance * comparisons, counts)));
         } else {
-            others.push(chance * comparisons);
+            others.push((chance * comparisons, 1));
         }
     }
     let changed: BTreeSet<usize> = places
@@ -85,7 +86,7 @@ pub(super) fn stops(
             None => operation,
             // It is a change, only not this one's.
             Some(last) if changed.contains(&last) => {
-                others.push(by_chance);
+                others.push((by_chance, 1));
                 continue;
             }
             Some(last) if callers[&last].len() > 1 || other_own_time(last) => last,
@@ -112,11 +113,17 @@ pub(super) fn stops(
     }
 }
 
-/// Every place, sorted.
-fn count(input: &Input) -> Vec<(Place, Counts)> {
-    let mut places: Vec<(Place, Counts)> = Vec::with_capacity(2 * input.shaped.len());
+/// Every place at which some visits went on and others may have stopped, sorted; and how many places there are
+/// besides, at which all visits went the same way.
+fn count(input: &Input) -> (Vec<(Place, Counts)>, usize) {
+    let mut places: Vec<(Place, Counts)> = Vec::new();
+    let mut sole = 0;
     let of = |shaped: &Shaped| (shaped.subject, shaped.request_type);
     for shapes in input.shaped.chunk_by(|a, b| of(a) == of(b)) {
+        if let [only] = shapes {
+            sole += only.asked.len() + 1;
+            continue;
+        }
         let (operation, request_type) = of(&shapes[0]);
         let first = places.len();
         let mut visits = [0; 3];
@@ -160,7 +167,7 @@ fn count(input: &Input) -> Vec<(Place, Counts)> {
         }
         same
     });
-    places
+    (places, sole)
 }
 
 /// By how much the share of visits that stop there rose at least, against both halves of the

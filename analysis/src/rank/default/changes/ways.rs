@@ -91,12 +91,12 @@ impl Looked<'_> {
         let longer = self.is_longer();
         // Most aren't, and of those nobody asks where.
         let only_there = || {
-            let there = group.get(Part::There(self.from, self.to), self.both.group);
+            let there = group.there(self.from, self.to, self.both.group);
             let excess = |both: &Both<'_>| {
                 let [before, now] = both.durations();
                 mean(&now) - mean(&before)
             };
-            there.map_or(0.0, excess) >= ONE_WAY * excess(self.both)
+            there.as_ref().map_or(0.0, excess) >= ONE_WAY * excess(self.both)
         };
         Way {
             longer,
@@ -107,9 +107,14 @@ impl Looked<'_> {
 }
 
 impl Ways {
-    /// `shifts` has what was found of the way of each that is compared.
-    pub(super) fn of(group: &Group<'_>, shifts: &[Option<Shift>], families: &Families) -> Self {
+    /// `shifts` has what was found of each way.
+    pub(super) fn of(group: &Group<'_>, shifts: &[Option<Shift>], families: &Families<'_>) -> Self {
+        let is_longer = |shift: &Option<Shift>| shift.is_some_and(|it| it.low > LONGER);
+        if !shifts.iter().any(is_longer) {
+            return Self::default();
+        }
         let looked: Vec<Looked<'_>> = group
+            .gaps()
             .iter()
             .zip(shifts)
             .filter_map(|(both, shift)| match both.part {
@@ -125,16 +130,15 @@ impl Ways {
         // Only the ends of longer ways have anything to answer for.
         let ends = |it: &Looked<'_>| (families.get(it.from), families.get(it.to));
         let longer = looked.iter().filter(|it| it.is_longer());
-        let (callers, callees): (BTreeSet<usize>, BTreeSet<usize>) = longer.map(ends).unzip();
-        if callers.is_empty() {
-            return Self::default();
-        }
+        let (callers, callees): (Vec<usize>, Vec<usize>) = longer.map(ends).unzip();
+        let callers = families.marked(callers.into_iter());
+        let callees = families.marked(callees.into_iter());
         let mut ways: Vec<((usize, usize, usize), Way)> = Vec::new();
         let mut by_caller: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
         let mut by_callee: BTreeMap<usize, BTreeMap<usize, Seen>> = BTreeMap::new();
         for one in &looked {
             let (caller, callee) = ends(one);
-            let (of_caller, of_callee) = (callers.contains(&caller), callees.contains(&callee));
+            let (of_caller, of_callee) = (callers[caller], callees[callee]);
             if !of_caller && !of_callee {
                 continue;
             }

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use super::*;
 use crate::executor::Effect;
 use crate::executors::connection::{Answered, Ask};
+use crate::template::{Growth, Source};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json";
@@ -437,4 +438,61 @@ async fn a_container_is_recreated_in_place() {
     // The same order again is the same request, and what it says still holds.
     let again = executor.restart(permit(5, Duration::from_secs(2))).await;
     assert!(again.is_err(), "no second life for one action: {again:?}");
+}
+
+/// Of a Deployment's pods one is ended alone; its successor is another unit, and the lists tell so.
+#[tokio::test]
+async fn one_pod_is_replaced_and_the_lists_follow() {
+    let cluster = cluster().await;
+    for (name, is_evicted) in [("one-evicted", true), ("one-deleted", false)] {
+        cluster.workload("deployments", name, 3).await;
+        let pods = app(name);
+        let all = match is_evicted {
+            true => KubernetesRestart::Evict { pods },
+            false => KubernetesRestart::Delete { pods },
+        };
+        let spec = spec_as("least", all);
+        let template = crate::template::tests::template_of(Source::Pods(spec.clone()));
+        let mut growth = Growth::new(vec![template]);
+        let nobody = std::collections::BTreeSet::new();
+        let names = |growth: &Growth| -> Vec<String> {
+            let units = growth.units().into_iter();
+            units.map(|unit| unit.name.to_string()).collect()
+        };
+        let before = list(&spec).await.expect("listed");
+        assert_eq!(before.len(), 3, "{before:?}");
+        let now = std::time::SystemTime::now();
+        growth.take(0, &before, &nobody, now);
+        let old = names(&growth);
+        let first = growth.units().remove(0);
+        let Some(crate::ExecutorSpec::Kubernetes(one)) = first.executor else {
+            panic!("{first:?}");
+        };
+        let state = tempfile::tempdir().expect("a directory");
+        let executor = executor(one, state.path());
+        let said = said(executor.restart(permit(5, DEADLINE)).await);
+        println!("{name}: {said}");
+        assert!(said.contains("replaced after"), "{said}");
+        assert_eq!(
+            executor.inquire(ActionId(5), &"web".into(), 2).await,
+            Effect::Done
+        );
+        let after = list(&spec).await.expect("listed");
+        let stayed = after.iter().filter(|pod| before.contains(pod)).count();
+        assert_eq!((after.len(), stayed), (3, 2), "{before:?} {after:?}");
+        // It is gone from the list, but not yet from the tree.
+        growth.take(0, &after, &nobody, now);
+        assert_eq!(names(&growth).len(), 4);
+        growth.take(0, &after, &nobody, now + Duration::from_secs(600));
+        let new = names(&growth);
+        assert_eq!(
+            new.iter().filter(|unit| !old.contains(unit)).count(),
+            1,
+            "{old:?} {new:?}"
+        );
+        assert_eq!(new.len(), 3);
+        // Who isn't there any more can't be restarted again.
+        let again = self::said(executor.restart(permit(6, DEADLINE)).await);
+        assert!(again.contains("no pod has these labels"), "{again}");
+    }
 }

@@ -1,0 +1,179 @@
+//! Which instances are units now?
+//!
+//! Pure: lists go in, and units come out. One instance's life is [`Stage`], and [`next`] is all that can happen to it.
+//! That a list can't be had says nothing of anybody: whoever was there stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use super::{Listed, Template, name_of};
+use crate::{UnitName, UnitSpec};
+
+/// Names that units can have are no longer: they stand in paths, environments and tables.
+const MAX_NAME: usize = 200;
+
+/// Where an instance is in its life as a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It is on the list.
+    There,
+    /// It isn't, since then.
+    Missing(SystemTime),
+}
+
+/// What a list says of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// It is on it.
+    Listed,
+    /// It isn't. Whether somebody is at work on the unit, who needs it to the end.
+    Unlisted { is_held: bool },
+}
+
+/// What becomes of an instance; `None` for one that is no unit.
+fn next(
+    stage: Option<Stage>,
+    event: Event,
+    now: SystemTime,
+    gone_after: Duration,
+) -> Option<Stage> {
+    match (stage, event) {
+        (_, Event::Listed) => Some(Stage::There),
+        (None, Event::Unlisted { .. }) => None,
+        (Some(Stage::There), Event::Unlisted { .. }) => Some(Stage::Missing(now)),
+        (Some(Stage::Missing(since)), Event::Unlisted { is_held }) => {
+            let missing = now.duration_since(since).unwrap_or_default();
+            (is_held || missing < gone_after).then_some(Stage::Missing(since))
+        }
+    }
+}
+
+/// An instance that is a unit.
+#[derive(Clone, Debug)]
+struct Instance {
+    template: usize,
+    listed: Listed,
+    stage: Stage,
+}
+
+/// All that grew.
+#[derive(Clone, Debug)]
+pub struct Growth {
+    templates: Vec<Template>,
+    instances: BTreeMap<UnitName, Instance>,
+    /// Of each template, how many on its last list are no units: beyond its bound, or with a name that no unit can have.
+    left_out: Vec<usize>,
+}
+
+impl Growth {
+    /// Nothing grew yet.
+    pub fn new(templates: Vec<Template>) -> Self {
+        Self {
+            left_out: vec![0; templates.len()],
+            templates,
+            instances: BTreeMap::new(),
+        }
+    }
+
+    /// What grows.
+    pub fn templates(&self) -> &[Template] {
+        &self.templates
+    }
+
+    /// Takes a template's list. Whether any unit came, went, or is another life of the same name.
+    pub fn take(
+        &mut self,
+        template: usize,
+        list: &[Listed],
+        held: &BTreeSet<UnitName>,
+        now: SystemTime,
+    ) -> bool {
+        let Some(Template {
+            unit,
+            most,
+            gone_after,
+            ..
+        }) = self.templates.get(template)
+        else {
+            return false;
+        };
+        let mut listed: BTreeMap<UnitName, &Listed> = BTreeMap::new();
+        for one in list {
+            listed.insert(name_of(&unit.name, &one.name), one);
+        }
+        let mut is_changed = false;
+        self.instances.retain(|name, instance| {
+            if instance.template != template {
+                return true;
+            }
+            let event = match listed.get(name) {
+                Some(_) => Event::Listed,
+                None => Event::Unlisted {
+                    is_held: held.contains(name),
+                },
+            };
+            let stage = next(Some(instance.stage), event, now, *gone_after);
+            instance.stage = stage.unwrap_or(instance.stage);
+            is_changed |= stage.is_none();
+            stage.is_some()
+        });
+        let mut room = most.saturating_sub(self.count(template));
+        let mut left_out = 0;
+        for (name, listed) in listed {
+            if let Some(known) = self.instances.get_mut(&name) {
+                is_changed |= known.listed != *listed;
+                known.listed.clone_from(listed);
+                continue;
+            }
+            let stage = next(None, Event::Listed, now, *gone_after);
+            match stage.filter(|_| room > 0 && is_fit(&name)) {
+                Some(stage) => {
+                    room -= 1;
+                    is_changed = true;
+                    let listed = listed.clone();
+                    self.instances.insert(
+                        name,
+                        Instance {
+                            template,
+                            listed,
+                            stage,
+                        },
+                    );
+                }
+                None => left_out += 1,
+            }
+        }
+        if let Some(count) = self.left_out.get_mut(template) {
+            *count = left_out;
+        }
+        is_changed
+    }
+
+    fn count(&self, template: usize) -> usize {
+        let all = self.instances.values();
+        all.filter(|it| it.template == template).count()
+    }
+
+    /// How many instances on a template's last list are no units.
+    pub fn left_out(&self, template: usize) -> usize {
+        self.left_out.get(template).copied().unwrap_or(0)
+    }
+
+    /// All units that grew, as if they had been written.
+    pub fn units(&self) -> Vec<UnitSpec> {
+        let unit = |instance: &Instance| {
+            let template = self.templates.get(instance.template)?;
+            Some(template.grow(&instance.listed))
+        };
+        self.instances.values().filter_map(unit).collect()
+    }
+}
+
+/// Whether a unit can be called so.
+fn is_fit(name: &UnitName) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
+    name.as_str().len() <= MAX_NAME && name.as_str().chars().all(fits)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Lists that come and fail, and what they make of a tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::template::kinds;
+use crate::template::tests::{GONE_AFTER, MOST, listed, template};
+use crate::tree::tests::specs;
+use crate::{ExecutorSpec, Mode, RestartTree};
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+}
+
+#[test]
+fn a_life_goes_by_its_table() {
+    let (now, long_ago, just) = (at(100), at(40), at(41));
+    let on = Event::Listed;
+    let off = Event::Unlisted { is_held: false };
+    let held = Event::Unlisted { is_held: true };
+    for (stage, event, expected) in [
+        (None, on, Some(Stage::There)),
+        (None, off, None),
+        (None, held, None),
+        (Some(Stage::There), on, Some(Stage::There)),
+        (Some(Stage::There), off, Some(Stage::Missing(now))),
+        (Some(Stage::There), held, Some(Stage::Missing(now))),
+        (Some(Stage::Missing(just)), on, Some(Stage::There)),
+        (Some(Stage::Missing(just)), off, Some(Stage::Missing(just))),
+        (Some(Stage::Missing(long_ago)), off, None),
+        (
+            Some(Stage::Missing(long_ago)),
+            held,
+            Some(Stage::Missing(long_ago)),
+        ),
+        // A clock that was set back makes nobody gone.
+        (
+            Some(Stage::Missing(at(200))),
+            off,
+            Some(Stage::Missing(at(200))),
+        ),
+    ] {
+        assert_eq!(
+            next(stage, event, now, GONE_AFTER),
+            expected,
+            "{stage:?} {event:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_listed_is_a_unit_with_what_the_list_says() {
+    let mut growth = Growth::new(vec![template("x service.name=web auto", "replica", "web")]);
+    let nobody = BTreeSet::new();
+    assert!(growth.take(0, &listed(&["b", "a"]), &nobody, at(0)));
+    assert!(!growth.take(0, &listed(&["a", "b"]), &nobody, at(5)));
+    let units = growth.units();
+    let names: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+    assert_eq!(names, ["replica@a", "replica@b"]);
+    let first = &units[0];
+    assert_eq!(first.parent, Some("web".into()));
+    assert_eq!(first.mode, Some(Mode::Auto));
+    let selector: Vec<(&str, &str)> = first
+        .selector
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        selector,
+        [
+            ("container.id", "a-0123456789abcdef"),
+            ("container.name", "a"),
+            ("host.name", "a-0123456789"),
+            ("service.name", "web"),
+        ]
+    );
+    let Some(ExecutorSpec::Docker(docker)) = &first.executor else {
+        panic!("{first:?}");
+    };
+    assert_eq!(docker.container, "a");
+    // Made anew under its name it is the same unit, and another life.
+    let mut anew = listed(&["a", "b"]);
+    anew[0].id = "fedcba9876543210".to_owned();
+    assert!(growth.take(0, &anew, &nobody, at(10)));
+    assert_eq!(
+        growth.units()[0].selector["container.id"],
+        "fedcba9876543210"
+    );
+    // The one before its time is over, and after.
+    assert!(!growth.take(0, &anew[..1], &nobody, at(15)));
+    assert!(!growth.take(0, &anew[..1], &nobody, at(70)));
+    assert_eq!(growth.units().len(), 2);
+    assert!(growth.take(0, &anew[..1], &nobody, at(75)));
+    assert_eq!(growth.units().len(), 1);
+}
+
+#[test]
+fn what_is_too_much_or_has_no_name_is_left_out_and_counted() {
+    let mut growth = Growth::new(vec![
+        template("x service.name=web", "replica", "web"),
+        template("x service.name=bank", "till", "bank"),
+    ]);
+    let nobody = BTreeSet::new();
+    let many = listed(&["a", "b b", "c", "d", "e", "../f"]);
+    assert!(growth.take(0, &many, &nobody, at(0)));
+    let names = |growth: &Growth| -> Vec<String> {
+        growth
+            .units()
+            .iter()
+            .map(|unit| unit.name.to_string())
+            .collect()
+    };
+    assert_eq!(names(&growth), ["replica@a", "replica@c", "replica@d"]);
+    assert_eq!((growth.left_out(0), growth.left_out(1)), (3, 0));
+    // One template's bound and list are not another's.
+    assert!(growth.take(1, &listed(&["a"]), &nobody, at(5)));
+    assert_eq!(
+        names(&growth),
+        ["replica@a", "replica@c", "replica@d", "till@a"]
+    );
+    // Whoever was there first stays; room is made by who is gone.
+    growth.take(0, &listed(&["c", "d", "e"]), &nobody, at(10));
+    assert_eq!(
+        names(&growth),
+        ["replica@a", "replica@c", "replica@d", "till@a"]
+    );
+    growth.take(0, &listed(&["c", "d", "e"]), &nobody, at(71));
+    assert_eq!(
+        names(&growth),
+        ["replica@c", "replica@d", "replica@e", "till@a"]
+    );
+    assert_eq!(growth.left_out(0), 0);
+}
+
+/// What happens to one template's list.
+#[derive(Clone, Debug)]
+enum Step {
+    /// These are on it.
+    List(BTreeSet<u8>),
+    /// Somebody works on these.
+    Hold(BTreeSet<u8>),
+    /// So many seconds pass, in which it can't be had.
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let some = || proptest::collection::btree_set(0..6u8, 0..6);
+    prop_oneof![
+        5 => some().prop_map(Step::List),
+        1 => some().prop_map(Step::Hold),
+        3 => (0..90u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    /// Whatever lists say: no unit but what was once listed, never more than the bound, nobody lost who is held or was
+    /// listed a moment ago, and always a tree.
+    #[test]
+    fn whatever_comes_and_goes_makes_a_tree(steps in proptest::collection::vec(step(), 1..40)) {
+        let templates = vec![template("x service.name=web", "replica", "web")];
+        let written = specs("site - auto\n  web - service.name=web\n  bank process");
+        let mut growth = Growth::new(templates.clone());
+        let name = |number: &u8| UnitName(format!("replica@{number}"));
+        let mut now = at(0);
+        let mut held: BTreeSet<UnitName> = BTreeSet::new();
+        let mut last: BTreeMap<UnitName, SystemTime> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Pass(seconds) => now += Duration::from_secs(seconds),
+                Step::Hold(numbers) => held = numbers.iter().map(name).collect(),
+                Step::List(numbers) => {
+                    let before: BTreeSet<UnitName> =
+                        growth.units().into_iter().map(|unit| unit.name).collect();
+                    let names: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    last.extend(numbers.iter().map(|number| (name(number), now)));
+                    let is_changed = growth.take(0, &listed(&names), &held, now);
+                    let units = growth.units();
+                    let after: BTreeSet<UnitName> = units.iter().map(|unit| unit.name.clone()).collect();
+                    prop_assert!(after.len() <= MOST);
+                    prop_assert_eq!(is_changed, before != after);
+                    for unit in &before {
+                        let is_recent = now < last[unit] + GONE_AFTER;
+                        prop_assert!(after.contains(unit) || !(is_recent || held.contains(unit)), "{}", unit);
+                    }
+                    for unit in &after {
+                        prop_assert!(last.contains_key(unit));
+                        prop_assert!(before.contains(unit) || numbers.iter().any(|number| name(number) == *unit));
+                    }
+                    let all = written.iter().chain(&units).cloned().collect();
+                    let tree = RestartTree::growing(all, kinds(&templates));
+                    prop_assert!(tree.is_ok(), "{:?}", tree.err());
+                }
+            }
+        }
+    }
+}

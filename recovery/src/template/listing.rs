@@ -1,0 +1,34 @@
+//! Who is there, by those who can restart them?
+
+use super::{Source, Template, Trait};
+use crate::executors::{self, SHORT_ID};
+
+/// One instance on a list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// What its platform calls it, and knows it by.
+    pub name: String,
+    /// What identifies it for good.
+    pub id: String,
+}
+
+impl Listed {
+    pub(super) fn value(&self, of: Trait) -> String {
+        match of {
+            Trait::Name => self.name.clone(),
+            Trait::Id => self.id.clone(),
+            Trait::ShortId => self.id.chars().take(SHORT_ID).collect(),
+        }
+    }
+}
+
+/// The instances of a template, in the order of their names; or why nobody can tell.
+pub(super) async fn list(template: &Template) -> Result<Vec<Listed>, String> {
+    let listed = match &template.source {
+        Source::Containers { labels, socket, .. } => executors::containers(socket, labels).await,
+        Source::Pods(spec) => executors::pods(spec).await,
+    };
+    let mut listed = listed.map_err(|failure| failure.reason)?;
+    listed.sort();
+    Ok(listed)
+}

@@ -1,0 +1,136 @@
+//! Which units come and go by themselves, and how does the tree follow?
+//!
+//! Replicas are not written into a tree one by one: an engine scales them, and each rollout names them anew. A
+//! [`Template`] says what all of them have in common, and who lists them. Whatever is on the list is a unit; what has
+//! been off it for a while is none.
+//!
+//! ```text
+//!  list (engine, API server) ─▶ growth: one transition function ─▶ units ─▶ tree, whole ─▶ the service takes it
+//! ```
+//!
+//! Only lists of those who can restart an instance make units. What telemetry says is matched against them, and
+//! never names whom to restart: an instance that somebody merely claims to be belongs to the unit above.
+
+mod gardener;
+mod growth;
+mod listing;
+
+pub use self::gardener::{Gardener, Growing, Grown};
+pub use self::growth::{Growth, Stage};
+pub use self::listing::Listed;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::tree::Kinds;
+use crate::{DockerSpec, ExecutorSpec, KubernetesSpec, UnitName, UnitSpec};
+
+/// What units of one kind have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// As each of them would be written: the kind's name, the parent, the attributes that all have, what limits
+    /// them. Without an executor of its own.
+    pub unit: UnitSpec,
+    /// Who lists them, and restarts them.
+    pub source: Source,
+    /// By which attributes of telemetry they are told apart, and what of the list each has as its value.
+    pub apart: BTreeMap<String, Trait>,
+    /// So many at most: a mistake in a label must not fill the tree.
+    pub most: usize,
+    /// How long one must be off the list to be gone. Spans of its last moments are still its, and what is only made
+    /// anew stays what it was.
+    pub gone_after: Duration,
+}
+
+/// What a list says of one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trait {
+    /// Its name.
+    Name,
+    /// What identifies it for good: a container's id, a pod's uid.
+    Id,
+    /// The first twelve characters of that: what a container is told as its host name.
+    ShortId,
+}
+
+/// Who lists instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Docker-compatible engine: the containers with these labels, whether they run or not.
+    Containers {
+        /// The labels, all of which a container has.
+        labels: BTreeMap<String, String>,
+        /// The engine's socket.
+        socket: PathBuf,
+        /// How long a container may take to end after its stop signal before it is killed.
+        stop_grace: Duration,
+    },
+    /// Kubernetes: the pods that this evicts or deletes. One is restarted by ending it alone, and whoever owns it
+    /// makes another.
+    Pods(KubernetesSpec),
+}
+
+impl Source {
+    /// What it lists, in one word, as the configuration calls it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Containers { .. } => "containers",
+            Self::Pods(_) => "pods",
+        }
+    }
+
+    /// How the instance of this name on its list is restarted.
+    fn executor(&self, name: &str) -> ExecutorSpec {
+        match self {
+            Self::Containers {
+                socket, stop_grace, ..
+            } => ExecutorSpec::Docker(DockerSpec {
+                container: name.to_owned(),
+                socket: socket.clone(),
+                stop_grace: *stop_grace,
+            }),
+            Self::Pods(all) => ExecutorSpec::Kubernetes(KubernetesSpec {
+                restart: all.restart.of_one(name),
+                ..all.clone()
+            }),
+        }
+    }
+}
+
+impl Template {
+    /// A unit such as grows from it, to see whether the tree can take one.
+    pub fn example(&self) -> UnitSpec {
+        self.grow(&Listed {
+            name: "example".to_owned(),
+            id: "example".to_owned(),
+        })
+    }
+
+    /// The unit that this instance is, as if it had been written.
+    fn grow(&self, listed: &Listed) -> UnitSpec {
+        let mut unit = self.unit.clone();
+        unit.name = name_of(&self.unit.name, &listed.name);
+        unit.executor = Some(self.source.executor(&listed.name));
+        let told = self.apart.iter();
+        unit.selector
+            .extend(told.map(|(attribute, of)| (attribute.clone(), listed.value(*of))));
+        unit
+    }
+}
+
+/// What grows, for the tree.
+pub fn kinds(templates: &[Template]) -> Kinds {
+    templates
+        .iter()
+        .filter_map(|it| Some((it.unit.name.clone(), it.unit.parent.clone()?)))
+        .collect()
+}
+
+/// The name of a kind's instance.
+fn name_of(kind: &UnitName, instance: &str) -> UnitName {
+    UnitName(format!("{kind}{}{instance}", crate::tree::OF_KIND))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,152 @@
+//! Units that come and go by themselves, as they are written: see `rekindle_recovery::template`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rekindle_recovery::template::{Source, Template, Trait};
+use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitSpec};
+
+use super::reader::{Reader, Section};
+use super::units::{DEFAULT_DOCKER_SOCKET, DEFAULT_STOP_GRACE, kubernetes};
+
+/// So many units may grow from one template when nobody says so: more than most services have replicas, and few
+/// enough that a wrong label is noticed.
+const DEFAULT_MOST: usize = 50;
+
+/// How long an instance must be off the list to be gone when nobody says so: longer than exporters are late, and than
+/// one that is made anew under its name is away.
+const DEFAULT_GONE_AFTER: Duration = Duration::from_secs(60);
+
+/// The words for [`Trait`].
+const TRAITS: [(&str, Trait); 3] = [
+    ("name", Trait::Name),
+    ("id", Trait::Id),
+    ("short_id", Trait::ShortId),
+];
+
+/// What the section says, of units that are otherwise like this one.
+pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template> {
+    let containers = section
+        .section("containers", "unit.containers")
+        .map(containers);
+    let pods = section.section("pods", "unit.kubernetes").map(pods);
+    let source = match (containers, pods) {
+        (Some(source), None) | (None, Some(source)) => source,
+        _ => {
+            section.complain_about_itself(
+                "needs exactly one of `containers` and `pods`: who lists its units",
+            );
+            None
+        }
+    };
+    let usual = match &source {
+        Some(Source::Pods(_)) => ("k8s.pod.name", Trait::Name),
+        _ => ("container.id", Trait::Id),
+    };
+    let mut apart: BTreeMap<String, Trait> = BTreeMap::new();
+    for (attribute, word) in section.pairs("told_apart_by") {
+        match TRAITS.iter().find(|(known, _)| *known == word) {
+            Some((_, of)) => {
+                apart.insert(attribute, *of);
+            }
+            None => {
+                let wrong =
+                    format!("{word:?} is not known; it must be one of `name`, `id`, `short_id`");
+                section.complain("told_apart_by", section.at(), &wrong);
+            }
+        }
+    }
+    if apart.is_empty() {
+        apart.insert(usual.0.to_owned(), usual.1);
+    }
+    let mut most = DEFAULT_MOST;
+    section.set_number("most", &mut most, 1..=1000);
+    let gone_after = section
+        .read("gone_after", Reader::duration)
+        .unwrap_or(DEFAULT_GONE_AFTER);
+    if section.node("units").is_some() {
+        section.complain_about_itself(
+            "is a template, and nothing can be below the units that grow from one",
+        );
+    }
+    if unit.parent.is_none() {
+        section.complain_about_itself("is a template, and must stand below a unit that stays");
+    }
+    Some(Template {
+        unit,
+        source: source?,
+        apart,
+        most,
+        gone_after,
+    })
+}
+
+fn containers(section: Section<'_>) -> Option<Source> {
+    let labels: BTreeMap<String, String> = section.pairs("labels").into_iter().collect();
+    if labels.is_empty() {
+        section.complain_about_itself("names no label, so it would be every container");
+    }
+    let socket = section
+        .read("socket", |r, n| r.filled_text(n).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DOCKER_SOCKET));
+    let stop_grace = section
+        .read("stop_grace", Reader::duration)
+        .unwrap_or(DEFAULT_STOP_GRACE);
+    section.close();
+    Some(Source::Containers {
+        labels,
+        socket,
+        stop_grace,
+    })
+}
+
+fn pods(section: Section<'_>) -> Option<Source> {
+    let at = section.at();
+    let (reader, path) = (section.reader, section.path_of(""));
+    let Some(ExecutorSpec::Kubernetes(spec)) = kubernetes(section) else {
+        return None;
+    };
+    match spec.restart {
+        KubernetesRestart::Evict { .. } | KubernetesRestart::Delete { .. } => {
+            Some(Source::Pods(spec))
+        }
+        _ => {
+            let subject = format!("`{}`", path.trim_end_matches('.'));
+            reader.complain(
+                subject,
+                Some(at),
+                "needs `evict` or `delete`: pods are restarted one by one",
+            );
+            None
+        }
+    }
+}
+
+/// What is wrong with the names of templates: units that grow are told from others by them.
+pub(super) fn clashes(templates: &[Template], units: &[UnitSpec]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (at, template) in templates.iter().enumerate() {
+        let kind = &template.unit.name;
+        let grown = format!("{kind}@");
+        if templates[..at].iter().any(|other| other.unit.name == *kind) {
+            wrong.push(format!("two templates are called {kind}"));
+        }
+        let clash = units
+            .iter()
+            .find(|unit| unit.name == *kind || unit.name.as_str().starts_with(&grown));
+        if let Some(unit) = clash {
+            let words = format!(
+                "the unit {} is called as if it grew from the template {kind}",
+                unit.name
+            );
+            wrong.push(words);
+        }
+        if kind.as_str().contains('@') {
+            wrong.push(format!(
+                "the template {kind} has an @ in its name, which stands before the instance"
+            ));
+        }
+    }
+    wrong
+}
