@@ -354,12 +354,15 @@ fn the_same_resource_in_two_requests_is_one_allocation() {
     ));
 }
 
+/// Attributes of a span, all texts.
+type Texts = [(&'static str, &'static str)];
+
 /// Each case: the kind, what is said, and the route that follows from it.
 #[test]
 fn a_path_is_a_route_where_it_is_a_known_one() {
     const SERVER: i32 = 2;
     const CLIENT: i32 = 3;
-    let cases: [(i32, &[(&str, &str)], Option<&str>); 8] = [
+    let cases: [(i32, &Texts, Option<&str>); 8] = [
         (SERVER, &[("url.path", "/healthz")], Some("/healthz")),
         (
             SERVER,
