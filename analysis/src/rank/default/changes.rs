@@ -233,8 +233,8 @@ impl<'a> Both<'a> {
     }
 
     fn add(&mut self, timed: &Timed, (requests_before, requests_now): (u64, u64)) {
-        let [earlier, later, window] = timed.lasted.moments();
-        let [of_earlier, of_later, of_window] = timed.lasted.unmeasured();
+        let [earlier, later, window] = timed.brief.moments;
+        let [of_earlier, of_later, of_window] = timed.brief.unmeasured;
         // Each half has its part of the requests.
         let calls = (earlier.count() + later.count()).max(1.0);
         let share = |half: Moments| (requests_before as f64 * (half.count() / calls)).ceil() as u64;
