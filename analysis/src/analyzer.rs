@@ -27,7 +27,7 @@ use crate::rank::{Input, Method, rank};
 use crate::records::{Record, RecordNumber, Records, outcome_of};
 use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
-use crate::sources::Sources;
+use crate::sources::{AskedNext, Sources};
 use crate::spectrum::{Cell, PortableSpectrum, Spectrum};
 use crate::types::{Pause, Types};
 use crate::watch::Watch;
@@ -41,6 +41,10 @@ const CLOCK_AHEAD: Duration = Duration::from_secs(1);
 const SHOWN_RATE: Duration = Duration::from_secs(30);
 /// Tables are tidied up when they are this full.
 const TIDY_AT: (usize, usize) = (3, 4);
+
+/// Incidents whose sums are kept: each costs what a ranking's input does, and hardly ever are more open at a time. The
+/// others' are added up anew for each ranking.
+const FOLLOWED: usize = 2;
 
 /// Tidying up rests for so long: when all that is remembered is in use, looking through it again at
 /// once would find the same.
@@ -753,9 +757,25 @@ impl Analyzer {
             .incidents
             .iter()
             .filter(|incident| incident.is_open());
-        let asked = open.map(|it| (it.id, self.sources().asked_next(it, self.now)));
-        let asked: Vec<_> = asked.collect();
-        self.profiles.follow(&asked);
+        let newest = open.rev().take(FOLLOWED);
+        let asked = newest.map(|it| self.sources().asked_next(it, self.now));
+        let asked: Vec<AskedNext> = asked.collect();
+        let counted = asked.iter().map(|it| (it.incident, it.counted.clone()));
+        self.spectrum.follow(counted);
+        let measured = asked.iter().map(|it| (it.incident, &it.measured));
+        self.profiles.follow(measured);
+        if asked.is_empty() {
+            return;
+        }
+        self.observer.registry.put_in_order();
+        let (registry, types) = (&self.observer.registry, &self.types);
+        self.profiles.put_in_order(|| {
+            let mut places = vec![0; registry.len()];
+            for (place, id) in (0..).zip(registry.ordered()) {
+                places[id as usize] = place;
+            }
+            [places, types.places()]
+        });
     }
 
     fn forget_reports(&mut self, before: UnixNanos) {
@@ -936,7 +956,6 @@ impl Analyzer {
         let touching: u64 = self
             .spectrum
             .between(first, last)
-            .iter()
             .filter(|(cell, _)| {
                 let touches = &self.spectrum.row(cell.row).touches;
                 touches.binary_search_by_key(&id, |t| t.component).is_ok()

@@ -31,10 +31,16 @@ const SPACING: Duration = Duration::from_millis(50);
 struct Kind {
     /// Oldest first.
     traces: VecDeque<TraceId>,
-    /// When the last one that was offered began.
-    newest: UnixNanos,
+    /// When the last one that was offered began, and when the last one of another moment did: recordings may hand in
+    /// traces of two times in turns.
+    offered: [UnixNanos; 2],
     /// Whether that one was left, because all are shown by rankings, say.
     is_closed: bool,
+}
+
+/// Whether these are two moments.
+fn are_apart(one: UnixNanos, other: UnixNanos) -> bool {
+    one.since(other).max(other.since(one)) >= SPACING
 }
 
 #[derive(Debug)]
@@ -63,8 +69,8 @@ impl ExampleStore {
     #[inline]
     pub(crate) fn wants(&self, start: UnixNanos, request_type: u32, bad: bool) -> bool {
         self.kinds.get(&(request_type, bad)).is_none_or(|kind| {
-            let apart = start.since(kind.newest).max(kind.newest.since(start));
-            apart >= SPACING || !kind.is_closed && kind.traces.len() < self.per_kind()
+            let is_new = kind.offered.iter().all(|it| are_apart(*it, start));
+            is_new || !kind.is_closed && kind.traces.len() < self.per_kind()
         })
     }
 
@@ -78,7 +84,10 @@ impl ExampleStore {
         let (kind, start) = ((request_type, bad), trace.spans()[0].start);
         let is_taken = self.take(trace, kind, counts);
         let of_kind = self.kinds.entry(kind).or_default();
-        of_kind.newest = start;
+        if are_apart(of_kind.offered[0], start) {
+            of_kind.offered.swap(0, 1);
+        }
+        of_kind.offered[0] = start;
         of_kind.is_closed = !is_taken;
     }
 
@@ -217,6 +226,29 @@ mod tests {
             assert_eq!(store.wants(later, 0, true), wants_each, "{reason}");
             assert!(store.wants(later.plus(SPACING), 0, true), "{reason}");
             assert!(store.wants(later, 0, false), "{reason}: of another kind");
+        }
+    }
+
+    #[test]
+    fn traces_of_two_times_in_turns_are_of_two_moments() {
+        let mut store = ExampleStore::new(2);
+        let mut counts = Counts::default();
+        let times = [START, START.plus(Duration::from_secs(1))];
+        let mut offered = 0;
+        for number in 0..40usize {
+            let start = times[number % 2];
+            if store.wants(start, 0, false) {
+                offered += 1;
+                store.add(trace(number as u128 + 1, start), 0, false, &mut counts);
+            }
+        }
+        assert_eq!(offered, 2);
+        // Of a clock that was set back, each moment is a new one.
+        for moment in 1..4 {
+            let start = START.minus(moment * SPACING);
+            assert!(store.wants(start, 0, false));
+            let number = 1_000 + u128::from(moment);
+            store.add(trace(number, start), 0, false, &mut counts);
         }
     }
 

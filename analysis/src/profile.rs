@@ -12,9 +12,9 @@
 mod measured;
 mod running;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -24,7 +24,7 @@ use rekindle_stats::LogHistogram;
 use measured::{ByCourse, Courses};
 pub(crate) use measured::{Measuring, Sampling};
 
-use crate::rank::Lasted;
+use crate::rank::{Brief, Kept};
 use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Counts, LeftOut};
 use running::{Place, Running};
@@ -88,12 +88,26 @@ pub(crate) struct VisitShape {
 }
 
 /// What was measured in three stretches of time: the earlier and the later half of a baseline, and a window.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Profile {
-    /// Nanoseconds, per (request type, segment).
-    pub(crate) times: Vec<((u32, Segment), Arc<Lasted>)>,
-    /// How often each shape was seen, per (request type, number of the shape).
-    pub(crate) shapes: Vec<((u32, u32), [u64; 3])>,
+pub(crate) struct Profile<'a> {
+    sums: Cow<'a, Running>,
+    profiles: &'a Profiles,
+}
+
+impl Profile<'_> {
+    /// Nanoseconds, per (request type, segment); most of them in order.
+    pub(crate) fn times(&self) -> impl Iterator<Item = ((u32, Segment), Brief, Kept)> {
+        self.sums.times(self.profiles)
+    }
+
+    /// The components of which a visit was timed, some of them more than once.
+    pub(crate) fn components(&self) -> impl Iterator<Item = u32> {
+        self.sums.components(self.profiles)
+    }
+
+    /// How often each shape was seen, per (request type, number of the shape); most of them in order.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = ((u32, u32), [u64; 3])> {
+        self.sums.shapes(self.profiles)
+    }
 }
 
 /// What is counted of the requests of one type.
@@ -176,9 +190,8 @@ const RECENT: u64 = 60;
 /// An incident that began in the middle of them does without them.
 const TOGETHER: u64 = 30;
 
-/// Incidents whose sums are kept: each costs what a ranking's input does, and hardly ever are more open at a time. The
-/// others' are added up anew for each ranking.
-const FOLLOWED: usize = 2;
+/// One of so many may be out of order: the few are put between the others each time.
+const OUT_OF_ORDER: usize = 16;
 
 /// The profiles of all slices of the window.
 #[derive(Debug)]
@@ -188,6 +201,8 @@ pub(crate) struct Profiles {
     ids: HashMap<VisitShape, u32>,
     /// What is counted, by number: the request type, and what of it.
     counted: Vec<(u32, What)>,
+    /// The numbers of what is counted, in the order in which rankings want it, as far as they were put in order.
+    order: Vec<u32>,
     // Only looked up, never iterated.
     numbers: HashMap<(u32, What), u32>,
     courses: Courses,
@@ -222,6 +237,7 @@ impl Profiles {
             shapes: Vec::new(),
             ids: HashMap::new(),
             counted: Vec::new(),
+            order: Vec::new(),
             numbers: HashMap::new(),
             courses: Courses::default(),
             slices: BTreeMap::new(),
@@ -345,28 +361,65 @@ impl Profiles {
 
     /// Everything in the slices of each of these stretches, added up; older ones only where all that were put
     /// together lie within. Of an incident that is followed only what changed since is added.
-    pub(crate) fn around(&self, incident: u64, stretches: &[Range<u64>; 3]) -> Profile {
+    pub(crate) fn around(&self, incident: u64, stretches: &[Range<u64>; 3]) -> Profile<'_> {
         let known = self.running.iter().find(|(id, _)| *id == incident);
-        match known {
-            Some((_, running)) if running.is_current(self, stretches) => running.profile(self),
+        let sums = match known {
+            Some((_, running)) if running.is_current(self, stretches) => Cow::Borrowed(running),
             known => {
                 let mut running = known.map_or_else(Running::default, |(_, known)| known.clone());
                 running.catch_up(self, stretches);
-                running.profile(self)
+                Cow::Owned(running)
             }
+        };
+        Profile {
+            sums,
+            profiles: self,
         }
     }
 
     /// Keeps what is asked of these incidents added up, and of no others.
-    pub(crate) fn follow(&mut self, incidents: &[(u64, [Range<u64>; 3])]) {
+    pub(crate) fn follow<'a>(
+        &mut self,
+        incidents: impl Iterator<Item = (u64, &'a [Range<u64>; 3])>,
+    ) {
         let mut running = std::mem::take(&mut self.running);
-        let few = incidents.len().saturating_sub(FOLLOWED);
-        for (id, stretches) in &incidents[few..] {
-            let known = running.iter().position(|(known, _)| known == id);
+        for (id, stretches) in incidents {
+            let known = running.iter().position(|(known, _)| *known == id);
             let mut sums = known.map_or_else(Running::default, |at| running.swap_remove(at).1);
             sums.catch_up(self, stretches);
-            self.running.push((*id, sums));
+            self.running.push((id, sums));
         }
+    }
+
+    /// Puts what is new among what is counted in order, if anything is: who ranks needn't do it each time. Components
+    /// and request types stand at these places.
+    pub(crate) fn put_in_order(&mut self, places: impl FnOnce() -> [Vec<u32>; 2]) {
+        let known = self.order.len();
+        if self.counted.len() - known <= known / OUT_OF_ORDER {
+            return;
+        }
+        self.order.extend(known as u32..self.counted.len() as u32);
+        let [components, types] = places();
+        let place = |id: u32| components[id as usize];
+        let mut order = std::mem::take(&mut self.order);
+        order.sort_by_cached_key(|number| {
+            let (of, what) = self.counted[*number as usize];
+            let (kind, first, second) = match what {
+                What::Time(Segment::Whole(id)) => (0, place(id), 0),
+                What::Time(Segment::Own(id)) => (1, place(id), 0),
+                What::Time(Segment::Gap(from, to)) => (2, place(from), place(to)),
+                What::Time(Segment::There(from, to)) => (3, place(from), place(to)),
+                What::Shape(shape) => (4, place(self.shape(shape).component), 0),
+            };
+            (kind, first, second, types[of as usize])
+        });
+        self.order = order;
+    }
+
+    /// The numbers of all that is counted, most of them in order.
+    fn ordered(&self) -> impl Iterator<Item = usize> {
+        let known = self.order.iter().map(|number| *number as usize);
+        known.chain(self.order.len()..self.counted.len())
     }
 
     /// Where anything is counted.
@@ -526,6 +579,7 @@ impl Profiles {
     pub(crate) fn keep(&mut self, components: &[Option<u32>]) {
         // Numbers are given anew.
         self.running.clear();
+        self.order.clear();
         let in_use = self.in_use();
         let mut shape_in_use = vec![false; self.shapes.len()];
         for ((_, what), in_use) in self.counted.iter().zip(&in_use) {
@@ -630,17 +684,16 @@ mod tests {
         }
     }
 
-    fn between(profiles: &Profiles, slices: Range<u64>) -> Profile {
+    fn between(profiles: &Profiles, slices: Range<u64>) -> Profile<'_> {
         profiles.around(0, &[0..0, 0..0, slices])
     }
 
     /// How often the component was timed in these slices.
     fn seen(profiles: &Profiles, component: u32, slices: Range<u64>) -> u64 {
-        let times = between(profiles, slices).times;
-        let found = times
-            .iter()
-            .find(|(what, _)| *what == (0, Segment::Whole(component)));
-        found.map_or(0, |(_, lasted)| lasted.window().total())
+        let measured = between(profiles, slices);
+        let mut times = measured.times();
+        let found = times.find(|(what, ..)| *what == (0, Segment::Whole(component)));
+        found.map_or(0, |(_, _, lasted)| lasted.window().total())
     }
 
     #[test]
@@ -661,13 +714,9 @@ mod tests {
         assert_eq!(used, [false, false, false, true, false, true]);
         profiles.keep(&[None, None, None, Some(0), None, Some(1)]);
         assert_eq!(seen(&profiles, 0, 0..9), 2);
-        let all = between(&profiles, 0..9);
-        let shape = all
-            .shapes
-            .iter()
-            .map(|((_, id), _)| profiles.shape(*id))
-            .next();
-        assert_eq!(shape.map(|shape| shape.asked.clone()), Some(vec![1]));
+        let shape = between(&profiles, 0..9).shapes().next();
+        let asked = shape.map(|((_, id), _)| profiles.shape(id).asked.clone());
+        assert_eq!(asked, Some(vec![1]));
         profiles.forget_before(2);
         assert_eq!(seen(&profiles, 0, 0..9), 1);
     }
@@ -712,7 +761,7 @@ mod tests {
                         profiles.forget_courses();
                         profiles.keep(&[used(0), used(1), used(2), used(3)]);
                     }
-                    5 | 6 => profiles.follow(&[(1, stretches.clone())]),
+                    5 | 6 => profiles.follow([(1, &stretches)].into_iter()),
                     7 | 8 => {
                         for id in 1..=8 {
                             let slice = now.saturating_sub(back / 8 * u64::from(component));
@@ -727,7 +776,11 @@ mod tests {
                     ),
                 }
                 // Nobody follows incident 0.
-                prop_assert_eq!(profiles.around(1, &stretches), profiles.around(0, &stretches));
+                let both = [1, 0].map(|incident| profiles.around(incident, &stretches));
+                let [kept, anew] = both.each_ref().map(|it| it.times().collect::<Vec<_>>());
+                prop_assert_eq!(kept, anew);
+                let [kept, anew] = both.each_ref().map(|it| it.shapes().collect::<Vec<_>>());
+                prop_assert_eq!(kept, anew);
             }
         }
     }
@@ -757,6 +810,6 @@ mod tests {
         }
         assert_eq!(profiles.counted(), 3);
         assert_eq!(counts.get(LeftOut::RowOverflow), 2);
-        assert_eq!(between(&profiles, 0..9).times.len(), 2);
+        assert_eq!(between(&profiles, 0..9).times().count(), 2);
     }
 }

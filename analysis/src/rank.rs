@@ -60,7 +60,8 @@ pub use explain::{Fact, facts};
 pub use input::{
     Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed, Touched,
 };
-pub use lasted::Lasted;
+pub(crate) use lasted::Counted;
+pub use lasted::{Brief, Kept, Lasted};
 
 /// A suspected change is an answer from this confidence on: three to one.
 const LIKELY: f64 = 0.75;

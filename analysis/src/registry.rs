@@ -27,6 +27,8 @@ pub(crate) struct Registry {
     // Only looked up, never iterated: its order is not the same twice.
     ids: HashMap<Component, u32>,
     infos: Vec<Info>,
+    /// Numbers by component, as far as they were put in order.
+    order: Vec<u32>,
     /// Components that were asked for in vain.
     missed: HashSet<Component>,
     /// Grows when a component that was asked for in vain is met, and when numbers change.
@@ -45,6 +47,7 @@ impl Registry {
         Self {
             ids: HashMap::new(),
             infos: Vec::new(),
+            order: Vec::new(),
             missed: HashSet::new(),
             version: 0,
             attributes_version: 0,
@@ -54,6 +57,22 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.infos.len()
+    }
+
+    /// Puts those that are new in order: who ranks needn't do it each time.
+    pub(crate) fn put_in_order(&mut self) {
+        let known = self.order.len();
+        if known < self.infos.len() {
+            self.order.extend(known as u32..self.infos.len() as u32);
+            let component = |id: &u32| &self.infos[*id as usize].component;
+            self.order.sort_by(|a, b| component(a).cmp(component(b)));
+        }
+    }
+
+    /// All numbers, most of them in the order of their components.
+    pub(crate) fn ordered(&self) -> impl Iterator<Item = u32> {
+        let rest = self.order.len() as u32..self.infos.len() as u32;
+        self.order.iter().copied().chain(rest)
     }
 
     pub(crate) fn info(&self, id: u32) -> &Info {
@@ -138,6 +157,7 @@ impl Registry {
             }
         }
         self.infos = kept;
+        self.order.clear();
         mapping
     }
 }

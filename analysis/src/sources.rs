@@ -7,7 +7,8 @@
 
 mod measured;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use rekindle_model::{Outcome, UnixNanos};
 
 use crate::examples::ExampleStore;
 use crate::fence::Fences;
-use crate::profile::{Profiles, Segment};
+use crate::profile::Profiles;
 use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Subject};
 use crate::records::Records;
 use crate::registry::Registry;
@@ -55,18 +56,33 @@ impl Stretch {
     }
 }
 
+/// The slices that a ranking asks for.
+pub(crate) struct AskedNext {
+    pub(crate) incident: u64,
+    /// Of what was counted: the baseline and the window.
+    pub(crate) counted: [Range<u64>; 2],
+    /// Of what was measured: both halves of the baseline and the window.
+    pub(crate) measured: [Range<u64>; 3],
+}
+
 impl Sources<'_> {
     /// The input for one incident, with the evidence up to `until`.
     pub(crate) fn input(&self, incident: &Incident, until: UnixNanos, cut: u64) -> Input {
         let failing = self.failing(incident);
         let stretch = self.stretch(incident.since, until, &failing);
-        let window = self.between(stretch);
-        let baseline = self.spectrum.between(0, self.slice(incident.since));
+        let stretches = self.counted_stretches(incident.since, stretch);
+        let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
+        self.take_out_cut(stretch, &mut window);
+        let (baseline, window) = (self.cells(&baseline), self.cells(&window));
 
-        let counted = window.keys().chain(baseline.keys());
-        let mut used_rows: Vec<u32> = counted.map(|cell| cell.row).collect();
-        used_rows.sort_unstable();
-        used_rows.dedup();
+        let mut is_used = vec![false; self.spectrum.rows()];
+        for (cell, _) in window.iter().chain(&baseline) {
+            is_used[cell.row as usize] = true;
+        }
+        let used_rows = (0..).zip(is_used);
+        let used_rows: Vec<u32> = used_rows
+            .filter_map(|(row, used)| used.then_some(row))
+            .collect();
         let stretches = self.stretches(incident.since, stretch);
         let profile = self.profiles.around(incident.id, &stretches);
         let mut used = vec![false; self.registry.len()];
@@ -75,15 +91,9 @@ impl Sources<'_> {
                 used[touch.component as usize] = true;
             }
         }
-        for ((_, segment), _) in &profile.times {
-            if let Segment::Whole(id) = segment {
-                used[*id as usize] = true;
-            }
-        }
-        let mut subjects: Vec<u32> = (0..)
-            .zip(used)
-            .filter_map(|(id, used)| used.then_some(id))
-            .collect();
+        profile.components().for_each(|id| used[id as usize] = true);
+        let known = self.registry.ordered();
+        let mut subjects: Vec<u32> = known.filter(|id| used[*id as usize]).collect();
         subjects.sort_by(|a, b| {
             let component = |id: &u32| &self.registry.info(*id).component;
             component(a).cmp(component(b))
@@ -102,7 +112,7 @@ impl Sources<'_> {
             row_at[*id as usize] = at;
         }
         let missing = self.missing(&baseline, &failing);
-        let cases = |cells: &BTreeMap<Cell, u64>| {
+        let cases = |cells: &[(Cell, u64)]| {
             let cases = cells.iter().map(|(cell, count)| Case {
                 row: row_at[cell.row as usize],
                 of_incident: failing.contains(&cell.request_type),
@@ -123,8 +133,13 @@ impl Sources<'_> {
             });
             cases
         };
-        let measured = self.measured(profile, &place);
-        let touched = self.touched([&baseline, &window], &place, &measured.type_at);
+        let measured = self.measured(&profile, &place);
+        let touched = self.touched(
+            [&baseline, &window],
+            &place,
+            &measured.type_at,
+            subjects.len(),
+        );
         let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
         Input {
             incident: incident.id,
@@ -164,10 +179,14 @@ impl Sources<'_> {
             .collect()
     }
 
-    /// Which slices the next ranking will ask for: baseline, in halves, and window.
-    pub(crate) fn asked_next(&self, incident: &Incident, until: UnixNanos) -> [Range<u64>; 3] {
+    /// Which slices the next ranking will ask for.
+    pub(crate) fn asked_next(&self, incident: &Incident, until: UnixNanos) -> AskedNext {
         let stretch = self.stretch(incident.since, until, &self.failing(incident));
-        self.stretches(incident.since, stretch)
+        AskedNext {
+            incident: incident.id,
+            counted: self.counted_stretches(incident.since, stretch),
+            measured: self.stretches(incident.since, stretch),
+        }
     }
 
     /// The last stretch between restarts in which enough requests failed to tell why; the first one
@@ -206,46 +225,50 @@ impl Sources<'_> {
 
     /// What the requests that should have come and didn't would have looked like: as the good ones of their
     /// types before, in their proportions.
-    fn missing(
-        &self,
-        baseline: &BTreeMap<Cell, u64>,
-        failing: &BTreeSet<u32>,
-    ) -> BTreeMap<Cell, u64> {
-        let mut missing = BTreeMap::new();
+    fn missing(&self, baseline: &[(Cell, u64)], failing: &BTreeSet<u32>) -> Vec<(Cell, u64)> {
+        let mut missing = Vec::new();
         for id in failing {
             let expected = self.types.get(*id).missing;
             if expected < 1.0 {
                 continue;
             }
-            let good = || {
-                let of_type = baseline.iter().filter(|(cell, _)| cell.request_type == *id);
-                of_type.filter(|(cell, _)| matches!(cell.outcome, Outcome::Ok | Outcome::Masked))
-            };
-            let total: u64 = good().map(|(_, count)| count).sum();
+            let of_type = baseline.iter().filter(|(cell, _)| cell.request_type == *id);
+            let mut good: Vec<&(Cell, u64)> = of_type
+                .filter(|(cell, _)| matches!(cell.outcome, Outcome::Ok | Outcome::Masked))
+                .collect();
+            good.sort_unstable();
+            let total: u64 = good.iter().map(|(_, count)| count).sum();
             let mut so_far = 0;
-            for (cell, count) in good() {
+            for (cell, count) in good {
                 // Each gets its share of the whole, rounded so that they add up.
                 let upto = |count: u64| (count as f64 / total as f64 * expected) as u64;
                 let share = upto(so_far + count) - upto(so_far);
                 so_far += count;
                 if share > 0 {
-                    missing.insert(*cell, share);
+                    missing.push((*cell, share));
                 }
             }
         }
         missing
     }
 
-    /// What was counted in a stretch. Slices are whole seconds; what lies beyond a restart in the
-    /// first and last of them is taken out again, request by request.
-    fn between(&self, stretch: Stretch) -> BTreeMap<Cell, u64> {
-        let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
-        let mut counted = self
-            .spectrum
-            .between(self.slice(stretch.from), last.saturating_add(1));
+    /// The slices of the baseline, and those that a stretch lies in.
+    fn counted_stretches(&self, since: UnixNanos, stretch: Stretch) -> [Range<u64>; 2] {
+        let until = self.last_slice(stretch).saturating_add(1);
+        [0..self.slice(since), self.slice(stretch.from)..until]
+    }
+
+    fn last_slice(&self, stretch: Stretch) -> u64 {
+        self.slice(UnixNanos(stretch.until.0.saturating_sub(1)))
+    }
+
+    /// Slices are whole seconds; what lies beyond a restart in the first and last of a stretch is taken out again,
+    /// request by request.
+    fn take_out_cut(&self, stretch: Stretch, counted: &mut Cow<'_, [u64]>) {
         if !stretch.cut_before && !stretch.cut_after {
-            return counted;
+            return;
         }
+        let last = self.last_slice(stretch);
         for (_, record) in self.records.iter() {
             let slice = self.slice(record.start);
             let before = stretch.cut_before
@@ -256,13 +279,20 @@ impl Sources<'_> {
                 continue;
             }
             if let Some(cell) = record.cell()
-                && let Some(count) = counted.get_mut(&cell)
+                && let Some(number) = self.spectrum.find(&cell)
+                && let Some(count) = counted.to_mut().get_mut(number)
             {
                 *count = count.saturating_sub(1);
             }
         }
-        counted.retain(|_, count| *count > 0);
+    }
+
+    /// The cells of which any were counted.
+    fn cells(&self, counted: &[u64]) -> Vec<(Cell, u64)> {
+        let counted = counted.iter().enumerate().filter(|(_, count)| **count > 0);
         counted
+            .map(|(number, count)| (*self.spectrum.cell(number), *count))
+            .collect()
     }
 
     fn slice(&self, time: UnixNanos) -> u64 {

@@ -5,7 +5,11 @@
 //! whole request (which components, in which states), because only so can the ranking see what
 //! failed together; counts per component are derived from rows, never kept beside them.
 
+mod followed;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -16,6 +20,7 @@ use crate::observe::{Row, State};
 use crate::registry::Registry;
 use crate::tally::{COUNTED_INTO, DenseTally};
 use crate::{Component, Counts, LeftOut};
+use followed::Followed;
 
 /// Slices that were settled are looked at again for so long.
 const LATE: u64 = 60;
@@ -41,6 +46,8 @@ pub(crate) struct Spectrum {
     // Only looked up, never iterated.
     numbers: HashMap<Cell, u32>,
     slices: BTreeMap<u64, DenseTally>,
+    /// What was added up for open incidents.
+    followed: Vec<Followed>,
     /// Slices below this one are settled.
     counted_from: u64,
     max_rows: usize,
@@ -54,6 +61,7 @@ impl Spectrum {
             cells: Vec::new(),
             numbers: HashMap::new(),
             slices: BTreeMap::new(),
+            followed: Vec::new(),
             counted_from: 0,
             max_rows,
         }
@@ -104,6 +112,9 @@ impl Spectrum {
             true => counts.add(number),
             false => counts.add_late(number),
         }
+        for followed in &mut self.followed {
+            followed.add(slice, number);
+        }
     }
 
     /// Takes one back that was added: its outcome was corrected, or it was fenced.
@@ -111,24 +122,65 @@ impl Spectrum {
         let Some(number) = self.numbers.get(&cell) else {
             return;
         };
-        if let Some(counts) = self.slices.get_mut(&slice) {
-            counts.remove(*number);
+        if let Some(counts) = self.slices.get_mut(&slice)
+            && counts.remove(*number)
+        {
+            for followed in &mut self.followed {
+                followed.remove(slice, *number);
+            }
         }
     }
 
     /// All cells of the slices in `[from, until)`, added up.
-    pub(crate) fn between(&self, from: u64, until: u64) -> BTreeMap<Cell, u64> {
-        if from >= until {
-            return BTreeMap::new();
-        }
-        let mut sums = vec![0u64; self.cells.len()];
-        for (_, counts) in self.slices.range(from..until) {
-            for (number, count) in counts.iter() {
-                sums[number as usize] += u64::from(count);
-            }
-        }
+    pub(crate) fn between(&self, from: u64, until: u64) -> impl Iterator<Item = (Cell, u64)> {
+        let sums = self.sums(&(from..until));
         let counted = self.cells.iter().copied().zip(sums);
-        counted.filter(|(_, count)| *count > 0).collect()
+        counted.filter(|(_, count)| *count > 0)
+    }
+
+    /// The same, by the cells' numbers.
+    fn sums(&self, slices: &Range<u64>) -> Vec<u64> {
+        let mut sums = vec![0u64; self.cells.len()];
+        followed::change(&mut sums, &self.slices, slices, |sum, count| *sum += count);
+        sums
+    }
+
+    /// The same of two stretches of time. Of an incident that is followed nothing is added up but what changed.
+    pub(crate) fn around(&self, incident: u64, stretches: [Range<u64>; 2]) -> [Cow<'_, [u64]>; 2] {
+        let known = self.followed.iter().find(|it| it.incident == incident);
+        match known {
+            Some(known) if known.stretches == stretches => {
+                known.sums.each_ref().map(|sums| Cow::Borrowed(&sums[..]))
+            }
+            Some(known) => {
+                let mut known = known.clone();
+                known.move_to(stretches, &self.slices, self.cells.len());
+                known.sums.map(Cow::Owned)
+            }
+            None => stretches.map(|it| Cow::Owned(self.sums(&it))),
+        }
+    }
+
+    /// Keeps what is asked of these incidents added up, and of no others.
+    pub(crate) fn follow(&mut self, incidents: impl Iterator<Item = (u64, [Range<u64>; 2])>) {
+        let mut followed = std::mem::take(&mut self.followed);
+        for (incident, stretches) in incidents {
+            let known = followed.iter().position(|it| it.incident == incident);
+            let new = || Followed::new(incident);
+            let mut sums = known.map_or_else(new, |at| followed.swap_remove(at));
+            sums.move_to(stretches, &self.slices, self.cells.len());
+            self.followed.push(sums);
+        }
+    }
+
+    /// The cell of a number that is in use.
+    pub(crate) fn cell(&self, number: usize) -> &Cell {
+        &self.cells[number]
+    }
+
+    /// The number of a cell, if it has one.
+    pub(crate) fn find(&self, cell: &Cell) -> Option<usize> {
+        self.numbers.get(cell).map(|number| *number as usize)
     }
 
     /// Settles the slices that hardly anything comes for any more, now that it is the time of slice
@@ -146,6 +198,9 @@ impl Spectrum {
     }
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
+        for followed in &mut self.followed {
+            followed.forget_before(slice, &self.slices);
+        }
         self.slices = self.slices.split_off(&slice);
     }
 
@@ -197,6 +252,7 @@ impl Spectrum {
             kept.push(row);
         }
         self.rows = kept;
+        self.followed.clear();
         self.numbers.clear();
         let mut renumbered = Vec::new();
         for mut cell in std::mem::take(&mut self.cells) {
@@ -349,8 +405,10 @@ mod tests {
         }
         let late = spectrum.slices.range(..1_000);
         assert_eq!(late.map(|(_, counts)| counts.room()).sum::<usize>(), 0);
-        assert_eq!(spectrum.between(100, 900)[&cells[999]], 800);
+        let counted =
+            |spectrum: &Spectrum| -> Vec<(Cell, u64)> { spectrum.between(100, 900).collect() };
+        assert_eq!(counted(&spectrum), [(cells[999], 800)]);
         spectrum.remove(500, cells[999]);
-        assert_eq!(spectrum.between(100, 900)[&cells[999]], 799);
+        assert_eq!(counted(&spectrum), [(cells[999], 799)]);
     }
 }

@@ -41,8 +41,8 @@ impl Tally {
         *count = count.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
     }
 
-    /// Takes one back, if there is one.
-    pub(crate) fn remove(&mut self, key: u64) {
+    /// Takes one back, if there is one. Whether there was.
+    pub(crate) fn remove(&mut self, key: u64) -> bool {
         self.changes += 1;
         if let Some(count) = self.counting.get_mut(&key)
             && *count > 0
@@ -56,7 +56,10 @@ impl Tally {
             if self.settled[at].1 == 0 {
                 self.settled.remove(at);
             }
+        } else {
+            return false;
         }
+        true
     }
 
     /// Every key with a count, in no order; a key may come twice, and its counts add up.
@@ -152,12 +155,13 @@ impl DenseTally {
         self.counting.capacity()
     }
 
-    /// Takes one back, if there is one.
-    pub(crate) fn remove(&mut self, number: u32) {
+    /// Takes one back, if there is one. Whether there was.
+    pub(crate) fn remove(&mut self, number: u32) -> bool {
         match self.counting.get_mut(number as usize) {
             Some(count) if *count > 0 => *count -= 1,
-            _ => self.rest.remove(number.into()),
+            _ => return self.rest.remove(number.into()),
         }
+        true
     }
 
     /// Every number with a count, in no order; one may come twice, and its counts add up.
@@ -214,7 +218,10 @@ mod tests {
                 match step {
                     0 => dense.add(key as u32),
                     1 => dense.add_late(key as u32),
-                    2 => dense.remove(key as u32),
+                    2 => {
+                        let is_any = plain.get(&key).is_some_and(|count| *count > 0);
+                        prop_assert_eq!(dense.remove(key as u32), is_any);
+                    }
                     _ => dense.settle(),
                 }
                 match step {

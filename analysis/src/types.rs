@@ -383,6 +383,20 @@ impl Types {
         (0u32..).zip(&self.states)
     }
 
+    /// Where each type stands among all, by number.
+    pub(crate) fn places(&self) -> Vec<u32> {
+        let mut order: Vec<usize> = (0..self.states.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (&self.states[*a], &self.states[*b]);
+            a.request_type.cmp(&b.request_type)
+        });
+        let mut places = vec![0; order.len()];
+        for (place, id) in (0..).zip(order) {
+            places[id] = place;
+        }
+        places
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut TypeState)> {
         (0u32..).zip(&mut self.states)
     }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{ByCourse, Profile, Profiles, TOGETHER, UNMEASURED, What, number_of};
-use crate::rank::Lasted;
+use super::{ByCourse, Profiles, Segment, TOGETHER, UNMEASURED, What, number_of};
+use crate::rank::{Brief, Counted, Kept};
 use crate::tally::Tally;
 
 /// Which tally.
@@ -74,11 +74,13 @@ enum How {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Running {
     /// By number, of what is timed.
-    times: Vec<Option<Arc<Lasted>>>,
+    times: Arc<Counted>,
+    /// What comparisons ask of each; `None` where nothing was counted.
+    briefs: Vec<Option<Brief>>,
     /// By number, of shapes.
     shapes: Vec<[u64; 3]>,
     taken: BTreeMap<Place, Taken>,
-    /// Numbers whose moments are to be worked out again.
+    /// Numbers whose briefs are to be worked out again.
     changed: Vec<usize>,
 }
 
@@ -129,10 +131,9 @@ impl Running {
             };
             self.taken.insert(place, taken);
         }
+        let times = Arc::make_mut(&mut self.times);
         for number in std::mem::take(&mut self.changed) {
-            if let Some(lasted) = &mut self.times[number] {
-                Arc::make_mut(lasted).work_out();
-            }
+            self.briefs[number] = Arc::make_mut(&mut times[number]).work_out();
         }
     }
 
@@ -155,7 +156,9 @@ impl Running {
 
     /// Takes out what goes, and adds what the rest counted since it was looked at.
     pub(super) fn let_go(&mut self, profiles: &Profiles, goes: impl Fn(Place, usize) -> bool) {
-        self.times.resize(profiles.counted.len(), None);
+        let nothing = Arc::default();
+        Arc::make_mut(&mut self.times).resize(profiles.counted.len(), nothing);
+        self.briefs.resize(profiles.counted.len(), None);
         self.shapes.resize(profiles.counted.len(), [0; 3]);
         let mut taken = std::mem::take(&mut self.taken);
         taken.retain(|place, known| {
@@ -219,7 +222,8 @@ impl Running {
         let number = number_of(key);
         match (profiles.counted[number].1, how) {
             (What::Time(_), how) => {
-                let lasted = Arc::make_mut(self.times[number].get_or_insert_default());
+                let times = Arc::make_mut(&mut self.times);
+                let lasted = Arc::make_mut(&mut times[number]);
                 if lasted.is_worked_out() || lasted.is_empty() {
                     self.changed.push(number);
                 }
@@ -235,22 +239,47 @@ impl Running {
         }
     }
 
-    /// What it adds up to, by number.
-    pub(super) fn profile(&self, profiles: &Profiles) -> Profile {
-        let mut found = Profile::default();
-        // What has a number since then is in none of the stretches.
-        let sums = self.times.iter().zip(&self.shapes);
-        for ((of, what), (lasted, seen)) in profiles.counted.iter().zip(sums) {
-            match (what, lasted) {
-                (What::Time(segment), Some(lasted)) if !lasted.is_empty() => {
-                    found.times.push(((*of, *segment), Arc::clone(lasted)));
-                }
-                (What::Shape(shape), _) if *seen != [0; 3] => {
-                    found.shapes.push(((*of, *shape), *seen));
-                }
-                _ => {}
+    /// How long everything that is timed took.
+    pub(super) fn times(
+        &self,
+        profiles: &Profiles,
+    ) -> impl Iterator<Item = ((u32, Segment), Brief, Kept)> {
+        self.numbers(profiles).filter_map(|number| {
+            let ((of, What::Time(segment)), Some(brief)) =
+                (profiles.counted[number], self.briefs[number])
+            else {
+                return None;
+            };
+            Some(((of, segment), brief, Kept::new(&self.times, number)))
+        })
+    }
+
+    /// The components of which a visit was timed.
+    pub(super) fn components(&self, profiles: &Profiles) -> impl Iterator<Item = u32> {
+        let counted = profiles.counted.iter().zip(&self.briefs);
+        counted.filter_map(|((_, what), brief)| match what {
+            What::Time(Segment::Whole(id)) if brief.is_some() => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// How often each shape was seen.
+    pub(super) fn shapes(
+        &self,
+        profiles: &Profiles,
+    ) -> impl Iterator<Item = ((u32, u32), [u64; 3])> {
+        let numbers = self.numbers(profiles);
+        numbers.filter_map(|number| match profiles.counted[number] {
+            (of, What::Shape(shape)) if self.shapes[number] != [0; 3] => {
+                Some(((of, shape), self.shapes[number]))
             }
-        }
-        found
+            _ => None,
+        })
+    }
+
+    /// What has a number since the sums caught up is in none of the stretches.
+    fn numbers(&self, profiles: &Profiles) -> impl Iterator<Item = usize> {
+        let ordered = profiles.ordered();
+        ordered.filter(|number| *number < self.briefs.len())
     }
 }

@@ -16,9 +16,12 @@ pub(crate) fn families(input: &Input) -> Vec<usize> {
         .map(|(at, subject)| (&subject.component.service, at))
         .collect();
     let all = input.subjects.iter().enumerate();
-    all.map(|(at, subject)| {
-        let service = services.get(&subject.component.service);
-        service.copied().unwrap_or(at)
+    all.map(|(at, subject)| match subject.component.level {
+        Level::Service | Level::Dependency | Level::Host => at,
+        Level::Version | Level::Instance | Level::CodeComponent | Level::Operation => {
+            let service = services.get(&subject.component.service);
+            service.copied().unwrap_or(at)
+        }
     })
     .collect()
 }

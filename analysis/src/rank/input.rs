@@ -5,11 +5,10 @@
 //! whatever order the requests came.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rekindle_model::{Name, Outcome, RequestType, TraceId, UnixNanos};
 
-use super::lasted::Lasted;
+use super::lasted::{Brief, Kept};
 use crate::observe::State;
 use crate::{Component, Counts};
 
@@ -115,8 +114,10 @@ pub struct Timed {
     pub part: Part,
     /// The request type, as an index in [`Input::request_types`].
     pub request_type: usize,
+    /// What all comparisons ask of it.
+    pub brief: Brief,
     /// Before the window and in it. Shared with what is counted on: an input is made every second.
-    pub lasted: Arc<Lasted>,
+    pub lasted: Kept,
 }
 
 /// How many requests of one type touched an operation or dependency: so many of its calls are

@@ -1,9 +1,7 @@
 //! Own times, ways and callee sets, from slices to the input of a ranking, in canonical order.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use hashbrown::HashMap;
 use rekindle_model::{RequestType, UnixNanos};
 
 use super::{Sources, Stretch};
@@ -22,36 +20,52 @@ pub(super) struct Measured {
 }
 
 impl Sources<'_> {
-    /// How many requests of each type touched what is timed, in the baseline and in the window.
+    /// How many requests of each type touched what is timed, in the baseline and in the window. There are so many
+    /// subjects.
     pub(super) fn touched(
         &self,
-        parts: [&BTreeMap<Cell, u64>; 2],
+        parts: [&[(Cell, u64)]; 2],
         place: &[usize],
         type_at: &[usize],
+        subjects: usize,
     ) -> Vec<Touched> {
-        // Put in order below.
-        let mut counted: HashMap<(u32, u32), [u64; 2]> = HashMap::new();
+        // Type by type, so that a list of subjects holds the counts of one.
+        let mut by_type: Vec<Vec<(usize, Cell, u64)>> = vec![Vec::new(); type_at.len()];
         for (part, cells) in parts.into_iter().enumerate() {
             for (cell, count) in cells {
-                for touch in &self.spectrum.row(cell.row).touches {
-                    let level = self.registry.info(touch.component).component.level;
-                    if !matches!(level, Level::Operation | Level::Dependency) {
-                        continue;
-                    }
-                    let key = (touch.component, cell.request_type);
-                    counted.entry(key).or_default()[part] += count;
-                }
+                by_type[type_at[cell.request_type as usize]].push((part, *cell, *count));
             }
         }
-        let mut touched: Vec<Touched> = counted
-            .into_iter()
-            .map(|((component, of), [baseline, window])| Touched {
-                subject: place[component as usize],
-                request_type: type_at[of as usize],
-                baseline,
-                window,
-            })
-            .collect();
+        let is_timed = |id: u32| {
+            let level = self.registry.info(id).component.level;
+            matches!(level, Level::Operation | Level::Dependency)
+        };
+        let is_timed: Vec<bool> = (0..self.registry.len() as u32).map(is_timed).collect();
+        let mut counts = vec![[0u64; 2]; subjects];
+        let mut touched = Vec::new();
+        for (request_type, cells) in by_type.into_iter().enumerate() {
+            let first = touched.len();
+            for (part, cell, count) in cells {
+                for touch in &self.spectrum.row(cell.row).touches {
+                    if !is_timed[touch.component as usize] {
+                        continue;
+                    }
+                    let subject = place[touch.component as usize];
+                    if counts[subject] == [0; 2] {
+                        touched.push(Touched {
+                            subject,
+                            request_type,
+                            baseline: 0,
+                            window: 0,
+                        });
+                    }
+                    counts[subject][part] += count;
+                }
+            }
+            for one in &mut touched[first..] {
+                [one.baseline, one.window] = std::mem::take(&mut counts[one.subject]);
+            }
+        }
         touched.sort_unstable();
         touched
     }
@@ -69,7 +83,7 @@ impl Sources<'_> {
 
     /// What was measured in both halves of the baseline and in the window. Components that
     /// no row speaks of are left out.
-    pub(super) fn measured(&self, profile: Profile, place: &[usize]) -> Measured {
+    pub(super) fn measured(&self, profile: &Profile<'_>, place: &[usize]) -> Measured {
         let mut types: Vec<(u32, RequestType)> = self
             .types
             .iter()
@@ -90,21 +104,21 @@ impl Sources<'_> {
                 Segment::There(from, to) => Part::There(placed(from)?, placed(to)?),
             })
         };
-        let mut timed: Vec<Timed> = profile
-            .times
-            .into_iter()
-            .filter_map(|((of, segment), lasted)| {
+        let timed = profile
+            .times()
+            .filter_map(|((of, segment), brief, lasted)| {
                 Some(Timed {
                     part: span(segment)?,
                     request_type: type_at[of as usize],
+                    brief,
                     lasted,
                 })
-            })
-            .collect();
-        timed.sort_unstable_by_key(|timed| (timed.part, timed.request_type));
+            });
+        let mut timed: Vec<Timed> = timed.collect();
+        // Most are in order, which takes hardly any time then.
+        timed.sort_by_key(|timed| (timed.part, timed.request_type));
         let mut shaped: Vec<Shaped> = profile
-            .shapes
-            .into_iter()
+            .shapes()
             .filter_map(|((of, shape), [earlier, later, window])| {
                 let shape = self.profiles.shape(shape);
                 let asked = shape.asked.iter().map(|id| placed(*id));
@@ -120,7 +134,7 @@ impl Sources<'_> {
                 })
             })
             .collect();
-        shaped.sort_unstable();
+        shaped.sort();
         // What differed only in components that are forgotten is the same now.
         shaped.dedup_by(|next, kept| {
             let of = |it: &Shaped| (it.subject, it.request_type, it.last);

@@ -26,6 +26,11 @@ pub struct ParseIdError {
 }
 
 impl TraceId {
+    /// The id that is written as these 32 hexadecimal digits; `None` where it is none.
+    pub fn from_hex(digits: &[u8]) -> Option<Self> {
+        parse_hex(digits, 32).and_then(NonZeroU128::new).map(Self)
+    }
+
     /// The id of these bytes (big-endian, as on the wire), or `None` when all are zero.
     pub const fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         match NonZeroU128::new(u128::from_be_bytes(bytes)) {
@@ -46,6 +51,12 @@ impl TraceId {
 }
 
 impl SpanId {
+    /// The id that is written as these 16 hexadecimal digits; `None` where it is none.
+    pub fn from_hex(digits: &[u8]) -> Option<Self> {
+        let id = parse_hex(digits, 16)?;
+        NonZeroU64::new(id as u64).map(Self)
+    }
+
     /// The id of these bytes (big-endian, as on the wire), or `None` when all are zero.
     pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         match NonZeroU64::new(u64::from_be_bytes(bytes)) {
@@ -81,14 +92,14 @@ const DIGITS: [u8; 256] = {
 };
 
 /// Exactly `digits` hexadecimal digits as a number.
-fn parse_hex(text: &str, digits: usize) -> Option<u128> {
+fn parse_hex(text: &[u8], digits: usize) -> Option<u128> {
     if text.len() != digits {
         return None;
     }
     let mut all = 0;
     let mut number = 0;
     // Numbers of 64 bits are added to in a fraction of the time.
-    for half in text.as_bytes().chunks(16) {
+    for half in text.chunks(16) {
         let mut part = 0u64;
         for byte in half {
             let digit = DIGITS[usize::from(*byte)];
@@ -104,14 +115,11 @@ impl FromStr for TraceId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        parse_hex(text, 32)
-            .and_then(NonZeroU128::new)
-            .map(Self)
-            .ok_or_else(|| ParseIdError {
-                text: text.to_owned(),
-                kind: "trace",
-                digits: 32,
-            })
+        Self::from_hex(text.as_bytes()).ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            kind: "trace",
+            digits: 32,
+        })
     }
 }
 
@@ -119,14 +127,11 @@ impl FromStr for SpanId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        parse_hex(text, 16)
-            .and_then(|id| NonZeroU64::new(id as u64))
-            .map(Self)
-            .ok_or_else(|| ParseIdError {
-                text: text.to_owned(),
-                kind: "span",
-                digits: 16,
-            })
+        Self::from_hex(text.as_bytes()).ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            kind: "span",
+            digits: 16,
+        })
     }
 }
 

@@ -527,11 +527,12 @@ impl Cursor {
 
     /// The ids of a span, of its trace and of its parent; `None` where one is none.
     pub(crate) fn ids(&self, row: usize) -> Option<(TraceId, SpanId, Option<SpanId>)> {
-        let trace_id = self.word(at::TRACE_ID, row)?.parse().ok()?;
-        let span_id = self.word(at::SPAN_ID, row)?.parse().ok()?;
-        let parent_id = match self.word(at::PARENT_ID, row) {
-            None | Some("") => None,
-            Some(text) => Some(text.parse().ok()?),
+        let digits = |index| self.bytes(index, row).map(ByteArray::data);
+        let trace_id = TraceId::from_hex(digits(at::TRACE_ID)?)?;
+        let span_id = SpanId::from_hex(digits(at::SPAN_ID)?)?;
+        let parent_id = match digits(at::PARENT_ID) {
+            None | Some([]) => None,
+            Some(digits) => Some(SpanId::from_hex(digits)?),
         };
         Some((trace_id, span_id, parent_id))
     }
