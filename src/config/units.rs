@@ -144,9 +144,9 @@ fn read_units(
     }
     for (path, node) in items {
         if let Some(unit) = Section::open(section.reader, &path, "unit", node) {
-            match unit.node("template") {
-                Some(_) => read_template(&unit, parent, units),
-                None => read_unit(&unit, parent, depth, units),
+            match unit.has("template") {
+                true => read_template(&unit, parent, units),
+                false => read_unit(&unit, parent, depth, units),
             }
             unit.close();
         }

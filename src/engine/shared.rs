@@ -119,6 +119,8 @@ impl Cohort for Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use rekindle_analysis::AnalysisConfig;
     use rekindle_model::{
