@@ -175,6 +175,7 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
 
 fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) {
     let name = section.read("template", unit_name);
+    let name = section.required("template", name, "the template's name");
     let unit = in_common(section, name.unwrap_or_default(), parent);
     units.templates.extend(template(section, unit));
 }
