@@ -327,9 +327,8 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              stays",
         ),
         (
-            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, match: {k: v}}\n        - {unit: b@1, match: {k: v}, command: {run: [x]}}\n",
-            "r.yaml: `restart.tree` at line 2, column 3: the unit b@1 is called as if it grew from the template b\n\
-             r.yaml: `restart.tree` at line 2, column 3: b@example and b@1 both match a component with k=v; put one below the other, or let them differ in the value of a key",
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, match: {k: v}}\n        - {unit: b@1, match: {k: w}, command: {run: [x]}}\n",
+            "r.yaml: `restart.tree` at line 2, column 3: the unit b@1 is called as if it grew from the template b",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      kubernetes: {rollout: pod/x}\n",
