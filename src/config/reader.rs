@@ -322,6 +322,12 @@ impl<'a> Section<'a> {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
+    /// Whether the key is there, before anybody asks what it means.
+    pub(super) fn has(&self, key: &str) -> bool {
+        matches!(&self.node.value, Value::Map(entries)
+            if entries.iter().any(|(entry, _)| entry.name == key))
+    }
+
     /// Reads the key's value; complains if it can't be.
     pub(super) fn read<T>(
         &self,

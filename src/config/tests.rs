@@ -126,11 +126,30 @@ fn the_examples_mean_what_they_say() {
         config.restart.webhook.as_deref(),
         Some("http://127.0.0.1:9000/rekindle")
     );
+    let templates = &config.restart.templates;
+    let grows = |at: usize| -> (&str, Option<&str>, &str, usize) {
+        let template = &templates[at];
+        let parent = template.unit.parent.as_ref().map(UnitName::as_str);
+        let name = template.unit.name.as_str();
+        (name, parent, template.source.kind(), template.most)
+    };
+    assert_eq!(templates.len(), 2);
+    assert_eq!(
+        grows(0),
+        ("search.replica", Some("search"), "containers", 20)
+    );
+    assert_eq!(grows(1), ("offers.pod", Some("offers"), "pods", 50));
+    assert_eq!(templates[0].gone_after, Duration::from_secs(120));
     assert_eq!(config.probes.len(), 4);
     assert_eq!(config.analysis.slow[0].after, Duration::from_secs(2));
     assert_eq!(
         config.matched_attributes().into_iter().collect::<Vec<_>>(),
-        ["code.namespace", "service.name"]
+        [
+            "code.namespace",
+            "k8s.pod.name",
+            "service.instance.id",
+            "service.name"
+        ]
     );
 }
 
@@ -283,6 +302,33 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
             "r.yaml: `restart.tree[0]` at line 3, column 7: has several of `process`, `http`, \
              `command`, `docker`, `kubernetes` and `systemd`; a unit is restarted in one way\n\
              r.yaml: unknown key `sokcet` at line 4, column 30; did you mean `socket`?",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, check: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n    - {template: f, pods: {evict: {x: y}}}\n",
+            "r.yaml: `restart.tree[0].units[0].told_apart_by` at line 5, column 11: \"v\" is not \
+             known; it must be one of `name`, `id`, `short_id`\n\
+             r.yaml: unknown key `check` at line 5, column 78; known in `restart.tree[0].units[0]`: \
+             template, match, start_deadline, mode, expected_downtime, budget, minimum_healthy, capacity_group, \
+             before, after, together, loses, drain, prepare, post_mortem, containers, pods, told_apart_by, most, \
+             gone_after, units\n\
+             r.yaml: `restart.tree[0].units[1]` at line 6, column 11: is a template, and nothing can be \
+             below the units that grow from one\n\
+             r.yaml: `restart.tree[0].units[1].pods` at line 6, column 31: needs `evict` or `delete`: pods \
+             are restarted one by one\n\
+             r.yaml: `restart.tree[0].units[2]` at line 7, column 11: needs exactly one of `containers` \
+             and `pods`: who lists its units\n\
+             r.yaml: `restart.tree[0].units[2].containers` at line 7, column 37: names no label, so it would be \
+             every container\n\
+             r.yaml: `restart.tree[0].units[2].pods` at line 7, column 47: needs exactly one of `rollout`, \
+             `evict`, `delete` and `recreate`\n\
+             r.yaml: `restart.tree[0].units[3]` at line 8, column 11: needs exactly one of `containers` and \
+             `pods`: who lists its units\n\
+             r.yaml: `restart.tree[1]` at line 9, column 7: is a template, and must stand below a unit that \
+             stays",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, match: {k: v}}\n        - {unit: b@1, match: {k: w}, command: {run: [x]}}\n",
+            "r.yaml: `restart.tree` at line 2, column 3: the unit b@1 is called as if it grew from the template b",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      kubernetes: {rollout: pod/x}\n",

@@ -144,9 +144,9 @@ fn read_units(
     }
     for (path, node) in items {
         if let Some(unit) = Section::open(section.reader, &path, "unit", node) {
-            match unit.node("template") {
-                Some(_) => read_template(&unit, parent, units),
-                None => read_unit(&unit, parent, depth, units),
+            match unit.has("template") {
+                true => read_template(&unit, parent, units),
+                false => read_unit(&unit, parent, depth, units),
             }
             unit.close();
         }
@@ -175,6 +175,7 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
 
 fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) {
     let name = section.read("template", unit_name);
+    let name = section.required("template", name, "the template's name");
     let unit = in_common(section, name.unwrap_or_default(), parent);
     units.templates.extend(template(section, unit));
 }

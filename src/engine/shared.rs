@@ -119,6 +119,8 @@ impl Cohort for Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use std::sync::Arc;
 

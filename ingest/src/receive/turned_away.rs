@@ -2,7 +2,8 @@
 //!
 //! The counters say how many were refused. They don't say whose, and somebody whose every request is refused looks just
 //! like somebody who has nothing to send. So the last few that were refused are remembered by where they came from and by
-//! the reason: few enough to be read by a person, and bounded, since anybody can be refused.
+//! the reason: few enough to be read by a person, and bounded, since anybody can be refused. Whoever comes again and
+//! again is an exporter that somebody misses; strangers who knock once don't push it out.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use super::quota::Source;
 use super::refusal::Class;
 
-/// So many are remembered, the longest past go first: more than anybody reads at once.
+/// So many are remembered: more than anybody reads at once. Who isn't refused any more goes first, then who was refused
+/// least often.
 const REMEMBERED: usize = 16;
 
 /// One source whose requests were refused for one reason.
@@ -46,9 +48,13 @@ impl Remembered {
         self.0
             .retain(|(of, known)| *of != source || known.why != why);
         if self.0.len() >= REMEMBERED
-            && let Some(oldest) = (0..self.0.len()).min_by_key(|index| self.0[*index].1.last)
+            && let Some(least) = (0..self.0.len()).min_by_key(|index| {
+                let known = &self.0[*index].1;
+                let is_recent = known.is_recent(now, STILL_TURNED_AWAY);
+                (is_recent, known.requests, known.last)
+            })
         {
-            self.0.remove(oldest);
+            self.0.remove(least);
         }
         let one = TurnedAway {
             who: source.to_string(),
@@ -145,10 +151,23 @@ mod tests {
     #[test]
     fn strangers_don_t_fill_it() {
         let mut remembered = Remembered::default();
-        for number in 0..200 {
+        // An exporter that comes every five seconds, among strangers who come once.
+        for number in 0..200u8 {
             remembered.refused(from(number), Class::Malformed, at(number.into()));
+            if number % 5 == 0 {
+                remembered.refused(from(250), Class::Unauthorized, at(number.into()));
+            }
         }
         assert_eq!(remembered.0.len(), REMEMBERED);
-        assert_eq!(remembered.now(at(200))[0].who, "10.0.0.199");
+        let told = remembered.now(at(200));
+        assert_eq!(told[0].who, "10.0.0.199");
+        let exporter = told.iter().find(|one| one.who == "10.0.0.250");
+        assert_eq!(exporter.map(|one| one.requests), Some(40));
+        // Once it is gone for good, its place is somebody else's.
+        for number in 0..100u8 {
+            remembered.refused(from(number), Class::Malformed, at(300 + u64::from(number)));
+        }
+        let told = remembered.now(at(399));
+        assert!(told.iter().all(|one| one.who != "10.0.0.250"));
     }
 }

@@ -87,6 +87,9 @@ pub enum Outcome {
     Refused {
         /// In whose words.
         reason: String,
+        /// Whether users felt it all the same, since the unit was announced as away or put its state in safety before.
+        #[serde(default)]
+        is_felt: bool,
     },
     /// The old life has ended, and the new one isn't ready.
     NotReady {
@@ -106,7 +109,7 @@ impl Outcome {
         match self {
             Self::Done { note, .. } if note.is_empty() => "restarted".to_owned(),
             Self::Done { note, .. } => format!("restarted: {note}"),
-            Self::Refused { reason } => format!("refused: {reason}"),
+            Self::Refused { reason, .. } => format!("refused: {reason}"),
             Self::NotReady { reason } => format!("not ready: {reason}"),
             Self::Unknown { reason } => format!("unknown: {reason}"),
         }

@@ -324,7 +324,10 @@ impl Engine {
                     note,
                 }
             }
-            Err(ExecuteError::Refused { reason, .. }) => Outcome::Refused { reason },
+            Err(ExecuteError::Refused { reason, unit }) => Outcome::Refused {
+                reason,
+                is_felt: self.is_felt_before(&unit),
+            },
             Err(ExecuteError::NotReady { reason, .. }) => Outcome::NotReady { reason },
             Err(ExecuteError::Unknown { reason, .. }) => Outcome::Unknown { reason },
         };
@@ -366,7 +369,10 @@ impl Engine {
                 .filter(|part| part.outcome.is_none())
             {
                 let reason = format!("not attempted, because {unit} was not restarted");
-                let outcome = Outcome::Refused { reason };
+                let outcome = Outcome::Refused {
+                    reason,
+                    is_felt: false,
+                };
                 if is_measured {
                     part.outcome = Some(outcome.clone());
                     results.push((part.action, outcome));
@@ -382,7 +388,6 @@ impl Engine {
         for (action, outcome) in &results {
             case.write_also(Also::Result(*action, outcome.clone()));
         }
-        let is_refused = matches!(outcome, Outcome::Refused { .. });
         let refused: Vec<UnitName> = attempt_parts(case)
             .filter(|part| results.iter().any(|(of, _)| *of == part.action))
             .filter(|part| matches!(part.outcome, Some(Outcome::Refused { .. })))
@@ -426,7 +431,7 @@ impl Engine {
             self.shadow(action, &unit, generation, *stopped_at, None);
         }
         // Users felt the attempt, or it would be made again with each incident, for ever.
-        let is_charged = is_measured && is_refused && self.is_felt_before(&unit);
+        let is_charged = matches!(outcome, Outcome::Refused { is_felt: true, .. });
         if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
             past.ready_at = ready_at.or(Some(now));
             let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX) - u32::from(is_charged);

@@ -26,10 +26,10 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
             Some(Outcome::Done { ready_at, .. }) => Some(*ready_at),
             _ => None,
         };
-        let (restarts, cost) = match action.is_refused() {
+        let (restarts, cost) = match &action.outcome {
             // Nothing was done.
-            true => (0, 0.0),
-            false => (1, action.failed_requests.unwrap_or(action.expected_cost)),
+            Some(Outcome::Refused { is_felt: false, .. }) => (0, 0.0),
+            _ => (1, action.failed_requests.unwrap_or(action.expected_cost)),
         };
         let same = past
             .iter_mut()
@@ -286,6 +286,7 @@ impl Engine {
             },
             Effect::NotDone => Outcome::Refused {
                 reason: "the engine ended before it was done".to_owned(),
+                is_felt: false,
             },
             Effect::Unknown => Outcome::Unknown {
                 reason: "the engine ended, and the executor can't tell".to_owned(),

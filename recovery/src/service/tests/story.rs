@@ -1139,6 +1139,17 @@ async fn a_refusal_that_users_felt_is_counted() {
         let (shadows, text) = story.end().await;
         let is_felt = !beforehand.is_zero();
         assert_eq!(spent, Some(is_felt), "{text}");
+        // The next engine knows of it, too.
+        let mut next = Story::new(&world);
+        next.go(1).await;
+        let status = next.recovery.status().borrow().clone();
+        let all = status.budgets.iter().find(|it| it.name == "all restarts");
+        assert_eq!(
+            all.map(|budget| budget.spent > 0.0),
+            Some(is_felt),
+            "{text}"
+        );
+        next.end().await;
         let until = shadows.last().and_then(|shadow| shadow.until);
         assert_eq!(until.is_some_and(|until| until > began), is_felt, "{text}");
     }
