@@ -42,6 +42,7 @@ use crate::engine::{
     spawn_questions, spawn_watches,
 };
 use crate::view::View;
+pub(crate) use parts::keep_attributes;
 use running::{Running, Signals};
 use surroundings::{Daemon, Watched};
 

@@ -4,7 +4,6 @@ use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use rekindle_ingest::KeepAttributes;
 use rekindle_model::{Span, UnixNanos};
 use serde::Serialize;
 
@@ -13,7 +12,7 @@ use super::recorded::recorded;
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal, check};
 use crate::config::{Config, Overrides};
-use crate::daemon::rehearsal_of;
+use crate::daemon::{keep_attributes, rehearsal_of};
 use crate::engine::Happening;
 use crate::exit::Exit;
 use crate::words;
@@ -78,8 +77,7 @@ pub(super) fn replay(terminal: &mut Terminal, args: &ReplayArgs) -> Result<Exit,
         Some(file) => check::read(file, &Overrides::default())?,
         None => Config::without_file(&Overrides::default())?,
     };
-    let keep: KeepAttributes = config.matched_attributes().into_iter().collect();
-    let recorded = recorded(&args.inputs, &keep)?;
+    let recorded = recorded(&args.inputs, &keep_attributes(&config))?;
     let unreadable = recorded.unreadable;
     let traces = recorded.traces.into_iter();
     let mut spans: Vec<Span> = traces.flat_map(|it| it.spans().to_vec()).collect();

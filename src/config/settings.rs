@@ -273,7 +273,8 @@ impl Default for Config {
                 max_quiet: Duration::from_secs(10),
                 idle: Duration::from_secs(30),
                 max_spans_per_trace: 10_000,
-                max_spans_in_flight: 500_000,
+                // What one core takes, held for as long as exporters that are quick need; some 60 MB.
+                max_spans_in_flight: 1_000_000,
             },
             analysis: AnalysisSettings {
                 slice: Duration::from_secs(1),

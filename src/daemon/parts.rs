@@ -40,8 +40,10 @@ pub(super) fn receivers(config: &Config) -> ReceiverConfig {
     }
 }
 
-fn keep_attributes(config: &Config) -> KeepAttributes {
-    config.matched_attributes().into_iter().collect()
+/// What is read of spans beyond what is always.
+pub(crate) fn keep_attributes(config: &Config) -> KeepAttributes {
+    let keep: KeepAttributes = config.matched_attributes().into_iter().collect();
+    keep.with_routes(config.analysis.ignore_routes.iter().map(String::as_str))
 }
 
 /// The journal's part.

@@ -190,6 +190,34 @@ proptest! {
         prop_assert_eq!(assembler.in_flight(), InFlight::default());
     }
 
+    /// A request's spans become what they would have become one after the other.
+    #[test]
+    fn spans_that_come_together_are_taken_as_if_alone(
+        mut arrivals in arrivals(),
+        max_spans_per_trace in 1usize..50,
+        requests in 1usize..20,
+    ) {
+        arrivals.sort_by_key(|(.., at)| *at);
+        let config = AssemblerConfig { max_spans_per_trace, ..AssemblerConfig::default() };
+        let (mut alone, mut together) = (Assembler::new(config), Assembler::new(config));
+        let (mut one_by_one, mut at_once) = (Vec::new(), Vec::new());
+        for request in arrivals.chunks(arrivals.len().div_ceil(requests).max(1)) {
+            let now = after(request[0].3);
+            let spans = request.iter().map(|(trace, id, parent, at)| span(*trace, *id, *parent, after(*at)));
+            for span in spans.clone() {
+                alone.push(span, now);
+            }
+            together.push_all(&spans.collect(), now);
+            alone.poll(now, &mut one_by_one);
+            together.poll(now, &mut at_once);
+        }
+        prop_assert_eq!(alone.in_flight(), together.in_flight());
+        alone.flush(&mut one_by_one);
+        together.flush(&mut at_once);
+        prop_assert_eq!(at_once, one_by_one);
+        prop_assert_eq!(together.counts(), alone.counts());
+    }
+
     /// In whatever order spans come, and however often, the traces are the same.
     #[test]
     fn the_order_of_arrival_makes_no_difference(

@@ -91,7 +91,10 @@ impl SpanBuilder {
         value: impl FnOnce() -> Result<Value<'a>, E>,
     ) -> Result<(), E> {
         if let Some(number) = self.keys.find(key) {
-            self.signature.attribute(number, value()?);
+            match value()? {
+                Value::Text(text) => self.telling_text(number, text),
+                value => self.signature.attribute(number, value),
+            }
         }
         Ok(())
     }
@@ -100,6 +103,13 @@ impl SpanBuilder {
     #[inline]
     pub(crate) fn text(&mut self, key: &[u8], text: &[u8]) {
         if let Some(number) = self.keys.find(key) {
+            self.telling_text(number, text);
+        }
+    }
+
+    #[inline]
+    fn telling_text(&mut self, number: u16, text: &[u8]) {
+        if let Some(text) = self.keys.telling(number, text) {
             self.signature.text(number, text);
         }
     }

@@ -75,15 +75,33 @@ const WELL_KNOWN: &[(&str, Fact, u8)] = &[
     ("SampleRate", Fact::SampleRate, 0),
 ];
 
+/// Keys of paths with ids in them, which say a route only where they are one of a few paths that are known: where
+/// nothing was routed, as with many servers' health checks.
+const PATHS: &[(&str, Fact, u8)] = &[
+    ("url.path", Fact::HttpRoute, 1),
+    ("http.target", Fact::HttpRoute, 2),
+];
+
 /// Span attributes that are kept on the span as text, beyond the facts: the keys that restart
-/// units match on.
+/// units match on. And what paths are routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeepAttributes(Vec<Name>);
+pub struct KeepAttributes {
+    keys: Vec<Name>,
+    routes: Vec<Name>,
+}
 
 impl KeepAttributes {
     /// The keys, sorted, none twice.
     pub fn keys(&self) -> &[Name] {
-        &self.0
+        &self.keys
+    }
+
+    /// Takes these paths of server spans for their routes, where they name none: those of health checks. All others
+    /// aren't looked at, because they have ids in them.
+    #[must_use]
+    pub fn with_routes<R: Into<Name>>(mut self, routes: impl IntoIterator<Item = R>) -> Self {
+        self.routes.extend(routes.into_iter().map(Into::into));
+        self
     }
 }
 
@@ -92,7 +110,10 @@ impl<K: Into<Name>> FromIterator<K> for KeepAttributes {
         let mut keys: Vec<Name> = keys.into_iter().map(Into::into).collect();
         keys.sort_unstable();
         keys.dedup();
-        Self(keys)
+        Self {
+            keys,
+            routes: Vec::new(),
+        }
     }
 }
 
@@ -104,6 +125,8 @@ pub(crate) struct Use {
     pub(crate) fact: Option<(Fact, u8)>,
     /// Whether it is kept as text, under its key.
     pub(crate) keep: Option<Name>,
+    /// Whether it is a path, which states a fact only where it is a known route.
+    pub(crate) is_path: bool,
 }
 
 impl Use {
@@ -149,25 +172,33 @@ impl Parts {
 pub(crate) struct KeyTable {
     uses: Vec<Use>,
     by_length: Vec<Vec<Candidate>>,
+    routes: Vec<Name>,
 }
 
 impl KeyTable {
     pub(crate) fn new(keep: &KeepAttributes) -> Self {
-        let mut uses: Vec<Use> = WELL_KNOWN
-            .iter()
-            .map(|(key, fact, rank)| Use {
+        let paths = match keep.routes.is_empty() {
+            true => &[],
+            false => PATHS,
+        };
+        let known = |is_path| {
+            move |(key, fact, rank): &(&str, Fact, u8)| Use {
                 key: (*key).into(),
                 fact: Some((*fact, *rank)),
                 keep: None,
-            })
-            .collect();
-        for key in keep.keys() {
+                is_path,
+            }
+        };
+        let well_known = WELL_KNOWN.iter().map(known(false));
+        let mut uses: Vec<Use> = well_known.chain(paths.iter().map(known(true))).collect();
+        for key in &keep.keys {
             match uses.iter_mut().find(|known| known.key == *key) {
                 Some(known) => known.keep = Some(key.clone()),
                 None => uses.push(Use {
                     key: key.clone(),
                     fact: None,
                     keep: Some(key.clone()),
+                    is_path: false,
                 }),
             }
         }
@@ -181,7 +212,27 @@ impl KeyTable {
                 number,
             });
         }
-        Self { uses, by_length }
+        Self {
+            uses,
+            by_length,
+            routes: keep.routes.clone(),
+        }
+    }
+
+    /// What of the text of this key's attribute means something: of a path only a known route.
+    #[inline]
+    pub(crate) fn telling<'a>(&self, number: u16, text: &'a [u8]) -> Option<&'a [u8]> {
+        match self.get(number) {
+            Some(known) if known.is_path && known.keep.is_none() => self.route_of(text),
+            _ => Some(text),
+        }
+    }
+
+    /// The known route that a path is, whatever is asked with it.
+    pub(crate) fn route_of<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let path = path.split(|byte| *byte == b'?').next()?;
+        let mut routes = self.routes.iter();
+        routes.any(|route| route.as_bytes() == path).then_some(path)
     }
 
     /// The number of this key, if it means something.

@@ -14,6 +14,9 @@ use super::shapes::Scope;
 use super::signature::{self, Head};
 use super::value::Value;
 
+/// The number of a server's kind in OTLP.
+const SERVER: u64 = 2;
+
 /// No attribute has stated the fact yet.
 const UNSTATED: u8 = u8::MAX;
 
@@ -48,12 +51,22 @@ pub(crate) fn shape(
         {
             kept.push((key.clone(), names.name(text)));
         }
-        if let Some((fact, rank)) = known.fact {
+        let value = match (known.is_path, value) {
+            (false, value) => Some(value),
+            // A client's path is its callee's.
+            (true, Value::Text(path)) if head.kind == SERVER => {
+                keys.route_of(path).map(Value::Text)
+            }
+            (true, _) => None,
+        };
+        if let Some(value) = value
+            && let Some((fact, rank)) = known.fact
+        {
             said.state(names, fact, rank, value);
         }
     }
     let kind = match head.kind {
-        2 => SpanKind::Server,
+        SERVER => SpanKind::Server,
         3 => SpanKind::Client,
         4 => SpanKind::Producer,
         5 => SpanKind::Consumer,

@@ -354,6 +354,75 @@ fn the_same_resource_in_two_requests_is_one_allocation() {
     ));
 }
 
+/// Attributes of a span, all texts.
+type Texts = [(&'static str, &'static str)];
+
+/// Each case: the kind, what is said, and the route that follows from it.
+#[test]
+fn a_path_is_a_route_where_it_is_a_known_one() {
+    const SERVER: i32 = 2;
+    const CLIENT: i32 = 3;
+    let cases: [(i32, &Texts, Option<&str>); 8] = [
+        (SERVER, &[("url.path", "/healthz")], Some("/healthz")),
+        (
+            SERVER,
+            &[("http.target", "/healthz?full=1")],
+            Some("/healthz"),
+        ),
+        (SERVER, &[("url.path", "/cart/7")], None),
+        (SERVER, &[("url.path", "/healthz/7")], None),
+        (SERVER, &[("url.path", "")], None),
+        (CLIENT, &[("url.path", "/healthz")], None),
+        (
+            SERVER,
+            &[("url.path", "/healthz"), ("http.route", "/{name}")],
+            Some("/{name}"),
+        ),
+        (
+            SERVER,
+            &[("http.target", "/ready"), ("url.path", "/healthz")],
+            Some("/healthz"),
+        ),
+    ];
+    let text = |(key, text): &(&str, &str)| {
+        let value = Any::StringValue((*text).to_owned());
+        pair(key, Some(AnyValue { value: Some(value) }))
+    };
+    let none: KeepAttributes = ["shard"].into_iter().collect();
+    let kept: KeepAttributes = ["url.path"].into_iter().collect();
+    for (kind, said, expected) in cases {
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![proto::ResourceSpans {
+                scope_spans: vec![proto::ScopeSpans {
+                    spans: vec![proto::Span {
+                        trace_id: vec![1; 16],
+                        span_id: vec![1; 8],
+                        kind,
+                        attributes: said.iter().map(text).collect(),
+                        ..proto::Span::default()
+                    }],
+                    ..proto::ScopeSpans::default()
+                }],
+                ..proto::ResourceSpans::default()
+            }],
+        };
+        let bytes = request.encode_to_vec();
+        let route = |keep: &KeepAttributes| {
+            let mut context = DecodeContext::new(keep);
+            let decoded = decode_payload(ContentType::Protobuf, &bytes, &mut context);
+            let span = decoded.expect("a request").spans.iter().next();
+            span.expect("a span").facts.http_route.clone()
+        };
+        let with_routes = |keep: &KeepAttributes| keep.clone().with_routes(["/healthz", "/ready"]);
+        for keep in [&none, &kept] {
+            assert_eq!(route(&with_routes(keep)).as_deref(), expected, "{said:?}");
+        }
+        let of_itself = said.iter().find(|(key, _)| *key == "http.route");
+        let of_itself = of_itself.map(|(_, route)| *route);
+        assert_eq!(route(&none).as_deref(), of_itself, "{said:?}");
+    }
+}
+
 #[test]
 fn json_that_is_not_otlp_says_why() {
     for (body, reason) in [
