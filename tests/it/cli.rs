@@ -98,7 +98,7 @@ fn tables_say_what_people_need() {
                 "cured",
                 "−94.0 points",
                 "not cured",
-                "somebody had a hunch (ada)",
+                "somebody had a hunch (ada, incident 5)",
             ],
         ),
         (

@@ -56,7 +56,7 @@ fn faults_of_different_causes_are_incidents_of_their_own_and_one_cause_is_one() 
         ),
     ] {
         let mut site = Site::new();
-        site.run(60, Fault::None).run(10, fault);
+        site.run(60, Fault::None).run(15, fault);
         // The first of both types to fail is the first incident.
         let mut expected = expected.to_vec();
         if let [_, (types, ..)] = expected[..]

@@ -28,6 +28,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The longer it can't be told, the more seldom it is asked: after so many parts of the time that it couldn't.
 const PATIENCE: u32 = 8;
 
+/// The first failed traces may lack the spans of slower exporters, and so seem to fail where they only pass failures on.
+/// What is told apart must be told so for as long as it takes to restart a part: whoever is wrong once makes two
+/// incidents of one cause, and two restarts.
+const TOLD_FOR: Duration = CALM;
+
+/// More types than this that fail at once are not told apart: so many causes at once are one that isn't seen, and each
+/// pair takes a look.
+const MAX_TOLD: usize = 20;
+
 /// What is known of why an open incident fails.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -35,8 +44,10 @@ pub(crate) struct Known {
     origins: Origins,
     /// Up to when it was calm, since it last failed.
     calm: Option<UnixNanos>,
-    /// How many types it had when all of their origins were known.
+    /// How many types it had when all of their origins were known, for long enough.
     told: usize,
+    /// Since when its types are told apart like this.
+    apart: Option<(UnixNanos, Vec<Vec<u32>>)>,
     next_look: UnixNanos,
     /// Requests of types that failed for its cause and left for another's: (ended well, badly).
     left: (u64, u64),
@@ -46,7 +57,7 @@ impl Known {
     /// Whether a type that begins to fail may do so for the same cause: by its path, or by the time where that says
     /// nothing.
     pub(super) fn may_be(&self, path: &BTreeSet<Component>, is_near: bool) -> bool {
-        match self.origins.is_empty() || path.is_empty() {
+        match self.told == 0 || path.is_empty() {
             true => is_near,
             false => self.origins.lie_on(path, is_near),
         }
@@ -94,7 +105,9 @@ impl Watch {
             let Some(known) = self.known.get_mut(&incident.id) else {
                 continue;
             };
-            let is_told = known.calm.is_none() && known.told >= members.len();
+            // Whether what contains two parts spares others takes a while to tell.
+            let is_old = now.since(incident.opened_at) >= causes.config.close_after;
+            let is_told = known.calm.is_none() && known.told >= members.len() && is_old;
             if is_told || now < known.next_look {
                 continue;
             }
@@ -116,6 +129,9 @@ impl Watch {
         now: UnixNanos,
         causes: Causes<'_>,
     ) {
+        if members.len() > MAX_TOLD {
+            return;
+        }
         let origins = causes.origins(members, incident.since);
         let began = |id: &u32| {
             let state = types.get(*id);
@@ -131,22 +147,38 @@ impl Watch {
             let (same, mut others): (Vec<_>, Vec<_>) = std::mem::take(&mut groups)
                 .into_iter()
                 .partition(|group| group.iter().any(is_of));
-            let joined = same.into_iter().flatten().chain([id]).collect();
+            let mut joined: Vec<u32> = same.into_iter().flatten().chain([id]).collect();
+            joined.sort_unstable();
             others.push(joined);
             others.sort_by_key(|group: &Vec<u32>| group.iter().map(began).min());
             groups = others;
         }
+        let Some(known) = self.known.get_mut(&incident.id) else {
+            return;
+        };
+        if groups.len() > 1 {
+            // Which of them began first may look different each time.
+            let mut told = groups.clone();
+            told.sort_unstable();
+            let since = match known.apart.take() {
+                Some((since, same)) if same == told => since,
+                _ => now,
+            };
+            if now.since(since) < TOLD_FOR {
+                known.apart = Some((since, told));
+                return;
+            }
+        }
+        known.apart = None;
         let mut groups = groups.into_iter();
         let Some(stay) = groups.next() else {
             return;
         };
-        let Some(known) = self.known.get_mut(&incident.id) else {
-            return;
-        };
+        known.origins = Origins::default();
         for id in &stay {
             known.origins.add(&origins[id]);
         }
-        if origins.len() == members.len() {
+        if origins.len() == members.len() && now.since(incident.opened_at) >= TOLD_FOR {
             known.told = stay.len();
         }
         for group in groups {

@@ -355,4 +355,80 @@ mod tests {
             assert_eq!(watcher.seen_last(&"a".into()), None);
         }
     }
+
+    /// A restart of this unit that was over then.
+    fn restarted(target: &str, ready_at: SystemTime) -> RecoveryStatus {
+        let action = crate::service::ActionView {
+            action: crate::executor::ActionId(1),
+            recovery: crate::service::RecoveryId(1),
+            incident: None,
+            unit: target.into(),
+            target: target.into(),
+            signature: None,
+            by: String::new(),
+            reason: String::new(),
+            generation: 2,
+            intended_at: ready_at,
+            stopped_at: None,
+            ready_at: Some(ready_at),
+            outcome: None,
+            verdict: None,
+            relief: None,
+            failed_requests: None,
+            judged: None,
+            judged_at: None,
+            plan: None,
+        };
+        RecoveryStatus {
+            at: ready_at,
+            units: Vec::new(),
+            recoveries: Vec::new(),
+            finished: Vec::new(),
+            proposals: Vec::new(),
+            recent: vec![action],
+            paused: None,
+            budgets: Vec::new(),
+            disabled: None,
+            notices: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_begins_a_life_of_what_it_restarts_and_not_of_what_that_is_part_of() {
+        let tree = crate::tree::tests::tree("site - auto\n  shop process\n    shop.cart code=cart");
+        let tree = Arc::new(tree);
+        for (target, is_new) in [("shop.cart", false), ("shop", true)] {
+            let memory = Gauge::Memory { of: "shop".into() };
+            let told = Arc::new(Told::default());
+            let reading = (memory.words(), 11.0);
+            told.0.lock().expect("whole").extend([reading]);
+            let watch = Watch {
+                bound: Bound::Above {
+                    gauge: memory,
+                    limit: 10.0,
+                },
+                lasts: Duration::from_secs(3600),
+            };
+            let watcher = Watcher::new(
+                BTreeMap::from([("shop".into(), vec![watch])]),
+                Arc::clone(&tree),
+                told as Arc<dyn Gauges>,
+                Arc::new(SystemTime::now),
+            );
+            let long_ago = SystemTime::now() - Duration::from_secs(60);
+            let (status, followed) = watch::channel(Arc::new(restarted("shop", long_ago)));
+            watcher.follow(followed);
+            assert!(watcher.look(&"shop".into()).await.is_some());
+            let out_since = || watcher.looks(&"shop".into())[0].out_since;
+            let before = out_since();
+            let mut both = restarted(target, SystemTime::now());
+            both.recent.extend(restarted("shop", long_ago).recent);
+            status.send_replace(Arc::new(both));
+            assert!(watcher.look(&"shop".into()).await.is_some());
+            assert!(
+                before.is_some() && (out_since() != before) == is_new,
+                "{target}"
+            );
+        }
+    }
 }
