@@ -119,8 +119,6 @@ impl Cohort for Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use std::sync::Arc;
 
