@@ -66,11 +66,12 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
             path.display()
         )));
     }
-    let keep = KeepAttributes::default();
     let config = AnalysisConfig {
         max_rows: MAX_ROWS,
         ..AnalysisConfig::default()
     };
+    let keep =
+        KeepAttributes::default().with_routes(config.health_routes.iter().map(String::as_str));
     let mut all = args.inputs.iter().chain(&args.baseline);
     let streamed = match all.all(|input| is_stored(input)) {
         true => streamed(&config, args, &keep)?,

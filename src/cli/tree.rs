@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rekindle_analysis::AnalysisConfig;
 use rekindle_ingest::KeepAttributes;
 use rekindle_model::{Span, Trace};
 use rekindle_recovery::tree::edit::apply;
@@ -21,7 +22,7 @@ use super::{Failure, check};
 use crate::api::Reply;
 use crate::client::Client;
 use crate::config::{Overrides, show_duration};
-use crate::daemon::tree_of;
+use crate::daemon::{keep_attributes, tree_of};
 use crate::exit::Exit;
 use crate::propagation::Pairs;
 use crate::view::{ActionView, ComponentView, Level, UnitView, VerdictView, View};
@@ -59,7 +60,9 @@ pub(super) fn derive(
             &client.get("/view")?,
         )
     } else {
-        observe(&recorded(inputs, &KeepAttributes::default())?.traces)
+        let routes = AnalysisConfig::default().health_routes;
+        let keep = KeepAttributes::default().with_routes(routes);
+        observe(&recorded(inputs, &keep)?.traces)
     };
     if observed.seats.is_empty() {
         return Err(Failure::Usage(format!(
@@ -317,10 +320,9 @@ pub(super) fn lint(
 ) -> Result<Exit, Failure> {
     let config = check::read(file, &Overrides::default())?;
     let tree = tree_of(&config)?;
-    let keep: KeepAttributes = config.matched_attributes().into_iter().collect();
     let recorded = match traces {
         [] => None,
-        files => Some(recorded(files, &keep)?.traces),
+        files => Some(recorded(files, &keep_attributes(&config))?.traces),
     };
     // What was measured, where a daemon runs; without one there is nothing to compare with.
     let view: Option<View> = client.get("/view").ok();

@@ -406,6 +406,51 @@ fn a_closed_pipe_is_no_failure() {
 
 /// Load for nobody says who wasn't there; load for something else says that it is no receiver.
 #[test]
+fn analyze_knows_health_checks_by_their_paths_as_the_daemon_does() {
+    let text =
+        |key: &str, value: &str| serde_json::json!({"key": key, "value": {"stringValue": value}});
+    let span = |number: u64, path: &str, failed: bool| {
+        let start = 1_700_000_000_000_000_000 + number * 1_000_000_000;
+        serde_json::json!({
+            "traceId": format!("{:032x}", number + 1), "spanId": format!("{:016x}", number + 1), "name": "GET", "kind": 2,
+            "startTimeUnixNano": start.to_string(), "endTimeUnixNano": (start + 1_000_000).to_string(),
+            "attributes": [text("http.request.method", "GET"), text("url.path", path)],
+            "status": {"code": if failed { 2 } else { 0 }},
+        })
+    };
+    let mut lines = String::new();
+    for number in 0..200 {
+        let (path, failed) = match number % 2 {
+            0 => ("/healthz", false),
+            _ => ("/cart/17", number > 150),
+        };
+        let request = serde_json::json!({"resourceSpans": [{
+            "resource": {"attributes": [text("service.name", "shop")]},
+            "scopeSpans": [{"spans": [span(number, path, failed)]}],
+        }]});
+        lines.push_str(&format!("{request}\n"));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("traces.jsonl");
+    std::fs::write(&file, lines).expect("written");
+    let file = file.to_str().expect("a path");
+    let said = rekindle(
+        None,
+        &[
+            "analyze",
+            file,
+            "--since",
+            "2023-11-14T22:15:50Z",
+            "-o",
+            "json",
+        ],
+    );
+    assert_eq!(said.code, 0, "{said:?}");
+    let answer: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(answer["ranking"]["left_out"]["health_check"], 100);
+}
+
+#[test]
 fn load_needs_a_receiver() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let nobody = listener.local_addr().expect("an address").to_string();

@@ -64,7 +64,8 @@ pub struct AssemblerConfig {
 impl Default for AssemblerConfig {
     /// 300 ms covers exporters that send every 200 ms before any lag is learned; 10 s is twice an
     /// SDK's default delay; 30 s an exporter's usual patience with its retries; a trace of 10,000
-    /// spans is a loop, and a million spans are some 100 MB.
+    /// spans is a loop, and a million spans are some 100 MB in traces of ten, and 350 MB where each is a trace of
+    /// its own.
     fn default() -> Self {
         Self {
             min_quiet: Duration::from_millis(300),

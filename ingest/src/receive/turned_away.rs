@@ -2,8 +2,8 @@
 //!
 //! The counters say how many were refused. They don't say whose, and somebody whose every request is refused looks just
 //! like somebody who has nothing to send. So the last few that were refused are remembered by where they came from and by
-//! the reason: few enough to be read by a person, and bounded, since anybody can be refused. Whoever comes again and
-//! again is an exporter that somebody misses; strangers who knock once don't push it out.
+//! the reason: few enough to be read by a person, and bounded, since anybody can be refused. Whoever was refused
+//! again and again is an exporter that somebody misses; strangers who knock once don't push it out.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
