@@ -118,6 +118,7 @@ impl Watch {
         now: UnixNanos,
     ) -> u64 {
         let state = types.get_mut(request_type);
+        state.failing_since = since;
         let known = self
             .incidents
             .iter_mut()
@@ -167,15 +168,19 @@ impl Watch {
         self.tell_apart(types, now, newest, causes);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
             let members = types.of_incident(incident.id);
+            // Exporters may send their newest batch first: failures that came later can be older.
+            for id in &members {
+                let state = types.get_mut(*id);
+                let onset = state.detector.onset().unwrap_or(state.failing_since);
+                state.failing_since = state.failing_since.min(onset);
+                incident.since = incident.since.min(onset);
+            }
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
             let before = (incident.ok, incident.bad);
             let silences = members.iter().filter(|id| types.get(**id).missing > 0.0);
             let missed: f64 = silences
                 .filter_map(|id| Some(types.silence(*id)?.rate))
                 .sum();
-            // Exporters may send their newest batch first: failures that came later can be older.
-            let onsets = states.iter().filter_map(|state| state.detector.onset());
-            incident.since = onsets.fold(incident.since, UnixNanos::min);
             bring_up_to_date(incident, &states, newest);
             if let Some(known) = self.known.get(&incident.id) {
                 known.add_left(incident);
@@ -254,12 +259,12 @@ fn reach(newest: UnixNanos) -> UnixNanos {
 }
 
 fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: UnixNanos) {
-    let since = incident.since.minus(RATE_SLICE);
-    let recently = newest.minus(RECENT).max(since);
+    let recently = newest.minus(RECENT).max(incident.since.minus(RATE_SLICE));
     let (mut ok, mut bad, mut recent_bad) = (0, 0, 0);
     let mut usual = (0.0, 0.0);
     for state in states {
-        let ends = state.ends(since, reach(newest));
+        // What joined late fared well before: that says nothing of the incident.
+        let ends = state.ends_in_incident(reach(newest));
         ok += ends.0;
         bad += ends.1;
         recent_bad += state.ends(recently, reach(newest)).1;
@@ -308,7 +313,7 @@ fn have_recovered(
             return recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
                 && (now <= then.value().unwrap_or(1.0) / 2.0 || !failed_more)
                 && !states.iter().any(|state| {
-                    still_fails(state, from, newest) || is_missed(state, incident, from, newest)
+                    still_fails(state, from, newest) || is_missed(state, from, newest)
                 });
         }
         if back >= at_most {
@@ -328,13 +333,13 @@ fn still_fails(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
     since(state, from, newest).lower_bound(Probability::P95) > state.detector.baseline()
 }
 
-/// Whether nothing came where its habit before the incident says that something should have.
-fn is_missed(state: &TypeState, incident: &Incident, from: UnixNanos, newest: UnixNanos) -> bool {
+/// Whether nothing came where its habit before it began to fail says that something should have.
+fn is_missed(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
     let Some(first) = state.first() else {
         return false;
     };
-    let (ok, bad) = state.ends(first, incident.since);
-    let seconds = incident.since.since(first).as_secs_f64().max(1.0);
+    let (ok, bad) = state.ends(first, state.failing_since);
+    let seconds = state.failing_since.since(first).as_secs_f64().max(1.0);
     let expected = (ok + bad) as f64 / seconds * newest.since(from).as_secs_f64();
     expected >= UNLIKELY_SILENCE && since(state, from, newest).total() == 0
 }

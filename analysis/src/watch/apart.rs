@@ -213,12 +213,13 @@ impl Watch {
             }
             let state = types.get_mut(*id);
             let since = state.first_failed(from);
-            let before = state.ends(incident.since.minus(RATE_SLICE), since);
+            let before = state.ends_in_incident(since.minus(RATE_SLICE));
             known.left = (known.left.0 + before.0, known.left.1 + before.1);
             // What it bet on was the other fault.
             state.reset(false, now, causes.config);
             self.leave(types, *id, incident.id, &origins, since, now, causes);
         }
+        self.rename(types, incident.id);
     }
 
     /// Makes a type part of the incident that fails for its cause, or of a new one.
@@ -254,9 +255,12 @@ impl Watch {
         }
     }
 
-    /// Lists the types that are left, where some joined by mistake.
+    /// Lists the types that are left, where some are: a type is part of one open incident at most.
     fn rename(&mut self, types: &Types, incident: u64) {
         let members = types.of_incident(incident);
+        if members.is_empty() {
+            return;
+        }
         let Some(incident) = self.incidents.iter_mut().find(|it| it.id == incident) else {
             return;
         };

@@ -126,3 +126,57 @@ fn a_type_that_fails_later_joins_what_lies_on_its_path() {
     }
     expect(&site, &[(&[ITEM, SEARCH], true, "postgresql")], "rare");
 }
+
+const A: &str = "GET /a";
+const B: &str = "GET /b";
+
+/// Asks for both pages in turn, ten requests a second: each of them needs `mail`, and the second one `stock`.
+fn shop(site: &mut Site, seconds: u64, broken: &str) {
+    for _ in 0..seconds * 10 {
+        let trace = shopping(site, broken);
+        site.take(&trace);
+    }
+}
+
+fn shopping(site: &mut Site, broken: &str) -> rekindle_model::Trace {
+    site.now = site.now.plus(Duration::from_millis(100));
+    site.n += 1;
+    let (page, needed) = match site.n % 2 {
+        0 => (A, &["mail"][..]),
+        _ => (B, &["mail", "stock"][..]),
+    };
+    let asked = needed.iter().map(|name| {
+        let status = if *name == broken { 500 } else { 200 };
+        let answer = Call::server(name, "POST /").http(status);
+        Call::client("POST").with(answer).http(status)
+    });
+    T {
+        id: u128::from(site.n),
+        start: site.now,
+    }
+    .build(web(page, asked.collect()))
+}
+
+#[test]
+fn a_type_that_leaves_and_comes_back_is_named_and_counted_once() {
+    let mut site = Site::new();
+    shop(&mut site, 60, "");
+    shop(&mut site, 5, "mail");
+    shop(&mut site, 9, "");
+    shop(&mut site, 8, "stock");
+    let expected = [(&[A][..], true, "mail"), (&[B][..], true, "stock")];
+    expect(&site, &expected, "one left");
+    let bad = |site: &Site| -> Vec<u64> {
+        let incidents = site.analyzer.incidents().iter();
+        incidents.map(|incident| incident.bad).collect()
+    };
+    assert_eq!(bad(&site), [50, 40]);
+    shop(&mut site, 9, "");
+    shop(&mut site, 8, "mail");
+    let [first, second] = site.analyzer.incidents() else {
+        panic!("{:?}", site.analyzer.incidents());
+    };
+    assert_eq!(first.request_types.len(), 2, "{first:?}");
+    assert!(!second.is_open(), "{second:?}");
+    assert_eq!(bad(&site), [130, 40]);
+}
