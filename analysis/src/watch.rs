@@ -1,8 +1,8 @@
 //! When does an incident open, who belongs to it, and when is it over?
 //!
-//! One fault fails several request types within moments, so types whose failures begin close
-//! together are one incident, until their traces say that they fail for different causes (`apart`). It closes when the types' failures have been back at the baseline for
-//! a while, on enough requests to tell: silence is not health. After a whole window without any
+//! One fault fails several request types within moments, so types whose failures begin close together are one incident,
+//! until their traces say that they fail for different causes (`apart`). It closes when the types' failures have been
+//! back at the baseline for a while, on enough requests to tell: silence is not health. After a whole window without any
 //! request it closes as *silent*, which says that nobody knows.
 //!
 //! Requests that used to come and don't open an incident, too, as long as their service is heard with
@@ -17,15 +17,12 @@ use std::time::Duration;
 use rekindle_model::UnixNanos;
 use rekindle_stats::{Probability, Share, Silence};
 
-use crate::causes::Causes;
+use crate::causes::{Causes, ENOUGH_REQUESTS};
 use crate::fence::Fences;
 use crate::types::{RATE_SLICE, TypeState, Types};
 use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
 use apart::Known;
 
-/// Fewer requests than this don't show that a type has recovered: at a failure share of one in
-/// seven, twenty good ones in a row are a matter of luck in one case of twenty-two.
-const ENOUGH_TO_CLOSE: u64 = 20;
 /// With so many requests expected, none comes in one case of twenty (Poisson).
 const UNLIKELY_SILENCE: f64 = 3.0;
 /// "Now" is the last so many seconds when a rate is asked for.
@@ -94,13 +91,13 @@ impl Watch {
         now: UnixNanos,
         causes: Causes<'_>,
     ) {
-        let is_any_open = self.incidents.iter().any(Incident::is_open);
-        let path = is_any_open.then(|| causes.path(request_type));
+        let is_any_told = self.known.values().any(Known::is_told);
+        let path = is_any_told.then(|| causes.path(request_type, now));
         let path = path.unwrap_or_default();
         let group_within = causes.config.group_within;
         let same = self.incidents.iter().rev().find(|incident| {
-            let is_near = apart(incident.since, since) <= group_within
-                || apart(incident.opened_at, now) <= group_within;
+            let is_near = distance(incident.since, since) <= group_within
+                || distance(incident.opened_at, now) <= group_within;
             let known = self.known.get(&incident.id);
             incident.is_open() && known.is_some_and(|known| known.may_be(&path, is_near))
         });
@@ -249,7 +246,7 @@ fn is_missing(types: &Types, id: u32, config: &AnalysisConfig) -> bool {
     !types.get(id).is_quiet() && too_long(types, id, config).is_some()
 }
 
-fn apart(a: UnixNanos, b: UnixNanos) -> Duration {
+fn distance(a: UnixNanos, b: UnixNanos) -> Duration {
     a.since(b).max(b.since(a))
 }
 
@@ -305,7 +302,7 @@ fn have_recovered(
             usual += state.detector.baseline() * share.total() as f64;
             recent = recent.plus(share);
         }
-        if recent.total() >= ENOUGH_TO_CLOSE {
+        if recent.total() >= ENOUGH_REQUESTS {
             let then = Share::of(incident.bad, incident.ok);
             // Where requests only stopped coming, no more failed than usual, and no fewer will.
             let failed_more = then.lower_bound(Probability::P95) > usual / recent.total() as f64;

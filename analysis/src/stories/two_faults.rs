@@ -130,40 +130,57 @@ fn a_type_that_fails_later_joins_what_lies_on_its_path() {
 const A: &str = "GET /a";
 const B: &str = "GET /b";
 
-/// Asks for both pages in turn, ten requests a second: each of them needs `mail`, and the second one `stock`.
-fn shop(site: &mut Site, seconds: u64, broken: &str) {
+const C: &str = "GET /c";
+const D: &str = "GET /d";
+
+/// Pages, and the services that each of them needs.
+type Pages = [(&'static str, &'static [&'static str])];
+
+const PAGES: &Pages = &[(A, &["mail"]), (B, &["mail", "stock"])];
+
+/// Asks for these pages in turn, ten requests a second, where a page and a service that it needs may be broken.
+fn shop(site: &mut Site, seconds: u64, pages: &Pages, is_broken: impl Fn(&str, &str) -> bool) {
     for _ in 0..seconds * 10 {
-        let trace = shopping(site, broken);
+        let trace = shopping(site, pages, &is_broken);
         site.take(&trace);
     }
 }
 
-fn shopping(site: &mut Site, broken: &str) -> rekindle_model::Trace {
-    site.now = site.now.plus(Duration::from_millis(100));
-    site.n += 1;
-    let (page, needed) = match site.n % 2 {
-        0 => (A, &["mail"][..]),
-        _ => (B, &["mail", "stock"][..]),
-    };
+fn shopping(
+    site: &mut Site,
+    pages: &Pages,
+    is_broken: impl Fn(&str, &str) -> bool,
+) -> rekindle_model::Trace {
+    let (page, needed) = pages[(site.n % pages.len() as u64) as usize];
     let asked = needed.iter().map(|name| {
-        let status = if *name == broken { 500 } else { 200 };
+        let status = if is_broken(page, name) { 500 } else { 200 };
         let answer = Call::server(name, "POST /").http(status);
         Call::client("POST").with(answer).http(status)
     });
+    send(site, web(page, asked.collect()))
+}
+
+fn send(site: &mut Site, request: Call) -> rekindle_model::Trace {
+    site.now = site.now.plus(Duration::from_millis(100));
+    site.n += 1;
     T {
         id: u128::from(site.n),
         start: site.now,
     }
-    .build(web(page, asked.collect()))
+    .build(request)
 }
+
+const NOTHING: fn(&str, &str) -> bool = |_, _| false;
+const MAIL: fn(&str, &str) -> bool = |_, name| name == "mail";
+const STOCK: fn(&str, &str) -> bool = |_, name| name == "stock";
 
 #[test]
 fn a_type_that_leaves_and_comes_back_is_named_and_counted_once() {
     let mut site = Site::new();
-    shop(&mut site, 60, "");
-    shop(&mut site, 5, "mail");
-    shop(&mut site, 9, "");
-    shop(&mut site, 8, "stock");
+    shop(&mut site, 60, PAGES, NOTHING);
+    shop(&mut site, 5, PAGES, MAIL);
+    shop(&mut site, 9, PAGES, NOTHING);
+    shop(&mut site, 8, PAGES, STOCK);
     let expected = [(&[A][..], true, "mail"), (&[B][..], true, "stock")];
     expect(&site, &expected, "one left");
     let bad = |site: &Site| -> Vec<u64> {
@@ -171,12 +188,146 @@ fn a_type_that_leaves_and_comes_back_is_named_and_counted_once() {
         incidents.map(|incident| incident.bad).collect()
     };
     assert_eq!(bad(&site), [50, 40]);
-    shop(&mut site, 9, "");
-    shop(&mut site, 8, "mail");
+    shop(&mut site, 9, PAGES, NOTHING);
+    shop(&mut site, 8, PAGES, MAIL);
     let [first, second] = site.analyzer.incidents() else {
         panic!("{:?}", site.analyzer.incidents());
     };
     assert_eq!(first.request_types.len(), 2, "{first:?}");
     assert!(!second.is_open(), "{second:?}");
     assert_eq!(bad(&site), [130, 40]);
+}
+
+#[test]
+fn what_fared_well_before_it_joined_says_nothing_of_the_incident() {
+    let mut site = Site::new();
+    shop(&mut site, 60, PAGES, NOTHING);
+    shop(&mut site, 25, PAGES, |page, name| {
+        page == A && MAIL(page, name)
+    });
+    shop(&mut site, 5, PAGES, MAIL);
+    let [incident] = site.analyzer.incidents() else {
+        panic!("{:?}", site.analyzer.incidents());
+    };
+    assert_eq!(incident.request_types.len(), 2, "{incident:?}");
+    assert_eq!((incident.ok, incident.bad), (0, 175), "{incident:?}");
+}
+
+/// The first failed traces of a page, or of both, lack what the called service has to say.
+#[test]
+fn traces_that_are_incomplete_at_first_make_no_incident() {
+    for is_anew in [false, true] {
+        let mut site = Site::new();
+        shop(&mut site, 60, PAGES, NOTHING);
+        if is_anew {
+            shop(&mut site, 5, PAGES, MAIL);
+            shop(&mut site, 9, PAGES, NOTHING);
+        }
+        for _ in 0..10 {
+            let trace = match is_anew || site.n.is_multiple_of(2) {
+                true => {
+                    let page = PAGES[(site.n % 2) as usize].0;
+                    send(&mut site, web(page, vec![Call::client("POST").http(500)]))
+                }
+                false => shopping(&mut site, PAGES, MAIL),
+            };
+            site.take(&trace);
+        }
+        shop(&mut site, 7, PAGES, MAIL);
+        expect(&site, &[(&[A, B], true, "mail")], &format!("{is_anew}"));
+    }
+}
+
+#[test]
+fn what_is_one_by_way_of_a_third_type_leaves_together() {
+    let pages: &Pages = &[
+        (D, &["bank"]),
+        (A, &["mail"]),
+        (C, &["stock"]),
+        (B, &["mail", "stock"]),
+    ];
+    let mut site = Site::new();
+    shop(&mut site, 60, pages, NOTHING);
+    shop(&mut site, 1, pages, |_, name| name == "bank");
+    shop(&mut site, 15, pages, |_, _| true);
+    let incidents = site.analyzer.incidents();
+    let types: Vec<usize> = incidents.iter().map(|it| it.request_types.len()).collect();
+    assert_eq!(types, [1, 3], "{incidents:#?}");
+}
+
+#[test]
+fn what_seldom_fails_a_type_is_no_cause_it_shares() {
+    let pages: &Pages = &[(A, &["mail", "stock"]), (B, &["stock"])];
+    let mut site = Site::new();
+    shop(&mut site, 60, pages, NOTHING);
+    for turn in 0..15 {
+        let is_broken = |page: &str, name: &str| match (page, turn % 10) {
+            (A, 0) | (B, _) => STOCK(page, name),
+            _ => MAIL(page, name),
+        };
+        shop(&mut site, 1, pages, is_broken);
+    }
+    let told = told(&site);
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+/// Two components of one process fail, and others of it, which are asked so many times in a second.
+#[test]
+fn parts_of_one_process_fail_for_two_causes_if_it_works_without_them() {
+    for (others, others_fail, incidents) in [(8, false, 2), (8, true, 1), (0, false, 1)] {
+        let mut site = Site::new();
+        let mut run = |seconds: u64, is_broken: bool| {
+            for _ in 0..seconds {
+                for nth in 0..4 + others {
+                    let (page, part) = [(A, "one"), (B, "two"), (C, "three")][nth.min(4) / 2];
+                    let is_broken = is_broken && (nth < 4 || others_fail);
+                    let status = if is_broken { 500 } else { 200 };
+                    let work = match is_broken {
+                        true => Call::component(part).error("Bug").status(Status::Error),
+                        false => Call::component(part),
+                    };
+                    let answer = Call::server("shop", "POST /").http(status).with(work);
+                    let call = Call::client("POST").with(answer).http(status);
+                    let trace = send(&mut site, web(page, vec![call]));
+                    site.take(&trace);
+                }
+            }
+        };
+        run(60, false);
+        run(20, true);
+        let told = told(&site);
+        assert_eq!(told.len(), incidents, "{others} {others_fail}: {told:?}");
+    }
+}
+
+#[test]
+fn many_types_that_fail_together_are_one_cause_and_what_comes_after_it_another() {
+    let mut site = Site::new();
+    let mut run = |seconds: u64, broken: &str| {
+        for _ in 0..seconds * 10 {
+            // All pages at the same time.
+            for page in 'a'..='x' {
+                let asked = ["mail", "stock"].map(|name| {
+                    let status = if name == broken { 500 } else { 200 };
+                    let answer = Call::server(name, "POST /").http(status);
+                    Call::client("POST").with(answer).http(status)
+                });
+                site.n += 1;
+                let trace = T {
+                    id: u128::from(site.n),
+                    start: site.now,
+                };
+                site.take(&trace.build(web(&format!("GET /{page}"), asked.into())));
+            }
+            site.now = site.now.plus(Duration::from_millis(200));
+        }
+    };
+    run(10, "");
+    run(3, "mail");
+    run(4, "");
+    run(4, "stock");
+    let told = told(&site);
+    let named: Vec<&String> = told.iter().map(|(.., named)| named).collect();
+    assert_eq!(named, ["mail", "stock"], "{told:?}");
+    assert!(told.iter().all(|(types, ..)| types.len() == 24), "{told:?}");
 }
