@@ -12,6 +12,7 @@
 mod apart;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rekindle_model::UnixNanos;
@@ -194,7 +195,9 @@ impl Watch {
                 Some(ClosingReason::Recovered)
             } else if quiet_for >= config.window || is_over {
                 Some(ClosingReason::Silent)
-            } else if !is_missed && have_recovered(&states, incident, newest, at_least, at_most) {
+            } else if !is_missed
+                && have_recovered(&states, incident, newest, at_least..=at_most, false)
+            {
                 Some(ClosingReason::Recovered)
             } else {
                 None
@@ -279,17 +282,18 @@ fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: Unix
     incident.failing_per_second = recent_bad as f64 / span;
 }
 
-/// Whether the types have been back at their baseline for `at_least` so long, on enough requests. They are
-/// counted together, because one that is asked for once a minute would keep the incident open for
+/// Whether the types have been back at their baseline for so long at least, and at most, on enough requests: where
+/// `beyond_luck`, on so many that the incident's share of failures would have shown. They are counted together, because one that is asked for once a minute would keep the incident open for
 /// most of an hour; but none of them may go on failing, or have fallen silent against its habit.
 fn have_recovered(
     states: &[&TypeState],
     incident: &Incident,
     newest: UnixNanos,
-    at_least: Duration,
-    at_most: Duration,
+    stretch: RangeInclusive<Duration>,
+    beyond_luck: bool,
 ) -> bool {
-    let mut back = at_least;
+    let at_most = *stretch.end();
+    let mut back = *stretch.start();
     loop {
         let from = newest.minus(back);
         if from < incident.opened_at {
@@ -307,11 +311,16 @@ fn have_recovered(
             // Where requests only stopped coming, no more failed than usual, and no fewer will.
             let failed_more = then.lower_bound(Probability::P95) > usual / recent.total() as f64;
             let now = recent.value().unwrap_or(1.0);
-            return recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
+            let are_back = recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
                 && (now <= then.value().unwrap_or(1.0) / 2.0 || !failed_more)
                 && !states.iter().any(|state| {
                     still_fails(state, from, newest) || is_missed(state, from, newest)
                 });
+            // At a failure share of one in twenty, twenty good ones in a row are no news. It is asked often.
+            let may_be_luck = then.value() <= Some(recent.upper_bound(Probability::P99));
+            if !are_back || !beyond_luck || !failed_more || !may_be_luck {
+                return are_back;
+            }
         }
         if back >= at_most {
             return false;

@@ -331,3 +331,24 @@ fn many_types_that_fail_together_are_one_cause_and_what_comes_after_it_another()
     assert_eq!(named, ["mail", "stock"], "{told:?}");
     assert!(told.iter().all(|(types, ..)| types.len() == 24), "{told:?}");
 }
+
+#[test]
+fn what_seldom_fails_is_not_well_again_between_two_failures() {
+    let mut site = Site::new();
+    shop(&mut site, 60, PAGES, NOTHING);
+    for n in 0u32..1_200 {
+        // One in fourteen, at random.
+        let fails = (n.wrapping_mul(2_654_435_761) >> 16).is_multiple_of(14);
+        let trace = shopping(&mut site, PAGES, |_, name| fails && name == "mail");
+        site.take(&trace);
+        for incident in site.analyzer.incidents() {
+            assert_eq!(incident.well_since, None, "after {n}");
+        }
+    }
+    assert_eq!(site.analyzer.incidents().len(), 1);
+    shop(&mut site, 18, PAGES, NOTHING);
+    let [incident] = site.analyzer.incidents() else {
+        panic!("{:?}", site.analyzer.incidents());
+    };
+    assert!(incident.well_since.is_some(), "{incident:?}");
+}

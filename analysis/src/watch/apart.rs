@@ -102,11 +102,11 @@ impl Watch {
         for incident in open {
             let members = types.of_incident(incident.id);
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
-            let longest = causes.config.close_after;
+            let stretch = CALM..=causes.config.close_after;
             let is_missed = members
                 .iter()
                 .any(|id| is_missing(types, *id, causes.config));
-            if !is_missed && have_recovered(&states, incident, newest, CALM, longest) {
+            if !is_missed && have_recovered(&states, incident, newest, stretch, true) {
                 let began = newest.minus(CALM).max(incident.opened_at);
                 incident.well_since.get_or_insert(began);
                 if let Some(known) = self.known.get_mut(&incident.id)
