@@ -109,10 +109,11 @@ impl Watch {
             if !is_missed && have_recovered(&states, incident, newest, stretch, true) {
                 let began = newest.minus(CALM).max(incident.opened_at);
                 incident.well_since.get_or_insert(began);
-                if let Some(known) = self.known.get_mut(&incident.id)
-                    && !known.origins.is_empty()
-                {
-                    known.calm = Some(newest);
+                if let Some(known) = self.known.get_mut(&incident.id) {
+                    known.split = None;
+                    if !known.origins.is_empty() {
+                        known.calm = Some(newest);
+                    }
                 }
                 continue;
             }
