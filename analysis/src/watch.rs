@@ -283,8 +283,9 @@ fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: Unix
 }
 
 /// Whether the types have been back at their baseline for so long at least, and at most, on enough requests: where
-/// `beyond_luck`, on so many that the incident's share of failures would have shown. They are counted together, because one that is asked for once a minute would keep the incident open for
-/// most of an hour; but none of them may go on failing, or have fallen silent against its habit.
+/// `beyond_luck`, on so many that the incident's share of failures would have shown. They are counted together, because
+/// one that is asked for once a minute would keep the incident open for most of an hour; but none of them may go on
+/// failing, or have fallen silent against its habit.
 fn have_recovered(
     states: &[&TypeState],
     incident: &Incident,

@@ -40,9 +40,9 @@ pub(crate) struct Known {
     origins: Origins,
     /// Up to when it was calm, since it last failed.
     calm: Option<UnixNanos>,
-    /// The types that it had when all of their origins were known, for long enough.
+    /// The types that it had when all of their origins were known, for long enough; sorted.
     told: Vec<u32>,
-    /// Since when its types look as if they failed for causes of their own, and which of them together.
+    /// Since when its types look as if these failed for a cause of their own each.
     split: Option<(UnixNanos, Vec<Vec<u32>>)>,
     next_look: UnixNanos,
     /// Requests of types that failed for its cause and left for another's: (ended well, badly).
@@ -126,8 +126,11 @@ impl Watch {
             };
             // Whether what contains two parts spares others takes a while to tell.
             let is_old = now.since(incident.opened_at) >= causes.config.close_after;
-            let is_told = members.iter().all(|id| known.told.contains(id));
-            let is_told = known.calm.is_none() && is_told && is_old;
+            let are_told = |known: &Known| {
+                let mut members = members.iter();
+                members.all(|id| known.told.binary_search(id).is_ok())
+            };
+            let is_told = known.calm.is_none() && is_old && are_told(known);
             if is_told || now < known.next_look {
                 continue;
             }
