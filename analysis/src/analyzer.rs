@@ -42,9 +42,9 @@ const SHOWN_RATE: Duration = Duration::from_secs(30);
 /// Tables are tidied up when they are this full.
 const TIDY_AT: (usize, usize) = (3, 4);
 
-/// Incidents whose sums are kept: each costs what a ranking's input does, and hardly ever are more open at a time. The
-/// others' are added up anew for each ranking.
-const FOLLOWED: usize = 2;
+/// Incidents whose sums are kept: each costs what a ranking's input does. Faults of more causes than this are hardly
+/// ever open at a time, and the others' sums are added up anew for each ranking.
+const FOLLOWED: usize = 4;
 
 /// Tidying up rests for so long: when all that is remembered is in use, looking through it again at
 /// once would find the same.
@@ -757,8 +757,11 @@ impl Analyzer {
             .incidents
             .iter()
             .filter(|incident| incident.is_open());
-        let newest = open.rev().take(FOLLOWED);
-        let asked = newest.map(|it| self.sources().asked_next(it, self.now));
+        let mut open: Vec<&Incident> = open.rev().collect();
+        // Who asks for a ranking mostly asks why something fails now.
+        open.sort_by_key(|incident| incident.well_since.is_some());
+        let asked = open.into_iter().take(FOLLOWED);
+        let asked = asked.map(|it| self.sources().asked_next(it, self.now));
         let asked: Vec<AskedNext> = asked.collect();
         let counted = asked.iter().map(|it| (it.incident, it.counted.clone()));
         self.spectrum.follow(counted);

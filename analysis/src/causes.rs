@@ -9,24 +9,33 @@
 //! Operations don't count: two of one service have a restart in common, whatever is wrong with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 
 use crate::registry::Registry;
-use crate::spectrum::Spectrum;
+use crate::spectrum::{Cell, Spectrum};
 use crate::{AnalysisConfig, Component, Level};
 
 /// What is behind fewer of a type's failures than this is what usually fails a little. Three faults that fail a type
 /// at the same time are all above it.
 const SHARE_OF_FAILURES: f64 = 0.25;
 
-/// So many requests show how others fare: at a failure share of one in seven, twenty good ones in a row are a matter
-/// of luck in one case of twenty-two.
-const ENOUGH_OTHERS: u64 = 20;
+/// So many requests show how something fares: at a failure share of one in seven, twenty good ones in a row are a
+/// matter of luck in one case of twenty-two.
+pub(crate) const ENOUGH_REQUESTS: u64 = 20;
 
-/// Others that fail at less than this part of what all of a process's or host's requests fail at are spared by the
-/// fault. Had chance alone spared them, most of these twenty would have had to be lucky.
+/// Other requests of a process or host are spared by the fault if their share of failures is less than this part of
+/// what it is among all of its requests. What fails them all fails them about equally.
 const SPARED: f64 = 0.25;
+
+/// More types than this that fail at once are not told apart: so many causes at once are one that isn't seen, and each
+/// pair takes a look.
+pub(crate) const MAX_TOLD: usize = 20;
+
+/// What requests of a type pass is looked for in the last so much time first: in a busy system that is plenty, and the
+/// whole window may have a million counts.
+const PASSED_LATELY: Duration = Duration::from_secs(60);
 
 /// Where the failures of something begin, by what is known of components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,16 +87,68 @@ pub(crate) struct Causes<'a> {
     pub(crate) config: &'a AnalysisConfig,
 }
 
-impl Causes<'_> {
-    /// Where the failures of each of these types begin, of those requests that began at `from` or later. Types whose
-    /// failures are too few, or in which nothing is seen to begin, are missing.
-    pub(crate) fn origins(&self, types: &[u32], from: UnixNanos) -> BTreeMap<u32, Origins> {
+impl<'a> Causes<'a> {
+    /// What those requests say that began at this time or later.
+    pub(crate) fn since(self, from: UnixNanos) -> Look<'a> {
+        let cells = self.spectrum.between(self.slice(from), u64::MAX).collect();
+        Look {
+            causes: self,
+            cells,
+        }
+    }
+
+    /// Every component that requests of this type pass; empty where too few are known.
+    pub(crate) fn path(self, request_type: u32, now: UnixNanos) -> BTreeSet<Component> {
+        let lately = self.slice(now.minus(PASSED_LATELY));
+        for from in [lately, 0] {
+            let mut requests = 0;
+            let mut passed = BTreeSet::new();
+            for (cell, count) in self.spectrum.between(from, u64::MAX) {
+                if cell.request_type == request_type {
+                    requests += count;
+                    let touches = &self.spectrum.row(cell.row).touches;
+                    passed.extend(touches.iter().map(|touch| touch.component));
+                }
+            }
+            if requests >= ENOUGH_REQUESTS {
+                let component = |id: u32| self.registry.info(id).component.clone();
+                return passed.into_iter().map(component).collect();
+            }
+        }
+        BTreeSet::new()
+    }
+
+    fn slice(&self, time: UnixNanos) -> u64 {
+        time.0 / (self.config.slice.as_nanos() as u64).max(1)
+    }
+}
+
+/// Types that fail for one cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Sorted.
+    pub(crate) types: Vec<u32>,
+    /// Where their failures begin.
+    pub(crate) origins: Origins,
+}
+
+/// The requests of a stretch of time, added up once for all that is asked about them.
+pub(crate) struct Look<'a> {
+    causes: Causes<'a>,
+    cells: Vec<(Cell, u64)>,
+}
+
+impl Look<'_> {
+    /// Where the failures of each of these types begin. Types whose failures are too few, or in which nothing is
+    /// seen to begin, are missing.
+    fn origins(&self, types: &[u32]) -> BTreeMap<u32, Origins> {
+        let types: BTreeSet<u32> = types.iter().copied().collect();
         let mut failures: BTreeMap<u32, (u64, BTreeMap<u32, u64>)> = BTreeMap::new();
-        for (cell, count) in self.spectrum.between(self.slice(from), u64::MAX) {
+        for (cell, count) in &self.cells {
             if !types.contains(&cell.request_type) || !cell.outcome.is_bad() {
                 continue;
             }
-            let touches = &self.spectrum.row(cell.row).touches;
+            let touches = &self.causes.spectrum.row(cell.row).touches;
             let mut began = touches
                 .iter()
                 .filter(|touch| touch.state.is_origin())
@@ -101,14 +162,14 @@ impl Causes<'_> {
                 *by_component.entry(touch.component).or_default() += count;
             }
         }
-        failures.retain(|_, (all, _)| *all >= self.config.min_failed);
+        failures.retain(|_, (all, _)| *all >= self.causes.config.min_failed);
         let origins = failures.into_iter().map(|(id, (all, by_component))| {
             let mut origins = Origins::default();
             for (component, count) in by_component {
                 if (count as f64) < SHARE_OF_FAILURES * all as f64 {
                     continue;
                 }
-                let component = self.registry.info(component).component.clone();
+                let component = self.causes.registry.info(component).component.clone();
                 match component.level {
                     Level::CodeComponent | Level::Dependency => origins.parts.insert(component),
                     Level::Operation => continue,
@@ -122,32 +183,40 @@ impl Causes<'_> {
         origins.filter(|(_, origins)| !origins.is_empty()).collect()
     }
 
-    /// Every component that requests of this type pass; empty where too few are known.
-    pub(crate) fn path(&self, request_type: u32) -> BTreeSet<Component> {
-        let mut requests = 0;
-        let mut passed = BTreeSet::new();
-        for (cell, count) in self.spectrum.between(0, u64::MAX) {
-            if cell.request_type == request_type {
-                requests += count;
-                let touches = &self.spectrum.row(cell.row).touches;
-                passed.extend(touches.iter().map(|touch| touch.component));
+    /// Which of these types fail for one cause, of those of which it is known where their failures begin. One that
+    /// shares a cause with several others makes them one.
+    pub(crate) fn groups(&self, types: &[u32]) -> Vec<Group> {
+        let origins = self.origins(types);
+        let are_many = types.len() > MAX_TOLD;
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        for id in origins.keys() {
+            let is_of = |other: &u32| are_many || self.is_one(&origins[other], &origins[id]);
+            let (same, others): (Vec<_>, Vec<_>) = groups
+                .into_iter()
+                .partition(|group| group.iter().any(is_of));
+            groups = others;
+            groups.push(same.into_iter().flatten().chain([*id]).collect());
+        }
+        let groups = groups.into_iter().map(|mut types| {
+            types.sort_unstable();
+            let mut united = Origins::default();
+            types.iter().for_each(|id| united.add(&origins[id]));
+            Group {
+                types,
+                origins: united,
             }
-        }
-        if requests < ENOUGH_OTHERS {
-            return BTreeSet::new();
-        }
-        let component = |id: u32| self.registry.info(id).component.clone();
-        passed.into_iter().map(component).collect()
+        });
+        groups.collect()
     }
 
-    /// Whether failures that begin here and there have one cause, judged by requests that began at `from` or later.
-    pub(crate) fn is_one(&self, here: &Origins, there: &Origins, from: UnixNanos) -> bool {
+    /// Whether failures that begin here and there have one cause.
+    pub(crate) fn is_one(&self, here: &Origins, there: &Origins) -> bool {
         let (a, b) = (here.narrow(), there.narrow());
         if !a.is_disjoint(&b) {
             return true;
         }
         let mut shared = here.wholes.intersection(&there.wholes);
-        shared.any(|whole| !self.spares_others(whole, a.union(&b).copied(), from))
+        shared.any(|whole| !self.spares_others(whole, a.union(&b).copied()))
     }
 
     /// Whether those requests fare well that pass this process or host, and none of these parts of it.
@@ -155,32 +224,27 @@ impl Causes<'_> {
         &self,
         whole: &Component,
         parts: impl Iterator<Item = &'b Component>,
-        from: UnixNanos,
     ) -> bool {
-        let Some(whole) = self.registry.find(whole) else {
+        let Some(whole) = self.causes.registry.find(whole) else {
             return false;
         };
         let parts: BTreeSet<u32> = parts
-            .filter_map(|part| self.registry.find(part))
+            .filter_map(|part| self.causes.registry.find(part))
             .filter(|part| *part != whole)
             .collect();
         let (mut all, mut others) = ((0, 0), (0, 0));
-        for (cell, count) in self.spectrum.between(self.slice(from), u64::MAX) {
-            let touches = &self.spectrum.row(cell.row).touches;
+        for (cell, count) in &self.cells {
+            let touches = &self.causes.spectrum.row(cell.row).touches;
             if !cell.outcome.is_known() || !touches.iter().any(|it| it.component == whole) {
                 continue;
             }
-            let bad = if cell.outcome.is_bad() { count } else { 0 };
+            let bad = if cell.outcome.is_bad() { *count } else { 0 };
             all = (all.0 + bad, all.1 + count);
             if !touches.iter().any(|it| parts.contains(&it.component)) {
                 others = (others.0 + bad, others.1 + count);
             }
         }
         let share = |(bad, of): (u64, u64)| bad as f64 / of.max(1) as f64;
-        others.1 >= ENOUGH_OTHERS && share(others) < SPARED * share(all)
-    }
-
-    fn slice(&self, time: UnixNanos) -> u64 {
-        time.0 / (self.config.slice.as_nanos() as u64).max(1)
+        others.1 >= ENOUGH_REQUESTS && share(others) < SPARED * share(all)
     }
 }

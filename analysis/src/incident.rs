@@ -36,9 +36,9 @@ pub struct Incident {
     pub opened_at: UnixNanos,
     /// Its end; `None` while it is open.
     pub closed: Option<Closing>,
-    /// Requests of its types since `since` that ended well.
+    /// Requests of its types that ended well, of each since it began to fail.
     pub ok: u64,
-    /// Requests of its types since `since` that failed or were too slow.
+    /// Requests of its types that failed or were too slow, of each since it began to.
     pub bad: u64,
     /// The share of failed requests before, in `[0, 1]`, over its types by their traffic.
     pub baseline_failure_share: f64,

@@ -5,12 +5,12 @@
 //! site is calm for a while, then a fault sets in; each case says who must be named.
 
 mod aftermath;
-mod apart;
 mod claims;
 mod production;
 mod same_bytes;
 mod sampled;
 mod stopped;
+mod two_faults;
 
 use std::time::Duration;
 

@@ -56,6 +56,8 @@ pub(crate) struct TypeState {
     stops: Stops,
     /// The open incident that it is part of.
     pub(crate) incident: Option<u64>,
+    /// Since when it fails in that incident, which others may have begun; says nothing outside of one.
+    pub(crate) failing_since: UnixNanos,
 }
 
 /// What came before a request of a type that hadn't come for a while.
@@ -143,6 +145,12 @@ impl TypeState {
         self.rates
             .range(first..last)
             .fold((0, 0), |sum, (_, ends)| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// Its requests (ended well, badly) in its incident so far, of those that began before this time. The slice before
+    /// its failures began may have the first of them.
+    pub(crate) fn ends_in_incident(&self, until: UnixNanos) -> (u64, u64) {
+        self.ends(self.failing_since.minus(RATE_SLICE), until)
     }
 
     /// When the first request failed that began at this time or later; the time itself, where none did.
@@ -350,6 +358,7 @@ impl Types {
             missing: 0.0,
             stops: Stops::default(),
             incident: None,
+            failing_since: UnixNanos::default(),
         });
         id
     }

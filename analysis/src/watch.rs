@@ -1,8 +1,8 @@
 //! When does an incident open, who belongs to it, and when is it over?
 //!
-//! One fault fails several request types within moments, so types whose failures begin close
-//! together are one incident, until their traces say that they fail for different causes (`apart`). It closes when the types' failures have been back at the baseline for
-//! a while, on enough requests to tell: silence is not health. After a whole window without any
+//! One fault fails several request types within moments, so types whose failures begin close together are one incident,
+//! until their traces say that they fail for different causes (`apart`). It closes when the types' failures have been
+//! back at the baseline for a while, on enough requests to tell: silence is not health. After a whole window without any
 //! request it closes as *silent*, which says that nobody knows.
 //!
 //! Requests that used to come and don't open an incident, too, as long as their service is heard with
@@ -12,20 +12,18 @@
 mod apart;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 use rekindle_stats::{Probability, Share, Silence};
 
-use crate::causes::Causes;
+use crate::causes::{Causes, ENOUGH_REQUESTS};
 use crate::fence::Fences;
 use crate::types::{RATE_SLICE, TypeState, Types};
 use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
 use apart::Known;
 
-/// Fewer requests than this don't show that a type has recovered: at a failure share of one in
-/// seven, twenty good ones in a row are a matter of luck in one case of twenty-two.
-const ENOUGH_TO_CLOSE: u64 = 20;
 /// With so many requests expected, none comes in one case of twenty (Poisson).
 const UNLIKELY_SILENCE: f64 = 3.0;
 /// "Now" is the last so many seconds when a rate is asked for.
@@ -94,13 +92,13 @@ impl Watch {
         now: UnixNanos,
         causes: Causes<'_>,
     ) {
-        let is_any_open = self.incidents.iter().any(Incident::is_open);
-        let path = is_any_open.then(|| causes.path(request_type));
+        let is_any_told = self.known.values().any(Known::is_told);
+        let path = is_any_told.then(|| causes.path(request_type, now));
         let path = path.unwrap_or_default();
         let group_within = causes.config.group_within;
         let same = self.incidents.iter().rev().find(|incident| {
-            let is_near = apart(incident.since, since) <= group_within
-                || apart(incident.opened_at, now) <= group_within;
+            let is_near = distance(incident.since, since) <= group_within
+                || distance(incident.opened_at, now) <= group_within;
             let known = self.known.get(&incident.id);
             incident.is_open() && known.is_some_and(|known| known.may_be(&path, is_near))
         });
@@ -118,6 +116,7 @@ impl Watch {
         now: UnixNanos,
     ) -> u64 {
         let state = types.get_mut(request_type);
+        state.failing_since = since;
         let known = self
             .incidents
             .iter_mut()
@@ -167,15 +166,19 @@ impl Watch {
         self.tell_apart(types, now, newest, causes);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
             let members = types.of_incident(incident.id);
+            // Exporters may send their newest batch first: failures that came later can be older.
+            for id in &members {
+                let state = types.get_mut(*id);
+                let onset = state.detector.onset().unwrap_or(state.failing_since);
+                state.failing_since = state.failing_since.min(onset);
+                incident.since = incident.since.min(onset);
+            }
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
             let before = (incident.ok, incident.bad);
             let silences = members.iter().filter(|id| types.get(**id).missing > 0.0);
             let missed: f64 = silences
                 .filter_map(|id| Some(types.silence(*id)?.rate))
                 .sum();
-            // Exporters may send their newest batch first: failures that came later can be older.
-            let onsets = states.iter().filter_map(|state| state.detector.onset());
-            incident.since = onsets.fold(incident.since, UnixNanos::min);
             bring_up_to_date(incident, &states, newest);
             if let Some(known) = self.known.get(&incident.id) {
                 known.add_left(incident);
@@ -192,7 +195,9 @@ impl Watch {
                 Some(ClosingReason::Recovered)
             } else if quiet_for >= config.window || is_over {
                 Some(ClosingReason::Silent)
-            } else if !is_missed && have_recovered(&states, incident, newest, at_least, at_most) {
+            } else if !is_missed
+                && have_recovered(&states, incident, newest, at_least..=at_most, false)
+            {
                 Some(ClosingReason::Recovered)
             } else {
                 None
@@ -244,7 +249,7 @@ fn is_missing(types: &Types, id: u32, config: &AnalysisConfig) -> bool {
     !types.get(id).is_quiet() && too_long(types, id, config).is_some()
 }
 
-fn apart(a: UnixNanos, b: UnixNanos) -> Duration {
+fn distance(a: UnixNanos, b: UnixNanos) -> Duration {
     a.since(b).max(b.since(a))
 }
 
@@ -254,12 +259,12 @@ fn reach(newest: UnixNanos) -> UnixNanos {
 }
 
 fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: UnixNanos) {
-    let since = incident.since.minus(RATE_SLICE);
-    let recently = newest.minus(RECENT).max(since);
+    let recently = newest.minus(RECENT).max(incident.since.minus(RATE_SLICE));
     let (mut ok, mut bad, mut recent_bad) = (0, 0, 0);
     let mut usual = (0.0, 0.0);
     for state in states {
-        let ends = state.ends(since, reach(newest));
+        // What joined late fared well before: that says nothing of the incident.
+        let ends = state.ends_in_incident(reach(newest));
         ok += ends.0;
         bad += ends.1;
         recent_bad += state.ends(recently, reach(newest)).1;
@@ -277,17 +282,19 @@ fn bring_up_to_date(incident: &mut Incident, states: &[&TypeState], newest: Unix
     incident.failing_per_second = recent_bad as f64 / span;
 }
 
-/// Whether the types have been back at their baseline for `at_least` so long, on enough requests. They are
-/// counted together, because one that is asked for once a minute would keep the incident open for
-/// most of an hour; but none of them may go on failing, or have fallen silent against its habit.
+/// Whether the types have been back at their baseline for so long at least, and at most, on enough requests: where
+/// `beyond_luck`, on so many that the incident's share of failures would have shown. They are counted together, because
+/// one that is asked for once a minute would keep the incident open for most of an hour; but none of them may go on
+/// failing, or have fallen silent against its habit.
 fn have_recovered(
     states: &[&TypeState],
     incident: &Incident,
     newest: UnixNanos,
-    at_least: Duration,
-    at_most: Duration,
+    stretch: RangeInclusive<Duration>,
+    beyond_luck: bool,
 ) -> bool {
-    let mut back = at_least;
+    let at_most = *stretch.end();
+    let mut back = *stretch.start();
     loop {
         let from = newest.minus(back);
         if from < incident.opened_at {
@@ -300,16 +307,21 @@ fn have_recovered(
             usual += state.detector.baseline() * share.total() as f64;
             recent = recent.plus(share);
         }
-        if recent.total() >= ENOUGH_TO_CLOSE {
+        if recent.total() >= ENOUGH_REQUESTS {
             let then = Share::of(incident.bad, incident.ok);
             // Where requests only stopped coming, no more failed than usual, and no fewer will.
             let failed_more = then.lower_bound(Probability::P95) > usual / recent.total() as f64;
             let now = recent.value().unwrap_or(1.0);
-            return recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
+            let are_back = recent.lower_bound(Probability::P95) <= usual / recent.total() as f64
                 && (now <= then.value().unwrap_or(1.0) / 2.0 || !failed_more)
                 && !states.iter().any(|state| {
-                    still_fails(state, from, newest) || is_missed(state, incident, from, newest)
+                    still_fails(state, from, newest) || is_missed(state, from, newest)
                 });
+            // At a failure share of one in twenty, twenty good ones in a row are no news. It is asked often.
+            let may_be_luck = then.value() <= Some(recent.upper_bound(Probability::P99));
+            if !are_back || !beyond_luck || !failed_more || !may_be_luck {
+                return are_back;
+            }
         }
         if back >= at_most {
             return false;
@@ -328,13 +340,13 @@ fn still_fails(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
     since(state, from, newest).lower_bound(Probability::P95) > state.detector.baseline()
 }
 
-/// Whether nothing came where its habit before the incident says that something should have.
-fn is_missed(state: &TypeState, incident: &Incident, from: UnixNanos, newest: UnixNanos) -> bool {
+/// Whether nothing came where its habit before it began to fail says that something should have.
+fn is_missed(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
     let Some(first) = state.first() else {
         return false;
     };
-    let (ok, bad) = state.ends(first, incident.since);
-    let seconds = incident.since.since(first).as_secs_f64().max(1.0);
+    let (ok, bad) = state.ends(first, state.failing_since);
+    let seconds = state.failing_since.since(first).as_secs_f64().max(1.0);
     let expected = (ok + bad) as f64 / seconds * newest.since(from).as_secs_f64();
     expected >= UNLIKELY_SILENCE && since(state, from, newest).total() == 0
 }

@@ -8,18 +8,18 @@
 //! unless its failures begin where the incident's did: a second fault would be judged by the first one's failures,
 //! and the first by the second's. The same fault that comes back is the same incident.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 
 use super::{Watch, have_recovered, is_missing};
-use crate::causes::{Causes, Origins};
+use crate::causes::{Causes, Group, MAX_TOLD, Origins};
 use crate::types::{RATE_SLICE, TypeState, Types};
 use crate::{Component, Incident};
 
-/// An incident whose requests are well for so long, on enough of them, is calm: what fails then fails anew. Longer
-/// than failures pause that come several times a second.
+/// An incident whose requests are well for so long, on enough of them, is calm: what fails then fails anew. Failures
+/// that come several times a second pause for less.
 const CALM: Duration = Duration::from_secs(2);
 
 /// Traces are looked through so often at most: as often as a ranking is drawn from them.
@@ -33,10 +33,6 @@ const PATIENCE: u32 = 8;
 /// incidents of one cause, and two restarts.
 const TOLD_FOR: Duration = CALM;
 
-/// More types than this that fail at once are not told apart: so many causes at once are one that isn't seen, and each
-/// pair takes a look.
-const MAX_TOLD: usize = 20;
-
 /// What is known of why an open incident fails.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -44,10 +40,10 @@ pub(crate) struct Known {
     origins: Origins,
     /// Up to when it was calm, since it last failed.
     calm: Option<UnixNanos>,
-    /// How many types it had when all of their origins were known, for long enough.
-    told: usize,
-    /// Since when its types are told apart like this.
-    apart: Option<(UnixNanos, Vec<Vec<u32>>)>,
+    /// The types that it had when all of their origins were known, for long enough; sorted.
+    told: Vec<u32>,
+    /// Since when its types look as if these failed for a cause of their own each.
+    split: Option<(UnixNanos, Vec<Vec<u32>>)>,
     next_look: UnixNanos,
     /// Requests of types that failed for its cause and left for another's: (ended well, badly).
     left: (u64, u64),
@@ -57,10 +53,32 @@ impl Known {
     /// Whether a type that begins to fail may do so for the same cause: by its path, or by the time where that says
     /// nothing.
     pub(super) fn may_be(&self, path: &BTreeSet<Component>, is_near: bool) -> bool {
-        match self.told == 0 || path.is_empty() {
+        match !self.is_told() || path.is_empty() {
             true => is_near,
-            false => self.origins.lie_on(path, is_near),
+            // What fails after it was calm did not begin with it.
+            false => self.origins.lie_on(path, is_near && self.calm.is_none()),
         }
+    }
+
+    /// Whether it is known where its failures begin, and that they are one incident.
+    pub(super) fn is_told(&self) -> bool {
+        !self.told.is_empty()
+    }
+
+    /// Whether its types have been told apart like this for long enough.
+    fn has_lasted(&mut self, groups: &[Group], now: UnixNanos) -> bool {
+        // Which of them began first may look different each time.
+        let mut told: Vec<Vec<u32>> = groups.iter().map(|group| group.types.clone()).collect();
+        told.sort_unstable();
+        let since = match self.split.take() {
+            Some((since, same)) if same == told => since,
+            _ => now,
+        };
+        let has_lasted = now.since(since) >= TOLD_FOR;
+        if !has_lasted {
+            self.split = Some((since, told));
+        }
+        has_lasted
     }
 
     /// Counts those that left, too.
@@ -84,17 +102,18 @@ impl Watch {
         for incident in open {
             let members = types.of_incident(incident.id);
             let states: Vec<&TypeState> = members.iter().map(|id| types.get(*id)).collect();
-            let longest = causes.config.close_after;
+            let stretch = CALM..=causes.config.close_after;
             let is_missed = members
                 .iter()
                 .any(|id| is_missing(types, *id, causes.config));
-            if !is_missed && have_recovered(&states, incident, newest, CALM, longest) {
+            if !is_missed && have_recovered(&states, incident, newest, stretch, true) {
                 let began = newest.minus(CALM).max(incident.opened_at);
                 incident.well_since.get_or_insert(began);
-                if let Some(known) = self.known.get_mut(&incident.id)
-                    && !known.origins.is_empty()
-                {
-                    known.calm = Some(newest);
+                if let Some(known) = self.known.get_mut(&incident.id) {
+                    known.split = None;
+                    if !known.origins.is_empty() {
+                        known.calm = Some(newest);
+                    }
                 }
                 continue;
             }
@@ -107,15 +126,22 @@ impl Watch {
             };
             // Whether what contains two parts spares others takes a while to tell.
             let is_old = now.since(incident.opened_at) >= causes.config.close_after;
-            let is_told = known.calm.is_none() && known.told >= members.len() && is_old;
+            let are_told = |known: &Known| {
+                let mut members = members.iter();
+                members.all(|id| known.told.binary_search(id).is_ok())
+            };
+            let is_told = known.calm.is_none() && is_old && are_told(known);
             if is_told || now < known.next_look {
                 continue;
             }
             let began = known.calm.unwrap_or(incident.opened_at);
             known.next_look = now.plus(LOOK_EVERY.max(now.since(began) / PATIENCE));
             match known.calm {
-                Some(calm) => self.tell_anew(types, &incident, calm.minus(CALM), now, causes),
-                None => self.tell_first(types, &incident, &members, now, causes),
+                Some(calm) => {
+                    let from = calm.minus(CALM);
+                    self.tell_anew(types, (&incident, &members), from, now, causes);
+                }
+                None => self.tell_first(types, (&incident, &members), now, causes),
             }
         }
     }
@@ -124,144 +150,146 @@ impl Watch {
     fn tell_first(
         &mut self,
         types: &mut Types,
-        incident: &Incident,
-        members: &[u32],
+        (incident, members): (&Incident, &[u32]),
         now: UnixNanos,
         causes: Causes<'_>,
     ) {
-        if members.len() > MAX_TOLD {
-            return;
-        }
-        let origins = causes.origins(members, incident.since);
-        let began = |id: &u32| {
-            let state = types.get(*id);
-            let onset = state.detector.onset().unwrap_or(incident.since);
-            (onset, state.request_type.clone())
+        let began = |id: u32| {
+            let state = types.get(id);
+            state.detector.onset().unwrap_or(state.failing_since)
         };
-        let mut order: Vec<u32> = origins.keys().copied().collect();
-        order.sort_by_key(began);
-        let mut groups: Vec<Vec<u32>> = Vec::new();
-        for id in order {
-            let is_of = |other: &u32| causes.is_one(&origins[other], &origins[&id], incident.since);
-            // One that shares a cause with several groups makes them one.
-            let (same, mut others): (Vec<_>, Vec<_>) = std::mem::take(&mut groups)
-                .into_iter()
-                .partition(|group| group.iter().any(is_of));
-            let mut joined: Vec<u32> = same.into_iter().flatten().chain([id]).collect();
-            joined.sort_unstable();
-            others.push(joined);
-            others.sort_by_key(|group: &Vec<u32>| group.iter().map(began).min());
-            groups = others;
-        }
+        let mut groups = causes.since(incident.since).groups(members);
+        groups.sort_by_cached_key(|group| {
+            let began = group
+                .types
+                .iter()
+                .map(|id| (began(*id), &types.get(*id).request_type));
+            began.min()
+        });
         let Some(known) = self.known.get_mut(&incident.id) else {
             return;
         };
-        if groups.len() > 1 {
-            // Which of them began first may look different each time.
-            let mut told = groups.clone();
-            told.sort_unstable();
-            let since = match known.apart.take() {
-                Some((since, same)) if same == told => since,
-                _ => now,
-            };
-            if now.since(since) < TOLD_FOR {
-                known.apart = Some((since, told));
-                return;
-            }
+        if groups.len() < 2 {
+            known.split = None;
+        } else if !known.has_lasted(&groups, now) {
+            return;
         }
-        known.apart = None;
+        let seen: usize = groups.iter().map(|group| group.types.len()).sum();
         let mut groups = groups.into_iter();
         let Some(stay) = groups.next() else {
             return;
         };
-        known.origins = Origins::default();
-        for id in &stay {
-            known.origins.add(&origins[id]);
+        known.origins = stay.origins;
+        let are_all_seen = seen == members.len() || members.len() > MAX_TOLD;
+        if are_all_seen && now.since(incident.opened_at) >= TOLD_FOR {
+            let leave: BTreeSet<u32> = groups.clone().flat_map(|group| group.types).collect();
+            let stay = members.iter().filter(|id| !leave.contains(id));
+            known.told = stay.copied().collect();
         }
-        if origins.len() == members.len() && now.since(incident.opened_at) >= TOLD_FOR {
-            known.told = stay.len();
+        let groups: Vec<_> = groups
+            .map(|group| {
+                let since = group.types.iter().map(|id| (*id, began(*id))).collect();
+                (since, group.origins)
+            })
+            .collect();
+        for (group, origins) in groups {
+            self.leave(types, group, &origins, now, causes);
         }
-        for group in groups {
-            for id in &group {
-                let since = types.get(*id).detector.onset();
-                let since = since.unwrap_or(incident.since);
-                self.leave(types, *id, incident.id, &origins, since, now, causes);
-            }
-        }
-        self.rename(types, incident.id);
+        self.rename(types, incident.id, &types.of_incident(incident.id));
     }
 
     /// Those that fail anew, after all were well.
     fn tell_anew(
         &mut self,
         types: &mut Types,
-        incident: &Incident,
+        (incident, members): (&Incident, &[u32]),
         from: UnixNanos,
         now: UnixNanos,
         causes: Causes<'_>,
     ) {
-        let members = types.of_incident(incident.id);
-        let origins = causes.origins(&members, from);
-        for id in origins.keys() {
-            let Some(known) = self.known.get_mut(&incident.id) else {
-                return;
-            };
-            if causes.is_one(&known.origins, &origins[id], from) {
+        let look = causes.since(from);
+        let groups = look.groups(members);
+        let Some(known) = self.known.get_mut(&incident.id) else {
+            return;
+        };
+        if groups.is_empty() || !known.has_lasted(&groups, now) {
+            return;
+        }
+        let (mut others, mut belonged) = (Vec::new(), Vec::new());
+        for group in groups {
+            if look.is_one(&known.origins, &group.origins) {
                 // It is back.
                 known.calm = None;
                 continue;
             }
-            let state = types.get_mut(*id);
-            let since = state.first_failed(from);
-            let before = state.ends(incident.since.minus(RATE_SLICE), since);
-            known.left = (known.left.0 + before.0, known.left.1 + before.1);
-            // What it bet on was the other fault.
-            state.reset(false, now, causes.config);
-            self.leave(types, *id, incident.id, &origins, since, now, causes);
+            known.told.retain(|id| !group.types.contains(id));
+            let mut leave = Vec::new();
+            for id in group.types {
+                let state = types.get_mut(id);
+                let since = state.first_failed(from);
+                // Others joined since, by mistake.
+                if state.failing_since < from {
+                    let before = state.ends_in_incident(since.minus(RATE_SLICE));
+                    known.left = (known.left.0 + before.0, known.left.1 + before.1);
+                    belonged.push(id);
+                }
+                // What it bet on was the other fault.
+                state.reset(false, now, causes.config);
+                leave.push((id, since));
+            }
+            others.push((leave, group.origins));
         }
+        for (group, origins) in others {
+            self.leave(types, group, &origins, now, causes);
+        }
+        let stay = types.of_incident(incident.id);
+        let named = if stay.is_empty() { belonged } else { stay };
+        self.rename(types, incident.id, &named);
     }
 
-    /// Makes a type part of the incident that fails for its cause, or of a new one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "who, from where, and all that decides where to"
-    )]
+    /// Makes these types, which fail for one cause since then, part of the incident that fails for it, or of a new one.
     fn leave(
         &mut self,
         types: &mut Types,
-        id: u32,
-        from: u64,
-        origins: &BTreeMap<u32, Origins>,
-        since: UnixNanos,
+        group: Vec<(u32, UnixNanos)>,
+        origins: &Origins,
         now: UnixNanos,
         causes: Causes<'_>,
     ) {
-        let mine = &origins[&id];
+        let Some((first, since)) = group.iter().min_by_key(|(_, since)| *since).copied() else {
+            return;
+        };
+        let from = types.get(first).incident;
+        let look = causes.since(since);
         let same = self.incidents.iter().rev().find(|other| {
             let known = self.known.get(&other.id);
-            let is_near = super::apart(other.since, since) <= causes.config.group_within;
+            let is_near = super::distance(other.since, since) <= causes.config.group_within;
             other.is_open()
-                && other.id != from
+                && Some(other.id) != from
                 && known.is_some_and(|known| match known.origins.is_empty() {
                     true => is_near,
-                    false => causes.is_one(&known.origins, mine, since),
+                    false => look.is_one(&known.origins, origins),
                 })
         });
-        let into = same.map(|incident| incident.id);
-        let into = self.put(types, id, into, since, now);
-        if let Some(known) = self.known.get_mut(&into) {
-            known.origins.add(mine);
+        let mut into = same.map(|incident| incident.id);
+        for (id, since) in group {
+            into = Some(self.put(types, id, into, since, now));
+        }
+        if let Some(known) = into.and_then(|into| self.known.get_mut(&into)) {
+            known.origins.add(origins);
         }
     }
 
-    /// Lists the types that are left, where some joined by mistake.
-    fn rename(&mut self, types: &Types, incident: u64) {
-        let members = types.of_incident(incident);
+    /// Lists these of its types only, if there are any.
+    fn rename(&mut self, types: &Types, incident: u64, named: &[u32]) {
+        if named.is_empty() {
+            return;
+        }
         let Some(incident) = self.incidents.iter_mut().find(|it| it.id == incident) else {
             return;
         };
         let before = incident.request_types.len();
-        let stay: BTreeSet<_> = members
+        let stay: BTreeSet<_> = named
             .iter()
             .map(|id| &types.get(*id).request_type)
             .collect();

@@ -3,14 +3,14 @@
 //! Millions may be held, so a trace is one cache line beside its spans, a span is kept as forty bytes of numbers, and
 //! what few traces need (many spans, links) is kept apart.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use rekindle_model::{Link, SpanId, Step, TraceId, UnixNanos};
 
-use super::chunks::{Chunks, StepList};
+use super::chunks::{Chunks, StepList, StepPlace};
 use super::shape_slots::ShapeSlots;
 use crate::packed::PackedSpan;
 
-/// Up to so many spans, looking through them is cheaper than keeping a set of their ids; most
+/// Up to so many spans, looking through them is cheaper than keeping where each of them is; most
 /// traces have fewer.
 const SEARCHED: usize = 24;
 
@@ -20,8 +20,8 @@ pub(super) const NO_TRACE: u32 = u32::MAX;
 /// What few traces have.
 #[derive(Default)]
 struct Rare {
-    /// The ids of all spans, once they are more than [`SEARCHED`].
-    ids: HashSet<SpanId>,
+    /// Where each span is, once they are more than [`SEARCHED`].
+    places: HashMap<SpanId, StepPlace>,
     /// The links of the spans that have some.
     links: Vec<(SpanId, Box<[Link]>)>,
 }
@@ -103,7 +103,7 @@ impl Contents {
                 let before = std::mem::replace(known, held);
                 shapes.hold(shape);
                 shapes.let_go(before.shape);
-                self.link(place, id, links);
+                self.link_anew(place, id, links);
             }
             return false;
         }
@@ -111,18 +111,23 @@ impl Contents {
             buffer.root_at = now;
         }
         if buffer.len() == SEARCHED {
-            let ids = self.chunks.parts(buffer.steps).flatten();
-            self.rare.entry(place).or_default().ids = ids.map(|step| step.span_id).collect();
+            let places = self.chunks.places(buffer.steps);
+            let places = places.map(|(at, step)| (step.span_id, at)).collect();
+            self.rare.entry(place).or_default().places = places;
         }
-        if buffer.len() >= SEARCHED {
-            self.rare.entry(place).or_default().ids.insert(id);
-        }
-        if !links.is_empty() {
-            self.link(place, id, links);
-        }
+        let are_many = buffer.len() >= SEARCHED;
         buffer.seen |= bit_of(id);
         shapes.hold(shape);
-        self.chunks.push(&mut buffer.steps, held);
+        let at = self.chunks.push(&mut buffer.steps, held);
+        if are_many || !links.is_empty() {
+            let rare = self.rare.entry(place).or_default();
+            if are_many {
+                rare.places.insert(id, at);
+            }
+            if !links.is_empty() {
+                rare.links.push((id, links.into()));
+            }
+        }
         true
     }
 
@@ -130,16 +135,17 @@ impl Contents {
         if buffer.seen & bit_of(id) == 0 {
             return None;
         }
-        let many = buffer.len() > SEARCHED;
-        if many && !self.rare.get(&place)?.ids.contains(&id) {
-            return None;
-        }
-        self.chunks
-            .find_mut(buffer.steps, |step| step.span_id == id)
+        let at = if buffer.len() > SEARCHED {
+            *self.rare.get(&place)?.places.get(&id)?
+        } else {
+            let mut places = self.chunks.places(buffer.steps);
+            places.find(|(_, step)| step.span_id == id)?.0
+        };
+        Some(self.chunks.step_mut(at))
     }
 
-    /// Makes these the links of the span.
-    fn link(&mut self, place: u32, id: SpanId, links: &[Link]) {
+    /// Makes these the links of a span that was there.
+    fn link_anew(&mut self, place: u32, id: SpanId, links: &[Link]) {
         if links.is_empty() && !self.rare.contains_key(&place) {
             return;
         }

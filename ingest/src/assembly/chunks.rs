@@ -49,6 +49,13 @@ impl StepList {
     }
 }
 
+/// Where a step lies, as long as its list does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StepPlace {
+    chunk: u32,
+    in_chunk: u8,
+}
+
 /// The spans of all traces in flight.
 #[derive(Default)]
 pub(super) struct Chunks {
@@ -93,9 +100,9 @@ impl Chunks {
         ((segments << SEGMENT_BITS) + segment.len() - 1) as u32
     }
 
-    /// Adds a step to the end of a list.
+    /// Adds a step to the end of a list. Where it is now.
     #[inline]
-    pub(super) fn push(&mut self, list: &mut StepList, step: Step) {
+    pub(super) fn push(&mut self, list: &mut StepList, step: Step) -> StepPlace {
         let place = list.place_of_next();
         if place > 0 {
             self.at_mut(list.last).steps[place] = step;
@@ -108,6 +115,15 @@ impl Chunks {
             list.last = chunk;
         }
         list.len += 1;
+        StepPlace {
+            chunk: list.last,
+            in_chunk: place as u8,
+        }
+    }
+
+    /// The step there.
+    pub(super) fn step_mut(&mut self, place: StepPlace) -> &mut Step {
+        &mut self.at_mut(place.chunk).steps[usize::from(place.in_chunk)]
     }
 
     /// The steps of each chunk of a list.
@@ -127,23 +143,17 @@ impl Chunks {
         })
     }
 
-    /// The first step of a list that is such a one.
-    pub(super) fn find_mut(
-        &mut self,
-        list: StepList,
-        is_it: impl Fn(&Step) -> bool,
-    ) -> Option<&mut Step> {
-        let mut place = 0;
+    /// Where the steps of a list lie.
+    pub(super) fn places(&self, list: StepList) -> impl Iterator<Item = (StepPlace, &Step)> {
         let mut chunk = list.first;
-        while place < list.len() {
-            let here = (list.len() - place).min(STEPS);
-            if let Some(found) = self.at(chunk).steps[..here].iter().position(&is_it) {
-                return Some(&mut self.at_mut(chunk).steps[found]);
-            }
-            place += here;
-            chunk = self.at(chunk).next;
-        }
-        None
+        self.parts(list).flat_map(move |part| {
+            let here = chunk;
+            chunk = self.at(here).next;
+            (0..).zip(part).map(move |(in_chunk, step)| {
+                let chunk = here;
+                (StepPlace { chunk, in_chunk }, step)
+            })
+        })
     }
 
     /// What lies where the list's next step goes, if there is room: who asks waits for its memory.
@@ -214,10 +224,12 @@ mod tests {
                     expected[which].clear();
                 } else {
                     number += 1;
-                    chunks.push(&mut lists[which], step(number));
+                    let place = chunks.push(&mut lists[which], step(number));
                     expected[which].push(number);
-                    let found = chunks.find_mut(lists[which], |it| it.shape == number);
-                    prop_assert!(found.is_some());
+                    prop_assert_eq!(chunks.step_mut(place).shape, number);
+                    let mut places = chunks.places(lists[which]);
+                    let found = places.find(|(_, step)| step.shape == number);
+                    prop_assert_eq!(found.map(|(at, _)| at), Some(place));
                 }
                 let used: usize = lists.iter().map(|it| it.len().div_ceil(STEPS)).sum();
                 prop_assert_eq!(chunks.used, used);

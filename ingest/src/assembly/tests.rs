@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::testing::{span, span_of};
+use super::testing::{span, span_id, span_of, trace_id};
 use super::*;
 use proptest::prelude::*;
+use rekindle_model::Link;
 
 const START: UnixNanos = UnixNanos::from_secs(1_000_000);
 
@@ -127,6 +128,45 @@ fn a_limit_lets_go_of_the_full_and_of_the_oldest() {
         .collect();
     let flushed = |id| (id, ReleaseReason::Flush);
     assert_eq!(found, [flushed(3), flushed(4), flushed(5)]);
+}
+
+/// Of a short trace and a long one, with the links that each had.
+#[test]
+fn of_two_spans_with_one_id_the_later_ending_stays() {
+    for spans in [1, 24, 25, 26, 200] {
+        let mut assembler = Assembler::new(AssemblerConfig::default());
+        let push = |assembler: &mut Assembler, id: u64, end: u64| {
+            let links = (0..end).map(|nth| Link {
+                trace_id: trace_id(u128::from(id)),
+                span_id: span_id(nth + 1),
+            });
+            let pushed = Span {
+                links: links.collect(),
+                ..span(1, id, id - 1, after(end))
+            };
+            assembler.push(pushed, after(10))
+        };
+        for id in 1..=spans {
+            assert_eq!(push(&mut assembler, id, id % 2), Pushed::New);
+        }
+        for (end, parity) in [(2, 0), (0, 1)] {
+            for id in (1..=spans).filter(|id| id % 2 == parity) {
+                assert_eq!(push(&mut assembler, id, end), Pushed::Duplicate);
+            }
+        }
+        let mut traces = Vec::new();
+        assembler.flush(&mut traces);
+        assert_eq!(traces[0].spans().len() as u64, spans);
+        for span in traces[0].spans() {
+            let id = span.span_id.get();
+            let end = if id.is_multiple_of(2) { 2 } else { 1 };
+            assert_eq!(
+                (span.end, span.links.len() as u64),
+                (after(end), end),
+                "{id}"
+            );
+        }
+    }
 }
 
 /// One trace that never ends must not make the lists of the others grow.
