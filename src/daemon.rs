@@ -28,7 +28,7 @@ use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::rejuvenate::{self, Board, Gauges, RejuvenationConfig};
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
-use rekindle_recovery::template::{self, Gardener, Grown};
+use rekindle_recovery::template::{self, Gardener};
 use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{Cohort, LiveTree, RestartTree, UnitName, UnitSpec};
 use tokio::net::TcpListener;
@@ -160,17 +160,11 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         system_clock(),
     );
     // Before recovery starts: what it left in flight may be of units that grew.
-    let Grown {
-        tree,
-        executors: by_unit,
-    } = gardener
-        .look(&BTreeSet::new())
-        .await
-        .unwrap_or_else(|| Grown {
-            tree,
-            executors: executors.by_unit().clone(),
-        });
-    gardener.taken();
+    let (tree, by_unit) = match gardener.look(&BTreeSet::new()).await {
+        // Not taken by the service yet: the next look offers it again, with who of them is up.
+        Some(grown) => (grown.tree, grown.executors),
+        None => (tree, executors.by_unit().clone()),
+    };
     let garden = Garden {
         gardener,
         growing,

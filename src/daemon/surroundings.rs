@@ -216,7 +216,7 @@ fn growing_view(growing: &Growing) -> GrowingView {
         of: growing.source.to_owned(),
         units: growing.units,
         left_out: growing.left_out + growing.unfit,
-        trouble: growing.trouble.clone(),
+        trouble: growing.trouble.clone().or(growing.misfit.clone()),
     }
 }
 

@@ -73,6 +73,8 @@ struct Line {
     id: String,
     #[serde(default)]
     names: Vec<String>,
+    #[serde(default)]
+    state: String,
 }
 
 /// The names and ids of the containers that have all these labels, whether they run or not: one that ended is still to
@@ -105,6 +107,7 @@ pub(crate) async fn list(
         Some(Listed {
             name: names.find(|name| !name.contains('/'))?.to_owned(),
             id: line.id,
+            is_up: line.state == "running",
         })
     });
     Ok(listed.collect())

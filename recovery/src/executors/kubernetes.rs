@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::client::Client;
 use self::object::{Pod, labels};
-use super::lives::{Platform, Sight};
+use super::lives::{Condition, Platform, Sight};
 use crate::executor::{ActionId, BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
@@ -157,6 +157,7 @@ pub(crate) async fn list(spec: &KubernetesSpec) -> Result<Vec<Listed>, CallFailu
     let client = Client::new(spec)?;
     let pods = some_pods(&client, pods).await?;
     let listed = pods.into_iter().map(|pod| Listed {
+        is_up: pod.condition() == Condition::Ready,
         name: pod.metadata.name,
         id: pod.metadata.uid,
     });

@@ -69,6 +69,7 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         past: &[],
         sick: &BTreeSet::new(),
         down: &down,
+        comings: &Comings::default(),
         ledger_failure: None,
         executors: &given.executors,
     };
@@ -91,6 +92,7 @@ struct Given {
     past: Vec<Past>,
     sick: BTreeSet<UnitName>,
     ledger: Option<&'static str>,
+    comings: Comings,
     executors: BTreeSet<UnitName>,
 }
 
@@ -113,6 +115,7 @@ impl Given {
             past: Vec::new(),
             sick: BTreeSet::from([target.into()]),
             ledger: None,
+            comings: Comings::default(),
             executors,
         }
     }
@@ -133,6 +136,7 @@ impl Given {
             past: &self.past,
             sick: &self.sick,
             down: &self.sick,
+            comings: &self.comings,
             ledger_failure: self.ledger,
             executors: &self.executors,
         };

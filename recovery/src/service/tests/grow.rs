@@ -1,6 +1,6 @@
 //! The tree grows while recovery works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ fn grown(world: &mut World, replicas: &[&str]) -> Grown {
     Grown {
         tree: world.tree.clone(),
         executors: world.config(policy(), None).executors,
+        missing: BTreeSet::new(),
+        down: BTreeSet::new(),
     }
 }
 
