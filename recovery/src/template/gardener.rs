@@ -95,6 +95,14 @@ impl Gardener {
         (gardener, receiver)
     }
 
+    /// These are units until somebody says otherwise, on a list or not: what was being done to them goes on.
+    pub fn expect(&mut self, units: &BTreeSet<UnitName>) {
+        let now = (self.clock)();
+        for unit in units {
+            self.is_due |= self.growth.expect(unit, now);
+        }
+    }
+
     /// Looks at all lists. What grew, where that is something else than was taken last. Units in `held` are still
     /// needed, whatever the lists say.
     pub async fn look(&mut self, held: &BTreeSet<UnitName>) -> Option<Grown> {

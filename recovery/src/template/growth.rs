@@ -155,6 +155,37 @@ impl Growth {
         is_changed
     }
 
+    /// Takes for a unit, and for missing, what was one before anybody could list it. Whether it wasn't one, and is of a
+    /// kind that grows here.
+    pub fn expect(&mut self, unit: &UnitName, now: SystemTime) -> bool {
+        let of = |template: &Template| {
+            let rest = unit.as_str().strip_prefix(template.unit.name.as_str())?;
+            rest.strip_prefix(crate::tree::OF_KIND)
+        };
+        let mut named = self.templates.iter().map(of).enumerate();
+        let Some((template, instance)) = named.find_map(|(at, name)| Some((at, name?.to_owned())))
+        else {
+            return false;
+        };
+        if self.instances.contains_key(unit) || !is_fit(unit) {
+            return false;
+        }
+        // Nobody says which life it is; by its name it is nobody else's, and who is asked goes by that.
+        let listed = Listed {
+            id: instance.clone(),
+            name: instance,
+            is_up: false,
+        };
+        let stage = Stage::Missing(now);
+        let instance = Instance {
+            template,
+            listed,
+            stage,
+        };
+        self.instances.insert(unit.clone(), instance);
+        true
+    }
+
     fn count(&self, template: usize, is_counted: impl Fn(Stage) -> bool) -> usize {
         let all = self.instances.values();
         all.filter(|it| it.template == template && is_counted(it.stage))

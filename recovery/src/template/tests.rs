@@ -248,3 +248,28 @@ fn examples_of_two_kinds_are_two_instances() {
         assert!(tree.is_ok(), "{apart}: {:?}", tree.err());
     }
 }
+
+/// What the last engine was restarting is there to be asked about, though nobody can list it yet.
+#[tokio::test]
+async fn what_is_expected_is_a_unit_before_it_is_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut gardener, _, _) = gardener(
+        "site - auto\n  web -\n  bank process",
+        vec![template("x service.name=web", "replica", "web")],
+        folder.path(),
+    )
+    .await;
+    let units = ["web", "replica@a", "replica@b", "other@c"].map(UnitName::from);
+    let in_flight: BTreeSet<UnitName> = units.into();
+    gardener.expect(&in_flight);
+    let grown = gardener.look(&in_flight).await.expect("grown");
+    let names: Vec<&str> = grown.tree.units().map(|unit| unit.name.as_str()).collect();
+    assert_eq!(names, ["site", "web", "replica@a", "replica@b", "bank"]);
+    let missing = ["replica@a", "replica@b"].map(UnitName::from);
+    assert!(
+        missing
+            .iter()
+            .all(|unit| grown.executors.contains_key(unit))
+    );
+    assert_eq!(grown.missing, missing.into());
+}
