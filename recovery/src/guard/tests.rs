@@ -932,6 +932,21 @@ fn a_spent_budget_says_who_spent_it() {
             vec![ours(), ours(), ours(), ordered(), ordered(), whole()],
             "6 times in 60 min (1 with shop, 2 by people), and",
         ),
+        // Each in one part, so that they add up.
+        (
+            vec![
+                ours(),
+                ours(),
+                ours(),
+                ours(),
+                whole(),
+                Past {
+                    by_person: true,
+                    ..whole()
+                },
+            ],
+            "6 times in 60 min (1 with shop, 1 by people), and",
+        ),
     ] {
         let mut given = Given::new("shop.cart");
         given.past = done;

@@ -58,7 +58,8 @@ pub enum Trait {
 /// Who lists instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A Docker-compatible engine: the containers with these labels, whether they run or not.
+    /// A Docker-compatible engine: the containers with these labels, but for those that
+    /// were never started or ended in order.
     Containers {
         /// The labels, all of which a container has.
         labels: BTreeMap<String, String>,
