@@ -11,7 +11,7 @@ mod state_dir;
 mod store;
 mod surroundings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use rekindle_recovery::executors::Executors;
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::rejuvenate::{self, Board, Gauges, RejuvenationConfig};
 use rekindle_recovery::service::{self, ServiceConfig, system_clock};
-use rekindle_recovery::template::{self, Gardener, Grown};
+use rekindle_recovery::template::{self, Gardener};
 use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{Cohort, LiveTree, RestartTree, UnitName, UnitSpec};
 use tokio::net::TcpListener;
@@ -160,17 +160,13 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
         system_clock(),
     );
     // Before recovery starts: what it left in flight may be of units that grew.
-    let Grown {
-        tree,
-        executors: by_unit,
-    } = gardener
-        .look(&BTreeSet::new())
-        .await
-        .unwrap_or_else(|| Grown {
-            tree,
-            executors: executors.by_unit().clone(),
-        });
-    gardener.taken();
+    let in_flight = service::in_flight(&state_dir).context("recovery could not be started")?;
+    gardener.expect(&in_flight);
+    let (tree, by_unit) = match gardener.look(&in_flight).await {
+        // Not taken by the service yet: the next look offers it again, with who of them is up.
+        Some(grown) => (grown.tree, grown.executors),
+        None => (tree, executors.by_unit().clone()),
+    };
     let garden = Garden {
         gardener,
         growing,
@@ -341,7 +337,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         memory: state_dir.join("rejuvenation.json"),
     });
     let surroundings = Daemon::new(
-        &tree.now(),
+        tree.clone(),
         state_dir,
         listening,
         Watched {

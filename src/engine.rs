@@ -301,6 +301,8 @@ impl Engine {
                 Event::Check(check) => {
                     self.direct.check(check, SystemTime::now(), &mut self.ids);
                 }
+                // It may have gone since the API was told of it.
+                Event::Said(said) if self.tree.spec(&said.unit).is_none() => {}
                 Event::Said(said) => self.direct.said(said, SystemTime::now()),
                 Event::Tick => {
                     let waiting = !inputs.batches.is_empty();
@@ -386,6 +388,8 @@ impl Engine {
         let tree = self.living.now();
         if !Arc::ptr_eq(&tree, &self.tree) {
             self.spreading.follow(&tree);
+            self.direct.grew(&tree);
+            self.changes.grew(&tree);
             self.tree = tree;
         }
         let missed = self.surroundings.events_missed();

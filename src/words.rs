@@ -181,7 +181,7 @@ pub(crate) fn well_again(view: &View) -> Option<String> {
     let since = since?.into_iter().max()?;
     let lasted = millis(view.now.since(since).as_secs().max(1) * 1000);
     Some(format!(
-        "Requests are well again for {lasted}; the incident is over if that lasts"
+        "Requests have been well again for {lasted}; the incident is over if that lasts"
     ))
 }
 

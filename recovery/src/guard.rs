@@ -12,6 +12,7 @@ mod budget;
 pub mod calendar;
 pub mod capacity;
 mod circumstances;
+mod comings;
 mod history;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::comings::Comings;
 use crate::judge::Verdict;
 use crate::policy::Policy;
 use crate::service::RecoveryId;
@@ -210,6 +212,8 @@ pub struct World<'a> {
     pub down: &'a BTreeSet<UnitName>,
     /// Why the ledger can't be written.
     pub ledger_failure: Option<&'a str>,
+    /// What is known of those that come and go.
+    pub comings: &'a Comings,
     /// The units that somebody can restart by themselves.
     pub executors: &'a BTreeSet<UnitName>,
 }

@@ -211,7 +211,7 @@ pub(super) async fn pause(
         }
         Some(seconds) => {
             return Err(Problem::invalid(format!(
-                "it would be for {seconds} s; a pause lasts more than 0 s and at most 30 days"
+                "the pause would last {seconds} s; it must be more than 0 s and at most 30 days"
             )));
         }
     };

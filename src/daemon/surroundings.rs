@@ -11,7 +11,7 @@ use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::rejuvenate::RuleStatus;
 use rekindle_recovery::template::Growing;
 use rekindle_recovery::watch::{Look, Standing, Watcher};
-use rekindle_recovery::{Mode, RestartTree, UnitName};
+use rekindle_recovery::{LiveTree, Mode, RestartTree, UnitName};
 use tokio::sync::watch;
 
 use super::store::StoreHealth;
@@ -31,7 +31,7 @@ const STILL_FAILING: Duration = Duration::from_secs(15);
 pub(super) struct Daemon {
     started: SystemTime,
     state_dir: PathBuf,
-    mode: Mode,
+    tree: LiveTree,
     listening: ListeningView,
     parts: Watched,
     /// How many requests the journal had not kept when that was last news, and when.
@@ -58,7 +58,7 @@ pub(super) struct Watched {
 
 impl Daemon {
     pub(super) fn new(
-        tree: &RestartTree,
+        tree: LiveTree,
         state_dir: PathBuf,
         [grpc, http, api]: [SocketAddr; 3],
         parts: Watched,
@@ -66,7 +66,7 @@ impl Daemon {
         Self {
             started: SystemTime::now(),
             state_dir,
-            mode: furthest(tree),
+            tree,
             listening: ListeningView {
                 grpc: grpc.to_string(),
                 http: http.to_string(),
@@ -136,7 +136,7 @@ impl Surroundings for Daemon {
             started: self.started.into(),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             state_dir: self.state_dir.display().to_string(),
-            mode: self.mode,
+            mode: furthest(&self.tree.now()),
             listening: self.listening.clone(),
             dropped: self.not_used(&counts),
             refused: self.refused(),
@@ -216,7 +216,7 @@ fn growing_view(growing: &Growing) -> GrowingView {
         of: growing.source.to_owned(),
         units: growing.units,
         left_out: growing.left_out + growing.unfit,
-        trouble: growing.trouble.clone(),
+        trouble: growing.trouble.clone().or(growing.misfit.clone()),
     }
 }
 

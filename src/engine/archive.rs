@@ -65,13 +65,15 @@ pub(crate) struct KnownIncidents {
 }
 
 impl KnownIncidents {
-    /// From the state directory; `least` is the greatest number that the ledger knows.
+    /// From the state directory; `least` is the greatest number that the ledger knows. What was archived counts as
+    /// well, should the file of the numbers be lost: most incidents come to no recovery.
     ///
     /// # Errors
     /// When the directory can't be read or written.
     pub(crate) fn open(state_dir: &Path, least: u64, now: UtcTime) -> io::Result<Self> {
-        let mut ids = IncidentIds::open(state_dir, least)?;
         let (archive, former) = Archive::open(state_dir, now)?;
+        let archived = archive.kept.last_key_value().map_or(0, |(id, _)| *id);
+        let mut ids = IncidentIds::open(state_dir, least.max(archived))?;
         ids.remember(former);
         Ok(Self { ids, archive })
     }
@@ -324,6 +326,19 @@ mod tests {
         drop(second);
         let last = on_disk(folder.path(), 5).expect("it is kept");
         assert_eq!(last.state, IncidentState::Closed);
+    }
+
+    #[test]
+    fn no_number_is_given_twice_though_the_file_of_the_numbers_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut archive, _) = Archive::open(folder.path(), at(10)).expect("opened");
+        archive.note(&[incident(5, Some(9_000), "cart")], at(11));
+        drop(archive);
+        for (least, expected) in [(0, 6), (3, 6), (8, 9)] {
+            std::fs::remove_file(folder.path().join("incidents")).ok();
+            let mut known = KnownIncidents::open(folder.path(), least, at(20)).expect("opened");
+            assert_eq!(known.ids.fresh(), expected, "{least}");
+        }
     }
 
     #[test]

@@ -121,6 +121,11 @@ impl Changes {
         }
     }
 
+    /// The tree is another: what changed in units that went is forgotten.
+    pub(super) fn grew(&mut self, tree: &RestartTree) {
+        self.changes.retain(|unit, _| tree.spec(unit).is_some());
+    }
+
     fn is_known(&self, service: &Name, now: SystemTime) -> bool {
         self.services
             .get(service)
@@ -315,6 +320,13 @@ mod tests {
         }
         renewals.dedup();
         assert_eq!(renewals, [0, 1, 2, 0]);
+        changes.grew(&tree());
+        assert_eq!(changes.changes().len(), 1);
+        changes.grew(&RestartTree::empty());
+        assert!(
+            changes.changes().is_empty(),
+            "no unit's name stays for ever"
+        );
     }
 
     /// Each case: who is seen when, our own restart, and what changed in the end.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::RecoveryStatus;
-use rekindle_recovery::{Evidence, FaultSignature, SuspectUnit, UnitName};
+use rekindle_recovery::{Evidence, FaultSignature, RestartTree, SuspectUnit, UnitName};
 
 use super::ids::IncidentIds;
 use super::publish;
@@ -260,6 +260,11 @@ impl DirectFaults {
     /// Somebody said how a unit is.
     pub(crate) fn said(&mut self, said: Said, now: SystemTime) {
         self.words.take(said, now);
+    }
+
+    /// The tree is another: what was said of units that went is forgotten.
+    pub(crate) fn grew(&mut self, tree: &RestartTree) {
+        self.words.keep(|unit| tree.spec(unit).is_some());
     }
 
     /// What was said, and what should have been said by now.

@@ -383,6 +383,7 @@ impl Rehearsal {
             sick: &sick,
             down: &sick,
             ledger_failure: None,
+            comings: &guard::Comings::default(),
             executors: &self.executors,
         };
         let deed = Deed {

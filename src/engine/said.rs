@@ -87,6 +87,11 @@ impl Words {
         self.words.insert(key, Word { wrong, until });
     }
 
+    /// Forgets what was said of whom `is_unit` doesn't know: nobody is left to take it back.
+    pub(super) fn keep(&mut self, is_unit: impl Fn(&UnitName) -> bool) {
+        self.words.retain(|(unit, _), _| is_unit(unit));
+    }
+
     /// For each unit that anybody spoke of: what is wrong with it, if anything is.
     pub(super) fn standing(&mut self, now: SystemTime) -> BTreeMap<UnitName, Option<String>> {
         let mut standing: BTreeMap<UnitName, Option<String>> = BTreeMap::new();
@@ -193,6 +198,25 @@ mod tests {
             let found = found.map(|wrong| wrong.as_deref());
             assert_eq!(found, expected, "{words:?} after {after} s");
         }
+    }
+
+    #[test]
+    fn who_went_is_not_waited_for() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut words = Words::default();
+        for unit in ["catalog", "replica@a"] {
+            let unit = unit.into();
+            words.take(
+                Said {
+                    unit,
+                    ..said(None, None, Some(1))
+                },
+                now,
+            );
+        }
+        words.keep(|unit| *unit == "catalog".into());
+        let left: Vec<UnitName> = words.standing(now).into_keys().collect();
+        assert_eq!(left, ["catalog".into()]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
             h1 {
                 "Incident " (incident.id) " is " (incident.state)
                 @if let Some(since) = incident.well_since {
-                    "; requests are well again for " (words::millis(view.now.since(since).as_secs().max(1) * 1000))
+                    "; requests have been well again for " (words::millis(view.now.since(since).as_secs().max(1) * 1000))
                 }
             }
             p {

@@ -361,7 +361,7 @@ mod tests {
             ([Some(at(8)), None], "Requests fail more than usual"),
             (
                 [Some(at(8)), Some(at(5))],
-                "Requests are well again for 12s; the incident is over if that lasts",
+                "Requests have been well again for 12s; the incident is over if that lasts",
             ),
         ] {
             for (incident, since) in view.incidents.iter_mut().zip(well) {

@@ -503,7 +503,7 @@ fn problems_say_what_is_wrong() {
             ),
             400,
             "invalid",
-            "it would be for -1 s; a pause lasts more than 0 s and at most 30 days",
+            "the pause would last -1 s; it must be more than 0 s and at most 30 days",
         ),
         (
             post(

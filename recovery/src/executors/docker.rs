@@ -73,10 +73,39 @@ struct Line {
     id: String,
     #[serde(default)]
     names: Vec<String>,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    status: String,
 }
 
-/// The names and ids of the containers that have all these labels, whether they run or not: one that ended is still to
-/// be restarted.
+impl Line {
+    /// Whether it doesn't run because it shouldn't: it was never started, or it ended by itself or by a stop that it
+    /// followed, with all in order. Nobody wants that started again.
+    fn is_at_rest(&self) -> bool {
+        match self.state.as_str() {
+            "created" => true,
+            "exited" => self.status.starts_with("Exited (0)"),
+            _ => false,
+        }
+    }
+
+    fn listed(self) -> Option<Listed> {
+        if self.is_at_rest() {
+            return None;
+        }
+        // Engines write a slash before names; one with a second is how a link of another container calls it.
+        let mut names = self.names.iter().map(|name| name.trim_start_matches('/'));
+        Some(Listed {
+            name: names.find(|name| !name.contains('/'))?.to_owned(),
+            is_up: self.state == "running",
+            id: self.id,
+        })
+    }
+}
+
+/// The names and ids of the containers that have all these labels and run, or should: one that failed is still to be
+/// restarted.
 pub(crate) async fn list(
     endpoint: &Endpoint,
     labels: &BTreeMap<String, String>,
@@ -99,15 +128,7 @@ pub(crate) async fn list(
         });
     }
     let lines: Vec<Line> = answered.json()?;
-    let listed = lines.into_iter().filter_map(|line| {
-        // Engines write a slash before names; one with a second is how a link of another container calls it.
-        let mut names = line.names.iter().map(|name| name.trim_start_matches('/'));
-        Some(Listed {
-            name: names.find(|name| !name.contains('/'))?.to_owned(),
-            id: line.id,
-        })
-    });
-    Ok(listed.collect())
+    Ok(lines.into_iter().filter_map(Line::listed).collect())
 }
 
 impl Docker {

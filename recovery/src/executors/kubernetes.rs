@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::client::Client;
 use self::object::{Pod, labels};
-use super::lives::{Platform, Sight};
+use super::lives::{Condition, Platform, Sight};
 use crate::executor::{ActionId, BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
@@ -134,17 +134,17 @@ fn seen_before(pods: Vec<Pod>, before: &Sight) -> Vec<Pod> {
     pods
 }
 
-/// The pod of this name while it is there; then those that stay, all of which must be ready: its successor is one of
-/// them, and nobody says which.
-fn sight_of_one(name: &str, mut pods: Vec<Pod>) -> Sight {
-    if pods.iter().any(|pod| pod.metadata.name == name) {
-        pods.retain(|pod| pod.metadata.name == name);
-        return sight(&pods);
-    }
-    let seen = sight(&pods);
-    Sight {
-        wanted: Some(seen.staying().max(1)),
-        ..seen
+/// The pod of this name while it is there; then those beside it, one of whom is its successor, and nobody says which.
+fn sight_of_one(name: &str, pods: Vec<Pod>) -> Sight {
+    let (own, beside): (Vec<Pod>, Vec<Pod>) =
+        pods.into_iter().partition(|pod| pod.metadata.name == name);
+    let beside = sight(&beside);
+    match own.is_empty() {
+        true => beside,
+        false => Sight {
+            beside: Some(beside.lives),
+            ..sight(&own)
+        },
     }
 }
 
@@ -157,6 +157,7 @@ pub(crate) async fn list(spec: &KubernetesSpec) -> Result<Vec<Listed>, CallFailu
     let client = Client::new(spec)?;
     let pods = some_pods(&client, pods).await?;
     let listed = pods.into_iter().map(|pod| Listed {
+        is_up: pod.condition() == Condition::Ready,
         name: pod.metadata.name,
         id: pod.metadata.uid,
     });
@@ -171,6 +172,7 @@ fn sight(pods: &[Pod]) -> Sight {
             .collect(),
         missing: pods.is_empty().then(|| "there is no such pod".to_owned()),
         wanted: None,
+        beside: None,
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Sight {
     pub missing: Option<String>,
     /// How many must be ready; as many as lived before where `None`.
     pub wanted: Option<usize>,
+    /// Those beside it, where another that comes beside them takes its place; after that, [`Self::lives`] are all.
+    pub beside: Option<BTreeMap<String, Condition>>,
 }
 
 impl Sight {
@@ -83,19 +85,32 @@ impl Sight {
     }
 
     fn ready(&self) -> usize {
-        self.lives
-            .values()
-            .filter(|condition| **condition == Condition::Ready)
-            .count()
+        ready(&self.lives)
     }
 
     /// What is missing until as many are ready as must be; `None` when nothing is.
-    fn waits_for(&self, before: usize) -> Option<String> {
-        let wanted = self.wanted.unwrap_or(before);
+    fn waits_for(&self, before: &Self) -> Option<String> {
         if let Some(missing) = &self.missing {
             return Some(missing.clone());
         }
-        if self.ready() >= wanted {
+        let wanted = match &before.beside {
+            // Who wasn't ready before it was restarted needn't be for its successor to be there.
+            Some(beside) => (ready(beside) + 1).min(self.staying()).max(1),
+            None => self.wanted.unwrap_or(before.staying()),
+        };
+        let mut has_come = true;
+        if let Some(beside) = &before.beside {
+            let came = || {
+                self.lives
+                    .iter()
+                    .filter(|(life, _)| !beside.contains_key(*life))
+            };
+            if came().next().is_none() {
+                return Some("nobody has come in its place".to_owned());
+            }
+            has_come = came().any(|(_, condition)| *condition == Condition::Ready);
+        }
+        if self.ready() >= wanted && has_come {
             return None;
         }
         let reason = self.lives.values().find_map(|condition| match condition {
@@ -105,6 +120,11 @@ impl Sight {
         let reason = reason.unwrap_or_default();
         Some(format!("{} of {wanted} are ready{reason}", self.ready()))
     }
+}
+
+fn ready(lives: &BTreeMap<String, Condition>) -> usize {
+    let ready = lives.values().filter(|it| **it == Condition::Ready);
+    ready.count()
 }
 
 /// Something that keeps a unit alive and can be told to restart it.
@@ -229,7 +249,6 @@ impl<P: Platform> LivesExecutor<P> {
         lost: Option<String>,
     ) -> Result<(Instant, SystemTime), ExecuteError> {
         let old = before.identities();
-        let wanted = before.staying();
         let must_stay = match self.ready {
             Some(_) => Duration::ZERO,
             None => STAYS_UP,
@@ -239,7 +258,7 @@ impl<P: Platform> LivesExecutor<P> {
             let seen = self.platform.look().await;
             let left = until.saturating_duration_since(Instant::now());
             match &seen {
-                Ok(now) if now.replaces(&old) && now.waits_for(wanted).is_none() => {
+                Ok(now) if now.replaces(&old) && now.waits_for(before).is_none() => {
                     if let (Some(reason), true) = (&lost, old.is_empty()) {
                         // Nobody lived who could have felt an order whose answer was lost.
                         return Err(ExecuteError::Unknown {
@@ -260,7 +279,7 @@ impl<P: Platform> LivesExecutor<P> {
                 _ => up = None,
             }
             if left.is_zero() {
-                return Err(not_in_time(permit, &old, wanted, seen, lost));
+                return Err(not_in_time(permit, before, seen, lost));
             }
             tokio::time::sleep(self.platform.pause().min(left)).await;
         }
@@ -303,8 +322,7 @@ impl<P: Platform> LivesExecutor<P> {
 
 fn not_in_time(
     permit: &Permit,
-    old: &BTreeSet<String>,
-    wanted: usize,
+    before: &Sight,
     last: Result<Sight, CallFailure>,
     lost: Option<String>,
 ) -> ExecuteError {
@@ -319,13 +337,10 @@ fn not_in_time(
             };
         }
     };
-    let left: BTreeSet<String> = old
-        .iter()
-        .filter(|life| sight.lives.contains_key(*life))
-        .cloned()
-        .collect();
+    let mut left = before.identities();
+    left.retain(|life| sight.lives.contains_key(life));
     if left.is_empty() {
-        let reason = sight.waits_for(wanted).unwrap_or_default();
+        let reason = sight.waits_for(before).unwrap_or_default();
         return ExecuteError::NotReady {
             unit,
             deadline,

@@ -22,29 +22,39 @@ impl World<'_> {
             .filter(move |past| past.at.checked_add(period).is_none_or(|until| until > now))
     }
 
-    /// Attempts in the period that restarted the unit: its own, and those of what contains it.
+    /// Attempts in the period that restarted the unit: its own, those of what it stands for now, and those of what
+    /// contains it.
     pub fn spent_on_unit(&self, unit: &UnitName, now: SystemTime) -> u32 {
         u32::try_from(self.attempts_on(unit, now).count()).unwrap_or(u32::MAX)
     }
 
     fn attempts_on(&self, unit: &UnitName, now: SystemTime) -> impl Iterator<Item = &Past> {
         self.in_period(self.policy.budget_period, now)
-            .filter(move |past| past.restarts > 0 && self.tree.contains(&past.target, unit))
+            .filter(move |past| past.restarts > 0)
+            .filter(move |past| {
+                self.tree.contains(&past.target, unit) || self.is_past_of(past, unit)
+            })
     }
 
     /// Of the attempts on a unit, whose they were, where they weren't all its own and ours.
     fn whose(&self, unit: &UnitName, now: SystemTime) -> String {
-        let mut with: BTreeMap<&UnitName, u32> = BTreeMap::new();
+        let mut with: BTreeMap<(&str, &UnitName), u32> = BTreeMap::new();
         let mut by_people = 0;
         for past in self.attempts_on(unit, now) {
-            if past.target != *unit {
-                *with.entry(&past.target).or_default() += 1;
+            let how = match self.succeeds(unit, past) {
+                true => "as",
+                false => "with",
+            };
+            // Each in one part, so that they add up.
+            if past.by_person {
+                by_people += 1;
+            } else if past.target != *unit {
+                *with.entry((how, &past.target)).or_default() += 1;
             }
-            by_people += u32::from(past.by_person);
         }
         let with = with
             .into_iter()
-            .map(|(target, n)| format!("{n} with {target}"));
+            .map(|((how, target), n)| format!("{n} {how} {target}"));
         let by_people = (by_people > 0).then(|| format!("{by_people} by people"));
         let parts: Vec<String> = with.chain(by_people).collect();
         match parts.is_empty() {
@@ -95,7 +105,7 @@ impl World<'_> {
         // restart that only prevented says nothing against the next.
         let in_vain = self
             .in_period(period, now)
-            .filter(|past| past.target == *deed.target && past.signature.is_some())
+            .filter(|past| self.is_past_of(past, deed.target) && past.signature.is_some())
             .filter(|past| past.verdict != Some(Verdict::Cured))
             .count();
         let doublings = u32::try_from(in_vain.saturating_sub(1).min(16)).unwrap_or(16);
@@ -109,7 +119,7 @@ impl World<'_> {
             .in_period(period, now)
             .filter(|past| {
                 let others = Some(past.recovery) != deed.recovery;
-                past.target == *deed.target
+                self.is_past_of(past, deed.target)
                     || (others && self.tree.overlap(&past.target, deed.target))
             })
             .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;

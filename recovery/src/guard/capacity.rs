@@ -2,7 +2,7 @@
 //!
 //! Members of a group stand in for one another: the units directly below one with a minimum, or those
 //! with the same capacity group anywhere. A member is up as long as nothing speaks against it and
-//! nobody restarts it, or a part of it. What a restart takes from those that are down anyway doesn't
+//! nobody restarts it, or a part of it, and no list says that it isn't there. What a restart takes from those that are down anyway doesn't
 //! count, or a group that is sick as a whole could never be cured.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,15 +98,23 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
             .iter()
             .filter(|member| world.down.iter().any(|unit| is_part(tree, unit, member)))
             .collect();
+        let listed_down = || world.comings.missing.iter().chain(&world.comings.down);
+        let absent: BTreeSet<&UnitName> = group
+            .members
+            .iter()
+            .filter(|member| !sick.contains(member) && !away.contains(member))
+            .filter(|member| listed_down().any(|unit| is_part(tree, unit, member)))
+            .collect();
         // One that is being restarted would come back sooner without this.
         let takes_any = group
             .members
             .iter()
-            .any(|unit| takes(unit) && !sick.contains(unit));
+            .any(|unit| takes(unit) && !sick.contains(unit) && !absent.contains(unit));
         let left = group
             .members
             .iter()
-            .filter(|unit| !away.contains(unit) && !sick.contains(unit) && !takes(unit))
+            .filter(|unit| !away.contains(unit) && !sick.contains(unit))
+            .filter(|unit| !absent.contains(unit) && !takes(unit))
             .count();
         let minimum = group.minimum as usize;
         if !takes_any || left >= minimum {
@@ -119,10 +127,11 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
             false => Consequence::GiveUp,
         };
         let words = format!(
-            "of {}, {left} of {} would be left up, and {minimum} must be{}{}",
+            "of {}, {left} of {} would be left up, and {minimum} must be{}{}{}",
             group.name,
             group.members.len(),
             listed(&sick, "sick"),
+            listed(&absent, "not up"),
             listed(&away, "being restarted"),
         );
         refusals.push(no(Guard::Capacity, consequence, None, words));

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::{Consequence, Deed, Guard, Past, Refusal, World, no};
 use crate::judge::Verdict;
 use crate::service::RecoveryId;
-use crate::{Evidence, FaultSignature};
+use crate::{Evidence, FaultSignature, UnitName};
 
 /// Whether it was against the same fault, as far as a cure is concerned: request types come and go while an
 /// incident grows.
@@ -54,7 +54,9 @@ fn stale(
     let after = policy.warm_up + policy.exporter_delay;
     let done = world
         .in_period(policy.budget_period, now)
-        .filter(|past| world.tree.overlap(&past.target, deed.target))
+        .filter(|past| {
+            world.tree.overlap(&past.target, deed.target) || world.succeeds(deed.target, past)
+        })
         .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
     let fresh_from = done.ready_at.unwrap_or(done.at).checked_add(after)?;
     if evidence.at < fresh_from {
@@ -67,15 +69,12 @@ fn stale(
 }
 
 impl World<'_> {
-    /// How often restarting this unit cured this fault in [`crate::Policy::recurring_period`].
-    pub fn cures(
-        &self,
-        unit: &crate::UnitName,
-        signature: &FaultSignature,
-        now: SystemTime,
-    ) -> usize {
+    /// How often restarting this unit, or what it stands for now, cured this fault in
+    /// [`crate::Policy::recurring_period`].
+    pub fn cures(&self, unit: &UnitName, signature: &FaultSignature, now: SystemTime) -> usize {
         self.in_period(self.policy.recurring_period, now)
-            .filter(|past| past.target == *unit && past.verdict == Some(Verdict::Cured))
+            .filter(|past| self.is_past_of(past, unit))
+            .filter(|past| past.verdict == Some(Verdict::Cured))
             .filter(|past| is_of(past, signature))
             .count()
     }
@@ -134,11 +133,12 @@ fn immune(
         let cured = tried.iter().find(|past| helped(past));
         match cured {
             // Something here helped: then restarts do.
-            Some(past) if world.tree.overlap(&past.target, target) => return None,
+            Some(past) if speaks_for(past, target, world) => return None,
             Some(_) => {}
             None => in_vain.extend(tried.iter().filter(|past| {
                 // A part that didn't cure says nothing against the whole.
-                past.verdict == Some(Verdict::NotCured) && world.tree.contains(&past.target, target)
+                past.verdict == Some(Verdict::NotCured)
+                    && (world.tree.contains(&past.target, target) || world.succeeds(target, past))
             })),
         }
     }
@@ -163,6 +163,19 @@ fn immune(
         shown.join(", ")
     );
     Some(no(Guard::Immune, Consequence::GiveUp, None, words))
+}
+
+/// Whether that this helped says that restarts of the target may. What has gone speaks for what may stand in its place
+/// and for what contains that, and not for all that once stood beside it.
+fn speaks_for(past: &Past, target: &UnitName, world: &World<'_>) -> bool {
+    let tree = world.tree;
+    let overlaps = match tree.spec(&past.target) {
+        Some(_) => tree.overlap(&past.target, target),
+        None => tree
+            .grown_below(&past.target)
+            .is_some_and(|above| tree.contains(target, above)),
+    };
+    overlaps || world.succeeds(target, past)
 }
 
 fn roughly(seconds: u64) -> String {

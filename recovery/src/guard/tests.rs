@@ -69,6 +69,7 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         past: &[],
         sick: &BTreeSet::new(),
         down: &down,
+        comings: &Comings::default(),
         ledger_failure: None,
         executors: &given.executors,
     };
@@ -91,6 +92,7 @@ struct Given {
     past: Vec<Past>,
     sick: BTreeSet<UnitName>,
     ledger: Option<&'static str>,
+    comings: Comings,
     executors: BTreeSet<UnitName>,
 }
 
@@ -113,6 +115,7 @@ impl Given {
             past: Vec::new(),
             sick: BTreeSet::from([target.into()]),
             ledger: None,
+            comings: Comings::default(),
             executors,
         }
     }
@@ -133,6 +136,7 @@ impl Given {
             past: &self.past,
             sick: &self.sick,
             down: &self.sick,
+            comings: &self.comings,
             ledger_failure: self.ledger,
             executors: &self.executors,
         };
@@ -927,6 +931,21 @@ fn a_spent_budget_says_who_spent_it() {
         (
             vec![ours(), ours(), ours(), ordered(), ordered(), whole()],
             "6 times in 60 min (1 with shop, 2 by people), and",
+        ),
+        // Each in one part, so that they add up.
+        (
+            vec![
+                ours(),
+                ours(),
+                ours(),
+                ours(),
+                whole(),
+                Past {
+                    by_person: true,
+                    ..whole()
+                },
+            ],
+            "6 times in 60 min (1 with shop, 1 by people), and",
         ),
     ] {
         let mut given = Given::new("shop.cart");

@@ -17,7 +17,7 @@ use crate::belief::{Beliefs, Time};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed};
-use crate::guard::{Authority, Deed, Lease, Past, Pause, Refusal, World, check};
+use crate::guard::{Authority, Comings, Deed, Lease, Past, Pause, Refusal, World, check};
 use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
 use crate::lifecycle::{Event, State};
 use crate::plan::Choice;
@@ -94,6 +94,8 @@ pub(super) struct Engine {
     pub(super) config: ServiceConfig,
     /// What is gone by; only replaced between two decisions.
     pub(super) tree: Arc<RestartTree>,
+    /// What is known of those of its units that come and go.
+    pub(super) comings: Comings,
     /// The same for everybody else.
     pub(super) live: LiveTree,
     pub(super) cohort: Arc<dyn Cohort>,
@@ -183,6 +185,7 @@ impl Engine {
         let engine = Self {
             executors: config.executors.keys().cloned().collect(),
             tree: live.now(),
+            comings: Comings::default(),
             live,
             cohort,
             ledger,
@@ -293,6 +296,9 @@ impl Engine {
         for past in &mut self.past {
             shift.apply(&mut past.at);
             past.ready_at.iter_mut().for_each(|at| shift.apply(at));
+        }
+        for came in self.comings.came.values_mut() {
+            shift.apply(came);
         }
         for ended in self.ended.values_mut() {
             shift.apply(&mut ended.at);
@@ -565,6 +571,7 @@ impl Engine {
             sick: &around.sick,
             down: &around.down,
             ledger_failure: self.disabled.as_deref(),
+            comings: &self.comings,
             executors: &self.executors,
         }
     }

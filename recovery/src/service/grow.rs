@@ -11,7 +11,15 @@ use crate::template::Grown;
 impl Engine {
     /// Takes the tree, unless something in it is still needed that the new one lacks. Whether it was taken.
     pub(super) fn take_tree(&mut self, grown: Grown) -> bool {
-        let Grown { tree, executors } = grown;
+        let Grown {
+            tree,
+            executors,
+            missing,
+            down,
+        } = grown;
+        // They hold in any tree, and whether it is taken may take a while.
+        self.comings.missing = missing;
+        self.comings.down = down;
         let is_lost = |unit: &UnitName| self.tree.spec(unit).is_some() && tree.spec(unit).is_none();
         let attempts = self.cases.values().filter(|case| case.state.holds_lease());
         let mut needed = attempts
@@ -31,15 +39,25 @@ impl Engine {
         let went = before
             .units()
             .filter(|spec| self.tree.spec(&spec.name).is_none());
-        let names = |units: Vec<&UnitName>| {
-            let names: Vec<&str> = units.into_iter().map(UnitName::as_str).collect();
+        let came: Vec<&UnitName> = came.map(|spec| &spec.name).collect();
+        let went: Vec<&UnitName> = went.map(|spec| &spec.name).collect();
+        let names = |units: &[&UnitName]| {
+            let names: Vec<&str> = units.iter().map(|unit| unit.as_str()).collect();
             names.join(", ")
         };
-        tracing::info!(
-            came = names(came.map(|spec| &spec.name).collect()),
-            went = names(went.map(|spec| &spec.name).collect()),
-            "the restart tree grew"
-        );
+        if !came.is_empty() || !went.is_empty() {
+            tracing::info!(
+                came = names(&came),
+                went = names(&went),
+                "the restart tree grew"
+            );
+        }
+        let now = (self.config.clock)();
+        let came_at = came.into_iter().map(|unit| (unit.clone(), now));
+        self.comings.came.extend(came_at);
+        self.comings
+            .came
+            .retain(|unit, _| self.tree.spec(unit).is_some());
         self.executors = executors.keys().cloned().collect();
         self.config.executors = executors;
         self.traffic

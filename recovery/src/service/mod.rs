@@ -33,9 +33,9 @@ pub use status::{
     UnitStatus,
 };
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -170,6 +170,25 @@ fn ended() -> CommandError {
     }
 }
 
+/// The units of restarts that the last engine left in flight. They are asked about when the service starts, so a tree
+/// that grows must have them by then.
+///
+/// # Errors
+/// When the ledger can't be opened or read.
+pub fn in_flight(state_dir: &Path) -> Result<BTreeSet<UnitName>, StartError> {
+    let mut store = Store::open(&ledger_in(state_dir))?;
+    // Nothing of what is over.
+    let memory = store.remember(SystemTime::now())?;
+    let at_work = memory.unfinished.iter().filter(|it| it.state.holds_lease());
+    let actions = at_work.flat_map(|recovery| &recovery.actions);
+    let units = actions.flat_map(|action| [&action.target, &action.unit]);
+    Ok(units.cloned().collect())
+}
+
+fn ledger_in(state_dir: &Path) -> PathBuf {
+    state_dir.join("ledger.db")
+}
+
 /// Opens the ledger and starts the service on the current runtime. The tree is replaced by those that
 /// [`Recovery::grow`] brings. What was in flight when the last
 /// engine ended is finished or charged first.
@@ -204,7 +223,7 @@ pub fn prepare(
     ),
     StartError,
 > {
-    let path = config.state_dir.join("ledger.db");
+    let path = ledger_in(&config.state_dir);
     let mut store = Store::open(&path)?;
     let now = (config.clock)();
     let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;

@@ -28,6 +28,10 @@ pub struct Grown {
     pub tree: Arc<RestartTree>,
     /// The executors of all units that have one.
     pub executors: BTreeMap<UnitName, Arc<dyn Executor>>,
+    /// Those of its units that are no longer on their list.
+    pub missing: BTreeSet<UnitName>,
+    /// Those on their list that don't run, or aren't ready.
+    pub down: BTreeSet<UnitName>,
 }
 
 /// How it stands with one template.
@@ -43,7 +47,9 @@ pub struct Growing {
     pub left_out: usize,
     /// How many could not be put into the tree …
     pub unfit: usize,
-    /// … and why, or why the list can't be had.
+    /// … and why.
+    pub misfit: Option<String>,
+    /// Why the list can't be had.
     pub trouble: Option<String>,
 }
 
@@ -53,6 +59,8 @@ pub struct Gardener {
     written: Vec<UnitSpec>,
     kinds: Kinds,
     growth: Growth,
+    /// What grew before the last look, until the service has taken what that found.
+    before: Growth,
     executors: Executors,
     clock: Clock,
     /// Something grew or went that the service hasn't taken.
@@ -77,6 +85,7 @@ impl Gardener {
         let gardener = Self {
             written,
             kinds: kinds(&templates),
+            before: Growth::new(templates.clone()),
             growth: Growth::new(templates),
             executors,
             clock,
@@ -86,9 +95,18 @@ impl Gardener {
         (gardener, receiver)
     }
 
+    /// These are units until somebody says otherwise, on a list or not: what was being done to them goes on.
+    pub fn expect(&mut self, units: &BTreeSet<UnitName>) {
+        let now = (self.clock)();
+        for unit in units {
+            self.is_due |= self.growth.expect(unit, now);
+        }
+    }
+
     /// Looks at all lists. What grew, where that is something else than was taken last. Units in `held` are still
     /// needed, whatever the lists say.
     pub async fn look(&mut self, held: &BTreeSet<UnitName>) -> Option<Grown> {
+        self.before = self.growth.clone();
         let mut troubles = Vec::new();
         for at in 0..self.growth.templates().len() {
             let listed = listing::list(&self.growth.templates()[at]).await;
@@ -112,13 +130,24 @@ impl Gardener {
         self.is_due = false;
     }
 
+    /// The service needs what went. It stays a unit, or every offer would lack it until the service is done with it.
+    pub fn refused(&mut self) {
+        self.growth = self.before.clone();
+    }
+
     /// The whole tree, and what could not be put into it.
     fn grow(&self) -> (Grown, BTreeMap<UnitName, String>) {
         let (tree, units, unfit) = plant(&self.written, self.growth.units(), &self.kinds);
         let mut executors = self.executors.by_unit().clone();
         executors.extend(self.executors.grown(&units));
         let tree = Arc::new(tree);
-        (Grown { tree, executors }, unfit)
+        let grown = Grown {
+            tree,
+            executors,
+            missing: self.growth.missing(),
+            down: self.growth.down(),
+        };
+        (grown, unfit)
     }
 
     /// Says how it stands, where that is news.
@@ -131,14 +160,9 @@ impl Gardener {
             if let Some(unfit) = unfit {
                 let mut words = unfit.iter().filter(|(unit, _)| is_of(unit));
                 one.unfit = words.clone().count();
-                one.trouble = words.next().map(|(_, words)| words.clone());
+                one.misfit = words.next().map(|(_, words)| words.clone());
             }
-            // A list that can't be had is what is said, and that it can be had again.
-            match trouble {
-                Some(reason) => one.trouble = Some(reason),
-                None if one.unfit == 0 => one.trouble = None,
-                None => {}
-            }
+            one.trouble = trouble;
             let all = units.iter().filter(|unit| is_of(&unit.name)).count();
             one.units = all.saturating_sub(one.unfit);
             one.left_out = self.growth.left_out(at);
@@ -154,17 +178,18 @@ impl Gardener {
                     units,
                     left_out,
                     unfit,
+                    misfit,
                     trouble,
                     source,
                 } = now;
-                match trouble {
+                match trouble.as_ref().or(misfit.as_ref()) {
                     Some(why) => tracing::warn!(kind, units, unfit, "{source} don't grow: {why}"),
                     None if left_out > &0 => {
                         tracing::warn!(
                             kind,
                             units,
                             left_out,
-                            "more {source} than a template may grow"
+                            "{source} are left out: there are more than the template may grow, or their names can be no unit's"
                         );
                     }
                     None => tracing::info!(kind, units, "{source} grow"),
@@ -188,8 +213,8 @@ impl Gardener {
             };
             match recovery.grow(grown).await {
                 Ok(true) => self.taken(),
-                // Something began meanwhile with a unit that is gone; the next look knows.
-                Ok(false) => {}
+                // Something began meanwhile with a unit that is gone; the next look knows it as held.
+                Ok(false) => self.refused(),
                 Err(_ended) => return,
             }
         }

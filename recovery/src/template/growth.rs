@@ -80,7 +80,7 @@ impl Growth {
         &self.templates
     }
 
-    /// Takes a template's list. Whether any unit came, went, or is another life of the same name.
+    /// Takes a template's list. Whether any unit came, went, is another life of the same name, or is now up or down.
     pub fn take(
         &mut self,
         template: usize,
@@ -113,11 +113,17 @@ impl Growth {
                 },
             };
             let stage = next(Some(instance.stage), event, now, *gone_after);
+            is_changed |= stage != Some(instance.stage);
             instance.stage = stage.unwrap_or(instance.stage);
-            is_changed |= stage.is_none();
             stage.is_some()
         });
-        let mut room = most.saturating_sub(self.count(template));
+        let there = self.count(template, |stage| stage == Stage::There);
+        // What is missing takes no room of those that are there; but it may come back, and a list that is another one
+        // each time must not fill the tree.
+        let room_for_all = most
+            .saturating_mul(2)
+            .saturating_sub(self.count(template, |_| true));
+        let mut room = most.saturating_sub(there).min(room_for_all);
         let mut left_out = 0;
         for (name, listed) in listed {
             if let Some(known) = self.instances.get_mut(&name) {
@@ -149,9 +155,56 @@ impl Growth {
         is_changed
     }
 
-    fn count(&self, template: usize) -> usize {
+    /// Takes for a unit, and for missing, what was one before anybody could list it. Whether it wasn't one, and is of a
+    /// kind that grows here.
+    pub fn expect(&mut self, unit: &UnitName, now: SystemTime) -> bool {
+        let of = |template: &Template| {
+            let rest = unit.as_str().strip_prefix(template.unit.name.as_str())?;
+            rest.strip_prefix(crate::tree::OF_KIND)
+        };
+        let mut named = self.templates.iter().map(of).enumerate();
+        let Some((template, instance)) = named.find_map(|(at, name)| Some((at, name?.to_owned())))
+        else {
+            return false;
+        };
+        if self.instances.contains_key(unit) || !is_fit(unit) {
+            return false;
+        }
+        // Nobody says which life it is; by its name it is nobody else's, and who is asked goes by that.
+        let listed = Listed {
+            id: instance.clone(),
+            name: instance,
+            is_up: false,
+        };
+        let stage = Stage::Missing(now);
+        let instance = Instance {
+            template,
+            listed,
+            stage,
+        };
+        self.instances.insert(unit.clone(), instance);
+        true
+    }
+
+    fn count(&self, template: usize, is_counted: impl Fn(Stage) -> bool) -> usize {
         let all = self.instances.values();
-        all.filter(|it| it.template == template).count()
+        all.filter(|it| it.template == template && is_counted(it.stage))
+            .count()
+    }
+
+    /// The units that are no longer on their list.
+    pub fn missing(&self) -> BTreeSet<UnitName> {
+        self.names(|it| it.stage != Stage::There)
+    }
+
+    /// The units on their list that don't run, or aren't ready.
+    pub fn down(&self) -> BTreeSet<UnitName> {
+        self.names(|it| it.stage == Stage::There && !it.listed.is_up)
+    }
+
+    fn names(&self, are: impl Fn(&Instance) -> bool) -> BTreeSet<UnitName> {
+        let all = self.instances.iter().filter(|(_, it)| are(it));
+        all.map(|(name, _)| name.clone()).collect()
     }
 
     /// How many instances on a template's last list are no units.

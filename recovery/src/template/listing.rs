@@ -10,6 +10,8 @@ pub struct Listed {
     pub name: String,
     /// What identifies it for good.
     pub id: String,
+    /// Whether it runs, and is ready as far as its platform knows.
+    pub is_up: bool,
 }
 
 impl Listed {

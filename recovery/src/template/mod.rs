@@ -20,6 +20,7 @@ pub use self::growth::{Growth, Stage};
 pub use self::listing::Listed;
 
 use std::collections::BTreeMap;
+use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub struct Template {
     pub source: Source,
     /// By which attributes of telemetry they are told apart, and what of the list each has as its value.
     pub apart: BTreeMap<String, Trait>,
-    /// So many at most: a mistake in a label must not fill the tree.
+    /// So many at most, and as many again that are missing: a mistake in a label must not fill the tree.
     pub most: usize,
     /// How long one must be off the list to be gone. Spans of its last moments are still its, and what is only made
     /// anew stays what it was.
@@ -57,7 +58,8 @@ pub enum Trait {
 /// Who lists instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A Docker-compatible engine: the containers with these labels, whether they run or not.
+    /// A Docker-compatible engine: the containers with these labels, but for those that
+    /// were never started or ended in order.
     Containers {
         /// The labels, all of which a container has.
         labels: BTreeMap<String, String>,
@@ -101,9 +103,13 @@ impl Source {
 impl Template {
     /// A unit such as grows from it, to see whether the tree can take one.
     pub fn example(&self) -> UnitSpec {
+        // By its kind, also in the first characters of its id: another kind's example is another instance.
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.unit.name.hash(&mut hasher);
         self.grow(&Listed {
-            name: "example".to_owned(),
-            id: "example".to_owned(),
+            name: format!("example-of-{}", self.unit.name),
+            id: format!("{:016x}", hasher.finish()),
+            is_up: true,
         })
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn listed(names: &[&str]) -> Vec<Listed> {
     let one = |name: &&str| Listed {
         name: (*name).to_owned(),
         id: format!("{name}-0123456789abcdef"),
+        is_up: true,
     };
     names.iter().map(one).collect()
 }
@@ -180,14 +181,31 @@ async fn the_tree_follows_the_list_and_stays_while_nobody_can_list() {
     assert_eq!(told().units, 2);
 
     set(Some(&["b", "c", "d", "e"]));
-    let more = ["site", "web", "replica@a", "replica@b", "replica@c", "bank"];
+    let more = [
+        "site",
+        "web",
+        "replica@a",
+        "replica@b",
+        "replica@c",
+        "replica@d",
+        "bank",
+    ];
     assert_eq!(names(gardener.look(&nobody).await).expect("grown"), more);
-    assert_eq!((told().units, told().left_out), (3, 2));
+    assert_eq!((told().units, told().left_out), (4, 1));
     gardener.taken();
     *clock.lock().expect("not poisoned") += GONE_AFTER;
     // Somebody is at work on it.
     let held = [UnitName::from("replica@a")].into();
     assert_eq!(names(gardener.look(&held).await), None);
+    // A restart of it begins after the list was looked at: it stays as long as it is needed.
+    assert!(
+        !names(gardener.look(&nobody).await)
+            .expect("grown")
+            .contains(&"replica@a".to_owned())
+    );
+    gardener.refused();
+    let still = names(gardener.look(&held).await);
+    assert!(still.is_none_or(|names| names.contains(&"replica@a".to_owned())));
     let later = ["site", "web", "replica@b", "replica@c", "replica@d", "bank"];
     assert_eq!(names(gardener.look(&nobody).await).expect("grown"), later);
     engine.abort();
@@ -212,4 +230,46 @@ fn what_is_unfit_is_left_out_alone() {
         words.contains("replica@a and replica@b both match"),
         "{words}"
     );
+}
+
+/// Two kinds below one unit that are told apart by the same attributes.
+#[test]
+fn examples_of_two_kinds_are_two_instances() {
+    let templates =
+        ["worker.stable", "worker.canary"].map(|kind| template("x service.name=web", kind, "web"));
+    for apart in ["container.id", "host.name", "container.name"] {
+        let examples = templates.clone().map(|mut template| {
+            template.apart.retain(|attribute, _| attribute == apart);
+            template.example()
+        });
+        let written = specs("site - auto\n  web -\n  bank process");
+        let all = written.into_iter().chain(examples).collect();
+        let tree = crate::RestartTree::growing(all, kinds(&templates));
+        assert!(tree.is_ok(), "{apart}: {:?}", tree.err());
+    }
+}
+
+/// What the last engine was restarting is there to be asked about, though nobody can list it yet.
+#[tokio::test]
+async fn what_is_expected_is_a_unit_before_it_is_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut gardener, _, _) = gardener(
+        "site - auto\n  web -\n  bank process",
+        vec![template("x service.name=web", "replica", "web")],
+        folder.path(),
+    )
+    .await;
+    let units = ["web", "replica@a", "replica@b", "other@c"].map(UnitName::from);
+    let in_flight: BTreeSet<UnitName> = units.into();
+    gardener.expect(&in_flight);
+    let grown = gardener.look(&in_flight).await.expect("grown");
+    let names: Vec<&str> = grown.tree.units().map(|unit| unit.name.as_str()).collect();
+    assert_eq!(names, ["site", "web", "replica@a", "replica@b", "bank"]);
+    let missing = ["replica@a", "replica@b"].map(UnitName::from);
+    assert!(
+        missing
+            .iter()
+            .all(|unit| grown.executors.contains_key(unit))
+    );
+    assert_eq!(grown.missing, missing.into());
 }

@@ -190,6 +190,11 @@ impl RestartTree {
         self.kinds.kind_of(unit).unwrap_or(unit).clone()
     }
 
+    /// The unit below which such a unit grows; `None` for one that was written.
+    pub(crate) fn grown_below(&self, unit: &UnitName) -> Option<&UnitName> {
+        self.kinds.parent_of(unit)
+    }
+
     /// Whether units come and go directly below it.
     pub fn grows_below(&self, unit: &UnitName) -> bool {
         self.kinds.grow_below(unit)

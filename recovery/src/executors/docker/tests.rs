@@ -183,3 +183,25 @@ async fn an_engine_that_is_away_refuses() {
 
 #[cfg(feature = "real-platforms")]
 mod real;
+
+#[test]
+fn what_ended_in_order_is_not_restarted_with_the_others() {
+    for (state, status, expected) in [
+        ("running", "Up 3 minutes", Some(true)),
+        ("restarting", "Restarting (1) 2 seconds ago", Some(false)),
+        ("paused", "Up 3 minutes (Paused)", Some(false)),
+        ("exited", "Exited (137) 3 minutes ago", Some(false)),
+        ("exited", "Exited (0) 3 minutes ago", None),
+        ("created", "Created", None),
+        // An engine that says less: one that isn't running may have failed.
+        ("exited", "", Some(false)),
+    ] {
+        let line = serde_json::json!({
+            "Id": "abc", "Names": ["/web/alias", "/shop-1"], "State": state, "Status": status,
+        });
+        let line: Line = serde_json::from_value(line).expect("a line");
+        let listed = line.listed();
+        assert_eq!(listed.as_ref().map(|it| it.is_up), expected, "{status}");
+        assert!(listed.is_none_or(|it| it.name == "shop-1" && it.id == "abc"));
+    }
+}

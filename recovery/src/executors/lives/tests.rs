@@ -299,3 +299,48 @@ async fn after_a_crash_it_can_be_told_what_became_of_the_order() {
         );
     }
 }
+
+/// One of several that comes back under another name, beside those that stay.
+#[test]
+fn a_successor_is_waited_for_and_nobody_who_was_not_ready_before() {
+    let sight = |lives: &str| -> BTreeMap<String, Condition> {
+        let one = |life: &str| match life.strip_suffix('!') {
+            Some(sick) => (sick.to_owned(), Condition::NotReady("crashing".to_owned())),
+            None => match life.strip_suffix('-') {
+                Some(ending) => (ending.to_owned(), Condition::Ending),
+                None => (life.to_owned(), Condition::Ready),
+            },
+        };
+        lives.split_whitespace().map(one).collect()
+    };
+    for (beside, now, is_done) in [
+        ("b c", "b c d", true),
+        ("b c", "b c", false),
+        ("b c", "b c d!", false),
+        // One that crashed before crashes on, or has come right meanwhile.
+        ("b! c", "b! c d", true),
+        ("b! c", "b c d!", false),
+        ("b! c!", "b! c! d", true),
+        // One that was ready is so no more.
+        ("b c", "b! c d", false),
+        // Scaled down meanwhile.
+        ("b c", "b d", true),
+        ("b c", "b c- d", true),
+        ("", "d", true),
+        ("", "d!", false),
+        ("", "d-", false),
+        ("b", "b d-", false),
+    ] {
+        let before = Sight {
+            lives: sight("a"),
+            beside: Some(sight(beside)),
+            ..Sight::default()
+        };
+        let after = Sight {
+            lives: sight(now),
+            ..Sight::default()
+        };
+        let waits = after.waits_for(&before);
+        assert_eq!(waits.is_none(), is_done, "{beside}, then {now}: {waits:?}");
+    }
+}

@@ -117,6 +117,7 @@ fn play(steps: Vec<Step>) -> usize {
                     past: &past,
                     sick: &sick,
                     down: &sick,
+                    comings: &Comings::default(),
                     ledger_failure: None,
                     executors: &executors,
                 };
@@ -196,6 +197,134 @@ proptest! {
     fn whatever_comes_and_goes_no_rule_is_broken(steps in proptest::collection::vec(step(), 1..150)) {
         play(steps);
     }
+}
+
+/// A recovery that ended a replica so long ago, and what came of it.
+fn past_of(target: &str, ago: u64, verdict: Verdict) -> Past {
+    Past {
+        recovery: RecoveryId(ago),
+        ..past(target, ago, Some(verdict))
+    }
+}
+
+/// What guards say of the restart of `replica@3`, where this was done to replicas 1 and 2, of which the first has gone
+/// and the second is missing, before it came.
+fn said_of_a_successor(past: Vec<Past>, came_ago: Option<u64>) -> Vec<Guard> {
+    let mut there: BTreeSet<u8> = (2..6).collect();
+    there.insert(9);
+    let came = came_ago.map(|ago| (name(3), now() - secs(ago)));
+    let given = Given {
+        tree: grown(&there),
+        past,
+        comings: Comings {
+            came: came.into_iter().collect(),
+            missing: [name(2)].into(),
+            down: BTreeSet::new(),
+        },
+        policy: Policy {
+            restarts_per_unit: 3,
+            recurring_cures: 3,
+            immune_after: 3,
+            warm_up: secs(10),
+            restarts_per_tree: 100,
+            failed_requests: 1e6,
+            ..Policy::default()
+        },
+        ..Given::new("replica@3")
+    };
+    let with_executor = given.tree.units().filter(|unit| unit.executor.is_some());
+    let executors = with_executor.map(|unit| unit.name.clone()).collect();
+    Given { executors, ..given }.said()
+}
+
+/// Pods come back under other names.
+#[test]
+fn what_was_done_to_those_that_went_is_their_successors_past() {
+    use Verdict::{Cured, NotCured};
+    let twice = |verdict| {
+        let first = past_of("replica@1", 500, verdict);
+        vec![first, past_of("replica@2", 400, verdict)]
+    };
+    let thrice = |verdict| {
+        let mut past = twice(verdict);
+        past.push(past_of("replica@1", 350, verdict));
+        past
+    };
+    let at_once = || vec![past_of("replica@2", 3, Cured)];
+    for (past, came_ago, expected) in [
+        (
+            thrice(Cured),
+            Some(30),
+            &[Guard::UnitBudget, Guard::Recurring][..],
+        ),
+        // Whoever was there at the start may be anybody's successor.
+        (thrice(Cured), None, &[Guard::UnitBudget, Guard::Recurring]),
+        (
+            thrice(NotCured),
+            Some(30),
+            &[Guard::UnitBudget, Guard::Immune],
+        ),
+        // It was there beside them.
+        (thrice(Cured), Some(600), &[]),
+        (thrice(NotCured), Some(600), &[]),
+        (twice(Cured), Some(30), &[]),
+        (at_once(), Some(1), &[Guard::Backoff, Guard::StaleEvidence]),
+        (at_once(), Some(600), &[]),
+    ] {
+        let said = said_of_a_successor(past.clone(), came_ago);
+        assert_eq!(said, expected, "{past:?} {came_ago:?}");
+    }
+}
+
+/// A sibling's cure long ago pardons nobody whom restarts don't cure.
+#[test]
+fn what_went_speaks_only_for_what_came_after_it() {
+    let mut past: Vec<Past> = [900, 800, 700, 600]
+        .map(|ago| past_of("replica@3", ago, Verdict::NotCured))
+        .into();
+    past.push(past_of("replica@1", 1000, Verdict::Cured));
+    let said = |came_ago| said_of_a_successor(past.clone(), Some(came_ago));
+    assert!(said(2000).contains(&Guard::Immune), "{:?}", said(2000));
+    assert!(!said(950).contains(&Guard::Immune), "{:?}", said(950));
+}
+
+/// What the list shows as gone or down is not counted on.
+#[test]
+fn who_is_not_up_is_not_left_up() {
+    let said = |missing: &[u8], down: &[u8]| {
+        let names = |of: &[u8]| of.iter().map(|it| name(*it)).collect();
+        let tree = grown(&(1..5).collect());
+        let with_executor = tree.units().filter(|unit| unit.executor.is_some());
+        let executors = with_executor.map(|unit| unit.name.clone()).collect();
+        let given = Given {
+            executors,
+            tree: grown(&(1..5).collect()),
+            comings: Comings {
+                missing: names(missing),
+                down: names(down),
+                ..Comings::default()
+            },
+            ..Given::new("replica@3")
+        };
+        // It isn't down: a suspect only.
+        let given = Given {
+            sick: BTreeSet::new(),
+            ..given
+        };
+        given.check()
+    };
+    assert_eq!(said(&[], &[]), []);
+    assert_eq!(said(&[1], &[]), []);
+    for (missing, down) in [(&[1, 2][..], &[][..]), (&[1], &[2]), (&[], &[1, 4])] {
+        let refusals = said(missing, down);
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert_eq!(refusals[0].guard, Guard::Capacity);
+        let words = &refusals[0].words;
+        assert!(words.contains("1 of 4 would be left up"), "{words}");
+        assert!(words.contains("are not up"), "{words}");
+    }
+    // What is down itself is restarted: nothing is taken.
+    assert_eq!(said(&[], &[1, 2, 3]), []);
 }
 
 /// The property above would hold of guards that let nothing happen.

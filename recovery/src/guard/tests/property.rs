@@ -204,6 +204,7 @@ fn play(steps: Vec<Step>) -> usize {
                     past: &past,
                     sick: &sick,
                     down: &sick,
+                    comings: &Comings::default(),
                     ledger_failure: None,
                     executors: &executors,
                 };

@@ -90,7 +90,8 @@ fn what_is_listed_is_a_unit_with_what_the_list_says() {
         "fedcba9876543210"
     );
     // The one before its time is over, and after.
-    assert!(!growth.take(0, &anew[..1], &nobody, at(15)));
+    assert!(growth.take(0, &anew[..1], &nobody, at(15)));
+    assert_eq!(growth.missing(), ["replica@b".into()].into());
     assert!(!growth.take(0, &anew[..1], &nobody, at(70)));
     assert_eq!(growth.units().len(), 2);
     assert!(growth.take(0, &anew[..1], &nobody, at(75)));
@@ -121,18 +122,38 @@ fn what_is_too_much_or_has_no_name_is_left_out_and_counted() {
         names(&growth),
         ["replica@a", "replica@c", "replica@d", "till@a"]
     );
-    // Whoever was there first stays; room is made by who is gone.
+    // Whoever was there first stays; who is missing leaves its room to others at once.
     growth.take(0, &listed(&["c", "d", "e"]), &nobody, at(10));
     assert_eq!(
         names(&growth),
-        ["replica@a", "replica@c", "replica@d", "till@a"]
+        ["replica@a", "replica@c", "replica@d", "replica@e", "till@a"]
     );
+    assert_eq!(growth.missing(), ["replica@a".into()].into());
     growth.take(0, &listed(&["c", "d", "e"]), &nobody, at(71));
     assert_eq!(
         names(&growth),
         ["replica@c", "replica@d", "replica@e", "till@a"]
     );
     assert_eq!(growth.left_out(0), 0);
+    // A list that is another one each time fills nothing.
+    growth.take(0, &listed(&["f", "g", "h", "i"]), &nobody, at(80));
+    growth.take(0, &listed(&["j", "k", "l", "m"]), &nobody, at(81));
+    assert_eq!(names(&growth).len(), 2 * MOST + 1);
+}
+
+#[test]
+fn who_is_on_the_list_and_not_up_is_down() {
+    let mut growth = Growth::new(vec![template("x service.name=web", "replica", "web")]);
+    let nobody = BTreeSet::new();
+    let mut list = listed(&["a", "b"]);
+    assert!(growth.take(0, &list, &nobody, at(0)));
+    assert_eq!(growth.down(), BTreeSet::new());
+    list[1].is_up = false;
+    assert!(growth.take(0, &list, &nobody, at(5)));
+    assert_eq!(growth.down(), ["replica@b".into()].into());
+    assert!(growth.take(0, &list[..1], &nobody, at(10)));
+    assert_eq!(growth.missing(), ["replica@b".into()].into());
+    assert_eq!(growth.down(), BTreeSet::new());
 }
 
 /// What happens to one template's list.
@@ -156,7 +177,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever lists say: no unit but what was once listed, never more than the bound, nobody lost who is held or was
+    /// Whatever lists say: no unit but what was once listed, never more than the bound and as many that may come back, nobody lost who is held or was
     /// listed a moment ago, and always a tree.
     #[test]
     fn whatever_comes_and_goes_makes_a_tree(steps in proptest::collection::vec(step(), 1..40)) {
@@ -177,11 +198,12 @@ proptest! {
                     let names: Vec<String> = numbers.iter().map(ToString::to_string).collect();
                     let names: Vec<&str> = names.iter().map(String::as_str).collect();
                     last.extend(numbers.iter().map(|number| (name(number), now)));
+                    let missing = growth.missing();
                     let is_changed = growth.take(0, &listed(&names), &held, now);
                     let units = growth.units();
                     let after: BTreeSet<UnitName> = units.iter().map(|unit| unit.name.clone()).collect();
-                    prop_assert!(after.len() <= MOST);
-                    prop_assert_eq!(is_changed, before != after);
+                    prop_assert!(after.len() <= 2 * MOST);
+                    prop_assert_eq!(is_changed, before != after || missing != growth.missing());
                     for unit in &before {
                         let is_recent = now < last[unit] + GONE_AFTER;
                         prop_assert!(after.contains(unit) || !(is_recent || held.contains(unit)), "{}", unit);
