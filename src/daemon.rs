@@ -285,7 +285,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Arc::clone(&gauges),
         system_clock(),
     ));
-    let (recovery, shadows) = service::start(
+    let (recovery, mut shadows) = service::start(
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
@@ -364,9 +364,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     }
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
-        parts::replay(&journal, &config, &mut engine).map(|()| (journal, config, engine))
+        parts::replay(&journal, &config, &mut engine, &mut shadows)
+            .map(|()| (journal, config, engine, shadows))
     });
-    let (journal, config, engine) = replayed.await.context("the replay was broken off")??;
+    let (journal, config, engine, shadows) =
+        replayed.await.context("the replay was broken off")??;
     shared.caught_up(SystemTime::now());
     if let Some(spans) = spans.clone() {
         let (settings, kept, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());

@@ -364,7 +364,8 @@ impl Engine {
             .any(|target| self.tree.contains(target, unit))
     }
 
-    fn shadow(&self, shadow: &Shadow) {
+    /// Sets what ran while a unit was restarted apart.
+    pub(crate) fn shadow(&self, shadow: &Shadow) {
         if shadow.selector.is_empty() {
             return;
         }

@@ -11,9 +11,12 @@
 //!
 //! How bursty failures are is learned too, by the minute. A hiccup that was over within a minute,
 //! with nothing done about it, belongs to the habits even though it opened an incident: otherwise
-//! a type that hiccups daily would raise an alarm every day for ever.
+//! a type that hiccups daily would raise an alarm every day for ever. A history of less than a day can't say
+//! what happens daily: in ten minutes of it, half a minute of failures would be a twentieth of all, and the next
+//! fault would look usual.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rekindle_model::UnixNanos;
 use rekindle_stats::{DetectorState, Dispersion, Probability, Share, ShareRise};
@@ -35,6 +38,9 @@ const BLOCK: u64 = OPEN_SECONDS;
 /// Burstier than so, and even a total failure would need more than some thirty requests until it is
 /// seen. A type with such hiccups rather raises an alarm too many.
 const BURSTIEST: f64 = 10.0;
+
+/// So long a history must be before hiccups belong to it.
+const HABITS_TAKE: Duration = Duration::from_secs(24 * 3600);
 
 /// Slices that wait for the end of an incident, at most: a longer one was no hiccup.
 const MAX_HELD: usize = 2 * OPEN_SECONDS as usize;
@@ -279,14 +285,16 @@ impl TypeDetector {
     }
 
     /// Begins anew after an incident: what was bet on is over. If it went away `by_itself`, with
-    /// nothing done about it, and quickly, it was a hiccup, and belongs to what is usual.
+    /// nothing done about it, and quickly, it was a hiccup, and belongs to what is usual, where a day is known.
     pub fn reset(&mut self, by_itself: bool, config: &AnalysisConfig) {
         self.settled = DetectorState::default();
         let mut held = std::mem::take(&mut self.held);
         for (at, slice) in std::mem::take(&mut self.open) {
             held.add(at, slice.bad, slice.ok);
         }
-        if let Some(slices) = held.hiccup().filter(|_| by_itself) {
+        let known_for = self.history.slices as f64 * config.slice.as_secs_f64();
+        let is_habit = by_itself && known_for >= HABITS_TAKE.as_secs_f64();
+        if let Some(slices) = held.hiccup().filter(|_| is_habit) {
             for (at, bad, ok) in slices {
                 self.history.add(at, bad, ok);
             }
@@ -396,6 +404,23 @@ mod tests {
         let learned = hiccups(&mut calm(), 20, true);
         assert!((2..12).contains(&learned), "{learned} alarms");
         assert_eq!(hiccups(&mut calm(), 20, false), 20);
+    }
+
+    #[test]
+    fn what_is_known_for_minutes_has_no_habits() {
+        let config = AnalysisConfig::default();
+        let mut detector = fed(&[(0, 5); 600]);
+        detector.settle(600, true, &config);
+        let before = detector.baseline();
+        for fault in 0..5 {
+            let from = 600 + fault * 100;
+            for slice in from..from + 20 {
+                (0..5).for_each(|_| detector.add(slice, UnixNanos::from_secs(slice), true));
+            }
+            assert!(detector.is_alarmed(&config), "fault {fault}");
+            detector.reset(true, &config);
+            assert!(detector.baseline() <= before, "fault {fault}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use rekindle_recovery::policy::Policy;
 use rekindle_recovery::ports::{self, NoticeKind, Prober};
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::process::Supervisor;
+use rekindle_recovery::service::RecoveryEvents;
 use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
 
@@ -148,11 +149,13 @@ pub(super) fn checks(tree: &RestartTree) -> Vec<(UnitName, ProbeSpec)> {
         .collect()
 }
 
-/// Reads what the journal remembers of the analysis window into the engine.
+/// Reads what the journal remembers of the analysis window into the engine, which knows by then what was
+/// restarted in that time: else failures that a restart ended would look like what comes and goes by itself.
 pub(super) fn replay(
     journal: &Journal,
     config: &Config,
     engine: &mut Engine,
+    restarts: &mut RecoveryEvents,
 ) -> anyhow::Result<()> {
     let now: UnixNanos = SystemTime::now().into();
     let mut context = DecodeContext::new(&keep_attributes(config));
@@ -160,6 +163,9 @@ pub(super) fn replay(
     let mut last_seen = None;
     let replayed = journal
         .replay(now.minus(config.analysis.window), |record| {
+            while let Ok(shadow) = restarts.try_recv() {
+                engine.shadow(&shadow);
+            }
             let entry = &record.entry;
             last_seen = last_seen.max(Some(entry.received_at));
             let content_type = entry.protocol.content_type();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::mpsc;
+
 use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
@@ -230,6 +232,18 @@ impl Engine {
         }
         while self.late_shadows.len() > MAX_LATE {
             self.late_shadows.pop_front();
+        }
+    }
+
+    /// Hands on as many shadows as there is room for; the others wait.
+    pub(super) fn tell_shadows(&mut self) {
+        while let Some(shadow) = self.late_shadows.pop_front() {
+            if let Err(error) = self.shadows.try_send(shadow) {
+                if let mpsc::error::TrySendError::Full(shadow) = error {
+                    self.late_shadows.push_front(shadow);
+                }
+                break;
+            }
         }
     }
 

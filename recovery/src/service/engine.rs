@@ -350,14 +350,7 @@ impl Engine {
                 self.disabled = None;
             }
         }
-        while let Some(shadow) = self.late_shadows.pop_front() {
-            if let Err(error) = self.shadows.try_send(shadow) {
-                if let mpsc::error::TrySendError::Full(shadow) = error {
-                    self.late_shadows.push_front(shadow);
-                }
-                break;
-            }
-        }
+        self.tell_shadows();
         let ids: Vec<RecoveryId> = self.cases.keys().copied().collect();
         for id in ids {
             let Some(case) = self.cases.get(&id) else {

@@ -253,8 +253,10 @@ fn assemble(
     impl Future<Output = ()> + Send + 'static,
 ) {
     let (shadow_sender, shadows) = mpsc::channel(SHADOWS);
-    let (engine, status) =
+    let (mut engine, status) =
         Engine::new(config, tree, cohort, ledger, memory, history, shadow_sender);
+    // Before anybody reads the telemetry of their time anew.
+    engine.retell_shadows();
     let (inputs, receiver) = mpsc::channel(INPUTS);
     (Recovery { inputs, status }, shadows, engine.run(receiver))
 }

@@ -152,7 +152,7 @@ fn case(stored: &StoredRecovery) -> Case {
 impl Engine {
     /// Tells again which restarts cast which shadows: whoever reads the telemetry of their time
     /// anew must fence it anew.
-    fn retell_shadows(&mut self) {
+    pub(super) fn retell_shadows(&mut self) {
         let warm_up = self.config.policy.warm_up;
         // Immunity looks back for a week, and nobody keeps telemetry in memory for so long.
         let policy = &self.config.policy;
@@ -179,11 +179,11 @@ impl Engine {
             };
             self.shadow(stored.action, &stored.unit, stored.generation, from, until);
         }
+        self.tell_shadows();
     }
 
     /// Takes up what the last engine left.
     pub(super) async fn resume(&mut self) {
-        self.retell_shadows();
         for stored in std::mem::take(&mut self.unfinished) {
             let id = stored.recovery;
             tracing::info!(recovery = %id, state = %stored.state, "left by the last engine");
