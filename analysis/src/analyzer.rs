@@ -27,7 +27,7 @@ use crate::rank::{Input, Method, rank};
 use crate::records::{Record, RecordNumber, Records, outcome_of};
 use crate::request::{Requests, TraceKind};
 use crate::sampling::{Samplings, Standing};
-use crate::sources::{AskedNext, Sources};
+use crate::sources::{AskedNext, Laid, Sources};
 use crate::spectrum::{Cell, PortableSpectrum, Spectrum};
 use crate::types::{Pause, Types};
 use crate::watch::Watch;
@@ -115,6 +115,8 @@ pub struct Analyzer {
     tidied: UnixNanos,
     /// The slice of when what open incidents ask was last added up.
     followed: u64,
+    /// What was laid out for their next rankings.
+    laid: BTreeMap<u64, Laid>,
     /// The start of the newest and of the oldest request.
     newest: UnixNanos,
     oldest: Option<UnixNanos>,
@@ -150,6 +152,7 @@ impl Analyzer {
             now: UnixNanos::default(),
             tidied: UnixNanos::default(),
             followed: 0,
+            laid: BTreeMap::new(),
             newest: UnixNanos::default(),
             oldest: None,
             config,
@@ -767,6 +770,7 @@ impl Analyzer {
         self.spectrum.follow(counted);
         let measured = asked.iter().map(|it| (it.incident, &it.measured));
         self.profiles.follow(measured);
+        let mut known = std::mem::take(&mut self.laid);
         if asked.is_empty() {
             return;
         }
@@ -779,6 +783,14 @@ impl Analyzer {
             }
             [places, types.places()]
         });
+        for AskedNext { incident: id, .. } in asked {
+            if let Some(incident) = self.watch.get(id) {
+                let laid = self
+                    .sources()
+                    .lay_out(incident, self.now, known.remove(&id));
+                self.laid.insert(id, laid);
+            }
+        }
     }
 
     fn forget_reports(&mut self, before: UnixNanos) {
@@ -807,6 +819,7 @@ impl Analyzer {
             return;
         }
         self.tidied = self.now;
+        self.laid.clear();
         self.profiles.forget_courses();
         // Fenced requests are in no slice, but may be freed yet.
         let remembered = self.records.iter().filter_map(|(_, record)| record.row);
@@ -1032,7 +1045,22 @@ impl Analyzer {
     pub fn input(&self, incident: u64) -> Option<Input> {
         let incident = self.watch.get(incident)?;
         let until = incident.closed.map_or(self.now, |closing| closing.at);
-        Some(self.sources().input(incident, until, self.cut))
+        let laid = self.laid.get(&incident.id);
+        Some(self.sources().input(incident, until, self.cut, laid))
+    }
+
+    /// The same with nothing that was kept for it.
+    #[cfg(test)]
+    pub(crate) fn input_anew(&self, incident: u64) -> Option<Input> {
+        let known = self.watch.get(incident)?;
+        let until = known.closed.as_ref().map_or(self.now, |closing| closing.at);
+        // Nobody follows an incident of this number.
+        let stranger = Incident {
+            id: u64::MAX,
+            ..known.clone()
+        };
+        let input = self.sources().input(&stranger, until, self.cut, None);
+        Some(Input { incident, ..input })
     }
 
     /// The same for a time that somebody names, whatever was detected: requests that began in
@@ -1061,7 +1089,7 @@ impl Analyzer {
             well_since: None,
             failing_per_second: 0.0,
         };
-        self.sources().input(&named, until, self.cut)
+        self.sources().input(&named, until, self.cut, None)
     }
 
     fn sources(&self) -> Sources<'_> {

@@ -296,7 +296,7 @@ mod tests {
             "{ranking:#?}"
         );
         assert_eq!(first.evidence.originated, 40, "{ranking:#?}");
-        for row in &input.rows {
+        for row in input.rows.iter() {
             for touch in row.touches.iter().filter(|touch| touch.state.is_origin()) {
                 let service = &input.subjects[touch.subject].component.service;
                 assert_eq!(service.as_str(), "price", "{row:?}");

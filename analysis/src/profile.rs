@@ -15,6 +15,7 @@ mod running;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -24,7 +25,7 @@ use rekindle_stats::LogHistogram;
 use measured::{ByCourse, Courses};
 pub(crate) use measured::{Measuring, Sampling};
 
-use crate::rank::{Brief, Kept};
+use crate::rank::{Brief, Counted};
 use crate::tally::{COUNTED_INTO, Tally};
 use crate::{Counts, LeftOut};
 use running::{Place, Running};
@@ -94,25 +95,50 @@ pub(crate) struct Profile<'a> {
 }
 
 impl Profile<'_> {
-    /// Nanoseconds, per (request type, segment); most of them in order.
-    pub(crate) fn times(&self) -> impl Iterator<Item = ((u32, Segment), Brief, Kept)> {
-        self.sums.times(self.profiles)
+    /// All numbers under which anything may have been counted, most of them in order.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.profiles.ordered()
+    }
+
+    /// Those under which something changed since the sums had caught up so often; `None` where that is too long ago.
+    pub(crate) fn news_since(&self, caught_up: u64) -> Option<&[usize]> {
+        self.sums.news_since(caught_up)
+    }
+
+    /// How often the sums caught up.
+    pub(crate) fn caught_up(&self) -> u64 {
+        self.sums.caught_up()
+    }
+
+    /// What is counted under a number: the request type, and what of it.
+    pub(crate) fn what(&self, number: usize) -> (u32, What) {
+        self.profiles.counted[number]
+    }
+
+    /// What comparisons ask of what is timed under this number; `None` where nothing was.
+    pub(crate) fn brief(&self, number: usize) -> Option<Brief> {
+        self.sums.brief(number)
+    }
+
+    /// The durations of everything, by number.
+    pub(crate) fn durations(&self) -> &Arc<Counted> {
+        self.sums.durations()
+    }
+
+    /// How often the shape of this number was seen; `None` where it wasn't.
+    pub(crate) fn seen(&self, number: usize) -> Option<[u64; 3]> {
+        self.sums.shape(number)
     }
 
     /// The components of which a visit was timed, some of them more than once.
     pub(crate) fn components(&self) -> impl Iterator<Item = u32> {
         self.sums.components(self.profiles)
     }
-
-    /// How often each shape was seen, per (request type, number of the shape); most of them in order.
-    pub(crate) fn shapes(&self) -> impl Iterator<Item = ((u32, u32), [u64; 3])> {
-        self.sums.shapes(self.profiles)
-    }
 }
 
 /// What is counted of the requests of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum What {
+pub(crate) enum What {
     /// How long this took, by buckets.
     Time(Segment),
     /// Visits of this shape.
@@ -634,6 +660,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rank::Lasted;
 
     fn profiles_of(max_shapes: usize, max_counted: usize, most: usize) -> Profiles {
         Profiles::new(max_shapes, max_counted, Sampling { most, seed: 7 })
@@ -689,10 +716,25 @@ mod tests {
     }
 
     /// How often the component was timed in these slices.
+    fn times(of: &Profile<'_>) -> Vec<((u32, What), Brief, Lasted)> {
+        let timed = of.numbers().filter_map(|number| {
+            let lasted = Lasted::clone(of.durations().get(number)?);
+            Some((of.what(number), of.brief(number)?, lasted))
+        });
+        timed.collect()
+    }
+
+    fn shapes(of: &Profile<'_>) -> Vec<((u32, What), [u64; 3])> {
+        let seen = of
+            .numbers()
+            .filter_map(|number| Some((of.what(number), of.seen(number)?)));
+        seen.collect()
+    }
+
     fn seen(profiles: &Profiles, component: u32, slices: Range<u64>) -> u64 {
-        let measured = between(profiles, slices);
-        let mut times = measured.times();
-        let found = times.find(|(what, ..)| *what == (0, Segment::Whole(component)));
+        let times = times(&between(profiles, slices));
+        let what = (0, What::Time(Segment::Whole(component)));
+        let found = times.iter().find(|(it, ..)| *it == what);
         found.map_or(0, |(_, _, lasted)| lasted.window().total())
     }
 
@@ -714,9 +756,12 @@ mod tests {
         assert_eq!(used, [false, false, false, true, false, true]);
         profiles.keep(&[None, None, None, Some(0), None, Some(1)]);
         assert_eq!(seen(&profiles, 0, 0..9), 2);
-        let shape = between(&profiles, 0..9).shapes().next();
-        let asked = shape.map(|((_, id), _)| profiles.shape(id).asked.clone());
-        assert_eq!(asked, Some(vec![1]));
+        let shapes = shapes(&between(&profiles, 0..9));
+        let asked = shapes.iter().filter_map(|((_, what), _)| match what {
+            What::Shape(id) => Some(profiles.shape(*id).asked.clone()),
+            What::Time(_) => None,
+        });
+        assert_eq!(asked.collect::<Vec<_>>(), [vec![1], vec![]]);
         profiles.forget_before(2);
         assert_eq!(seen(&profiles, 0, 0..9), 1);
     }
@@ -777,9 +822,9 @@ mod tests {
                 }
                 // Nobody follows incident 0.
                 let both = [1, 0].map(|incident| profiles.around(incident, &stretches));
-                let [kept, anew] = both.each_ref().map(|it| it.times().collect::<Vec<_>>());
+                let [kept, anew] = both.each_ref().map(times);
                 prop_assert_eq!(kept, anew);
-                let [kept, anew] = both.each_ref().map(|it| it.shapes().collect::<Vec<_>>());
+                let [kept, anew] = both.each_ref().map(shapes);
                 prop_assert_eq!(kept, anew);
             }
         }
@@ -810,6 +855,6 @@ mod tests {
         }
         assert_eq!(profiles.counted(), 3);
         assert_eq!(counts.get(LeftOut::RowOverflow), 2);
-        assert_eq!(between(&profiles, 0..9).times().count(), 2);
+        assert_eq!(times(&between(&profiles, 0..9)).len(), 2);
     }
 }

@@ -44,6 +44,7 @@ mod plain;
 pub mod spectrum_formula;
 pub mod tarantula;
 mod three_sigma;
+mod times;
 pub mod trace_rca;
 
 use std::fmt;
@@ -57,11 +58,10 @@ use spectrum_formula::by_formula;
 pub use default::Choice;
 pub use evidence::Tally;
 pub use explain::{Fact, facts};
-pub use input::{
-    Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Timed, Touched,
-};
+pub use input::{Case, Input, InputRow, InputTouch, Part, Shaped, ShownTrace, Subject, Touched};
 pub(crate) use lasted::Counted;
-pub use lasted::{Brief, Kept, Lasted};
+pub use lasted::{Brief, Lasted};
+pub use times::{Timed, Times};
 
 /// A suspected change is an answer from this confidence on: three to one.
 const LIKELY: f64 = 0.75;

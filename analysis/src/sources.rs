@@ -5,11 +5,15 @@
 //! instance guilty of not being the new one. Numbers given in order of arrival are replaced by the
 //! order of names, so that the order of arrival is forgotten.
 
+mod cells;
+mod laid;
 mod measured;
+mod table;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_model::{Outcome, UnixNanos};
@@ -17,12 +21,14 @@ use rekindle_model::{Outcome, UnixNanos};
 use crate::examples::ExampleStore;
 use crate::fence::Fences;
 use crate::profile::Profiles;
-use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Subject};
+use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Times};
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::spectrum::{Cell, Spectrum};
 use crate::types::Types;
 use crate::{AnalysisConfig, Counts, Incident, LeftOut};
+use cells::add_case;
+pub(crate) use laid::Laid;
 
 /// Everything that an input is made of.
 pub(crate) struct Sources<'a> {
@@ -66,109 +72,64 @@ pub(crate) struct AskedNext {
 }
 
 impl Sources<'_> {
-    /// The input for one incident, with the evidence up to `until`.
-    pub(crate) fn input(&self, incident: &Incident, until: UnixNanos, cut: u64) -> Input {
+    /// The input for one incident, with the evidence up to `until`; from what was laid out for it before.
+    pub(crate) fn input(
+        &self,
+        incident: &Incident,
+        until: UnixNanos,
+        cut: u64,
+        known: Option<&Laid>,
+    ) -> Input {
         let failing = self.failing(incident);
         let stretch = self.stretch(incident.since, until, &failing);
         let stretches = self.counted_stretches(incident.since, stretch);
         let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
         self.take_out_cut(stretch, &mut window);
-        let (baseline, window) = (self.cells(&baseline), self.cells(&window));
-
-        let mut is_used = vec![false; self.spectrum.rows()];
-        for (cell, _) in window.iter().chain(&baseline) {
-            is_used[cell.row as usize] = true;
-        }
-        let used_rows = (0..).zip(is_used);
-        let used_rows: Vec<u32> = used_rows
-            .filter_map(|(row, used)| used.then_some(row))
-            .collect();
+        let counted = [&*baseline, &*window];
         let stretches = self.stretches(incident.since, stretch);
         let profile = self.profiles.around(incident.id, &stretches);
-        let mut used = vec![false; self.registry.len()];
-        for row in &used_rows {
-            for touch in &self.spectrum.row(*row).touches {
-                used[touch.component as usize] = true;
-            }
-        }
-        profile.components().for_each(|id| used[id as usize] = true);
-        let known = self.registry.ordered();
-        let mut subjects: Vec<u32> = known.filter(|id| used[*id as usize]).collect();
-        subjects.sort_by(|a, b| {
-            let component = |id: &u32| &self.registry.info(*id).component;
-            component(a).cmp(component(b))
-        });
-        let mut place = vec![usize::MAX; self.registry.len()];
-        for (at, id) in subjects.iter().enumerate() {
-            place[*id as usize] = at;
-        }
-        let mut rows: Vec<(InputRow, u32)> = used_rows
-            .into_iter()
-            .map(|id| (self.row(id, &place), id))
-            .collect();
-        rows.sort();
-        let mut row_at = vec![usize::MAX; self.spectrum.rows()];
-        for (at, (_, id)) in rows.iter().enumerate() {
-            row_at[*id as usize] = at;
-        }
-        let missing = self.missing(&baseline, &failing);
-        let cases = |cells: &[(Cell, u64)]| {
-            let cases = cells.iter().map(|(cell, count)| Case {
-                row: row_at[cell.row as usize],
-                of_incident: failing.contains(&cell.request_type),
-                outcome: cell.outcome,
-                judged: cell.judged,
-                count: *count,
-            });
-            let mut cases: Vec<Case> = cases.collect();
-            cases.sort_unstable();
-            // Types are told apart only as failing or not; their cells add up.
-            cases.dedup_by(|next, kept| {
-                let of = |case: &Case| Case { count: 0, ..*case };
-                let same = of(next) == of(kept);
-                if same {
-                    kept.count += next.count;
-                }
-                same
-            });
-            cases
-        };
-        let measured = self.measured(&profile, &place);
-        let touched = self.touched(
-            [&baseline, &window],
-            &place,
-            &measured.type_at,
-            subjects.len(),
-        );
-        let (shown, reports) = self.shown(stretch, &failing, &row_at, &measured.type_at);
+        let laid = self.laid(known.cloned(), counted, &profile, &failing);
+        let cases = |counted: &[u64]| self.cases(&laid.cells, counted, &laid.rows, &failing);
+        let (shown, reports) = self.shown(stretch, &failing, &laid);
         Input {
             incident: incident.id,
             at: until,
             cut,
-            subjects: subjects
-                .iter()
-                .map(|id| {
-                    let info = self.registry.info(*id);
-                    Subject {
-                        component: info.component.clone(),
-                        attributes: info.attributes.clone(),
-                    }
-                })
-                .collect(),
             window: cases(&window),
             baseline: cases(&baseline),
-            missing: cases(&missing),
-            rows: rows.into_iter().map(|(row, _)| row).collect(),
-            request_types: measured.request_types,
-            timed: measured.timed,
-            touched,
-            shaped: measured.shaped,
+            missing: self.missing(&baseline, &failing, &laid),
+            touched: laid.cells.touched(counted),
             shown,
             reports: reports.into_iter().collect(),
             left_out: self.counts.clone().with(LeftOut::Fenced, self.fenced),
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
+            timed: Times::new(
+                Arc::clone(laid.timed.rows()),
+                Arc::clone(profile.durations()),
+            ),
+            rows: Arc::clone(laid.rows.rows()),
+            shaped: Arc::clone(laid.shaped.rows()),
+            request_types: laid.request_types.to_vec(),
+            subjects: laid.subjects,
         }
+    }
+
+    /// Lays out what the next ranking will ask for.
+    pub(crate) fn lay_out(
+        &self,
+        incident: &Incident,
+        until: UnixNanos,
+        known: Option<Laid>,
+    ) -> Laid {
+        let failing = self.failing(incident);
+        let stretch = self.stretch(incident.since, until, &failing);
+        let stretches = self.counted_stretches(incident.since, stretch);
+        let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
+        self.take_out_cut(stretch, &mut window);
+        let stretches = self.stretches(incident.since, stretch);
+        let profile = self.profiles.around(incident.id, &stretches);
+        self.laid(known, [&baseline, &window], &profile, &failing)
     }
 
     fn failing(&self, incident: &Incident) -> BTreeSet<u32> {
@@ -225,15 +186,17 @@ impl Sources<'_> {
 
     /// What the requests that should have come and didn't would have looked like: as the good ones of their
     /// types before, in their proportions.
-    fn missing(&self, baseline: &[(Cell, u64)], failing: &BTreeSet<u32>) -> Vec<(Cell, u64)> {
+    fn missing(&self, baseline: &[u64], failing: &BTreeSet<u32>, laid: &Laid) -> Vec<Case> {
         let mut missing = Vec::new();
         for id in failing {
             let expected = self.types.get(*id).missing;
             if expected < 1.0 {
                 continue;
             }
-            let of_type = baseline.iter().filter(|(cell, _)| cell.request_type == *id);
-            let mut good: Vec<&(Cell, u64)> = of_type
+            let counted = baseline.iter().enumerate().filter(|(_, count)| **count > 0);
+            let cells = counted.map(|(number, count)| (*self.spectrum.cell(number), *count));
+            let of_type = cells.filter(|(cell, _)| cell.request_type == *id);
+            let mut good: Vec<(Cell, u64)> = of_type
                 .filter(|(cell, _)| matches!(cell.outcome, Outcome::Ok | Outcome::Masked))
                 .collect();
             good.sort_unstable();
@@ -245,11 +208,16 @@ impl Sources<'_> {
                 let share = upto(so_far + count) - upto(so_far);
                 so_far += count;
                 if share > 0 {
-                    missing.push((*cell, share));
+                    missing.extend(Self::case(&cell, share, &laid.rows, failing));
                 }
             }
         }
+        missing.sort_unstable();
+        let mut cases = Vec::new();
         missing
+            .into_iter()
+            .for_each(|case| add_case(&mut cases, case));
+        cases
     }
 
     /// The slices of the baseline, and those that a stretch lies in.
@@ -285,14 +253,6 @@ impl Sources<'_> {
                 *count = count.saturating_sub(1);
             }
         }
-    }
-
-    /// The cells of which any were counted.
-    fn cells(&self, counted: &[u64]) -> Vec<(Cell, u64)> {
-        let counted = counted.iter().enumerate().filter(|(_, count)| **count > 0);
-        counted
-            .map(|(number, count)| (*self.spectrum.cell(number), *count))
-            .collect()
     }
 
     fn slice(&self, time: UnixNanos) -> u64 {
@@ -331,10 +291,9 @@ impl Sources<'_> {
         &self,
         stretch: Stretch,
         failing: &BTreeSet<u32>,
-        row_at: &[usize],
-        type_at: &[usize],
+        laid: &Laid,
     ) -> (Vec<ShownTrace>, BTreeSet<(usize, rekindle_model::Name)>) {
-        let placed = |row: u32| Some(row_at[row as usize]).filter(|at| *at != usize::MAX);
+        let placed = |row: u32| laid.rows.place_of(row);
         let mut reports = BTreeSet::new();
         for record in self.records.reported() {
             if let Some((outcome, reporter)) = record.reported()
@@ -360,7 +319,7 @@ impl Sources<'_> {
                     trace_id,
                     row,
                     bad,
-                    request_type: type_at[record.request_type as usize],
+                    request_type: laid.type_at[record.request_type as usize],
                 })
             })
             .collect();

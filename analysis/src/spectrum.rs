@@ -173,6 +173,11 @@ impl Spectrum {
         }
     }
 
+    /// How many cells have a number.
+    pub(crate) const fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
     /// The cell of a number that is in use.
     pub(crate) fn cell(&self, number: usize) -> &Cell {
         &self.cells[number]

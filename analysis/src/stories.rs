@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod claims;
+mod laid_out;
 mod production;
 mod same_bytes;
 mod sampled;

@@ -184,8 +184,8 @@ fn tidy(input: &Input) -> Table {
     let timed = &input.timed;
     let parts = |of: &dyn Fn(&Timed) -> String| Cells::Names(timed.iter().map(of).collect());
     let name = |id: usize| input.subjects[id].component.to_string();
-    let before: Vec<LogHistogram> = timed.iter().map(|timed| timed.lasted.before()).collect();
-    let now = || timed.iter().map(|timed| timed.lasted.window());
+    let before: Vec<LogHistogram> = timed.iter().map(|it| timed.lasted(it).before()).collect();
+    let now = || timed.iter().map(|it| timed.lasted(it).window());
     let counts = |of: &mut dyn Iterator<Item = &LogHistogram>| {
         Cells::Counts(of.map(|it| Some(it.total())).collect())
     };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{ByCourse, Profiles, Segment, TOGETHER, UNMEASURED, What, number_of};
-use crate::rank::{Brief, Counted, Kept};
+use crate::rank::{Brief, Counted};
 use crate::tally::Tally;
 
 /// Which tally.
@@ -80,8 +80,13 @@ pub(super) struct Running {
     /// By number, of shapes.
     shapes: Vec<[u64; 3]>,
     taken: BTreeMap<Place, Taken>,
-    /// Numbers whose briefs are to be worked out again.
+    /// Numbers of which anything was counted or taken out since the sums last caught up, each once.
     changed: Vec<usize>,
+    /// Which those are.
+    is_changed: Vec<bool>,
+    /// How often the sums caught up, and what changed the last time.
+    caught_up: u64,
+    news: Vec<usize>,
 }
 
 impl Running {
@@ -131,9 +136,26 @@ impl Running {
             };
             self.taken.insert(place, taken);
         }
-        let times = Arc::make_mut(&mut self.times);
-        for number in std::mem::take(&mut self.changed) {
-            self.briefs[number] = Arc::make_mut(&mut times[number]).work_out();
+        for number in &self.changed {
+            self.is_changed[*number] = false;
+            self.briefs[*number] = self.times[*number].work_out();
+        }
+        self.news.clear();
+        std::mem::swap(&mut self.news, &mut self.changed);
+        self.caught_up += 1;
+    }
+
+    /// How often the sums caught up.
+    pub(super) const fn caught_up(&self) -> u64 {
+        self.caught_up
+    }
+
+    /// The numbers of which anything changed since the sums had caught up so often; `None` where that is too long ago.
+    pub(super) fn news_since(&self, caught_up: u64) -> Option<&[usize]> {
+        match self.caught_up.checked_sub(caught_up)? {
+            0 => Some(&[]),
+            1 => Some(&self.news),
+            _ => None,
         }
     }
 
@@ -159,6 +181,7 @@ impl Running {
         let nothing = Arc::default();
         Arc::make_mut(&mut self.times).resize(profiles.counted.len(), nothing);
         self.briefs.resize(profiles.counted.len(), None);
+        self.is_changed.resize(profiles.counted.len(), false);
         self.shapes.resize(profiles.counted.len(), [0; 3]);
         let mut taken = std::mem::take(&mut self.taken);
         taken.retain(|place, known| {
@@ -220,13 +243,14 @@ impl Running {
 
     fn change(&mut self, profiles: &Profiles, stretch: usize, key: u64, count: u64, how: How) {
         let number = number_of(key);
+        if !self.is_changed[number] {
+            self.is_changed[number] = true;
+            self.changed.push(number);
+        }
         match (profiles.counted[number].1, how) {
             (What::Time(_), how) => {
                 let times = Arc::make_mut(&mut self.times);
                 let lasted = Arc::make_mut(&mut times[number]);
-                if lasted.is_worked_out() || lasted.is_empty() {
-                    self.changed.push(number);
-                }
                 match (key as u16, how) {
                     (UNMEASURED, How::Add) => lasted.add_unmeasured(stretch, count),
                     (UNMEASURED, How::TakeOut) => lasted.take_out_unmeasured(stretch, count),
@@ -239,19 +263,20 @@ impl Running {
         }
     }
 
-    /// How long everything that is timed took.
-    pub(super) fn times(
-        &self,
-        profiles: &Profiles,
-    ) -> impl Iterator<Item = ((u32, Segment), Brief, Kept)> {
-        self.numbers(profiles).filter_map(|number| {
-            let ((of, What::Time(segment)), Some(brief)) =
-                (profiles.counted[number], self.briefs[number])
-            else {
-                return None;
-            };
-            Some(((of, segment), brief, Kept::new(&self.times, number)))
-        })
+    /// What comparisons ask of what has this number and is timed; `None` where nothing of it was counted.
+    pub(super) fn brief(&self, number: usize) -> Option<Brief> {
+        *self.briefs.get(number)?
+    }
+
+    /// The durations of everything that is timed, by number.
+    pub(super) const fn durations(&self) -> &Arc<Counted> {
+        &self.times
+    }
+
+    /// How often the shape that has this number was seen.
+    pub(super) fn shape(&self, number: usize) -> Option<[u64; 3]> {
+        let seen = *self.shapes.get(number)?;
+        (seen != [0; 3]).then_some(seen)
     }
 
     /// The components of which a visit was timed.
@@ -261,25 +286,5 @@ impl Running {
             What::Time(Segment::Whole(id)) if brief.is_some() => Some(*id),
             _ => None,
         })
-    }
-
-    /// How often each shape was seen.
-    pub(super) fn shapes(
-        &self,
-        profiles: &Profiles,
-    ) -> impl Iterator<Item = ((u32, u32), [u64; 3])> {
-        let numbers = self.numbers(profiles);
-        numbers.filter_map(|number| match profiles.counted[number] {
-            (of, What::Shape(shape)) if self.shapes[number] != [0; 3] => {
-                Some(((of, shape), self.shapes[number]))
-            }
-            _ => None,
-        })
-    }
-
-    /// What has a number since the sums caught up is in none of the stretches.
-    fn numbers(&self, profiles: &Profiles) -> impl Iterator<Item = usize> {
-        let ordered = profiles.ordered();
-        ordered.filter(|number| *number < self.briefs.len())
     }
 }

@@ -50,9 +50,10 @@ impl Takes {
         let (mut unmeasured_before, mut unmeasured_now) = (0, 0);
         for timed in input.timed.iter().filter(|timed| timed.part == self.part) {
             if self.request_type.is_none_or(|of| of == timed.request_type) {
-                before.merge(&timed.lasted.before());
-                now.merge(timed.lasted.window());
-                let [earlier, later, window] = timed.lasted.unmeasured();
+                let lasted = input.timed.lasted(timed);
+                before.merge(&lasted.before());
+                now.merge(lasted.window());
+                let [earlier, later, window] = lasted.unmeasured();
                 unmeasured_before += earlier + later;
                 unmeasured_now += window;
             }

@@ -56,7 +56,7 @@ type Link = (bool, usize);
 pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
     let families = &tally.families;
     let mut links: BTreeMap<(usize, usize), BTreeMap<Link, (u64, u64)>> = BTreeMap::new();
-    for shaped in &input.shaped {
+    for shaped in input.shaped.iter() {
         let caller = families[shaped.subject];
         for asked in &shaped.asked {
             let callee = families[*asked];

@@ -2,13 +2,15 @@
 //!
 //! In canonical order: subjects sorted by name, rows by subject, cases by row. So the same requests
 //! give the same input, and a method that goes through it in order gives the same bytes, in
-//! whatever order the requests came.
+//! whatever order the requests came. What hardly changes from one second's ranking to the next is shared with whoever
+//! makes the next one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rekindle_model::{Name, Outcome, RequestType, TraceId, UnixNanos};
 
-use super::lasted::{Brief, Kept};
+use super::times::Times;
 use crate::observe::State;
 use crate::{Component, Counts};
 
@@ -107,19 +109,6 @@ pub enum Part {
     There(usize, usize),
 }
 
-/// How long a span of the work took in requests of one type.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Timed {
-    /// Of what.
-    pub part: Part,
-    /// The request type, as an index in [`Input::request_types`].
-    pub request_type: usize,
-    /// What all comparisons ask of it.
-    pub brief: Brief,
-    /// Before the window and in it. Shared with what is counted on: an input is made every second.
-    pub lasted: Kept,
-}
-
 /// How many requests of one type touched an operation or dependency: so many of its calls are
 /// independent of one another, however often each asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,9 +151,9 @@ pub struct Input {
     /// The journal position of the last batch that counted.
     pub cut: u64,
     /// Components, sorted.
-    pub subjects: Vec<Subject>,
+    pub subjects: Arc<Vec<Subject>>,
     /// Distinct rows, sorted.
-    pub rows: Vec<InputRow>,
+    pub rows: Arc<Vec<InputRow>>,
     /// Requests since the failures began, sorted by row.
     pub window: Vec<Case>,
     /// Requests before, sorted by row.
@@ -175,11 +164,11 @@ pub struct Input {
     /// Request types, sorted.
     pub request_types: Vec<RequestType>,
     /// Own times, sorted by subject and request type.
-    pub timed: Vec<Timed>,
+    pub timed: Times,
     /// Requests that touched what is timed, sorted.
     pub touched: Vec<Touched>,
     /// Whom visits asked, sorted.
-    pub shaped: Vec<Shaped>,
+    pub shaped: Arc<Vec<Shaped>>,
     /// Traces to choose examples from, sorted by id.
     pub shown: Vec<ShownTrace>,
     /// Who said from outside that one of the failures was one: the request's row in

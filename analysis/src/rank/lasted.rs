@@ -2,10 +2,8 @@
 //!
 //! A ranking compares tens of thousands of these, and looks closely at a few hundred. So what all comparisons ask
 //! ([`Brief`]) lies beside what is compared, one after the other, and durations lie where they are counted, in a table that
-//! rankings share with whoever counts on: to hand one out costs a number.
+//! rankings share with whoever counts on ([`super::Times`]): to hand one out costs a number.
 
-use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use rekindle_stats::{LogHistogram, Moments};
@@ -16,8 +14,6 @@ pub struct Lasted {
     durations: [LogHistogram; 3],
     /// How many of each weren't measured, but are stood for by others: they say nothing of their own.
     unmeasured: [u64; 3],
-    /// Whether nothing was counted since its brief was worked out.
-    is_worked_out: bool,
 }
 
 /// What comparisons ask of all of them: of the earlier half, the later one and the window.
@@ -56,38 +52,29 @@ impl Lasted {
     /// Counts `n` durations of this bucket.
     pub(crate) fn add(&mut self, stretch: usize, bucket: u16, n: u64) {
         self.durations[stretch].add_many(bucket, n);
-        self.is_worked_out = false;
     }
 
     /// Takes them back.
     pub(crate) fn take_out(&mut self, stretch: usize, bucket: u16, n: u64) {
         self.durations[stretch].remove_many(bucket, n);
-        self.is_worked_out = false;
     }
 
     /// Counts `n` that weren't measured.
     pub(crate) fn add_unmeasured(&mut self, stretch: usize, n: u64) {
         self.unmeasured[stretch] += n;
-        self.is_worked_out = false;
     }
 
     /// Takes them back.
     pub(crate) fn take_out_unmeasured(&mut self, stretch: usize, n: u64) {
         self.unmeasured[stretch] -= n;
-        self.is_worked_out = false;
     }
 
     /// Works out what comparisons will ask; `None` where nothing is counted.
-    pub(crate) fn work_out(&mut self) -> Option<Brief> {
-        self.is_worked_out = true;
+    pub(crate) fn work_out(&self) -> Option<Brief> {
         (!self.is_empty()).then(|| Brief {
             moments: [0, 1, 2].map(|stretch| Moments::of(&self.durations[stretch])),
             unmeasured: self.unmeasured,
         })
-    }
-
-    pub(crate) const fn is_worked_out(&self) -> bool {
-        self.is_worked_out
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -99,39 +86,3 @@ impl Lasted {
 
 /// What was counted of everything that is timed, by number.
 pub(crate) type Counted = Vec<Arc<Lasted>>;
-
-/// One that was counted.
-#[derive(Clone)]
-pub struct Kept {
-    counted: Arc<Counted>,
-    number: usize,
-}
-
-impl Kept {
-    pub(crate) fn new(counted: &Arc<Counted>, number: usize) -> Self {
-        Self {
-            counted: Arc::clone(counted),
-            number,
-        }
-    }
-}
-
-impl Deref for Kept {
-    type Target = Lasted;
-
-    fn deref(&self) -> &Lasted {
-        &self.counted[self.number]
-    }
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl PartialEq for Kept {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}

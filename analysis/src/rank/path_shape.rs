@@ -39,7 +39,7 @@ struct Sums {
 pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
     let families = &tally.families;
     let mut grammar: BTreeMap<(usize, usize), Vec<&Shaped>> = BTreeMap::new();
-    for shaped in &input.shaped {
+    for shaped in input.shaped.iter() {
         let non_terminal = (shaped.subject, shaped.request_type);
         grammar.entry(non_terminal).or_default().push(shaped);
     }

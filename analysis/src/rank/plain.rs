@@ -44,12 +44,12 @@ pub(crate) fn plain(input: &Input) -> Vec<Plain> {
         }
     }
     let mut found = Vec::new();
-    for timed in &input.timed {
+    for timed in input.timed.iter() {
         let Part::Whole(id) = timed.part else {
             continue;
         };
-        let before = timed.lasted.before();
-        let window = timed.lasted.window();
+        let lasted = input.timed.lasted(timed);
+        let (before, window) = (lasted.before(), lasted.window());
         if before.total() < 2 || window.total() == 0 {
             continue;
         }

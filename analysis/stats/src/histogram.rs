@@ -58,20 +58,32 @@ impl LogHistogram {
 
     /// What all of these counted together: each bucket is looked at once, however many histograms there are.
     pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
-        let mut counts: Vec<u64> = Vec::new();
-        let (mut first, mut total) = (usize::MAX, 0);
+        // Counts from the lowest bucket that was met; most lie within a few doublings.
+        let (mut counts, mut lowest): (Vec<u64>, u16) = (Vec::new(), 0);
+        let mut total = 0;
         for histogram in all {
+            let (Some((low, _)), Some((high, _))) =
+                (histogram.buckets.first(), histogram.buckets.last())
+            else {
+                continue;
+            };
+            if counts.is_empty() {
+                lowest = *low;
+            } else if *low < lowest {
+                let more = usize::from(lowest - low);
+                counts.splice(0..0, std::iter::repeat_n(0, more));
+                lowest = *low;
+            }
+            let wanted = usize::from(high - lowest) + 1;
+            if wanted > counts.len() {
+                counts.resize(wanted, 0);
+            }
             for (bucket, n) in &histogram.buckets {
-                let at = usize::from(*bucket);
-                if at >= counts.len() {
-                    counts.resize(at + 1, 0);
-                }
-                counts[at] += n;
-                first = first.min(at);
+                counts[usize::from(bucket - lowest)] += n;
             }
             total += histogram.total;
         }
-        let held = (0..).zip(counts).skip(first).filter(|(_, n)| *n > 0);
+        let held = (lowest..=u16::MAX).zip(counts).filter(|(_, n)| *n > 0);
         Self {
             buckets: held.collect(),
             total,

@@ -120,7 +120,7 @@ impl Calls {
     fn of(input: &Input, tally: &Tally) -> Self {
         let family = &tally.families;
         let mut asked: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for shaped in &input.shaped {
+        for shaped in input.shaped.iter() {
             let callees = shaped.asked.iter().map(|id| family[*id]);
             asked
                 .entry(family[shaped.subject])

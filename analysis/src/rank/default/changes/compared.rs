@@ -7,7 +7,8 @@
 use rekindle_stats::{Calls, LogHistogram, Moments};
 
 use super::Period;
-use crate::rank::input::{Input, Part, Timed, Touched};
+use crate::rank::input::{Input, Part, Touched};
+use crate::rank::{Timed, Times};
 
 /// A part of the work in one group of requests, before and now.
 pub(super) struct Both<'a> {
@@ -20,22 +21,23 @@ pub(super) struct Both<'a> {
     unmeasured: [u64; 2],
     /// Which are compared, one per request type.
     timed: &'a [Timed],
+    times: &'a Times,
     period: Period,
 }
 
 impl<'a> Both<'a> {
     /// Of these, which are of one part.
-    fn of(timed: &'a [Timed], group: usize, requests: &Requests<'_>, period: Period) -> Self {
-        let mut both = Self::nothing(timed, group, period);
+    fn of(timed: &'a [Timed], group: usize, asked: Asked<'a, '_>) -> Self {
+        let mut both = Self::nothing(timed, group, asked.times, asked.period);
         let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = both.part;
         for one in timed {
-            both.add(one, requests.of(id, one.request_type));
+            both.add(one, asked.requests.of(id, one.request_type));
         }
         both
     }
 
     /// The same without their counts.
-    fn nothing(timed: &'a [Timed], group: usize, period: Period) -> Self {
+    fn nothing(timed: &'a [Timed], group: usize, times: &'a Times, period: Period) -> Self {
         Self {
             part: timed[0].part,
             group,
@@ -43,13 +45,14 @@ impl<'a> Both<'a> {
             now: Calls::default(),
             unmeasured: [0; 2],
             timed,
+            times,
             period,
         }
     }
 
     /// Durations before and now, put together: only for the few that are looked at closely.
     pub(super) fn durations(&self) -> [LogHistogram; 2] {
-        let timed = || self.timed.iter().map(|timed| &timed.lasted);
+        let timed = || self.timed.iter().map(|it| self.times.lasted(it));
         match self.period {
             Period::Fault => [
                 LogHistogram::sum(timed().flat_map(|it| it.baseline())),
@@ -116,6 +119,14 @@ fn measured_requests(requests: u64, calls: u64, unmeasured: u64) -> u64 {
     (part as u64).max(u64::from(made > 0 && measured > 0))
 }
 
+/// What all comparisons are drawn from.
+#[derive(Clone, Copy)]
+struct Asked<'a, 'b> {
+    times: &'a Times,
+    requests: &'b Requests<'a>,
+    period: Period,
+}
+
 /// What is compared in groups of one kind.
 pub(super) struct Group<'a> {
     /// Sorted by part and group. Ways there aren't among them: few are asked for.
@@ -124,21 +135,23 @@ pub(super) struct Group<'a> {
     kinds: [usize; 2],
     /// All ways there, sorted by part and request type.
     there: &'a [Timed],
+    times: &'a Times,
     is_by_type: bool,
     period: Period,
 }
 
 impl<'a> Group<'a> {
-    fn new(timed: &'a [Timed], requests: &Requests<'a>, period: Period, is_by_type: bool) -> Self {
+    fn new(asked: Asked<'a, '_>, is_by_type: bool) -> Self {
         let is_there = |timed: &Timed| matches!(timed.part, Part::There(..));
-        let (timed, there) = timed.split_at(timed.partition_point(|it| !is_there(it)));
+        let times = asked.times;
+        let (timed, there) = times.split_at(times.partition_point(|it| !is_there(it)));
         let mut list = Vec::with_capacity(if is_by_type { timed.len() } else { 0 });
         if is_by_type {
             let each = timed.chunks(1);
-            list.extend(each.map(|it| Both::of(it, it[0].request_type + 1, requests, period)));
+            list.extend(each.map(|it| Both::of(it, it[0].request_type + 1, asked)));
         } else {
             let each = timed.chunk_by(|a, b| a.part == b.part);
-            list.extend(each.map(|it| Both::of(it, 0, requests, period)));
+            list.extend(each.map(|it| Both::of(it, 0, asked)));
         }
         let before = |is_before: fn(Part) -> bool| {
             list.partition_point(|both: &Both<'_>| is_before(both.part))
@@ -151,8 +164,9 @@ impl<'a> Group<'a> {
             list,
             kinds,
             there,
+            times,
             is_by_type,
-            period,
+            period: asked.period,
         }
     }
 
@@ -175,7 +189,7 @@ impl<'a> Group<'a> {
         let rest = &self.there[first..];
         let of_it = &rest[..rest.partition_point(|it| key(it) == (part, group))];
         // How many requests these are isn't asked of it.
-        (!of_it.is_empty()).then(|| Both::nothing(of_it, group, self.period))
+        (!of_it.is_empty()).then(|| Both::nothing(of_it, group, self.times, self.period))
     }
 
     /// Own time and ways together, of each operation.
@@ -206,9 +220,14 @@ pub(super) struct Compared<'a> {
 impl<'a> Compared<'a> {
     pub(super) fn of(input: &'a Input, period: Period) -> Self {
         let requests = Requests::all(input);
+        let asked = Asked {
+            times: &input.timed,
+            requests: &requests,
+            period,
+        };
         Self {
-            all: Group::new(&input.timed, &requests, period, false),
-            by_type: Group::new(&input.timed, &requests, period, true),
+            all: Group::new(asked, false),
+            by_type: Group::new(asked, true),
             requests,
         }
     }
