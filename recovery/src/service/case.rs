@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use crate::belief::Trial;
-use crate::executor::{ActionId, Permit};
+use crate::executor::{ActionId, Life, Permit};
 use crate::guard::Refusal;
 use crate::judge::{Probed, Relief};
 use crate::ledger::{Also, Entry, Outcome};
@@ -89,6 +89,16 @@ pub(super) struct Part {
     pub(super) generation: u64,
     pub(super) intended_at: SystemTime,
     pub(super) outcome: Option<Outcome>,
+}
+
+impl Part {
+    /// The life that began, as far as its telemetry will tell.
+    pub(super) fn began(&self) -> Life {
+        match self.outcome {
+            Some(Outcome::Done { began, .. }) => began,
+            _ => Life::default(),
+        }
+    }
 }
 
 impl Attempt {

@@ -163,6 +163,9 @@ async fn the_smallest_restart_cures_and_nothing_else_is_touched() {
     assert!(cured < 2.2, "{text}");
     assert_eq!(shadows.len(), 3);
     assert!(shadows[0].until.is_none() && shadows[2].until.is_some());
+    // Which life it is is known once it has begun, and not before.
+    let lives = shadows.iter().map(|shadow| shadow.began.part);
+    assert_eq!(lives.collect::<Vec<_>>(), [None, Some(2), Some(2)]);
     assert_eq!(
         shadows[2].selector.get("code").map(String::as_str),
         Some("cart")
