@@ -235,13 +235,19 @@ impl Site {
     }
 
     fn make(&mut self, fault: Fault) -> rekindle_model::Trace {
+        let request = request(self.n + 1, fault);
+        self.build(request)
+    }
+
+    /// The next request's trace, a tenth of a second after the one before.
+    fn build(&mut self, call: Call) -> rekindle_model::Trace {
         self.now = self.now.plus(Duration::from_millis(100));
         self.n += 1;
         T {
             id: u128::from(self.n),
             start: self.now,
         }
-        .build(request(self.n, fault))
+        .build(call)
     }
 
     fn take(&mut self, trace: &rekindle_model::Trace) {

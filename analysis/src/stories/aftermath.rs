@@ -19,19 +19,9 @@ fn page(operation: &str, instance: &str, broken: bool) -> Call {
 
 fn ask(site: &mut Site, requests: u64, operation: &str, instance: &str, broken: bool) {
     for _ in 0..requests {
-        let trace = build(site, page(operation, instance, broken));
+        let trace = site.build(page(operation, instance, broken));
         site.take(&trace);
     }
-}
-
-fn build(site: &mut Site, call: Call) -> rekindle_model::Trace {
-    site.now = site.now.plus(Duration::from_millis(100));
-    site.n += 1;
-    T {
-        id: u128::from(site.n),
-        start: site.now,
-    }
-    .build(call)
 }
 
 #[test]

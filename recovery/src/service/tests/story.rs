@@ -1057,15 +1057,7 @@ async fn an_order_waits_for_no_requests_that_cannot_count() {
 #[tokio::test(start_paused = true)]
 async fn what_was_never_seen_to_be_wrong_is_not_seen_to_be_cured() {
     for shape in ["reported", "wrong_answer"] {
-        let mut world = World::new();
-        let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
-        for spec in &mut specs {
-            spec.ready = Some(crate::ProbeSpec::Tcp {
-                address: "127.0.0.1:1".to_owned(),
-                timeout: Duration::from_secs(1),
-            });
-        }
-        world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+        let world = World::with_probes();
         let mut story = Story::with(&world, policy());
         let mut evidence = world.evidence(1, &[("mail", 1.0)]);
         evidence.signature.request_types.clear();
@@ -1225,15 +1217,7 @@ async fn a_refusal_that_users_felt_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_can_be_asked_of_probes() {
-    let mut world = World::new();
-    let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
-    for spec in &mut specs {
-        spec.ready = Some(crate::ProbeSpec::Tcp {
-            address: "127.0.0.1:1".to_owned(),
-            timeout: Duration::from_secs(1),
-        });
-    }
-    world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+    let world = World::with_probes();
     let policy = Policy {
         unclear: crate::policy::Unclear::Probe,
         ..policy()

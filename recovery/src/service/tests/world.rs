@@ -18,7 +18,7 @@ use crate::service::{Recovery, RecoveryEvents, ServiceConfig, prepare};
 use crate::tree::tests::tree;
 use crate::{
     Cohort, CohortQuery, Evidence, Fared, FaultSignature, Policy, ProbeSpec, RestartTree,
-    SuspectUnit, UnitName,
+    SuspectUnit, UnitName, UnitSpec,
 };
 
 pub(super) const TREE: &str = "
@@ -118,6 +118,20 @@ impl World {
             start: Instant::now(),
             folder: Arc::new(tempfile::tempdir().expect("a folder")),
         }
+    }
+
+    /// The same world, in which each unit can be asked whether it is ready.
+    pub(super) fn with_probes() -> Self {
+        let mut world = Self::new();
+        let mut specs: Vec<UnitSpec> = world.tree.units().cloned().collect();
+        for spec in &mut specs {
+            spec.ready = Some(ProbeSpec::Tcp {
+                address: "127.0.0.1:1".to_owned(),
+                timeout: Duration::from_secs(1),
+            });
+        }
+        world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+        world
     }
 
     pub(super) fn now(&self) -> SystemTime {
