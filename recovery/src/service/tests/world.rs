@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::crash::{CrashHook, CrashPoint};
-use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
+use crate::executor::{
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
+};
 use crate::ledger::Threading;
 use crate::ports::{Notice, Notifier, Prober};
 use crate::service::{Recovery, RecoveryEvents, ServiceConfig, prepare};
@@ -368,6 +370,10 @@ impl World {
         Ok(Executed {
             stopped_at,
             ready_at,
+            began: Life {
+                process: Some(1),
+                part: Some(permit.generation()),
+            },
             note: String::new(),
         })
     }
