@@ -271,7 +271,8 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         };
         writeln!(
             io::stderr(),
-            "there are no {what} in the store; nothing was written"
+            "there are no {what} in the store; nothing was written. What a running daemon received in the last five \
+             minutes may still be in its journal: the store gets it from there"
         )?;
         return Ok(Exit::NotFound);
     }

@@ -298,6 +298,11 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              it in mode observe",
         ),
         (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, process: {command: [x], ports: [80, 81]}}\n        - {unit: c, process: {command: [y], ports: [81]}}\n",
+            "r.yaml: `restart.tree` at line 6, column 11: b and c both have port 81 among their `ports`; \
+             only one of them can listen there",
+        ),
+        (
             "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",
             "r.yaml: `restart.tree[0]` at line 3, column 7: has several of `process`, `http`, \
              `command`, `docker`, `kubernetes` and `systemd`; a unit is restarted in one way\n\

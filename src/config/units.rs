@@ -78,6 +78,12 @@ pub(super) fn tree(
         for wrong in clashes(&templates, &specs) {
             section.complain(key, section.at(), &wrong);
         }
+        for (at, wrong) in shared_ports(&specs) {
+            let subject = format!("`{}`", section.path_of(key));
+            section
+                .reader
+                .complain(subject, places.get(at).copied(), &wrong);
+        }
         // With one of each kind: what is wrong with that would be wrong with all of them.
         let examples = templates.iter().map(Template::example);
         let tree = RestartTree::growing(
@@ -96,6 +102,28 @@ pub(super) fn tree(
         }
     }
     (specs, templates, watches)
+}
+
+/// Which processes are said to listen where another one does: neither would ever be seen to have stopped.
+fn shared_ports(specs: &[UnitSpec]) -> Vec<(usize, String)> {
+    let mut first: BTreeMap<u16, &UnitName> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (at, spec) in specs.iter().enumerate() {
+        let Some(ExecutorSpec::Process(process)) = &spec.executor else {
+            continue;
+        };
+        for port in &process.ports {
+            let of = first.entry(*port).or_insert(&spec.name);
+            if **of != spec.name {
+                let words = format!(
+                    "{of} and {} both have port {port} among their `ports`; only one of them can listen there",
+                    spec.name
+                );
+                wrong.push((at, words));
+            }
+        }
+    }
+    wrong
 }
 
 /// The unit that an error is about, and what is wrong, for people who wrote nested units.

@@ -55,7 +55,13 @@ pub(super) fn launch(
             command.stdout(Stdio::null()).stderr(Stdio::null())
         }
     };
-    let child = command.spawn().map_err(|error| explain(program, &error))?;
+    let child = command.spawn().map_err(|error| {
+        // The operating system says the same of a missing directory as of a missing program.
+        match missing_directory(spec) {
+            Some(reason) => io::Error::new(error.kind(), reason),
+            None => explain(program, &error),
+        }
+    })?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     // It is our child and nobody has waited for it, so it exists, be it as a zombie. It is waited
     // for through its pidfd.
@@ -77,10 +83,8 @@ pub(super) fn check(spec: &ProcessSpec) -> Result<(), String> {
     let Some(program) = spec.command.first() else {
         return Err("its command is empty".to_owned());
     };
-    if let Some(directory) = &spec.directory
-        && !directory.is_dir()
-    {
-        return Err(format!("directory {} does not exist", directory.display()));
+    if let Some(reason) = missing_directory(spec) {
+        return Err(reason);
     }
     let runnable = |path: &Path| {
         fs::metadata(path)
@@ -108,6 +112,12 @@ pub(super) fn check(spec: &ProcessSpec) -> Result<(), String> {
             "command {program} does not exist or may not be executed"
         ))
     }
+}
+
+/// Says so if there is no directory to start it in.
+fn missing_directory(spec: &ProcessSpec) -> Option<String> {
+    let directory = spec.directory.as_ref().filter(|it| !it.is_dir())?;
+    Some(format!("directory {} does not exist", directory.display()))
 }
 
 /// Puts the operating system's answer to a spawn in words that name the command.

@@ -348,6 +348,17 @@ async fn a_command_that_does_not_exist_ends_nothing() {
         "web was not started: command /no/such/program does not exist"
     );
     assert_eq!(status(&supervisor, "web").phase, "exited");
+    supervisor.close().await;
+
+    let mut homeless = unit("web", WORKER);
+    homeless.process.directory = Some("/no/such/home".into());
+    let supervisor = world.open(vec![homeless]).await;
+    let results = supervisor.start_missing().await;
+    let error = results[0].1.as_ref().expect_err("can't be started");
+    assert_eq!(
+        error.to_string(),
+        "web was not started: directory /no/such/home does not exist"
+    );
 }
 
 #[tokio::test]
