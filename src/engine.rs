@@ -31,7 +31,7 @@ use rekindle_analysis::{Change, Ranking};
 use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
-use rekindle_model::{Intervention, InterventionKind, Name, Selector, UnixNanos};
+use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
@@ -266,6 +266,7 @@ impl Engine {
             target: Selector::default(),
             from,
             until: Some(until),
+            began: Life::default(),
             reference: "the engine was down".into(),
         });
         // Who came meanwhile couldn't reach us.
@@ -379,6 +380,14 @@ impl Engine {
             ),
             from: shadow.from.into(),
             until: shadow.until.map(Into::into),
+            began: Life {
+                process: shadow.began.process,
+                // Spans tell the number of their code component, and of nothing else below the process.
+                part: shadow
+                    .began
+                    .part
+                    .filter(|_| shadow.selector.contains_key("code.namespace")),
+            },
             // An action on a group casts one shadow per part.
             reference: format!("action {} on {}", shadow.action, shadow.unit).into(),
         });

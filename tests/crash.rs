@@ -7,6 +7,7 @@
 
 mod support;
 
+use rekindle_datasets::auction::ServiceName;
 use rekindle_recovery::crash::CrashPoint;
 use support::Stage;
 
@@ -49,6 +50,72 @@ fn an_incident_keeps_its_number_and_its_page() {
                 .any(|name| kept.request_types.contains(name))
     });
     assert_eq!(twins.count(), 0, "{:?}", view.incidents);
+    stage.stop_engine();
+}
+
+/// Ten requests of now to the catalog's items, by what says that it is of this life.
+fn to_a_life(number: u64, process: u64, part: u64) -> serde_json::Value {
+    use serde_json::json;
+    let nanos = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    let nanos = u64::try_from(nanos.as_nanos()).expect("before 2554");
+    let text = |key: &str, value: String| json!({ "key": key, "value": { "stringValue": value } });
+    let spans: Vec<_> = (0..10)
+        .flat_map(|request| {
+            let trace = format!("{:032x}", number * 100 + request + 1);
+            let span = |id: u64, kind: u64, attributes: serde_json::Value| {
+                json!({
+                    "traceId": trace, "spanId": format!("{id:016x}"), "kind": kind, "name": "GET /of-an-old-life",
+                    "parentSpanId": if id > 1 { format!("{:016x}", id - 1) } else { String::new() },
+                    "startTimeUnixNano": (nanos + id).to_string(),
+                    "endTimeUnixNano": (nanos + 1_000_000 - id).to_string(),
+                    "attributes": attributes,
+                })
+            };
+            let of_part = json!([
+                text("code.namespace", "catalog.items".to_owned()),
+                { "key": "rekindle.generation", "value": { "intValue": part.to_string() } },
+            ]);
+            [span(1, 2, json!([])), span(2, 1, of_part)]
+        })
+        .collect();
+    let resource = json!([
+        text("service.name", "catalog".to_owned()),
+        text("rekindle.generation", process.to_string()),
+    ]);
+    json!({ "resourceSpans": [{ "resource": { "attributes": resource }, "scopeSpans": [{ "spans": spans }] }] })
+}
+
+#[test]
+fn what_goes_to_a_life_that_is_over_is_set_apart_also_after_a_kill() {
+    let mut stage = Stage::new("old-life");
+    stage.start_engine(None);
+    stage.wait_calm();
+    let (process, old) = stage.life_of(ServiceName::Catalog);
+    assert_eq!(old, 0);
+    // The first microreboot of the component leads to its second life.
+    stage.restart("catalog.items");
+    for (number, (process, part)) in [
+        (process, 1),
+        (process, 2),
+        // Nobody begins a life by claiming one.
+        (process, 9000),
+        (process, 2),
+        // A new process's part counts from the beginning.
+        (process + 1, 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stage.export(&to_a_life(number as u64, process, part));
+    }
+    stage.wait_set_apart(10);
+    stage.restart("catalog");
+    stage.export(&to_a_life(10, process, 2));
+    stage.export(&to_a_life(11, process + 1, 0));
+    stage.wait_set_apart(20);
+    stage.kill_engine();
+    stage.start_engine(None);
+    stage.wait_set_apart(20);
     stage.stop_engine();
 }
 

@@ -17,7 +17,7 @@ use rekindle_model::{
 use crate::causes::Causes;
 use crate::detect::OPEN_SECONDS;
 use crate::examples::ExampleStore;
-use crate::fence::{Fences, row_touches};
+use crate::fence::{Fences, Touched, row_touches};
 use crate::missed::Told;
 use crate::observe::Observer;
 use crate::outcome::failure;
@@ -434,12 +434,14 @@ impl Analyzer {
         }
         record.fenced = self
             .fences
-            .covers(record.touched(), record.start, record.end);
+            .sets_apart(record.touched(), record.start, record.end);
         record.row = reading.row;
         let slice = record.start.0 / slice_nanos;
-        if record.fenced {
-            self.counts.add(LeftOut::Fenced);
-            *self.fenced.entry(slice).or_default() += 1;
+        if let Some(why) = record.fenced {
+            self.counts.add(why);
+            if why == LeftOut::Fenced {
+                *self.fenced.entry(slice).or_default() += 1;
+            }
         }
         match (record.cell(), reading.cell) {
             (Some(cell), Some((known, number))) if cell == known => {
@@ -450,12 +452,13 @@ impl Analyzer {
         }
         let bad = record.outcome().is_bad();
         let state = self.types.get_mut(record.request_type);
-        let calm = state.incident.is_none() && !record.fenced && !bad;
+        let is_fenced = record.fenced.is_some();
+        let calm = state.incident.is_none() && !is_fenced && !bad;
         if calm {
             state.learn_duration(record.end.since(record.start));
         }
-        let (request_type, fenced) = (record.request_type, record.fenced);
-        if !fenced {
+        let request_type = record.request_type;
+        if !is_fenced {
             self.measure(outline, slice, request_type, reading, calm);
         }
         (request_type, bad)
@@ -669,9 +672,14 @@ impl Analyzer {
         let mut types = BTreeSet::new();
         for record in self.records.values_mut() {
             let Some(row) = record.row else { continue };
-            let known = record.touched().contains(&reference);
+            let mut touched = record.touched().iter();
+            let known = touched.any(|it| it.intervention == reference);
             if rows[row as usize] && !known {
-                record.touch(reference.clone());
+                // Its spans are gone, and what isn't known to be of an old life isn't.
+                record.touch(Touched {
+                    intervention: reference.clone(),
+                    is_outlived: false,
+                });
             }
             if rows[row as usize] || known {
                 types.insert(record.request_type);
@@ -680,29 +688,32 @@ impl Analyzer {
         self.fences.put(intervention, types, &mut self.counts);
         let slice_nanos = self.slice_nanos();
         for record in self.records.values_mut() {
-            if !record.touched().contains(&reference) {
+            let mut touched = record.touched().iter();
+            if !touched.any(|it| it.intervention == reference) {
                 continue;
             }
             let fenced = self
                 .fences
-                .covers(record.touched(), record.start, record.end);
+                .sets_apart(record.touched(), record.start, record.end);
             if fenced == record.fenced {
                 continue;
             }
             let slice = record.start.0 / slice_nanos;
             let of_slice = self.fenced.entry(slice).or_default();
-            *of_slice = match fenced {
-                true => *of_slice + 1,
-                false => of_slice.saturating_sub(1),
-            };
-            if fenced {
-                self.counts.add(LeftOut::Fenced);
-                if let Some(cell) = record.cell() {
-                    self.spectrum.remove(slice, cell);
-                }
+            if record.fenced == Some(LeftOut::Fenced) {
+                *of_slice = of_slice.saturating_sub(1);
+            }
+            if fenced == Some(LeftOut::Fenced) {
+                *of_slice += 1;
+            }
+            if let Some(why) = fenced {
+                self.counts.add(why);
+            }
+            if let Some(cell) = record.cell() {
+                self.spectrum.remove(slice, cell);
             }
             record.fenced = fenced;
-            if let (false, Some(cell)) = (fenced, record.cell()) {
+            if let Some(cell) = record.cell() {
                 self.spectrum.add(slice, cell);
             }
         }

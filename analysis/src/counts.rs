@@ -20,6 +20,8 @@ pub enum LeftOut {
     OutsideWindow,
     /// A request that overlaps an intervention on what it touches.
     Fenced,
+    /// A request that came after a restart and touched the life before it.
+    OldLife,
     /// A request type beyond those that are told apart.
     OtherRequestType,
     /// A component beyond those that are told apart.
@@ -50,6 +52,7 @@ impl LeftOut {
             Self::Repeated => "traces that were counted before",
             Self::OutsideWindow => "traces from outside the window",
             Self::Fenced => "requests during an intervention on what they touch",
+            Self::OldLife => "requests to a life that was over",
             Self::OtherRequestType => "requests of types beyond those that are told apart",
             Self::ComponentOverflow => "mentions of components beyond those that are told apart",
             Self::RowOverflow => "observations beyond those that are told apart",

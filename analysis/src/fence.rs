@@ -4,10 +4,14 @@
 //! touches its target says nothing about anyone: it is fenced, and counted. What a row touches is
 //! known by its components' attributes; the trace's own spans are asked too while they are at hand,
 //! because they may carry attributes that no component keeps.
+//!
+//! A life may outlast its restart: a thread that nobody can end, a process that nobody could. What is begun after the
+//! restart and touches such a life says nothing of the one that began, and is set apart for its own reason. Only what
+//! we did begins a life, so nobody gets others' requests set apart by claiming a number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_model::{Intervention, InterventionKind, Name, Selector, Trace, UnixNanos};
+use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, Trace, UnixNanos};
 
 use crate::observe::Row;
 use crate::registry::Registry;
@@ -25,6 +29,15 @@ impl Fence {
     fn is_everywhere(&self) -> bool {
         self.intervention.kind == InterventionKind::Blind || self.intervention.target.0.is_empty()
     }
+}
+
+/// An intervention whose target a request touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Touched {
+    /// Its reference.
+    pub(crate) intervention: Name,
+    /// Whether what was touched was of a life before the one that began with it.
+    pub(crate) is_outlived: bool,
 }
 
 /// All interventions that are remembered, by reference.
@@ -124,38 +137,55 @@ impl Fences {
             .filter(move |intervention| intervention.overlaps(start, end))
     }
 
-    /// The references of those whose target the request touched.
+    /// Those whose target the request touched.
     pub(crate) fn touched(
         &mut self,
         request_type: u32,
         row: &Row,
         trace: &Trace,
         registry: &Registry,
-    ) -> Vec<Name> {
+    ) -> Vec<Touched> {
         let mut touched = Vec::new();
         for (reference, fence) in &mut self.fences {
-            let selector = &fence.intervention.target;
-            let spans = trace.spans();
+            let Intervention { target, began, .. } = &fence.intervention;
+            let mut meant = trace
+                .spans()
+                .iter()
+                .filter(|span| target.matches(|key| span.attribute(key)))
+                .peekable();
             let hit = fence.is_everywhere()
-                || spans
-                    .iter()
-                    .any(|span| selector.matches(|key| span.attribute(key)))
-                || row_touches(row, selector, registry);
+                || meant.peek().is_some()
+                || row_touches(row, target, registry);
             if hit {
                 fence.types.insert(request_type);
-                touched.push(reference.clone());
+                touched.push(Touched {
+                    intervention: reference.clone(),
+                    is_outlived: meant.any(|span| Life::told_by(span).is_older_than(*began)),
+                });
             }
         }
         touched
     }
 
-    /// Whether a request that touched these targets overlaps one of their shadows.
-    pub(crate) fn covers(&self, touched: &[Name], start: UnixNanos, end: UnixNanos) -> bool {
-        touched.iter().any(|reference| {
-            self.fences
-                .get(reference)
-                .is_some_and(|fence| fence.intervention.overlaps(start, end))
-        })
+    /// Why a request that touched these targets is set apart, if it is: it overlaps one of their shadows, or came later to
+    /// a life that should have been over.
+    pub(crate) fn sets_apart(
+        &self,
+        touched: &[Touched],
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> Option<LeftOut> {
+        let known = touched.iter().filter_map(|it| {
+            let fence = self.fences.get(&it.intervention)?;
+            Some((&fence.intervention, it.is_outlived))
+        });
+        if known.clone().any(|(it, _)| it.overlaps(start, end)) {
+            return Some(LeftOut::Fenced);
+        }
+        let mut later = known.filter(|(it, _)| start >= it.from);
+        later
+            .any(|(it, is_outlived)| is_outlived && it.began != Life::default())
+            .then_some(LeftOut::OldLife)
     }
 
     /// When something that requests of these types touch was made anew: from when, and until when

@@ -23,6 +23,7 @@ use hashbrown::DefaultHashBuilder;
 use rekindle_model::{Name, Outline, Resource, Shape, Step};
 
 use crate::LeftOut;
+use crate::fence::Touched;
 use crate::hops::{Timing, measure};
 use crate::observe::Trail;
 use crate::profile::{Places, Spent};
@@ -144,7 +145,7 @@ pub(crate) struct Reading {
     /// What the registry's version must still be; `None` when it doesn't matter.
     pub(crate) registry: Option<u64>,
     /// The interventions whose targets it touches.
-    pub(crate) touched: Vec<Name>,
+    pub(crate) touched: Vec<Touched>,
     /// What was left out while it was read, each time again.
     pub(crate) left_out: Vec<(LeftOut, u64)>,
 }

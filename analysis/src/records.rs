@@ -13,6 +13,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
 
+use crate::fence::Touched;
 use crate::spectrum::Cell;
 use crate::{Counts, LeftOut};
 
@@ -30,8 +31,8 @@ pub(crate) struct Record {
     pub(crate) failed_inside: bool,
     /// Whether it was given to the type's detector, and as what.
     pub(crate) detected: Option<bool>,
-    /// Whether it lies in a shadow.
-    pub(crate) fenced: bool,
+    /// Why it is set apart, if it is.
+    pub(crate) fenced: Option<LeftOut>,
     rare: Option<Box<Rare>>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, Default)]
 struct Rare {
     reported: Option<(Outcome, Name)>,
-    touched: Vec<Name>,
+    touched: Vec<Touched>,
 }
 
 impl Record {
@@ -53,7 +54,7 @@ impl Record {
             seen,
             failed_inside: false,
             detected: None,
-            fenced: false,
+            fenced: None,
             rare: None,
         }
     }
@@ -68,11 +69,11 @@ impl Record {
     }
 
     /// The interventions whose target it touched.
-    pub(crate) fn touched(&self) -> &[Name] {
+    pub(crate) fn touched(&self) -> &[Touched] {
         self.rare.as_ref().map_or(&[], |rare| &rare.touched)
     }
 
-    pub(crate) fn touch(&mut self, intervention: Name) {
+    pub(crate) fn touch(&mut self, intervention: Touched) {
         self.rare.get_or_insert_default().touched.push(intervention);
     }
 
@@ -87,7 +88,7 @@ impl Record {
     /// Where it is counted in the spectrum; `None` when it isn't.
     pub(crate) fn cell(&self) -> Option<Cell> {
         let row = self.row?;
-        (!self.fenced).then(|| Cell {
+        self.fenced.is_none().then(|| Cell {
             request_type: self.request_type,
             row,
             outcome: self.outcome(),

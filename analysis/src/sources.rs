@@ -300,7 +300,7 @@ impl Sources<'_> {
                 && stretch.holds(record.start)
                 && outcome.is_bad()
                 && failing.contains(&record.request_type)
-                && !record.fenced
+                && record.fenced.is_none()
                 && let Some(row) = record.row.and_then(placed)
             {
                 reports.insert((row, reporter.clone()));
@@ -314,7 +314,8 @@ impl Sources<'_> {
                 let row = placed(record.row?)?;
                 let bad = record.outcome().is_bad();
                 let of_incident = failing.contains(&record.request_type);
-                let fits = !record.fenced && (!bad || (of_incident && stretch.holds(record.start)));
+                let fits = record.fenced.is_none()
+                    && (!bad || (of_incident && stretch.holds(record.start)));
                 fits.then(|| ShownTrace {
                     trace_id,
                     row,

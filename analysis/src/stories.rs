@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rekindle_model::{
-    Intervention, InterventionKind, Name, Outcome, OutcomeReport, RequestType, Selector, Status,
-    UnixNanos,
+    Intervention, InterventionKind, Life, Name, Outcome, OutcomeReport, RequestType, Selector,
+    Status, UnixNanos,
 };
 
 use crate::rank::Method;
@@ -236,13 +236,19 @@ impl Site {
     }
 
     fn make(&mut self, fault: Fault) -> rekindle_model::Trace {
+        let request = request(self.n + 1, fault);
+        self.build(request)
+    }
+
+    /// The next request's trace, a tenth of a second after the one before.
+    fn build(&mut self, call: Call) -> rekindle_model::Trace {
         self.now = self.now.plus(Duration::from_millis(100));
         self.n += 1;
         T {
             id: u128::from(self.n),
             start: self.now,
         }
-        .build(request(self.n, fault))
+        .build(call)
     }
 
     fn take(&mut self, trace: &rekindle_model::Trace) {
@@ -585,6 +591,7 @@ fn restart_of_bidding(from: UnixNanos, until: Option<UnixNanos>) -> Intervention
         target: Selector(vec![("service.name".into(), "bidding".into())]),
         from,
         until,
+        began: Life::default(),
         reference: "action-1".into(),
     }
 }
@@ -626,6 +633,7 @@ fn while_we_were_blind_nothing_counts_for_or_against_anyone() {
         target: Selector::default(),
         from,
         until: Some(until),
+        began: Life::default(),
         reference: "outage".into(),
     });
     site.run(5, Fault::CatalogRaises);
@@ -649,6 +657,7 @@ fn a_ranking_tells_of_fenced_requests_while_they_would_be_in_it() {
         target: Selector::default(),
         from,
         until: Some(from.plus(Duration::from_secs(5))),
+        began: Life::default(),
         reference: "outage".into(),
     });
     site.run(20, Fault::None).run(10, Fault::CatalogRaises);

@@ -272,8 +272,6 @@ pub(crate) fn oracle(request: &ExportTraceServiceRequest) -> Decoded {
     let mut spans = Vec::new();
     for resource_spans in &request.resource_spans {
         let resource = Arc::new(oracle_resource(&resource_spans.resource));
-        let generation = resource.attribute("rekindle.generation");
-        let generation = generation.and_then(|it| it.parse().ok());
         for scope_spans in &resource_spans.scope_spans {
             let scope = scope_spans.scope.as_ref();
             let attributes = scope.map_or(&[][..], |it| &it.attributes);
@@ -283,14 +281,7 @@ pub(crate) fn oracle(request: &ExportTraceServiceRequest) -> Decoded {
             let name = scope.map(|it| it.name.as_str()).filter(|it| !it.is_empty());
             let scope = (name.map(Name::from), is_tail_sampled);
             for span in &scope_spans.spans {
-                oracle_span(
-                    span,
-                    &resource,
-                    generation,
-                    &scope,
-                    &mut spans,
-                    &mut decoded.counts,
-                );
+                oracle_span(span, &resource, &scope, &mut spans, &mut decoded.counts);
             }
         }
     }
@@ -301,7 +292,6 @@ pub(crate) fn oracle(request: &ExportTraceServiceRequest) -> Decoded {
 fn oracle_span(
     span: &proto::Span,
     resource: &Arc<Resource>,
-    process_generation: Option<u64>,
     (scope, is_tail_sampled): &(Option<Name>, bool),
     spans: &mut Vec<Span>,
     counts: &mut DecodeCounts,
@@ -406,8 +396,7 @@ fn oracle_span(
                 ),
                 code_component: fact(attributes, &["code.namespace"], as_name)
                     .or_else(|| fact(attributes, &["code.function.name"], as_namespace)),
-                generation: fact(attributes, &["rekindle.generation"], as_u64)
-                    .or(process_generation),
+                generation: fact(attributes, &["rekindle.generation"], as_u64),
                 sampling: sampling(&span.trace_state, *is_tail_sampled, attributes),
             },
             attributes: pairs(attributes, |key| KEPT.contains(&key)),

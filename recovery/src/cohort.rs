@@ -51,6 +51,16 @@ impl Fared {
         }
     }
 
+    /// Those that came.
+    pub const fn came(&self) -> Self {
+        Self {
+            bad: self.bad.saturating_sub(self.missing),
+            missing: 0,
+            missing_error: 0,
+            ..*self
+        }
+    }
+
     /// With as few missing as may be.
     pub fn at_least(&self) -> Self {
         let less = self.missing_error.min(self.missing);

@@ -13,7 +13,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
-use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
+use crate::executor::{
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
+};
 use crate::probe::Probes;
 use crate::process::{GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE, end_own_group, explain};
 use crate::{CommandSpec, ProbeSpec, UnitName};
@@ -307,6 +309,7 @@ impl CommandExecutor {
         Ok(Executed {
             stopped_at,
             ready_at: SystemTime::now(),
+            began: Life::default(),
             note: format!(
                 "the command ended after {ended:.0?}, ready after {:.0?}",
                 began.elapsed()

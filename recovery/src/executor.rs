@@ -92,6 +92,16 @@ impl Permit {
     }
 }
 
+/// What the telemetry of a life says which life it is: the number that the process was told, and the one of a part within
+/// that process. Different counters, since a new process's parts count from the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Life {
+    /// The process's, where the supervisor started it.
+    pub process: Option<u64>,
+    /// The part's, where it said that it took the number that it was told.
+    pub part: Option<u64>,
+}
+
 /// A restart that was carried out: the old life has ended and the new one said that it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Executed {
@@ -99,6 +109,8 @@ pub struct Executed {
     pub stopped_at: SystemTime,
     /// When the new life was ready.
     pub ready_at: SystemTime,
+    /// The life that began, as far as its telemetry will tell.
+    pub began: Life,
     /// What is worth telling people.
     pub note: String,
 }

@@ -321,7 +321,8 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
              overload, which restarts make worse",
             names.join(", ")
         );
-        refusals.push(no(Guard::Storm, Consequence::GiveUp, None, words));
+        // It passes, and then each of them is what it was: one that may be cured.
+        refusals.push(no(Guard::Storm, Consequence::Wait, None, words));
     }
     refusals
 }
@@ -353,7 +354,8 @@ fn leave(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
     }
     if let Some(pause) = world.pause.filter(|pause| pause.holds(now)) {
         let words = format!("paused: {}", pause.reason);
-        refusals.push(no(Guard::Pause, Consequence::Wait, pause.until, words));
+        // A person may approve meanwhile what would be done.
+        refusals.push(no(Guard::Pause, Consequence::Ask, pause.until, words));
     }
     if let Some((words, until)) = world.policy.calendar.refuses(now) {
         refusals.push(no(Guard::Window, Consequence::Ask, until, words));

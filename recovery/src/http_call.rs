@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall,
 };
 use crate::probe::Probes;
 use crate::{HttpSpec, ProbeSpec, UnitName};
@@ -269,7 +269,8 @@ impl HttpExecutor {
         } else if !answer.is_success() {
             return Err(refused(unit, &answer));
         }
-        if let Some(reached) = generation_of(&answer)
+        let reached = generation_of(&answer);
+        if let Some(reached) = reached
             && reached < permit.generation()
         {
             // An answer from a cache, or of an endpoint that counts otherwise: whose life has ended?
@@ -293,6 +294,11 @@ impl HttpExecutor {
         Ok(Executed {
             stopped_at,
             ready_at: SystemTime::now(),
+            began: Life {
+                // One that counts otherwise may tell any number next.
+                part: reached.filter(|reached| *reached == permit.generation()),
+                ..Life::default()
+            },
             note: format!(
                 "{} after {answered:.0?}, ready after {:.0?}",
                 answer.summary(),
@@ -424,6 +430,21 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             assert!(said.starts_with(expected), "{script:?}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_life_is_told_by_the_number_that_was_ordered_and_no_other() {
+        for (answer, part) in [
+            ("ok", None),
+            (r#"{"generation":3}"#, Some(3)),
+            (r#"{"generation":9000}"#, None),
+        ] {
+            let server = Server::start(vec![Script::answer(200, answer)]).await;
+            let executor = executor(server.url("/microreboot"), LONG, None);
+            let done = executor.restart(permit()).await.expect("done");
+            let process = None;
+            assert_eq!(done.began, Life { process, part }, "{answer}");
         }
     }
 

@@ -277,6 +277,12 @@ fn less_siblings(relief: Relief, question: &Question) -> Option<(Relief, String)
     Some((net, words))
 }
 
+/// Whether the fault was above all that requests did not come. Where it made them fail, requests that don't come any more are
+/// no failures of the same kind: nobody may ask for them, and that nobody can tell from hanging.
+fn is_silent(before: &Fared) -> bool {
+    2 * before.missing > before.bad
+}
+
 /// Whether the requests alone say that it is gone, or that it is not, with the stated errors.
 fn sequential(question: &Question) -> Option<Verdict> {
     let (before, after) = (&question.before, &question.after);
@@ -300,7 +306,12 @@ fn sequential(question: &Question) -> Option<Verdict> {
         .min(1.0 - LEAST_SUCCESSES)
         .max((limit + failing) / 2.0)
         .min(1.0 - 1e-9);
-    if log_ratio(&after.at_least(), same, limit) >= -ALPHA_NOT_CURED.ln() {
+    let left = if is_silent(before) {
+        after.at_least()
+    } else {
+        after.came()
+    };
+    if log_ratio(&left, same, limit) >= -ALPHA_NOT_CURED.ln() {
         return Some(Verdict::NotCured);
     }
     None
@@ -399,7 +410,10 @@ pub fn judge(question: &Question) -> Judgement {
         last_word(&question.after.at_least()),
         last_word(&question.after.at_most()),
     );
+    let came = last_word(&question.after.came());
+    let is_only_silence = !is_silent(&question.before) && came == Verdict::Cured;
     let verdict = match final_word(relief) {
+        Verdict::Helped | Verdict::NotCured if is_only_silence => Verdict::Unknown,
         Verdict::Cured if contradicted => Verdict::Helped,
         Verdict::Cured if question.after.unheard > 0 || most != Verdict::Cured => Verdict::Unknown,
         Verdict::NotCured if least != Verdict::NotCured => Verdict::Unknown,
@@ -411,6 +425,12 @@ pub fn judge(question: &Question) -> Judgement {
         }
         Verdict::Unknown if question.after.total() == 0 => {
             format!("none came since, and silence is no cure: {counts}")
+        }
+        Verdict::Unknown if is_only_silence && question.after.missing > 0 => {
+            format!(
+                "what came is well again, but others stopped coming: whether they hang or nobody asks for them \
+                 can't be told: {counts}"
+            )
         }
         Verdict::Unknown if question.after.unheard > 0 => {
             format!("some that had stopped coming needn't have come again yet: {counts}")
@@ -622,19 +642,24 @@ mod tests {
     #[test]
     fn what_may_be_missing_is_no_cure_and_what_need_not_be_no_failure() {
         use Verdict::{Cured, Helped, NotCured, Unknown};
-        for (came, missing, missing_error, unheard, at_once, at_last) in [
-            (400, 8, 40, 0, Some(Cured), Cured),
-            (400, 0, 0, 0, Some(Cured), Cured),
+        for (hung, came, missing, missing_error, unheard, at_once, at_last) in [
+            (true, 400, 8, 40, 0, Some(Cured), Cured),
+            (true, 400, 0, 0, 0, Some(Cured), Cured),
             // So few that as many may hang.
-            (30, 0, 12, 0, None, Unknown),
+            (true, 30, 0, 12, 0, None, Unknown),
             // So uneven that as many may hang.
-            (400, 8, 120, 0, None, Unknown),
-            (400, 0, 0, 1, None, Unknown),
-            (40, 360, 40, 0, Some(NotCured), NotCured),
-            (3, 9, 8, 0, None, Helped),
-            (200, 200, 20, 0, None, Helped),
+            (true, 400, 8, 120, 0, None, Unknown),
+            (true, 400, 0, 0, 1, None, Unknown),
+            (true, 40, 360, 40, 0, Some(NotCured), NotCured),
+            (true, 3, 9, 8, 0, None, Helped),
+            (true, 200, 200, 20, 0, None, Helped),
+            // What failed is well, and what doesn't come may be asked for by nobody.
+            (false, 40, 360, 40, 0, None, Unknown),
+            (false, 200, 200, 20, 0, None, Unknown),
+            (false, 400, 8, 40, 0, Some(Cured), Cured),
         ] {
             let mut question = question((0, 200), (came, missing), 0.0);
+            question.before.missing = if hung { 200 } else { 0 };
             question.after = Fared {
                 missing,
                 missing_error,

@@ -41,6 +41,8 @@ pub enum NoticeKind {
     Proposal,
     /// Recovery has given up: a person must look.
     GivenUp,
+    /// Nothing is restarted as long as so much is sick at once.
+    Storm,
     /// A fault was cured again that was cured a short while ago.
     Recurring,
     /// Nothing can be done at all: the ledger can't be written.

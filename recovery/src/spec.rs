@@ -22,6 +22,19 @@ impl UnitName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The kind and the instance of a unit that is called `KIND@INSTANCE`, as those are that grow from templates.
+    pub fn kind_and_instance(&self) -> Option<(&str, &str)> {
+        self.0.split_once(crate::tree::OF_KIND)
+    }
+
+    /// Whether it has nothing but letters, digits and what joins them, and no more than so many bytes: names appear in
+    /// paths, environments and tables.
+    pub fn is_plain(&self, most_bytes: usize) -> bool {
+        let joins = |c: char| matches!(c, '.' | '_' | '-' | ':' | '@');
+        let is_fit = |c: char| c.is_alphanumeric() || joins(c);
+        self.0.len() <= most_bytes && self.0.chars().all(is_fit)
+    }
 }
 
 impl From<&str> for UnitName {

@@ -13,7 +13,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::read::no_unit;
+use super::read::known_unit;
 use super::{ApiState, Problem};
 use crate::view::{UnitState, UnitView, View};
 
@@ -45,7 +45,7 @@ pub(super) async fn availability(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let view = state.backend.view();
-    let unit = view.unit(&name).ok_or_else(|| no_unit(&view, &name))?;
+    let unit = known_unit(&view, &name)?;
     let availability = of(&view, unit);
     let Some(millis) = availability.retry_after_ms else {
         return Ok(Json(availability).into_response());

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Segment;
-use super::read::{no_unit, number};
+use super::read::{known_unit, number};
 use super::said::reporter;
 use super::{ApiCommand, ApiState, OutcomeWord, Problem, ProblemKind, Reply, ReportedOutcome};
 
@@ -161,10 +161,7 @@ pub(super) async fn restart(
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
     let body: RestartBody = parse_or_default(body)?;
-    let view = state.backend.view();
-    if view.unit(&unit).is_none() {
-        return Err(no_unit(&view, &unit));
-    }
+    known_unit(&state.backend.view(), &unit)?;
     let command = ApiCommand::Restart {
         unit,
         dry_run: body.dry_run,
@@ -180,10 +177,7 @@ pub(super) async fn forget(
     body: Body,
 ) -> Result<Json<Reply>, Problem> {
     let body: ForgetBody = parse_or_default(body)?;
-    let view = state.backend.view();
-    if view.unit(&unit).is_none() {
-        return Err(no_unit(&view, &unit));
-    }
+    known_unit(&state.backend.view(), &unit)?;
     let by = by(body.by);
     give(&state, ApiCommand::Forget { unit, by }).await
 }

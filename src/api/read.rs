@@ -103,11 +103,7 @@ pub(super) async fn unit(
     Segment(name): Segment,
 ) -> Result<Json<UnitView>, Problem> {
     let view = state.backend.view();
-    Ok(Json(
-        view.unit(&name)
-            .ok_or_else(|| no_unit(&view, &name))?
-            .clone(),
-    ))
+    Ok(Json(known_unit(&view, &name)?.clone()))
 }
 
 pub(super) async fn plans(State(state): State<ApiState>) -> Json<Vec<PlanView>> {
@@ -341,8 +337,12 @@ pub(crate) fn number(text: &str, what: &str) -> Result<u64, Problem> {
         .map_err(|_| Problem::invalid(format!("{text:?} is no {what}: expected its number")))
 }
 
-/// There is no such unit, but perhaps one that is spelt like it.
-pub(super) fn no_unit(view: &View, name: &str) -> Problem {
+/// The unit of this name. If there is none, there may be one that is spelt like it.
+pub(super) fn known_unit<'a>(view: &'a View, name: &str) -> Result<&'a UnitView, Problem> {
+    view.unit(name).ok_or_else(|| no_unit(view, name))
+}
+
+fn no_unit(view: &View, name: &str) -> Problem {
     let names = view.tree.iter().map(|unit| unit.name.as_str());
     let hint = match crate::nearest::nearest(name, names) {
         Some(near) => format!("; did you mean {near:?}?"),

@@ -15,7 +15,7 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Body, give, parse, words};
-use super::read::no_unit;
+use super::read::known_unit;
 use super::speakers::Speaker;
 use super::{ApiCommand, ApiState, Problem, ProblemKind, Reply};
 
@@ -151,7 +151,7 @@ fn check(
             .inspect_err(|_| state.speakers.unheard().without_token())?;
     }
     let view = state.backend.view();
-    let known = view.unit(unit).ok_or_else(|| no_unit(&view, unit))?;
+    let known = known_unit(&view, unit)?;
     match generation {
         Some(generation) if generation < known.generation => {
             state.speakers.unheard().of_an_old_generation();

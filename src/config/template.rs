@@ -1,14 +1,13 @@
 //! Units that come and go by themselves, as they are written: see `rekindle_recovery::template`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::template::{Source, Template, Trait};
-use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitSpec};
+use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitName, UnitSpec};
 
 use super::reader::{Reader, Section};
-use super::units::{DEFAULT_DOCKER_SOCKET, DEFAULT_STOP_GRACE, kubernetes};
+use super::units::{engine, kubernetes};
 
 /// So many units may grow from one template when nobody says so: more than most services have replicas, and few
 /// enough that a wrong label is noticed.
@@ -87,12 +86,7 @@ fn containers(section: Section<'_>) -> Option<Source> {
     if labels.is_empty() {
         section.complain_about_itself("names no label, so it would be every container");
     }
-    let socket = section
-        .read("socket", |r, n| r.filled_text(n).map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_DOCKER_SOCKET));
-    let stop_grace = section
-        .read("stop_grace", Reader::duration)
-        .unwrap_or(DEFAULT_STOP_GRACE);
+    let (socket, stop_grace) = engine(&section);
     section.close();
     Some(Source::Containers {
         labels,
@@ -128,13 +122,15 @@ pub(super) fn clashes(templates: &[Template], units: &[UnitSpec]) -> Vec<String>
     let mut wrong = Vec::new();
     for (at, template) in templates.iter().enumerate() {
         let kind = &template.unit.name;
-        let grown = format!("{kind}@");
         if templates[..at].iter().any(|other| other.unit.name == *kind) {
             wrong.push(format!("two templates are called {kind}"));
         }
-        let clash = units
-            .iter()
-            .find(|unit| unit.name == *kind || unit.name.as_str().starts_with(&grown));
+        let grew_here = |name: &UnitName| {
+            let of_kind = name.kind_and_instance();
+            of_kind.is_some_and(|(of, _)| of == kind.as_str())
+        };
+        let mut units = units.iter();
+        let clash = units.find(|unit| unit.name == *kind || grew_here(&unit.name));
         if let Some(unit) = clash {
             let words = format!(
                 "the unit {} is called as if it grew from the template {kind}",
@@ -142,7 +138,7 @@ pub(super) fn clashes(templates: &[Template], units: &[UnitSpec]) -> Vec<String>
             );
             wrong.push(words);
         }
-        if kind.as_str().contains('@') {
+        if kind.kind_and_instance().is_some() {
             wrong.push(format!(
                 "the template {kind} has an @ in its name, which stands before the instance"
             ));

@@ -27,7 +27,7 @@ const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a process may take to end after TERM when nobody says so: less than Kubernetes' 30 s,
 /// because a sick process often doesn't end at all, and users wait.
-pub(super) const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// The words for [`Stop`].
 const STOPS: [(&str, Stop); 2] = [("term", Stop::Term), ("kill", Stop::Kill)];
@@ -39,7 +39,7 @@ const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The socket where Docker has it, and podman's stand-in, too.
-pub(super) const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
+const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Where systemd's bus is.
 const DEFAULT_SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
@@ -47,6 +47,9 @@ const DEFAULT_SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Units may be nested so deep. A restart tree is as deep as there are kinds of restart: host,
 /// container, process, component; more is a mistake, and the reader recurses.
 const MAX_DEPTH: usize = 32;
+
+/// Bytes of a name that is written down: who writes a longer one means it for a description.
+const MAX_NAME: usize = 100;
 
 /// What units' figures must keep to.
 pub(super) type Watches = BTreeMap<UnitName, Vec<Watch>>;
@@ -154,16 +157,13 @@ fn read_units(
 }
 
 fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, units: &mut Units) {
-    let name = section.read("unit", unit_name);
-    let name = section.required("unit", name, "the unit's name");
+    let name = own_name(section, "unit", "the unit's name");
     let spec = UnitSpec {
         executor: executor(section),
         ready: question(section, "ready"),
         check: question(section, "check"),
-        // What hangs below a unit without a name is still read, for its own mistakes.
-        ..in_common(section, name.unwrap_or_default(), parent)
+        ..in_common(section, name.clone(), parent)
     };
-    let name = spec.name.clone();
     let watched = watch::watches(section, &name, spec.executor.as_ref());
     if !watched.is_empty() {
         units.watches.insert(name.clone(), watched);
@@ -174,16 +174,15 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
 }
 
 fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) {
-    let name = section.read("template", unit_name);
-    let name = section.required("template", name, "the template's name");
-    let unit = in_common(section, name.unwrap_or_default(), parent);
+    let name = own_name(section, "template", "the template's name");
+    let unit = in_common(section, name, parent);
     units.templates.extend(template(section, unit));
 }
 
 /// What a unit and a template say alike.
-fn in_common(section: &Section<'_>, name: String, parent: Option<&UnitName>) -> UnitSpec {
+fn in_common(section: &Section<'_>, name: UnitName, parent: Option<&UnitName>) -> UnitSpec {
     UnitSpec {
-        name: UnitName(name),
+        name,
         parent: parent.cloned(),
         selector: section.pairs("match").into_iter().collect(),
         executor: None,
@@ -199,13 +198,19 @@ fn in_common(section: &Section<'_>, name: String, parent: Option<&UnitName>) -> 
     }
 }
 
-/// Names appear in paths, environments and tables: letters, digits, and what joins them.
-fn unit_name(reader: &Reader<'_>, node: &Node) -> Read<String> {
-    let name = reader.filled_text(node)?;
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
-    if name.len() > 100 || !name.chars().all(fits) {
+/// What it is called. Where that is missing, which is complained of, all else is still read, for its own mistakes.
+fn own_name(section: &Section<'_>, key: &'static str, what: &str) -> UnitName {
+    let name = section.read(key, unit_name);
+    let name = section.required(key, name, what);
+    name.unwrap_or_else(|| UnitName(String::new()))
+}
+
+fn unit_name(reader: &Reader<'_>, node: &Node) -> Read<UnitName> {
+    let name = UnitName(reader.filled_text(node)?);
+    if !name.is_plain(MAX_NAME) {
         return Err(format!(
-            "{name:?} is no unit name; use up to 100 letters, digits and . _ - : @"
+            "{:?} is no unit name; use up to {MAX_NAME} letters, digits and . _ - : @",
+            name.as_str()
         ));
     }
     Ok(name)
@@ -245,9 +250,7 @@ fn process(section: Section<'_>) -> Option<ExecutorSpec> {
     let command = section.required("command", command, "program and arguments, as a list");
     let environment = section.pairs("env").into_iter().collect();
     let directory = section.read("directory", |r, n| r.filled_text(n).map(PathBuf::from));
-    let stop_grace = section
-        .read("stop_grace", Reader::duration)
-        .unwrap_or(DEFAULT_STOP_GRACE);
+    let stop_grace = stop_grace(&section);
     let mut stop = Stop::Term;
     section.set("stop", &mut stop, |r, n| r.choice(n, &STOPS));
     let mut ports = Vec::new();
@@ -289,18 +292,27 @@ fn command(section: Section<'_>) -> Option<ExecutorSpec> {
 fn docker(section: Section<'_>) -> Option<ExecutorSpec> {
     let container = section.read("container", Reader::filled_text);
     let container = section.required("container", container, "the container's name or id");
-    let socket = section
-        .read("socket", |r, n| r.filled_text(n).map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_DOCKER_SOCKET));
-    let stop_grace = section
-        .read("stop_grace", Reader::duration)
-        .unwrap_or(DEFAULT_STOP_GRACE);
+    let (socket, stop_grace) = engine(&section);
     section.close();
     Some(ExecutorSpec::Docker(DockerSpec {
         container: container?,
         socket,
         stop_grace,
     }))
+}
+
+/// How a Docker-compatible engine is reached, and how long its containers have to stop.
+pub(super) fn engine(section: &Section<'_>) -> (PathBuf, Duration) {
+    let socket = section
+        .read("socket", |r, n| r.filled_text(n).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DOCKER_SOCKET));
+    (socket, stop_grace(section))
+}
+
+fn stop_grace(section: &Section<'_>) -> Duration {
+    section
+        .read("stop_grace", Reader::duration)
+        .unwrap_or(DEFAULT_STOP_GRACE)
 }
 
 pub(super) fn kubernetes(section: Section<'_>) -> Option<ExecutorSpec> {

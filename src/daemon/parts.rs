@@ -265,6 +265,10 @@ impl ports::Notifier for People {
                 Severity::Warning,
                 "a fault that was cured keeps coming back",
             ),
+            NoticeKind::Storm => (
+                Severity::Critical,
+                "too much is sick at once to restart anything",
+            ),
             NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
             NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
             NoticeKind::Rejuvenation => (Severity::Warning, "preventive restarts need a person"),

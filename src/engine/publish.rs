@@ -8,7 +8,7 @@ use rekindle_analysis::{
     Analyzer, Caller, ClosingReason, Component, Incident, Ranking, RequestTypeSummary, Standing,
     Suspect, Verdict,
 };
-use rekindle_model::{Outcome, Span, SpanKind, Status, Trace, UnixNanos};
+use rekindle_model::{Life, Outcome, Span, SpanKind, Status, Trace, UnixNanos};
 use rekindle_recovery::judge;
 use rekindle_recovery::ledger;
 use rekindle_recovery::lifecycle::State;
@@ -599,6 +599,7 @@ fn span_view(
 ) -> SpanView {
     let span = &trace.spans()[index];
     let failed = says_failed(span);
+    let life = Life::told_by(span);
     let error = span
         .facts
         .error_type
@@ -616,7 +617,7 @@ fn span_view(
         service: span.resource.service.to_string(),
         component: span.facts.code_component.as_ref().map(ToString::to_string),
         instance: span.resource.instance.as_ref().map(ToString::to_string),
-        generation: span.facts.generation,
+        generation: life.part.or(life.process),
         operation: span.name.to_string(),
         kind: match span.kind {
             SpanKind::Internal => "internal",

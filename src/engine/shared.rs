@@ -201,6 +201,7 @@ mod tests {
                 target: Selector(vec![("service.name".into(), "web".into())]),
                 from: second(640),
                 until: Some(second(641)),
+                began: rekindle_model::Life::default(),
                 reference: "action-1".into(),
             });
         }

@@ -39,7 +39,7 @@ pub struct SpanView {
     pub component: Option<String>,
     /// The instance, where it is known.
     pub instance: Option<String>,
-    /// The generation of the unit that did it, where it is known.
+    /// The generation of the part that did it, or of its process, as far as its span says.
     pub generation: Option<u64>,
     /// The operation.
     pub operation: String,

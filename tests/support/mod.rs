@@ -25,6 +25,7 @@ pub(crate) struct Stage {
     folder: tempfile::TempDir,
     config: PathBuf,
     api: String,
+    traces: String,
     engine: Option<Child>,
     users: Option<UsersHandle>,
     seen: BTreeSet<i32>,
@@ -68,6 +69,7 @@ impl Stage {
             folder,
             config,
             api: format!("http://{api}"),
+            traces: format!("http://{http}/v1/traces"),
             engine: None,
             users: None,
             seen: BTreeSet::new(),
@@ -181,6 +183,47 @@ impl Stage {
             found.get() > 0 && stage.folder.path().join(file).exists()
         });
         found.get()
+    }
+
+    /// Sends these spans, as an exporter would.
+    pub(crate) fn export(&self, request: &serde_json::Value) {
+        let sent = ureq::post(&self.traces)
+            .config()
+            .timeout_global(Some(Duration::from_secs(10)))
+            .proxy(None)
+            .build()
+            .send_json(request);
+        assert_eq!(sent.expect("the engine answers").status().as_u16(), 200);
+    }
+
+    /// Has a unit restarted, and waits for the verdict.
+    pub(crate) fn restart(&self, unit: &str) {
+        let ordered = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+            .args(["restart", unit, "--reason", "a test", "--api", &self.api])
+            .status();
+        assert!(ordered.expect("it runs").success(), "{}", self.logs());
+        self.until("the ordered restart is done", |stage| {
+            let view = stage.try_view();
+            view.is_some_and(|view| view.recovery.actions.iter().any(|it| it.unit == unit))
+        });
+        self.wait_settled();
+    }
+
+    /// The life that a supervised process is in, and how many requests were set apart since they went to an older one.
+    pub(crate) fn life_of(&self, service: ServiceName) -> (u64, u64) {
+        let view = self.try_view().expect("the engine answers");
+        let unit = view.tree.iter().find(|unit| unit.name == service.as_str());
+        let old = view.status.dropped.get("old_life").copied();
+        let life = unit.expect("a unit").generation;
+        (life, old.unwrap_or(0))
+    }
+
+    /// Waits until so many requests were set apart since they went to a life that is over.
+    pub(crate) fn wait_set_apart(&self, count: u64) {
+        self.until("requests to an old life are set apart", |stage| {
+            let view = stage.try_view();
+            view.is_some_and(|view| view.status.dropped.get("old_life") == Some(&count))
+        });
     }
 
     /// The status of a page or a path of the API.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rekindle_model::{
-    Intervention, InterventionKind, Outline, OutlineParts, ReleaseReason, Selector, Shape, Span,
-    Step, Trace, UnixNanos,
+    Intervention, InterventionKind, Life, Outline, OutlineParts, ReleaseReason, Selector, Shape,
+    Span, Step, Trace, UnixNanos,
 };
 
 use super::{MAX_SHAPES, Paths};
@@ -179,6 +179,7 @@ proptest! {
                         target: Selector(vec![("service.instance.id".into(), "cart-0".into())]),
                         from: now,
                         until: Some(now.plus(Duration::from_secs(3))),
+                        began: Life::default(),
                         reference: "restart".into(),
                     });
                 }

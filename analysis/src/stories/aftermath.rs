@@ -1,5 +1,9 @@
 //! Stories of what comes after a fault was noticed: late spans, restarts, recovery.
 
+use std::sync::Arc;
+
+use rekindle_model::{GENERATION, ReleaseReason, Trace};
+
 use super::*;
 
 /// A request for a page whose catalog runs as this instance.
@@ -15,19 +19,9 @@ fn page(operation: &str, instance: &str, broken: bool) -> Call {
 
 fn ask(site: &mut Site, requests: u64, operation: &str, instance: &str, broken: bool) {
     for _ in 0..requests {
-        let trace = build(site, page(operation, instance, broken));
+        let trace = site.build(page(operation, instance, broken));
         site.take(&trace);
     }
-}
-
-fn build(site: &mut Site, call: Call) -> rekindle_model::Trace {
-    site.now = site.now.plus(Duration::from_millis(100));
-    site.n += 1;
-    T {
-        id: u128::from(site.n),
-        start: site.now,
-    }
-    .build(call)
 }
 
 #[test]
@@ -50,6 +44,7 @@ fn a_restart_that_cured_does_not_change_who_is_named() {
         target: Selector(vec![("service.name".into(), "catalog".into())]),
         from,
         until: Some(from.plus(Duration::from_millis(20))),
+        began: Life::default(),
         reference: "action-1".into(),
     });
     ask(&mut site, 100, "GET /", "catalog-after", false);
@@ -135,5 +130,71 @@ fn what_a_ranking_has_shown_stays_while_its_incident_is_remembered() {
     assert!(shown.failed.len() + shown.ok.len() >= 4);
     for id in shown.failed.iter().chain(&shown.ok) {
         assert!(site.analyzer.example(*id).is_some(), "{id} is gone");
+    }
+}
+
+/// A request whose catalog says that it is of this life.
+fn page_of(site: &mut Site, life: Life, broken: bool) -> Trace {
+    let trace = build(site, page("GET /", "catalog-1", broken));
+    let mut spans = trace.spans().to_vec();
+    for span in spans
+        .iter_mut()
+        .filter(|it| it.resource.service.as_str() == "catalog")
+    {
+        let shape = Arc::make_mut(&mut span.shape);
+        let resource = Arc::make_mut(&mut shape.resource);
+        let process = life
+            .process
+            .map(|it| (GENERATION.into(), it.to_string().into()));
+        // It sorts before `service.name`.
+        resource.attributes.splice(0..0, process);
+        shape.facts.generation = life.part;
+    }
+    Trace::new(spans, ReleaseReason::RootQuiet).expect("at least the root")
+}
+
+#[test]
+fn what_comes_of_a_life_that_is_over_is_set_apart() {
+    let life = |process, part| Life {
+        process: Some(process),
+        part,
+    };
+    for (old, began, new, set_apart) in [
+        (life(2, None), life(3, None), life(3, None), true),
+        (life(2, Some(8)), life(2, Some(9)), life(2, Some(9)), true),
+        // The part of a new process counts from the beginning.
+        (life(3, Some(0)), life(2, Some(9)), life(3, Some(0)), false),
+        // Who says nothing of its life may be any.
+        (Life::default(), life(3, None), life(3, None), false),
+        // Nobody begins a life by claiming one.
+        (life(2, None), life(2, None), life(99, None), false),
+    ] {
+        let mut site = Site::new();
+        for _ in 0..300 {
+            let trace = page_of(&mut site, old, false);
+            site.take(&trace);
+        }
+        // When all that came before has ended.
+        let from = site.now.plus(Duration::from_millis(50));
+        let mut restart = restart_of_bidding(from, Some(from.plus(Duration::from_millis(20))));
+        restart.target = Selector(vec![("service.name".into(), "catalog".into())]);
+        restart.began = began;
+        site.analyzer.intervene(restart);
+        for _ in 0..60 {
+            for (life, broken) in [(new, false), (old, true)] {
+                let trace = page_of(&mut site, life, broken);
+                site.take(&trace);
+            }
+        }
+        site.now = site.now.plus(Duration::from_secs(1));
+        let old_life = site.analyzer.counts().get(LeftOut::OldLife);
+        assert_eq!(
+            old_life,
+            if set_apart { 60 } else { 0 },
+            "{old:?} {began:?}"
+        );
+        let accused = !site.ranking().suspects.is_empty();
+        assert_eq!(accused, !set_apart, "{old:?} {began:?}");
+        assert_eq!(site.analyzer.counts().get(LeftOut::Fenced), 0);
     }
 }

@@ -114,13 +114,7 @@ fn a_host_in_the_future_hides_nobody() {
                     call = call.http(500);
                 }
             }
-            site.now = site.now.plus(Duration::from_millis(100));
-            site.n += 1;
-            let trace = T {
-                id: u128::from(site.n),
-                start: site.now,
-            }
-            .build(call);
+            let trace = site.build(call);
             // The clock is the span's alone: it comes when it comes.
             let told = changed(&trace, |span| {
                 if in_the_future {
@@ -210,17 +204,4 @@ fn long_streams_are_not_slow_and_their_end_is_seen() {
         }
     }
     assert!(!site.analyzer.incidents().is_empty(), "they break");
-}
-
-impl Site {
-    /// The next request, a tenth of a second later.
-    fn build(&mut self, call: Call) -> Trace {
-        self.now = self.now.plus(Duration::from_millis(100));
-        self.n += 1;
-        T {
-            id: u128::from(self.n),
-            start: self.now,
-        }
-        .build(call)
-    }
 }

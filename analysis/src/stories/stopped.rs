@@ -217,6 +217,7 @@ fn restart_of_catalog(from: UnixNanos, until: Option<UnixNanos>) -> Intervention
         target: Selector(vec![("service.name".into(), "catalog".into())]),
         from,
         until,
+        began: Life::default(),
         reference: "action-1".into(),
     }
 }

@@ -157,17 +157,7 @@ fn shopping(
         let answer = Call::server(name, "POST /").http(status);
         Call::client("POST").with(answer).http(status)
     });
-    send(site, web(page, asked.collect()))
-}
-
-fn send(site: &mut Site, request: Call) -> rekindle_model::Trace {
-    site.now = site.now.plus(Duration::from_millis(100));
-    site.n += 1;
-    T {
-        id: u128::from(site.n),
-        start: site.now,
-    }
-    .build(request)
+    site.build(web(page, asked.collect()))
 }
 
 const NOTHING: fn(&str, &str) -> bool = |_, _| false;
@@ -227,7 +217,7 @@ fn traces_that_are_incomplete_at_first_make_no_incident() {
             let trace = match is_anew || site.n.is_multiple_of(2) {
                 true => {
                     let page = PAGES[(site.n % 2) as usize].0;
-                    send(&mut site, web(page, vec![Call::client("POST").http(500)]))
+                    site.build(web(page, vec![Call::client("POST").http(500)]))
                 }
                 false => shopping(&mut site, PAGES, MAIL),
             };
@@ -288,7 +278,7 @@ fn parts_of_one_process_fail_for_two_causes_if_it_works_without_them() {
                     };
                     let answer = Call::server("shop", "POST /").http(status).with(work);
                     let call = Call::client("POST").with(answer).http(status);
-                    let trace = send(&mut site, web(page, vec![call]));
+                    let trace = site.build(web(page, vec![call]));
                     site.take(&trace);
                 }
             }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, UnixNanos};
+use crate::{Life, Name, UnixNanos};
 
 /// Attribute values that must all be there for a span to be meant: `service.name = catalog` and
 /// `code.namespace = catalog.search`, say. Resource and span attributes are asked alike. An empty
@@ -48,6 +48,9 @@ pub struct Intervention {
     pub from: UnixNanos,
     /// The last instant, or `None` while it is still going on.
     pub until: Option<UnixNanos>,
+    /// The life that began with it, as the target's spans tell theirs. What comes later of an older one says nothing of
+    /// this one.
+    pub began: Life,
     /// The name by which its maker knows it, such as the ledger's action.
     pub reference: Name,
 }

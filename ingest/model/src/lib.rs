@@ -6,6 +6,7 @@
 
 mod id;
 mod intervention;
+mod life;
 mod name;
 mod outcome;
 mod outline;
@@ -15,6 +16,7 @@ mod trace;
 
 pub use id::{ParseIdError, SpanId, TraceId};
 pub use intervention::{Intervention, InterventionKind, Selector};
+pub use life::{GENERATION, Life};
 pub use name::Name;
 pub use outcome::{Outcome, OutcomeReport, RequestType};
 pub use outline::{Outline, OutlineBuffer, OutlineParts, Step};

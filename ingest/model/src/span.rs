@@ -133,7 +133,7 @@ pub struct Facts {
     pub messaging_destination: Option<Name>,
     /// The code component: `code.namespace`, or `code.function.name` without its last part.
     pub code_component: Option<Name>,
-    /// `rekindle.generation`: the life of the unit that did this work.
+    /// `rekindle.generation` of the span: the life of the part that did this work, within its process's.
     pub generation: Option<u64>,
     /// What samplers said; `None` where none spoke up.
     pub sampling: Option<Sampling>,

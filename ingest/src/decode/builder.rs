@@ -9,7 +9,8 @@ use rekindle_model::{Link, Sampling, SpanId, TraceId, UnixNanos};
 use super::intern::{Interner, OTHER, TextCounts};
 use super::keys::{EXCEPTION_TYPE, Fact, KeyTable, NO_KEY, SAMPLING};
 use super::resource::Origin;
-use super::shapes::{Scope, ShapeTable};
+use super::seen::Seen;
+use super::shapes::{Placed, Scope, ShapeTable};
 use super::signature::{self, Head, Signature};
 use super::value::Value;
 use super::{Decoded, Rejected, meaning, sampling};
@@ -159,7 +160,7 @@ impl SpanBuilder {
     }
 
     /// Makes the span of all that was taken since the last one, and adds it to `decoded`; or
-    /// counts why it can't be one.
+    /// counts why it can't be one. Where its shape is, if it is one.
     pub(crate) fn finish(
         &mut self,
         names: &mut Interner,
@@ -168,15 +169,52 @@ impl SpanBuilder {
         origin: &Origin,
         scope: &Scope,
         decoded: &mut Decoded,
+    ) -> Option<Placed> {
+        let ids = self.admit(raw, decoded);
+        let placed = ids.map(|ids| self.add(names, shapes, raw, ids, origin, scope, decoded));
+        self.reset();
+        placed
+    }
+
+    /// Makes a span whose shape was found by comparing bytes, and adds it to `decoded`; or counts why it can't be one.
+    #[inline]
+    pub(crate) fn finish_known(
+        &self,
+        names: &mut Interner,
+        shapes: &mut ShapeTable,
+        seen: &mut Seen,
+        raw: &RawSpan<'_>,
+        known: u32,
+        decoded: &mut Decoded,
     ) {
+        let Some(ids) = self.admit(raw, decoded) else {
+            return;
+        };
+        let (place, texts) = seen.place(known, shapes.request(), &mut decoded.spans);
+        names.count(texts);
+        shapes.came_again();
+        push(raw, ids, place, &[], decoded);
+    }
+
+    /// The span's ids; none, counted, if it can't be taken.
+    #[inline]
+    fn admit(&self, raw: &RawSpan<'_>, decoded: &mut Decoded) -> Option<Ids> {
         match ids(raw) {
             Ok(_) if decoded.spans.shapes().len() >= self.most_shapes => {
                 decoded.reject(Rejected::Variety);
+                None
             }
-            Ok(ids) => self.add(names, shapes, raw, ids, origin, scope, decoded),
-            Err(why) => decoded.reject(why),
+            Ok(ids) => Some(ids),
+            Err(why) => {
+                decoded.reject(why);
+                None
+            }
         }
-        self.reset();
+    }
+
+    /// Which attributes mean something.
+    pub(crate) fn keys(&self) -> &KeyTable {
+        &self.keys
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one span")]
@@ -185,11 +223,11 @@ impl SpanBuilder {
         names: &mut Interner,
         shapes: &mut ShapeTable,
         raw: &RawSpan<'_>,
-        (trace_id, span_id, parent_id): (TraceId, SpanId, Option<SpanId>),
+        ids: Ids,
         origin: &Origin,
         scope: &Scope,
         decoded: &mut Decoded,
-    ) {
+    ) -> Placed {
         if !raw.trace_state.is_empty() || scope.is_sampled {
             self.sampled(raw.trace_state, scope);
         }
@@ -207,22 +245,12 @@ impl SpanBuilder {
         let shape = shapes.place(signature, names, &mut decoded.spans, |names| {
             meaning::shape(names, keys, &signature[..attributes], &head, origin, scope)
         });
-        let shape = match shape {
-            Some(place) => place,
-            None => self.add_less(names, shapes, &head, attributes, origin, scope, decoded),
-        };
-        let (start, end) = times(raw, decoded);
-        let span = PackedSpan {
-            trace_id,
-            span_id,
-            parent_id,
-            start: UnixNanos(start),
-            end: UnixNanos(end),
-            shape,
-            parent_is_remote: (raw.flags & PARENT_REMOTE_KNOWN != 0)
-                .then_some(raw.flags & PARENT_IS_REMOTE != 0),
-        };
-        decoded.spans.push(span, &self.links);
+        let placed = shape.unwrap_or_else(|| Placed {
+            place: self.add_less(names, shapes, &head, attributes, origin, scope, decoded),
+            known: None,
+        });
+        push(raw, ids, placed.place, &self.links, decoded);
+        placed
     }
 
     /// Adds the shape of a span when too many said something new of late, and says its place. As little
@@ -308,9 +336,34 @@ impl SpanBuilder {
 /// A status code that can be one: three digits at most.
 const STATUS_CODES: std::ops::Range<i64> = 0..1000;
 
-/// The ids of a span, of its trace and of its parent.
+/// Adds a span of these ids whose shape is at this place.
 #[inline]
-fn ids(raw: &RawSpan<'_>) -> Result<(TraceId, SpanId, Option<SpanId>), Rejected> {
+fn push(
+    raw: &RawSpan<'_>,
+    (trace_id, span_id, parent_id): Ids,
+    shape: u32,
+    links: &[Link],
+    decoded: &mut Decoded,
+) {
+    let (start, end) = times(raw, decoded);
+    let span = PackedSpan {
+        trace_id,
+        span_id,
+        parent_id,
+        start: UnixNanos(start),
+        end: UnixNanos(end),
+        shape,
+        parent_is_remote: (raw.flags & PARENT_REMOTE_KNOWN != 0)
+            .then_some(raw.flags & PARENT_IS_REMOTE != 0),
+    };
+    decoded.spans.push(span, links);
+}
+
+/// The ids of a span's trace, of itself and of its parent.
+type Ids = (TraceId, SpanId, Option<SpanId>);
+
+#[inline]
+fn ids(raw: &RawSpan<'_>) -> Result<Ids, Rejected> {
     Ok((
         trace_id_of(raw.trace_id).ok_or(Rejected::Trace)?,
         span_id_of(raw.span_id).ok_or(Rejected::Own)?,

@@ -5,7 +5,7 @@
 //! with a rank, and the lowest rank that is there wins, in whatever order they come. It is searched
 //! for every attribute of every span, nearly always in vain, so it is sorted by length first.
 
-use rekindle_model::Name;
+use rekindle_model::{GENERATION, Name};
 
 /// What a span attribute may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,6 @@ pub(crate) enum Fact {
 
 /// How many facts there are.
 pub(crate) const FACTS: usize = Fact::SampleRate as usize + 1;
-
-/// `rekindle.generation`, which a resource may carry too.
-pub(crate) const GENERATION: &str = "rekindle.generation";
 
 /// The key of an exception's type, on a span and on its `exception` events.
 pub(crate) const EXCEPTION_TYPE: &str = "exception.type";

@@ -82,7 +82,6 @@ pub(crate) fn shape(
         facts.server_port = None;
     }
     facts.code_component = facts.code_component.or(said.code_function);
-    facts.generation = facts.generation.or(origin.generation);
     Shape {
         kind,
         name: names.name(head.name),

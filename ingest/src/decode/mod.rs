@@ -14,6 +14,7 @@ mod meaning;
 mod protobuf;
 mod resource;
 mod sampling;
+mod seen;
 mod shapes;
 mod signature;
 #[cfg(test)]
@@ -26,11 +27,12 @@ use serde::{Deserialize, Serialize};
 pub use keys::KeepAttributes;
 pub use wire::Malformed;
 
-use builder::SpanBuilder;
+use builder::{RawSpan, SpanBuilder};
 use intern::Interner;
 use keys::KeyTable;
 use resource::ResourceCache;
-use shapes::{ScopeTable, ShapeTable};
+use seen::Seen;
+use shapes::{Placed, ScopeTable, ShapeTable};
 
 use crate::packed::PackedSpans;
 
@@ -133,6 +135,9 @@ pub struct DecodeContext {
     resources: ResourceCache,
     scopes: ScopeTable,
     shapes: ShapeTable,
+    seen: Seen,
+    /// The changes of `shapes` as of which `seen` is.
+    seen_as_of: u64,
     span: SpanBuilder,
 }
 
@@ -144,7 +149,37 @@ impl DecodeContext {
             resources: ResourceCache::default(),
             scopes: ScopeTable::default(),
             shapes: ShapeTable::new(),
+            seen: Seen::new(),
+            seen_as_of: 0,
             span: SpanBuilder::new(KeyTable::new(keep)),
+        }
+    }
+
+    /// Begins another request, of this many bytes.
+    fn next_request(&mut self, bytes: usize) {
+        self.shapes.next_request();
+        self.span.next_request(bytes);
+        // What is still sent is found in the table of shapes, and isn't forgotten there.
+        if self.seen_as_of != self.shapes.changes() {
+            self.seen_as_of = self.shapes.changes();
+            self.seen.clear();
+        }
+    }
+
+    /// Adds a span that is as one before it.
+    #[inline]
+    fn known(&mut self, raw: &RawSpan<'_>, known: u32, decoded: &mut Decoded) {
+        let (names, shapes, seen) = (&mut self.names, &mut self.shapes, &mut self.seen);
+        self.span
+            .finish_known(names, shapes, seen, raw, known, decoded);
+    }
+
+    /// Remembers the bytes of a span of this process and scope if its shape was remembered before.
+    fn remember(&mut self, numbers: (u64, u64), span: &[u8], placed: Placed, decoded: &Decoded) {
+        if let Some(texts) = placed.known {
+            let shape = &decoded.spans.shapes()[placed.place as usize];
+            self.seen
+                .add(numbers, span, self.span.keys(), (shape, texts));
         }
     }
 
@@ -173,8 +208,7 @@ pub fn decode_payload(
     context: &mut DecodeContext,
 ) -> Result<Decoded, DecodeError> {
     let mut decoded = Decoded::default();
-    context.shapes.next_request();
-    context.span.next_request(payload.len());
+    context.next_request(payload.len());
     let read = match content_type {
         ContentType::Protobuf => {
             protobuf::request(payload, context, &mut decoded).map_err(DecodeError::Protobuf)

@@ -9,9 +9,10 @@ use std::borrow::Cow;
 use super::builder::RawSpan;
 use super::resource::{Origin, ResourceBuilder};
 use super::sampling::is_tail_sampler;
-use super::shapes::Scope;
+use super::seen::Root;
+use super::shapes::{Placed, Scope};
 use super::value::Value;
-use super::wire::{Malformed, Reader, fixed32, fixed64, length, varint};
+use super::wire::{Malformed, Reader, fixed64, length, varint};
 use super::{ContentType, DecodeContext, Decoded};
 
 /// A valid span can't be shorter: two tags, two lengths, 24 bytes of ids.
@@ -114,10 +115,27 @@ fn scope_spans(
     decoded
         .spans
         .reserve(count.min(bytes.len() / MIN_SPAN_BYTES));
+    let numbers = (origin.number, scope.number);
+    // What a sampler left its marks on is told apart by more than its bytes.
+    let mut root = match scope.is_sampled {
+        true => Root::NOTHING,
+        false => context.seen.root(numbers),
+    };
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
         match tag {
-            SPANS => span(reader.bytes()?, origin, &scope, context, decoded)?,
+            SPANS => {
+                let bytes = reader.bytes()?;
+                if let Some((raw, known)) = context.seen.find(root, bytes, context.span.keys()) {
+                    context.known(&raw, known, decoded);
+                    continue;
+                }
+                let placed = span(bytes, origin, &scope, context, decoded)?;
+                if let Some(placed) = placed.filter(|_| !scope.is_sampled) {
+                    context.remember(numbers, bytes, placed, decoded);
+                    root = context.seen.root(numbers);
+                }
+            }
             _ => reader.skip(tag)?,
         }
     }
@@ -150,30 +168,42 @@ fn scope_of(bytes: &[u8], context: &mut DecodeContext) -> Result<Scope, Malforme
     Ok(scope)
 }
 
+/// The fields of a span.
+pub(super) mod field {
+    use super::super::wire::{fixed32, fixed64, length, varint};
+
+    pub(in super::super) const TRACE_ID: u64 = length(1);
+    pub(in super::super) const SPAN_ID: u64 = length(2);
+    pub(in super::super) const TRACE_STATE: u64 = length(3);
+    pub(in super::super) const PARENT_SPAN_ID: u64 = length(4);
+    pub(in super::super) const NAME: u64 = length(5);
+    pub(in super::super) const KIND: u64 = varint(6);
+    pub(in super::super) const START: u64 = fixed64(7);
+    pub(in super::super) const END: u64 = fixed64(8);
+    pub(in super::super) const ATTRIBUTES: u64 = length(9);
+    pub(in super::super) const DROPPED_ATTRIBUTES: u64 = varint(10);
+    pub(in super::super) const EVENTS: u64 = length(11);
+    pub(in super::super) const DROPPED_EVENTS: u64 = varint(12);
+    pub(in super::super) const LINKS: u64 = length(13);
+    pub(in super::super) const DROPPED_LINKS: u64 = varint(14);
+    pub(in super::super) const STATUS: u64 = length(15);
+    pub(in super::super) const FLAGS: u64 = fixed32(16);
+}
+
+/// Adds a span, and says where its shape is: if it is one, and has nothing that is told apart by more than its bytes.
 fn span(
     bytes: &[u8],
     origin: &Origin,
     scope: &Scope,
     context: &mut DecodeContext,
     decoded: &mut Decoded,
-) -> Result<(), Malformed> {
-    const TRACE_ID: u64 = length(1);
-    const SPAN_ID: u64 = length(2);
-    const TRACE_STATE: u64 = length(3);
-    const PARENT_SPAN_ID: u64 = length(4);
-    const NAME: u64 = length(5);
-    const KIND: u64 = varint(6);
-    const START: u64 = fixed64(7);
-    const END: u64 = fixed64(8);
-    const ATTRIBUTES: u64 = length(9);
-    const EVENTS: u64 = length(11);
-    const LINKS: u64 = length(13);
-    const STATUS: u64 = length(15);
-    const FLAGS: u64 = fixed32(16);
+) -> Result<Option<Placed>, Malformed> {
+    use field::*;
     const STATUS_MESSAGE: u64 = length(2);
     const STATUS_CODE: u64 = varint(3);
 
     let mut raw = RawSpan::default();
+    let mut has_own = false;
     let mut reader = Reader::new(bytes);
     // First as nearly all are written, in the order of the fields' numbers: asking for the next one is
     // cheaper than asking which one it is. What is written otherwise is left to the loop.
@@ -206,8 +236,11 @@ fn span(
                     attribute(bytes, context)?;
                 }
             }
-            EVENTS => event(reader.bytes()?, context)?,
-            LINKS => link(reader.bytes()?, context, decoded)?,
+            EVENTS => has_own |= event(reader.bytes()?, context)?,
+            LINKS => {
+                has_own = true;
+                link(reader.bytes()?, context, decoded)?;
+            }
             STATUS => {
                 let mut status = Reader::new(reader.bytes()?);
                 while let Some(tag) = status.tag()? {
@@ -227,8 +260,9 @@ fn span(
         span,
         ..
     } = context;
-    span.finish(names, shapes, &raw, origin, scope, decoded);
-    Ok(())
+    has_own |= !raw.trace_state.is_empty();
+    let placed = span.finish(names, shapes, &raw, origin, scope, decoded);
+    Ok(placed.filter(|_| !has_own))
 }
 
 #[inline(always)]
@@ -249,19 +283,27 @@ fn enumeration(number: u64) -> u64 {
     number & u64::from(u32::MAX)
 }
 
-fn event(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed> {
+/// The name of the events that say something.
+pub(super) const EXCEPTION: &[u8] = b"exception";
+
+pub(super) fn event_name(event: &[u8]) -> Result<&[u8], Malformed> {
     const NAME: u64 = length(2);
-    const ATTRIBUTES: u64 = length(3);
     let mut name: &[u8] = &[];
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new(event);
     while let Some(tag) = reader.tag()? {
         match tag {
             NAME => name = reader.bytes()?,
             _ => reader.skip(tag)?,
         }
     }
-    if name != b"exception" {
-        return Ok(());
+    Ok(name)
+}
+
+/// Takes an event; whether it says something.
+fn event(bytes: &[u8], context: &mut DecodeContext) -> Result<bool, Malformed> {
+    const ATTRIBUTES: u64 = length(3);
+    if event_name(bytes)? != EXCEPTION {
+        return Ok(false);
     }
     let mut reader = Reader::new(bytes);
     while let Some(tag) = reader.tag()? {
@@ -273,7 +315,7 @@ fn event(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed> {
             _ => reader.skip(tag)?,
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn link(bytes: &[u8], context: &mut DecodeContext, decoded: &mut Decoded) -> Result<(), Malformed> {

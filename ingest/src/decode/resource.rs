@@ -11,7 +11,6 @@ use rekindle_model::{Name, Resource};
 
 use super::ContentType;
 use super::intern::Interner;
-use super::keys::GENERATION;
 use super::value::Value;
 
 /// Resources remembered: processes in sight, with room for those that restarts left behind.
@@ -26,12 +25,10 @@ const MAX_ATTRIBUTES: usize = 256;
 /// `service.name` of a resource that has none.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// A resource, and what its spans inherit from it.
+/// A resource, and by what it is told from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) resource: Arc<Resource>,
-    /// `rekindle.generation` of the process: that of a span that states none of its own.
-    pub(crate) generation: Option<u64>,
     /// Equal only for equal origins.
     pub(crate) number: u64,
 }
@@ -142,7 +139,6 @@ impl ResourceBuilder {
             .or_else(|| get("k8s.pod.name"))
             .or_else(process)
             .or_else(|| get("container.id"));
-        let generation = get(GENERATION).and_then(|text| text.parse().ok());
         if let Some(service) = service {
             resource.service = service;
         }
@@ -150,7 +146,6 @@ impl ResourceBuilder {
         cache.last += 1;
         Origin {
             resource: cache.share(resource),
-            generation,
             number: cache.last,
         }
     }
@@ -207,13 +202,9 @@ mod tests {
     #[test]
     fn the_same_resource_is_one_allocation_and_the_last_of_a_key_counts() {
         let mut cache = ResourceCache::default();
-        let one = origin(
-            &mut cache,
-            &[("b", "2"), ("a", "0"), ("a", "1"), (GENERATION, "4")],
-        );
-        let two = origin(&mut cache, &[(GENERATION, "4"), ("a", "1"), ("b", "2")]);
+        let one = origin(&mut cache, &[("b", "2"), ("a", "0"), ("a", "1")]);
+        let two = origin(&mut cache, &[("a", "1"), ("b", "2")]);
         assert!(Arc::ptr_eq(&one.resource, &two.resource));
-        assert_eq!(one.generation, Some(4));
         assert_eq!(one.resource.attribute("a").map(|text| &**text), Some("1"));
         cache.remember(ContentType::Json, b"bytes", &one);
         assert_eq!(cache.find(ContentType::Protobuf, b"bytes"), None);

@@ -49,6 +49,14 @@ struct Known {
     place: u32,
 }
 
+/// Where a shape is in the list of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) place: u32,
+    /// What was done to its texts, where it was remembered before.
+    pub(crate) known: Option<TextCounts>,
+}
+
 /// Shapes by their signatures.
 pub(crate) struct ShapeTable {
     younger: HashTable<Known>,
@@ -63,6 +71,8 @@ pub(crate) struct ShapeTable {
     credit: usize,
     /// The number of the request being read.
     request: u64,
+    /// How often the younger has become the older.
+    changes: u64,
 }
 
 impl ShapeTable {
@@ -80,7 +90,24 @@ impl ShapeTable {
             marks: vec![0; MARKS].into(),
             credit: NEW_COSTS * per_table,
             request: 0,
+            changes: 0,
         }
+    }
+
+    /// Another number whenever shapes were forgotten.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The number of the request being read.
+    pub(crate) fn request(&self) -> u64 {
+        self.request
+    }
+
+    /// Something of a known shape came that wasn't looked for here.
+    #[inline]
+    pub(crate) fn came_again(&mut self) {
+        self.credit = (self.credit + 1).min(NEW_COSTS * self.per_table);
     }
 
     #[cfg(test)]
@@ -102,7 +129,7 @@ impl ShapeTable {
         names: &mut Interner,
         spans: &mut PackedSpans,
         make: impl FnOnce(&mut Interner) -> Shape,
-    ) -> Option<u32> {
+    ) -> Option<Placed> {
         let hash = self.hasher.hash_one(signature);
         let found = self
             .younger
@@ -113,10 +140,15 @@ impl ShapeTable {
                 known.request = self.request;
                 known.place = spans.add_shape(known.shape.clone());
             }
-            self.credit = (self.credit + 1).min(NEW_COSTS * self.per_table);
-            return Some(known.place);
+            let (place, texts) = (known.place, known.texts);
+            self.came_again();
+            return Some(Placed {
+                place,
+                known: Some(texts),
+            });
         }
-        self.place_rare(hash, signature, names, spans, make)
+        let place = self.place_rare(hash, signature, names, spans, make)?;
+        Some(Placed { place, known: None })
     }
 
     /// The same for what is left of a new one: it is made when it comes for the second time, and pays for
@@ -129,9 +161,9 @@ impl ShapeTable {
         make: impl FnOnce(&mut Interner) -> Shape,
     ) -> Option<u32> {
         let credit = std::mem::take(&mut self.credit);
-        let place = self.place(signature, names, spans, make);
+        let placed = self.place(signature, names, spans, make);
         self.credit = credit;
-        place
+        placed.map(|it| it.place)
     }
 
     /// The same for a signature of which there are few: its shape is made whatever came of late.
@@ -143,8 +175,9 @@ impl ShapeTable {
         make: impl Fn(&mut Interner) -> Shape,
     ) -> u32 {
         let credit = std::mem::replace(&mut self.credit, NEW_COSTS);
-        let place = self.place(signature, names, spans, &make);
+        let placed = self.place(signature, names, spans, &make);
         self.credit = credit;
+        let place = placed.map(|it| it.place);
         place.unwrap_or_else(|| spans.add_shape(Arc::new(make(names))))
     }
 
@@ -221,6 +254,7 @@ impl ShapeTable {
         std::mem::swap(&mut self.younger, &mut self.older);
         self.younger.clear();
         self.not_remembered = 0;
+        self.changes += 1;
     }
 
     /// What is remembered here holds names, and when they leave no room for new ones, nothing new

@@ -267,6 +267,38 @@ proptest! {
         prop_assert_eq!(oracle(&by_tree), oracle(&request));
     }
 
+    /// What was seen often enough to be known by its bytes is read as if it came for the first time, and so is what differs
+    /// from it in a few.
+    #[test]
+    fn what_is_known_by_its_bytes_is_read_as_ever(
+        requests in prop::collection::vec(request(), 1..3),
+        at: prop::sample::Index,
+        with: u8,
+    ) {
+        let mut context = context();
+        let mut bytes: Vec<Vec<u8>> = requests.iter().map(Message::encode_to_vec).collect();
+        let mut damaged = bytes[0].clone();
+        if !damaged.is_empty() {
+            let at = at.index(damaged.len());
+            damaged[at] = with;
+        }
+        bytes.push(damaged);
+        for round in 0..5 {
+            for bytes in &bytes {
+                let read = |context: &mut DecodeContext| {
+                    decode_payload(ContentType::Protobuf, bytes, context).map_err(|it| it.to_string())
+                };
+                // A resource is read once, and so is what was wrong with it counted once.
+                let mut other = self::context();
+                let _ = read(&mut other);
+                let (read, expected) = (read(&mut context), read(&mut other));
+                if round > 0 {
+                    prop_assert_eq!(read, expected);
+                }
+            }
+        }
+    }
+
     /// Damaged requests are refused or read, and leave nothing behind in the context.
     #[test]
     fn damage_does_no_harm(
@@ -568,6 +600,58 @@ fn a_hostile_stream_fills_nothing_up() {
     }
     assert_eq!(refused, 0);
     assert_eq!(read(&honest, &mut context).spans, expected.spans);
+}
+
+/// Spans whose attributes have values of their own, in more operations than are tried one after the other, are known by their
+/// bytes once they came some times; with the attribute that counts changed, they are something else.
+#[test]
+fn what_comes_often_is_known_by_its_bytes() {
+    let text = |key: &str, value: String| {
+        let value = Any::StringValue(value);
+        pair(key, Some(AnyValue { value: Some(value) }))
+    };
+    let request = |round: u64, shard: &str| {
+        let span = |operation: u64| proto::Span {
+            trace_id: vec![1; 16],
+            span_id: (round * 100 + operation + 1).to_be_bytes().to_vec(),
+            name: format!("operation {operation}"),
+            kind: 2,
+            start_time_unix_nano: round + 1,
+            end_time_unix_nano: round + 2,
+            attributes: vec![
+                text("thread.name", format!("worker {round}")),
+                text("shard", shard.to_owned()),
+                text("db.statement", "select ".repeat(operation as usize)),
+            ],
+            flags: 0x300,
+            ..Default::default()
+        };
+        let spans = (0..40).map(span).collect();
+        let scope_spans = vec![proto::ScopeSpans {
+            spans,
+            ..Default::default()
+        }];
+        let resource_spans = vec![proto::ResourceSpans {
+            scope_spans,
+            ..Default::default()
+        }];
+        ExportTraceServiceRequest { resource_spans }
+    };
+    let mut context = context();
+    for round in 0..9 {
+        for shard in ["north", "south"] {
+            let request = request(round, shard);
+            let decoded = decode_payload(
+                ContentType::Protobuf,
+                &request.encode_to_vec(),
+                &mut context,
+            );
+            assert_eq!(decoded.expect("valid"), oracle(&request));
+        }
+        // Made for the first time, remembered the second, known the third.
+        let expected = if round < 2 { 0 } else { 80 };
+        assert_eq!(context.seen.len(), expected, "{round}");
+    }
 }
 
 /// When too much is new, what is left out is what is new in it: a message first, then a name.

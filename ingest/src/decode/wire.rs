@@ -62,6 +62,11 @@ impl<'a> Reader<'a> {
         Self { rest: message }
     }
 
+    /// What wasn't read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next field's tag, or `None` at the end of the message.
     #[inline]
     pub(crate) fn tag(&mut self) -> Result<Option<u64>, Malformed> {

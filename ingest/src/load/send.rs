@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -25,6 +26,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest that a receiver may ask for, so that a test ends.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long before it is due a request is made: what making it costs is not to be taken for the receiver's slowness, and
+/// its spans should still be fresh when it is sent.
+const MADE_AHEAD: Duration = Duration::from_millis(20);
 
 /// What one connection counted.
 #[derive(Default)]
@@ -48,15 +53,17 @@ struct Made {
 /// # Errors
 /// When nobody listens, or the very first answer says that this is no OTLP receiver.
 pub async fn run(config: LoadConfig) -> Result<LoadReport, LoadError> {
-    let began = Instant::now();
-    let ends = began + config.duration;
     // Before anything is counted: is there anybody?
     try_out(&config).await?;
     let config = Arc::new(config);
+    let count = config.connections.max(1);
+    let ready = Arc::new(Barrier::new(count + 1));
     let mut connections = JoinSet::new();
-    for number in 0..config.connections.max(1) {
-        connections.spawn(connection(config.clone(), number as u64, ends));
+    for number in 0..count {
+        connections.spawn(connection(config.clone(), number as u64, ready.clone()));
     }
+    ready.wait().await;
+    let began = Instant::now();
     let mut sum = Counted::default();
     while let Some(counted) = connections.join_next().await {
         // A task that panicked has said so; what the others counted still holds.
@@ -106,7 +113,7 @@ async fn try_out(config: &LoadConfig) -> Result<(), LoadError> {
     }
 }
 
-async fn connection(config: Arc<LoadConfig>, number: u64, ends: Instant) -> Counted {
+async fn connection(config: Arc<LoadConfig>, number: u64, ready: Arc<Barrier>) -> Counted {
     let mut counted = Counted::default();
     let shape = SystemShape {
         seed: config.shape.seed.wrapping_add(number),
@@ -116,7 +123,11 @@ async fn connection(config: Arc<LoadConfig>, number: u64, ends: Instant) -> Coun
     let share = config
         .rate
         .map(|rate| rate / config.connections.max(1) as f64);
+    // Until the first request is full, the others become so, too: many times the work of those that follow.
+    let mut filled = Some(generator.request(SystemTime::now().into()));
+    ready.wait().await;
     let mut due = Instant::now();
+    let ends = due + config.duration;
     let mut sender = None;
     let mut waiting: Option<Made> = None;
     while Instant::now() < ends {
@@ -135,13 +146,18 @@ async fn connection(config: Arc<LoadConfig>, number: u64, ends: Instant) -> Coun
         let made = match waiting.take() {
             Some(again) => again,
             None => {
-                sleep_until(due.min(ends).into()).await;
                 if due > ends {
+                    sleep_until(ends.into()).await;
                     break;
                 }
-                let request = generator.request(SystemTime::now().into());
+                sleep_until(due.checked_sub(MADE_AHEAD).unwrap_or(due).into()).await;
+                let request = filled
+                    .take()
+                    .unwrap_or_else(|| generator.request(SystemTime::now().into()));
+                let body = compressed(config.compression, request.payload);
+                sleep_until(due.into()).await;
                 let mut made = Made {
-                    body: compressed(config.compression, request.payload),
+                    body,
                     spans: request.spans,
                     from: Instant::now(),
                 };

@@ -11,7 +11,7 @@ use super::{Around, Saver, prepare};
 use crate::UnitName;
 use crate::crash::CrashPoint;
 use crate::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall,
 };
 use crate::probe::Probes;
 
@@ -90,6 +90,10 @@ impl AroundExecutor {
             tracing::warn!(%unit, reason, "what a post-mortem needs was not kept");
         }
         result.map(|executed| Executed {
+            began: Life {
+                process: self.saver.life_of_process(),
+                ..executed.began
+            },
             // Callers that heard of it stayed away from then on: that is downtime, and theirs.
             stopped_at: if drain.is_zero() {
                 executed.stopped_at

@@ -17,7 +17,8 @@ use super::cabinet::Cabinet;
 use crate::command::{self, ACTION_VARIABLE};
 use crate::executor::Permit;
 use crate::process::{
-    GENERATION_VARIABLE, ProcessFigures, Supervisor, UNIT_VARIABLE, group_figures, log_path,
+    ChildStatus, GENERATION_VARIABLE, ProcessFigures, Supervisor, UNIT_VARIABLE, group_figures,
+    log_path,
 };
 use crate::{CommandSpec, UnitName};
 
@@ -116,12 +117,19 @@ impl Saver {
     }
 
     fn pid(&self) -> Option<i32> {
+        self.child()?.pid
+    }
+
+    /// The life that the supervised process is in, which the unit is or is a part of.
+    pub(super) fn life_of_process(&self) -> Option<u64> {
+        let child = self.child()?;
+        child.pid.map(|_| child.generation)
+    }
+
+    fn child(&self) -> Option<ChildStatus> {
         let process = self.process.as_ref()?;
         let children = self.supervisor.children();
-        children
-            .iter()
-            .find(|child| child.unit == *process)
-            .and_then(|child| child.pid)
+        children.into_iter().find(|child| child.unit == *process)
     }
 
     /// Takes down how things stand. Never takes longer than the command's time-out or [`LOOK`].

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::note::{Note, Notes};
 use crate::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit, Recall,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall,
 };
 use crate::http_call::CallFailure;
 use crate::probe::Probes;
@@ -225,6 +225,7 @@ impl<P: Platform> LivesExecutor<P> {
         Ok(Executed {
             stopped_at,
             ready_at,
+            began: Life::default(),
             note: format!(
                 "{} replaced after {replaced:.1?}, ready after {ready:.1?}",
                 named(&note.lives),

@@ -2,8 +2,9 @@
 //!
 //! Members of a group stand in for one another: the units directly below one with a minimum, or those
 //! with the same capacity group anywhere. A member is up as long as nothing speaks against it and
-//! nobody restarts it, or a part of it, and no list says that it isn't there. What a restart takes from those that are down anyway doesn't
-//! count, or a group that is sick as a whole could never be cured.
+//! nobody restarts it, or a part of it, and no list says that it isn't there. What a restart takes from those that are down
+//! anyway doesn't count, or a group that is sick as a whole could never be cured; but that it is sick as a whole must be
+//! likelier than all else, since the first failures of one member are the group's, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -96,7 +97,10 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         let sick: BTreeSet<&UnitName> = group
             .members
             .iter()
-            .filter(|member| world.down.iter().any(|unit| is_part(tree, unit, member)))
+            .filter(|member| {
+                let mut down = world.down.iter();
+                down.any(|unit| is_part(tree, unit, member) && is_sure(deed, unit, member, world))
+            })
             .collect();
         let listed_down = || world.comings.missing.iter().chain(&world.comings.down);
         let absent: BTreeSet<&UnitName> = group
@@ -137,6 +141,15 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         refusals.push(no(Guard::Capacity, consequence, None, words));
     }
     refusals
+}
+
+/// Whether a member is sick as surely as this unit is suspected: where that contains it, only if it is likelier than all else
+/// that this evidence knows.
+fn is_sure(deed: &Deed<'_>, unit: &UnitName, member: &UnitName, world: &World<'_>) -> bool {
+    let contains = unit != member && world.tree.chain(member).contains(&unit);
+    let known = deed.evidence.filter(|_| contains);
+    let suspect = known.and_then(|known| known.suspects.iter().find(|it| it.unit == *unit));
+    suspect.is_none_or(|suspect| suspect.probability >= world.policy.auto_probability)
 }
 
 /// Whether one of the two contains the other, whatever goes together with them.

@@ -870,6 +870,35 @@ site - auto @min=1
     }
 }
 
+/// The first failures of one member are the group's, too.
+#[test]
+fn a_group_is_sick_as_a_whole_only_if_that_is_likelier_than_all_else() {
+    for (probability, expected) in [(0.45, true), (0.55, false)] {
+        let mut given = Given::new("cache");
+        given.tree = tree(
+            "
+site - auto
+  cache - @min=1
+    cache.a process
+    cache.b process
+",
+        );
+        let restarts = given.tree.restarts(&"cache".into());
+        given.executors = restarts.into_iter().cloned().collect();
+        given.sick = [UnitName::from("cache")].into();
+        let suspects = &mut given.evidence.as_mut().expect("some").suspects;
+        suspects[0].probability = probability;
+        let other = SuspectUnit {
+            unit: "cache.b".into(),
+            probability: 0.35,
+            ..suspects[0].clone()
+        };
+        suspects.push(other);
+        let is_refused = given.said().contains(&Guard::Capacity);
+        assert_eq!(is_refused, expected, "{probability}");
+    }
+}
+
 #[test]
 fn units_have_budgets_of_their_own() {
     let shop = "

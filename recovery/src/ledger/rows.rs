@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::belief::{Key, Row};
 use crate::cost::Measured;
-use crate::executor::ActionId;
+use crate::executor::{ActionId, Life};
 use crate::guard::Pause;
 use crate::judge::{Relief, Verdict};
 use crate::lifecycle::{Event, State};
@@ -80,6 +80,9 @@ pub enum Outcome {
         stopped_at: SystemTime,
         /// When the new one was ready.
         ready_at: SystemTime,
+        /// The life that began, as far as its telemetry will tell.
+        #[serde(default)]
+        began: Life,
         /// What is worth telling.
         note: String,
     },

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::UnitName;
-use crate::executor::Permit;
+use crate::executor::{Life, Permit};
 use crate::guard::Pause;
 use crate::judge::Verdict;
 use crate::lifecycle::{Event, State};
@@ -57,6 +57,7 @@ fn done() -> Outcome {
     Outcome::Done {
         stopped_at: at(2),
         ready_at: at(3),
+        began: Life::default(),
         note: "fine".to_owned(),
     }
 }

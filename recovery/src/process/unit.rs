@@ -24,7 +24,7 @@ use super::resume::Resume;
 use super::table::{Row, Table};
 use super::{ProcessUnit, SuperviseError};
 use crate::UnitName;
-use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
+use crate::executor::{ActionId, Effect, ExecuteError, Executed, Life, Permit};
 use crate::probe::Probes;
 
 /// How often a child's log is looked at. At a hundred megabytes a second, which is as much as most disks
@@ -225,6 +225,10 @@ impl Unit {
         Ok(Executed {
             stopped_at,
             ready_at: SystemTime::now(),
+            began: Life {
+                process: Some(generation),
+                part: None,
+            },
             note: format!(
                 "generation {generation}; old life {} in {down:.0?}, ready after {:.0?}",
                 if ended.forced {

@@ -10,7 +10,7 @@ use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
 use crate::crash::{CrashPoint, Passing};
-use crate::executor::{ActionId, Effect, ExecuteError, Executed, Permit};
+use crate::executor::{ActionId, Effect, ExecuteError, Executed, Life, Permit};
 use crate::guard::Past;
 use crate::judge::Verdict;
 use crate::ledger::{Also, IntendedRestart, Intent, Judged, Outcome};
@@ -183,7 +183,7 @@ impl Engine {
             permit.unit().clone(),
             permit.deadline() + EXECUTOR_SLACK,
         );
-        self.shadow(action, &unit, permit.generation(), now, None);
+        self.shadow(action, &unit, Life::default(), now, None);
         let Some(executor) = self.config.executors.get(&unit).cloned() else {
             // A guard has seen to it that there is one; if not, nothing is done.
             let reason = "there is no executor".to_owned();
@@ -214,18 +214,20 @@ impl Engine {
         &mut self,
         action: ActionId,
         unit: &UnitName,
-        generation: u64,
+        began: Life,
         from: SystemTime,
         until: Option<SystemTime>,
     ) {
         /// More late ones than this, and nobody reads them at all.
         const MAX_LATE: usize = 1000;
-        for (unit, selector) in shaded(&self.tree, unit) {
+        for (shaded, selector) in shaded(&self.tree, unit) {
+            // A process that lies below counts its own lives.
+            let is_same = self.tree.process_of(&shaded) == self.tree.process_of(unit);
             self.late_shadows.push_back(Shadow {
                 action,
-                unit,
+                unit: shaded,
                 selector,
-                generation,
+                began: if is_same { began } else { Life::default() },
                 from,
                 until,
             });
@@ -263,6 +265,7 @@ impl Engine {
             .find(|part| !matches!(part.outcome, Some(Outcome::Done { .. })))
             .map(|part| part.action);
         for part in attempt.parts.clone() {
+            let began = part.began();
             let is_felt = Some(part.action) == called && self.is_felt_before(&part.unit);
             let (from, until) = match part.outcome {
                 Some(Outcome::Done { stopped_at, .. }) => (stopped_at, settled),
@@ -277,7 +280,7 @@ impl Engine {
                     (part.intended_at, now.checked_add(warm_up).unwrap_or(now))
                 }
             };
-            self.shadow(part.action, &part.unit, part.generation, from, Some(until));
+            self.shadow(part.action, &part.unit, began, from, Some(until));
         }
     }
 
@@ -327,6 +330,7 @@ impl Engine {
             Ok(Executed {
                 stopped_at,
                 ready_at,
+                began,
                 note,
             }) => {
                 // Executors are many, and clocks are set back: a life doesn't end after the next is
@@ -335,6 +339,7 @@ impl Engine {
                 Outcome::Done {
                     stopped_at,
                     ready_at,
+                    began,
                     note,
                 }
             }
@@ -370,7 +375,6 @@ impl Engine {
             return;
         };
         let unit = attempt.parts[place].unit.clone();
-        let generation = attempt.parts[place].generation;
         let mut results = vec![(action, outcome.clone())];
         attempt.parts[place].outcome = Some(outcome.clone());
         let is_done = matches!(outcome, Outcome::Done { .. });
@@ -428,6 +432,7 @@ impl Engine {
         if let Outcome::Done {
             stopped_at,
             ready_at,
+            began,
             ..
         } = &outcome
         {
@@ -442,7 +447,7 @@ impl Engine {
                     case.write_also(Also::Cost(kind, *measured));
                 }
             }
-            self.shadow(action, &unit, generation, *stopped_at, None);
+            self.shadow(action, &unit, *began, *stopped_at, None);
         }
         // Users felt the attempt, or it would be made again with each incident, for ever.
         let is_charged = matches!(outcome, Outcome::Refused { is_felt: true, .. });

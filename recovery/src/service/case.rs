@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use crate::belief::Trial;
-use crate::executor::{ActionId, Permit};
+use crate::executor::{ActionId, Life, Permit};
 use crate::guard::Refusal;
 use crate::judge::{Probed, Relief};
 use crate::ledger::{Also, Entry, Outcome};
@@ -53,6 +53,10 @@ pub(super) struct Case {
     pub(super) waited: bool,
     /// When it was last decided about.
     pub(super) considered_at: Option<SystemTime>,
+    /// Since when all that speaks against its restart is that it isn't sure enough.
+    pub(super) unsure_since: Option<SystemTime>,
+    /// Whether people were told that it waits for a storm to pass.
+    pub(super) is_storm_told: bool,
     pub(super) attempts: u32,
     pub(super) attempt: Option<Attempt>,
 }
@@ -89,6 +93,16 @@ pub(super) struct Part {
     pub(super) generation: u64,
     pub(super) intended_at: SystemTime,
     pub(super) outcome: Option<Outcome>,
+}
+
+impl Part {
+    /// The life that began, as far as its telemetry will tell.
+    pub(super) fn began(&self) -> Life {
+        match self.outcome {
+            Some(Outcome::Done { began, .. }) => began,
+            _ => Life::default(),
+        }
+    }
 }
 
 impl Attempt {
@@ -227,6 +241,8 @@ impl Case {
             wait_until: None,
             waited: false,
             considered_at: None,
+            unsure_since: None,
+            is_storm_told: false,
             attempts: 0,
             attempt: None,
         }
@@ -239,7 +255,12 @@ impl Case {
         for evidence in self.evidence.iter_mut().chain(&mut self.acted_on) {
             shift.apply(&mut evidence.at);
         }
-        for at in self.wait_until.iter_mut().chain(&mut self.considered_at) {
+        let ours = [
+            &mut self.wait_until,
+            &mut self.considered_at,
+            &mut self.unsure_since,
+        ];
+        for at in ours.into_iter().flatten() {
             shift.apply(at);
         }
         if let Some(attempt) = &mut self.attempt {

@@ -19,6 +19,10 @@ const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
 /// What waits for a person is replaced by what is better by more than this part: a person needs longer
 /// to read a plan than evidence to move a little.
 const BETTER: f64 = 0.2;
+/// How long it must stay unclear whether somebody is to be asked, until somebody is: a default exporter's delay. Before
+/// that, more of the first failures comes to be known each moment; a plan that runs unattended a moment after a person was
+/// told that it waits teaches people not to come.
+const UNSURE: Duration = Duration::from_secs(5);
 /// Suspects and units' traffic that are kept of each evidence.
 const MAX_SUSPECTS: usize = 1000;
 
@@ -330,6 +334,7 @@ impl Engine {
             refusal.guard == Guard::Mode && refusal.consequence == Consequence::Wait
         });
         let worst = refusals.iter().map(|refusal| refusal.consequence).max();
+        let is_still_unsure = self.is_still_unsure(id, &refusals);
         match worst {
             None => {
                 let reason = plan.sentence.clone();
@@ -372,8 +377,46 @@ impl Engine {
                     self.withdraw(id).await;
                     self.hold(id, plan, refusals);
                 }
+                self.tell_storm(id, target);
             }
+            Some(Consequence::Ask) if is_still_unsure => self.hold(id, plan, refusals),
             Some(Consequence::Ask) => self.propose(id, plan, target, refusals).await,
+        }
+    }
+
+    /// Whether a person would be asked for nothing but certainty, which may yet come by itself.
+    fn is_still_unsure(&mut self, id: RecoveryId, refusals: &[Refusal]) -> bool {
+        let now = self.now();
+        let Some(case) = self.cases.get_mut(&id) else {
+            return false;
+        };
+        let is_doubt = |refusal: &Refusal| {
+            matches!(
+                refusal.guard,
+                Guard::ThinEvidence | Guard::OneSided | Guard::Downstream
+            )
+        };
+        if refusals.is_empty() || !refusals.iter().all(is_doubt) {
+            case.unsure_since = None;
+            return false;
+        }
+        let since = *case.unsure_since.get_or_insert(now);
+        let lasted = now.duration_since(since).unwrap_or_default();
+        case.state == State::Watching && lasted < UNSURE
+    }
+
+    /// Says once that a recovery waits for a storm to pass.
+    fn tell_storm(&mut self, id: RecoveryId, target: UnitName) {
+        let Some(case) = self.cases.get_mut(&id).filter(|case| !case.is_storm_told) else {
+            return;
+        };
+        let mut refusals = case.refusals.iter();
+        let storm = refusals.find(|refusal| refusal.guard == Guard::Storm);
+        if let Some(storm) = storm {
+            let words = format!("{target} is not restarted as long as {}", storm.words);
+            case.is_storm_told = true;
+            let incident = case.incident;
+            self.notify(NoticeKind::Storm, incident, Some(target), words);
         }
     }
 

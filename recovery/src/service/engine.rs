@@ -488,7 +488,10 @@ impl Engine {
             NoticeKind::Proposal | NoticeKind::Recurring => {
                 tracing::warn!(incident, unit, "{}", notice.text);
             }
-            NoticeKind::GivenUp | NoticeKind::Disabled | NoticeKind::Rejuvenation => {
+            NoticeKind::Storm
+            | NoticeKind::GivenUp
+            | NoticeKind::Disabled
+            | NoticeKind::Rejuvenation => {
                 tracing::error!(incident, unit, "{}", notice.text);
             }
         }

@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{Engine, Input};
 use crate::crash::CrashHook;
-use crate::executor::{ActionId, Executor};
+use crate::executor::{ActionId, Executor, Life};
 use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
 use crate::policy::Policy;
 use crate::ports::{Clock, Notifier, Prober};
@@ -92,8 +92,8 @@ pub struct Shadow {
     pub unit: UnitName,
     /// The attributes of what was restarted; never empty.
     pub selector: BTreeMap<String, String>,
-    /// The generation that its new life has.
-    pub generation: u64,
+    /// The life that began, once it has; as far as its telemetry will tell.
+    pub began: Life,
     /// When the old life began to end.
     pub from: SystemTime,
     /// When the new life was warm; `None` while it isn't.

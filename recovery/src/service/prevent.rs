@@ -25,8 +25,8 @@ impl Engine {
         let (takes, cost) = self.price(&unit, now);
         let mut refusals = self.check(None, &unit, Authority::Preventive, None, cost);
         for refusal in &mut refusals {
-            // Nobody is woken for what can wait until the hours for it.
-            if refusal.guard == Guard::Window {
+            // Nobody is woken for what can wait until the hours for it, or until a pause is over.
+            if matches!(refusal.guard, Guard::Window | Guard::Pause) {
                 refusal.consequence = Consequence::Wait;
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::RecoveryId;
 use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
-use crate::executor::{ActionId, Effect};
+use crate::executor::{ActionId, Effect, Life};
 use crate::guard::Past;
 use crate::ledger::{Outcome, StoredAction, StoredRecovery};
 use crate::lifecycle::{Event, Resumption, State};
@@ -165,19 +165,24 @@ impl Engine {
             if stored.intended_at < oldest {
                 continue;
             }
+            let mut life = Life::default();
             let (from, until) = match &stored.outcome {
                 Some(Outcome::Done {
                     stopped_at,
                     ready_at,
+                    began,
                     ..
-                }) => (*stopped_at, ready_at.checked_add(warm_up)),
+                }) => {
+                    life = *began;
+                    (*stopped_at, ready_at.checked_add(warm_up))
+                }
                 Some(Outcome::Refused { .. }) => continue,
                 _ => (
                     stored.intended_at,
                     stored.intended_at.checked_add(stored.deadline + warm_up),
                 ),
             };
-            self.shadow(stored.action, &stored.unit, stored.generation, from, until);
+            self.shadow(stored.action, &stored.unit, life, from, until);
         }
         self.tell_shadows();
     }
@@ -282,6 +287,8 @@ impl Engine {
             Effect::Done => Outcome::Done {
                 stopped_at: intended_at.min(now),
                 ready_at: now,
+                // Who found it done wasn't there when it began.
+                began: Life::default(),
                 note: "found done after the engine had ended".to_owned(),
             },
             Effect::NotDone => Outcome::Refused {

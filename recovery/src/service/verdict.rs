@@ -77,17 +77,17 @@ impl Engine {
                     (
                         part.action,
                         part.unit.clone(),
-                        part.generation,
+                        part.began(),
                         part.intended_at,
                     )
                 })
                 .collect();
             let (from, until) = (attempt.span().0, attempt.settle_until);
-            for (action, unit, generation, intended_at) in shadows {
+            for (action, unit, began, intended_at) in shadows {
                 self.shadow(
                     action,
                     &unit,
-                    generation,
+                    began,
                     from.unwrap_or(intended_at),
                     Some(until),
                 );

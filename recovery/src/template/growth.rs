@@ -132,7 +132,7 @@ impl Growth {
                 continue;
             }
             let stage = next(None, Event::Listed, now, *gone_after);
-            match stage.filter(|_| room > 0 && is_fit(&name)) {
+            match stage.filter(|_| room > 0 && name.is_plain(MAX_NAME)) {
                 Some(stage) => {
                     room -= 1;
                     is_changed = true;
@@ -158,22 +158,20 @@ impl Growth {
     /// Takes for a unit, and for missing, what was one before anybody could list it. Whether it wasn't one, and is of a
     /// kind that grows here.
     pub fn expect(&mut self, unit: &UnitName, now: SystemTime) -> bool {
-        let of = |template: &Template| {
-            let rest = unit.as_str().strip_prefix(template.unit.name.as_str())?;
-            rest.strip_prefix(crate::tree::OF_KIND)
-        };
-        let mut named = self.templates.iter().map(of).enumerate();
-        let Some((template, instance)) = named.find_map(|(at, name)| Some((at, name?.to_owned())))
-        else {
+        let Some((kind, instance)) = unit.kind_and_instance() else {
             return false;
         };
-        if self.instances.contains_key(unit) || !is_fit(unit) {
+        let mut templates = self.templates.iter();
+        let Some(template) = templates.position(|it| it.unit.name.as_str() == kind) else {
+            return false;
+        };
+        if self.instances.contains_key(unit) || !unit.is_plain(MAX_NAME) {
             return false;
         }
         // Nobody says which life it is; by its name it is nobody else's, and who is asked goes by that.
         let listed = Listed {
-            id: instance.clone(),
-            name: instance,
+            id: instance.to_owned(),
+            name: instance.to_owned(),
             is_up: false,
         };
         let stage = Stage::Missing(now);
@@ -220,12 +218,6 @@ impl Growth {
         };
         self.instances.values().filter_map(unit).collect()
     }
-}
-
-/// Whether a unit can be called so.
-fn is_fit(name: &UnitName) -> bool {
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
-    name.as_str().len() <= MAX_NAME && name.as_str().chars().all(fits)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct Kinds(BTreeMap<UnitName, UnitName>);
 impl Kinds {
     /// What the unit is one of; `None` for one that was written.
     pub fn kind_of(&self, unit: &UnitName) -> Option<&UnitName> {
-        let (kind, _) = unit.as_str().split_once(OF_KIND)?;
+        let (kind, _) = unit.kind_and_instance()?;
         Some(self.0.get_key_value(&UnitName::from(kind))?.0)
     }
 

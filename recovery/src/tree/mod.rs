@@ -295,6 +295,16 @@ impl RestartTree {
         chain
     }
 
+    /// The supervised process that the unit is, or is a part of.
+    pub fn process_of(&self, unit: &UnitName) -> Option<&UnitName> {
+        let chain = self.chain(unit).into_iter();
+        let mut processes = chain.filter(|unit| {
+            let executor = self.spec(unit).and_then(|spec| spec.executor.as_ref());
+            matches!(executor, Some(ExecutorSpec::Process(_)))
+        });
+        processes.next()
+    }
+
     /// All that a restart of the unit restarts: itself and all below it, parents before children, then
     /// its recovery group likewise; empty for what is no unit.
     pub fn subtree(&self, unit: &UnitName) -> Vec<&UnitName> {

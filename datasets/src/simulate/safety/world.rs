@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt;
 use rekindle_recovery::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
 };
 use rekindle_recovery::ports::{Notice, Notifier, Prober};
 use rekindle_recovery::service::ServiceConfig;
@@ -475,6 +475,7 @@ impl World {
         Ok(Executed {
             stopped_at,
             ready_at: self.wall(),
+            began: Life::default(),
             note: String::new(),
         })
     }

@@ -240,6 +240,7 @@ async fn what_was_cured_before_a_restart_of_the_engine_is_not_restarted_while_it
     let shadow = shadows.try_recv().expect("the old restart's shadow");
     assert_eq!(shadow.unit.as_str(), "shop.cart");
     assert!(shadow.until.is_some());
+    assert_eq!(shadow.began.part, Some(2), "also after the engine ended");
 
     // The same fault again is another matter.
     world.break_down("shop.cart", 1.0);

@@ -11,6 +11,7 @@ use crate::judge::Verdict;
 use crate::ledger::{Ledger, Store, Threading, audit};
 use crate::lifecycle::State;
 use crate::plan::PlanId;
+use crate::ports::NoticeKind;
 use crate::service::{
     Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, UnitState, assemble,
 };
@@ -163,6 +164,9 @@ async fn the_smallest_restart_cures_and_nothing_else_is_touched() {
     assert!(cured < 2.2, "{text}");
     assert_eq!(shadows.len(), 3);
     assert!(shadows[0].until.is_none() && shadows[2].until.is_some());
+    // Which life it is is known once it has begun, and not before.
+    let lives = shadows.iter().map(|shadow| shadow.began.part);
+    assert_eq!(lives.collect::<Vec<_>>(), [None, Some(2), Some(2)]);
     assert_eq!(
         shadows[2].selector.get("code").map(String::as_str),
         Some("cart")
@@ -453,7 +457,7 @@ async fn one_source_asks_and_a_pause_waits() {
     let mut evidence = world.evidence(2, &[("bank.pay", 0.9)]);
     evidence.suspects[0].two_sided = false;
     story.recovery.evidence(evidence).await.expect("taken");
-    story.go(2).await;
+    story.go(8).await;
     assert_eq!(
         story.recovery.status().borrow().proposals.len(),
         1,
@@ -683,6 +687,70 @@ async fn many_at_once_are_a_storm() {
             .any(|notice| notice.text.contains("sick at once")),
         "{notices:?}"
     );
+    let storms = notices.iter().filter(|it| it.kind == NoticeKind::Storm);
+    assert_eq!(storms.count(), 3, "each is told of once: {notices:?}");
+    assert_eq!(world.calls(), Vec::<String>::new());
+    // One of them goes by itself, and the others are what they were.
+    for (incident, suspects) in (1..).zip(all) {
+        let mut evidence = world.evidence(incident, suspects);
+        evidence.closed = incident == 3;
+        story.recovery.evidence(evidence).await.expect("taken");
+    }
+    story.go(10).await;
+    let mut calls = world.calls();
+    calls.sort();
+    assert_eq!(calls, ["bank", "shop.cart"]);
+    story.end().await;
+}
+
+/// What isn't sure in the first moments may be a moment later; a person is asked about what stays unsure.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_about_what_is_sure_a_moment_later() {
+    for sure_after in [Some(1), None] {
+        let world = World::new();
+        let mut story = Story::new(&world);
+        world.break_down("shop.cart", 1.0);
+        sleep(Duration::from_secs(1)).await;
+        let unsure = world.evidence(1, &[("shop.cart", 0.4)]);
+        story.recovery.evidence(unsure).await.expect("taken");
+        story.go(sure_after.unwrap_or(10)).await;
+        if sure_after.is_some() {
+            let sure = world.evidence(1, &[("shop.cart", 0.9)]);
+            story.recovery.evidence(sure).await.expect("taken");
+            story.go(1).await;
+        }
+        let is_restarted = world.calls() == ["shop.cart"];
+        assert_eq!(is_restarted, sure_after.is_some(), "{}", story.text);
+        let notices = world.with(|state| state.notices.clone());
+        let asked = notices.iter().any(|it| it.kind == NoticeKind::Proposal);
+        assert_eq!(asked, sure_after.is_none(), "{notices:?}");
+        story.end().await;
+    }
+}
+
+/// A pause says what would be done, and a person may have it done meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_pause_shows_what_it_holds_back() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    let pause = Command::Pause {
+        by: "ada".to_owned(),
+        reason: "deploying".to_owned(),
+        duration: None,
+    };
+    story.recovery.command(pause).await.expect("paused");
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(3).await;
+    assert_eq!(world.calls(), Vec::<String>::new());
+    let approve = Command::Approve {
+        plan: PlanId(1),
+        by: "ada".to_owned(),
+    };
+    story.recovery.command(approve).await.expect("approved");
+    story.go(3).await;
+    assert_eq!(world.calls(), ["shop.cart"]);
     story.end().await;
 }
 
@@ -989,15 +1057,7 @@ async fn an_order_waits_for_no_requests_that_cannot_count() {
 #[tokio::test(start_paused = true)]
 async fn what_was_never_seen_to_be_wrong_is_not_seen_to_be_cured() {
     for shape in ["reported", "wrong_answer"] {
-        let mut world = World::new();
-        let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
-        for spec in &mut specs {
-            spec.ready = Some(crate::ProbeSpec::Tcp {
-                address: "127.0.0.1:1".to_owned(),
-                timeout: Duration::from_secs(1),
-            });
-        }
-        world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+        let world = World::with_probes();
         let mut story = Story::with(&world, policy());
         let mut evidence = world.evidence(1, &[("mail", 1.0)]);
         evidence.signature.request_types.clear();
@@ -1157,15 +1217,7 @@ async fn a_refusal_that_users_felt_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_can_be_asked_of_probes() {
-    let mut world = World::new();
-    let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
-    for spec in &mut specs {
-        spec.ready = Some(crate::ProbeSpec::Tcp {
-            address: "127.0.0.1:1".to_owned(),
-            timeout: Duration::from_secs(1),
-        });
-    }
-    world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+    let world = World::with_probes();
     let policy = Policy {
         unclear: crate::policy::Unclear::Probe,
         ..policy()

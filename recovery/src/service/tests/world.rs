@@ -9,14 +9,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::crash::{CrashHook, CrashPoint};
-use crate::executor::{ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Permit};
+use crate::executor::{
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
+};
 use crate::ledger::Threading;
 use crate::ports::{Notice, Notifier, Prober};
 use crate::service::{Recovery, RecoveryEvents, ServiceConfig, prepare};
 use crate::tree::tests::tree;
 use crate::{
     Cohort, CohortQuery, Evidence, Fared, FaultSignature, Policy, ProbeSpec, RestartTree,
-    SuspectUnit, UnitName,
+    SuspectUnit, UnitName, UnitSpec,
 };
 
 pub(super) const TREE: &str = "
@@ -116,6 +118,20 @@ impl World {
             start: Instant::now(),
             folder: Arc::new(tempfile::tempdir().expect("a folder")),
         }
+    }
+
+    /// The same world, in which each unit can be asked whether it is ready.
+    pub(super) fn with_probes() -> Self {
+        let mut world = Self::new();
+        let mut specs: Vec<UnitSpec> = world.tree.units().cloned().collect();
+        for spec in &mut specs {
+            spec.ready = Some(ProbeSpec::Tcp {
+                address: "127.0.0.1:1".to_owned(),
+                timeout: Duration::from_secs(1),
+            });
+        }
+        world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+        world
     }
 
     pub(super) fn now(&self) -> SystemTime {
@@ -354,6 +370,10 @@ impl World {
         Ok(Executed {
             stopped_at,
             ready_at,
+            began: Life {
+                process: Some(1),
+                part: Some(permit.generation()),
+            },
             note: String::new(),
         })
     }
