@@ -44,7 +44,7 @@ struct Taken {
     version: Version,
     /// What of the tally wasn't settled then; all that was settled is in.
     counting: HashMap<u64, u32>,
-    /// What was counted by course: whoever is measured later changes for how many each stands.
+    /// What was counted by course, by key, each once: whoever is measured later changes for how many each stands.
     by_course: Vec<(u64, u64)>,
 }
 
@@ -68,6 +68,21 @@ impl Version {
 enum How {
     Add,
     TakeOut,
+}
+
+/// What is counted by course, by key, each once: most durations of one kind fall into a few buckets.
+fn counts_of(by_course: &ByCourse, profiles: &Profiles) -> Vec<(u64, u64)> {
+    let mut counts: Vec<(u64, u64)> = Vec::new();
+    by_course.each(&profiles.courses, |key, count| counts.push((key, count)));
+    counts.sort_unstable_by_key(|(key, _)| *key);
+    counts.dedup_by(|later, kept| {
+        let is_same = later.0 == kept.0;
+        if is_same {
+            kept.1 += later.1;
+        }
+        is_same
+    });
+    counts
 }
 
 /// Sums over three stretches, as of when they last caught up.
@@ -127,12 +142,13 @@ impl Running {
             for (key, count) in tally.iter() {
                 self.change(profiles, stretch, key, count.into(), How::Add);
             }
-            let by_course_now = self.add_by_course(profiles, stretch, by_course);
+            let mut known_by_course = Vec::new();
+            self.replace(profiles, stretch, &mut known_by_course, by_course);
             let taken = Taken {
                 stretch,
                 version: Version::of(tally, by_course),
                 counting: tally.counting().clone(),
-                by_course: by_course_now,
+                by_course: known_by_course,
             };
             self.taken.insert(place, taken);
         }
@@ -159,21 +175,31 @@ impl Running {
         }
     }
 
-    /// Adds what was counted by course, and says what that was.
-    fn add_by_course(
+    /// Makes the sums have what is counted by course, where they had this of it.
+    fn replace(
         &mut self,
         profiles: &Profiles,
         stretch: usize,
+        known: &mut Vec<(u64, u64)>,
         by_course: Option<&ByCourse>,
-    ) -> Vec<(u64, u64)> {
-        let mut counts = Vec::new();
-        if let Some(by_course) = by_course {
-            by_course.each(&profiles.courses, |key, count| counts.push((key, count)));
+    ) {
+        let now = by_course.map_or_else(Vec::new, |it| counts_of(it, profiles));
+        let (mut old, mut new) = (known.iter().peekable(), now.iter().peekable());
+        loop {
+            let key = match (old.peek(), new.peek()) {
+                (Some((old, _)), Some((new, _))) => *old.min(new),
+                (Some((key, _)), None) | (None, Some((key, _))) => *key,
+                (None, None) => break,
+            };
+            let before = old.next_if(|it| it.0 == key).map_or(0, |it| it.1);
+            let after = new.next_if(|it| it.0 == key).map_or(0, |it| it.1);
+            match after.checked_sub(before) {
+                Some(0) => {}
+                Some(more) => self.change(profiles, stretch, key, more, How::Add),
+                None => self.change(profiles, stretch, key, before - after, How::TakeOut),
+            }
         }
-        for (key, count) in &counts {
-            self.change(profiles, stretch, *key, *count, How::Add);
-        }
-        counts
+        *known = now;
     }
 
     /// Takes out what goes, and adds what the rest counted since it was looked at.
@@ -191,9 +217,8 @@ impl Running {
             let version = Version::of(tally, by_course);
             let is_gone = goes(*place, known.stretch);
             if is_gone || version.by_course != known.version.by_course {
-                for (key, count) in std::mem::take(&mut known.by_course) {
-                    self.change(profiles, known.stretch, key, count, How::TakeOut);
-                }
+                let by_course = by_course.filter(|_| !is_gone);
+                self.replace(profiles, known.stretch, &mut known.by_course, by_course);
             }
             if is_gone {
                 let counting = known.counting.iter().map(|(key, count)| (*key, *count));
@@ -201,9 +226,6 @@ impl Running {
                     self.change(profiles, known.stretch, key, count.into(), How::TakeOut);
                 }
                 return false;
-            }
-            if version.by_course != known.version.by_course {
-                known.by_course = self.add_by_course(profiles, known.stretch, by_course);
             }
             if version.tally != known.version.tally {
                 self.add_newer(profiles, known, tally);

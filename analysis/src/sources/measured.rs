@@ -8,6 +8,7 @@ use rekindle_model::UnixNanos;
 use super::{Sources, Stretch};
 use crate::profile::{Profile, Segment, What};
 use crate::rank::{Part, Shaped, Timed};
+use crate::tally::COUNTED_INTO;
 
 /// What is timed, as subjects; `None` where no row speaks of a component.
 fn part_of(segment: Segment, place: &[usize]) -> Option<Part> {
@@ -45,6 +46,11 @@ impl Sources<'_> {
         let first = self.slice(stretch.from) + u64::from(stretch.cut_before);
         let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
         let end = last + u64::from(!stretch.cut_after);
+        // What is still counted into is taken out of the sums and put in again whenever they are asked for. Of a long
+        // window it is an eighth at most, which can wait.
+        let quiet = last.saturating_sub(COUNTED_INTO);
+        let is_long = quiet >= first + 8 * COUNTED_INTO;
+        let end = if is_long { end.min(quiet) } else { end };
         [0..middle, middle..begin, first..end]
     }
 
