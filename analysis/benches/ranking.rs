@@ -132,6 +132,7 @@ fn watched(components: u64) -> (Analyzer, UnixNanos, u64) {
     (analyzer, now, incident)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn main() {
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
     // To have seen it all takes half a minute: only of what is asked for.

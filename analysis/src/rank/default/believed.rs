@@ -33,8 +33,8 @@ pub(super) struct Weighed<'a> {
     pub(super) strengths: &'a BTreeMap<usize, f64>,
     /// The most first.
     pub(super) changes: &'a [Change],
-    /// Who explains most failed requests, where chance doesn't.
-    pub(super) fails_most: Option<usize>,
+    /// Who explains most requests that failed, and most that took too long, where chance doesn't.
+    pub(super) fail_most: &'a [usize],
 }
 
 /// The strongest.
@@ -96,10 +96,11 @@ impl Weighed<'_> {
         let by_squares = self.by_squares(certainty, |_| true);
         let unnamed = |family: usize| by_squares[&family] < WORTH_NAMING;
         let mut beside = self.clearly_changed(unnamed);
-        let fails = self
-            .fails_most
-            .filter(|family| unnamed(*family) && !beside.contains(family));
-        beside.splice(0..0, fails);
+        let fail = self.fail_most.iter().copied();
+        let fail: Vec<usize> = fail
+            .filter(|family| unnamed(*family) && !beside.contains(family))
+            .collect();
+        beside.splice(0..0, fail);
         beside.truncate(BESIDE);
         let room = 1.0 - WORTH_NAMING * beside.len() as f64;
         let mut believed = self.by_squares(certainty * room, |_| true);
@@ -150,7 +151,7 @@ mod tests {
                 accused: &parts,
                 strengths: &parts,
                 changes: &[],
-                fails_most: None,
+                fail_most: &[],
             };
             let lead = Lead {
                 family: 0,

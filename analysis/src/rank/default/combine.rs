@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_model::Outcome;
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::believed::{BELIEVED, LEAST_DOUBT, Lead, Weighed};
@@ -80,7 +81,13 @@ pub(super) fn combined(
         of_most(input, tally, of_it)
     };
     let mut ground = ground_of(lead);
-    let fails_most = Some(first(&accused)).filter(|family| ground_of(*family) == Ground::Failures);
+    // What raised explains what failed, and what is slow what took too long: each is asked for its own kind first.
+    let mut fail_most: Vec<usize> = Vec::new();
+    for outcome in [Outcome::Failed, Outcome::Slow] {
+        let of_kind = most_of_kind(input, &failures, outcome).map(family_of);
+        let fails = of_kind.filter(|family| ground_of(*family) == Ground::Failures);
+        fail_most.extend(fails.filter(|family| !fail_most.contains(family)));
+    }
     let undecided = !failures_decide || ground == Ground::Chance;
     let in_calm = if undecided && choices.has(Choice::CalmTimes) {
         self::changes(input, tally, Period::Calm, choices)
@@ -105,7 +112,7 @@ pub(super) fn combined(
         accused: &accused,
         strengths: &strengths,
         changes: &changes,
-        fails_most,
+        fail_most: &fail_most,
     };
     let believed = match failures_decide {
         true => weighed.by_failures(&lead),
@@ -149,6 +156,27 @@ pub(super) fn combined(
         }
     }
     Combined { charges, ground }
+}
+
+/// The charge that explains most requests which ended so, if any does.
+fn most_of_kind<'a>(input: &Input, failures: &'a [Charge], outcome: Outcome) -> Option<&'a Charge> {
+    let of_kind = |case: &&Case| case.is_failure() && case.outcome == outcome;
+    let explained = |charge: &Charge| -> u64 {
+        let explains = |case: &&Case| {
+            let state = input.rows[case.row].state_of(charge.subjects[0]);
+            state.is_some_and(|state| state.is_origin() || charge.shape.is_some())
+        };
+        let cases = input.window.iter().filter(of_kind).filter(explains);
+        cases.map(|case| case.count).sum()
+    };
+    let all = failures.iter().map(|charge| (explained(charge), charge));
+    let most = all.max_by(|(a, one), (b, other)| {
+        a.cmp(b)
+            .then_with(|| one.confidence.total_cmp(&other.confidence))
+            .then_with(|| other.subjects.cmp(&one.subjects))
+    });
+    most.filter(|(explained, _)| *explained > 0)
+        .map(|(_, charge)| charge)
 }
 
 /// The share of calls that a failure charge is about, at least.

@@ -359,7 +359,7 @@ fn one_that_fails_and_one_that_is_slow_are_both_named() {
         shop.with(Call::client("call").with(price))
     };
     // (how late the price is; one of so many fails)
-    for (late, one_in) in [(40, 3), (400, 12), (12, 2)] {
+    for (late, one_in) in [(40, 3), (4_000, 12), (12, 2)] {
         let calm = (0..300).map(|n| page(n, 0, false)).collect();
         let with = (0..120).map(|n| page(n, late, n % one_in == 0)).collect();
         let ranking = ranked(calm, with);

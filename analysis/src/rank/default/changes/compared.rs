@@ -52,15 +52,20 @@ impl<'a> Both<'a> {
 
     /// Durations before and now, put together: only for the few that are looked at closely.
     pub(super) fn durations(&self) -> [LogHistogram; 2] {
-        let timed = || self.timed.iter().map(|it| self.times.lasted(it));
+        let timed = self.timed.iter().map(|it| self.times.lasted(it));
+        let now = match self.period {
+            Period::Fault => LogHistogram::sum(timed.map(|it| it.window())),
+            Period::Calm => LogHistogram::sum(timed.map(|it| it.baseline()[1])),
+        };
+        [self.durations_before(), now]
+    }
+
+    /// Those before.
+    pub(super) fn durations_before(&self) -> LogHistogram {
+        let timed = self.timed.iter().map(|it| self.times.lasted(it));
         match self.period {
-            Period::Fault => [
-                LogHistogram::sum(timed().flat_map(|it| it.baseline())),
-                LogHistogram::sum(timed().map(|it| it.window())),
-            ],
-            Period::Calm => {
-                [0, 1].map(|half| LogHistogram::sum(timed().map(|it| it.baseline()[half])))
-            }
+            Period::Fault => LogHistogram::sum(timed.flat_map(|it| it.baseline())),
+            Period::Calm => LogHistogram::sum(timed.map(|it| it.baseline()[0])),
         }
     }
 

@@ -4,6 +4,7 @@
 //! say nothing about the way, but among all visits they look like ones that aren't affected. So a way is
 //! judged by the known ones alone: what it adds to the operation's typical work.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use rekindle_stats::{
@@ -14,16 +15,17 @@ use super::{Both, Group};
 use crate::rank::input::Part;
 
 /// The known ways to an operation, in one group of requests.
-pub(super) struct KnownWays {
-    /// The typical own work before, in nanoseconds.
-    work: u64,
+pub(super) struct KnownWays<'a> {
+    own: &'a Both<'a>,
+    /// The typical own work before, in nanoseconds; asked for only where a way to it took any call now.
+    work: OnceCell<u64>,
     /// Known ways now.
     calls: f64,
 }
 
-impl KnownWays {
+impl<'a> KnownWays<'a> {
     /// Per operation and group, where not the ways of all visits are known: else all of it is in the whole.
-    pub(super) fn of(group: &Group<'_>) -> BTreeMap<(usize, usize), Self> {
+    pub(super) fn of(group: &'a Group<'a>) -> BTreeMap<(usize, usize), Self> {
         let mut own = group.own().iter().peekable();
         let mut found = BTreeMap::new();
         for whole in group.wholes() {
@@ -34,9 +36,8 @@ impl KnownWays {
             let Some(own) = of_it else { continue };
             let calls = own.now.durations.count();
             if calls < whole.now.durations.count() {
-                let [before, _] = own.durations();
-                let work = before.quantile(Probability::clamped(0.5)).unwrap_or(0);
-                found.insert((id, whole.group), Self { work, calls });
+                let work = OnceCell::new();
+                found.insert((id, whole.group), Self { own, work, calls });
             }
         }
         found
@@ -45,10 +46,17 @@ impl KnownWays {
     /// How the way of one caller differs on top of the work, the share of its calls that are slower, and which share
     /// of the known ways it is.
     pub(super) fn shift(&self, way: &Both<'_>, usual: &Usual) -> Option<(Shift, f64, f64)> {
+        if way.now.durations.count() == 0.0 {
+            return None;
+        }
+        let work = *self.work.get_or_init(|| {
+            let middle = Probability::clamped(0.5);
+            self.own.durations_before().quantile(middle).unwrap_or(0)
+        });
         let [before, now] = way.durations().map(|way| {
             let mut sum = LogHistogram::default();
             for (nanos, calls) in way.buckets() {
-                let bucket = LogHistogram::bucket_of(self.work.saturating_add(nanos as u64));
+                let bucket = LogHistogram::bucket_of(work.saturating_add(nanos as u64));
                 sum.add_many(bucket, calls);
             }
             sum
