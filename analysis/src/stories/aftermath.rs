@@ -135,7 +135,7 @@ fn what_a_ranking_has_shown_stays_while_its_incident_is_remembered() {
 
 /// A request whose catalog says that it is of this life.
 fn page_of(site: &mut Site, life: Life, broken: bool) -> Trace {
-    let trace = build(site, page("GET /", "catalog-1", broken));
+    let trace = site.build(page("GET /", "catalog-1", broken));
     let mut spans = trace.spans().to_vec();
     for span in spans
         .iter_mut()
