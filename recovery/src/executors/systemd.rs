@@ -122,8 +122,8 @@ impl Systemd {
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, CallFailure> {
         let work = async {
             let bus = self.connect().await?;
-            let nothing: [&str; 0] = [];
-            let body = (nothing, [self.spec.service.as_str()]);
+            // In any state.
+            let body = (Vec::<&str>::new(), vec![self.spec.service.as_str()]);
             let method = "ListUnitsByPatterns";
             self.call::<Vec<Loaded>>(&bus, MANAGER_PATH, MANAGER, method, &body)
                 .await
