@@ -29,7 +29,7 @@ use crate::http_call::{CallFailure, HttpExecutor};
 use crate::probe::Probes;
 use crate::process::{OpenError, ProcessUnit, Supervisor};
 use crate::template::Listed;
-use crate::{ExecutorSpec, UnitName, UnitSpec};
+use crate::{ExecutorSpec, SystemdSpec, UnitName, UnitSpec};
 
 /// The executors of a tree's units.
 #[derive(Clone)]
@@ -156,6 +156,15 @@ pub(crate) async fn containers(
     labels: &BTreeMap<String, String>,
 ) -> Result<Vec<Listed>, CallFailure> {
     docker::list(&Endpoint::Unix(socket.to_owned()), labels).await
+}
+
+/// The services of systemd that are called so, on this bus.
+pub(crate) async fn services(pattern: &str, bus: &str) -> Result<Vec<Listed>, CallFailure> {
+    let all = SystemdSpec {
+        service: pattern.to_owned(),
+        bus: bus.to_owned(),
+    };
+    Systemd::new(all).list().await
 }
 
 /// The supervised process that the unit is, or is a part of.

@@ -17,7 +17,7 @@ mod history;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,11 @@ use crate::judge::Verdict;
 use crate::policy::Policy;
 use crate::service::RecoveryId;
 use crate::{Evidence, FaultSignature, Mode, RestartTree, UnitName};
+
+/// What is unsure may be sure so soon after the first failures: a default exporter's delay, in which more of them comes to be
+/// known each moment. A plan that runs unattended a moment after a person was told that it waits teaches people not to come;
+/// and a group that is restarted as a whole for its first failures may have had one sick member.
+pub(crate) const UNSURE: Duration = Duration::from_secs(5);
 
 /// The rules that can veto or delay an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use rekindle_recovery::template::{Source, Template, Trait};
 use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitName, UnitSpec};
 
 use super::reader::{Reader, Section};
-use super::units::{engine, kubernetes};
+use super::units::{bus, engine, kubernetes};
 
 /// So many units may grow from one template when nobody says so: more than most services have replicas, and few
 /// enough that a wrong label is noticed.
@@ -29,18 +29,22 @@ pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template
     let containers = section
         .section("containers", "unit.containers")
         .map(containers);
+    let services = section.section("services", "unit.services").map(services);
     let pods = section.section("pods", "unit.kubernetes").map(pods);
-    let source = match (containers, pods) {
-        (Some(source), None) | (None, Some(source)) => source,
+    let mut named = [containers, services, pods].into_iter().flatten();
+    let source = match (named.next(), named.next()) {
+        (Some(source), None) => source,
         _ => {
             section.complain_about_itself(
-                "needs exactly one of `containers` and `pods`: who lists its units",
+                "needs exactly one of `containers`, `services` and `pods`: who lists its units",
             );
             None
         }
     };
     let usual = match &source {
         Some(Source::Pods(_)) => ("k8s.pod.name", Trait::Name),
+        // No convention has an attribute for it; `%n` in the service's environment says it.
+        Some(Source::Services { .. }) => ("service.instance.id", Trait::Name),
         _ => ("container.id", Trait::Id),
     };
     let mut apart: BTreeMap<String, Trait> = BTreeMap::new();
@@ -93,6 +97,20 @@ fn containers(section: Section<'_>) -> Option<Source> {
         socket,
         stop_grace,
     })
+}
+
+fn services(section: Section<'_>) -> Option<Source> {
+    let pattern = section.read("pattern", Reader::filled_text);
+    let pattern = section.required("pattern", pattern, "the names of systemd's units");
+    let bus = bus(&section);
+    let is_pattern = |text: &String| text.contains(['*', '?', '[']);
+    if let Some(plain) = pattern.as_ref().filter(|text| !is_pattern(text)) {
+        let wrong = format!("{plain:?} is one unit's name; write one with `*` in it");
+        section.complain("pattern", section.at(), &wrong);
+    }
+    section.close();
+    let pattern = pattern?;
+    Some(Source::Services { pattern, bus })
 }
 
 fn pods(section: Section<'_>) -> Option<Source> {

@@ -94,6 +94,7 @@ fn the_examples_mean_what_they_say() {
             ("stock", Some("shop")),
             ("search", Some("shop")),
             ("offers", Some("shop")),
+            ("jobs", Some("shop")),
             ("mail", Some("shop")),
         ]
     );
@@ -133,12 +134,13 @@ fn the_examples_mean_what_they_say() {
         let name = template.unit.name.as_str();
         (name, parent, template.source.kind(), template.most)
     };
-    assert_eq!(templates.len(), 2);
+    assert_eq!(templates.len(), 3);
     assert_eq!(
         grows(0),
         ("search.replica", Some("search"), "containers", 20)
     );
     assert_eq!(grows(1), ("offers.pod", Some("offers"), "pods", 50));
+    assert_eq!(grows(2), ("jobs.worker", Some("jobs"), "services", 50));
     assert_eq!(templates[0].gone_after, Duration::from_secs(120));
     assert_eq!(config.probes.len(), 4);
     assert_eq!(config.analysis.slow[0].after, Duration::from_secs(2));
@@ -309,26 +311,28 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              r.yaml: unknown key `sokcet` at line 4, column 30; did you mean `socket`?",
         ),
         (
-            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, check: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n    - {template: f, pods: {evict: {x: y}}}\n",
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, check: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n        - {template: g, services: {pattern: a.service}}\n    - {template: f, pods: {evict: {x: y}}}\n",
             "r.yaml: `restart.tree[0].units[0].told_apart_by` at line 5, column 11: \"v\" is not \
              known; it must be one of `name`, `id`, `short_id`\n\
              r.yaml: unknown key `check` at line 5, column 78; known in `restart.tree[0].units[0]`: \
              template, match, start_deadline, mode, expected_downtime, budget, minimum_healthy, capacity_group, \
-             before, after, together, loses, drain, prepare, post_mortem, containers, pods, told_apart_by, most, \
+             before, after, together, loses, drain, prepare, post_mortem, containers, services, pods, told_apart_by, most, \
              gone_after, units\n\
              r.yaml: `restart.tree[0].units[1]` at line 6, column 11: is a template, and nothing can be \
              below the units that grow from one\n\
              r.yaml: `restart.tree[0].units[1].pods` at line 6, column 31: needs `evict` or `delete`: pods \
              are restarted one by one\n\
-             r.yaml: `restart.tree[0].units[2]` at line 7, column 11: needs exactly one of `containers` \
-             and `pods`: who lists its units\n\
+             r.yaml: `restart.tree[0].units[2]` at line 7, column 11: needs exactly one of `containers`, \
+             `services` and `pods`: who lists its units\n\
              r.yaml: `restart.tree[0].units[2].containers` at line 7, column 37: names no label, so it would be \
              every container\n\
              r.yaml: `restart.tree[0].units[2].pods` at line 7, column 47: needs exactly one of `rollout`, \
              `evict`, `delete` and `recreate`\n\
-             r.yaml: `restart.tree[0].units[3]` at line 8, column 11: needs exactly one of `containers` and \
-             `pods`: who lists its units\n\
-             r.yaml: `restart.tree[1]` at line 9, column 7: is a template, and must stand below a unit that \
+             r.yaml: `restart.tree[0].units[3]` at line 8, column 11: needs exactly one of `containers`, \
+             `services` and `pods`: who lists its units\n\
+             r.yaml: `restart.tree[0].units[4].services.pattern` at line 9, column 35: \"a.service\" is one unit's \
+             name; write one with `*` in it\n\
+             r.yaml: `restart.tree[1]` at line 10, column 7: is a template, and must stand below a unit that \
              stays",
         ),
         (

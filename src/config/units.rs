@@ -418,12 +418,17 @@ fn workload(reader: &Reader<'_>, node: &Node) -> Read<(WorkloadKind, String)> {
         })
 }
 
+/// The bus that systemd is on.
+pub(super) fn bus(section: &Section<'_>) -> String {
+    section
+        .read("bus", Reader::filled_text)
+        .unwrap_or_else(|| DEFAULT_SYSTEM_BUS.to_owned())
+}
+
 fn systemd(section: Section<'_>) -> Option<ExecutorSpec> {
     let service = section.read("service", Reader::filled_text);
     let service = section.required("service", service, "the name of systemd's unit");
-    let bus = section
-        .read("bus", Reader::filled_text)
-        .unwrap_or_else(|| DEFAULT_SYSTEM_BUS.to_owned());
+    let bus = bus(&section);
     section.close();
     let mut service = service?;
     // As `systemctl` does.

@@ -18,6 +18,7 @@ use super::lives::{Condition, LOOK, Platform, Sight};
 use crate::SystemdSpec;
 use crate::executor::{BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
+use crate::template::Listed;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -32,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A job is seen as soon as it was taken; this is for the bus.
 const UNTOUCHED: Duration = Duration::from_secs(2);
 
-/// A service of systemd.
+/// A service of systemd, or all whose names are like this one's.
 #[derive(Clone, Debug)]
 pub(crate) struct Systemd {
     spec: SystemdSpec,
@@ -117,6 +118,20 @@ impl Systemd {
         }
     }
 
+    /// The services that systemd has loaded whose names match this one's, but for those that were stopped in order.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, CallFailure> {
+        let work = async {
+            let bus = self.connect().await?;
+            // In any state.
+            let body = (Vec::<&str>::new(), vec![self.spec.service.as_str()]);
+            let method = "ListUnitsByPatterns";
+            self.call::<Vec<Loaded>>(&bus, MANAGER_PATH, MANAGER, method, &body)
+                .await
+        };
+        let loaded = within(LOOK, false, work).await?;
+        Ok(loaded.into_iter().filter_map(listed).collect())
+    }
+
     async fn give(&self, before: &Sight, until: Instant) -> Result<(), CallFailure> {
         let seen = self.see().await?;
         if seen.job != 0
@@ -165,6 +180,30 @@ impl Systemd {
                 reason: format!("systemd's answer to {method} can't be read: {error}"),
             })
     }
+}
+
+/// A unit as systemd lists it: name, description, whether it is loaded, active, and how; whom it follows, its path, and its
+/// job's number, kind and path.
+type Loaded = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
+
+fn listed((name, _, load, active, ..): Loaded) -> Option<Listed> {
+    // What nobody wants to run is no replica; what failed is one that is sick.
+    (load == "loaded" && active != "inactive").then(|| Listed {
+        id: name.clone(),
+        name,
+        is_up: matches!(active.as_str(), "active" | "reloading"),
+    })
 }
 
 fn refusal(reason: String) -> CallFailure {
@@ -334,6 +373,36 @@ mod tests {
             let missing = sight.missing.unwrap_or_default();
             let stays = missing.replacen("it is ", ", stays ", 1);
             assert_eq!(format!("{condition}{stays}"), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_or_failed_is_listed() {
+        for (load, active, expected) in [
+            ("loaded", "active", Some(true)),
+            ("loaded", "reloading", Some(true)),
+            ("loaded", "activating", Some(false)),
+            ("loaded", "failed", Some(false)),
+            ("loaded", "inactive", None),
+            ("not-found", "failed", None),
+        ] {
+            let text = str::to_owned;
+            let path = OwnedObjectPath::default;
+            let name = text("worker@1.service");
+            let unit = (
+                name,
+                text(""),
+                text(load),
+                text(active),
+                text(""),
+                text(""),
+                path(),
+                0,
+                text(""),
+                path(),
+            );
+            let is_up = listed(unit).map(|it| it.is_up);
+            assert_eq!(is_up, expected, "{load} {active}");
         }
     }
 

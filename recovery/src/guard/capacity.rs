@@ -3,13 +3,13 @@
 //! Members of a group stand in for one another: the units directly below one with a minimum, or those
 //! with the same capacity group anywhere. A member is up as long as nothing speaks against it and
 //! nobody restarts it, or a part of it, and no list says that it isn't there. What a restart takes from those that are down
-//! anyway doesn't count, or a group that is sick as a whole could never be cured; but that it is sick as a whole must be
-//! likelier than all else, since the first failures of one member are the group's, too.
+//! anyway doesn't count, or a group that is sick as a whole could never be cured. But that it is sick as a whole must be
+//! likelier than all else, and for longer than a moment: the first failures of one member are the group's, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::{Consequence, Deed, Guard, Refusal, World, no};
+use super::{Consequence, Deed, Guard, Refusal, UNSURE, World, no};
 use crate::{RestartTree, UnitName};
 
 /// Members that stand in for one another.
@@ -97,10 +97,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         let sick: BTreeSet<&UnitName> = group
             .members
             .iter()
-            .filter(|member| {
-                let mut down = world.down.iter();
-                down.any(|unit| is_part(tree, unit, member) && is_sure(deed, unit, member, world))
-            })
+            .filter(|member| is_sick(deed, member, world) == Some(true))
             .collect();
         let listed_down = || world.comings.missing.iter().chain(&world.comings.down);
         let absent: BTreeSet<&UnitName> = group
@@ -124,8 +121,12 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         if !takes_any || left >= minimum {
             continue;
         }
-        // What is being restarted or cured comes back; what is well can't be taken at any time.
-        let comes_back = group.members.iter().filter(|unit| !takes(unit)).count() >= minimum;
+        // What is being restarted or cured comes back, and what is unclear clears up; what is well can't be taken at any
+        // time.
+        let mut members = group.members.iter();
+        let is_unclear = members.any(|member| is_sick(deed, member, world).is_none());
+        let comes_back =
+            is_unclear || group.members.iter().filter(|unit| !takes(unit)).count() >= minimum;
         let consequence = match comes_back {
             true => Consequence::Wait,
             false => Consequence::GiveUp,
@@ -143,13 +144,28 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
     refusals
 }
 
-/// Whether a member is sick as surely as this unit is suspected: where that contains it, only if it is likelier than all else
-/// that this evidence knows.
-fn is_sure(deed: &Deed<'_>, unit: &UnitName, member: &UnitName, world: &World<'_>) -> bool {
-    let contains = unit != member && world.tree.chain(member).contains(&unit);
-    let known = deed.evidence.filter(|_| contains);
-    let suspect = known.and_then(|known| known.suspects.iter().find(|it| it.unit == *unit));
-    suspect.is_none_or(|suspect| suspect.probability >= world.policy.auto_probability)
+/// Whether a member is sick; `None` where only what contains it is suspected, and not surely yet.
+fn is_sick(deed: &Deed<'_>, member: &UnitName, world: &World<'_>) -> Option<bool> {
+    let tree = world.tree;
+    let suspected = world.down.iter().filter(|unit| is_part(tree, unit, member));
+    let is_sure = |unit: &UnitName| {
+        let contains = unit != member && tree.chain(member).contains(&unit);
+        let known = deed.evidence.filter(|_| contains);
+        // What fails no request was seen directly.
+        let known = known.filter(|known| !known.signature.request_types.is_empty());
+        known.is_none_or(|known| {
+            let lasted = known.at.duration_since(known.since).unwrap_or_default();
+            let mut suspects = known.suspects.iter().filter(|it| it.unit == *unit);
+            let is_likely = |probability| probability >= world.policy.auto_probability;
+            suspects.all(|it| is_likely(it.probability) && lasted >= UNSURE)
+        })
+    };
+    let sure: Vec<bool> = suspected.map(is_sure).collect();
+    match sure.contains(&true) {
+        true => Some(true),
+        false if sure.is_empty() => Some(false),
+        false => None,
+    }
 }
 
 /// Whether one of the two contains the other, whatever goes together with them.

@@ -873,7 +873,8 @@ site - auto @min=1
 /// The first failures of one member are the group's, too.
 #[test]
 fn a_group_is_sick_as_a_whole_only_if_that_is_likelier_than_all_else() {
-    for (probability, expected) in [(0.45, true), (0.55, false)] {
+    let wait = Some(Consequence::Wait);
+    for (probability, lasted, expected) in [(0.45, 60, wait), (0.55, 60, None), (0.55, 1, wait)] {
         let mut given = Given::new("cache");
         given.tree = tree(
             "
@@ -886,7 +887,10 @@ site - auto
         let restarts = given.tree.restarts(&"cache".into());
         given.executors = restarts.into_iter().cloned().collect();
         given.sick = [UnitName::from("cache")].into();
-        let suspects = &mut given.evidence.as_mut().expect("some").suspects;
+        let evidence = given.evidence.as_mut().expect("some");
+        evidence.since = evidence.at - secs(lasted);
+        evidence.signature.request_types = vec!["web GET /".to_owned()];
+        let suspects = &mut evidence.suspects;
         suspects[0].probability = probability;
         let other = SuspectUnit {
             unit: "cache.b".into(),
@@ -894,8 +898,10 @@ site - auto
             ..suspects[0].clone()
         };
         suspects.push(other);
-        let is_refused = given.said().contains(&Guard::Capacity);
-        assert_eq!(is_refused, expected, "{probability}");
+        let refusals = given.check();
+        let mut found = refusals.iter().filter(|it| it.guard == Guard::Capacity);
+        let found = found.next().map(|refusal| refusal.consequence);
+        assert_eq!(found, expected, "{probability} for {lasted} s");
     }
 }
 

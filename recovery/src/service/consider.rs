@@ -7,7 +7,7 @@ use super::RecoveryId;
 use super::case::{AUTO, Case};
 use super::engine::{Ended, Engine};
 use crate::belief::{Key, Row};
-use crate::guard::{Authority, Consequence, Guard, Refusal};
+use crate::guard::{self, Authority, Consequence, Guard, Refusal};
 use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
@@ -19,10 +19,6 @@ const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
 /// What waits for a person is replaced by what is better by more than this part: a person needs longer
 /// to read a plan than evidence to move a little.
 const BETTER: f64 = 0.2;
-/// How long it must stay unclear whether somebody is to be asked, until somebody is: a default exporter's delay. Before
-/// that, more of the first failures comes to be known each moment; a plan that runs unattended a moment after a person was
-/// told that it waits teaches people not to come.
-const UNSURE: Duration = Duration::from_secs(5);
 /// Suspects and units' traffic that are kept of each evidence.
 const MAX_SUSPECTS: usize = 1000;
 
@@ -402,7 +398,7 @@ impl Engine {
         }
         let since = *case.unsure_since.get_or_insert(now);
         let lasted = now.duration_since(since).unwrap_or_default();
-        case.state == State::Watching && lasted < UNSURE
+        case.state == State::Watching && lasted < guard::UNSURE
     }
 
     /// Says once that a recovery waits for a storm to pass.

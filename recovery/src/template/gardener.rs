@@ -39,7 +39,7 @@ pub struct Grown {
 pub struct Growing {
     /// The template.
     pub kind: String,
-    /// What it lists: `containers` or `pods`.
+    /// What it lists: `containers`, `services` or `pods`.
     pub source: &'static str,
     /// How many units grew from it.
     pub units: usize,

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tree::Kinds;
-use crate::{DockerSpec, ExecutorSpec, KubernetesSpec, UnitName, UnitSpec};
+use crate::{DockerSpec, ExecutorSpec, KubernetesSpec, SystemdSpec, UnitName, UnitSpec};
 
 /// What units of one kind have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Template {
 pub enum Trait {
     /// Its name.
     Name,
-    /// What identifies it for good: a container's id, a pod's uid.
+    /// What identifies it for good: a container's id, a pod's uid; a service's name, which no other has.
     Id,
     /// The first twelve characters of that: what a container is told as its host name.
     ShortId,
@@ -68,6 +68,13 @@ pub enum Source {
         /// How long a container may take to end after its stop signal before it is killed.
         stop_grace: Duration,
     },
+    /// systemd: the services that it has loaded under such a name, but for those that were stopped in order.
+    Services {
+        /// A name with `*`, `?` or `[…]` in it, as systemd matches them.
+        pattern: String,
+        /// The bus that systemd is on, as D-Bus writes addresses.
+        bus: String,
+    },
     /// Kubernetes: the pods that this evicts or deletes. One is restarted by ending it alone, and whoever owns it
     /// makes another.
     Pods(KubernetesSpec),
@@ -78,6 +85,7 @@ impl Source {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Containers { .. } => "containers",
+            Self::Services { .. } => "services",
             Self::Pods(_) => "pods",
         }
     }
@@ -91,6 +99,10 @@ impl Source {
                 container: name.to_owned(),
                 socket: socket.clone(),
                 stop_grace: *stop_grace,
+            }),
+            Self::Services { bus, .. } => ExecutorSpec::Systemd(SystemdSpec {
+                service: name.to_owned(),
+                bus: bus.clone(),
             }),
             Self::Pods(all) => ExecutorSpec::Kubernetes(KubernetesSpec {
                 restart: all.restart.of_one(name),

@@ -41,6 +41,37 @@ async fn a_service_is_restarted_and_can_be_asked_about() {
     }
 }
 
+/// Instances of one template come, fail, and go when they are stopped in order.
+#[tokio::test]
+async fn services_are_listed_by_their_names() {
+    let all = Systemd::new(SystemdSpec {
+        service: "replica@*.service".to_owned(),
+        bus: bus(),
+    });
+    let found = async || {
+        let listed = all.list().await.expect("systemd answers");
+        let mut found: Vec<_> = listed.into_iter().map(|it| (it.name, it.is_up)).collect();
+        found.sort();
+        found
+    };
+    let one = |number: u8, is_up| (format!("replica@{number}.service"), is_up);
+    assert_eq!(found().await, [one(1, true), one(2, true), one(3, false)]);
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = executor("replica@1.service", &bus(), state.path());
+    executor.restart(permit(DEADLINE)).await.expect("restarted");
+    assert_eq!(found().await, [one(1, true), one(2, true), one(3, false)]);
+    let connection = all.connect().await.expect("a bus");
+    let stop = ("replica@2.service", "replace");
+    all.call::<OwnedObjectPath>(&connection, MANAGER_PATH, MANAGER, "StopUnit", &stop)
+        .await
+        .expect("it is told");
+    let limit = Instant::now() + DEADLINE;
+    while found().await != [one(1, true), one(3, false)] {
+        assert!(Instant::now() < limit, "{:?}", found().await);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_restarted_says_why() {
     for (service, deadline, expected) in [
