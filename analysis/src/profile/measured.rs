@@ -216,6 +216,13 @@ impl ByCourse {
         self.types.iter().map(|of_type| of_type.count).sum()
     }
 
+    /// How many durations were measured.
+    pub(super) fn measured(&self) -> usize {
+        let samples = self.types.iter().flat_map(|of_type| &of_type.samples);
+        let of_each = samples.map(|Reverse(it)| it.buckets.1 - it.buckets.0);
+        of_each.sum::<u32>() as usize
+    }
+
     /// Adds all to a tally, and begins anew.
     pub(super) fn settle(&mut self, courses: &Courses, tally: &mut Tally) {
         self.each(courses, |key, count| tally.add_many(key, count));

@@ -72,7 +72,8 @@ enum How {
 
 /// What is counted by course, by key, each once: most durations of one kind fall into a few buckets.
 fn counts_of(by_course: &ByCourse, profiles: &Profiles) -> Vec<(u64, u64)> {
-    let mut counts: Vec<(u64, u64)> = Vec::new();
+    // Grown step by step, it would be copied as often.
+    let mut counts: Vec<(u64, u64)> = Vec::with_capacity(by_course.measured());
     by_course.each(&profiles.courses, |key, count| counts.push((key, count)));
     counts.sort_unstable_by_key(|(key, _)| *key);
     counts.dedup_by(|later, kept| {

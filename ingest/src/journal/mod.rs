@@ -431,8 +431,19 @@ fn lock(dir: &Path) -> Result<File, JournalError> {
 /// Cuts a torn end off, and finds out what is there and where to go on. Nothing is ever added to a
 /// segment of an earlier life, so a cut that fails half-way leaves only what is cut again.
 fn recover(dir: &Path) -> Result<(VecDeque<Sealed>, Recovered), JournalError> {
-    let segments = segment::list(dir)?;
     let mut recovered = Recovered::default();
+    let mut segments = Vec::new();
+    for segment in segment::list(dir)? {
+        if segment::is_misplaced(&segment.path)? {
+            let path = segment.path.display();
+            tracing::warn!(%path, "left alone: it is a copy of another segment under this name");
+            recovered.damaged_segments += 1;
+            // Its name is taken.
+            recovered.next_position = segment.first + 1;
+        } else {
+            segments.push(segment);
+        }
+    }
     let mut sealed = VecDeque::new();
     for (index, segment) in segments.iter().enumerate() {
         let next = segments.get(index + 1);
@@ -445,7 +456,7 @@ fn recover(dir: &Path) -> Result<(VecDeque<Sealed>, Recovered), JournalError> {
             None => {
                 let extent = segment::read(&segment.path, |_| ())?;
                 if let Some((last, _)) = extent.last {
-                    recovered.next_position = last + 1;
+                    recovered.next_position = recovered.next_position.max(last + 1);
                 }
                 if extent.damaged > 0 {
                     // Whatever positions were there must not be given again.

@@ -29,6 +29,12 @@ pub(super) fn path_of(dir: &Path, first: u64) -> PathBuf {
     dir.join(format!("{first:020}.{EXTENSION}"))
 }
 
+/// The position that a segment's name says it begins at.
+fn position_of(path: &Path) -> Option<u64> {
+    path.extension().filter(|it| *it == EXTENSION)?;
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
 /// The segments of a directory, oldest first. Other files are left alone.
 pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, JournalError> {
     let failed = |source| JournalError::new("listing", dir, source);
@@ -36,11 +42,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, JournalError> {
     for file in fs::read_dir(dir).map_err(failed)? {
         let file = file.map_err(failed)?;
         let path = file.path();
-        let is_segment = path.extension().is_some_and(|it| it == EXTENSION);
-        let first = path
-            .file_stem()
-            .and_then(|stem| stem.to_str()?.parse().ok());
-        if let (true, Some(first)) = (is_segment, first) {
+        if let Some(first) = position_of(&path) {
             match file.metadata() {
                 Ok(metadata) => segments.push(Segment {
                     path,
@@ -57,8 +59,19 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, JournalError> {
     Ok(segments)
 }
 
-/// Reads only what begins a segment; `None` when it is damaged.
+/// Whether it is another segment under this one's name: a copy, which would be read twice.
+pub(super) fn is_misplaced(path: &Path) -> Result<bool, JournalError> {
+    let header = read_any_header(path)?;
+    Ok(header.is_some_and(|it| Some(it.first_position) != position_of(path)))
+}
+
+/// Reads only what begins a segment; `None` when it is damaged, or another segment's.
 pub(super) fn read_header(path: &Path) -> Result<Option<Header>, JournalError> {
+    let header = read_any_header(path)?;
+    Ok(header.filter(|it| Some(it.first_position) == position_of(path)))
+}
+
+fn read_any_header(path: &Path) -> Result<Option<Header>, JournalError> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     let file = fs::File::open(path).map_err(|it| JournalError::new("opening", path, it))?;
     file.take(HEADER_BYTES as u64)
@@ -70,7 +83,7 @@ pub(super) fn read_header(path: &Path) -> Result<Option<Header>, JournalError> {
 /// What reading a segment came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// Bytes up to the end of the last whole record; zero when the header is damaged.
+    /// Bytes up to the end of the last whole record; zero when the header is damaged, or another segment's.
     pub(super) good: u64,
     /// Bytes behind them.
     pub(super) damaged: u64,
@@ -89,7 +102,8 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(Record)) -> Result<Extent, 
         damaged: bytes.len() as u64,
         ..Extent::default()
     };
-    if Header::read(&bytes).is_none() {
+    let header = Header::read(&bytes);
+    if header.is_none_or(|it| Some(it.first_position) != position_of(path)) {
         return Ok(extent);
     }
     let mut at = HEADER_BYTES;

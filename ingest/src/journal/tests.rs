@@ -446,6 +446,48 @@ async fn a_crash_within_a_long_group_keeps_what_was_whole() {
     }
 }
 
+/// Somebody copied a segment, or lost one.
+#[tokio::test]
+async fn a_copy_is_not_read_twice_and_a_missing_segment_takes_no_other_along() {
+    let origin = tempfile::tempdir().expect("a directory");
+    written(origin.path(), small_segments(), 0..30).await;
+    let all = entries(origin.path());
+    let segments = segment::list(origin.path()).expect("lists");
+    let last = segments.last().expect("some").first;
+    let copied = |without: Option<u64>| {
+        let dir = tempfile::tempdir().expect("a directory");
+        for segment in segments.iter().filter(|it| Some(it.first) != without) {
+            let name = segment.path.file_name().expect("a name");
+            fs::copy(&segment.path, dir.path().join(name)).expect("copies");
+        }
+        dir
+    };
+    for segment in &segments {
+        for under in [segments[1].first - 1, last - 1, last + 1, last + 1_000] {
+            let dir = copied(None);
+            fs::copy(&segment.path, segment::path_of(dir.path(), under)).expect("copies");
+            let (journal, recovered) = Journal::open(dir.path(), small_segments()).expect("opens");
+            assert_eq!(recovered.damaged_segments, 1);
+            assert_eq!(entries(dir.path()), all, "{} under {under}", segment.first);
+            journal.append(entry(99)).await.expect("appends");
+            drop(journal);
+            let kept = [&all[..], &[entry(99)]].concat();
+            assert_eq!(entries(dir.path()), kept, "{} under {under}", segment.first);
+        }
+        let dir = copied(Some(segment.first));
+        let mut lost = Vec::new();
+        segment::read(&segment.path, |record| lost.push(record.entry)).expect("reads");
+        let kept: Vec<Entry> = all
+            .iter()
+            .filter(|it| !lost.contains(it))
+            .cloned()
+            .collect();
+        assert!(kept.len() < all.len());
+        drop(Journal::open(dir.path(), small_segments()).expect("opens"));
+        assert_eq!(entries(dir.path()), kept, "without {}", segment.first);
+    }
+}
+
 /// Damage every byte in turn, in the last segment and in one before it.
 #[tokio::test]
 async fn damage_at_any_byte_invents_nothing() {
