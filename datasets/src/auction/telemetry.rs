@@ -25,14 +25,12 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, Span,
 };
+use rekindle_model::GENERATION;
 
 use super::{ServiceName, ServiceOptions};
 
 /// How long a process that was told to end tries to send its last spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The life that a component's span belongs to.
-pub(crate) const GENERATION: &str = "rekindle.generation";
 
 /// Makes spans and sends them.
 #[derive(Clone)]

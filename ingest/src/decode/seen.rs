@@ -46,7 +46,7 @@ const TOGETHER: usize = 256;
 const MAX_SPAN_BYTES: usize = 16 << 10;
 
 /// Spans that were found and pay for one that is added, as for new shapes: a stream in which every span has attributes
-/// of its own costs little, and pushes nothing out.
+/// of its own costs little, and seldom pushes out what others have.
 const NEW_COSTS: usize = 8;
 
 /// What can be saved for new ones; the beginning is paid for in advance.
@@ -283,15 +283,16 @@ impl Seen {
         keys: &KeyTable,
         (shape, texts): (&Arc<Shape>, TextCounts),
     ) {
-        let credit = self.credit.checked_sub(NEW_COSTS);
-        let Some(credit) = credit.filter(|_| span.len() <= MAX_SPAN_BYTES) else {
+        // Its shape came before. If nothing else paid, nothing would be learned again once all was forgotten.
+        self.credit = (self.credit + 1).min(MAX_CREDIT);
+        if self.credit < NEW_COSTS || span.len() > MAX_SPAN_BYTES {
             return;
-        };
-        self.credit = credit;
-        if self.steps.len() >= MAX_STEPS || self.bytes.len() >= MAX_BYTES {
-            self.clear();
         }
-        let Root(root) = self.root(numbers);
+        let is_full = self.steps.len() >= MAX_STEPS || self.bytes.len() >= MAX_BYTES;
+        let Root(root) = match is_full {
+            true => Root::NOTHING,
+            false => self.root(numbers),
+        };
         let (first, mut rest) = match self.follow(root, span, keys, &mut RawSpan::default()) {
             Ok(_) => return,
             Err(left) => left,
@@ -312,9 +313,13 @@ impl Seen {
             rest = behind;
         }
         steps.push((What::End, &[]));
+        if is_full {
+            self.clear();
+        }
         if !self.put(numbers, first, steps[0]) {
             return;
         }
+        self.credit -= NEW_COSTS;
         for (what, bytes) in steps {
             self.steps.push(Step {
                 tail: tail_of(bytes),

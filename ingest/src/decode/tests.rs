@@ -713,3 +713,42 @@ fn of_what_is_new_too_often_the_rest_is_kept() {
         );
     }
 }
+
+/// A stream of spans that have keys of their own, which pays for what it wants remembered until nothing is left, keeps
+/// nobody from being known by its bytes after all was forgotten.
+#[test]
+fn who_can_pay_for_nothing_is_learned_by_and_by() {
+    let request = |keys: &mut dyn Iterator<Item = u64>| {
+        let span = |key: u64| proto::Span {
+            trace_id: vec![1; 16],
+            span_id: (key + 1).to_be_bytes().to_vec(),
+            name: "operation".to_owned(),
+            start_time_unix_nano: 1,
+            end_time_unix_nano: 2,
+            attributes: vec![pair(&format!("key.{key}"), None)],
+            ..Default::default()
+        };
+        let scope_spans = vec![proto::ScopeSpans {
+            spans: keys.map(span).collect(),
+            ..Default::default()
+        }];
+        let resource_spans = vec![proto::ResourceSpans {
+            scope_spans,
+            ..Default::default()
+        }];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    };
+    let mut context = context();
+    let read = |payload: &[u8], context: &mut DecodeContext| {
+        let decoded = decode_payload(ContentType::Protobuf, payload, context);
+        decoded.expect("valid").spans.len()
+    };
+    for thousand in 0..45 {
+        let keys = thousand * 1000..(thousand + 1) * 1000;
+        assert_eq!(read(&request(&mut keys.into_iter()), &mut context), 1000);
+    }
+    context.seen.clear();
+    let same = request(&mut std::iter::repeat_n(7, 20));
+    assert_eq!(read(&same, &mut context), 20);
+    assert_eq!(context.seen.len(), 1);
+}

@@ -11,11 +11,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::generate::{Generator, SystemShape};
+use super::generate::{Generator, Request, SystemShape};
 use super::{Compression, LoadConfig, LoadError, LoadReport, Transport};
 
 /// How long an answer is waited for, as SDKs do.
@@ -56,14 +55,25 @@ pub async fn run(config: LoadConfig) -> Result<LoadReport, LoadError> {
     // Before anything is counted: is there anybody?
     try_out(&config).await?;
     let config = Arc::new(config);
-    let count = config.connections.max(1);
-    let ready = Arc::new(Barrier::new(count + 1));
-    let mut connections = JoinSet::new();
-    for number in 0..count {
-        connections.spawn(connection(config.clone(), number as u64, ready.clone()));
+    // Until the first request is full, the others become so, too: many times the work of those that follow.
+    let mut filling = JoinSet::new();
+    for number in 0..config.connections.max(1) as u64 {
+        let shape = SystemShape {
+            seed: config.shape.seed.wrapping_add(number),
+            ..config.shape
+        };
+        filling.spawn(async move {
+            let mut generator = Generator::new(shape);
+            let first = generator.request(SystemTime::now().into());
+            (generator, first)
+        });
     }
-    ready.wait().await;
+    let filled: Vec<(Generator, Request)> = filling.join_all().await;
     let began = Instant::now();
+    let mut connections = JoinSet::new();
+    for (generator, first) in filled {
+        connections.spawn(connection(config.clone(), generator, first));
+    }
     let mut sum = Counted::default();
     while let Some(counted) = connections.join_next().await {
         // A task that panicked has said so; what the others counted still holds.
@@ -113,19 +123,12 @@ async fn try_out(config: &LoadConfig) -> Result<(), LoadError> {
     }
 }
 
-async fn connection(config: Arc<LoadConfig>, number: u64, ready: Arc<Barrier>) -> Counted {
+async fn connection(config: Arc<LoadConfig>, mut generator: Generator, first: Request) -> Counted {
     let mut counted = Counted::default();
-    let shape = SystemShape {
-        seed: config.shape.seed.wrapping_add(number),
-        ..config.shape
-    };
-    let mut generator = Generator::new(shape);
+    let mut filled = Some(first);
     let share = config
         .rate
         .map(|rate| rate / config.connections.max(1) as f64);
-    // Until the first request is full, the others become so, too: many times the work of those that follow.
-    let mut filled = Some(generator.request(SystemTime::now().into()));
-    ready.wait().await;
     let mut due = Instant::now();
     let ends = due + config.duration;
     let mut sender = None;
