@@ -278,6 +278,7 @@ impl Engine {
             if case.wait_until.is_none() {
                 case.wait_until = now.checked_add(wait);
             }
+            case.unsure_since = None;
             case.refusals.clear();
             case.plan = Some(plan);
         }
@@ -302,6 +303,7 @@ impl Engine {
         let sentence = plan.sentence.clone();
         let has_tried = !case.tried.is_empty();
         case.refusals.clear();
+        case.unsure_since = None;
         case.plan = Some(plan);
         let likeliest = evidence
             .suspects
@@ -380,7 +382,7 @@ impl Engine {
         }
     }
 
-    /// Whether a person would be asked for nothing but certainty, which may yet come by itself.
+    /// Whether a person would be asked for certainty, among others, which may yet come by itself.
     fn is_still_unsure(&mut self, id: RecoveryId, refusals: &[Refusal]) -> bool {
         let now = self.now();
         let Some(case) = self.cases.get_mut(&id) else {
@@ -392,7 +394,7 @@ impl Engine {
                 Guard::ThinEvidence | Guard::OneSided | Guard::Downstream
             )
         };
-        if refusals.is_empty() || !refusals.iter().all(is_doubt) {
+        if !refusals.iter().any(is_doubt) {
             case.unsure_since = None;
             return false;
         }
