@@ -30,7 +30,12 @@ use crate::{Evidence, FaultSignature, Mode, RestartTree, UnitName};
 /// What is unsure may be sure so soon after the first failures: a default exporter's delay, in which more of them comes to be
 /// known each moment. A plan that runs unattended a moment after a person was told that it waits teaches people not to come;
 /// and a group that is restarted as a whole for its first failures may have had one sick member.
-pub(crate) const UNSURE: Duration = Duration::from_secs(5);
+const UNSURE: Duration = Duration::from_secs(5);
+
+/// For how long what is unsure may yet be sure, where exporters are late by so much.
+pub(crate) fn unsure_for(policy: &Policy) -> Duration {
+    UNSURE.max(policy.exporter_delay)
+}
 
 /// The rules that can veto or delay an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

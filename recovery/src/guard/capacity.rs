@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::{Consequence, Deed, Down, Guard, Refusal, UNSURE, World, no};
+use super::{Consequence, Deed, Down, Guard, Refusal, World, no, unsure_for};
 use crate::{RestartTree, UnitName};
 
 /// Members that stand in for one another.
@@ -168,7 +168,7 @@ fn health(member: &UnitName, world: &World<'_>, now: SystemTime) -> Health {
         let contains = down.unit != *member && tree.chain(member).contains(&&down.unit);
         let is_likely = down.probability >= world.policy.auto_probability;
         let lasted = now.duration_since(down.since).unwrap_or_default();
-        match lasted >= UNSURE {
+        match lasted >= unsure_for(world.policy) {
             _ if !contains || down.is_seen => Health::Sick,
             false => Health::Unclear,
             true if is_likely => Health::Sick,

@@ -930,6 +930,12 @@ site - auto
         let mut found = refusals.iter().filter(|it| it.guard == Guard::Capacity);
         let found = found.next().map(|refusal| refusal.consequence);
         assert_eq!(found, expected, "{probability} for {lasted} s, {another:?}");
+        // Exporters that are later than that have not told all.
+        given.policy.exporter_delay = secs(100);
+        let refusals = given.check();
+        let mut found = refusals.iter().filter(|it| it.guard == Guard::Capacity);
+        let found = found.next().map(|refusal| refusal.consequence);
+        assert_eq!(found, wait, "{probability} for {lasted} s, {another:?}");
     }
 }
 

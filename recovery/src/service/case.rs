@@ -57,6 +57,8 @@ pub(super) struct Case {
     pub(super) unsure_since: Option<SystemTime>,
     /// Whether people were told that it waits for a storm to pass.
     pub(super) is_storm_told: bool,
+    /// The pause during which people were told of a plan, by its beginning, and what that would restart.
+    pub(super) told_in_pause: Option<(SystemTime, UnitName)>,
     pub(super) attempts: u32,
     pub(super) attempt: Option<Attempt>,
 }
@@ -243,6 +245,7 @@ impl Case {
             considered_at: None,
             unsure_since: None,
             is_storm_told: false,
+            told_in_pause: None,
             attempts: 0,
             attempt: None,
         }

@@ -400,7 +400,7 @@ impl Engine {
         }
         let since = *case.unsure_since.get_or_insert(now);
         let lasted = now.duration_since(since).unwrap_or_default();
-        case.state == State::Watching && lasted < guard::UNSURE
+        case.state == State::Watching && lasted < guard::unsure_for(&self.policy)
     }
 
     /// Says once that a recovery waits for a storm to pass.
@@ -506,7 +506,9 @@ impl Engine {
                     case.saved();
                 }
                 self.hold(id, plan, refusals);
-                self.notify(NoticeKind::Proposal, incident, Some(target), text);
+                if self.is_news(id, &target) {
+                    self.notify(NoticeKind::Proposal, incident, Some(target), text);
+                }
             }
             Err(error) => {
                 if let Some(case) = self.cases.get_mut(&id) {
@@ -516,6 +518,19 @@ impl Engine {
                 self.ledger_failed(&error);
             }
         }
+    }
+
+    /// Whether people are to be told of a plan. During a pause they know that what lapses is made anew.
+    fn is_news(&mut self, id: RecoveryId, target: &UnitName) -> bool {
+        let now = self.now();
+        let pause = self.pause.as_ref().filter(|pause| pause.holds(now));
+        let told = pause.map(|pause| (pause.since, target.clone()));
+        let Some(case) = self.cases.get_mut(&id) else {
+            return true;
+        };
+        let is_known = told.is_some() && case.told_in_pause == told;
+        case.told_in_pause = told;
+        !is_known
     }
 
     /// On to a person: said, written, and not taken up again.

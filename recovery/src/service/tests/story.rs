@@ -732,7 +732,11 @@ async fn nobody_is_asked_about_what_is_sure_a_moment_later() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_shows_what_it_holds_back() {
     let world = World::new();
-    let mut story = Story::new(&world);
+    let policy = Policy {
+        approval_expiry: Duration::from_secs(5),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
     world.break_down("shop.cart", 1.0);
     let pause = Command::Pause {
         by: "ada".to_owned(),
@@ -744,8 +748,15 @@ async fn a_pause_shows_what_it_holds_back() {
     let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
     story.go(3).await;
     assert_eq!(world.calls(), Vec::<String>::new());
+    // It lapses and is made anew, which is no news.
+    story.go(5).await;
+    let notices = world.with(|state| state.notices.clone());
+    let told = notices.iter().filter(|it| it.kind == NoticeKind::Proposal);
+    assert_eq!(told.count(), 1, "{notices:?}");
+    let proposals = story.recovery.status().borrow().proposals.clone();
+    assert_ne!(proposals[0].plan, PlanId(1));
     let approve = Command::Approve {
-        plan: PlanId(1),
+        plan: proposals[0].plan,
         by: "ada".to_owned(),
     };
     story.recovery.command(approve).await.expect("approved");
