@@ -358,10 +358,13 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
             world.sick_branches(),
             names.join(", ")
         );
-        // It passes, and then each of them is what it was: one that may be cured.
-        let consequence = match world.storm_lasts(now) {
-            false => Consequence::Wait,
-            true => Consequence::Ask,
+        // Where some are under cure it passes, and then each of them is what it was: one that may be cured. Where none is,
+        // nobody knows that it does, and who can make up incidents could hold up all that is real.
+        let is_at_work = world.leases.iter().any(|lease| lease.until > now);
+        let consequence = match (world.storm_lasts(now), is_at_work) {
+            (true, _) => Consequence::Ask,
+            (false, true) => Consequence::Wait,
+            (false, false) => Consequence::GiveUp,
         };
         refusals.push(no(Guard::Storm, consequence, None, words));
     }

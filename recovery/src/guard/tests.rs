@@ -990,18 +990,22 @@ site - auto @budget=4
 fn a_storm_that_does_not_pass_is_a_persons() {
     use Authority::{Approved, Ordered, Unattended};
     let expiry = Policy::default().approval_expiry;
-    for (authority, lasted, expected) in [
-        (Unattended, None, Some(Consequence::Wait)),
-        (Unattended, Some(expiry / 2), Some(Consequence::Wait)),
-        (Unattended, Some(expiry), Some(Consequence::Ask)),
-        (Approved, Some(expiry / 2), Some(Consequence::Wait)),
-        (Approved, Some(expiry), None),
-        (Ordered, None, None),
+    for (authority, is_at_work, lasted, expected) in [
+        (Unattended, false, None, Some(Consequence::GiveUp)),
+        (Unattended, true, None, Some(Consequence::Wait)),
+        (Unattended, true, Some(expiry / 2), Some(Consequence::Wait)),
+        (Unattended, true, Some(expiry), Some(Consequence::Ask)),
+        (Approved, true, Some(expiry / 2), Some(Consequence::Wait)),
+        (Approved, true, Some(expiry), None),
+        (Ordered, false, None, None),
     ] {
         let mut given = Given::new("shop.cart");
         given.authority = authority;
         given.sick = ["shop.cart", "bank", "web"].map(UnitName::from).into();
         given.storm_since = lasted.map(|lasted| now() - lasted);
+        if is_at_work {
+            given.leases = vec![lease("bank")];
+        }
         let refusals = given.check();
         let storm = refusals.iter().find(|it| it.guard == Guard::Storm);
         let found = storm.map(|refusal| refusal.consequence);
