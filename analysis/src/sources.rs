@@ -150,7 +150,7 @@ impl Sources<'_> {
         }
     }
 
-    /// The last stretch between restarts in which enough requests failed to tell why; the first one
+    /// The last stretch between restarts in which enough requests that are evidence failed to tell why; the first one
     /// when there is none.
     fn stretch(&self, since: UnixNanos, until: UnixNanos, failing: &BTreeSet<u32>) -> Stretch {
         let mut stretches = vec![Stretch {
@@ -175,10 +175,9 @@ impl Sources<'_> {
             });
         }
         let enough = |stretch: &&Stretch| {
-            let failed = failing.iter().map(|id| {
-                let ends = self.types.get(*id).ends(stretch.from, stretch.until);
-                ends.1
-            });
+            let (from, until) = (stretch.from, stretch.until);
+            let failed = failing.iter();
+            let failed = failed.map(|id| self.types.get(*id).failed(from, until));
             failed.sum::<u64>() >= self.config.min_failed
         };
         *stretches.iter().rev().find(enough).unwrap_or(&stretches[0])
