@@ -30,7 +30,12 @@ use crate::{Evidence, FaultSignature, Mode, RestartTree, UnitName};
 /// What is unsure may be sure so soon after the first failures: a default exporter's delay, in which more of them comes to be
 /// known each moment. A plan that runs unattended a moment after a person was told that it waits teaches people not to come;
 /// and a group that is restarted as a whole for its first failures may have had one sick member.
-pub(crate) const UNSURE: Duration = Duration::from_secs(5);
+const UNSURE: Duration = Duration::from_secs(5);
+
+/// For how long what is unsure may yet be sure, where exporters are late by so much.
+pub(crate) fn unsure_for(policy: &Policy) -> Duration {
+    UNSURE.max(policy.exporter_delay)
+}
 
 /// The rules that can veto or delay an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -198,6 +203,19 @@ pub struct Past {
     pub verdict: Option<Verdict>,
 }
 
+/// A unit that doesn't serve as it should, as far as one incident tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Down {
+    /// The unit.
+    pub unit: UnitName,
+    /// How likely the fault lies in it, 0 to 1.
+    pub probability: f64,
+    /// When the incident began.
+    pub since: SystemTime,
+    /// Whether that was seen directly, instead of told by requests that fail.
+    pub is_seen: bool,
+}
+
 /// The world as far as guards look.
 pub struct World<'a> {
     /// The units.
@@ -212,9 +230,11 @@ pub struct World<'a> {
     pub past: &'a [Past],
     /// The units that are sick at present: each open incident's likeliest.
     pub sick: &'a BTreeSet<UnitName>,
+    /// Since when so many are sick at once that it is a storm.
+    pub storm_since: Option<SystemTime>,
     /// The units that don't serve as they should: [`Self::sick`], and those that were given up on and
-    /// whose incident goes on.
-    pub down: &'a BTreeSet<UnitName>,
+    /// whose incident goes on. One for each incident, so a unit may be there several times.
+    pub down: &'a [Down],
     /// Why the ledger can't be written.
     pub ledger_failure: Option<&'a str>,
     /// What is known of those that come and go.
@@ -224,6 +244,18 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
+    /// Whether so many are sick at once that a shared cause is likelier than so many faults.
+    pub(crate) fn storms(&self) -> bool {
+        self.sick_branches() >= self.policy.storm_units
+    }
+
+    /// Whether the storm is of the kind that doesn't pass by waiting: those that wait for its end may be what it is made
+    /// of. So after as long as a plan waits for an answer, people are asked, and may have each restarted.
+    fn storm_lasts(&self, now: SystemTime) -> bool {
+        let lasted = self.storm_since.map(|since| now.duration_since(since));
+        lasted.is_some_and(|lasted| lasted.is_ok_and(|it| it >= self.policy.approval_expiry))
+    }
+
     /// How many branches below the root are sick, or 1 where one unit other than the root contains
     /// all that is.
     fn sick_branches(&self) -> usize {
@@ -318,16 +350,20 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
     refusals.extend(capacity::check(deed, world, now));
     refusals.extend(history::check(deed, world, now));
     refusals.extend(circumstances::check(deed, world, now));
-    let branches = world.sick_branches();
-    if branches >= world.policy.storm_units {
+    if world.storms() && !(world.storm_lasts(now) && deed.authority == Authority::Approved) {
         let names: Vec<&str> = world.sick.iter().map(UnitName::as_str).collect();
         let words = format!(
-            "{branches} parts of the system are sick at once ({}): that looks like a shared cause or \
-             overload, which restarts make worse",
+            "{} parts of the system are sick at once ({}): that looks like a shared cause or overload, which restarts \
+             make worse",
+            world.sick_branches(),
             names.join(", ")
         );
         // It passes, and then each of them is what it was: one that may be cured.
-        refusals.push(no(Guard::Storm, Consequence::Wait, None, words));
+        let consequence = match world.storm_lasts(now) {
+            false => Consequence::Wait,
+            true => Consequence::Ask,
+        };
+        refusals.push(no(Guard::Storm, consequence, None, words));
     }
     refusals
 }
@@ -373,8 +409,10 @@ fn unrest(world: &World<'_>, now: SystemTime) -> Option<Refusal> {
     let at_work = world.leases.iter().find(|lease| lease.until > now);
     let words = match (at_work, world.down.first()) {
         (Some(lease), _) => format!("{} is being restarted", lease.target),
-        (None, Some(sick)) if world.sick.contains(sick) => format!("{sick} is suspected"),
-        (None, Some(down)) => format!("{down} was given up on, and isn't well yet"),
+        (None, Some(sick)) if world.sick.contains(&sick.unit) => {
+            format!("{} is suspected", sick.unit)
+        }
+        (None, Some(down)) => format!("{} was given up on, and isn't well yet", down.unit),
         (None, None) => return None,
     };
     let words = format!("{words}, and a preventive restart can wait");

@@ -410,10 +410,14 @@ pub fn judge(question: &Question) -> Judgement {
         last_word(&question.after.at_least()),
         last_word(&question.after.at_most()),
     );
-    let came = last_word(&question.after.came());
-    let is_only_silence = !is_silent(&question.before) && came == Verdict::Cured;
-    let verdict = match final_word(relief) {
-        Verdict::Helped | Verdict::NotCured if is_only_silence => Verdict::Unknown,
+    let came = question.after.came();
+    let all = final_word(relief);
+    // What is no cure must show in what came, too.
+    let is_only_silence = !is_silent(&question.before)
+        && matches!(all, Verdict::Helped | Verdict::NotCured)
+        && last_word(&came) != all;
+    let verdict = match all {
+        _ if is_only_silence => Verdict::Unknown,
         Verdict::Cured if contradicted => Verdict::Helped,
         Verdict::Cured if question.after.unheard > 0 || most != Verdict::Cured => Verdict::Unknown,
         Verdict::NotCured if least != Verdict::NotCured => Verdict::Unknown,
@@ -423,12 +427,12 @@ pub fn judge(question: &Question) -> Judgement {
         Verdict::Unknown if question.before.total() == 0 => {
             format!("too few to compare with: {counts}")
         }
-        Verdict::Unknown if question.after.total() == 0 => {
+        Verdict::Unknown if came.total() == 0 => {
             format!("none came since, and silence is no cure: {counts}")
         }
-        Verdict::Unknown if is_only_silence && question.after.missing > 0 => {
+        Verdict::Unknown if is_only_silence => {
             format!(
-                "what came is well again, but others stopped coming: whether they hang or nobody asks for them \
+                "what came doesn't say so much, and others stopped coming: whether they hang or nobody asks for them \
                  can't be told: {counts}"
             )
         }
@@ -657,6 +661,7 @@ mod tests {
             (false, 40, 360, 40, 0, None, Unknown),
             (false, 200, 200, 20, 0, None, Unknown),
             (false, 400, 8, 40, 0, Some(Cured), Cured),
+            (false, 0, 300, 20, 0, None, Unknown),
         ] {
             let mut question = question((0, 200), (came, missing), 0.0);
             question.before.missing = if hung { 200 } else { 0 };
@@ -669,6 +674,36 @@ mod tests {
             assert_eq!(verdict(&question), at_once, "{question:?}");
             question.deadline = true;
             assert_eq!(verdict(&question), Some(at_last), "{question:?}");
+        }
+    }
+
+    /// Each case: how many came well and failing, how many are missing, and the verdict at the deadline and its words.
+    #[test]
+    fn what_was_no_silence_is_judged_by_what_came() {
+        use Verdict::{Cured, Helped, NotCured, Unknown};
+        let stopped = "others stopped coming";
+        for ((ok, bad), missing, expected, words) in [
+            ((0, 0), 300, Unknown, "none came since"),
+            // What came would be called helped, or nothing; with the missing, not cured.
+            ((60, 20), 300, Helped, ""),
+            ((2, 1), 300, Unknown, stopped),
+            ((60, 20), 0, Helped, ""),
+            ((0, 60), 300, NotCured, ""),
+            ((400, 0), 0, Cured, ""),
+        ] {
+            let mut question = question((0, 200), (ok, bad + missing), 0.0);
+            question.after.missing = missing;
+            question.deadline = true;
+            let Judgement::Decided {
+                verdict,
+                words: said,
+                ..
+            } = judge(&question)
+            else {
+                panic!("{question:?} decides nothing");
+            };
+            assert_eq!(verdict, expected, "{question:?}");
+            assert!(said.contains(words), "{said}");
         }
     }
 

@@ -197,6 +197,8 @@ pub enum Command {
     },
 
     /// Restart nothing unattended until further notice
+    ///
+    /// Plans are made and told of all the same, and may be approved meanwhile.
     Pause {
         /// Why
         #[arg(long)]

@@ -91,7 +91,10 @@ impl AroundExecutor {
         }
         result.map(|executed| Executed {
             began: Life {
-                process: self.saver.life_of_process(),
+                process: executed
+                    .began
+                    .process
+                    .or_else(|| self.saver.life_of_process()),
                 ..executed.began
             },
             // Callers that heard of it stayed away from then on: that is downtime, and theirs.

@@ -199,7 +199,8 @@ type Loaded = (
 
 fn listed((name, _, load, active, ..): Loaded) -> Option<Listed> {
     // What nobody wants to run is no replica; what failed is one that is sick.
-    (load == "loaded" && active != "inactive").then(|| Listed {
+    let is_service = name.ends_with(".service");
+    (is_service && load == "loaded" && active != "inactive").then(|| Listed {
         id: name.clone(),
         name,
         is_up: matches!(active.as_str(), "active" | "reloading"),
@@ -378,17 +379,18 @@ mod tests {
 
     #[test]
     fn what_runs_or_failed_is_listed() {
-        for (load, active, expected) in [
-            ("loaded", "active", Some(true)),
-            ("loaded", "reloading", Some(true)),
-            ("loaded", "activating", Some(false)),
-            ("loaded", "failed", Some(false)),
-            ("loaded", "inactive", None),
-            ("not-found", "failed", None),
+        for (kind, load, active, expected) in [
+            ("service", "loaded", "active", Some(true)),
+            ("service", "loaded", "reloading", Some(true)),
+            ("service", "loaded", "activating", Some(false)),
+            ("service", "loaded", "failed", Some(false)),
+            ("service", "loaded", "inactive", None),
+            ("service", "not-found", "failed", None),
+            ("socket", "loaded", "active", None),
         ] {
             let text = str::to_owned;
             let path = OwnedObjectPath::default;
-            let name = text("worker@1.service");
+            let name = format!("worker@1.{kind}");
             let unit = (
                 name,
                 text(""),
@@ -402,7 +404,7 @@ mod tests {
                 path(),
             );
             let is_up = listed(unit).map(|it| it.is_up);
-            assert_eq!(is_up, expected, "{load} {active}");
+            assert_eq!(is_up, expected, "{kind} {load} {active}");
         }
     }
 

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::{Consequence, Deed, Guard, Refusal, UNSURE, World, no};
+use super::{Consequence, Deed, Down, Guard, Refusal, World, no, unsure_for};
 use crate::{RestartTree, UnitName};
 
 /// Members that stand in for one another.
@@ -94,10 +94,15 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
                 })
             })
             .collect();
-        let sick: BTreeSet<&UnitName> = group
+        let health: Vec<(&UnitName, Health)> = group
             .members
             .iter()
-            .filter(|member| is_sick(deed, member, world) == Some(true))
+            .map(|member| (member, health(member, world, now)))
+            .collect();
+        let sick: BTreeSet<&UnitName> = health
+            .iter()
+            .filter(|(_, health)| *health == Health::Sick)
+            .map(|(member, _)| *member)
             .collect();
         let listed_down = || world.comings.missing.iter().chain(&world.comings.down);
         let absent: BTreeSet<&UnitName> = group
@@ -121,10 +126,9 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         if !takes_any || left >= minimum {
             continue;
         }
-        // What is being restarted or cured comes back, and what is unclear clears up; what is well can't be taken at any
-        // time.
-        let mut members = group.members.iter();
-        let is_unclear = members.any(|member| is_sick(deed, member, world).is_none());
+        // What is being restarted or cured comes back, and what is unclear clears up in a moment; what is well can't be
+        // taken at any time.
+        let is_unclear = health.iter().any(|(_, it)| *it == Health::Unclear);
         let comes_back =
             is_unclear || group.members.iter().filter(|unit| !takes(unit)).count() >= minimum;
         let consequence = match comes_back {
@@ -144,28 +148,34 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
     refusals
 }
 
-/// Whether a member is sick; `None` where only what contains it is suspected, and not surely yet.
-fn is_sick(deed: &Deed<'_>, member: &UnitName, world: &World<'_>) -> Option<bool> {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Health {
+    Well,
+    /// Only what contains it is suspected, and only for a moment.
+    Unclear,
+    Sick,
+}
+
+/// How a member is, by the worst that is known. What contains it and may be well itself makes it unclear at first, and
+/// then speaks against nobody: it doesn't get clearer by waiting, and somebody must be told.
+fn health(member: &UnitName, world: &World<'_>, now: SystemTime) -> Health {
     let tree = world.tree;
-    let suspected = world.down.iter().filter(|unit| is_part(tree, unit, member));
-    let is_sure = |unit: &UnitName| {
-        let contains = unit != member && tree.chain(member).contains(&unit);
-        let known = deed.evidence.filter(|_| contains);
-        // What fails no request was seen directly.
-        let known = known.filter(|known| !known.signature.request_types.is_empty());
-        known.is_none_or(|known| {
-            let lasted = known.at.duration_since(known.since).unwrap_or_default();
-            let mut suspects = known.suspects.iter().filter(|it| it.unit == *unit);
-            let is_likely = |probability| probability >= world.policy.auto_probability;
-            suspects.all(|it| is_likely(it.probability) && lasted >= UNSURE)
-        })
+    let suspected = world
+        .down
+        .iter()
+        .filter(|down| is_part(tree, &down.unit, member));
+    let by = |down: &Down| {
+        let contains = down.unit != *member && tree.chain(member).contains(&&down.unit);
+        let is_likely = down.probability >= world.policy.auto_probability;
+        let lasted = now.duration_since(down.since).unwrap_or_default();
+        match lasted >= unsure_for(world.policy) {
+            _ if !contains || down.is_seen => Health::Sick,
+            false => Health::Unclear,
+            true if is_likely => Health::Sick,
+            true => Health::Well,
+        }
     };
-    let sure: Vec<bool> = suspected.map(is_sure).collect();
-    match sure.contains(&true) {
-        true => Some(true),
-        false if sure.is_empty() => Some(false),
-        false => None,
-    }
+    suspected.map(by).max().unwrap_or(Health::Well)
 }
 
 /// Whether one of the two contains the other, whatever goes together with them.

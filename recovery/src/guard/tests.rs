@@ -53,7 +53,7 @@ fn evidence(unit: &str) -> Evidence {
 #[test]
 fn what_prevents_waits_while_anything_is_given_up_on() {
     let given = Given::new("shop.cart");
-    let down = BTreeSet::from([UnitName::from("bank")]);
+    let down = surely(&[UnitName::from("bank")].into());
     let deed = Deed {
         recovery: None,
         target: &given.target,
@@ -68,6 +68,7 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         leases: &[],
         past: &[],
         sick: &BTreeSet::new(),
+        storm_since: None,
         down: &down,
         comings: &Comings::default(),
         ledger_failure: None,
@@ -78,6 +79,17 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         .map(|refusal| refusal.guard)
         .collect();
     assert_eq!(refused, [Guard::Unrest]);
+}
+
+/// They are seen not to serve.
+fn surely(units: &BTreeSet<UnitName>) -> Vec<Down> {
+    let down = |unit: &UnitName| Down {
+        unit: unit.clone(),
+        probability: 1.0,
+        since: SystemTime::UNIX_EPOCH,
+        is_seen: true,
+    };
+    units.iter().map(down).collect()
 }
 
 struct Given {
@@ -91,6 +103,9 @@ struct Given {
     leases: Vec<Lease>,
     past: Vec<Past>,
     sick: BTreeSet<UnitName>,
+    storm_since: Option<SystemTime>,
+    /// Besides those that are sick.
+    down: Vec<Down>,
     ledger: Option<&'static str>,
     comings: Comings,
     executors: BTreeSet<UnitName>,
@@ -114,6 +129,8 @@ impl Given {
             leases: Vec::new(),
             past: Vec::new(),
             sick: BTreeSet::from([target.into()]),
+            storm_since: None,
+            down: Vec::new(),
             ledger: None,
             comings: Comings::default(),
             executors,
@@ -121,6 +138,8 @@ impl Given {
     }
 
     fn check(&self) -> Vec<Refusal> {
+        let mut down = surely(&self.sick);
+        down.extend(self.down.clone());
         let deed = Deed {
             recovery: Some(RecoveryId(1)),
             target: &self.target,
@@ -135,7 +154,8 @@ impl Given {
             leases: &self.leases,
             past: &self.past,
             sick: &self.sick,
-            down: &self.sick,
+            storm_since: self.storm_since,
+            down: &down,
             comings: &self.comings,
             ledger_failure: self.ledger,
             executors: &self.executors,
@@ -870,11 +890,22 @@ site - auto @min=1
     }
 }
 
-/// The first failures of one member are the group's, too.
+/// The first failures of one member are the group's, too. Each case: how likely it is the group, for how long, whether
+/// another incident has just begun to suspect the group as well, and what is said.
 #[test]
 fn a_group_is_sick_as_a_whole_only_if_that_is_likelier_than_all_else() {
-    let wait = Some(Consequence::Wait);
-    for (probability, lasted, expected) in [(0.45, 60, wait), (0.55, 60, None), (0.55, 1, wait)] {
+    let (wait, never) = (Some(Consequence::Wait), Some(Consequence::GiveUp));
+    for (probability, lasted, another, expected) in [
+        (0.55, 60, None, None),
+        (0.55, 1, None, wait),
+        (0.45, 1, None, wait),
+        // It was given the time to become clear.
+        (0.45, 60, None, never),
+        // What another knows less surely doesn't make it less sure, and the other way round.
+        (0.55, 60, Some((0.35, 1)), None),
+        (0.45, 60, Some((0.9, 60)), None),
+        (0.45, 60, Some((0.45, 60)), never),
+    ] {
         let mut given = Given::new("cache");
         given.tree = tree(
             "
@@ -886,22 +917,25 @@ site - auto
         );
         let restarts = given.tree.restarts(&"cache".into());
         given.executors = restarts.into_iter().cloned().collect();
-        given.sick = [UnitName::from("cache")].into();
-        let evidence = given.evidence.as_mut().expect("some");
-        evidence.since = evidence.at - secs(lasted);
-        evidence.signature.request_types = vec!["web GET /".to_owned()];
-        let suspects = &mut evidence.suspects;
-        suspects[0].probability = probability;
-        let other = SuspectUnit {
-            unit: "cache.b".into(),
-            probability: 0.35,
-            ..suspects[0].clone()
+        given.sick.clear();
+        let down = |(probability, lasted)| Down {
+            unit: "cache".into(),
+            probability,
+            since: now() - secs(lasted),
+            is_seen: false,
         };
-        suspects.push(other);
+        let incidents = another.into_iter().chain([(probability, lasted)]);
+        given.down = incidents.map(down).collect();
         let refusals = given.check();
         let mut found = refusals.iter().filter(|it| it.guard == Guard::Capacity);
         let found = found.next().map(|refusal| refusal.consequence);
-        assert_eq!(found, expected, "{probability} for {lasted} s");
+        assert_eq!(found, expected, "{probability} for {lasted} s, {another:?}");
+        // Exporters that are later than that have not told all.
+        given.policy.exporter_delay = secs(100);
+        let refusals = given.check();
+        let mut found = refusals.iter().filter(|it| it.guard == Guard::Capacity);
+        let found = found.next().map(|refusal| refusal.consequence);
+        assert_eq!(found, wait, "{probability} for {lasted} s, {another:?}");
     }
 }
 
@@ -948,6 +982,31 @@ site - auto @budget=4
     given.past = vec![past("shop.search", 600, None)];
     given.cost = 16.0;
     assert_eq!(given.said(), [Guard::SubtreeBudget], "{:?}", given.check());
+}
+
+/// What waits for a storm's end may be what it is made of: after a while people are asked. Each case: who wants it, since
+/// when it storms, and what is said.
+#[test]
+fn a_storm_that_does_not_pass_is_a_persons() {
+    use Authority::{Approved, Ordered, Unattended};
+    let expiry = Policy::default().approval_expiry;
+    for (authority, lasted, expected) in [
+        (Unattended, None, Some(Consequence::Wait)),
+        (Unattended, Some(expiry / 2), Some(Consequence::Wait)),
+        (Unattended, Some(expiry), Some(Consequence::Ask)),
+        (Approved, Some(expiry / 2), Some(Consequence::Wait)),
+        (Approved, Some(expiry), None),
+        (Ordered, None, None),
+    ] {
+        let mut given = Given::new("shop.cart");
+        given.authority = authority;
+        given.sick = ["shop.cart", "bank", "web"].map(UnitName::from).into();
+        given.storm_since = lasted.map(|lasted| now() - lasted);
+        let refusals = given.check();
+        let storm = refusals.iter().find(|it| it.guard == Guard::Storm);
+        let found = storm.map(|refusal| refusal.consequence);
+        assert_eq!(found, expected, "{authority:?}, {lasted:?}");
+    }
 }
 
 mod growing;

@@ -156,6 +156,7 @@ impl Engine {
             case.saved();
             case.attempts = number;
             case.refusals.clear();
+            case.unsure_since = None;
             if let Some(attempt) = &mut case.attempt {
                 attempt.parts = permits.iter().map(|permit| part(permit, now)).collect();
                 attempt.permits = permits.into();
@@ -221,13 +222,12 @@ impl Engine {
         /// More late ones than this, and nobody reads them at all.
         const MAX_LATE: usize = 1000;
         for (shaded, selector) in shaded(&self.tree, unit) {
-            // A process that lies below counts its own lives.
-            let is_same = self.tree.process_of(&shaded) == self.tree.process_of(unit);
+            let began = told_by(&self.tree, unit, &shaded, began);
             self.late_shadows.push_back(Shadow {
                 action,
                 unit: shaded,
                 selector,
-                began: if is_same { began } else { Life::default() },
+                began,
                 from,
                 until,
             });
@@ -547,6 +547,34 @@ fn shaded(tree: &RestartTree, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String
     shaded
 }
 
+/// What the spans under one of a restart's shadows say of the life that began. A process that lies below counts its own
+/// lives, and so does each part; what may lie on the spans of another doesn't tell a number, for that other's, which it
+/// counts from the beginning, would look like one of a life that is over.
+fn told_by(tree: &RestartTree, restarted: &UnitName, shaded: &UnitName, began: Life) -> Life {
+    let process = tree.process_of(shaded);
+    let below = tree.own_subtree(shaded).into_iter().skip(1);
+    let under: Vec<&UnitName> = below
+        .filter(|part| may_share_spans(tree, shaded, part))
+        .collect();
+    let is_one_process = process == tree.process_of(restarted)
+        && under.iter().all(|part| tree.process_of(part) == process);
+    Life {
+        process: began.process.filter(|_| is_one_process),
+        part: began
+            .part
+            .filter(|_| shaded == restarted && under.is_empty()),
+    }
+}
+
+/// Whether a span may be of both: no key has two values. What has no selector may have any span.
+fn may_share_spans(tree: &RestartTree, one: &UnitName, other: &UnitName) -> bool {
+    let (Some(one), Some(other)) = (tree.selector(one), tree.selector(other)) else {
+        return true;
+    };
+    one.iter()
+        .all(|(key, value)| other.get(key).is_none_or(|it| it == value))
+}
+
 fn attempt_parts(case: &Case) -> impl Iterator<Item = &Part> {
     case.attempt.iter().flat_map(|attempt| &attempt.parts)
 }
@@ -579,6 +607,34 @@ mod tests {
             let shaded = shaded(&tree, &unit.into());
             let names: Vec<&str> = shaded.iter().map(|(unit, _)| unit.as_str()).collect();
             assert_eq!(names, expected, "{unit}");
+        }
+    }
+    /// Each case: what is restarted, under which of its shadows, and which numbers its spans tell.
+    #[test]
+    fn a_number_lies_on_no_spans_but_of_what_counts_by_it() {
+        let tree = crate::tree::tests::tree(
+            "site -\n  shop process service.name=shop\n    cart code.namespace=shop.cart\n      cache code.namespace=shop.cart.cache\n    desk code.namespace=shop.desk\n      lamp code.function=lamp\n  mail process code.namespace=mail\n    queue process code.namespace=mail.queue\n  bank process service.name=bank\n    vault process host.name=vault",
+        );
+        let began = Life {
+            process: Some(7),
+            part: Some(2),
+        };
+        for (restarted, shaded, process, part) in [
+            ("cart", "cart", true, true),
+            // It was restarted with its parent, and didn't count.
+            ("cart", "cache", true, false),
+            ("cache", "cache", true, true),
+            // Its selector matches the lamp's spans as well.
+            ("desk", "desk", true, false),
+            ("mail", "mail", true, true),
+            ("mail", "queue", false, false),
+            ("queue", "queue", true, true),
+            // Its selector may match the vault's spans as well.
+            ("bank", "bank", false, false),
+        ] {
+            let told = told_by(&tree, &restarted.into(), &shaded.into(), began);
+            let expected = (process.then_some(7), part.then_some(2));
+            assert_eq!((told.process, told.part), expected, "{restarted} {shaded}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::ledger::{Also, Entry, Outcome};
 use crate::lifecycle::{Event, IllegalTransition, State, next};
 use crate::plan::{Plan, PlanId};
 use crate::service::{RecoveryId, Tried};
-use crate::{Evidence, Fared, UnitName};
+use crate::{Evidence, Fared, SuspectUnit, UnitName};
 
 /// Who decides when nobody watches.
 pub(super) const AUTO: &str = "auto";
@@ -57,6 +57,8 @@ pub(super) struct Case {
     pub(super) unsure_since: Option<SystemTime>,
     /// Whether people were told that it waits for a storm to pass.
     pub(super) is_storm_told: bool,
+    /// The pause during which people were told of a plan, by its beginning, and what that would restart.
+    pub(super) told_in_pause: Option<(SystemTime, UnitName)>,
     pub(super) attempts: u32,
     pub(super) attempt: Option<Attempt>,
 }
@@ -243,6 +245,7 @@ impl Case {
             considered_at: None,
             unsure_since: None,
             is_storm_told: false,
+            told_in_pause: None,
             attempts: 0,
             attempt: None,
         }
@@ -340,12 +343,12 @@ impl Case {
 
     /// The likeliest suspect, if it is likely at all.
     pub(super) fn sick(&self) -> Option<&UnitName> {
-        likeliest(self.evidence.as_ref()?)
+        likeliest(self.evidence.as_ref()?).map(|suspect| &suspect.unit)
     }
 }
 
 /// The likeliest suspect, if it is likely at all.
-pub(super) fn likeliest(evidence: &Evidence) -> Option<&UnitName> {
+pub(super) fn likeliest(evidence: &Evidence) -> Option<&SuspectUnit> {
     // A suspect of less is one of many, and none of them is known to be sick.
     const LIKELY: f64 = 0.3;
     evidence
@@ -353,5 +356,4 @@ pub(super) fn likeliest(evidence: &Evidence) -> Option<&UnitName> {
         .iter()
         .max_by(|a, b| a.probability.total_cmp(&b.probability))
         .filter(|suspect| suspect.probability >= LIKELY)
-        .map(|suspect| &suspect.unit)
 }

@@ -278,6 +278,7 @@ impl Engine {
             if case.wait_until.is_none() {
                 case.wait_until = now.checked_add(wait);
             }
+            case.unsure_since = None;
             case.refusals.clear();
             case.plan = Some(plan);
         }
@@ -302,6 +303,7 @@ impl Engine {
         let sentence = plan.sentence.clone();
         let has_tried = !case.tried.is_empty();
         case.refusals.clear();
+        case.unsure_since = None;
         case.plan = Some(plan);
         let likeliest = evidence
             .suspects
@@ -380,7 +382,7 @@ impl Engine {
         }
     }
 
-    /// Whether a person would be asked for nothing but certainty, which may yet come by itself.
+    /// Whether a person would be asked for certainty, among others, which may yet come by itself.
     fn is_still_unsure(&mut self, id: RecoveryId, refusals: &[Refusal]) -> bool {
         let now = self.now();
         let Some(case) = self.cases.get_mut(&id) else {
@@ -392,13 +394,13 @@ impl Engine {
                 Guard::ThinEvidence | Guard::OneSided | Guard::Downstream
             )
         };
-        if refusals.is_empty() || !refusals.iter().all(is_doubt) {
+        if !refusals.iter().any(is_doubt) {
             case.unsure_since = None;
             return false;
         }
         let since = *case.unsure_since.get_or_insert(now);
         let lasted = now.duration_since(since).unwrap_or_default();
-        case.state == State::Watching && lasted < guard::UNSURE
+        case.state == State::Watching && lasted < guard::unsure_for(&self.policy)
     }
 
     /// Says once that a recovery waits for a storm to pass.
@@ -504,7 +506,9 @@ impl Engine {
                     case.saved();
                 }
                 self.hold(id, plan, refusals);
-                self.notify(NoticeKind::Proposal, incident, Some(target), text);
+                if self.is_news(id, &target) {
+                    self.notify(NoticeKind::Proposal, incident, Some(target), text);
+                }
             }
             Err(error) => {
                 if let Some(case) = self.cases.get_mut(&id) {
@@ -514,6 +518,19 @@ impl Engine {
                 self.ledger_failed(&error);
             }
         }
+    }
+
+    /// Whether people are to be told of a plan. During a pause they know that what lapses is made anew.
+    fn is_news(&mut self, id: RecoveryId, target: &UnitName) -> bool {
+        let now = self.now();
+        let pause = self.pause.as_ref().filter(|pause| pause.holds(now));
+        let told = pause.map(|pause| (pause.since, target.clone()));
+        let Some(case) = self.cases.get_mut(&id) else {
+            return true;
+        };
+        let is_known = told.is_some() && case.told_in_pause == told;
+        case.told_in_pause = told;
+        !is_known
     }
 
     /// On to a person: said, written, and not taken up again.

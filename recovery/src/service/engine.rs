@@ -17,7 +17,7 @@ use crate::belief::{Beliefs, Time};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed};
-use crate::guard::{Authority, Comings, Deed, Lease, Past, Pause, Refusal, World, check};
+use crate::guard::{Authority, Comings, Deed, Down, Lease, Past, Pause, Refusal, World, check};
 use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
 use crate::lifecycle::{Event, State};
 use crate::plan::Choice;
@@ -83,11 +83,22 @@ pub(super) struct Ended {
     pub(super) is_orphan: bool,
 }
 
+/// The unit that does not serve as it should, if the evidence says so of any.
+fn down(evidence: &Evidence) -> Option<Down> {
+    let suspect = super::case::likeliest(evidence)?;
+    Some(Down {
+        unit: suspect.unit.clone(),
+        probability: suspect.probability,
+        since: evidence.since,
+        is_seen: evidence.signature.request_types.is_empty(),
+    })
+}
+
 /// What guards look at and the engine puts together when they are asked.
 pub(super) struct Surroundings {
     leases: Vec<Lease>,
     sick: BTreeSet<UnitName>,
-    down: BTreeSet<UnitName>,
+    down: Vec<Down>,
 }
 
 pub(super) struct Engine {
@@ -119,6 +130,8 @@ pub(super) struct Engine {
     /// When each unit's software was last seen to be other than before.
     pub(super) versions: BTreeMap<UnitName, SystemTime>,
     pub(super) pause: Option<Pause>,
+    /// Since when too many are sick at once.
+    storm_since: Option<SystemTime>,
     pub(super) disabled: Option<String>,
     ledger_retry: SystemTime,
     /// What the wall's clock and a steady one said when they were last looked at.
@@ -215,6 +228,7 @@ impl Engine {
             traffic: BTreeMap::new(),
             versions: BTreeMap::new(),
             pause: memory.pause,
+            storm_since: None,
             disabled: None,
             ledger_retry: now,
             looked_at: (now, Instant::now()),
@@ -307,6 +321,7 @@ impl Engine {
             case.shift(shift);
         }
         shift.apply(&mut self.ledger_retry);
+        self.storm_since.iter_mut().for_each(|at| shift.apply(at));
         if let Some(pause) = &mut self.pause {
             shift.apply(&mut pause.since);
             pause.until.iter_mut().for_each(|at| shift.apply(at));
@@ -350,6 +365,7 @@ impl Engine {
                 self.disabled = None;
             }
         }
+        self.mind_the_storm(now);
         self.tell_shadows();
         let ids: Vec<RecoveryId> = self.cases.keys().copied().collect();
         for id in ids {
@@ -368,6 +384,18 @@ impl Engine {
                 self.save(id).await;
             }
             self.forget_if_over(id);
+        }
+    }
+
+    /// Whether too many are sick at once, and since when. One that follows is told of anew.
+    fn mind_the_storm(&mut self, now: SystemTime) {
+        let around = self.surroundings();
+        if self.world(&around).storms() {
+            self.storm_since.get_or_insert(now);
+        } else if self.storm_since.take().is_some() {
+            for case in self.cases.values_mut() {
+                case.is_storm_told = false;
+            }
         }
     }
 
@@ -537,23 +565,25 @@ impl Engine {
 
     /// What is reserved, sick and down at present.
     pub(super) fn surroundings(&self) -> Surroundings {
-        let sick: BTreeSet<UnitName> = self
+        let open = self
             .cases
             .values()
-            .filter_map(Case::sick)
-            .cloned()
-            .collect();
+            .filter_map(|case| case.evidence.as_ref());
         let given_up = self
             .ended
             .values()
             .filter(|ended| matches!(ended.state, State::GivenUp | State::Rejected))
             .filter(|ended| !ended.is_orphan)
-            .filter_map(|ended| super::case::likeliest(ended.evidence.as_ref()?))
-            .cloned();
+            .filter_map(|ended| ended.evidence.as_ref());
         Surroundings {
             leases: self.leases(),
-            down: sick.iter().cloned().chain(given_up).collect(),
-            sick,
+            sick: self
+                .cases
+                .values()
+                .filter_map(Case::sick)
+                .cloned()
+                .collect(),
+            down: open.chain(given_up).filter_map(down).collect(),
         }
     }
 
@@ -565,6 +595,7 @@ impl Engine {
             leases: &around.leases,
             past: &self.past,
             sick: &around.sick,
+            storm_since: self.storm_since,
             down: &around.down,
             ledger_failure: self.disabled.as_deref(),
             comings: &self.comings,

@@ -68,7 +68,8 @@ pub enum Source {
         /// How long a container may take to end after its stop signal before it is killed.
         stop_grace: Duration,
     },
-    /// systemd: the services that it has loaded under such a name, but for those that were stopped in order.
+    /// systemd: the services that it has loaded under such a name, but for those that were stopped in order. One that
+    /// exits with an error when it is stopped in order has failed, to systemd, and is down until `reset-failed`.
     Services {
         /// A name with `*`, `?` or `[…]` in it, as systemd matches them.
         pattern: String,

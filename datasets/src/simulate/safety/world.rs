@@ -360,9 +360,14 @@ impl World {
             if !state.actions.insert(permit.action()) {
                 broken.push(format!("action {} was carried out twice", permit.action()));
             }
-            let last = state.generations.insert(unit.clone(), permit.generation());
+            // Who refuses is left as it was: that is no restart, begins no life and spends nothing.
+            let is_refused = matches!(state.manner.get(&unit), Some(Manner::Refuses));
+            let last = state.generations.get(&unit).copied();
             if last.is_some_and(|last| last >= permit.generation()) {
                 broken.push(format!("{unit}'s generation did not rise"));
+            }
+            if !is_refused {
+                state.generations.insert(unit.clone(), permit.generation());
             }
             for other in state
                 .in_flight
@@ -376,12 +381,12 @@ impl World {
             let of_unit = recent()
                 .filter(|call| tree.contains(&call.unit, &unit))
                 .count();
-            if of_unit >= self.policy.restarts_per_unit as usize {
+            if !is_refused && of_unit >= self.policy.restarts_per_unit as usize {
                 broken.push(format!(
                     "{unit} was restarted more often than its budget allows"
                 ));
             }
-            if recent().count() >= self.policy.restarts_per_tree as usize {
+            if !is_refused && recent().count() >= self.policy.restarts_per_tree as usize {
                 broken.push(format!("{unit} was restarted beyond the tree's budget"));
             }
             let approved = state
@@ -422,10 +427,12 @@ impl World {
             for words in broken {
                 state.violations.push(format!("at {now:.1} s: {words}"));
             }
-            state.calls.push(Call {
-                unit: unit.clone(),
-                at: now,
-            });
+            if !is_refused {
+                state.calls.push(Call {
+                    unit: unit.clone(),
+                    at: now,
+                });
+            }
         });
     }
 

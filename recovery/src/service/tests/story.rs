@@ -732,7 +732,11 @@ async fn nobody_is_asked_about_what_is_sure_a_moment_later() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_shows_what_it_holds_back() {
     let world = World::new();
-    let mut story = Story::new(&world);
+    let policy = Policy {
+        approval_expiry: Duration::from_secs(5),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
     world.break_down("shop.cart", 1.0);
     let pause = Command::Pause {
         by: "ada".to_owned(),
@@ -744,8 +748,15 @@ async fn a_pause_shows_what_it_holds_back() {
     let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
     story.go(3).await;
     assert_eq!(world.calls(), Vec::<String>::new());
+    // It lapses and is made anew, which is no news.
+    story.go(5).await;
+    let notices = world.with(|state| state.notices.clone());
+    let told = notices.iter().filter(|it| it.kind == NoticeKind::Proposal);
+    assert_eq!(told.count(), 1, "{notices:?}");
+    let proposals = story.recovery.status().borrow().proposals.clone();
+    assert_ne!(proposals[0].plan, PlanId(1));
     let approve = Command::Approve {
-        plan: PlanId(1),
+        plan: proposals[0].plan,
         by: "ada".to_owned(),
     };
     story.recovery.command(approve).await.expect("approved");
@@ -1227,5 +1238,70 @@ async fn what_is_unclear_can_be_asked_of_probes() {
     assert_eq!(states(&story), [State::Judging], "{}", story.text);
     story.go(8).await;
     assert_eq!(states(&story), [State::Cured], "{}", story.text);
+    story.end().await;
+}
+
+/// Those that wait for a storm's end may be what it is made of.
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_does_not_pass_is_put_to_people() {
+    let world = World::new();
+    let policy = Policy {
+        approval_expiry: Duration::from_secs(20),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    world.break_down("nobody", 1.0);
+    let pause = Command::Pause {
+        by: "ada".to_owned(),
+        reason: "to gather".to_owned(),
+        duration: Some(Duration::from_secs(2)),
+    };
+    story.recovery.command(pause).await.expect("paused");
+    let _shop = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    let _bank = world.tell(&story.recovery, 2, &[("bank", 0.9)]);
+    let _desk = world.tell(&story.recovery, 3, &[("desk.a", 0.9)]);
+    story.go(15).await;
+    let waiting = |story: &Story| {
+        let status = story.recovery.status().borrow().clone();
+        status.proposals.len()
+    };
+    // What was proposed before it was a storm waits for an answer still.
+    assert_eq!(waiting(&story), 2, "{}", story.text);
+    story.go(10).await;
+    assert_eq!(waiting(&story), 3, "{}", story.text);
+    assert_eq!(world.calls(), Vec::<String>::new());
+    let proposals = story.recovery.status().borrow().proposals.clone();
+    let approve = Command::Approve {
+        plan: proposals[0].plan,
+        by: "ada".to_owned(),
+    };
+    story.recovery.command(approve).await.expect("approved");
+    story.go(3).await;
+    assert_eq!(world.calls().len(), 1, "{}", story.text);
+    story.end().await;
+}
+
+/// That a group of which one must be up may be sick as a whole holds nothing back for ever: its likelier member is
+/// looked at instead.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_stays_unclear_is_told_of() {
+    let mut world = World::new();
+    let text = "
+site - auto
+  desk - service.name=desk @min=1
+    desk.a code=a ~200
+    desk.b code=b ~200
+";
+    world.tree = std::sync::Arc::new(crate::tree::tests::tree(text));
+    let mut story = Story::new(&world);
+    world.break_down("desk.b", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let _told = world.tell(&story.recovery, 1, &[("desk", 0.45), ("desk.b", 0.35)]);
+    story.go(3).await;
+    let told = |world: &World| world.with(|state| state.notices.len());
+    assert_eq!(told(&world), 0, "{}", story.text);
+    story.go(17).await;
+    let is_done = world.calls().first().is_some_and(|unit| unit == "desk.b");
+    assert!(is_done || told(&world) > 0, "{}", story.text);
     story.end().await;
 }
