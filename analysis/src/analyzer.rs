@@ -421,6 +421,7 @@ impl Analyzer {
         let bad = record.outcome().is_bad();
         let state = self.types.get_mut(record.request_type);
         let is_fenced = record.fenced.is_some();
+        state.set_apart(record.start, false, record.is_failure_set_apart());
         let calm = state.incident.is_none() && !is_fenced && !bad;
         if calm {
             state.learn_duration(record.end.since(record.start));
@@ -582,10 +583,12 @@ impl Analyzer {
             return;
         };
         let (before, cell_before) = (record.outcome(), record.cell());
+        let was_set_apart = record.is_failure_set_apart();
         record.report(report.outcome, report.reporter);
         let (after, cell_after) = (record.outcome(), record.cell());
         let id = record.request_type;
         let start = record.start;
+        let is_set_apart = record.is_failure_set_apart();
         let detected = record.detected;
         if detected.is_some() && after.is_known() {
             record.detected = Some(after.is_bad());
@@ -599,6 +602,7 @@ impl Analyzer {
             self.spectrum.add(slice, cell);
         }
         let state = self.types.get_mut(id);
+        state.set_apart(start, was_set_apart, is_set_apart);
         if before.is_known() {
             state.uncount(start, before.is_bad());
         }

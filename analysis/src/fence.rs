@@ -36,8 +36,8 @@ impl Fence {
 pub(crate) struct Touched {
     /// Its reference.
     pub(crate) intervention: Name,
-    /// Whether what was touched was of a life before the one that began with it.
-    pub(crate) is_outlived: bool,
+    /// The oldest life that was touched, as far as known. Which one began with the intervention may be told later.
+    pub(crate) oldest: Life,
 }
 
 /// All interventions that are remembered, by reference.
@@ -147,7 +147,7 @@ impl Fences {
     ) -> Vec<Touched> {
         let mut touched = Vec::new();
         for (reference, fence) in &mut self.fences {
-            let Intervention { target, began, .. } = &fence.intervention;
+            let target = &fence.intervention.target;
             let mut meant = trace
                 .spans()
                 .iter()
@@ -160,7 +160,7 @@ impl Fences {
                 fence.types.insert(request_type);
                 touched.push(Touched {
                     intervention: reference.clone(),
-                    is_outlived: meant.any(|span| Life::told_by(span).is_older_than(*began)),
+                    oldest: oldest(meant.map(|span| Life::told_by(span))),
                 });
             }
         }
@@ -177,14 +177,14 @@ impl Fences {
     ) -> Option<LeftOut> {
         let known = touched.iter().filter_map(|it| {
             let fence = self.fences.get(&it.intervention)?;
-            Some((&fence.intervention, it.is_outlived))
+            Some((&fence.intervention, it.oldest))
         });
         if known.clone().any(|(it, _)| it.overlaps(start, end)) {
             return Some(LeftOut::Fenced);
         }
         let mut later = known.filter(|(it, _)| start >= it.from);
         later
-            .any(|(it, is_outlived)| is_outlived && it.began != Life::default())
+            .any(|(it, oldest)| oldest.is_older_than(it.began))
             .then_some(LeftOut::OldLife)
     }
 
@@ -209,6 +209,14 @@ impl Fences {
             .retain(|_, fence| fence.intervention.until.is_none_or(|until| until >= time));
         self.version += u64::from(self.fences.len() != before);
     }
+}
+
+/// The oldest of these lives: if any of them is older than another one, this one is.
+fn oldest(lives: impl Iterator<Item = Life>) -> Life {
+    let known = lives.filter(|life| life.process.is_some());
+    // Who doesn't say of which part it is, is older than none of the same process.
+    let oldest = known.min_by_key(|life| (life.process, life.part.unwrap_or(u64::MAX)));
+    oldest.unwrap_or_default()
 }
 
 /// Whether the row touches the target: all pairs are found among the components of one service.

@@ -715,7 +715,7 @@ mod tests {
         profiles.around(0, &[0..0, 0..0, slices])
     }
 
-    /// How often the component was timed in these slices.
+    /// All that was timed.
     fn times(of: &Profile<'_>) -> Vec<((u32, What), Brief, Lasted)> {
         let timed = of.numbers().filter_map(|number| {
             let lasted = Lasted::clone(of.durations().get(number)?);
@@ -731,6 +731,7 @@ mod tests {
         seen.collect()
     }
 
+    /// How often the component was timed in these slices.
     fn seen(profiles: &Profiles, component: u32, slices: Range<u64>) -> u64 {
         let times = times(&between(profiles, slices));
         let what = (0, What::Time(Segment::Whole(component)));

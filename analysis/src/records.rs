@@ -85,6 +85,11 @@ impl Record {
         }
     }
 
+    /// Whether it ended badly and is no evidence.
+    pub(crate) fn is_failure_set_apart(&self) -> bool {
+        self.fenced.is_some() && self.outcome().is_bad()
+    }
+
     /// Where it is counted in the spectrum; `None` when it isn't.
     pub(crate) fn cell(&self) -> Option<Cell> {
         let row = self.row?;

@@ -83,11 +83,13 @@ impl Sources<'_> {
         let failing = self.failing(incident);
         let stretch = self.stretch(incident.since, until, &failing);
         let stretches = self.counted_stretches(incident.since, stretch);
+        let measured = self.stretches(incident, stretch);
+        let [_, counted] = stretches.clone();
         let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
+        let measured_window = self.of_measured(&window, counted, &measured[2]);
         self.take_out_cut(stretch, &mut window);
         let counted = [&*baseline, &*window];
-        let stretches = self.stretches(incident.since, stretch);
-        let profile = self.profiles.around(incident.id, &stretches);
+        let profile = self.profiles.around(incident.id, &measured);
         let laid = self.laid(known.cloned(), counted, &profile, &failing);
         let cases = |counted: &[u64]| self.cases(&laid.cells, counted, &laid.rows, &failing);
         let (shown, reports) = self.shown(stretch, &failing, &laid);
@@ -98,7 +100,7 @@ impl Sources<'_> {
             window: cases(&window),
             baseline: cases(&baseline),
             missing: self.missing(&baseline, &failing, &laid),
-            touched: laid.cells.touched(counted),
+            touched: laid.cells.touched([&baseline, &measured_window]),
             shown,
             reports: reports.into_iter().collect(),
             left_out: self.counts.clone().with(LeftOut::Fenced, self.fenced),
@@ -127,7 +129,7 @@ impl Sources<'_> {
         let stretches = self.counted_stretches(incident.since, stretch);
         let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
         self.take_out_cut(stretch, &mut window);
-        let stretches = self.stretches(incident.since, stretch);
+        let stretches = self.stretches(incident, stretch);
         let profile = self.profiles.around(incident.id, &stretches);
         self.laid(known, [&baseline, &window], &profile, &failing)
     }
@@ -146,11 +148,11 @@ impl Sources<'_> {
         AskedNext {
             incident: incident.id,
             counted: self.counted_stretches(incident.since, stretch),
-            measured: self.stretches(incident.since, stretch),
+            measured: self.stretches(incident, stretch),
         }
     }
 
-    /// The last stretch between restarts in which enough requests failed to tell why; the first one
+    /// The last stretch between restarts in which enough requests that are evidence failed to tell why; the first one
     /// when there is none.
     fn stretch(&self, since: UnixNanos, until: UnixNanos, failing: &BTreeSet<u32>) -> Stretch {
         let mut stretches = vec![Stretch {
@@ -175,10 +177,9 @@ impl Sources<'_> {
             });
         }
         let enough = |stretch: &&Stretch| {
-            let failed = failing.iter().map(|id| {
-                let ends = self.types.get(*id).ends(stretch.from, stretch.until);
-                ends.1
-            });
+            let (from, until) = (stretch.from, stretch.until);
+            let failed = failing.iter();
+            let failed = failed.map(|id| self.types.get(*id).failed(from, until));
             failed.sum::<u64>() >= self.config.min_failed
         };
         *stretches.iter().rev().find(enough).unwrap_or(&stretches[0])

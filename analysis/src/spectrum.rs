@@ -7,6 +7,8 @@
 
 mod followed;
 
+pub(crate) use followed::without;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -143,6 +145,11 @@ impl Spectrum {
         let mut sums = vec![0u64; self.cells.len()];
         followed::change(&mut sums, &self.slices, slices, |sum, count| *sum += count);
         sums
+    }
+
+    /// Takes the cells of these slices out of sums that they are in.
+    pub(crate) fn take_out(&self, slices: &Range<u64>, sums: &mut [u64]) {
+        followed::change(sums, &self.slices, slices, |sum, count| *sum -= count);
     }
 
     /// The same of two stretches of time. Of an incident that is followed nothing is added up but what changed.

@@ -1,6 +1,7 @@
 //! Every request type: how often it is asked for, how it ends, how long it takes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -36,6 +37,8 @@ pub(crate) struct TypeState {
     pub(crate) request_type: RequestType,
     /// Per rate slice: ended well, and badly.
     rates: BTreeMap<u64, (u64, u64)>,
+    /// Of these, how many ended badly and are no evidence.
+    set_apart: BTreeMap<u64, u64>,
     durations: LogHistogram,
     configured_limit: Option<Duration>,
     slow_floor: Duration,
@@ -135,15 +138,30 @@ impl TypeState {
         }
     }
 
+    /// A request that began then was a failure that is set apart, or not, and is so now, or not.
+    pub(crate) fn set_apart(&mut self, start: UnixNanos, was: bool, is: bool) {
+        if was == is {
+            return;
+        }
+        let count = self.set_apart.entry(rate_slice(start)).or_default();
+        *count = if is {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+    }
+
+    /// Requests that ended badly and are evidence, of the slices that begin in `[from, until)`.
+    pub(crate) fn failed(&self, from: UnixNanos, until: UnixNanos) -> u64 {
+        let slices = slices_between(from, until);
+        let set_apart: u64 = self.set_apart.range(slices).map(|(_, count)| count).sum();
+        self.ends(from, until).1.saturating_sub(set_apart)
+    }
+
     /// Requests (ended well, badly) of the slices that begin in `[from, until)`.
     pub(crate) fn ends(&self, from: UnixNanos, until: UnixNanos) -> (u64, u64) {
-        let nanos = RATE_SLICE.as_nanos() as u64;
-        let (first, last) = (from.0.div_ceil(nanos), until.0.div_ceil(nanos));
-        if first >= last {
-            return (0, 0);
-        }
         self.rates
-            .range(first..last)
+            .range(slices_between(from, until))
             .fold((0, 0), |sum, (_, ends)| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
@@ -183,6 +201,7 @@ impl TypeState {
 
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
         self.rates = self.rates.split_off(&rate_slice(time));
+        self.set_apart = self.set_apart.split_off(&rate_slice(time));
         self.stops.forget_before(time);
     }
 
@@ -190,6 +209,13 @@ impl TypeState {
     pub(crate) fn is_quiet(&self) -> bool {
         self.rates.is_empty()
     }
+}
+
+/// The slices that begin in `[from, until)`.
+fn slices_between(from: UnixNanos, until: UnixNanos) -> Range<u64> {
+    let nanos = RATE_SLICE.as_nanos() as u64;
+    let first = from.0.div_ceil(nanos);
+    first..until.0.div_ceil(nanos).max(first)
 }
 
 fn rate_slice(time: UnixNanos) -> u64 {
@@ -346,6 +372,7 @@ impl Types {
         self.states.push(TypeState {
             request_type,
             rates: BTreeMap::new(),
+            set_apart: BTreeMap::new(),
             durations: LogHistogram::default(),
             configured_limit,
             slow_floor: config.slow_floor,

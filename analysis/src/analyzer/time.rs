@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rekindle_model::{Intervention, InterventionKind, UnixNanos};
+use rekindle_model::{Intervention, InterventionKind, Life, UnixNanos};
 
 use super::{Analyzer, COUNTED_PER_ROW, FOLLOWED, SHOWN_RATE, TIDY_AT, TIDY_RESTS};
 use crate::causes::Causes;
@@ -39,7 +39,7 @@ impl Analyzer {
                 // Its spans are gone, and what isn't known to be of an old life isn't.
                 record.touch(Touched {
                     intervention: reference.clone(),
-                    is_outlived: false,
+                    oldest: Life::default(),
                 });
             }
             if rows[row as usize] || known {
@@ -73,7 +73,11 @@ impl Analyzer {
             if let Some(cell) = record.cell() {
                 self.spectrum.remove(slice, cell);
             }
+            let was_set_apart = record.is_failure_set_apart();
             record.fenced = fenced;
+            let is_set_apart = record.is_failure_set_apart();
+            let state = self.types.get_mut(record.request_type);
+            state.set_apart(record.start, was_set_apart, is_set_apart);
             if let Some(cell) = record.cell() {
                 self.spectrum.add(slice, cell);
             }

@@ -119,7 +119,7 @@ pub struct Touched {
     pub request_type: usize,
     /// Before the window.
     pub baseline: u64,
-    /// In the window.
+    /// In the window, as far as it is measured.
     pub window: u64,
 }
 

@@ -189,8 +189,13 @@ impl Sources<'_> {
                 }
             }
         }
-        if other_components && self.placed(used, profile) != *laid.place {
-            return None;
+        if other_components {
+            let placed = self.placed(used, profile);
+            // Components that came since and that nothing speaks of stand nowhere.
+            Arc::make_mut(&mut laid.place).resize(placed.len(), usize::MAX);
+            if placed != *laid.place {
+                return None;
+            }
         }
         if other_rows {
             let row = |id: u32| self.row(id, &laid.place);

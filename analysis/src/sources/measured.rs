@@ -6,8 +6,10 @@ use std::ops::Range;
 use rekindle_model::UnixNanos;
 
 use super::{Sources, Stretch};
+use crate::Incident;
 use crate::profile::{Profile, Segment, What};
 use crate::rank::{Part, Shaped, Timed};
+use crate::spectrum::without;
 use crate::tally::COUNTED_INTO;
 
 /// What is timed, as subjects; `None` where no row speaks of a component.
@@ -40,18 +42,34 @@ pub(super) fn order_of_shaped(a: &Shaped, b: &Shaped) -> Ordering {
 impl Sources<'_> {
     /// The earlier and the later half of the baseline, and the window, in slices. A slice that a restart cuts
     /// is left out: what of it was counted before and what after isn't known.
-    pub(super) fn stretches(&self, since: UnixNanos, stretch: Stretch) -> [Range<u64>; 3] {
-        let begin = self.slice(since);
+    pub(super) fn stretches(&self, incident: &Incident, stretch: Stretch) -> [Range<u64>; 3] {
+        let begin = self.slice(incident.since);
         let middle = self.profiles.middle(begin);
         let first = self.slice(stretch.from) + u64::from(stretch.cut_before);
         let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
         let end = last + u64::from(!stretch.cut_after);
         // What is still counted into is taken out of the sums and put in again whenever they are asked for. Of a long
-        // window it is an eighth at most, which can wait.
+        // window it is an eighth at most, which can wait while the incident goes on. Number 0 is a time that somebody
+        // named, which nobody asks for each second.
+        let goes_on = incident.is_open() && incident.id > 0 && !stretch.cut_after;
         let quiet = last.saturating_sub(COUNTED_INTO);
         let is_long = quiet >= first + 8 * COUNTED_INTO;
-        let end = if is_long { end.min(quiet) } else { end };
+        let end = if goes_on && is_long { quiet } else { end };
         [0..middle, middle..begin, first..end]
+    }
+
+    /// The requests of those slices that are measured, of what is counted in all: as many as the durations are of.
+    pub(super) fn of_measured(
+        &self,
+        counts: &[u64],
+        counted: Range<u64>,
+        measured: &Range<u64>,
+    ) -> Vec<u64> {
+        let mut counts = counts.to_vec();
+        for unmeasured in without(&counted, measured) {
+            self.spectrum.take_out(&unmeasured, &mut counts);
+        }
+        counts
     }
 
     /// What is timed under this number; `None` where it isn't timed, nothing was counted or no row speaks of it.

@@ -81,7 +81,7 @@ impl Followed {
 }
 
 /// What is in the first stretch and not in the second one: before it, and after it.
-fn without(first: &Range<u64>, second: &Range<u64>) -> [Range<u64>; 2] {
+pub(crate) fn without(first: &Range<u64>, second: &Range<u64>) -> [Range<u64>; 2] {
     if second.is_empty() {
         return [first.clone(), 0..0];
     }

@@ -198,3 +198,68 @@ fn what_comes_of_a_life_that_is_over_is_set_apart() {
         assert_eq!(site.analyzer.counts().get(LeftOut::Fenced), 0);
     }
 }
+
+/// An incident whose cause is a catalog of the second life; the restart of which comes.
+fn with_a_broken_catalog() -> (Site, Life, Intervention) {
+    let old = Life {
+        process: Some(2),
+        part: None,
+    };
+    let mut site = Site::new();
+    for at in 0..500 {
+        let trace = page_of(&mut site, old, at >= 300);
+        site.take(&trace);
+    }
+    // When all that came before has ended.
+    let from = site.now.plus(Duration::from_millis(50));
+    let mut restart = restart_of_bidding(from, Some(from.plus(Duration::from_millis(20))));
+    restart.target = Selector(vec![("service.name".into(), "catalog".into())]);
+    restart.began.process = Some(3);
+    (site, old, restart)
+}
+
+#[test]
+fn failures_of_an_old_life_do_not_hide_the_evidence_before_the_restart() {
+    let (mut site, old, restart) = with_a_broken_catalog();
+    site.analyzer.intervene(restart);
+    for _ in 0..60 {
+        let trace = page_of(&mut site, old, true);
+        site.take(&trace);
+    }
+    assert_eq!(site.analyzer.counts().get(LeftOut::OldLife), 60);
+    let ranking = site.ranking();
+    let named = first(&ranking);
+    assert_eq!(
+        named.components[0],
+        component(Level::Service, "catalog", "catalog")
+    );
+    assert_eq!(named.evidence.failed_total, 200, "{}", named.sentence);
+}
+
+#[test]
+fn which_life_began_may_be_told_before_or_after_an_old_one_fails() {
+    let inputs = [true, false].map(|is_known| {
+        let (mut site, old, restart) = with_a_broken_catalog();
+        site.analyzer.intervene(match is_known {
+            true => restart.clone(),
+            false => Intervention {
+                until: None,
+                began: Life::default(),
+                ..restart.clone()
+            },
+        });
+        for _ in 0..20 {
+            let trace = page_of(&mut site, old, true);
+            site.take(&trace);
+        }
+        site.analyzer.intervene(restart);
+        for _ in 0..20 {
+            let trace = page_of(&mut site, old, true);
+            site.take(&trace);
+        }
+        assert_eq!(site.analyzer.counts().get(LeftOut::OldLife), 40);
+        let incident = site.analyzer.incidents().last().expect("an incident");
+        format!("{:?}", site.analyzer.input(incident.id))
+    });
+    assert_eq!(inputs[0], inputs[1]);
+}

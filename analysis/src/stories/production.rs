@@ -205,3 +205,34 @@ fn long_streams_are_not_slow_and_their_end_is_seen() {
     }
     assert!(!site.analyzer.incidents().is_empty(), "they break");
 }
+
+/// A window that is long leaves out the newest durations while its incident goes on, and the requests of which they
+/// are with them. Who names a time gets all of it.
+#[test]
+fn a_long_window_leaves_out_the_newest_requests_of_an_open_incident_alone() {
+    for (seconds, is_long) in [(60, false), (100, true)] {
+        let mut site = Site::new();
+        site.run(60, Fault::None).run(seconds, Fault::SearchRaises);
+        let incident = site.analyzer.incidents().last().expect("an incident");
+        assert!(incident.is_open());
+        let types = &incident.request_types;
+        let until = site.now.plus(Duration::from_nanos(1));
+        let named = site.analyzer.input_between(types, incident.since, until);
+        let open = site.analyzer.input(incident.id).expect("its input");
+        for (input, leaves_out) in [(&named, false), (&open, is_long)] {
+            let fares_well = |of: usize| !types.contains(&input.request_types[of]);
+            let is_entry = |place: usize| {
+                let component = &input.subjects[place].component;
+                component.level == Level::Operation && component.service.as_str() == "web"
+            };
+            let touched = input.touched.iter();
+            let touched = touched.filter(|it| is_entry(it.subject) && fares_well(it.request_type));
+            let touched: u64 = touched.map(|it| it.window).sum();
+            let came = input.window.iter().filter(|case| !case.of_incident);
+            let came: u64 = came.map(|case| case.count).sum();
+            assert_eq!(touched < came, leaves_out, "{touched} of {came}");
+            // Nine slices of ten requests at most.
+            assert!(came - touched <= 90, "{touched} of {came}");
+        }
+    }
+}
