@@ -103,14 +103,34 @@ fn services(section: Section<'_>) -> Option<Source> {
     let pattern = section.read("pattern", Reader::filled_text);
     let pattern = section.required("pattern", pattern, "the names of systemd's units");
     let bus = bus(&section);
-    let is_pattern = |text: &String| text.contains(['*', '?', '[']);
-    if let Some(plain) = pattern.as_ref().filter(|text| !is_pattern(text)) {
-        let wrong = format!("{plain:?} is one unit's name; write one with `*` in it");
+    if let Some(wrong) = pattern.as_deref().and_then(wrong_pattern) {
         section.complain("pattern", section.at(), &wrong);
     }
     section.close();
     let pattern = pattern?;
     Some(Source::Services { pattern, bus })
+}
+
+/// What is wrong with a pattern of services' names.
+fn wrong_pattern(pattern: &str) -> Option<String> {
+    let stem = pattern.strip_suffix(".service");
+    // A class may be any of its letters.
+    let mut is_within_class = false;
+    let mut names_something = false;
+    for letter in stem.unwrap_or(pattern).chars() {
+        match letter {
+            '[' => is_within_class = true,
+            ']' => is_within_class = false,
+            _ => names_something |= !is_within_class && letter.is_alphanumeric(),
+        }
+    }
+    let words = match stem {
+        _ if !pattern.contains(['*', '?', '[']) => "is one unit's name; write one with `*` in it",
+        None => "matches more than services; write one that ends in `.service`",
+        Some(_) if !names_something => "would be every service; write a part of their names",
+        Some(_) => return None,
+    };
+    Some(format!("{pattern:?} {words}"))
 }
 
 fn pods(section: Section<'_>) -> Option<Source> {

@@ -301,8 +301,8 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, process: {command: [x], ports: [80, 81]}}\n        - {unit: c, process: {command: [y], ports: [81]}}\n",
-            "r.yaml: `restart.tree` at line 6, column 11: b and c both have port 81 among their `ports`; \
-             only one of them can listen there",
+            "r.yaml: `restart.tree` at line 6, column 11: b and c both have port 81 among their `ports`, \
+             so `ports` can't tell them apart",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",
@@ -311,7 +311,7 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              r.yaml: unknown key `sokcet` at line 4, column 30; did you mean `socket`?",
         ),
         (
-            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, check: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n        - {template: g, services: {pattern: a.service}}\n    - {template: f, pods: {evict: {x: y}}}\n",
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, check: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n        - {template: g, services: {pattern: a.service}}\n        - {template: h, services: {pattern: 'h@*'}}\n        - {template: i, services: {pattern: '*.service'}}\n        - {template: j, services: {pattern: '*-j@[0-9].service'}}\n    - {template: f, pods: {evict: {x: y}}}\n",
             "r.yaml: `restart.tree[0].units[0].told_apart_by` at line 5, column 11: \"v\" is not \
              known; it must be one of `name`, `id`, `short_id`\n\
              r.yaml: unknown key `check` at line 5, column 78; known in `restart.tree[0].units[0]`: \
@@ -332,7 +332,11 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              `services` and `pods`: who lists its units\n\
              r.yaml: `restart.tree[0].units[4].services.pattern` at line 9, column 35: \"a.service\" is one unit's \
              name; write one with `*` in it\n\
-             r.yaml: `restart.tree[1]` at line 10, column 7: is a template, and must stand below a unit that \
+             r.yaml: `restart.tree[0].units[5].services.pattern` at line 10, column 35: \"h@*\" matches more than services; \
+             write one that ends in `.service`\n\
+             r.yaml: `restart.tree[0].units[6].services.pattern` at line 11, column 35: \"*.service\" would be every \
+             service; write a part of their names\n\
+             r.yaml: `restart.tree[1]` at line 13, column 7: is a template, and must stand below a unit that \
              stays",
         ),
         (

@@ -116,7 +116,7 @@ fn shared_ports(specs: &[UnitSpec]) -> Vec<(usize, String)> {
             let of = first.entry(*port).or_insert(&spec.name);
             if **of != spec.name {
                 let words = format!(
-                    "{of} and {} both have port {port} among their `ports`; only one of them can listen there",
+                    "{of} and {} both have port {port} among their `ports`, so `ports` can't tell them apart",
                     spec.name
                 );
                 wrong.push((at, words));

@@ -13,7 +13,7 @@ use rekindle_ingest::assembly::Assembler;
 use rekindle_model::{Span, UnixNanos};
 use rekindle_recovery::belief::Beliefs;
 use rekindle_recovery::cost::Costs;
-use rekindle_recovery::guard::{self, Authority, Deed, World};
+use rekindle_recovery::guard::{self, Authority, Deed, Down, World};
 use rekindle_recovery::plan::{Choice, Constraints, Plan, plan};
 use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
 use serde::Serialize;
@@ -369,11 +369,17 @@ impl Rehearsal {
             .cases
             .values()
             .filter_map(|case| case.evidence.as_ref());
-        let sick: BTreeSet<UnitName> = known
-            .filter_map(|evidence| evidence.suspects.first())
-            .filter(|suspect| suspect.probability >= SICK)
-            .map(|suspect| suspect.unit.clone())
+        let down: Vec<Down> = known
+            .filter_map(|evidence| Some((evidence, evidence.suspects.first()?)))
+            .filter(|(_, suspect)| suspect.probability >= SICK)
+            .map(|(evidence, suspect)| Down {
+                unit: suspect.unit.clone(),
+                probability: suspect.probability,
+                since: evidence.since,
+                is_seen: evidence.signature.request_types.is_empty(),
+            })
             .collect();
+        let sick: BTreeSet<UnitName> = down.iter().map(|down| down.unit.clone()).collect();
         let world = World {
             tree: &self.tree,
             policy: &self.policy,
@@ -381,7 +387,9 @@ impl Rehearsal {
             leases: &[],
             past: &[],
             sick: &sick,
-            down: &sick,
+            // Nobody answers a rehearsal, so it asks nobody after a while.
+            storm_since: None,
+            down: &down,
             ledger_failure: None,
             comings: &guard::Comings::default(),
             executors: &self.executors,

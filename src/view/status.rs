@@ -61,7 +61,7 @@ pub struct StatusView {
 pub struct GrowingView {
     /// Its name, which begins that of each unit.
     pub template: String,
-    /// What it lists: `containers` or `pods`.
+    /// What it lists: `containers`, `services` or `pods`.
     pub of: String,
     /// How many units grew from it.
     pub units: usize,
