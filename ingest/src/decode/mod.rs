@@ -175,11 +175,9 @@ impl DecodeContext {
     }
 
     /// Remembers the bytes of a span of this process and scope if its shape was remembered before.
-    fn remember(&mut self, numbers: (u64, u64), span: &[u8], placed: Placed, decoded: &Decoded) {
-        if let Some(texts) = placed.known {
-            let shape = &decoded.spans.shapes()[placed.place as usize];
-            self.seen
-                .add(numbers, span, self.span.keys(), (shape, texts));
+    fn remember(&mut self, numbers: (u64, u64), span: &[u8], placed: &Placed) {
+        if let Some(shape) = &placed.known {
+            self.seen.add(numbers, span, self.span.keys(), shape);
         }
     }
 

@@ -132,7 +132,7 @@ fn scope_spans(
                 }
                 let placed = span(bytes, origin, &scope, context, decoded)?;
                 if let Some(placed) = placed.filter(|_| !scope.is_sampled) {
-                    context.remember(numbers, bytes, placed, decoded);
+                    context.remember(numbers, bytes, &placed);
                     root = context.seen.root(numbers);
                 }
             }

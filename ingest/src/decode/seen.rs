@@ -15,12 +15,12 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
-use rekindle_model::Shape;
 
 use super::builder::RawSpan;
 use super::intern::TextCounts;
 use super::keys::KeyTable;
 use super::protobuf::{EXCEPTION, event_name, field};
+use super::shapes::Kept;
 use super::wire::Reader;
 use crate::packed::PackedSpans;
 
@@ -90,7 +90,8 @@ struct Step {
 /// A shape, and where it is in the request being read.
 #[derive(Debug)]
 struct Known {
-    shape: Arc<Shape>,
+    kept: Arc<Kept>,
+    /// What was done to its texts, and its place in the list of this request: here, so that each span needn't look there.
     texts: TextCounts,
     request: u64,
     place: u32,
@@ -269,7 +270,7 @@ impl Seen {
         let known = &mut self.known[known as usize];
         if known.request != request {
             known.request = request;
-            known.place = spans.add_shape(Arc::clone(&known.shape));
+            known.place = known.kept.place(spans);
         }
         (known.place, known.texts)
     }
@@ -281,7 +282,7 @@ impl Seen {
         numbers: (u64, u64),
         span: &[u8],
         keys: &KeyTable,
-        (shape, texts): (&Arc<Shape>, TextCounts),
+        shape: &Arc<Kept>,
     ) {
         // Its shape came before. If nothing else paid, nothing would be learned again once all was forgotten.
         self.credit = (self.credit + 1).min(MAX_CREDIT);
@@ -335,8 +336,8 @@ impl Seen {
             self.bytes.extend_from_slice(bytes);
         }
         self.known.push(Known {
-            shape: Arc::clone(shape),
-            texts,
+            kept: Arc::clone(shape),
+            texts: shape.texts,
             request: 0,
             place: 0,
         });

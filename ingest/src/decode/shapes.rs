@@ -11,6 +11,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::hash_table::{Entry, HashTable};
 use hashbrown::{DefaultHashBuilder, HashMap};
@@ -38,23 +39,43 @@ const NEW_COSTS: usize = 8;
 /// Scopes numbered at a time: instrumentation libraries, of which a process has a dozen.
 const MAX_SCOPES: usize = 4096;
 
-/// A shape that was made before.
-struct Known {
-    signature: Box<[u8]>,
+/// A shape that is remembered. It is found by its signature, or by the bytes of spans ([`super::seen`]), of which many may
+/// mean the same; but in the list of a request it has one place, whichever way it was found.
+#[derive(Debug)]
+pub(crate) struct Kept {
     shape: Arc<Shape>,
     /// What was done to its texts, which is counted for each span.
-    texts: TextCounts,
-    /// The request that it came in last, and its place in that request's list.
-    request: u64,
-    place: u32,
+    pub(crate) texts: TextCounts,
+    /// Its place in the list of the request that it came in last.
+    place: AtomicU32,
+}
+
+impl Kept {
+    /// The place in `spans`.
+    pub(crate) fn place(&self, spans: &mut PackedSpans) -> u32 {
+        let place = self.place.load(Ordering::Relaxed);
+        let there = spans.shapes().get(place as usize);
+        if there.is_some_and(|there| Arc::ptr_eq(there, &self.shape)) {
+            return place;
+        }
+        let place = spans.add_shape(Arc::clone(&self.shape));
+        self.place.store(place, Ordering::Relaxed);
+        place
+    }
+}
+
+/// A shape by what was said.
+struct Known {
+    signature: Box<[u8]>,
+    kept: Arc<Kept>,
 }
 
 /// Where a shape is in the list of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) place: u32,
-    /// What was done to its texts, where it was remembered before.
-    pub(crate) known: Option<TextCounts>,
+    /// It, where it was remembered before.
+    pub(crate) known: Option<Arc<Kept>>,
 }
 
 /// Shapes by their signatures.
@@ -133,19 +154,15 @@ impl ShapeTable {
         let hash = self.hasher.hash_one(signature);
         let found = self
             .younger
-            .find_mut(hash, |known| *known.signature == *signature);
-        if let Some(known) = found {
-            names.count(known.texts);
-            if known.request != self.request {
-                known.request = self.request;
-                known.place = spans.add_shape(known.shape.clone());
-            }
-            let (place, texts) = (known.place, known.texts);
+            .find(hash, |known| *known.signature == *signature);
+        if let Some(Known { kept, .. }) = found {
+            names.count(kept.texts);
+            let placed = Placed {
+                place: kept.place(spans),
+                known: Some(Arc::clone(kept)),
+            };
             self.came_again();
-            return Some(Placed {
-                place,
-                known: Some(texts),
-            });
+            return Some(placed);
         }
         let place = self.place_rare(hash, signature, names, spans, make)?;
         Some(Placed { place, known: None })
@@ -193,10 +210,10 @@ impl ShapeTable {
         let known = self
             .older
             .find_entry(hash, |known| *known.signature == *signature);
-        let mut known = match known {
+        let known = match known {
             Ok(entry) => {
                 let (known, _) = entry.remove();
-                names.count(known.texts);
+                names.count(known.kept.texts);
                 known
             }
             Err(_) => {
@@ -216,21 +233,21 @@ impl ShapeTable {
                 if !came || signature.len() > MAX_REMEMBERED_BYTES {
                     return Some(spans.add_shape(shape));
                 }
-                Known {
-                    signature: signature.into(),
+                let kept = Kept {
                     shape,
                     texts,
-                    request: 0,
-                    place: 0,
+                    place: AtomicU32::new(0),
+                };
+                Known {
+                    signature: signature.into(),
+                    kept: Arc::new(kept),
                 }
             }
         };
         if self.younger.len() >= self.per_table {
             self.change_tables();
         }
-        known.request = self.request;
-        known.place = spans.add_shape(known.shape.clone());
-        let place = known.place;
+        let place = known.kept.place(spans);
         let hasher = &self.hasher;
         let entry = self.younger.entry(
             hash,

@@ -752,3 +752,45 @@ fn who_can_pay_for_nothing_is_learned_by_and_by() {
     assert_eq!(read(&same, &mut context), 20);
     assert_eq!(context.seen.len(), 1);
 }
+
+/// A request that has as much variety as one of its length may have is taken whole however often it comes, though each of
+/// its shapes is known by the bytes of several spans, and by what a span with a link says.
+#[test]
+fn what_is_known_in_several_ways_has_one_place_in_a_request() {
+    const SHAPES: u64 = 1500;
+    let span = |number: u64| {
+        let which = number / 4;
+        let mut span = proto::Span {
+            trace_id: vec![1; 16],
+            span_id: (number + 1).to_be_bytes().to_vec(),
+            name: format!("{which:04}"),
+            ..Default::default()
+        };
+        match number % 4 {
+            0 => span.dropped_events_count = 1,
+            1 => span.dropped_links_count = 1,
+            2 => span.links = vec![proto::span::Link::default()],
+            _ => {}
+        }
+        span
+    };
+    let scope_spans = vec![proto::ScopeSpans {
+        spans: (0..4 * SHAPES).map(span).collect(),
+        ..Default::default()
+    }];
+    let resource_spans = vec![proto::ResourceSpans {
+        scope_spans,
+        ..Default::default()
+    }];
+    let request = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+    let mut context = context();
+    for round in 0..4 {
+        let decoded = decode_payload(ContentType::Protobuf, &request, &mut context);
+        let decoded = decoded.expect("valid");
+        assert_eq!(decoded.counts.rejected(), 0, "{round}");
+        // Made when it comes for the first time, and remembered from the second time on.
+        let places = if round == 0 { 2 * SHAPES } else { SHAPES };
+        assert_eq!(decoded.spans.shapes().len() as u64, places, "{round}");
+    }
+    assert_eq!(context.seen.len() as u64, 3 * SHAPES);
+}
