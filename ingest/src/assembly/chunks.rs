@@ -60,8 +60,9 @@ pub(super) struct StepPlace {
 #[derive(Default)]
 pub(super) struct Chunks {
     segments: Vec<Vec<Chunk>>,
-    /// Chunks that nobody uses: the first of them, and each names the next.
-    free: Option<u32>,
+    /// Chunks that nobody uses. If each named the next, whoever takes one would wait for its memory to know the next one;
+    /// writing to it needn't be waited for.
+    free: Vec<u32>,
     used: usize,
 }
 
@@ -79,11 +80,10 @@ impl Chunks {
     /// A chunk that begins with this step.
     fn begin(&mut self, step: Step) -> u32 {
         self.used += 1;
-        if let Some(number) = self.free {
+        if let Some(number) = self.free.pop() {
             let chunk = self.at_mut(number);
-            let next = std::mem::replace(&mut chunk.next, NONE);
+            chunk.next = NONE;
             chunk.steps[0] = step;
-            self.free = (next != NONE).then_some(next);
             return number;
         }
         let is_full = |segment: &Vec<Chunk>| segment.len() == 1 << SEGMENT_BITS;
@@ -164,10 +164,11 @@ impl Chunks {
 
     /// Takes back the chunks of a list.
     pub(super) fn free(&mut self, list: StepList) {
-        if list.len > 0 {
-            let next = self.free.replace(list.first);
-            self.at_mut(list.last).next = next.unwrap_or(NONE);
-            self.used -= list.len().div_ceil(STEPS);
+        let mut next = list.first;
+        while next != NONE {
+            self.free.push(next);
+            self.used -= 1;
+            next = self.at(next).next;
         }
     }
 

@@ -98,7 +98,8 @@ pub(super) fn look_ahead_to_close(places: impl Iterator<Item = u32> + Clone, ope
         black_box(open.look(place).map(|buffer| buffer.number));
     }
     for place in places {
-        black_box(open.look(place).map(|buffer| open.guess(buffer.trace_id)));
+        let half = open.look(place).map(|it| open.half_of(it.trace_id));
+        black_box(half.map(|half| open.look_ahead(half)));
     }
 }
 

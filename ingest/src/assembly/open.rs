@@ -1,29 +1,23 @@
 //! Which traces are open, found by their ids.
 //!
-//! The buffers lie in one list and are found through a table of their numbers. Beside each stands half of its id's hash,
-//! so that the table alone says where a trace most likely is: many can be asked for before the first buffer is
+//! The buffers lie in one list and are found through a table of their numbers ([`Places`]). Beside each stands half of its
+//! id's hash, so that the table alone says where a trace most likely is: many can be asked for before the first buffer is
 //! waited for. A place that is free is used again.
 
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use rekindle_model::{Link, TraceId, UnixNanos};
 
 use super::buffer::{Buffer, Contents, NO_TRACE};
+use super::places::Places;
 use super::shape_slots::ShapeSlots;
 use crate::packed::PackedSpan;
-
-/// Where a trace is, by half of its id's hash.
-#[derive(Clone, Copy)]
-struct Found {
-    half: u32,
-    place: u32,
-}
 
 /// The traces that are open.
 #[derive(Default)]
 pub(super) struct OpenTraces {
-    places: HashTable<Found>,
+    places: Places,
     hasher: DefaultHashBuilder,
     buffers: Vec<Buffer>,
     contents: Contents,
@@ -33,39 +27,35 @@ pub(super) struct OpenTraces {
 /// Places for so many traces are kept when none is open: a quarter of a megabyte, which the next moment takes.
 const FEW_PLACES: usize = 4096;
 
-/// What the table knows an id by: all of it follows from the half that it keeps. Of a million ids, two hundred share
-/// theirs with another.
-#[inline]
-fn hash_of(half: u32) -> u64 {
-    // The fractional part of the golden ratio spreads it over all bits (Knuth, *The Art of Computer Programming*
-    // vol. 3, 6.4).
-    u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 impl OpenTraces {
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
+    /// What the table knows an id by. Of a million ids, two hundred share theirs with another.
     #[inline]
-    fn half_of(&self, id: TraceId) -> u32 {
+    pub(super) fn half_of(&self, id: TraceId) -> u32 {
         self.hasher.hash_one(id) as u32
     }
 
-    /// The place where this trace is if it is open, and if no other has half of its hash.
+    /// Waits for where the trace of this half of a hash is found: who asks for several before the first answer waits for
+    /// them at the same time.
     #[inline]
-    pub(super) fn guess(&self, id: TraceId) -> Option<u32> {
-        let half = self.half_of(id);
-        let found = self.places.find(hash_of(half), |it| it.half == half);
-        found.map(|it| it.place)
+    pub(super) fn look_ahead(&self, half: u32) -> u32 {
+        self.places.look_ahead(half)
+    }
+
+    /// The place where the trace of this half of a hash is if it is open, and if no other has the same.
+    #[inline]
+    pub(super) fn guess(&self, half: u32) -> Option<u32> {
+        self.places.find(half, |_| true)
     }
 
     /// The place of this trace, if it is open.
     #[inline]
     pub(super) fn find(&self, id: TraceId) -> Option<u32> {
-        let half = self.half_of(id);
-        let is_it = |it: &Found| it.half == half && self.buffers[it.place as usize].trace_id == id;
-        self.places.find(hash_of(half), is_it).map(|it| it.place)
+        let is_it = |place: u32| self.buffers[place as usize].trace_id == id;
+        self.places.find(self.half_of(id), is_it)
     }
 
     /// Whether this trace is open at this place.
@@ -117,20 +107,14 @@ impl OpenTraces {
             }
         };
         let half = self.half_of(id);
-        self.places
-            .insert_unique(hash_of(half), Found { half, place }, |it| hash_of(it.half));
+        self.places.insert(half, place);
         place
     }
 
     /// Closes the trace at this place. What came of it stays there until it is [emptied](Self::empty).
     pub(super) fn close(&mut self, place: u32) -> &Buffer {
         let half = self.half_of(self.buffers[place as usize].trace_id);
-        let entry = self
-            .places
-            .find_entry(hash_of(half), |it| it.place == place);
-        if let Ok(entry) = entry {
-            entry.remove();
-        }
+        self.places.remove(half, place);
         let buffer = &mut self.buffers[place as usize];
         buffer.number = NO_TRACE;
         buffer
@@ -159,9 +143,9 @@ impl OpenTraces {
     /// places that are no more; nothing is found there.
     pub(super) fn tidy(&mut self) {
         self.contents.tidy();
-        let is_idle = self.places.is_empty() && self.free.len() == self.buffers.len();
+        let is_idle = self.places.len() == 0 && self.free.len() == self.buffers.len();
         if is_idle && self.buffers.len() > FEW_PLACES {
-            self.places = HashTable::new();
+            self.places = Places::default();
             self.buffers = Vec::new();
             self.free = Vec::new();
         }
