@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use rekindle_analysis::{AnalysisConfig, Analyzer};
 use rekindle_ingest::load::{Generator, SystemShape};
 use rekindle_ingest::{
     Assembler, AssemblerConfig, ContentType, DecodeContext, Durability, Entry, Journal,
@@ -30,6 +31,7 @@ fn main() {
         .configure_from_args();
     decode(&mut criterion);
     assemble(&mut criterion);
+    observe(&mut criterion);
     journal(&mut criterion);
     criterion.final_summary();
 }
@@ -123,6 +125,66 @@ fn assemble(criterion: &mut Criterion) {
             );
         });
     }
+}
+
+/// An analyzer that has seen the traces of these requests, and an assembler that held them.
+fn observed(batches: &[PackedSpans]) -> (Assembler, Analyzer) {
+    let mut assembler = Assembler::new(AssemblerConfig::default());
+    let mut analyzer = Analyzer::new(AnalysisConfig::default());
+    for batch in batches {
+        enter(&mut analyzer, batch);
+        assembler.push_all(batch, START);
+    }
+    assembler.poll_outlines(AT_REST, |outlines| analyzer.outlines(outlines, AT_REST));
+    (assembler, analyzer)
+}
+
+fn enter(analyzer: &mut Analyzer, batch: &PackedSpans) {
+    let telling: Vec<_> = batch.telling().collect();
+    analyzer.notices(&telling, START);
+}
+
+/// A minute after everything came: all traces are let go.
+const AT_REST: UnixNanos = UnixNanos::from_secs(1_000_060);
+
+/// What a request says, once its entry came (`entries`) and once its trace is let go (`traces`, with letting it go). Its
+/// way is known, as nearly all are.
+fn observe(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("observe");
+    let (requests, _) = requests(1);
+    let batches = read(&requests, &mut context());
+    let (known, new) = batches.split_at(REQUESTS / 2);
+    let spans = new.iter().map(|batch| batch.len() as u64).sum();
+    group.throughput(Throughput::Elements(spans));
+    group.bench_function("entries", |bencher| {
+        bencher.iter_batched(
+            || observed(known).1,
+            |mut analyzer| {
+                new.iter().for_each(|batch| enter(&mut analyzer, batch));
+                analyzer
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("traces", |bencher| {
+        let held = || {
+            let (mut assembler, mut analyzer) = observed(known);
+            for batch in new {
+                enter(&mut analyzer, batch);
+                assembler.push_all(batch, AT_REST);
+            }
+            (assembler, analyzer)
+        };
+        bencher.iter_batched(
+            held,
+            |(mut assembler, mut analyzer)| {
+                let now = AT_REST.plus(Duration::from_secs(60));
+                assembler.poll_outlines(now, |outlines| analyzer.outlines(outlines, now));
+                (assembler, analyzer)
+            },
+            BatchSize::PerIteration,
+        );
+    });
 }
 
 /// Sixteen exporters at once, each waiting for its answer.

@@ -1,8 +1,8 @@
 //! What does a span cost on its whole way, from its bytes until it is counted, and what while it waits?
 //!
 //! `way [sdk|gateway|hostile|FOLDER] [SECONDS]` decodes, assembles and counts on one thread, without any
-//! network, and prints nanoseconds per span and stage, then the memory of traces in flight. Requests
-//! are those of `rekindle load`, or files of a folder with one protobuf request each; they are sent
+//! network, and prints nanoseconds per span and stage, then for how long at a time the engine would stand still with the
+//! incident that the load's failures are, and the memory of traces in flight. Requests are those of `rekindle load`, or files of a folder with one protobuf request each; they are sent
 //! again and again with fresh ids, at a hundred thousand traces a second of a time that is made up.
 //! `hostile` gives each span a name of its own.
 
@@ -31,6 +31,13 @@ const PER_SPAN: Duration = Duration::from_micros(1);
 
 /// As the engine: it looks for what is due so often.
 const TICK: Duration = Duration::from_millis(50);
+
+/// As the engine: it ranks what is open so often, and rests for so many times what that took.
+const RANK_EVERY: Duration = Duration::from_millis(200);
+const RESTS: u32 = 9;
+
+/// Standing still is said of so long at a time.
+const STRETCH: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -74,12 +81,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("entries", each(spent.entries, first.entries)),
         ("release and count", each(spent.count, first.count)),
         ("tick", each(spent.tick, first.tick)),
+        ("rank", each(spent.rank, first.rank)),
     ];
     for (stage, nanos) in stages {
         println!("{stage:<20}{nanos:7.1} ns a span");
     }
     let sum: f64 = stages.iter().map(|(_, nanos)| nanos).sum();
     println!("{:<20}{sum:7.1} ns a span, {spans} spans", "in all");
+    for (stretch, still) in (1..).zip(&way.still) {
+        let millis = |it: Duration| it.as_secs_f64() * 1e3;
+        println!(
+            "until {:>4} s: at most {:6.1} ms for a tick and {:6.1} ms for a ranking; {:5.1} ms a second in all",
+            stretch * STRETCH.as_secs(),
+            millis(still.tick),
+            millis(still.ranking),
+            millis(still.in_all) / STRETCH.as_secs_f64(),
+        );
+    }
     let (counts, left_out) = (way.assembler.counts(), way.analyzer.counts());
     println!("{counts:?}");
     for (why, count) in left_out.iter() {
@@ -141,6 +159,15 @@ struct Spent {
     entries: Duration,
     count: Duration,
     tick: Duration,
+    rank: Duration,
+}
+
+/// For how long nothing is taken in.
+#[derive(Clone, Copy, Default)]
+struct Still {
+    tick: Duration,
+    ranking: Duration,
+    in_all: Duration,
 }
 
 /// What the receivers and the engine do, one after the other.
@@ -150,8 +177,11 @@ struct Way {
     analyzer: Analyzer,
     now: UnixNanos,
     polled: UnixNanos,
+    ranked: UnixNanos,
+    ranking_took: Duration,
     spans: u64,
     spent: Spent,
+    still: Vec<Still>,
 }
 
 impl Way {
@@ -162,8 +192,11 @@ impl Way {
             analyzer: Analyzer::new(AnalysisConfig::default()),
             now: START,
             polled: START,
+            ranked: START,
+            ranking_took: Duration::ZERO,
             spans: 0,
             spent: Spent::default(),
+            still: Vec::new(),
         }
     }
 
@@ -201,8 +234,32 @@ impl Way {
             .poll_outlines(now, |outlines| analyzer.outlines(outlines, now));
         let counted = Instant::now();
         let _ = self.analyzer.tick(now);
+        let ticked = Instant::now();
         self.spent.count += counted - began;
-        self.spent.tick += counted.elapsed();
+        self.spent.tick += ticked - counted;
+        let rests = self.ranking_took * RESTS;
+        if now.since(self.ranked) >= RANK_EVERY.max(rests) {
+            self.ranked = now;
+            let incidents = self.analyzer.incidents().iter();
+            let open = incidents.filter(|incident| incident.is_open());
+            for incident in open {
+                std::hint::black_box(self.analyzer.rank(incident.id));
+            }
+            self.ranking_took = ticked.elapsed();
+            self.spent.rank += self.ranking_took;
+        }
+        self.stood_still(ticked - counted, ticked.elapsed());
+    }
+
+    fn stood_still(&mut self, tick: Duration, ranking: Duration) {
+        let stretch = (self.now.since(START).as_secs() / STRETCH.as_secs()) as usize;
+        if self.still.len() <= stretch {
+            self.still.resize(stretch + 1, Still::default());
+        }
+        let still = &mut self.still[stretch];
+        still.tick = still.tick.max(tick);
+        still.ranking = still.ranking.max(ranking);
+        still.in_all += tick + ranking;
     }
 }
 
