@@ -350,7 +350,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
             growing: garden.growing,
         },
     );
-    let mut engine = Engine::new(
+    let (mut engine, ranks) = Engine::new(
         Assembler::new(parts::assembly(&config)),
         Arc::clone(&shared),
         tree.clone(),
@@ -396,6 +396,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         children,
         checks,
         said,
+        rankings: ranks.rankings,
         shutdown: stopped.clone(),
     };
     let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
@@ -407,6 +408,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         }
     });
     running.spawn_thread("engine", engine.run(inputs))?;
+    running.spawn_thread("ranker", ranks.work.run(stopped.clone()))?;
     running.spawn(
         "receivers",
         receivers.serve(journal, batch_sender, stats, stopped.clone()),

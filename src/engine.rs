@@ -15,6 +15,7 @@ mod ids;
 mod mapping;
 mod probing;
 mod publish;
+mod ranker;
 mod rehearsal;
 mod said;
 mod shared;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rekindle_analysis::rank::Input;
 use rekindle_analysis::{Change, Ranking};
 use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
@@ -53,6 +55,7 @@ use archive::Archive;
 use direct::DirectFaults;
 use heard::Heard;
 use ids::IncidentIds;
+use ranker::{Ranked, Ranker, RankerEnds};
 use spreading::Spreading;
 
 /// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
@@ -62,8 +65,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// How often the snapshot that people see is made anew.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 
-/// Ranking rests for so many times what it took: under heavy traffic it may take a tenth of the
-/// engine's time, and no more, from receiving.
+/// Ranking rests for so many times what it took: under heavy traffic it may take a tenth of a processor, and no more, from
+/// receiving.
 const RESTS: u32 = 9;
 
 /// How often an open incident is ranked again: twice in the time that a person takes to look.
@@ -84,6 +87,8 @@ enum Event {
     Check(CheckResult),
     /// Somebody said how a unit is.
     Said(Said),
+    /// Rankings that were asked for are made.
+    Ranked(Ranked),
     /// Time passed.
     Tick,
     /// The daemon stops.
@@ -130,6 +135,8 @@ pub(crate) struct Inputs {
     pub(crate) checks: mpsc::Receiver<CheckResult>,
     /// From the API: heartbeats and reports about units.
     pub(crate) said: mpsc::Receiver<Said>,
+    /// From the ranker.
+    pub(crate) rankings: mpsc::Receiver<Ranked>,
     /// Turns true when the daemon stops.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -147,6 +154,7 @@ impl Inputs {
             Some(check) = self.checks.recv() => Event::Check(check),
             Some(reports) = self.reports.recv() => Event::Reports(reports),
             Some(said) = self.said.recv() => Event::Said(said),
+            Some(ranked) = self.rankings.recv() => Event::Ranked(ranked),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
     }
@@ -187,8 +195,9 @@ pub(crate) struct Engine {
     rankings: BTreeMap<u64, Ranking>,
     /// The unit that led each incident's last ranking.
     leading: BTreeMap<u64, Option<UnitName>>,
+    ranker: Ranker,
     ranked_at: Option<UnixNanos>,
-    /// How long the last ranking of all incidents took.
+    /// How long the last ranking of all incidents took, here and there.
     rank_took: Duration,
     direct: DirectFaults,
     heard: Heard,
@@ -201,6 +210,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// An engine that has seen nothing yet, and who ranks beside it.
     pub(crate) fn new(
         assembler: Assembler,
         shared: Arc<Shared>,
@@ -209,12 +219,13 @@ impl Engine {
         surroundings: Box<dyn Surroundings>,
         view: watch::Sender<Arc<View>>,
         incidents: KnownIncidents,
-    ) -> Self {
+    ) -> (Self, RankerEnds) {
         let KnownIncidents { ids, archive } = incidents;
         let status = recovery.status();
         let tree = living.now();
         let spreading = Spreading::new(&tree);
-        Self {
+        let (ranker, ends) = Ranker::new();
+        let engine = Self {
             assembler,
             shared,
             tree,
@@ -230,6 +241,7 @@ impl Engine {
             received_at: UnixNanos::default(),
             rankings: BTreeMap::new(),
             leading: BTreeMap::new(),
+            ranker,
             ranked_at: None,
             rank_took: Duration::ZERO,
             direct: DirectFaults::default(),
@@ -239,7 +251,8 @@ impl Engine {
             failures_first: false,
             published: None,
             spans_per_second: 0.0,
-        }
+        };
+        (engine, ends)
     }
 
     /// Where what recovery should know is left, for the task that brings it.
@@ -305,6 +318,7 @@ impl Engine {
                 // It may have gone since the API was told of it.
                 Event::Said(said) if self.tree.spec(&said.unit).is_none() => {}
                 Event::Said(said) => self.direct.said(said, SystemTime::now()),
+                Event::Ranked(ranked) => self.ranked(ranked),
                 Event::Tick => {
                     let waiting = !inputs.batches.is_empty();
                     let counted = if waiting { self.received_at } else { now() };
@@ -416,17 +430,9 @@ impl Engine {
         let since = self.ranked_at.map(|last| at.since(last));
         let rested = since.is_none_or(|since| since >= self.rank_took * RESTS);
         let due = since.is_none_or(|since| since >= RANK_EVERY) || !changes.is_empty();
-        if rested && due {
+        if rested && due && !self.ranker.is_busy() {
             self.ranked_at = Some(at);
-            let began = Instant::now();
-            let told = self.rank_all();
-            self.rank_took = began.elapsed();
-            for evidence in told {
-                let incident = evidence.incident;
-                if !self.courier.leave(evidence) {
-                    tracing::warn!(incident, "too much evidence waits for recovery");
-                }
-            }
+            self.rank();
         }
         // What recovery does is news at once: whoever has ordered it looks for it.
         let due = self.status.has_changed().unwrap_or(false)
@@ -463,25 +469,45 @@ impl Engine {
         }
     }
 
-    fn rank_open(&mut self) {
+    /// Has what is open ranked, and tells recovery when that is done; at once where nothing is.
+    fn rank(&mut self) {
+        let began = Instant::now();
+        let analyzer = self.shared.analyzer();
+        let incidents = analyzer.incidents().iter();
+        let open = incidents.filter(|incident| incident.is_open());
+        let inputs: Vec<Input> = open.filter_map(|it| analyzer.input(it.id)).collect();
+        drop(analyzer);
+        match inputs.is_empty() {
+            true => self.tell(),
+            false => self.ranker.ask(inputs),
+        }
+        self.rank_took = began.elapsed();
+    }
+
+    fn ranked(&mut self, ranked: Ranked) {
+        let began = Instant::now();
+        self.ranker.answered();
         let mut analyzer = self.shared.analyzer();
-        let open: Vec<u64> = analyzer
-            .incidents()
-            .iter()
-            .filter(|incident| incident.is_open())
-            .map(|incident| incident.id)
-            .collect();
-        for id in open {
-            if let Some(ranking) = analyzer.rank(id) {
-                analyzer.keep_examples(&ranking);
-                self.rankings.insert(id, ranking);
+        for ranking in ranked.rankings {
+            analyzer.keep_examples(&ranking);
+            self.rankings.insert(ranking.incident, ranking);
+        }
+        drop(analyzer);
+        self.tell();
+        self.rank_took += ranked.took + began.elapsed();
+    }
+
+    fn tell(&mut self) {
+        for evidence in self.told() {
+            let incident = evidence.incident;
+            if !self.courier.leave(evidence) {
+                tracing::warn!(incident, "too much evidence waits for recovery");
             }
         }
     }
 
-    /// Ranks what is open, and says what recovery should know.
-    fn rank_all(&mut self) -> Vec<Evidence> {
-        self.rank_open();
+    /// What recovery should know, by the last rankings.
+    fn told(&mut self) -> Vec<Evidence> {
         let analyzer = self.shared.analyzer();
         let clock = SystemTime::now();
         // Asked of every unit, so only when somebody is told.
