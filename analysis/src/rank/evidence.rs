@@ -8,7 +8,7 @@ use rekindle_stats::Share;
 use super::cause::Cause;
 use super::explain::{self, Told};
 use super::families::families;
-use super::input::{Case, Input};
+use super::input::{Case, Input, InputTouch};
 use super::pairs;
 use crate::observe::State;
 use crate::{Caller, Counted, Doubt, Evidence, Level, Shape, Support, Suspect};
@@ -129,17 +129,26 @@ pub(crate) fn dress(input: &Input, tally: &Tally, mut charges: Vec<Charge>) -> V
             .then_with(|| a.subjects.cmp(&b.subjects))
     });
     charges.truncate(input.max_suspects);
+    let leads = charges.iter().map(|charge| charge.subjects[0]);
+    let details = Details::of_each(input, leads);
     let dressed = charges.iter().enumerate();
     dressed
-        .map(|(at, charge)| dress_one(input, tally, charge, &charges[at + 1..]))
+        .map(|(at, charge)| {
+            let details = &details[&charge.subjects[0]];
+            dress_one(input, tally, (charge, details), &charges[at + 1..])
+        })
         .collect()
 }
 
 /// `others` are those that this one was preferred to.
-fn dress_one(input: &Input, tally: &Tally, charge: &Charge, others: &[Charge]) -> Suspect {
+fn dress_one(
+    input: &Input,
+    tally: &Tally,
+    (charge, details): (&Charge, &Details),
+    others: &[Charge],
+) -> Suspect {
     let lead = charge.subjects[0];
     let subject = &input.subjects[lead];
-    let details = Details::of(input, lead);
     let shape = charge.shape.unwrap_or_else(|| details.shape());
     let (failed, ok) = (
         Counted::of(tally.failed_touching[lead], tally.failed),
@@ -172,7 +181,7 @@ fn dress_one(input: &Input, tally: &Tally, charge: &Charge, others: &[Charge]) -
         .collect();
     let told = Told {
         charge,
-        details: &details,
+        details,
         callers: callers.len(),
         others,
     };
@@ -227,53 +236,60 @@ impl Weight {
 }
 
 impl Details {
-    fn of(input: &Input, subject: usize) -> Self {
-        let mut details = Self::default();
-        let component = &input.subjects[subject].component;
-        let service = &component.service;
-        let mut states: BTreeMap<State, Weight> = BTreeMap::new();
-        for case in input
-            .window
-            .iter()
-            .filter(|case| case.outcome != Outcome::Unknown)
-        {
-            let row = &input.rows[case.row];
-            let Some(state) = row.state_of(subject) else {
-                continue;
-            };
-            for (about, caller) in &row.complaints {
-                // Who called the service from outside and failed confirms what began in a part.
-                let whole = &input.subjects[*about].component;
-                let of_part = state.is_origin()
-                    && component.level == Level::CodeComponent
-                    && whole.level == Level::Service
-                    && whole.service == *service;
-                if *about == subject || of_part {
-                    details.callers.insert(Caller::Component(caller.clone()));
-                }
-            }
-            if !state.is_origin() {
-                continue;
-            }
-            states.entry(state).or_default().add(case);
-            for (about, error) in &row.errors {
-                if *about == subject {
-                    details.errors.entry(error.clone()).or_default().add(case);
-                }
-            }
-            for touch in &row.touches {
-                let other = &input.subjects[touch.subject].component;
-                if touch.state.is_origin()
-                    && other.level == Level::Operation
-                    && other.service == *service
-                {
-                    let weight = details.operations.entry(other.name.clone());
-                    weight.or_default().add(case);
+    /// Those of each of these subjects. Rows are many and lie apart, so all subjects are looked for in one after the
+    /// other.
+    fn of_each(input: &Input, subjects: impl Iterator<Item = usize>) -> BTreeMap<usize, Self> {
+        let mut of_each: BTreeMap<usize, Self> = subjects.map(|it| (it, Self::default())).collect();
+        let mut is_asked = vec![false; input.subjects.len()];
+        of_each.keys().for_each(|it| is_asked[*it] = true);
+        let cases = input.window.iter();
+        for case in cases.filter(|case| case.outcome != Outcome::Unknown) {
+            let touches = input.rows[case.row].touches.iter();
+            for touch in touches.filter(|touch| is_asked[touch.subject]) {
+                if let Some(details) = of_each.get_mut(&touch.subject) {
+                    details.add(input, case, touch);
                 }
             }
         }
-        details.states = states;
-        details
+        of_each
+    }
+
+    /// Takes what these requests say about a subject that they touched.
+    fn add(&mut self, input: &Input, case: &Case, touched: &InputTouch) {
+        let InputTouch { subject, state, .. } = *touched;
+        let row = &input.rows[case.row];
+        let component = &input.subjects[subject].component;
+        let service = &component.service;
+        for (about, caller) in &row.complaints {
+            // Who called the service from outside and failed confirms what began in a part.
+            let whole = &input.subjects[*about].component;
+            let of_part = state.is_origin()
+                && component.level == Level::CodeComponent
+                && whole.level == Level::Service
+                && whole.service == *service;
+            if *about == subject || of_part {
+                self.callers.insert(Caller::Component(caller.clone()));
+            }
+        }
+        if !state.is_origin() {
+            return;
+        }
+        self.states.entry(state).or_default().add(case);
+        for (about, error) in &row.errors {
+            if *about == subject {
+                self.errors.entry(error.clone()).or_default().add(case);
+            }
+        }
+        for touch in &row.touches {
+            let other = &input.subjects[touch.subject].component;
+            if touch.state.is_origin()
+                && other.level == Level::Operation
+                && other.service == *service
+            {
+                let weight = self.operations.entry(other.name.clone());
+                weight.or_default().add(case);
+            }
+        }
     }
 
     fn shape(&self) -> Shape {

@@ -133,14 +133,11 @@ fn count(input: &Input) -> (Vec<(Place, Counts)>, usize) {
                 *sum += n;
             }
         }
+        let usual = Usual::of(shapes);
         for shaped in shapes {
             let [earlier, later] = shaped.baseline;
             let seen = [earlier, later, shaped.window];
-            let cut_short = shapes.iter().any(|longer| {
-                longer.asked.len() > shaped.asked.len()
-                    && longer.baseline != [0, 0]
-                    && shaped.asked.iter().all(|id| longer.asked.contains(id))
-            });
+            let cut_short = usual.asks_more_than(&shaped.asked);
             let reached = shaped.asked.iter().map(|id| Some(*id)).chain([None]);
             for place in reached {
                 let stopped = match cut_short && place == shaped.last {
@@ -168,6 +165,61 @@ fn count(input: &Input) -> (Vec<(Place, Counts)>, usize) {
         same
     });
     (places, sole)
+}
+
+/// Whom visits of one operation used to ask, as sets of bits: there may be thousands of such sets, and each is looked
+/// for in all others. For each callee, which of the sets it is in, the smallest sets first.
+struct Usual {
+    by_callee: BTreeMap<usize, Vec<u64>>,
+    /// How many callees each set has.
+    sizes: Vec<usize>,
+}
+
+impl Usual {
+    fn of(shapes: &[Shaped]) -> Self {
+        let before = shapes.iter().filter(|shaped| shaped.baseline != [0, 0]);
+        let mut sets: Vec<&[usize]> = before.map(|shaped| shaped.asked.as_slice()).collect();
+        sets.sort_unstable_by_key(|asked| asked.len());
+        let words = sets.len().div_ceil(64);
+        let mut by_callee: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for (number, asked) in sets.iter().enumerate() {
+            for callee in *asked {
+                let bits = by_callee.entry(*callee).or_insert_with(|| vec![0; words]);
+                bits[number / 64] |= 1 << (number % 64);
+            }
+        }
+        Self {
+            by_callee,
+            sizes: sets.into_iter().map(<[usize]>::len).collect(),
+        }
+    }
+
+    /// Whether there is a larger set with all of these in it.
+    fn asks_more_than(&self, asked: &[usize]) -> bool {
+        let larger = self.sizes.partition_point(|size| *size <= asked.len());
+        let of_callees: Option<Vec<&Vec<u64>>> = asked
+            .iter()
+            .map(|callee| self.by_callee.get(callee))
+            .collect();
+        let Some(of_callees) = of_callees else {
+            return false;
+        };
+        let words = self.sizes.len().div_ceil(64);
+        (larger / 64..words).any(|word| {
+            let those = match word == larger / 64 {
+                true => u64::MAX << (larger % 64),
+                false => u64::MAX,
+            };
+            let known = match self.sizes.len() - word * 64 {
+                left @ ..64 => !(u64::MAX << left),
+                _ => u64::MAX,
+            };
+            of_callees
+                .iter()
+                .fold(those & known, |all, bits| all & bits[word])
+                != 0
+        })
+    }
 }
 
 /// By how much the share of visits that stop there rose at least, against both halves of the
@@ -255,7 +307,39 @@ fn rank_distance(both: &Both<'_>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn shaped() -> impl Strategy<Value = Shaped> {
+        let asked = prop::collection::btree_set(0usize..9, 0..7);
+        (asked, any::<bool>()).prop_map(|(asked, came_before)| Shaped {
+            subject: 0,
+            request_type: 0,
+            asked: asked.into_iter().collect(),
+            last: None,
+            baseline: [0, u64::from(came_before)],
+            window: 1,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn sets_of_bits_say_what_each_set_says(
+            shapes in prop::collection::vec(shaped(), 0..200),
+            asked in shaped(),
+        ) {
+            let usual = Usual::of(&shapes);
+            for one in shapes.iter().chain([&asked]) {
+                let cut_short = shapes.iter().any(|longer| {
+                    longer.asked.len() > one.asked.len()
+                        && longer.baseline != [0, 0]
+                        && one.asked.iter().all(|id| longer.asked.contains(id))
+                });
+                prop_assert_eq!(usual.asks_more_than(&one.asked), cut_short);
+            }
+        }
+    }
 
     #[test]
     fn visits_of_one_request_are_one() {
