@@ -32,7 +32,8 @@ START_DEADLINE_S = 30.0
 DISK_PROBE_BYTES, DISK_PROBE_SYNC_BYTES = 256 << 20, 4 << 20
 
 # Rows of the table: the payload (resources in a request), the compression, our journal's durability, and the cores that
-# the receiver and the generator have. With both, they are in each other's way, so only CPU time says anything.
+# the receiver and the generator have. With both, they are in each other's way, so only CPU time says anything. And what
+# limits our figure there.
 ROWS = {
     "sdk": dict(processes=1, compression="none", durability="off"),
     "gateway": dict(processes=16, compression="none", durability="off"),
@@ -253,7 +254,7 @@ def cells(arguments, load, folder):
                 continue
             cores = row.get("cores", SERVER_CORE)
             servers = [floor(arguments.floor, cores), ours(arguments.rekindle, folder, row["durability"])]
-            # The peers have one core: what they gain by a second isn't asked.
+            # The peers have one core: what they gain by a second isn't asked. Rotel reads gzip, and no zstd, over either.
             asked = cores == SERVER_CORE and "peers_of" not in row
             if arguments.rotel and row["compression"] != "zstd" and asked:
                 servers.append(rotel(arguments.rotel))
