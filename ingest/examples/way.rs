@@ -1,10 +1,10 @@
 //! What does a span cost on its whole way, from its bytes until it is counted, and what while it waits?
 //!
 //! `way [sdk|gateway|hostile|FOLDER] [SECONDS]` decodes, assembles and counts on one thread, without any
-//! network, and prints nanoseconds per span and stage, then for how long at a time the engine would stand still with the
-//! incident that the load's failures are, and the memory of traces in flight. Requests are those of `rekindle load`, or files of a folder with one protobuf request each; they are sent
-//! again and again with fresh ids, at a hundred thousand traces a second of a time that is made up.
-//! `hostile` gives each span a name of its own.
+//! network, and prints nanoseconds per span and stage, then how long single ticks and rankings take while the load's
+//! failures are an open incident, and the memory of traces in flight. Requests are those of `rekindle load`, or files of
+//! a folder with one protobuf request each; they are sent again and again with fresh ids, at a hundred thousand traces a
+//! second of a time that is made up. `hostile` gives each span a name of its own.
 
 #![expect(clippy::print_stdout, reason = "it is a program")]
 
@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_millis(50);
 const RANK_EVERY: Duration = Duration::from_millis(200);
 const RESTS: u32 = 9;
 
-/// Standing still is said of so long at a time.
+/// The longest tick and ranking are told of so long at a time.
 const STRETCH: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -88,14 +88,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let sum: f64 = stages.iter().map(|(_, nanos)| nanos).sum();
     println!("{:<20}{sum:7.1} ns a span, {spans} spans", "in all");
-    for (stretch, still) in (1..).zip(&way.still) {
+    for (stretch, longest) in (1..).zip(&way.longest) {
         let millis = |it: Duration| it.as_secs_f64() * 1e3;
         println!(
             "until {:>4} s: at most {:6.1} ms for a tick and {:6.1} ms for a ranking; {:5.1} ms a second in all",
             stretch * STRETCH.as_secs(),
-            millis(still.tick),
-            millis(still.ranking),
-            millis(still.in_all) / STRETCH.as_secs_f64(),
+            millis(longest.tick),
+            millis(longest.ranking),
+            millis(longest.in_all) / STRETCH.as_secs_f64(),
         );
     }
     let (counts, left_out) = (way.assembler.counts(), way.analyzer.counts());
@@ -162,9 +162,9 @@ struct Spent {
     rank: Duration,
 }
 
-/// For how long nothing is taken in.
+/// The longest tick and ranking of a stretch, and all of them.
 #[derive(Clone, Copy, Default)]
-struct Still {
+struct Longest {
     tick: Duration,
     ranking: Duration,
     in_all: Duration,
@@ -181,7 +181,7 @@ struct Way {
     ranking_took: Duration,
     spans: u64,
     spent: Spent,
-    still: Vec<Still>,
+    longest: Vec<Longest>,
 }
 
 impl Way {
@@ -196,7 +196,7 @@ impl Way {
             ranking_took: Duration::ZERO,
             spans: 0,
             spent: Spent::default(),
-            still: Vec::new(),
+            longest: Vec::new(),
         }
     }
 
@@ -248,18 +248,18 @@ impl Way {
             self.ranking_took = ticked.elapsed();
             self.spent.rank += self.ranking_took;
         }
-        self.stood_still(ticked - counted, ticked.elapsed());
+        self.note_longest(ticked - counted, ticked.elapsed());
     }
 
-    fn stood_still(&mut self, tick: Duration, ranking: Duration) {
+    fn note_longest(&mut self, tick: Duration, ranking: Duration) {
         let stretch = (self.now.since(START).as_secs() / STRETCH.as_secs()) as usize;
-        if self.still.len() <= stretch {
-            self.still.resize(stretch + 1, Still::default());
+        if self.longest.len() <= stretch {
+            self.longest.resize(stretch + 1, Longest::default());
         }
-        let still = &mut self.still[stretch];
-        still.tick = still.tick.max(tick);
-        still.ranking = still.ranking.max(ranking);
-        still.in_all += tick + ranking;
+        let longest = &mut self.longest[stretch];
+        longest.tick = longest.tick.max(tick);
+        longest.ranking = longest.ranking.max(ranking);
+        longest.in_all += tick + ranking;
     }
 }
 

@@ -32,8 +32,7 @@ START_DEADLINE_S = 30.0
 DISK_PROBE_BYTES, DISK_PROBE_SYNC_BYTES = 256 << 20, 4 << 20
 
 # Rows of the table: the payload (resources in a request), the compression, our journal's durability, and the cores that
-# the receiver and the generator have. With both, they are in each other's way, so only CPU time says anything. And what
-# limits our figure there.
+# the receiver and the generator have. With both, they are in each other's way, so only CPU time says anything.
 ROWS = {
     "sdk": dict(processes=1, compression="none", durability="off"),
     "gateway": dict(processes=16, compression="none", durability="off"),
@@ -42,6 +41,13 @@ ROWS = {
     "sdk, gzip": dict(processes=1, compression="gzip", durability="off"),
     "sdk, zstd": dict(processes=1, compression="zstd", durability="off"),
     "sdk, two threads": dict(processes=1, compression="none", durability="off", cores=BOTH_CORES),
+}
+# What takes our time in a row, by profiles (`perf record`) of the daemon on one core, for who wants it faster.
+LIMITS = {
+    "sdk": "assembly and analysis take half, most of it waits for memory: a trace comes in several requests, and what is in "
+           "flight is more than the caches hold; reading takes three tenths, the kernel a sixth",
+    "gateway": "as sdk; reading takes a little more, since every few spans are of another process",
+    "sdk, zstd": "as sdk, and decompressing takes an eighth",
 }
 # The daemon, killed and started again: what its journal holds, brought back.
 REPLAY = "sdk, replay"
@@ -330,6 +336,9 @@ def show(table):
     received, replayed = ours_in("sdk", "http"), ours_in(REPLAY, "–")
     if received and replayed:
         print(f"replay: a span takes {received / replayed:.2f} times the CPU time that receiving it took with the journal off")
+    for row, limit in LIMITS.items():
+        if ours_in(row, "http"):
+            print(f"{row}: {limit}")
     disks = [entry["disk_bytes_per_second"] for entry in table if entry.get("disk_bytes_per_second")]
     if disks:
         print(f"the disk by itself: {statistics.median(disks) / 1e6:.0f} MB/s in synced writes of "
