@@ -3,7 +3,7 @@
 //! Pinpoint's diagnosis is a cluster, and where its tree is cut is a free parameter, that trades accuracy (the share of
 //! cases all of whose culprits are in the set) for precision (the share of the set that are culprits); Chen and others
 //! (2002) sweep it. The spectrum coefficients that are shares can be cut alike, so they stand beside it. All of it at the
-//! level of services.
+//! level of services, and of the first suspects, which are all that the harness looks at: a set is no larger than these.
 
 use rekindle_analysis::rank::Method;
 use serde::{Deserialize, Serialize};
