@@ -47,7 +47,7 @@ pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions, spa
 pub(crate) use rehearsal::{Happening, Rehearsal};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
-pub(crate) use stored::{StoredTraces, spans_of};
+pub(crate) use stored::StoredTraces;
 pub(crate) use witness::Remembers;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};

@@ -11,9 +11,10 @@
 //! |---|---|---|---|
 //! | [`ochiai`], [`jaccard`] | Ochiai 1957; Jaccard 1901; Abreu and others 2007 | SciPy's cosine and Jaccard distances of Boolean vectors | `formulas_as_scipy_has_them` |
 //! | [`tarantula`], [`dstar`], [`op2`], [`barinel`] | Jones 2002; Wong 2014; Naish 2011; Abreu 2009 | NumPy, by definition, request by request | `formulas_as_scipy_has_them` |
-//! | [`trace_rca`] | Li and others 2021 | SciPy's harmonic mean of support and confidence | `formulas_as_scipy_has_them` |
-//! | [`pinpoint`] | Chen and others 2002 | SciPy's `linkage` by averages; Sneath and Sokal's worked example | `clusters_as_scipy_has_them`, `upgma_as_in_the_textbook` |
+//! | [`trace_rca`] | Li and others 2021 | SciPy's Jaccard distance; the closed ones of mlxtend's `fpgrowth` | `formulas_as_scipy_has_them`, `sets_as_mlxtend_has_them` |
+//! | [`pinpoint`] | Chen and others 2002 | SciPy's `linkage` by averages and `fcluster`; Sneath and Sokal's worked example | `clusters_as_scipy_has_them`, `upgma_as_in_the_textbook` |
 //! | [`decision_tree`] | Chen and others 2004 | SciPy's entropies (mutual information); Quinlan's weather (1986) | `formulas_as_scipy_has_them`, `entropy_and_gain_by_hand` |
+//! | [`c45`] | Quinlan 1993 | Weka's J48, whole trees, grown and pruned | `trees_as_weka_has_them` |
 //! | [`component_interaction`] | Kıcıman and Fox 2005 | SciPy's `chisquare` and `chi2.ppf` | `as_scipy_has_it` |
 //! | [`path_shape`] | Kıcıman and Fox 2005 | the paper's formula, by hand | `by_hand` |
 //! | [`micro_rank`] | Yu and others 2021 | the same in dense matrices, a column a trace | `as_dense_matrices_have_it` |
@@ -22,6 +23,7 @@
 
 mod alert_count;
 pub mod barinel;
+pub mod c45;
 mod cause;
 pub mod component_interaction;
 pub mod decision_tree;
@@ -89,15 +91,17 @@ pub enum Method {
     Barinel,
     /// Pinpoint's clustering of components with failures.
     Pinpoint,
-    /// A decision tree over requests.
+    /// A decision tree over requests, by MinEntropy.
     DecisionTree,
+    /// A decision tree over requests, by C4.5.
+    C45,
     /// Pinpoint's component interaction, by χ².
     ComponentInteraction,
     /// Pinpoint's path shape, by a probabilistic grammar.
     PathShape,
     /// MicroRank's weighted spectrum.
     MicroRank,
-    /// TraceRCA's score of services.
+    /// TraceRCA's sets of services.
     TraceRca,
     /// The largest distance of a mean duration.
     LargestZ,
@@ -109,7 +113,7 @@ pub enum Method {
 
 impl Method {
     /// Every method there is.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Default,
         Self::Ochiai,
         Self::Tarantula,
@@ -119,6 +123,7 @@ impl Method {
         Self::Barinel,
         Self::Pinpoint,
         Self::DecisionTree,
+        Self::C45,
         Self::ComponentInteraction,
         Self::PathShape,
         Self::MicroRank,
@@ -140,6 +145,7 @@ impl Method {
             Self::Barinel => "barinel",
             Self::Pinpoint => "pinpoint",
             Self::DecisionTree => "decision_tree",
+            Self::C45 => "c45",
             Self::ComponentInteraction => "component_interaction",
             Self::PathShape => "path_shape",
             Self::MicroRank => "micro_rank",
@@ -227,6 +233,7 @@ pub fn rank(method: Method, input: &Input) -> Ranking {
         Method::Barinel => by_formula(input, &tally, barinel::barinel),
         Method::Pinpoint => pinpoint::suspects(input, &tally),
         Method::DecisionTree => decision_tree::suspects(input, &tally),
+        Method::C45 => c45::suspects(input, &tally),
         Method::ComponentInteraction => component_interaction::suspects(input, &tally),
         Method::PathShape => path_shape::suspects(input, &tally),
         Method::MicroRank => micro_rank::suspects(input, &tally),

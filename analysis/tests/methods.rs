@@ -1,20 +1,23 @@
-//! The published methods against an independent implementation: tables made with SciPy and NumPy by
-//! `notebooks/reference_methods.py`.
+//! The published methods against an independent implementation: tables made with SciPy, NumPy and mlxtend by
+//! `notebooks/reference_methods.py`, and with Weka by `notebooks/reference_trees.py`.
 
 #[path = "../stats/tests/table/mod.rs"]
 mod table;
 
+use std::collections::BTreeSet;
+
 use rekindle_analysis::rank::spectrum_formula::Counted;
 use rekindle_analysis::rank::{
     barinel::barinel,
-    decision_tree::{Ends, gain},
+    c45::{self, Tree},
+    decision_tree::{Ends, Request, gain},
     dstar::dstar,
     jaccard::jaccard,
     ochiai::ochiai,
     op2::op2,
-    pinpoint::upgma,
+    pinpoint::{joined, upgma},
     tarantula::tarantula,
-    trace_rca,
+    trace_rca::{self, Transaction},
 };
 use table::{number, numbers, rows};
 
@@ -39,7 +42,10 @@ fn formulas_as_scipy_has_them() {
             ("dstar", dstar(counted)),
             ("op2", op2(counted)),
             ("barinel", barinel(counted)),
-            ("trace_rca", trace_rca::score(ef / f, ef / (ef + ep))),
+            (
+                "trace_rca",
+                trace_rca::jaccard_index(ef / f, ef / (ef + ep)),
+            ),
             ("decision_tree", gain(ends(f, p), ends(ef, ep))),
         ];
         assert_eq!(found.len(), row[4..].len(), "{counted:?}");
@@ -76,5 +82,76 @@ fn clusters_as_scipy_has_them() {
                 size,
             );
         }
+        for (cut, expected) in numbers(row[4]).into_iter().zip(row[5].split(' ')) {
+            let with_last = joined(&merges, members - 1).into_iter();
+            let with_last = with_last.filter(|(_, similarity)| *similarity >= cut);
+            let found: BTreeSet<usize> = with_last.flat_map(|(of, _)| of.iter().copied()).collect();
+            let expected = expected.split('+').filter_map(|it| it.parse().ok());
+            assert_eq!(found, expected.collect(), "{members} members cut at {cut}");
+        }
+    }
+}
+
+/// Numbers between plus signs.
+fn members(text: &str) -> Vec<usize> {
+    let each = text.split('+');
+    each.map(|it| it.parse().expect("a number")).collect()
+}
+
+#[test]
+fn sets_as_mlxtend_has_them() {
+    for row in rows(include_str!("reference/itemsets.csv")) {
+        let traces = row[0].split(';').map(|trace| {
+            let services = members(trace.trim_end_matches('!'));
+            let entered = match trace.ends_with('!') {
+                true => vec![services[0]],
+                false => vec![],
+            };
+            Transaction {
+                services,
+                entered,
+                left: vec![],
+                count: 1,
+            }
+        });
+        let found = trace_rca::mined(&traces.collect::<Vec<_>>());
+        let expected: Vec<&str> = row[1].split(';').collect();
+        assert_eq!(found.len(), expected.len(), "{found:?}, not {expected:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            let cells: Vec<&str> = expected.split(' ').collect();
+            assert_eq!(found.services, members(cells[0]));
+            check("support", found.support, number(cells[1]));
+            check("confidence", found.confidence, number(cells[2]));
+        }
+    }
+}
+
+/// As the table has it.
+fn text(tree: &Tree) -> String {
+    match tree {
+        Tree::Leaf(Ends { failed, ok }) => format!("{failed}/{ok}"),
+        Tree::Split {
+            feature,
+            with,
+            without,
+        } => format!("({feature} {} {})", text(with), text(without)),
+    }
+}
+
+#[test]
+fn trees_as_weka_has_them() {
+    for row in rows(include_str!("reference/c45.csv")) {
+        let requests = row[1].split(';').map(|cell| {
+            let (touched, count) = cell.split_once([':', '!']).expect("a count");
+            let features = touched.split_whitespace();
+            Request {
+                features: features.map(|it| it.parse().expect("a feature")).collect(),
+                failed: cell.contains('!'),
+                count: count.parse().expect("a count"),
+            }
+        });
+        let requests: Vec<Request> = requests.collect();
+        let features = row[0].parse().expect("a count");
+        assert_eq!(text(&c45::tree(&requests, features)), row[2], "{}", row[1]);
     }
 }

@@ -2,22 +2,25 @@
 //!
 //! Nothing is fitted here or anywhere: a method gets the traces of one case and nothing else, so
 //! each system is judged by a method that has never seen any other. Classes are small, so every share
-//! has an interval (percentile bootstrap over cases, seeded), and results are shown per class before
-//! anybody pools them.
+//! has an interval (percentile bootstrap over cases, seeded; of two cases at once, over the cases that pairs
+//! share), and results are shown per class before anybody pools them.
 //!
 //! All rankings are scored at the level of services, which is what the sets label: a suspected part
 //! counts for its service, a dependency under its own name. Suspects that no request can tell apart
 //! count where the last of them stands (`score`). With several true culprits AC@k asks that the first
 //! k hold as many of them as they can.
 //!
-//! Methods that know failures alone are told of slow requests where nothing failed (`slow`).
+//! Methods that know failures alone are told of slow requests where nothing failed (`slow`), TraceRCA of invocations that
+//! are abnormal by its own rule (`invocations`).
 //!
 //! A method that answers everything would be right often, so the same is asked where nothing is wrong:
 //! every second of a case's good traces against the others ([`CalmResult`]). And since one answer may be luck,
 //! with fewer of a case's traces ([`Excerpt`]), and of two cases at once ([`pairs`]).
 
 mod both;
+mod cuts;
 mod excerpt;
+mod invocations;
 mod plot;
 mod slow;
 mod systems;
@@ -36,6 +39,7 @@ use crate::public::{CaseInfo, PublicError, Set};
 use crate::score::rank_of;
 
 pub use both::pairs;
+pub use cuts::{Cut, cuts};
 pub use excerpt::{Excerpt, Stretch, UnknownStretch};
 pub use plot::svg;
 pub use systems::{HeldOut, Idea, choose, ideas};
@@ -54,6 +58,8 @@ pub struct CaseResult {
     pub set: Set,
     /// The case's name within the set.
     pub case: String,
+    /// The names of the cases that were put together: one, where it stands alone.
+    pub parts: Vec<String>,
     /// The system that was broken.
     pub system: String,
     /// How.
@@ -68,6 +74,8 @@ pub struct CaseResult {
     pub without: Option<Choice>,
     /// The services in the order of the ranking; several where they can't be told apart.
     pub suspects: Vec<Vec<String>>,
+    /// The score of each of these.
+    pub scores: Vec<f64>,
     /// The confidence of the first suspect, in `[0, 1]`; 0 without one.
     pub confidence: f64,
     /// Whether the method says that the evidence suffices.
@@ -178,23 +186,29 @@ pub fn judge(
         let marked = slow::slow_ones_failed(&traces);
         input_of(&config, &marked.baseline, &marked.window)
     });
+    let abnormal_failed = questions.methods.contains(&Method::TraceRca).then(|| {
+        let marked = invocations::abnormal_ones_failed(&traces);
+        input_of(&config, &marked.baseline, &marked.window)
+    });
     let ways = questions.methods.iter().map(|method| (*method, None));
     let left_out = questions.without.iter();
     let ways = ways.chain(left_out.map(|choice| (Method::Default, Some(*choice))));
     let results = ways.map(|(method, without)| {
         let before = cpu_seconds();
         let ranking = match without {
-            None => match &slow_failed {
-                Some(marked) if slow::knows_failures_alone(method) => rank(method, marked),
+            None => match (&slow_failed, &abnormal_failed) {
+                (_, Some(marked)) if method == Method::TraceRca => rank(method, marked),
+                (Some(marked), _) if slow::knows_failures_alone(method) => rank(method, marked),
                 _ => rank(method, &input),
             },
             Some(choice) => rank_without(choice, &input),
         };
         let rank_seconds = cpu_seconds() - before;
-        let suspects = services(&ranking);
+        let (suspects, scores) = services(&ranking);
         CaseResult {
             set,
             case: case.id.clone(),
+            parts: cases.iter().map(|case| case.id.clone()).collect(),
             system: case.system.clone(),
             fault_type: case.fault_type.clone(),
             ranks: case
@@ -211,6 +225,7 @@ pub fn judge(
                 .map_or(0.0, |first| first.confidence),
             answered: ranking.verdict == Verdict::Enough,
             suspects,
+            scores,
             read_seconds,
             rank_seconds,
             traces: (traces.baseline.len(), traces.window.len()),
@@ -247,9 +262,10 @@ pub fn judge(
     Ok(Judged { results, calm })
 }
 
-/// The services of a ranking, each once, where it is named first.
-fn services(ranking: &Ranking) -> Vec<Vec<String>> {
+/// The services of a ranking, each once, where it is named first, and with which score.
+fn services(ranking: &Ranking) -> (Vec<Vec<String>>, Vec<f64>) {
     let mut seen: Vec<Vec<String>> = Vec::new();
+    let mut scores = Vec::new();
     for suspect in &ranking.suspects {
         let mut group: Vec<String> = Vec::new();
         for component in &suspect.components {
@@ -263,9 +279,10 @@ fn services(ranking: &Ranking) -> Vec<Vec<String>> {
         }
         if !group.is_empty() {
             seen.push(group);
+            scores.push(suspect.score);
         }
     }
-    seen
+    (seen, scores)
 }
 
 /// A share with the 95 % interval of its bootstrap.
@@ -324,13 +341,8 @@ pub fn summarize(results: &[CaseResult], class: impl Fn(&CaseResult) -> String) 
     groups
         .into_iter()
         .map(|((class, method, without), of)| {
-            let hits = |k: usize| -> Vec<f64> {
-                of.iter().map(|r| f64::from(u8::from(r.hit(k)))).collect()
-            };
-            let avg5 = of
-                .iter()
-                .map(|r| (1..=5).filter(|k| r.hit(*k)).count() as f64 / 5.0)
-                .collect::<Vec<f64>>();
+            let hits = |k: usize| bootstrap(&of, |r| f64::from(u8::from(r.hit(k))));
+            let average = |r: &CaseResult| (1..=5).filter(|k| r.hit(*k)).count() as f64 / 5.0;
             let seconds = of.iter().map(|r| r.read_seconds + r.rank_seconds);
             let answered = of.iter().filter(|r| r.answered);
             Summary {
@@ -338,10 +350,10 @@ pub fn summarize(results: &[CaseResult], class: impl Fn(&CaseResult) -> String) 
                 method,
                 without,
                 cases: of.len(),
-                ac1: bootstrap(&hits(1)),
-                ac3: bootstrap(&hits(3)),
-                ac5: bootstrap(&hits(5)),
-                avg5: bootstrap(&avg5),
+                ac1: hits(1),
+                ac3: hits(3),
+                ac5: hits(5),
+                avg5: bootstrap(&of, average),
                 answered: answered.clone().count(),
                 answered_right: answered.filter(|r| r.hit(1)).count(),
                 cpu_seconds: seconds.sum::<f64>() / of.len() as f64,
@@ -402,19 +414,45 @@ pub fn calibrate(results: &[CaseResult]) -> Vec<Calibration> {
 }
 
 /// The mean with its percentile-bootstrap interval (Efron 1979), seeded, so that a report is the same
-/// twice.
-fn bootstrap(values: &[f64]) -> Estimate {
-    let n = values.len();
-    let mean = |sum: f64| if n == 0 { 0.0 } else { sum / n as f64 };
-    let mut generator = StdRng::seed_from_u64(n as u64);
-    let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| mean((0..n).map(|_| values[generator.random_range(0..n)]).sum()))
+/// twice. Cases are drawn, not results: a result of two cases at once counts as often as both were drawn (the product, as
+/// the pigeonhole bootstrap has it; Owen 2007), since it shares each of them with other results.
+fn bootstrap(results: &[&CaseResult], value: impl Fn(&CaseResult) -> f64) -> Estimate {
+    let mut cases: Vec<&String> = results.iter().flat_map(|of| &of.parts).collect();
+    cases.sort_unstable();
+    cases.dedup();
+    let place = |case: &String| cases.binary_search(&case).unwrap_or_default();
+    let values: Vec<(f64, Vec<usize>)> = results
+        .iter()
+        .map(|of| (value(of), of.parts.iter().map(place).collect()))
         .collect();
+    let mean = |drawn: &[u32]| {
+        let (sum, n) = values.iter().fold((0.0, 0.0), |(sum, n), (value, parts)| {
+            let often: f64 = parts.iter().map(|part| f64::from(drawn[*part])).product();
+            (sum + often * value, n + often)
+        });
+        (n > 0.0).then(|| sum / n)
+    };
+    let value = mean(&vec![1; cases.len()]).unwrap_or_default();
+    let mut generator = StdRng::seed_from_u64(cases.len() as u64);
+    let mut draw = |_| {
+        let mut drawn = vec![0; cases.len()];
+        for _ in 0..cases.len() {
+            drawn[generator.random_range(0..cases.len())] += 1;
+        }
+        mean(&drawn)
+    };
+    // A draw that holds no pair whole says nothing.
+    let mut means: Vec<f64> = (0..RESAMPLES).filter_map(&mut draw).collect();
     means.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = (means.len() as f64 * share) as usize;
+        let last = means.len().saturating_sub(1);
+        means.get(place.min(last)).copied().unwrap_or(value)
+    };
     Estimate {
-        value: mean(values.iter().sum()),
-        low: means[RESAMPLES / 40],
-        high: means[RESAMPLES - 1 - RESAMPLES / 40],
+        value,
+        low: at(0.025),
+        high: at(0.975),
     }
 }
 
@@ -436,12 +474,14 @@ mod tests {
         CaseResult {
             set: Set::Nezha,
             case: "case".to_owned(),
+            parts: vec!["case".to_owned()],
             system: "shop".to_owned(),
             fault_type: "delay".to_owned(),
             ranks: roots.iter().map(|root| rank_of(root, &suspects)).collect(),
             roots,
             method: Method::Default,
             without: None,
+            scores: vec![0.0; suspects.len()],
             suspects,
             confidence,
             answered: confidence > 0.5,
@@ -465,12 +505,15 @@ mod tests {
 
     #[test]
     fn summaries_count_and_calibrate() {
-        let results = [
+        let mut results = [
             result(&["a"], &[&["a"]], 0.95),
             result(&["a"], &[&["b"], &["a"]], 0.92),
             result(&["a"], &[], 0.0),
             result(&["a"], &[&["a"]], 0.4),
         ];
+        for (name, result) in ["1", "2", "3", "4"].iter().zip(&mut results) {
+            result.parts = vec![(*name).to_owned()];
+        }
         let summaries = summarize(&results, CaseResult::class);
         let [all] = &summaries[..] else {
             panic!("one class: {summaries:?}")
@@ -487,5 +530,29 @@ mod tests {
         assert!((sure.right - 0.5).abs() < 1e-12);
         assert_eq!(bins.len(), 2, "{bins:?}");
         assert_eq!(summarize(&results, CaseResult::class), summaries);
+    }
+
+    #[test]
+    fn pairs_that_share_a_case_are_not_independent() {
+        // Case 0 is in every pair, and decides it or doesn't.
+        let with = |shared: bool| -> Vec<CaseResult> {
+            let each = (0..40).map(|n| {
+                let first = if shared { n / 20 } else { 100 + n };
+                CaseResult {
+                    parts: vec![first.to_string(), (200 + n).to_string()],
+                    ..result(&["a"], if n < 20 { &[&["a"]] } else { &[&["b"]] }, 0.9)
+                }
+            });
+            each.collect()
+        };
+        let width = |of: &[CaseResult]| {
+            let results: Vec<&CaseResult> = of.iter().collect();
+            let found = bootstrap(&results, |of| f64::from(u8::from(of.hit(1))));
+            assert!((found.value - 0.5).abs() < 1e-12, "{found:?}");
+            found.high - found.low
+        };
+        let (shared, apart) = (width(&with(true)), width(&with(false)));
+        assert!(shared > 2.0 * apart, "{shared} and {apart}");
+        assert!(apart > 0.3, "{apart}");
     }
 }

@@ -1,12 +1,13 @@
-//! Public labelled traces: of each case the traces from before the fault and with it, and the truth.
+//! Labelled traces, of public sets and our own: of each case the traces from before the fault and with it, and the truth.
 //!
-//! A folder holds sets, each in its own layout with a `manifest.json` ([`Set`]). Everything that is
+//! A folder holds sets, each in its own layout with a `manifest.json`, or a `case.json` per case of our own ([`Set`]). Everything that is
 //! peculiar to a set is dealt with in its loader, so that what comes out is traces as our own
 //! receivers would have put them together, and no method can know from which set they are. What
 //! can't be read is counted and skipped; a case of which nothing is left says so.
 
 mod manifest;
 mod nezha;
+mod recorded;
 mod shapleyiq;
 pub(crate) mod spans;
 mod tracerca;
@@ -31,11 +32,13 @@ pub enum Set {
     TraceRca,
     /// ShapleyIQ (ASPLOS 2023): Train Ticket, Jaeger JSON.
     ShapleyIq,
+    /// Own cases: what people recorded with Rekindle, a folder each (`public/recorded.rs`).
+    Recorded,
 }
 
 impl Set {
     /// Every set there is.
-    pub const ALL: [Self; 3] = [Self::Nezha, Self::TraceRca, Self::ShapleyIq];
+    pub const ALL: [Self; 4] = [Self::Nezha, Self::TraceRca, Self::ShapleyIq, Self::Recorded];
 
     /// Its name, which is its folder's.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Set {
             Self::Nezha => "nezha",
             Self::TraceRca => "tracerca",
             Self::ShapleyIq => "shapleyiq",
+            Self::Recorded => "recorded",
         }
     }
 }
@@ -90,6 +94,14 @@ pub enum PublicError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The spans of an own case can't be read.
+    #[error("failed reading the spans of case `{case}`")]
+    Recorded {
+        /// The case.
+        case: String,
+        /// Why.
+        source: Box<rekindle_store::StoreError>,
+    },
     /// No trace could be read from a case's files.
     #[error("case `{case}` has no readable trace {when} its fault")]
     NoTraces {
@@ -114,7 +126,13 @@ pub struct LabelledTraces {
 /// The sets that are in this folder.
 pub fn sets_in(folder: &Path) -> Vec<Set> {
     let mut sets = Set::ALL.to_vec();
-    sets.retain(|set| folder.join(set.as_str()).join("manifest.json").is_file());
+    sets.retain(|set| {
+        let folder = folder.join(set.as_str());
+        match set {
+            Set::Recorded => recorded::is_set(&folder),
+            _ => folder.join("manifest.json").is_file(),
+        }
+    });
     sets
 }
 
@@ -123,7 +141,11 @@ pub fn sets_in(folder: &Path) -> Vec<Set> {
 /// # Errors
 /// When the manifest can't be read.
 pub fn cases(folder: &Path, set: Set) -> Result<Vec<CaseInfo>, PublicError> {
-    manifest::read(&folder.join(set.as_str()).join("manifest.json"))
+    let folder = folder.join(set.as_str());
+    match set {
+        Set::Recorded => recorded::cases(&folder),
+        _ => manifest::read(&folder.join("manifest.json")),
+    }
 }
 
 /// Reads the traces of one case.
@@ -136,6 +158,7 @@ pub fn load(folder: &Path, set: Set, case: &CaseInfo) -> Result<LabelledTraces, 
         Set::Nezha => nezha::load(&folder, case)?,
         Set::TraceRca => tracerca::load(&folder, case)?,
         Set::ShapleyIq => shapleyiq::load(&folder, case)?,
+        Set::Recorded => recorded::load(&folder, case)?,
     };
     for (part, when) in [(&traces.baseline, "before"), (&traces.window, "with")] {
         if part.is_empty() {

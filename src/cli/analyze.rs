@@ -9,11 +9,12 @@ use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
 use rekindle_ingest::KeepAttributes;
 use rekindle_stats::{LogHistogram, Probability};
+use rekindle_store::Recorded;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use super::args::AnalyzeArgs;
-use super::recorded::{Recorded, is_stored, recorded};
+use super::recorded::{is_stored, recorded};
 use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};

@@ -277,7 +277,7 @@ pub enum Command {
         rekindle export --store rekindle-spans --trace 4bf92f3577b34da6a3ce929d0e0e4736 --form jaeger")]
     Export(ExportArgs),
 
-    /// Score how well culprits are found, on labelled traces of public data sets
+    /// Score how well culprits are found, on labelled traces: of public data sets, or your own
     #[command(subcommand)]
     Bench(BenchCommand),
 
@@ -437,9 +437,14 @@ pub enum BenchCommand {
         rekindle bench localization --window first-half           who comes early, with half of the fault\n  \
         rekindle bench localization --both                        two cases of different kinds at once\n  \
         rekindle bench localization --method all -o json > r.json for notebooks\n\n\
-        FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json. Nothing is fitted: \
+        FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json, and own cases: \
+        recorded/NAME/ with what `rekindle export --since … --until … --out FILE` wrote, from well before the fault on, and \
+        a case.json:\n\n  \
+        {\"system\": \"shop\", \"fault\": \"kill\", \"culprits\": [{\"level\": \"service\", \"service\": \"cart\"}],\n   \
+        \"since\": \"2026-11-21T10:30:00Z\", \"until\": \"2026-11-21T10:32:00Z\"}\n\n\
+        (of a host or a dependency, its \"name\" instead of a service). Nothing is fitted: \
         every case is judged by itself. AC@k: the first k hold as many of the true culprits as they \
-        can; intervals are 95 % bootstraps over cases.")]
+        can; intervals are 95 % bootstraps over cases (with --both over the cases that pairs share).")]
     Localization(LocalizationArgs),
 }
 

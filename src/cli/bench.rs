@@ -1,4 +1,4 @@
-//! How well are culprits found? Labelled cases of public sets, scored.
+//! How well are culprits found? Labelled cases, scored.
 //!
 //! Per class first, then the calibration, then what could not be read: an average over everything
 //! would hide that one system is easy and another hard.
@@ -9,8 +9,8 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Context;
 use rekindle_analysis::rank::{Choice, Method};
 use rekindle_datasets::localization::{
-    Calibration, CalmResult, CaseResult, Estimate, Excerpt, HeldOut, Idea, Questions, Summary,
-    calibrate, choose, ideas, judge, pairs, summarize, svg,
+    Calibration, CalmResult, CaseResult, Cut, Estimate, Excerpt, HeldOut, Idea, Questions, Summary,
+    calibrate, choose, cuts, ideas, judge, pairs, summarize, svg,
 };
 use rekindle_datasets::public::{self, CaseInfo, Set};
 use serde::Serialize;
@@ -26,6 +26,8 @@ use crate::exit::Exit;
 struct Report {
     summaries: Vec<Summary>,
     calibration: Vec<Calibration>,
+    /// Of methods that name a set of components: its accuracy and precision, by where it is cut.
+    cuts: Vec<Cut>,
     /// The method that other systems choose, per system.
     chosen_elsewhere: Vec<HeldOut>,
     /// Whether other systems would have kept an idea, per idea and system.
@@ -74,14 +76,19 @@ pub(super) fn localization(
     if let Some(missing) = args.sets.iter().find(|set| !sets.contains(set)) {
         let folder = args.data.display();
         return Err(Failure::Usage(format!(
-            "{folder} holds no {missing}/manifest.json"
+            "{folder} holds no {missing}/ with {}",
+            match missing {
+                Set::Recorded => "a folder per case and a case.json in each",
+                _ => "a manifest.json",
+            }
         )));
     }
     sets.retain(|set| args.sets.is_empty() || args.sets.contains(set));
     if sets.is_empty() {
         let folder = args.data.display();
         return Err(Failure::Usage(format!(
-            "{folder} holds no set: expected nezha/, tracerca/ or shapleyiq/ with a manifest.json"
+            "{folder} holds no set: expected nezha/, tracerca/ or shapleyiq/ with a manifest.json, or recorded/NAME/ with a \
+             case.json"
         )));
     }
     let mut results = Vec::new();
@@ -117,6 +124,7 @@ pub(super) fn localization(
     let report = Report {
         summaries: summarize(&results, |result| class(result, args.by)),
         calibration: calibrate(&results),
+        cuts: cuts(&results),
         chosen_elsewhere: if questions.methods.len() > 1 {
             choose(&results)
         } else {
@@ -141,6 +149,7 @@ pub(super) fn localization(
             show_summaries(terminal, &report.summaries)?;
         }
         show_calibration(terminal, &report.calibration)?;
+        show_cuts(terminal, &report.cuts)?;
         show_chosen(terminal, &report.chosen_elsewhere)?;
         show_ideas(terminal, &report.ideas)?;
         show_calm(terminal, &report.calm)?;
@@ -364,6 +373,28 @@ fn show_calibration(terminal: &mut Terminal, bins: &[Calibration]) -> io::Result
         .line("Of the first suspects that were given such a confidence, so many were right:")?;
     terminal.table(
         &["METHOD", "CONFIDENCE", "CASES", "MEAN", "RIGHT"],
+        rows.collect(),
+    )
+}
+
+fn show_cuts(terminal: &mut Terminal, cuts: &[Cut]) -> io::Result<()> {
+    if cuts.is_empty() {
+        return Ok(());
+    }
+    terminal.line("Methods that name a set, cut at a score: how often all culprits are in it, and how much of it they are:")?;
+    let number = |of: Option<f64>| of.map_or_else(|| "–".to_owned(), |of| format!("{of:.2}"));
+    let rows = cuts.iter().map(|cut| {
+        vec![
+            plain(cut.method.as_str()),
+            plain(format!("{:.1}", cut.at)),
+            plain(cut.cases.to_string()),
+            plain(format!("{:.2}", cut.accuracy)),
+            plain(number(cut.precision)),
+            plain(number(cut.size)),
+        ]
+    });
+    terminal.table(
+        &["METHOD", "CUT", "CASES", "ACCURACY", "PRECISION", "SIZE"],
         rows.collect(),
     )
 }

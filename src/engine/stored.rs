@@ -6,10 +6,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
-use rekindle_ingest::{ContentType, DecodeContext, KeepAttributes, decode_payload};
-use rekindle_model::{Outcome, ReleaseReason, Span, Trace, TraceId};
-use rekindle_store::{Store, StoredSpan, protobuf_of, trace_in_journal};
+use rekindle_ingest::{DecodeContext, KeepAttributes};
+use rekindle_model::{Outcome, ReleaseReason, Trace, TraceId};
+use rekindle_store::{Store, StoredSpan, spans_of, trace_in_journal};
 
 use super::publish;
 use crate::api::{Problem, ProblemKind};
@@ -62,17 +61,6 @@ impl StoredTraces {
         view.note = "from the span store; how it ended is not judged".to_owned();
         Ok(Some(view))
     }
-}
-
-/// The spans as the analysis reads them: the same way as what comes in, so that it reads the same.
-pub(crate) fn spans_of(
-    stored: &[StoredSpan],
-    context: &mut DecodeContext,
-) -> anyhow::Result<Vec<Span>> {
-    let request = protobuf_of(stored);
-    let decoded = decode_payload(ContentType::Protobuf, &request, context)
-        .context("stored spans could not be read back")?;
-    Ok(decoded.spans.iter().collect())
 }
 
 fn trace_of(stored: &[StoredSpan]) -> anyhow::Result<Option<Trace>> {

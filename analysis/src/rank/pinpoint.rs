@@ -3,13 +3,17 @@
 //! Chen, Kiciman, Fratkin, Fox and Brewer (2002), *Pinpoint: problem determination in large, dynamic
 //! Internet services*, DSN. Each component is the set of requests that touched it, and "failed" is one
 //! more such set. Sets are clustered by the Jaccard coefficient with the unweighted pair-group method
-//! with arithmetic averages (UPGMA), and the cluster that "failed" joins is the diagnosis. Where to
-//! cut the tree is the paper's free parameter; so that there is an order, suspects are ranked by the
-//! similarity at which "failed" and they come together in the tree.
+//! with arithmetic averages (UPGMA), and the diagnosis is the cluster of "failed" where the tree is cut. Where to
+//! cut it is the paper's free parameter, which trades accuracy for precision. So suspects are ranked by the
+//! similarity at which "failed" and they come together in the tree: the diagnosis of any cut is those that score at least
+//! as much, and the harness sweeps it (`localization/cuts.rs` in `rekindle-datasets`). What joins at once, nothing
+//! can tell apart: one suspect per level.
+
+use std::collections::BTreeMap;
 
 use super::evidence::Tally;
 use super::input::{Case, Input};
-use super::spectrum_formula::by_score;
+use super::spectrum_formula::by_scores;
 use crate::{Level, Suspect};
 
 /// Clustering takes cubic time; of more components, those that most failed requests touched are
@@ -64,6 +68,21 @@ pub fn upgma(mut similar: Vec<Vec<f64>>) -> Vec<Merge> {
     }
 }
 
+/// What joins the member's cluster, and at which similarity, in that order: cut at a similarity, its cluster is what joined
+/// at no smaller one.
+pub fn joined(merges: &[Merge], member: usize) -> Vec<(&[usize], f64)> {
+    let others = merges.iter().filter_map(|merge| {
+        if merge.first.contains(&member) {
+            Some((&merge.second[..], merge.similarity))
+        } else if merge.second.contains(&member) {
+            Some((&merge.first[..], merge.similarity))
+        } else {
+            None
+        }
+    });
+    others.collect()
+}
+
 /// Ranks components by when they come together with "failed".
 pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
     if tally.failed == 0 {
@@ -103,17 +122,17 @@ pub(crate) fn suspects(input: &Input, tally: &Tally) -> Vec<Suspect> {
         .map(|a| sets.iter().map(|b| jaccard(a, b)).collect())
         .collect();
     let mut scores = Vec::new();
-    for merge in upgma(similar) {
-        let joined = if merge.first.contains(&failed) {
-            &merge.second
-        } else if merge.second.contains(&failed) {
-            &merge.first
-        } else {
-            continue;
-        };
-        scores.extend(joined.iter().map(|at| (subjects[*at], merge.similarity)));
+    for (members, similarity) in joined(&upgma(similar), failed) {
+        let mut levels: BTreeMap<Level, Vec<usize>> = BTreeMap::new();
+        for subject in members.iter().map(|at| subjects[*at]) {
+            levels.entry(level(subject)).or_default().push(subject);
+        }
+        for mut alike in levels.into_values() {
+            alike.sort_unstable();
+            scores.push((alike, similarity));
+        }
     }
-    by_score(input, tally, scores)
+    by_scores(input, tally, scores)
 }
 
 /// The requests in both, of those in either.

@@ -49,15 +49,29 @@ pub(crate) fn by_score(
     tally: &Tally,
     scores: impl IntoIterator<Item = (usize, f64)>,
 ) -> Vec<Suspect> {
-    let scores: Vec<(usize, f64)> = scores
+    let scores = scores.into_iter();
+    by_scores(
+        input,
+        tally,
+        scores.map(|(subject, score)| (vec![subject], score)),
+    )
+}
+
+/// The same of subjects, each with those of its level that the method can't tell from it.
+pub(crate) fn by_scores(
+    input: &Input,
+    tally: &Tally,
+    scores: impl IntoIterator<Item = (Vec<usize>, f64)>,
+) -> Vec<Suspect> {
+    let scores: Vec<(Vec<usize>, f64)> = scores
         .into_iter()
         .filter(|(_, score)| score.is_finite() && *score > 0.0)
         .collect();
     let sum: f64 = 1.0 + scores.iter().map(|(_, score)| score).sum::<f64>();
     let charges = scores
         .into_iter()
-        .map(|(subject, score)| Charge {
-            subjects: vec![subject],
+        .map(|(subjects, score)| Charge {
+            subjects,
             score,
             confidence: score / sum,
             shape: None,

@@ -26,6 +26,7 @@ pub(super) fn knows_failures_alone(method: Method) -> bool {
         Method::Default
         | Method::ComponentInteraction
         | Method::PathShape
+        | Method::TraceRca
         | Method::LargestZ
         | Method::AlertCount
         | Method::ThreeSigma => false,
@@ -37,8 +38,8 @@ pub(super) fn knows_failures_alone(method: Method) -> bool {
         | Method::Barinel
         | Method::Pinpoint
         | Method::DecisionTree
-        | Method::MicroRank
-        | Method::TraceRca => true,
+        | Method::C45
+        | Method::MicroRank => true,
     }
 }
 

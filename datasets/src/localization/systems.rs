@@ -115,23 +115,23 @@ pub fn choose(results: &[CaseResult]) -> Vec<HeldOut> {
         let Some((chosen, score)) = chosen else {
             continue;
         };
-        let firsts = |method: Method| -> Vec<f64> {
+        let firsts = |method: Method| {
             let here = whole.iter().filter(|of| {
                 format!("{} {}", of.set, of.system) == held_out && of.method == method
             });
-            here.map(|of| f64::from(u8::from(of.hit(1)))).collect()
+            let here: Vec<&CaseResult> = here.collect();
+            bootstrap(&here, |of| f64::from(u8::from(of.hit(1))))
         };
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let best = methods
             .iter()
-            .map(|method| (*method, mean(&firsts(*method))))
+            .map(|method| (*method, firsts(*method).value))
             .reduce(|best, next| if next.1 > best.1 { next } else { best });
         let (best, best_ac1) = best.unwrap_or((chosen, 0.0));
         let mut chosen_on: Vec<String> = whole.iter().map(|of| of.system.clone()).collect();
         chosen_on.retain(|other| *other != system);
         chosen_on.sort();
         chosen_on.dedup();
-        let ac1 = bootstrap(&firsts(chosen));
+        let ac1 = firsts(chosen);
         rows.push(HeldOut {
             held_out,
             chosen_on,

@@ -1,13 +1,14 @@
-//! What a set says about its cases: one form for all three sets.
+//! What a set says about its cases: one form for all three public sets.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::PublicError;
+use super::recorded::Fault;
 
 /// What is known of one case beside its traces.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Raw")]
 pub struct CaseInfo {
     /// Its name within the set.
@@ -24,6 +25,8 @@ pub struct CaseInfo {
     pub(super) all_injections: Vec<u64>,
     pub(super) normal_files: Vec<String>,
     pub(super) faulty_files: Vec<String>,
+    /// Of an own case: when its fault was there.
+    pub(super) recorded: Option<Fault>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +70,7 @@ impl From<Raw> for CaseInfo {
             all_injections: Vec::new(),
             normal_files: raw.normal_files,
             faulty_files: raw.faulty_files,
+            recorded: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use parquet::errors::ParquetError;
-use rekindle_ingest::JournalError;
+use rekindle_ingest::{DecodeError, JournalError};
 
 /// Why the store can't do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,19 @@ pub enum StoreError {
     /// The journal can't be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What is stored is no request of spans.
+    #[error("stored spans could not be read back")]
+    ReadBack(#[from] DecodeError),
+    /// A file of traces holds none.
+    #[error(
+        "`{}` holds no traces: expected OTLP (JSON, one request a line, or protobuf) or Jaeger's JSON, plain or gzipped, or \
+         Parquet of the span store",
+        path.display()
+    )]
+    NoTraces {
+        /// The file.
+        path: PathBuf,
+    },
     /// A test ends the process here.
     #[cfg(test)]
     #[error("killed at {0}")]

@@ -19,12 +19,11 @@ use rekindle_analysis::{AnalysisConfig, Heap, Offline};
 use rekindle_ingest::{DecodeContext, KeepAttributes};
 use rekindle_model::{Link, OutlineParts, ReleaseReason, Shape, SpanId, Step, TraceId, UnixNanos};
 use rekindle_store::{
-    AlikeReader, Meanings, ReadCounts, SpanOf, Store, StoreError, StoredSpan, alike_file,
+    AlikeReader, Meanings, ReadCounts, SpanOf, Store, StoreError, StoredSpan, alike_file, spans_of,
 };
 
 use super::super::args::AnalyzeArgs;
 use super::Failure;
-use crate::engine::spans_of;
 
 /// Traces that are handed from the thread that reads to the one that counts at a time, and how many such heaps wait:
 /// some thousands of spans, so that neither thread waits for the other at every trace, and what these say is listed
