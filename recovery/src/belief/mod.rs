@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::beside::Beside;
 pub use self::row::{COINCIDENCE, Interval, MAX_WEIGHT, Row};
-use self::seed::Planted;
-pub use self::seed::{Learned, Misfit, Seed};
+pub use self::seed::{Counted, Learned, Misfit, Origin, Seed};
+use self::seed::{Planted, weight};
 use crate::tree::Cover;
 use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 
@@ -149,34 +149,6 @@ pub struct Beliefs {
     /// What was seen elsewhere.
     seeds: BTreeMap<Key, Vec<Planted>>,
     half_life: Duration,
-}
-
-/// How many recoveries, faded, say something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counted {
-    /// Those that happened here.
-    pub learned: f64,
-    /// Those that happened elsewhere, or that a person knows of.
-    pub seeded: f64,
-}
-
-/// What a belief about a fault in a unit rests on, from the narrowest to the widest: each is the next one's part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// From this very fault in this unit.
-    pub fault: Counted,
-    /// From faults of this shape in this unit.
-    pub unit: Counted,
-    /// From faults of this shape and error anywhere.
-    pub error: Counted,
-    /// From faults of this shape anywhere.
-    pub anywhere: Counted,
-}
-
-/// How many recoveries rows rest on, faded.
-fn weight<'a>(rows: impl IntoIterator<Item = (&'a Row, f64)>) -> f64 {
-    let rows = rows.into_iter();
-    rows.map(|(row, fading)| row.weight() * fading).sum()
 }
 
 /// What was seen of such faults in all units together.
@@ -506,27 +478,6 @@ impl Beliefs {
                 sum.1 + row.tested(level) * fading,
             )
         })
-    }
-
-    /// What is believed about this fault in this unit rests on.
-    pub fn origin(&self, signature: &FaultSignature, unit: &UnitName, now: SystemTime) -> Origin {
-        let FaultSignature {
-            shape, error_type, ..
-        } = signature;
-        let counted = |key: &Key| {
-            let learned = self.rows.get(key);
-            let learned = learned.map(|row| (row, self.fading(row.at(), now)));
-            Counted {
-                learned: weight(learned),
-                seeded: weight(self.seeded(key, now)),
-            }
-        };
-        Origin {
-            fault: counted(&Key::Exact(signature.clone(), unit.clone())),
-            unit: counted(&Key::Shape(shape.clone(), unit.clone())),
-            error: counted(&Key::Error(shape.clone(), error_type.clone())),
-            anywhere: counted(&Key::Anywhere(shape.clone())),
-        }
     }
 
     /// The signatures that something was learned about in this unit.

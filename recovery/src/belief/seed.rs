@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::row::{Interval, Row};
 use super::{Beliefs, Key, Level};
 use crate::cost::{CostKey, Measured};
-use crate::{RestartTree, UnitName};
+use crate::{FaultSignature, RestartTree, UnitName};
 
 /// Beliefs and costs that were learned elsewhere, or are a person's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -165,6 +165,27 @@ impl Beliefs {
             .collect()
     }
 
+    /// What it rests on that is believed about this fault in this unit.
+    pub fn origin(&self, signature: &FaultSignature, unit: &UnitName, now: SystemTime) -> Origin {
+        let FaultSignature {
+            shape, error_type, ..
+        } = signature;
+        let counted = |key: &Key| {
+            let learned = self.rows.get(key);
+            let learned = learned.map(|row| (row, self.fading(row.at(), now)));
+            Counted {
+                learned: weight(learned),
+                seeded: weight(self.seeded(key, now)),
+            }
+        };
+        Origin {
+            fault: counted(&Key::Exact(signature.clone(), unit.clone())),
+            unit: counted(&Key::Shape(shape.clone(), unit.clone())),
+            error: counted(&Key::Error(shape.clone(), error_type.clone())),
+            anywhere: counted(&Key::Anywhere(shape.clone())),
+        }
+    }
+
     /// What was seen under a key, here and elsewhere, and what it weighs now.
     pub(super) fn of(&self, key: &Key, now: SystemTime) -> impl Iterator<Item = (&Row, f64)> {
         let learned = self.rows.get(key);
@@ -180,6 +201,34 @@ impl Beliefs {
             false => (&seed.row, 1.0),
         })
     }
+}
+
+/// How many recoveries, faded, say something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Those that happened here.
+    pub learned: f64,
+    /// Those that happened elsewhere, or that a person knows of.
+    pub seeded: f64,
+}
+
+/// What a belief about a fault in a unit rests on, from the narrowest to the widest: each is the next one's part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// From this very fault in this unit.
+    pub fault: Counted,
+    /// From faults of this shape in this unit.
+    pub unit: Counted,
+    /// From faults of this shape and error anywhere.
+    pub error: Counted,
+    /// From faults of this shape anywhere.
+    pub anywhere: Counted,
+}
+
+/// How many recoveries rows rest on, faded.
+pub(super) fn weight<'a>(rows: impl IntoIterator<Item = (&'a Row, f64)>) -> f64 {
+    let rows = rows.into_iter();
+    rows.map(|(row, fading)| row.weight() * fading).sum()
 }
 
 /// A seed as it is looked at.
