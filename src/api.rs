@@ -134,6 +134,7 @@ fn router_with_limit(
         .route("/pause", post(command::pause))
         .route("/resume", post(command::resume))
         .route("/history", get(read::history))
+        .route("/learned", get(read::learned))
         .route("/traces/{id}", get(read::trace))
         .route("/post-mortems", get(post_mortem::post_mortems))
         .route("/post-mortems/{action}", get(post_mortem::post_mortem))

@@ -9,6 +9,7 @@ mod args;
 mod ask;
 mod bench;
 mod check;
+mod learned;
 mod load;
 mod order;
 mod output;
@@ -34,8 +35,8 @@ use crate::exit::Exit;
 
 pub use args::{
     AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, ExportArgs, ExportForm, Grouping,
-    ImportArgs, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output, ReplayArgs,
-    RunArgs, SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
+    ImportArgs, LearnedCommand, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output,
+    ReplayArgs, RunArgs, SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
 };
 pub use replay::Speed;
 pub(crate) use terminal::Terminal;
@@ -190,6 +191,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Rejuvenation => rejuvenation::rejuvenation(terminal, &client()),
         Command::Plan { plan } => ask::plan(terminal, &client(), plan),
         Command::History { limit, long } => ask::history(terminal, &client(), limit, long),
+        Command::Learned(LearnedCommand::Export) => learned::export(terminal, &client()),
         Command::PostMortem { action, incident } => {
             post_mortem::post_mortem(terminal, &client(), action, incident)
         }

@@ -120,6 +120,7 @@ pub(crate) fn rehearsal_of(config: &Config) -> anyhow::Result<Rehearsal> {
         Analyzer::new(parts::analysis(config)),
         tree_of(config)?,
         parts::policy(config),
+        &config.restart.learned,
     );
     if config.analysis.failures_first {
         rehearsal.sampled_failures_first();
@@ -292,6 +293,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
             executors: garden.by_unit,
             prober: Arc::new(parts::ProberOf::new(&probes, &supervisor, &watcher)),
             notifier: Arc::clone(&notifier),
+            seeds: config.restart.learned.clone(),
             crash,
             clock: system_clock(),
         },

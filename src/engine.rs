@@ -424,6 +424,8 @@ impl Engine {
         }
         let changes = self.let_time_pass(at);
         self.spreading.refresh(at);
+        let status = self.status.borrow().clone();
+        self.spreading.record(&status.recent, &self.tree);
         for change in &changes {
             self.announce(*change);
         }

@@ -257,6 +257,14 @@ pub(crate) fn about(number: f64) -> String {
     }
 }
 
+/// As [`about`], with what it lies between nine times of ten, where that is known.
+pub(crate) fn about_usually(number: f64, usually: Option<(f64, f64)>) -> String {
+    match usually {
+        Some((low, high)) => format!("{} ({} to {})", about(number), about(low), about(high)),
+        None => about(number),
+    }
+}
+
 /// `250ms`, `1m5s`.
 pub(crate) fn millis(millis: u64) -> String {
     show_duration(Duration::from_millis(millis))

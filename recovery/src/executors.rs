@@ -29,6 +29,7 @@ use crate::http_call::{CallFailure, HttpExecutor};
 use crate::probe::Probes;
 use crate::process::{OpenError, ProcessUnit, Supervisor};
 use crate::template::Listed;
+use crate::tree::nearest_process;
 use crate::{ExecutorSpec, SystemdSpec, UnitName, UnitSpec};
 
 /// The executors of a tree's units.
@@ -133,9 +134,15 @@ impl Workshop {
                 ExecutorSpec::Kubernetes(spec) => kept(Kubernetes::new(spec), unit, notes, probes),
                 ExecutorSpec::Systemd(spec) => kept(Systemd::new(spec), unit, notes, probes),
             };
+            let parent = |unit: &&UnitSpec| {
+                let parent = unit.parent.as_ref()?;
+                units.iter().find(|other| other.name == *parent)
+            };
+            // As deep as there are units, in case they name a circle.
+            let chain = std::iter::successors(Some(unit), parent).take(units.len());
             let saver = Saver {
                 supervisor: Arc::clone(&self.supervisor),
-                process: process_of(units, unit),
+                process: nearest_process(chain).cloned(),
                 is_process: matches!(unit.executor, Some(ExecutorSpec::Process(_))),
                 logs: self.logs.clone(),
                 witness: Arc::clone(&self.witness),
@@ -165,20 +172,6 @@ pub(crate) async fn services(pattern: &str, bus: &str) -> Result<Vec<Listed>, Ca
         bus: bus.to_owned(),
     };
     Systemd::new(all).list().await
-}
-
-/// The supervised process that the unit is, or is a part of.
-fn process_of(units: &[UnitSpec], unit: &UnitSpec) -> Option<UnitName> {
-    let mut at = unit;
-    // As deep as there are units, in case they name a circle.
-    for _ in units {
-        if matches!(at.executor, Some(ExecutorSpec::Process(_))) {
-            return Some(at.name.clone());
-        }
-        let parent = at.parent.as_ref()?;
-        at = units.iter().find(|other| other.name == *parent)?;
-    }
-    None
 }
 
 /// The executor of a unit that a platform keeps alive.

@@ -20,7 +20,8 @@
 //!
 //! Where units stand in for the restarted one and weren't touched, they are the comparison that time is
 //! the same for. What got well in them, too, got well by itself, and the restart is credited with the
-//! rest only.
+//! rest only. But while one of `n` answers nobody, the others carry `n/(n-1)` of their load, and what they
+//! failed of it ends with the restart, not by itself: they are compared at one load ([`Siblings`]).
 //!
 //! Silence is never a cure. Requests that hang neither fail nor end; where it is known how many should have
 //! come, those that did not are bad ones, too. How many these are is an estimate, so `not cured` counts no more of them
@@ -28,6 +29,7 @@
 //! that only a probe knows to be wrong) are judged by probes: right so many times in a row.
 
 use std::fmt;
+use std::time::Duration;
 
 use rekindle_stats::{Probability, Share, difference_interval};
 use serde::{Deserialize, Serialize};
@@ -163,8 +165,41 @@ impl Default for Strictness {
 pub struct Siblings {
     /// From the incident's start to the kill.
     pub before: Fared,
+    /// How long that was.
+    pub before_for: Duration,
     /// Since the restarted unit was ready and warm.
     pub after: Fared,
+    /// How many requests came through them since, and in which time: of the last of it not all is told yet.
+    pub carry: (u64, Duration),
+    /// How many they are.
+    pub count: usize,
+}
+
+impl Siblings {
+    /// How they would have fared before at the load that they carry since. Whoever has more to do than it can
+    /// fails what is too much, and answers as many as ever: of less load it would have failed fewer, and answered
+    /// no fewer. So where they carried more before (by more than chance shows), those too many are taken from
+    /// the failed ones; at most as many as one missing unit hands over.
+    fn before_at_load(&self) -> Fared {
+        let (before, (after, takes)) = (self.before.total(), self.carry);
+        let (took, takes) = (self.before_for.as_secs_f64(), takes.as_secs_f64());
+        if before == 0 || after == 0 || took <= 0.0 || takes <= 0.0 {
+            return self.before;
+        }
+        let as_much = takes / (took + takes);
+        let now = Share::of(after, before);
+        if now.upper_bound(Probability::P95) >= as_much {
+            return self.before;
+        }
+        let rate = (after as f64 / takes) / (before as f64 / took);
+        // Their own, and what the missing one handed over: n/(n-1) of it.
+        let least = self.count as f64 / (self.count as f64 + 1.0);
+        let too_many = before as f64 * (1.0 - rate.max(least));
+        Fared {
+            bad: self.before.bad.saturating_sub(too_many.round() as u64),
+            ..self.before
+        }
+    }
 }
 
 /// What is to be judged.
@@ -257,7 +292,11 @@ fn less_siblings(relief: Relief, question: &Question) -> Option<(Relief, String)
     /// Siblings that got better by less than this part of the unit's own drop got better by chance.
     const ALIKE: f64 = 0.5;
     let siblings = question.siblings.as_ref()?;
-    let theirs = self::relief(&siblings.before, &siblings.after, question.baseline)?;
+    let theirs = self::relief(
+        &siblings.before_at_load(),
+        &siblings.after,
+        question.baseline,
+    )?;
     if theirs.drop_low <= 0.0 || theirs.drop < ALIKE * relief.drop {
         return None;
     }
@@ -453,6 +492,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     fn fared(ok: u64, bad: u64) -> Fared {
         Fared::seen(ok, bad, SystemTime::UNIX_EPOCH)
     }
@@ -564,7 +605,10 @@ mod tests {
             let mut question = question((0, 100), (100, 0), 0.0);
             question.siblings = siblings.map(|(before, after)| Siblings {
                 before: fared(before.0, before.1),
+                before_for: MINUTE,
                 after: fared(after.0, after.1),
+                carry: (after.0 + after.1, MINUTE),
+                count: 1,
             });
             let Judgement::Decided {
                 verdict,
@@ -582,6 +626,67 @@ mod tests {
             );
             assert_eq!(words.contains("by itself"), credited < 1.0, "{words}");
         }
+    }
+
+    /// How much of its relief a restart is credited with, where its siblings fared so in a minute before and one
+    /// after.
+    fn credited(before: (u64, u64), after: (u64, u64), count: usize) -> f64 {
+        let mut question = question((0, 100), (100, 0), 0.0);
+        question.siblings = Some(Siblings {
+            before: fared(before.0, before.1),
+            before_for: MINUTE,
+            after: fared(after.0, after.1),
+            carry: (after.0 + after.1, MINUTE),
+            count,
+        });
+        match judge(&question) {
+            Judgement::Decided { relief, .. } => relief.map_or(f64::NAN, |relief| relief.share),
+            undecided => panic!("{before:?} {after:?}: {undecided:?}"),
+        }
+    }
+
+    /// One of `n` answers nobody, and each of the others can answer 10 % more than its own. In the first world its
+    /// restart hands the rest back; in the second all of them fail of something that goes by itself, and carry as much
+    /// as ever. Poisson arrivals by their normal limit.
+    #[test]
+    fn siblings_that_carried_a_missing_one_s_load_did_not_get_well_by_themselves() {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand::rngs::StdRng::seed_from_u64(11);
+        let mut come = |mean: f64| {
+            let normal: f64 = (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
+            (mean + mean.sqrt() * normal).round().max(0.0) as u64
+        };
+        const RUNS: u32 = 2000;
+        for count in [1, 2, 4] {
+            let usual = 600.0 * count as f64;
+            let more = usual * (count as f64 + 1.0) / count as f64;
+            let can = (1.1 * usual) as u64;
+            let (mut robbed, mut flattered) = (0, 0);
+            for _ in 0..RUNS {
+                let (before, after) = (come(more), come(usual));
+                let answered = |came: u64| (came.min(can), came.saturating_sub(can));
+                robbed += u32::from(credited(answered(before), answered(after), count) < 0.5);
+                // Four fifths of them failed, of whatever it was.
+                let (before, after) = (come(usual), come(usual));
+                let failed = before * 4 / 5;
+                let fares = credited((before - failed, failed), (after, 0), count);
+                flattered += u32::from(fares >= 0.5);
+            }
+            // One in twenty is what the intervals and the test of the load allow each.
+            for wrong in [robbed, flattered] {
+                assert!(wrong <= RUNS / 20, "{count}: {robbed} {flattered}");
+            }
+        }
+    }
+
+    #[test]
+    fn less_traffic_than_a_missing_one_explains_is_no_merit() {
+        // Half the requests came since, of four: a missing fifth one explains a fifth of them.
+        assert!(credited((0, 1000), (500, 0), 4) < 0.1);
+        // As many came: what they failed went by itself.
+        assert!(credited((200, 800), (1000, 0), 4) < 0.5);
+        // All that was too much failed, and no longer comes.
+        assert!(credited((800, 200), (800, 0), 4) > 0.99);
     }
 
     /// Each case: before, after, and the verdict at the deadline.
@@ -769,6 +874,29 @@ mod tests {
             question.deadline = deadline;
             prop_assert_ne!(verdict(&question), Some(Verdict::Cured));
             prop_assert_eq!(verdict(&question).is_some(), deadline);
+        }
+
+        #[test]
+        fn another_load_takes_nothing_but_failures_and_no_more_than_one_unit_s(
+            before in (0u64..5000, 0u64..5000), after in (0u64..5000, 0u64..5000),
+            seconds in (1u64..1000, 1u64..1000), count in 1usize..20,
+        ) {
+            let siblings = Siblings {
+                before: fared(before.0, before.1),
+                before_for: Duration::from_secs(seconds.0),
+                after: fared(after.0, after.1),
+                carry: (after.0 + after.1, Duration::from_secs(seconds.1)),
+                count,
+            };
+            let matched = siblings.before_at_load();
+            prop_assert_eq!(matched.ok, before.0);
+            let handed_over = siblings.before.total() as f64 / (count as f64 + 1.0);
+            prop_assert!(matched.bad <= before.1);
+            prop_assert!((before.1 - matched.bad) as f64 <= handed_over + 1.0);
+            // Who carries as much as before, or more, is compared as it is.
+            if after.0 + after.1 >= (before.0 + before.1) * seconds.1 / seconds.0 + 1 {
+                prop_assert_eq!(matched.bad, before.1);
+            }
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! Should a caller ask a unit now, or when?
 //!
 //! Callers who know that a part is being restarted can wait instead of failing their users: 503 with
-//! `Retry-After`, which is as long as its restarts have taken (Candea and Fox's crash-only software
+//! `Retry-After`, which is as long as nine of ten of its restarts take (Candea and Fox's crash-only software
 //! hides restarts so). A unit is away while it, or any unit that contains it, is being restarted or
 //! is down. What nobody knows anything about isn't announced as away.
 
@@ -77,7 +77,7 @@ fn of(view: &View, unit: &UnitView) -> Availability {
         away: away.map(|unit| unit.name.clone()),
         state: away.unwrap_or(unit).state,
         retry_after_ms: away.map(|unit| {
-            let downtime = unit.downtime_ms.map(Duration::from_millis);
+            let downtime = unit.downtime_mostly_ms.map(Duration::from_millis);
             let downtime = downtime.unwrap_or(UNKNOWN_DOWNTIME);
             u64::try_from(downtime.as_millis()).unwrap_or(u64::MAX)
         }),
@@ -100,7 +100,7 @@ mod tests {
             name: name.to_owned(),
             parent: parent.map(str::to_owned),
             state,
-            downtime_ms: downtime,
+            downtime_mostly_ms: downtime,
             ..UnitView::default()
         }
     }

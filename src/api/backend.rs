@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::view::{
-    ActionView, ComponentView, IncidentView, KeptView, PlanView, PostMortemView, SuspectView,
-    TraceView, UnitView, UtcTime, View,
+    ActionView, ComponentView, IncidentView, KeptView, LearnedView, PlanView, PostMortemView,
+    SuspectView, TraceView, UnitView, UtcTime, View,
 };
 
 /// A boxed future, so that backends can be trait objects.
@@ -103,6 +103,8 @@ pub enum ApiCommand {
         /// The unit.
         String,
     ),
+    /// All that was learned. Answered by [`Reply::Learned`].
+    Learned,
     /// The last actions from the ledger, newest first. Answered by [`Reply::History`].
     History {
         /// At most this many.
@@ -188,6 +190,8 @@ pub enum Reply {
         /// The actions.
         actions: Vec<ActionView>,
     },
+    /// All that was learned.
+    Learned(Box<LearnedView>),
     /// What is known about something.
     Explanation(Box<Explanation>),
 }
@@ -215,6 +219,9 @@ pub struct DryRun {
     pub expected_downtime_ms: u64,
     /// What it is expected to cost, in failed requests.
     pub expected_cost: f64,
+    /// Between what that lies nine times of ten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_cost: Option<(f64, f64)>,
     /// The guards that would refuse a person, in their words.
     pub refusals: Vec<String>,
     /// The guards that would refuse an unattended restart.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::problem::Segment;
 use super::{ApiCommand, ApiState, Explanation, Problem, ProblemKind, Reply};
 use crate::view::{
-    ComponentView, IncidentView, PlanView, RankingView, RequestTypeView, StatusView, TraceView,
-    UnitView, View,
+    ComponentView, IncidentView, LearnedView, PlanView, RankingView, RequestTypeView, StatusView,
+    TraceView, UnitView, View,
 };
 
 /// Actions that `history` gives when nobody says how many.
@@ -145,6 +145,17 @@ pub(super) async fn history(
     Ok(Json(state.command(ApiCommand::History { limit }).await?))
 }
 
+/// All that was learned.
+pub(super) async fn learned(State(state): State<ApiState>) -> Result<Json<LearnedView>, Problem> {
+    match state.command(ApiCommand::Learned).await? {
+        Reply::Learned(learned) => Ok(Json(*learned)),
+        other => Err(Problem::new(
+            ProblemKind::Internal,
+            format!("the engine answered {other:?} to a question about what it learned"),
+        )),
+    }
+}
+
 pub(super) async fn trace(
     State(state): State<ApiState>,
     Segment(id): Segment,
@@ -215,7 +226,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 29] = [
+const ENDPOINTS: [(&str, &str); 30] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -255,6 +266,10 @@ const ENDPOINTS: [(&str, &str); 29] = [
     (
         "GET /api/v1/history",
         "past restarts, newest first; ?limit={number}",
+    ),
+    (
+        "GET /api/v1/learned",
+        "what was learned of cures and costs, as `restart.learned` takes it",
     ),
     (
         "GET /api/v1/post-mortems",

@@ -26,6 +26,7 @@ Examples:
   rekindle approve 3                    do it
   rekindle pause --reason 'deploying' --for 30m
   rekindle simulate policies            what policies cost users, in virtual time
+  rekindle learned export > learned.yaml  what was learned, for another installation
   rekindle -o json suspects | jq '.suspects[0].unit'
 ";
 
@@ -228,6 +229,10 @@ pub enum Command {
         long: bool,
     },
 
+    /// What was learned of cures and costs
+    #[command(subcommand)]
+    Learned(LearnedCommand),
+
     /// What was saved before restarts: processes, log, command's output, traces
     PostMortem {
         /// The action, as `history` numbers it; a list when not given
@@ -315,6 +320,15 @@ pub enum TreeCommand {
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
+}
+
+/// What to do with what was learned.
+#[derive(Debug, Subcommand)]
+pub enum LearnedCommand {
+    /// Print it, as YAML or with `-o json`, in the form that the configuration's `restart.learned` takes
+    ///
+    /// What the tree lacks is left out. A daemon that is given its own export counts it twice.
+    Export,
 }
 
 /// Which span store is meant.

@@ -440,7 +440,7 @@ fn show_plan(terminal: &mut Terminal, plan: &PlanView) -> io::Result<()> {
             plain(format!("{current}{}", index + 1)),
             plain(&step.unit),
             plain(words::percent(step.probability)),
-            plain(words::about(step.expected_cost)),
+            plain(words::about_usually(step.expected_cost, step.usual_cost)),
         ]
     });
     if !plan.steps.is_empty() {
@@ -618,7 +618,11 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
             rows.push(vec![plain("restarted by"), plain(kind.as_str())]);
         }
         if let Some(ms) = unit.downtime_ms {
-            rows.push(vec![plain("takes about"), plain(words::millis(ms))]);
+            let mostly = unit.downtime_mostly_ms.map_or_else(String::new, |mostly| {
+                format!(", nine times of ten at most {}", words::millis(mostly))
+            });
+            let takes = format!("{}{mostly}", words::millis(ms));
+            rows.push(vec![plain("takes about"), plain(takes)]);
         }
         for (key, value) in &unit.selector {
             rows.push(vec![plain(format!("matches {key}")), plain(value)]);

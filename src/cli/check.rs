@@ -3,17 +3,22 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use rekindle_recovery::belief::Learned;
 use rekindle_recovery::rejuvenate::Gauge;
 use rekindle_recovery::{ExecutorSpec, UnitName};
 use serde::Serialize;
 
 use super::{Failure, Terminal};
-use crate::config::{Config, DEFAULT_FILE, Overrides};
+use crate::config::{self, Config, DEFAULT_FILE, Overrides};
+use crate::daemon::tree_of;
 use crate::exit::Exit;
 use crate::words;
 
 /// Larger files are no configuration.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Ten thousand rows, each of some hundred bytes and more.
+const MAX_LEARNED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What `check-config` tells a program.
 #[derive(Debug, Serialize)]
@@ -29,7 +34,7 @@ pub(super) fn read(file: &Path, overrides: &Overrides) -> Result<Config, Failure
     if file == Path::new("-") {
         let mut text = String::new();
         io::stdin().take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-        return parse("the standard input", &text, overrides);
+        return with_learned(parse("the standard input", &text, overrides)?);
     }
     let name = file.display();
     let unreadable =
@@ -41,7 +46,35 @@ pub(super) fn read(file: &Path, overrides: &Overrides) -> Result<Config, Failure
         )));
     }
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    parse(&name.to_string(), &text, overrides)
+    with_learned(parse(&name.to_string(), &text, overrides)?)
+}
+
+/// With what the file says that it names.
+fn with_learned(mut config: Config) -> Result<Config, Failure> {
+    if let Some(file) = &config.restart.learned_file {
+        config.restart.learned = learned(file, &config)?;
+    }
+    Ok(config)
+}
+
+/// What was learned elsewhere, of the configuration's units.
+fn learned(file: &Path, config: &Config) -> Result<Learned, Failure> {
+    let name = file.display();
+    let unreadable = |error| {
+        Failure::Usage(format!(
+            "failed reading {name}, which `restart.learned` names: {error}"
+        ))
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(file).map_err(unreadable)?;
+    let read = file.take(MAX_LEARNED_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(unreadable)? as u64 > MAX_LEARNED_BYTES {
+        return Err(Failure::Usage(format!(
+            "{name} has more than {MAX_LEARNED_BYTES} bytes; no export of Rekindle's is so long"
+        )));
+    }
+    let tree = tree_of(config)?;
+    Ok(config::learned::parse(&name.to_string(), &text, &tree)?)
 }
 
 fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Config, Failure> {

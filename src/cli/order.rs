@@ -108,7 +108,9 @@ pub(super) fn show(
         terminal.answer(reply, |terminal, reply| match reply {
             Reply::Done { message, .. } => terminal.line(message),
             Reply::DryRun(dry_run) => show_dry_run(terminal, dry_run),
-            Reply::History { .. } | Reply::Explanation(_) => terminal.line("done"),
+            Reply::History { .. } | Reply::Learned(_) | Reply::Explanation(_) => {
+                terminal.line("done")
+            }
         })?;
     }
     if let Some(recovery) = begun {
@@ -186,7 +188,7 @@ fn show_dry_run(terminal: &mut Terminal, dry_run: &DryRun) -> std::io::Result<()
             plain("costs about"),
             plain(format!(
                 "{} failed requests",
-                words::about(dry_run.expected_cost)
+                words::about_usually(dry_run.expected_cost, dry_run.usual_cost)
             )),
         ],
         vec![plain("would be refused now"), objections(&dry_run.refusals)],

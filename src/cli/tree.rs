@@ -353,6 +353,13 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
         let unit = unit.to_string();
         found.push(Finding { unit, words });
     };
+    let mostly = |unit: &UnitName| {
+        let measured = view
+            .and_then(|view| view.unit(unit.as_str()))
+            .filter(|unit| unit.last_action.is_some());
+        let mostly = measured.and_then(|unit| unit.downtime_mostly_ms);
+        mostly.map(Duration::from_millis)
+    };
     // A restart of a whole takes as long as that of any part, so what takes less contradicts it.
     let downtime = |unit: &UnitName| {
         let measured = view
@@ -396,6 +403,18 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
                     "can never be ready in time: its restart takes {} ({how}), and start_deadline is {}",
                     show_duration(takes),
                     show_duration(deadline)
+                ),
+            );
+        } else if let Some(mostly) = mostly(unit)
+            && spec.executor.is_some()
+            && mostly >= spec.start_deadline
+        {
+            note(
+                unit,
+                format!(
+                    "is often not ready in time: one restart of ten takes {} or longer, and start_deadline is {}",
+                    show_duration(mostly),
+                    show_duration(spec.start_deadline)
                 ),
             );
         }
@@ -546,13 +565,27 @@ fn tell(tree: &RestartTree, proposal: &Proposal) -> Told {
 
 /// Units that come, go, or move, as lines of a diff.
 fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
-    let line = |spec: &UnitSpec| match &spec.parent {
-        Some(parent) => format!("- unit: {}   # below {parent}", spec.name),
-        None => format!("- unit: {}", spec.name),
+    let line = |spec: &UnitSpec| {
+        let mut text = format!("- unit: {}", spec.name);
+        if let Some(parent) = &spec.parent {
+            let _ = write!(text, "   # below {parent}");
+        }
+        for (rule, with) in [
+            ("together", &spec.rules.together),
+            ("after", &spec.rules.after),
+        ] {
+            if !with.is_empty() {
+                let names: Vec<&str> = with.iter().map(UnitName::as_str).collect();
+                let _ = write!(text, "   {rule}: [{}]", names.join(", "));
+            }
+        }
+        text
     };
     let same = |units: &[UnitSpec], spec: &UnitSpec| {
         let mut units = units.iter();
-        units.any(|other| other.name == spec.name && other.parent == spec.parent)
+        units.any(|other| {
+            (&other.name, &other.parent, &other.rules) == (&spec.name, &spec.parent, &spec.rules)
+        })
     };
     let gone = before.iter().filter(|spec| !same(after, spec));
     let new = after.iter().filter(|spec| !same(before, spec));

@@ -65,6 +65,9 @@ impl Value {
     }
 }
 
+/// Values of a document.
+const MAX_NODES: usize = 5_000_000;
+
 /// Parses a document; an empty one is null.
 pub(super) fn parse(text: &str) -> Result<Node, Complaint> {
     let mut options = serde_saphyr::Options::default();
@@ -72,6 +75,11 @@ pub(super) fn parse(text: &str) -> Result<Node, Complaint> {
     options.with_snippet = false;
     // Nobody reads them, and the parser's look-ahead holds no more than a hundred in a row.
     options.emit_comments = false;
+    // What was learned may be ten thousand rows of some dozens of values; whoever reads a file bounds its bytes.
+    if let Some(budget) = &mut options.budget {
+        budget.max_nodes = MAX_NODES;
+        budget.max_events = 2 * MAX_NODES;
+    }
     serde_saphyr::from_str_with_options(text, options).map_err(|error| Complaint {
         at: error.location().map(|location| Place {
             line: location.line(),

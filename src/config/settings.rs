@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::around::Keeping;
+use rekindle_recovery::belief::Learned;
 use rekindle_recovery::judge::Strictness;
 use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::rejuvenate::Rule;
@@ -209,6 +210,10 @@ pub struct RestartSettings {
     pub watches: BTreeMap<UnitName, Vec<Watch>>,
     /// What is restarted before it fails.
     pub rejuvenate: Vec<Rule>,
+    /// The file with what was learned elsewhere …
+    pub learned_file: Option<PathBuf>,
+    /// … and what it says, once it is read.
+    pub learned: Learned,
 }
 
 /// What restarts may cost in a period.
@@ -331,6 +336,8 @@ impl Default for Config {
                 templates: Vec::new(),
                 watches: BTreeMap::new(),
                 rejuvenate: Vec::new(),
+                learned_file: None,
+                learned: Learned::default(),
             },
         }
     }
@@ -539,6 +546,7 @@ impl RestartSettings {
         (self.tree, self.templates, self.watches) = units::tree(section, "tree", self.mode);
         guards::groups(section, &self.guards, &self.tree, &self.templates);
         self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree, &self.templates);
+        self.learned_file = section.read("learned", |r, n| r.filled_text(n).map(PathBuf::from));
     }
 }
 

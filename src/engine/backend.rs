@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use rekindle_analysis::Analyzer;
 use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
 use rekindle_recovery::around::Cabinet;
+use rekindle_recovery::belief::Origin;
 use rekindle_recovery::executor::Recall;
 use rekindle_recovery::guard::{Guard, Refusal};
 use rekindle_recovery::plan::PlanId;
@@ -27,7 +28,7 @@ use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome,
 };
-use crate::view::{ComponentView, KeptView, PostMortemView, TraceView, UtcTime, View};
+use crate::view::{ComponentView, KeptView, LearnedView, PostMortemView, TraceView, UtcTime, View};
 
 /// How old the newest snapshot may be. One is made four times a second; the engine that has missed
 /// forty is stuck, or its machine is.
@@ -231,6 +232,7 @@ impl EngineBackend {
             },
             ApiCommand::Resume { .. } => Command::Resume,
             ApiCommand::ExplainUnit(unit) => Command::ExplainUnit(UnitName(unit)),
+            ApiCommand::Learned => Command::Learned,
             ApiCommand::History { limit } => Command::History { limit },
         };
         let plan = match &order {
@@ -288,6 +290,9 @@ impl EngineBackend {
             RecoveryReply::History(actions) => Reply::History {
                 actions: actions.iter().map(publish::action).collect(),
             },
+            RecoveryReply::Learned(learned) => {
+                Reply::Learned(Box::new(LearnedView::from(&*learned)))
+            }
             RecoveryReply::Unit(unit) => Reply::Explanation(Box::new(self.explanation(&unit))),
         })
     }
@@ -410,7 +415,11 @@ impl EngineBackend {
                 .iter()
                 .map(|(level, share)| format!("{level} {:.0} %", share * 100.0))
                 .collect();
-            sentences.push(format!("Smallest cure of {fault}: {}.", levels.join(", ")));
+            sentences.push(format!(
+                "Smallest cure of {fault}: {}{}.",
+                levels.join(", "),
+                origin_words(belief)
+            ));
         }
         let suspected = view.incidents.iter().find_map(|incident| {
             let ranking = incident.ranking.as_ref()?;
@@ -442,6 +451,42 @@ impl EngineBackend {
     }
 }
 
+/// Where a belief comes from: what happened here, what was seeded, what is known of such faults elsewhere.
+fn origin_words(belief: &service::BeliefView) -> String {
+    if belief.signature.is_none() {
+        return String::from(", as is usual");
+    }
+    let Origin {
+        fault,
+        unit,
+        error,
+        anywhere,
+    } = belief.origin;
+    let scopes = [
+        (fault, "of this very fault here"),
+        (unit, "of this shape here"),
+        (error, "of this shape and error anywhere"),
+        (anywhere, "of this shape anywhere"),
+    ];
+    let mut said = Vec::new();
+    for (counted, what) in scopes {
+        let mut from = Vec::new();
+        if counted.learned >= 0.05 {
+            from.push(format!("{:.1} learned", counted.learned));
+        }
+        if counted.seeded >= 0.05 {
+            from.push(format!("{:.1} seeded", counted.seeded));
+        }
+        if !from.is_empty() {
+            said.push(format!("{} {what}", from.join(" and ")));
+        }
+    }
+    match said.is_empty() {
+        true => String::from(", as is usual"),
+        false => format!(" (from recoveries: {})", said.join(", ")),
+    }
+}
+
 /// How long a restart takes, and how that is known.
 fn duration_words(unit: &UnitExplained) -> String {
     let expected = unit.cost.downtime.as_millis();
@@ -453,19 +498,38 @@ fn duration_words(unit: &UnitExplained) -> String {
         .filter_map(|action| action.ready_at?.duration_since(action.stopped_at?).ok())
         .map(|took| took.as_millis())
         .collect();
-    match took.as_slice() {
+    let (low, high) = unit.cost.downtime_usually;
+    let between = format!(
+        "between {} and {} ms nine times of ten",
+        low.as_millis(),
+        high.as_millis()
+    );
+    let takes = match took.as_slice() {
         [] if unit.cost.weight > 0.0 => format!(
-            "A restart is expected to take {expected} ms, from what its parts and earlier restarts took."
+            "A restart is expected to take {expected} ms ({between}), from what its parts and earlier restarts took."
         ),
-        [] => format!("A restart is expected to take {expected} ms; it was not measured yet."),
+        [] => format!(
+            "A restart is expected to take {expected} ms ({between}); it was not measured yet{}.",
+            match unit.cost.pooled > 0.0 {
+                true => ", others that are restarted in this way were",
+                false => "",
+            }
+        ),
         [once] => format!(
             "A restart took {once} ms the one time that it was measured; together with what is usual, \
-             {expected} ms are expected."
+             {expected} ms are expected, {between}."
         ),
         [last, ..] => format!(
             "A restart took {last} ms last time, and was measured {} times; together with what is \
-             usual, {expected} ms are expected.",
+             usual, {expected} ms are expected, {between}.",
             took.len()
+        ),
+    };
+    match (unit.cost.failing - 1.0).abs() < 0.005 {
+        true => takes,
+        false => format!(
+            "{takes} Of the requests that would come meanwhile {:.0} % are expected to fail.",
+            100.0 * unit.cost.failing
         ),
     }
 }
@@ -529,6 +593,11 @@ fn dry_run_view(dry_run: &service::DryRun, traffic: Option<f64>) -> DryRun {
         expected_downtime_ms: u64::try_from(dry_run.expected_downtime.as_millis())
             .unwrap_or(u64::MAX),
         expected_cost: publish::tenths(dry_run.expected_cost.max(lost)),
+        // Of what it was reckoned from.
+        usual_cost: (dry_run.expected_cost >= lost).then(|| {
+            let (low, high) = dry_run.expected_cost_usually;
+            (publish::tenths(low), publish::tenths(high))
+        }),
         refusals: words(&dry_run.refusals),
         unattended_refusals: words(&dry_run.unattended_refusals),
     }

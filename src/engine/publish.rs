@@ -347,6 +347,7 @@ pub(crate) fn units(
                 _ => String::new(),
             },
             downtime_ms: u64::try_from(unit.expected_downtime.as_millis()).ok(),
+            downtime_mostly_ms: u64::try_from(unit.downtime_mostly.as_millis()).ok(),
             cure_probability: cure_probability(&unit.unit, status),
             last_action: unit.last_action.as_ref().map(|action| action.action.0),
             suspicions: suspicions.remove(unit.unit.as_str()).unwrap_or_default(),
@@ -422,6 +423,9 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             unit: unit.to_string(),
             probability: of(choice).map_or(0.0, |candidate| candidate.probability),
             expected_cost: tenths(of(choice).map_or(0.0, |candidate| candidate.cost)),
+            usual_cost: of(choice)
+                .and_then(|candidate| candidate.cost_usually)
+                .map(|(low, high)| (tenths(low), tenths(high))),
         }),
         _ => None,
     };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rekindle_analysis::{Analyzer, Change, ClosingReason, Verdict};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_model::{Span, UnixNanos};
-use rekindle_recovery::belief::Beliefs;
+use rekindle_recovery::belief::{Beliefs, Learned};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::guard::{self, Authority, Deed, Down, World};
 use rekindle_recovery::plan::{Choice, Constraints, Plan, plan};
@@ -125,12 +125,13 @@ impl Rehearsal {
         analyzer: Analyzer,
         tree: RestartTree,
         policy: Policy,
+        seeds: &Learned,
     ) -> Self {
         let with_executor = tree.units().filter(|unit| unit.executor.is_some());
         Self {
             executors: with_executor.map(|unit| unit.name.clone()).collect(),
-            beliefs: Beliefs::new(policy.half_life),
-            costs: Costs::new(policy.half_life),
+            beliefs: Beliefs::new(policy.half_life).with_seeds(seeds.beliefs.iter().cloned()),
+            costs: Costs::new(policy.half_life).with_seeds(seeds.costs.iter().cloned()),
             changes: Changes::default(),
             failures_first: false,
             cases: BTreeMap::new(),

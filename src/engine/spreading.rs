@@ -3,13 +3,14 @@
 //! Kept up to date from traces: every failed one, and of the others one in sixty-four, which then stands for
 //! as many. Recovery is told whose failures make a suspect fail, so that it may try those, too, before what
 //! contains both. And a unit that fails because another is being restarted isn't suspected: its failures
-//! end with the restart.
+//! end with the restart. What was recorded of recoveries says who fails after whose restart, too.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use rekindle_model::{Name, Outline, Span, Status, UnixNanos};
-use rekindle_recovery::tree::failure_map::{FailureMap, GROUPED};
+use rekindle_recovery::service::{ActionView, RecoveryId};
+use rekindle_recovery::tree::failure_map::{FailureMap, GROUPED, after_restarts, infer};
 use rekindle_recovery::{Evidence, RestartTree, Source, UnitName};
 
 use crate::propagation::Pairs;
@@ -61,6 +62,9 @@ pub(super) struct Spreading {
     /// Traces of too many spans.
     too_long: u64,
     map: FailureMap,
+    /// Who fails after whose restart, from what was recorded, and the last action that was.
+    recorded: FailureMap,
+    recorded_until: Option<(u64, bool)>,
     inferred_at: Option<UnixNanos>,
 }
 
@@ -145,6 +149,34 @@ impl Spreading {
         Some(stands_for)
     }
 
+    /// Takes what was recorded of restarts, newest first, where there is anything new.
+    pub(super) fn record(&mut self, actions: &[ActionView], tree: &RestartTree) {
+        let newest = actions
+            .first()
+            .map(|newest| (newest.action.0, newest.ready_at.is_some()));
+        if newest == self.recorded_until {
+            return;
+        }
+        self.recorded_until = newest;
+        let number = |unit: &UnitName| self.number.get(unit).copied();
+        let done = actions.iter().filter_map(|action| {
+            let ready = action.ready_at?;
+            Some((number(&action.unit)?, ready))
+        });
+        // A recovery's first restart is of whom it began with; orders accuse nobody.
+        let mut first: BTreeMap<RecoveryId, &ActionView> = BTreeMap::new();
+        for action in actions.iter().filter(|action| action.incident.is_some()) {
+            first.insert(action.recovery, action);
+        }
+        let alarms = first
+            .values()
+            .filter_map(|action| Some((number(&action.target)?, action.intended_at)));
+        let mut seen = after_restarts(&done.collect::<Vec<_>>(), &alarms.collect::<Vec<_>>());
+        // Whose restart brings the other's can't be followed by it.
+        seen.retain(|seen| !tree.overlap(&self.units[seen.source], &self.units[seen.target]));
+        self.recorded = infer(&seen);
+    }
+
     /// Infers what follows from what was seen, when it is time to.
     pub(super) fn refresh(&mut self, now: UnixNanos) {
         let is_due = |last: UnixNanos| now.since(last) >= INFER_EVERY;
@@ -162,6 +194,15 @@ impl Spreading {
             .map(|source| FailsWithView {
                 unit: source.unit.to_string(),
                 share: source.share,
+            })
+            .collect();
+        let number = self.number.get(&UnitName(view.name.clone()));
+        let before = number.into_iter().flat_map(|at| self.recorded.sources(*at));
+        view.fails_after = before
+            .filter(|(source, _)| self.there[*source])
+            .map(|(source, share)| FailsWithView {
+                unit: self.units[source].to_string(),
+                share,
             })
             .collect();
     }
@@ -254,7 +295,10 @@ impl Spreading {
             .iter()
             .flat_map(|one| tree.subtree(one))
             .filter_map(|unit| self.number.get(unit))
-            .flat_map(|source| self.map.targets(*source))
+            .flat_map(|source| {
+                let recorded = self.recorded.targets(*source);
+                self.map.targets(*source).chain(recorded)
+            })
             .filter(|(_, least)| *least > GROUPED)
             .map(|(target, _)| &self.units[target])
             // What contains it isn't well without it either, but may be what is really ill.
@@ -352,6 +396,53 @@ mod tests {
         };
         seen().describe(&mut shown);
         assert_eq!(shown.fails_with[0].unit, "catalog.items");
+    }
+
+    /// Items restarted so often an hour apart, each time followed by a recovery of search.
+    fn recorded(times: u64) -> Vec<ActionView> {
+        let action = |number: u64, unit: &str, second: u64| -> ActionView {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            serde_json::from_value(serde_json::json!({
+                "action": number, "recovery": number, "incident": number, "unit": unit, "target": unit,
+                "signature": null, "by": "auto", "reason": "", "generation": 2, "intended_at": at,
+                "stopped_at": at, "ready_at": at + Duration::from_secs(1), "outcome": null,
+                "verdict": null, "relief": null, "failed_requests": null, "judged": null,
+                "judged_at": null, "plan": null,
+            }))
+            .expect("an action")
+        };
+        let hours = (1..=times).rev().map(|hour| 3600 * hour);
+        hours
+            .flat_map(|at| {
+                [
+                    action(at + 1, "catalog.search", at + 20),
+                    action(at, "catalog.items", at),
+                ]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn who_failed_after_restarts_is_not_suspected_during_the_next_one() {
+        let restarting = ["catalog.items".into()];
+        for (times, is_suspected) in [(2, true), (6, false)] {
+            let mut spreading = Spreading::new(&tree());
+            spreading.record(&recorded(times), &tree());
+            let mut told = vec![evidence(&["catalog.search"])];
+            spreading.add(&mut told, &restarting, &tree());
+            assert_eq!(told.len(), usize::from(is_suspected), "{times}");
+            // It is nobody's source: where the fault sits, a restart that it followed doesn't say.
+            let mut told = vec![evidence(&["catalog.search"])];
+            spreading.add(&mut told, &[], &tree());
+            assert!(told[0].circumstances.sources.is_empty());
+            let mut shown = UnitView {
+                name: "catalog.search".to_owned(),
+                ..UnitView::default()
+            };
+            spreading.describe(&mut shown);
+            assert_eq!(shown.fails_after.is_empty(), is_suspected);
+            assert_eq!(shown.why_it_fails().next().is_none(), is_suspected);
+        }
     }
 
     #[test]

@@ -242,6 +242,9 @@ pub struct UnitView {
     pub note: String,
     /// The downtime that a restart costs, measured or expected.
     pub downtime_ms: Option<u64>,
+    /// How long nine of ten of its restarts take at most.
+    #[serde(default)]
+    pub downtime_mostly_ms: Option<u64>,
     /// How likely its restart cures what is being worked on, from experience, in `[0, 1]`; `None` where
     /// no plan weighs it.
     pub cure_probability: Option<f64>,
@@ -255,12 +258,24 @@ pub struct UnitView {
     /// Whose failures make it fail, as far as that was seen.
     #[serde(default)]
     pub fails_with: Vec<FailsWithView>,
+    /// After whose restarts it fails, as far as that was recorded.
+    #[serde(default)]
+    pub fails_after: Vec<FailsWithView>,
 }
 
 impl UnitView {
     /// Whose failures make it fail, in sentences.
     pub fn why_it_fails(&self) -> impl Iterator<Item = String> + '_ {
-        self.fails_with.iter().map(|source| self.fails_like(source))
+        let with = self.fails_with.iter().map(|source| self.fails_like(source));
+        with.chain(self.fails_after.iter().map(|source| {
+            format!(
+                "after a restart of {}, {} fails, at least {:.0} times in a hundred: `rekindle tree propose` says what \
+                 would spare that",
+                source.unit,
+                self.name,
+                100.0 * source.share
+            )
+        }))
     }
 
     /// The same of one unit whose failures make it fail, if they do.
@@ -385,8 +400,11 @@ pub struct StepView {
     pub unit: String,
     /// How likely that cures the incident, in `[0, 1]`.
     pub probability: f64,
-    /// What it is expected to cost, in failed requests, confirming included.
+    /// What it is expected to cost by itself, in failed requests.
     pub expected_cost: f64,
+    /// Between what that lies nine times of ten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_cost: Option<(f64, f64)>,
 }
 
 /// What was weighed and not chosen.

@@ -24,7 +24,7 @@ pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
                         "Restart " b { (step.unit) }
                         @if let Some(ms) = view.unit(&step.unit).and_then(|unit| unit.downtime_ms) { " (takes about " (words::millis(ms)) ")" }
                         ": cures with " (words::percent(step.probability)) ", expected to cost "
-                        (words::about(step.expected_cost)) " failed requests"
+                        (words::about_usually(step.expected_cost, step.usual_cost)) " failed requests"
                         @if index + 1 < plan.steps.len() { span.quiet { "; if that does not cure:" } }
                     }
                 }

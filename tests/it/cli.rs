@@ -85,6 +85,7 @@ fn tables_say_what_people_need() {
             &[
                 "Plan 3 for incident 7: waiting for approval",
                 "→ 1",
+                "12 (4.0 to 31)",
                 "25 times as dear",
                 "guard: budget: 1 of 6 restarts used",
                 "rekindle approve 3, or rekindle reject 3 --reason …",
@@ -99,6 +100,14 @@ fn tables_say_what_people_need() {
                 "−94.0 points",
                 "not cured",
                 "somebody had a hunch (ada, incident 5)",
+            ],
+        ),
+        (
+            &["learned", "export"],
+            &[
+                "# 0 kinds of faults and the costs of 1 kinds of restarts",
+                "- unit: catalog",
+                "mean: 2.3",
             ],
         ),
         (
@@ -224,6 +233,7 @@ fn programs_get_json() {
         read(&["history", "--limit", "1"]).as_array().map(Vec::len),
         Some(1)
     );
+    assert_eq!(read(&["learned", "export"])["costs"][0]["unit"], "catalog");
     assert_eq!(read(&["explain", "1"])["suspect"]["rank"], 1);
     assert_eq!(read(&["approve", "3"])["message"], "plan 3 is under way");
     assert_eq!(
@@ -376,6 +386,7 @@ fn help_tells_commands_examples_and_codes() {
         "pause",
         "resume",
         "history",
+        "learned",
         "Examples:",
         "Exit codes:",
         "69  no daemon answers",

@@ -47,6 +47,43 @@ fn what_is_probably_not_meant_is_a_warning() {
 }
 
 #[test]
+fn what_was_learned_elsewhere_is_checked_with_the_tree() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (config, learned) = (file("rekindle.yaml"), file("learned.yaml"));
+    let yaml = format!(
+        "restart:\n  learned: {learned}\n  tree:\n    - {{ unit: shop, match: {{ service.name: shop }}, \
+         command: {{ run: [sh] }} }}\n"
+    );
+    fs::write(&config, yaml).expect("written");
+    let check = || rekindle(None, &["check-config", &config]);
+    let missing = check();
+    assert_eq!(missing.code, 64, "{missing:?}");
+    assert!(
+        missing.err.contains("which `restart.learned` names"),
+        "{missing:?}"
+    );
+    for (unit, code, told) in [
+        ("shop", 0, "is fine"),
+        (
+            "shpo",
+            64,
+            "learned.yaml: `costs[0].unit` at line 2, column 5: there is no unit shpo",
+        ),
+    ] {
+        let costs =
+            format!("costs:\n  - {{ unit: {unit}, downtime: {{ mean: 2, restarts: 3 }} }}\n");
+        fs::write(&learned, costs).expect("written");
+        let checked = check();
+        assert_eq!(checked.code, code, "{checked:?}");
+        assert!(
+            checked.out.contains(told) || checked.err.contains(told),
+            "{checked:?}"
+        );
+    }
+}
+
+#[test]
 fn mistakes_are_told_all_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("r.yaml");

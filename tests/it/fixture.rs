@@ -199,6 +199,7 @@ fn unit(name: &str, parent: Option<&str>, depth: usize) -> UnitView {
         state: UnitState::Up,
         check: HealthState::Well,
         downtime_ms: Some(40),
+        downtime_mostly_ms: Some(40),
         ..UnitView::default()
     }
 }
@@ -260,16 +261,19 @@ fn plan() -> PlanView {
                 unit: text("catalog.search"),
                 probability: 0.93,
                 expected_cost: 12.4,
+                usual_cost: Some((4.0, 31.0)),
             },
             StepView {
                 unit: text("catalog"),
                 probability: 0.98,
                 expected_cost: 310.0,
+                usual_cost: None,
             },
             StepView {
                 unit: text("auction"),
                 probability: 1.0,
                 expected_cost: 2140.0,
+                usual_cost: None,
             },
         ],
         at_step: Some(0),
@@ -614,6 +618,7 @@ impl Backend for Fixture {
                 affected: vec![unit.clone(), format!("{unit}.search")],
                 expected_downtime_ms: 2300,
                 expected_cost: 310.0,
+                usual_cost: None,
                 refusals: Vec::new(),
                 unattended_refusals: vec![text("its mode is propose")],
             }))),
@@ -642,6 +647,18 @@ impl Backend for Fixture {
                 actions.truncate(limit);
                 Ok(Reply::History { actions })
             }
+            ApiCommand::Learned => Ok(Reply::Learned(Box::new(LearnedView {
+                costs: vec![CostRecord {
+                    unit: Some(text("catalog")),
+                    downtime: Some(FigureRecord {
+                        mean: 2.3,
+                        restarts: 4.0,
+                        ..FigureRecord::default()
+                    }),
+                    ..CostRecord::default()
+                }],
+                ..LearnedView::default()
+            }))),
             ApiCommand::Gauges { unit, .. } => Ok(Reply::done(format!("heard of {unit}"))),
             ApiCommand::Said { unit, .. } => Ok(Reply::done(format!("heard about {unit}"))),
             ApiCommand::Outcomes(reports) => Ok(Reply::done(format!("{} reports", reports.len()))),

@@ -287,13 +287,13 @@ impl Decider {
         }
     }
 
-    fn measure(&mut self, unit: &UnitName, downtime: f64, now: SystemTime) {
+    fn measure(&mut self, tree: &RestartTree, unit: &UnitName, downtime: f64, now: SystemTime) {
         if let Self::Ours {
             mind, learns: true, ..
         } = self
             && let Ok(downtime) = Duration::try_from_secs_f64(downtime)
         {
-            mind.costs.learn(unit, downtime, now);
+            mind.costs.learn(tree, unit, downtime, now);
         }
     }
 }
@@ -317,9 +317,9 @@ fn chance_per_cost(mind: &Mind, on: &Situation<'_>, tried: &dyn Fn(&UnitName) ->
                 .filter(|(smallest, _)| on.site.tree.contains(unit, smallest))
                 .map(|(_, chance)| chance)
                 .sum();
-            let (downtime, _) = mind.costs.downtime(&on.site.tree, unit, on.now);
+            let downtime = mind.costs.downtime(&on.site.tree, unit, on.now);
             let traffic = on.evidence.traffic.get(unit).copied().unwrap_or(1.0);
-            let value = chance / (downtime.as_secs_f64() * traffic).max(1e-9);
+            let value = chance / (downtime.mean * traffic).max(1e-9);
             if best.as_ref().is_none_or(|(most, _)| value > *most) {
                 best = Some((value, unit.clone()));
             }
@@ -441,7 +441,7 @@ pub(super) fn play_after(
                 }
                 let ordered = course.at;
                 let downtime = course.restart(&unit, &mut random);
-                decider.measure(&unit, downtime, now);
+                decider.measure(&site.tree, &unit, downtime, now);
                 bill.restarts += 1;
                 for event in [Event::Done, Event::Settled] {
                     state = next(state, event)?;

@@ -22,6 +22,7 @@
 
 mod beside;
 mod row;
+mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -29,8 +30,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use self::beside::Beside;
-pub use self::row::Row;
-use self::row::{COINCIDENCE, Interval};
+pub use self::row::{COINCIDENCE, Interval, MAX_WEIGHT, Row};
+pub use self::seed::{Counted, Learned, Misfit, Origin, Seed};
+use self::seed::{Planted, weight};
 use crate::tree::Cover;
 use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 
@@ -144,6 +146,8 @@ pub enum Time {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Beliefs {
     rows: BTreeMap<Key, Row>,
+    /// What was seen elsewhere.
+    seeds: BTreeMap<Key, Vec<Planted>>,
     half_life: Duration,
 }
 
@@ -347,6 +351,7 @@ impl Beliefs {
     pub fn new(half_life: Duration) -> Self {
         Self {
             rows: BTreeMap::new(),
+            seeds: BTreeMap::new(),
             half_life: half_life.max(Duration::from_secs(1)),
         }
     }
@@ -377,12 +382,12 @@ impl Beliefs {
         strength: f64,
         now: SystemTime,
     ) -> (Vec<f64>, f64) {
-        let Some(row) = self.rows.get(key) else {
+        let rows: Vec<(&Row, f64)> = self.of(key, now).collect();
+        if rows.is_empty() {
             return (mean.to_vec(), 0.0);
-        };
-        let fading = self.fading(row.at(), now);
-        let refined = row.refine(mean, strength, fading, |level| place(units, level));
-        (refined, row.weight() * fading)
+        }
+        let refined = Row::refine(&rows, mean, strength, |level| place(units, level));
+        (refined, weight(rows))
     }
 
     /// How likely each level is the smallest that cures such a fault in the first unit of the chain:
@@ -440,21 +445,21 @@ impl Beliefs {
     /// The units of which something was learned about this fault, or one of its shape.
     fn seen_in(&self, signature: &FaultSignature) -> BTreeSet<&UnitName> {
         let first = UnitName(String::new());
-        let exact = self
-            .rows
-            .range(Key::Exact(signature.clone(), first.clone())..)
-            .map_while(|(key, _)| match key {
-                Key::Exact(of, unit) if of == signature => Some(unit),
-                _ => None,
-            });
-        let shape = self
-            .rows
-            .range(Key::Shape(signature.shape.clone(), first)..)
-            .map_while(|(key, _)| match key {
-                Key::Shape(of, unit) if *of == signature.shape => Some(unit),
-                _ => None,
-            });
-        exact.chain(shape).collect()
+        let exact = Key::Exact(signature.clone(), first.clone());
+        let shape = Key::Shape(signature.shape.clone(), first);
+        let is_of = |key: &Key| match key {
+            Key::Exact(of, _) => of == signature,
+            Key::Shape(of, _) => *of == signature.shape,
+            _ => false,
+        };
+        let mut units = BTreeSet::new();
+        for first in [exact, shape] {
+            let learned = self.rows.range(first.clone()..).map(|(key, _)| key);
+            let seeded = self.seeds.range(first..).map(|(key, _)| key);
+            units.extend(learned.take_while(|key| is_of(key)).filter_map(Key::unit));
+            units.extend(seeded.take_while(|key| is_of(key)).filter_map(Key::unit));
+        }
+        units
     }
 
     /// How many recoveries, faded, from this very fault in this unit there were, and in how many of
@@ -467,15 +472,19 @@ impl Beliefs {
         now: SystemTime,
     ) -> (f64, f64) {
         let key = Key::Exact(signature.clone(), unit.clone());
-        self.rows.get(&key).map_or((0.0, 0.0), |row| {
-            let fading = self.fading(row.at(), now);
-            (row.weight() * fading, row.tested(level) * fading)
+        self.of(&key, now).fold((0.0, 0.0), |sum, (row, fading)| {
+            (
+                sum.0 + row.weight() * fading,
+                sum.1 + row.tested(level) * fading,
+            )
         })
     }
 
     /// The signatures that something was learned about in this unit.
     pub fn signatures(&self, unit: &UnitName) -> impl Iterator<Item = &FaultSignature> {
-        self.rows.keys().filter_map(move |key| match key {
+        let seeded = self.seeds.keys().filter(|key| !self.rows.contains_key(key));
+        let keys = self.rows.keys().chain(seeded);
+        keys.filter_map(move |key| match key {
             Key::Exact(signature, of) if of == unit => Some(signature),
             _ => None,
         })

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Level;
 
 /// No row weighs more than so many recoveries, so that a changed system is learned anew in as many.
-const MAX_WEIGHT: f64 = 30.0;
+pub const MAX_WEIGHT: f64 = 30.0;
 /// Intervals kept per row: those of a chain of seven units, each from every level to every other.
 const MAX_INTERVALS: usize = 40;
 /// Rounds of expectation and maximization. Each halves the distance at least where half of what was
@@ -23,22 +23,22 @@ const ROUNDS: usize = 20;
 
 /// How likely a fault that goes by itself goes just while a restart is carried out and judged, where nobody
 /// says how long that took: mostly a second or two of the ten that it is given when it is waited for.
-pub(super) const COINCIDENCE: f64 = 0.2;
+pub const COINCIDENCE: f64 = 0.2;
 
 /// The smallest level that cures lies above one level and at or below another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Interval {
+pub struct Interval {
     /// The highest that failed; [`Level::ByItself`] where nothing did.
-    pub(super) above: Level,
+    pub above: Level,
     /// The one that cured; [`Level::None`] where nothing did.
-    pub(super) until: Level,
+    pub until: Level,
     /// Whether nobody waited, so that it may also have gone by itself, or might yet.
-    pub(super) or_by_itself: bool,
-    /// How likely it is that it went by itself just then, if it is one that goes by itself.
+    pub or_by_itself: bool,
+    /// How likely it is that it went by itself just then, if it is one that goes by itself, in `[0, 1]`.
     #[serde(default = "usual_coincidence")]
-    pub(super) coincidence: f64,
+    pub coincidence: f64,
     /// How many recoveries, faded.
-    pub(super) weight: f64,
+    pub weight: f64,
 }
 
 const fn usual_coincidence() -> f64 {
@@ -62,6 +62,10 @@ impl Row {
 
     pub(super) const fn at(&self) -> SystemTime {
         self.at
+    }
+
+    pub(super) fn seen(&self) -> &[Interval] {
+        &self.intervals
     }
 
     /// How many recoveries it rests on, as of its time.
@@ -123,19 +127,18 @@ impl Row {
     }
 
     /// How likely each level is, given that `mean` is believed as firmly as `strength` recoveries
-    /// would make it. `place` says where in `mean` a level of the row is; what it doesn't know (a
-    /// unit that the tree lost) is left out. `fading` is what a recovery of the row's time weighs now.
+    /// would make it, and all of these rows were seen. `place` says where in `mean` a level of a row is; what it
+    /// doesn't know (a unit that the tree lost) is left out. With each row is what a recovery of its time weighs now.
     pub(super) fn refine(
-        &self,
+        rows: &[(&Self, f64)],
         mean: &[f64],
         strength: f64,
-        fading: f64,
         place: impl Fn(&Level) -> Option<usize>,
     ) -> Vec<f64> {
-        let seen: Vec<(usize, usize, f64, f64)> = self
-            .intervals
+        let seen: Vec<(usize, usize, f64, f64)> = rows
             .iter()
-            .filter_map(|interval| {
+            .flat_map(|(row, fading)| row.intervals.iter().map(move |seen| (seen, fading)))
+            .filter_map(|(interval, fading)| {
                 let (above, until) = (place(&interval.above)?, place(&interval.until)?);
                 // Nothing but time is a single level; beside a restart it takes a coincidence.
                 let by_itself = match (until, interval.or_by_itself) {

@@ -164,6 +164,149 @@ fn what_was_learned_fades() {
 }
 
 #[test]
+fn what_was_learned_elsewhere_is_believed_and_not_kept() {
+    let evidence = evidence(&[("shop.cart", 0.7), ("bank", 0.2)]);
+    let learn = |beliefs: &mut Beliefs, relief: f64, at: SystemTime| {
+        let trials = [trial("shop.cart", relief), trial("shop", 1.0)];
+        beliefs.learn(&evidence, &tree(TREE), &trials, Time::InVain, at);
+    };
+    let mut there = Beliefs::new(30 * DAY);
+    for _ in 0..3 {
+        learn(&mut there, 0.0, now());
+    }
+    let exported = there.exported(now() + 10 * DAY);
+    let taken = Learned {
+        beliefs: exported,
+        ..Learned::default()
+    };
+    let taken = taken.fitting(&tree(TREE));
+    assert_eq!(taken.left_out, 0);
+    let mut here = Beliefs::new(30 * DAY).with_seeds(taken.beliefs);
+    let later = now() + 20 * DAY;
+    for (one, other) in believed(&there, &evidence, later)
+        .into_iter()
+        .zip(believed(&here, &evidence, later))
+    {
+        assert!((one - other).abs() < 1e-9, "{one} {other}");
+    }
+    assert_eq!(here.rows().count(), 0);
+    let origin = |beliefs: &Beliefs, at| {
+        beliefs.origin(&evidence.signature, &UnitName::from("shop.cart"), at)
+    };
+    assert!(origin(&here, later).fault.learned < 1e-9);
+    assert!(origin(&here, later).fault.seeded > 1.0);
+    // What is learned here is added to it, and comes along.
+    learn(&mut here, 1.0, later);
+    learn(&mut there, 1.0, later);
+    assert_eq!(here.signatures(&"shop.cart".into()).count(), 1);
+    let (here, there) = (here.exported(later), there.exported(later));
+    assert_eq!(here.len(), there.len());
+    for ((key, one), (other, two)) in here.iter().zip(&there) {
+        let weight = |seed: &Seed| seed.seen.iter().map(|seen| seen.weight).sum::<f64>();
+        assert_eq!(key, other);
+        assert!((weight(one) - weight(two)).abs() < 1e-9, "{key:?}");
+    }
+}
+
+#[test]
+fn what_a_person_knows_does_not_fade() {
+    let evidence = evidence(&[("shop.cart", 1.0)]);
+    let key = Key::Exact(evidence.signature.clone(), "shop.cart".into());
+    let known = |at| {
+        let seen = Interval {
+            above: Level::Unit("shop.cart".into()),
+            until: Level::Unit("shop".into()),
+            or_by_itself: false,
+            coincidence: COINCIDENCE,
+            weight: 10.0,
+        };
+        let seed = Seed {
+            seen: vec![seen],
+            at,
+        };
+        let beliefs = Beliefs::new(30 * DAY).with_seeds([(key.clone(), seed)]);
+        believed(&beliefs, &evidence, now() + 3000 * DAY)[2]
+    };
+    assert!(known(None) > 0.8, "{}", known(None));
+    assert!(known(Some(now())) < 0.5, "{}", known(Some(now())));
+}
+
+#[test]
+fn what_cannot_have_been_seen_in_a_tree_is_said() {
+    let unit = |name: &str| Level::Unit(name.into());
+    let shape = |name: &str| Key::Shape("raised".to_owned(), name.into());
+    let anywhere = || Key::Anywhere("raised".to_owned());
+    for (key, above, until, wrong) in [
+        (shape("shop.cart"), Level::ByItself, unit("shop.cart"), ""),
+        (shape("shop.cart"), unit("shop.cart"), Level::None, ""),
+        (shape("shop.cart"), Level::ByItself, Level::ByItself, ""),
+        (anywhere(), Level::Step(0), Level::Step(1), ""),
+        (
+            shape("shopp"),
+            Level::ByItself,
+            Level::None,
+            "no unit shopp",
+        ),
+        (
+            shape("shop.cart"),
+            Level::ByItself,
+            unit("bank"),
+            "bank doesn't contain shop.cart",
+        ),
+        (
+            shape("shop.cart"),
+            unit("shop"),
+            unit("shop.cart"),
+            "must be larger",
+        ),
+        (
+            shape("shop.cart"),
+            unit("shop"),
+            unit("shop"),
+            "must be larger",
+        ),
+        (
+            shape("shop.cart"),
+            Level::ByItself,
+            Level::Step(0),
+            "by units' names",
+        ),
+        (anywhere(), Level::ByItself, unit("shop"), "by steps"),
+        (anywhere(), Level::Step(1), Level::Step(1), "must be larger"),
+    ] {
+        let seen = Interval {
+            above,
+            until,
+            or_by_itself: false,
+            coincidence: COINCIDENCE,
+            weight: 1.0,
+        };
+        let found = key.fits(&tree(TREE), &seen);
+        let found = found.map_or_else(|misfit| misfit.to_string(), |()| String::new());
+        assert_eq!(
+            found.is_empty(),
+            wrong.is_empty(),
+            "{key:?} {seen:?}: {found}"
+        );
+        assert!(found.contains(wrong), "{found}");
+        let all = Learned {
+            beliefs: vec![(
+                key,
+                Seed {
+                    seen: vec![seen],
+                    at: None,
+                },
+            )],
+            ..Learned::default()
+        };
+        assert_eq!(
+            all.fitting(&tree(TREE)).left_out,
+            usize::from(!wrong.is_empty())
+        );
+    }
+}
+
+#[test]
 fn rows_come_back_as_they_were_kept() {
     let mut beliefs = Beliefs::new(30 * DAY);
     let evidence = evidence(&[("shop.cart", 0.7), ("bank", 0.2)]);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::belief::{Key, Row};
-use crate::cost::Measured;
+use crate::cost::{CostKey, Measured};
 use crate::executor::{ActionId, Life};
 use crate::guard::Pause;
 use crate::judge::{Relief, Verdict};
@@ -148,8 +148,8 @@ pub enum Also {
     Verdict(Judged),
     /// What was learned; a row that is `None` is forgotten.
     Learned(Vec<(Key, Option<Row>)>),
-    /// A unit's measured restart.
-    Cost(UnitName, Measured),
+    /// What restarts cost, as measured.
+    Measured(Vec<(CostKey, Measured)>),
 }
 
 /// One action as it was written.
@@ -248,7 +248,7 @@ pub struct Memory {
     /// What was learned.
     pub beliefs: Vec<(Key, Row)>,
     /// What was measured.
-    pub costs: Vec<(UnitName, Measured)>,
+    pub costs: Vec<(CostKey, Measured)>,
     /// A person's stop.
     pub pause: Option<Pause>,
 }

@@ -13,6 +13,7 @@ use super::rows::{Entry, Intent, Memory, StoredAction, StoredRecovery};
 use super::write::{Failure, append, write_plan};
 use super::{LedgerError, schema};
 use crate::UnitName;
+use crate::cost::CostKey;
 use crate::executor::{ActionId, Permit};
 use crate::guard::Pause;
 use crate::lifecycle::Event;
@@ -329,7 +330,7 @@ impl Store {
                 .collect::<Sql<Vec<_>>>()?;
             let costs = pairs("SELECT unit, cost FROM costs ORDER BY unit")?
                 .into_iter()
-                .map(|(unit, cost)| Ok((UnitName(unit), parse(&cost)?)))
+                .map(|(of, cost)| Ok((CostKey::from(of.as_str()), parse(&cost)?)))
                 .collect::<Sql<Vec<_>>>()?;
             let pause = database
                 .query_row("SELECT pause FROM pauses", [], |row| {

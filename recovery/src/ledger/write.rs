@@ -130,11 +130,13 @@ pub(super) fn write_also(
                 };
             }
         }
-        Also::Cost(unit, measured) => {
-            transaction.execute(
-                "INSERT OR REPLACE INTO costs VALUES (?1, ?2)",
-                params![unit.as_str(), json(measured)?],
-            )?;
+        Also::Measured(rows) => {
+            for (of, measured) in rows {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO costs VALUES (?1, ?2)",
+                    params![of.to_string(), json(measured)?],
+                )?;
+            }
         }
     }
     Ok(())

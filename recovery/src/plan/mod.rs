@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::ladder::{Action, Hypothesis, MAX_ACTIONS};
 use crate::belief::{Beliefs, Chain, Trial};
-use crate::cost::Costs;
+use crate::cost::{Costs, Price};
 use crate::policy::Policy;
 use crate::tree::Cover;
 use crate::{Evidence, RestartTree, UnitName};
@@ -71,6 +71,9 @@ pub struct Candidate {
     pub takes: Duration,
     /// What it costs by itself, in failed user requests.
     pub cost: f64,
+    /// Between what that lies nine times of ten, of a restart.
+    #[serde(default)]
+    pub cost_usually: Option<(f64, f64)>,
     /// What confirming costs if it doesn't help, in failed user requests.
     pub confirming: f64,
     /// What it comes to if the best follows, in failed user requests.
@@ -189,18 +192,17 @@ pub fn traffic(evidence: &Evidence, tree: &RestartTree, unit: &UnitName) -> f64 
         .max(evidence.failing_per_second)
 }
 
-/// What the restart of a unit costs by itself: how long it takes, and failed user requests.
+/// What the restart of a unit costs by itself.
 pub fn price(
     evidence: &Evidence,
     tree: &RestartTree,
     unit: &UnitName,
     constraints: &Constraints<'_>,
     now: SystemTime,
-) -> (Duration, f64) {
-    let (downtime, _) = constraints.costs.downtime(tree, unit, now);
-    let away = downtime + constraints.policy.in_flight;
+) -> Price {
     let rate = traffic(evidence, tree, unit).max(LEAST_FAILING_PER_SECOND);
-    (downtime, away.as_secs_f64() * rate + tree.losses(unit))
+    let in_flight = constraints.policy.in_flight;
+    constraints.costs.price(tree, unit, rate, in_flight, now)
 }
 
 /// Users' requests per second that the fault fails.
@@ -314,17 +316,21 @@ pub fn plan(
 
     let mut choices: Vec<Choice> = units.iter().cloned().map(Choice::Restart).collect();
     let mut takes: Vec<Duration> = Vec::new();
+    let mut usually: Vec<Option<(f64, f64)>> = Vec::new();
     let mut actions: Vec<Action> = Vec::new();
     let until_judged = policy.warm_up + policy.exporter_delay;
     let patience = failing * policy.judge_deadline.as_secs_f64();
     let confirming = failing * until_judged.as_secs_f64() + FAILURES_TO_CONFIRM.min(patience);
     for unit in &units {
-        let (downtime, cost) = price(evidence, tree, unit, constraints, now);
-        takes.push(downtime);
+        let price = price(evidence, tree, unit, constraints, now);
+        takes.push(price.takes.duration());
+        usually.push(Some(price.requests.usual()));
+        let cost = price.requests.mean;
         actions.push(Action { cost, confirming });
     }
     choices.push(Choice::Wait);
     takes.push(policy.wait);
+    usually.push(None);
     // What goes goes at any time of the wait, in its middle on average; what doesn't costs all of it.
     let half = failing * policy.wait.as_secs_f64() / 2.0;
     actions.push(Action {
@@ -372,6 +378,7 @@ pub fn plan(
             probability: option.probability,
             takes: option.action.map_or(policy.human_response, |at| takes[at]),
             cost: option.action.map_or(giving_up, |at| actions[at].cost),
+            cost_usually: option.action.and_then(|at| usually[at]),
             confirming: option.action.map_or(0.0, |at| actions[at].confirming),
             expected_total: option.total,
             ladder: option.ladder.iter().map(|action| name(*action)).collect(),
@@ -424,6 +431,15 @@ fn about(number: f64) -> String {
     }
 }
 
+/// What a candidate costs by itself, and between what that lies.
+fn by_itself(candidate: &Candidate) -> String {
+    let cost = about(candidate.cost);
+    match candidate.cost_usually {
+        Some((low, high)) => format!("{cost} ({} to {})", about(low), about(high)),
+        None => cost,
+    }
+}
+
 fn explain(candidates: &mut [Candidate], why: Why) {
     let Some((choice, first)) = candidates
         .first()
@@ -455,7 +471,7 @@ fn explain(candidates: &mut [Candidate], why: Why) {
                     "{total} failed requests expected, {} {word} than to {choice}; cures with \
                      {chance} %, costs {} by itself",
                     about(apart),
-                    about(candidate.cost)
+                    by_itself(candidate)
                 )
             }
         };
@@ -469,7 +485,7 @@ fn sentence(best: &Candidate, is_trial: bool) -> String {
         Choice::Restart(unit) => format!(
             "restart {unit}: cures with {chance} %, costs about {} failed requests by itself, \
              {total} with all that may follow",
-            about(best.cost)
+            by_itself(best)
         ),
         Choice::Wait => format!(
             "wait {:.0} s: gone by itself with {chance} %, {total} failed requests with all that \

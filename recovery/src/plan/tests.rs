@@ -448,7 +448,9 @@ fn comes_to(
     for (at, choice) in ladder.iter().enumerate() {
         let (cost, confirming) = match choice {
             Choice::Restart(unit) => (
-                price(evidence, tree, unit, &constraints, now()).1,
+                price(evidence, tree, unit, &constraints, now())
+                    .requests
+                    .mean,
                 failing * until_judged + FAILURES_TO_CONFIRM,
             ),
             Choice::Wait => {

@@ -438,13 +438,9 @@ impl Engine {
         {
             let downtime = ready_at.duration_since(*stopped_at).unwrap_or_default();
             if is_measured {
-                let kind = self.tree.kind(&unit);
-                self.costs.learn(&kind, downtime, now);
-                let measured = self.costs.rows().find(|(name, _)| **name == kind);
-                if let Some((_, measured)) = measured
-                    && let Some(case) = self.cases.get_mut(&id)
-                {
-                    case.write_also(Also::Cost(kind, *measured));
+                let rows = self.costs.learn(&self.tree, &unit, downtime, now);
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.write_also(Also::Measured(rows));
                 }
             }
             self.shadow(action, &unit, *began, *stopped_at, None);

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::belief::{Learned, Origin};
 use crate::executor::{ActionId, Recall};
 use crate::guard::{Pause, Refusal};
 use crate::judge::{Relief, Verdict};
@@ -69,6 +70,8 @@ pub enum Command {
     Resume,
     /// Say what is known about a unit.
     ExplainUnit(UnitName),
+    /// Say all that was learned.
+    Learned,
     /// List past actions, newest first.
     History {
         /// At most so many; more than 1000 are never given.
@@ -100,6 +103,8 @@ pub enum Reply {
     Resumed,
     /// What is known about the unit.
     Unit(Box<UnitExplained>),
+    /// All that was learned, of units that there are.
+    Learned(Box<Learned>),
     /// Past actions, newest first.
     History(Vec<ActionView>),
 }
@@ -162,6 +167,8 @@ pub struct DryRun {
     pub expected_downtime: Duration,
     /// What it is expected to cost, in failed user requests, at the traffic last told.
     pub expected_cost: f64,
+    /// Between what that lies nine times of ten.
+    pub expected_cost_usually: (f64, f64),
     /// The guards that would refuse a person.
     pub refusals: Vec<Refusal>,
     /// The guards that would refuse an unattended restart.
@@ -221,6 +228,8 @@ pub struct BeliefView {
     pub levels: Vec<(String, f64)>,
     /// How many recoveries, aged, this rests on.
     pub weight: f64,
+    /// Which these are.
+    pub origin: Origin,
 }
 
 /// What a unit's restart costs.
@@ -228,8 +237,15 @@ pub struct BeliefView {
 pub struct CostView {
     /// Expected downtime.
     pub downtime: Duration,
-    /// How many restarts, aged, this rests on; 0 when it is what the configuration says.
+    /// Between what nine of ten lie.
+    pub downtime_usually: (Duration, Duration),
+    /// How many restarts, aged, this rests on; 0 when it is what the configuration says, or others took.
     pub weight: f64,
+    /// How many restarts, aged, of units that are restarted in the same way were measured.
+    pub pooled: f64,
+    /// The share of the requests that would pass through it which fails meanwhile; beyond 1 where its start makes
+    /// errors.
+    pub failing: f64,
     /// Requests per second that pass through it, where last told.
     pub traffic: Option<f64>,
 }

@@ -210,8 +210,10 @@ impl Engine {
             cases: BTreeMap::new(),
             ended: ended.collect(),
             last_recovery: memory.last_recovery,
-            beliefs: Beliefs::with_rows(half_life, memory.beliefs),
-            costs: Costs::with_rows(half_life, memory.costs),
+            beliefs: Beliefs::with_rows(half_life, memory.beliefs)
+                .with_seeds(config.seeds.beliefs.iter().cloned()),
+            costs: Costs::with_rows(half_life, memory.costs)
+                .with_seeds(config.seeds.costs.iter().cloned()),
             past: super::resume::past(&memory.actions),
             actions: history
                 .into_iter()

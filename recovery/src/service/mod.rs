@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{Engine, Input};
+use crate::belief::Learned;
 use crate::crash::CrashHook;
 use crate::executor::{ActionId, Executor, Life};
 use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
@@ -70,6 +71,8 @@ pub struct ServiceConfig {
     pub prober: Arc<dyn Prober>,
     /// Who reaches a person.
     pub notifier: Arc<dyn Notifier>,
+    /// What was learned elsewhere.
+    pub seeds: Learned,
     /// Called at every crash point; `None` in production.
     pub crash: Option<CrashHook>,
     /// The wall's time; [`system_clock`] in the daemon.

@@ -7,6 +7,8 @@ use super::engine::Engine;
 use super::{
     BeliefView, Command, CommandError, CostView, DryRun, RecoveryId, Reply, UnitExplained,
 };
+use crate::belief::Learned;
+use crate::cost::Price;
 use crate::executor::Recall;
 use crate::guard::{Authority, Pause};
 use crate::ledger::LedgerError;
@@ -75,6 +77,7 @@ impl Engine {
                 self.write_pause().await;
                 Ok(Reply::Resumed)
             }
+            Command::Learned => Ok(Reply::Learned(Box::new(self.learned()))),
             Command::ExplainUnit(unit) => {
                 self.known(&unit)?;
                 Ok(Reply::Unit(Box::new(self.explain(unit).await?)))
@@ -164,21 +167,20 @@ impl Engine {
     }
 
     /// What restarting a unit costs at the traffic last told.
-    pub(super) fn price(&self, unit: &UnitName, now: SystemTime) -> (std::time::Duration, f64) {
-        let (downtime, _) = self.costs.downtime(&self.tree, unit, now);
-        let away = downtime + self.config.policy.in_flight;
+    pub(super) fn price(&self, unit: &UnitName, now: SystemTime) -> Price {
         let rate = self.traffic.get(unit).copied().unwrap_or_else(|| {
             let parts = self.tree.subtree(unit).into_iter();
             parts
                 .filter_map(|part| self.traffic.get(part).copied())
                 .fold(0.0, f64::max)
         });
-        let lost = self.tree.losses(unit);
-        (downtime, away.as_secs_f64() * rate + lost)
+        let in_flight = self.config.policy.in_flight;
+        self.costs.price(&self.tree, unit, rate, in_flight, now)
     }
 
     fn dry_run(&self, unit: &UnitName) -> DryRun {
-        let (expected_downtime, expected_cost) = self.price(unit, self.now());
+        let price = self.price(unit, self.now());
+        let expected_cost = price.requests.mean;
         let case = self.explained_by(unit);
         let (id, evidence) = (
             case.map(|case| case.id),
@@ -189,8 +191,9 @@ impl Engine {
             unit: unit.clone(),
             restarts: self.tree.restarts(unit).into_iter().cloned().collect(),
             affected: self.tree.subtree(unit).into_iter().cloned().collect(),
-            expected_downtime,
+            expected_downtime: price.takes.duration(),
             expected_cost,
+            expected_cost_usually: price.requests.usual(),
             refusals: check(Authority::Ordered),
             unattended_refusals: check(Authority::Unattended),
         }
@@ -227,7 +230,7 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<Reply, CommandError> {
-        let (_, cost) = self.price(&unit, self.now());
+        let cost = self.price(&unit, self.now()).requests.mean;
         let known = self.explained_by(&unit).map(|case| case.id);
         let refusals = self.check(known, &unit, Authority::Ordered, None, cost);
         if !refusals.is_empty() {
@@ -265,6 +268,17 @@ impl Engine {
         Ok(Reply::Started { recovery: id })
     }
 
+    /// All that was learned, of units that there are: what was learned of others fits no tree.
+    fn learned(&self) -> Learned {
+        let now = self.now();
+        let all = Learned {
+            beliefs: self.beliefs.exported(now),
+            costs: self.costs.exported(now),
+            left_out: 0,
+        };
+        all.fitting(&self.tree)
+    }
+
     async fn explain(&self, unit: UnitName) -> Result<UnitExplained, CommandError> {
         let now = self.now();
         let asked = unit.clone();
@@ -281,6 +295,8 @@ impl Engine {
         let kinds: Vec<UnitName> = chain.iter().map(|unit| self.tree.kind(unit)).collect();
         let believed = |signature: Option<&FaultSignature>| {
             let (levels, weight) = self.beliefs.levels(signature, &kinds, now);
+            let origin = signature.zip(kinds.first());
+            let origin = origin.map(|(signature, kind)| self.beliefs.origin(signature, kind, now));
             let names = std::iter::once("by itself".to_owned())
                 .chain(chain.iter().map(ToString::to_string))
                 .chain(std::iter::once("none".to_owned()));
@@ -288,6 +304,7 @@ impl Engine {
                 signature: signature.cloned(),
                 levels: names.zip(levels).collect(),
                 weight,
+                origin: origin.unwrap_or_default(),
             }
         };
         let mut beliefs = vec![believed(None)];
@@ -296,14 +313,14 @@ impl Engine {
                 .into_iter()
                 .map(|signature| believed(Some(signature))),
         );
-        let (downtime, weight) = self.costs.downtime(&self.tree, &unit, now);
+        let price = self.price(&unit, now);
         let case = self.explained_by(&unit);
         let refusals = self.check(
             case.map(|case| case.id),
             &unit,
             Authority::Unattended,
             case.and_then(|case| case.evidence.as_ref()),
-            self.price(&unit, now).1,
+            price.requests.mean,
         );
         let at_work = self.cases.values().find(|case| {
             case.attempt
@@ -327,8 +344,11 @@ impl Engine {
             state: at_work.or(case).map(|case| case.state),
             beliefs,
             cost: CostView {
-                downtime,
-                weight,
+                downtime: price.takes.duration(),
+                downtime_usually: price.takes.usual_durations(),
+                weight: price.takes.weight,
+                pooled: self.costs.pooled(&self.tree, &unit, now),
+                failing: self.costs.failing(&self.tree, &unit, now).mean,
                 traffic: self.traffic.get(&unit).copied(),
             },
             history: history

@@ -22,7 +22,8 @@ impl Engine {
         reason: &str,
     ) -> Result<Reply, CommandError> {
         let now = self.now();
-        let (takes, cost) = self.price(&unit, now);
+        let price = self.price(&unit, now);
+        let (takes, cost) = (price.takes.duration(), price.requests.mean);
         let mut refusals = self.check(None, &unit, Authority::Preventive, None, cost);
         for refusal in &mut refusals {
             // Nobody is woken for what can wait until the hours for it, or until a pause is over.
@@ -71,6 +72,7 @@ impl Engine {
                 probability: 0.0,
                 takes,
                 cost,
+                cost_usually: Some(price.requests.usual()),
                 confirming: 0.0,
                 expected_total: cost,
                 ladder: vec![choice],

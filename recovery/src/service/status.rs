@@ -100,6 +100,8 @@ pub struct UnitStatus {
     pub executor: String,
     /// What its restart is expected to take.
     pub expected_downtime: Duration,
+    /// How long nine of ten of its restarts take at most.
+    pub downtime_mostly: Duration,
     /// The last action on it.
     pub last_action: Option<ActionView>,
 }

@@ -14,6 +14,7 @@ use crate::guard::capacity::stand_ins;
 use crate::judge::{Judgement, Probed, Question, Siblings, Verdict, judge};
 use crate::ledger::{Also, Judged};
 use crate::lifecycle::{Event, State};
+use crate::plan::traffic;
 use crate::policy::Unclear;
 use crate::ports::NoticeKind;
 use crate::service::Tried;
@@ -353,9 +354,19 @@ impl Engine {
                 complete_until: sum.complete_until.min(one.complete_until),
             })
         };
+        let lasted = |(from, until): (SystemTime, SystemTime)| {
+            until.duration_since(from).unwrap_or_default()
+        };
+        // What exporters and assembly hold back has come, but isn't counted yet: each waits about as long.
+        let told = after.1.checked_sub(2 * self.policy.exporter_delay);
+        let told = (after.0, told.unwrap_or(after.0).max(after.0));
+        let carried = sum(told).map_or(0, |fared| fared.total());
         Some(Siblings {
             before: sum(before)?,
+            before_for: lasted(before),
             after: sum(after)?,
+            carry: (carried, lasted(told)),
+            count: siblings.len(),
         })
     }
 
@@ -585,11 +596,39 @@ impl Engine {
         case.write_also(Also::Verdict(judged));
         if is_over {
             self.learn(id);
+            self.learn_price(id);
             self.tell_of_recurrence(id, &target);
         }
         self.save(id).await;
         self.crash(CrashPoint::AfterVerdict);
         self.follow(id).await;
+    }
+
+    /// Learns which share of a unit's requests its restart failed. Only from a cure: otherwise the fault went on
+    /// failing them; and not from samples, which hide how many came.
+    fn learn_price(&mut self, id: RecoveryId) {
+        let now = self.now();
+        let in_flight = self.config.policy.in_flight;
+        let seen = self.cases.get(&id).and_then(|case| {
+            let (attempt, evidence) = (case.attempt.as_ref()?, case.acted_on.as_ref()?);
+            let (Some(stopped), Some(ready)) = attempt.span() else {
+                return None;
+            };
+            let away = ready.duration_since(stopped).ok()? + in_flight;
+            let is_told = do_requests_tell(Some(evidence));
+            let would_have_come =
+                traffic(evidence, &self.tree, &attempt.target) * away.as_secs_f64();
+            is_told.then(|| (attempt.target.clone(), would_have_come))
+        });
+        let Some(((target, would_have_come), failed)) = seen.zip(self.failed_meanwhile(id)) else {
+            return;
+        };
+        let rows = self
+            .costs
+            .learn_failing(&self.tree, &target, failed, would_have_come, now);
+        if let Some(case) = self.cases.get_mut(&id).filter(|_| !rows.is_empty()) {
+            case.write_also(Also::Measured(rows));
+        }
     }
 
     /// A cure that didn't last has to be known before recovery gives up on it: what is cured every ten

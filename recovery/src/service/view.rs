@@ -127,6 +127,7 @@ impl Engine {
             .units()
             .map(|spec| {
                 let unit = &spec.name;
+                let downtime = self.costs.downtime(&self.tree, unit, now);
                 let executor = match &spec.executor {
                     None => "parts",
                     Some(executor) => executor.kind(),
@@ -139,7 +140,8 @@ impl Engine {
                     state: self.unit_state(unit),
                     generation: self.generation(unit),
                     executor: executor.to_owned(),
-                    expected_downtime: self.costs.downtime(&self.tree, unit, now).0,
+                    expected_downtime: downtime.duration(),
+                    downtime_mostly: downtime.duration_mostly(),
                     last_action: self
                         .actions
                         .iter()

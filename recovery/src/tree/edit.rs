@@ -9,6 +9,9 @@
 //! - *Promotion* puts a unit's siblings below it, for one that is restarted in vain when it is restarted
 //!   alone.
 //! - *Splitting* divides a unit's parts into groups, for parts whose times to fail or to restart differ.
+//!
+//! And one for dependencies that go across the tree: units that are only cured together, wherever they stand, are
+//! made a recovery group; where one fails after the other's restart, it is restarted after it.
 
 use std::collections::BTreeSet;
 
@@ -43,6 +46,13 @@ pub enum Edit {
         unit: UnitName,
         /// New units, each with parts of it. Every part is in exactly one.
         groups: Vec<(UnitName, Vec<UnitName>)>,
+    },
+    /// A recovery group: whoever restarts one of them restarts all.
+    Join {
+        /// Two or more, none of which is restarted with another already.
+        units: Vec<UnitName>,
+        /// Whether each is restarted after the one before it.
+        in_order: bool,
     },
 }
 
@@ -94,6 +104,14 @@ pub enum EditError {
     NotDivided {
         /// The part.
         part: UnitName,
+    },
+    /// One's restart brings the other already.
+    #[error("restarting {one} restarts {other} already, or the other way round")]
+    TogetherAlready {
+        /// One.
+        one: UnitName,
+        /// The other.
+        other: UnitName,
     },
     /// What it would be is no tree.
     #[error("the tree would be wrong: {}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -189,9 +207,51 @@ pub fn apply(tree: &RestartTree, edit: &Edit) -> Result<Vec<UnitSpec>, EditError
                 }
             }
         }
+        Edit::Join {
+            units: members,
+            in_order,
+        } => join(tree, &mut units, members, *in_order)?,
     }
-    let tree = RestartTree::build(units).map_err(|errors| EditError::Tree { errors })?;
+    let tree = RestartTree::growing(units, tree.kinds.clone())
+        .map_err(|errors| EditError::Tree { errors })?;
     Ok(tree.units().cloned().collect())
+}
+
+/// Says with the first that the others go with it, and with each after whom it comes.
+fn join(
+    tree: &RestartTree,
+    units: &mut [UnitSpec],
+    members: &[UnitName],
+    in_order: bool,
+) -> Result<(), EditError> {
+    let (Some((first, others)), true) = (members.split_first(), distinct(members) >= 2) else {
+        return Err(EditError::TooFew {
+            what: "a recovery group",
+            least: 2,
+        });
+    };
+    for (at, one) in members.iter().enumerate() {
+        known(tree, one)?;
+        let mut later = members[at + 1..].iter();
+        if let Some(other) = later.find(|other| tree.overlap(one, other)) {
+            return Err(EditError::TogetherAlready {
+                one: one.clone(),
+                other: other.clone(),
+            });
+        }
+    }
+    for spec in units.iter_mut() {
+        let Some(at) = members.iter().position(|member| *member == spec.name) else {
+            continue;
+        };
+        if spec.name == *first {
+            spec.rules.together.extend(others.iter().cloned());
+        }
+        if let Some(before) = at.checked_sub(1).filter(|_| in_order) {
+            spec.rules.after.push(members[before].clone());
+        }
+    }
+    Ok(())
 }
 
 fn known(tree: &RestartTree, unit: &UnitName) -> Result<(), EditError> {
@@ -292,6 +352,17 @@ impl std::fmt::Display for Edit {
                     .collect();
                 write!(f, "divide {unit} into {}", groups.join(" and "))
             }
+            Self::Join { units, in_order } => {
+                let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+                match in_order {
+                    true => write!(
+                        f,
+                        "restart {} together, in this order",
+                        names.join(", then ")
+                    ),
+                    false => write!(f, "restart {} together", list(units)),
+                }
+            }
         }
     }
 }
@@ -379,6 +450,21 @@ mercury -
     }
 
     #[test]
+    fn units_of_two_branches_are_joined_and_ordered() {
+        for (in_order, restarts) in [(false, ["fedr", "ses"]), (true, ["ses", "fedr"])] {
+            let edit = Edit::Join {
+                units: names(&["ses", "fedr"]),
+                in_order,
+            };
+            let joined = apply(&tree(MERCURY), &edit).expect("a tree");
+            let joined = RestartTree::build(joined).expect("a tree");
+            let of = |unit: &str| joined.restarts(&unit.into()).into_iter().cloned();
+            assert_eq!(of("fedr").collect::<Vec<_>>(), names(&restarts));
+            assert_eq!(of("ses").count(), 2);
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_what_it_is() {
         let consolidate = |units: &[&str]| Edit::Consolidate {
             group: "new".into(),
@@ -410,6 +496,20 @@ mercury -
                     ],
                 },
                 "fedr is not in exactly one of the groups",
+            ),
+            (
+                Edit::Join {
+                    units: names(&["fedr", "fedrcom"]),
+                    in_order: false,
+                },
+                "restarting fedr restarts fedrcom already, or the other way round",
+            ),
+            (
+                Edit::Join {
+                    units: names(&["ses"]),
+                    in_order: false,
+                },
+                "a recovery group takes at least 2",
             ),
             (
                 Edit::Consolidate {

@@ -6,14 +6,23 @@
 //! difference to be clear (the shares' 95 % intervals don't overlap), so that what always fails follows
 //! from nobody.
 //!
+//! What was recorded of recoveries says the same of restarts ([`after_restarts`]): who was in trouble right after whose.
+//! Such an edge says nothing of where a fault sits, and so it makes nobody a source of another's: it says who isn't to
+//! be suspected meanwhile, and who is to be restarted after whom.
+//!
 //! Units that make each other fail more often than not are one recovery group: curing one alone only hands
 //! the fault on. What shows in a unit may sit in whoever makes it fail: [`FailureMap::sources`] is what the
 //! planner then looks at, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use petgraph::Directed;
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::GraphMap;
 use rekindle_stats::{Probability, Share};
+
+use super::propose::{FOLLOWS_WITHIN, LEAST};
 
 /// What was seen of an ordered pair of units, by their numbers. Several of one pair add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +138,51 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
     }
 }
 
+/// What recorded recoveries say: who failed after whose restart. `restarts` are units with when they were ready
+/// again, `alarms` units with when a recovery began with them. How often somebody fails anyway is counted
+/// in stretches of time as long as those after a restart.
+pub fn after_restarts(
+    restarts: &[(usize, SystemTime)],
+    alarms: &[(usize, SystemTime)],
+) -> Vec<Seen> {
+    let mut sorted = alarms.to_vec();
+    sorted.sort_by_key(|(_, at)| *at);
+    let mut followed: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+    let mut times: BTreeMap<usize, u64> = BTreeMap::new();
+    for (source, ready) in restarts {
+        *times.entry(*source).or_default() += 1;
+        let first = sorted.partition_point(|(_, at)| at <= ready);
+        let until = ready.checked_add(FOLLOWS_WITHIN).unwrap_or(*ready);
+        let after = sorted[first..].iter().take_while(|(_, at)| *at <= until);
+        let targets: BTreeSet<usize> = after.map(|(target, _)| *target).collect();
+        for target in targets.into_iter().filter(|target| target != source) {
+            *followed.entry((*source, target)).or_default() += 1;
+        }
+    }
+    let all = restarts.iter().chain(alarms).map(|(_, at)| *at);
+    let span = all.clone().max().zip(all.min());
+    let span = span.and_then(|(last, first)| last.duration_since(first).ok());
+    let stretches = span.unwrap_or_default().as_secs() / FOLLOWS_WITHIN.as_secs();
+    followed
+        .into_iter()
+        // Less is an accident.
+        .filter(|(_, also)| *also >= LEAST as u64)
+        .map(|((source, target), also)| {
+            let failed = times.get(&source).copied().unwrap_or(also);
+            let alarms = alarms.iter().filter(|(unit, _)| *unit == target).count() as u64;
+            let anyway = alarms.saturating_sub(also);
+            Seen {
+                source,
+                target,
+                failed,
+                also,
+                well: stretches.saturating_sub(failed).max(anyway),
+                anyway,
+            }
+        })
+        .collect()
+}
+
 /// Units that make each other fail more often than not.
 fn groups(edges: &[Edge]) -> Vec<Vec<usize>> {
     let strong = edges.iter().filter(|edge| edge.share > GROUPED);
@@ -147,6 +201,8 @@ fn groups(edges: &[Edge]) -> Vec<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -218,6 +274,30 @@ mod tests {
         let targets: Vec<usize> = map.targets(2).map(|one| one.0).collect();
         assert_eq!(targets, [3, 5]);
         assert_eq!(map.targets(3).count(), 0);
+    }
+
+    #[test]
+    fn who_fails_after_a_restart_is_seen_in_what_was_recorded() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let hours = |times: u64| (0..times).map(|hour| 3600 * hour);
+        // Unit 1 fails half a minute after each restart of unit 0; unit 2 fails when it likes.
+        let restarts: Vec<_> = hours(6).map(|hour| (0, at(hour))).collect();
+        let follows = hours(6).map(|hour| (1, at(hour + 30)));
+        let anyhow = hours(5).map(|hour| (2, at(hour + 1000)));
+        let alarms: Vec<_> = follows.chain(anyhow).collect();
+        let map = infer(&after_restarts(&restarts, &alarms));
+        let targets: Vec<_> = map.targets(0).collect();
+        assert_eq!(targets.len(), 1, "{targets:?}");
+        assert!(targets[0].0 == 1 && targets[0].1 > GROUPED, "{targets:?}");
+        // Twice is an accident; what came long after, or before, didn't follow.
+        assert!(after_restarts(&restarts[..2], &alarms).is_empty());
+        let late: Vec<_> = hours(6).map(|hour| (1, at(hour + 61))).collect();
+        assert!(after_restarts(&restarts, &late).is_empty());
+        assert!(after_restarts(&restarts, &restarts).is_empty());
+        // Who fails every half minute follows from nobody.
+        let always: Vec<_> = (0..1000).map(|half| (1, at(30 * half))).collect();
+        assert!(infer(&after_restarts(&restarts, &always)).edges.is_empty());
+        assert!(after_restarts(&[], &[]).is_empty());
     }
 
     proptest! {

@@ -26,6 +26,11 @@ impl Kinds {
         self.0.get(self.kind_of(unit)?)
     }
 
+    /// The unit below which units of this kind grow; `None` where there is no such kind.
+    pub(super) fn parent_of_kind(&self, kind: &UnitName) -> Option<&UnitName> {
+        self.0.get(kind)
+    }
+
     /// Whether units come and go directly below this one.
     pub(super) fn grow_below(&self, unit: &UnitName) -> bool {
         self.0.values().any(|parent| parent == unit)

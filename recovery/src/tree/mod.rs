@@ -190,6 +190,19 @@ impl RestartTree {
         self.kinds.kind_of(unit).unwrap_or(unit).clone()
     }
 
+    /// A kind of unit and all that contain it, nearest first: of a written unit as [`Self::chain`], of a template with
+    /// the template first. Empty for what is neither.
+    pub fn chain_of_kind(&self, kind: &UnitName) -> Vec<UnitName> {
+        let written: Vec<UnitName> = self.chain(kind).into_iter().cloned().collect();
+        match self.kinds.parent_of_kind(kind) {
+            Some(parent) if written.is_empty() => {
+                let above = self.chain(parent).into_iter().cloned();
+                std::iter::once(kind.clone()).chain(above).collect()
+            }
+            _ => written,
+        }
+    }
+
     /// The unit below which such a unit grows; `None` for one that was written.
     pub(crate) fn grown_below(&self, unit: &UnitName) -> Option<&UnitName> {
         self.kinds.parent_of(unit)
@@ -297,12 +310,8 @@ impl RestartTree {
 
     /// The supervised process that the unit is, or is a part of.
     pub fn process_of(&self, unit: &UnitName) -> Option<&UnitName> {
-        let chain = self.chain(unit).into_iter();
-        let mut processes = chain.filter(|unit| {
-            let executor = self.spec(unit).and_then(|spec| spec.executor.as_ref());
-            matches!(executor, Some(ExecutorSpec::Process(_)))
-        });
-        processes.next()
+        let chain = self.chain_at(self.at(unit)?);
+        nearest_process(chain.map(|at| &self.units[at]))
     }
 
     /// All that a restart of the unit restarts: itself and all below it, parents before children, then
@@ -462,6 +471,16 @@ impl RestartTree {
         let unit = self.units[found].name.clone();
         Some(Resolution { unit })
     }
+}
+
+/// The first of these that is a supervised process; of a unit and all that contain it, nearest first, the one that it is
+/// or is a part of.
+pub(crate) fn nearest_process<'a>(
+    chain: impl IntoIterator<Item = &'a UnitSpec>,
+) -> Option<&'a UnitName> {
+    let mut chain = chain.into_iter();
+    let is_process = |unit: &&UnitSpec| matches!(unit.executor, Some(ExecutorSpec::Process(_)));
+    chain.find(is_process).map(|unit| &unit.name)
 }
 
 #[cfg(test)]

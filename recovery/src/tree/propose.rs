@@ -17,11 +17,11 @@ use super::edit::{Edit, apply, children};
 use crate::UnitName;
 
 /// From so many recoveries of a kind on, it isn't an accident.
-const LEAST: usize = 3;
+pub(super) const LEAST: usize = 3;
 
 /// A fault that shows within this after a restart follows from it: starting and the noticing of the
 /// next fault take seconds, unrelated faults are hours apart.
-const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A part is slow when it alone takes at least this part of the whole's restart.
 const SLOW: f64 = 0.5;
@@ -140,8 +140,12 @@ impl<'a> Books<'a> {
         if let Some(cost) = self.costs.get(unit) {
             return *cost;
         }
-        // Never restarted: what is configured.
+        // Never restarted: what is configured, or what its parts take.
         let spec = self.tree.spec(unit);
+        if spec.is_some_and(|spec| spec.executor.is_none()) {
+            let parts = self.tree.restarts(unit).into_iter();
+            return self.together(parts.filter(|part| *part != unit));
+        }
         Cost {
             seconds: spec
                 .and_then(|spec| spec.expected_downtime)
@@ -174,13 +178,24 @@ impl<'a> Books<'a> {
         let mut kinds: BTreeMap<(&UnitName, Vec<&UnitName>), usize> = BTreeMap::new();
         for episode in self.episodes {
             let Some(cure) = episode.cure() else { continue };
-            let parts = children(self.tree, cure);
-            let vain: Vec<&UnitName> = episode
-                .in_vain()
-                .into_iter()
-                .filter(|unit| parts.contains(unit))
+            let tried = episode.in_vain();
+            let is_part = |unit: &UnitName| unit != cure && self.tree.contains(cure, unit);
+            // Of one and what contains it, the larger was in vain for both.
+            let is_largest = |unit: &UnitName| {
+                let mut others = tried.iter();
+                !others.any(|other| {
+                    *other != unit && is_part(other) && self.tree.contains(other, unit)
+                })
+            };
+            let vain: Vec<&UnitName> = tried
+                .iter()
+                .copied()
+                .filter(|unit| is_part(unit) && is_largest(unit))
                 .collect();
-            if vain.len() >= 2 && vain.len() < parts.len() {
+            // All the parts of the cure are it already.
+            let parts = children(self.tree, cure);
+            let is_all = vain.len() == parts.len() && parts.iter().all(|part| vain.contains(&part));
+            if vain.len() >= 2 && !is_all {
                 *kinds.entry((cure, vain)).or_default() += 1;
             }
         }
@@ -196,16 +211,30 @@ impl<'a> Books<'a> {
                 let each = self.together(units.iter().copied());
                 let then = each.plus(self.cost(cure));
                 let saved = then.plus(each.times(-1.0)).times(count as f64);
-                let edit = Edit::Consolidate {
-                    group: group_name(&units),
-                    units: units.into_iter().cloned().collect(),
-                };
+                let edit = self.grouped(&units);
                 self.proposal(edit, why, count, saved)
             })
             .collect()
     }
 
-    /// Units whose restart is followed by a fault of a sibling, as the estimators of Mercury.
+    /// The edit that makes one group of these: below a unit of its own where they are parts of one, otherwise by a
+    /// rule.
+    fn grouped(&self, units: &[&UnitName]) -> Edit {
+        let parents: BTreeSet<_> = units.iter().map(|unit| self.tree.parent(unit)).collect();
+        let members = units.iter().copied().cloned().collect();
+        match parents.len() {
+            1 => Edit::Consolidate {
+                group: group_name(units),
+                units: members,
+            },
+            _ => Edit::Join {
+                units: members,
+                in_order: false,
+            },
+        }
+    }
+
+    /// Units whose restart is followed by another's fault, as the estimators of Mercury.
     fn followed(&self) -> Vec<Proposal> {
         let mut restarts: BTreeMap<&UnitName, usize> = BTreeMap::new();
         let mut follows: BTreeMap<(&UnitName, &UnitName), usize> = BTreeMap::new();
@@ -222,8 +251,7 @@ impl<'a> Books<'a> {
                     })
             });
             if let Some(next) = next.and_then(|(_, next)| next.attempts.first())
-                && next.unit != last.unit
-                && self.tree.parent(&next.unit) == self.tree.parent(&last.unit)
+                && !self.tree.overlap(&next.unit, &last.unit)
             {
                 *follows.entry((&last.unit, &next.unit)).or_default() += 1;
             }
@@ -240,9 +268,13 @@ impl<'a> Books<'a> {
             );
             let mut units = vec![one, other];
             units.sort();
-            let edit = Edit::Consolidate {
-                group: group_name(&units),
-                units: units.into_iter().cloned().collect(),
+            let edit = match self.grouped(&units) {
+                // Who fails after the other's restart is restarted after it.
+                Edit::Join { .. } => Edit::Join {
+                    units: vec![one.clone(), other.clone()],
+                    in_order: true,
+                },
+                below_one => below_one,
             };
             // Started together, the second isn't away once more.
             let saved = self.cost(other).times(count as f64);
@@ -299,6 +331,8 @@ impl<'a> Books<'a> {
                 .episodes
                 .iter()
                 .filter(|episode| episode.cure() == Some(unit))
+                // Where several parts were in vain, they are what goes together.
+                .filter(|episode| episode.in_vain().len() < 2)
                 .count();
             let parts = children(self.tree, unit);
             if cures < LEAST || parts.len() < 3 {
@@ -438,6 +472,17 @@ site -
             "a\n ~b\n a\n ~b\n a\n ~b",
             &["put a, b below one unit, a-with-b (3 s)"],
         );
+        // Across the tree a rule says it, and with whose restart it begins.
+        check(
+            "a! x! site\n x! a! site\n a! x! site",
+            &["restart a, x together (180 s)"],
+        );
+        check(
+            "x\n ~fast\n x\n ~fast\n x\n ~fast",
+            &["restart x, then fast together, in this order (3 s)"],
+        );
+        // The smaller was in vain with the larger, and one is no group.
+        check("x! big! site\n x! big! site\n x! big! site", &[]);
         // slow alone is in vain, and costs as much as the pair.
         check(
             "slow! pair\n slow! pair\n slow",

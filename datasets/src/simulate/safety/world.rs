@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt;
+use rekindle_recovery::belief::Learned;
 use rekindle_recovery::executor::{
     ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
 };
@@ -182,6 +183,7 @@ impl World {
                 .collect(),
             prober: Arc::new(self.clone()),
             notifier: Arc::new(self.clone()),
+            seeds: Learned::default(),
             crash: None,
             clock: Arc::new(move || clock.wall()),
         }

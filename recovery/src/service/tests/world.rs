@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::belief::Learned;
 use crate::crash::{CrashHook, CrashPoint};
 use crate::executor::{
     ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
@@ -272,6 +273,7 @@ impl World {
                 .collect(),
             prober: Arc::new(self.clone()),
             notifier: Arc::new(self.clone()),
+            seeds: Learned::default(),
             crash,
             clock: Arc::new(move || clock.now()),
         }
