@@ -29,6 +29,7 @@ use std::path::PathBuf;
 
 use document::{Node, Place, Value};
 use reader::{Reader, Section};
+use rekindle_recovery::ExecutorSpec;
 
 pub use guards::GuardSettings;
 pub use settings::{
@@ -161,7 +162,7 @@ impl Config {
         listen.api = api.unwrap_or(listen.api);
     }
 
-    /// One port can't be listened on twice. Port 0 is another each time.
+    /// One port can't be listened on twice, by us or by a process that we start. Port 0 is another each time.
     fn check_ports(&self, reader: &Reader<'_>, document: &Node) {
         let addresses = self.listen.addresses();
         for (index, (key, address)) in addresses.iter().enumerate() {
@@ -174,6 +175,22 @@ impl Config {
                     place_of(document, &["listen", key]),
                     &format!("{address} is what `listen.{other}` listens on already"),
                 );
+            }
+            for unit in &self.restart.tree {
+                let Some(ExecutorSpec::Process(process)) = &unit.executor else {
+                    continue;
+                };
+                if process.ports.contains(&address.port()) {
+                    reader.complain(
+                        format!("`listen.{key}`"),
+                        place_of(document, &["listen", key]),
+                        &format!(
+                            "port {} is also among the `ports` of {}, which would never be seen to have stopped",
+                            address.port(),
+                            unit.name
+                        ),
+                    );
+                }
             }
         }
     }

@@ -168,6 +168,16 @@ fn warnings(config: &Config) -> Vec<String> {
             ExecutorSpec::Command(command) => (command.command.first(), None),
             _ => (None, None),
         };
+        if let Some(directory) = directory
+            && !directory.is_dir()
+        {
+            warnings.push(format!(
+                "{}: there is no directory {} on this machine to run it in",
+                unit.name,
+                directory.display()
+            ));
+            continue;
+        }
         if let Some(program) = program
             && !is_there(program, directory)
         {

@@ -83,6 +83,8 @@ struct ImportReport {
     of_files: Vec<FileReport>,
     spans: u64,
     duplicates: u64,
+    /// Whether a daemon has the store, which finds those that are there already later.
+    merged_by_daemon: bool,
     unreadable: u64,
     rejected_spans: u64,
 }
@@ -179,9 +181,11 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
     }
     report.duplicates += store.add(waiting, &name, number, now).map_err(unwritten)?;
     // What two files hold, or an import before, is there once then.
-    report.duplicates += store
+    let found = store
         .tidy(now)
         .context("failed merging the store's files")?;
+    report.duplicates += found.unwrap_or(0);
+    report.merged_by_daemon = found.is_none();
     terminal.answer(&report, |terminal, report| {
         for file in &report.of_files {
             file.show(terminal)?;
@@ -193,7 +197,14 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
         terminal.line(format!(
             "{} spans went to the store{already}.",
             words::count(report.spans - report.duplicates.min(report.spans)),
-        ))
+        ))?;
+        if report.merged_by_daemon {
+            terminal.line(
+                "A daemon has this store: what was there already goes when it merges the files of these hours, a \
+                 quarter of an hour after their end.",
+            )?;
+        }
+        Ok(())
     })?;
     let is_whole = report.of_files.iter().all(|file| file.error.is_none());
     Ok(match report.spans > 0 && is_whole {

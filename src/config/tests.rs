@@ -304,6 +304,23 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
             "r.yaml: `restart.tree` at line 6, column 11: b and c both have port 81 among their `ports`, \
              so `ports` can't tell them apart",
         ),
+        // What is sure is told at once, whatever else couldn't be read; what may come of that isn't.
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {unit: b, process: {command: [x], ports: [81]}, drain: 2h}\n        - {unit: c, process: {command: [y], ports: [81]}}\n        - {unit: d, procces: {command: [z]}}\n        - {unit: e, match: {k: v}, command: {run: [x]}}\n        - {unit: f, match: {k: v}, command: {run: [x]}, before: [g]}\n",
+            "r.yaml: `restart.tree[0].units[0].drain` at line 5, column 66: it delays restarts that users wait for; \
+             it must be at most 5 minutes\n\
+             r.yaml: `restart.tree` at line 6, column 11: b and c both have port 81 among their `ports`, so `ports` \
+             can't tell them apart\n\
+             r.yaml: unknown key `procces` at line 7, column 21; did you mean `process`?\n\
+             r.yaml: `restart.tree` at line 9, column 11: e and f both match a component with k=v; put one below \
+             the other, or let them differ in the value of a key\n\
+             r.yaml: `restart.tree` at line 9, column 11: f is to be restarted before g, which is no unit; name one \
+             of this tree",
+        ),
+        (
+            "restart:\n  tree:\n    - {unit: a, process: {command: [x], ports: [4317, 80]}}\n",
+            "r.yaml: `listen.grpc`: port 4317 is also among the `ports` of a, which would never be seen to have stopped",
+        ),
         (
             "restart:\n  tree:\n    - unit: a\n      docker: {container: x, sokcet: /x}\n      command: {run: [x]}\n",
             "r.yaml: `restart.tree[0]` at line 3, column 7: has several of `process`, `http`, \

@@ -1,7 +1,7 @@
 //! The restart tree as it is written: nested units, read into a flat list. Whether they make a tree
 //! is recovery's to say; what it says is told with the place of the unit that it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,47 +61,70 @@ pub(super) fn tree(
     key: &'static str,
     mode: Mode,
 ) -> (Vec<UnitSpec>, Vec<Template>, Watches) {
-    let complaints_before = section.reader.complaints();
     let mut units = Units::default();
     read_units(section, key, None, 0, &mut units);
     let Units {
         mut specs,
         templates,
         places,
+        unclear,
         watches,
     } = units;
     for spec in specs.iter_mut().filter(|spec| spec.parent.is_none()) {
         spec.mode = spec.mode.or(Some(mode));
     }
-    // A tree of which parts couldn't be read would be found wrong in ways that it may not be.
-    if !specs.is_empty() && section.reader.complaints() == complaints_before {
-        for wrong in clashes(&templates, &specs) {
-            section.complain(key, section.at(), &wrong);
-        }
-        for (at, wrong) in shared_ports(&specs) {
-            let subject = format!("`{}`", section.path_of(key));
-            section
-                .reader
-                .complain(subject, places.get(at).copied(), &wrong);
-        }
-        // With one of each kind: what is wrong with that would be wrong with all of them.
-        let examples = templates.iter().map(Template::example);
-        let tree = RestartTree::growing(
-            specs.iter().cloned().chain(examples).collect(),
-            template::kinds(&templates),
-        );
-        let errors = tree.err().unwrap_or_default();
-        for error in errors {
-            let (unit, wrong) = told(&error);
-            let place = unit.and_then(|unit| {
-                let at = specs.iter().rposition(|spec| spec.name == *unit)?;
-                places.get(at).copied()
-            });
-            let subject = format!("`{}`", section.path_of(key));
-            section.reader.complain(subject, place, &wrong);
-        }
+    if specs.is_empty() {
+        return (specs, templates, watches);
+    }
+    let subject = format!("`{}`", section.path_of(key));
+    let complain = |place: Option<Place>, wrong: &str| {
+        section.reader.complain(subject.clone(), place, wrong);
+    };
+    for wrong in clashes(&templates, &specs) {
+        complain(Some(section.at()), &wrong);
+    }
+    for (at, wrong) in shared_ports(&specs) {
+        complain(places.get(at).copied(), &wrong);
+    }
+    // With one of each kind: what is wrong with that would be wrong with all of them. One at the top was complained of.
+    let below = templates.iter().filter(|it| it.unit.parent.is_some());
+    let examples = below.map(Template::example);
+    let tree = RestartTree::growing(
+        specs.iter().cloned().chain(examples).collect(),
+        template::kinds(&templates),
+    );
+    let errors = tree.err().unwrap_or_default();
+    for error in errors.iter().filter(|error| is_sure(error, &unclear)) {
+        let (unit, wrong) = told(error);
+        let place = unit.and_then(|unit| {
+            let at = specs.iter().rposition(|spec| spec.name == *unit)?;
+            places.get(at).copied()
+        });
+        complain(place, &wrong);
     }
     (specs, templates, watches)
+}
+
+/// Whether the tree would be wrong in this way even if what couldn't be read of these units were as it should.
+fn is_sure(error: &TreeError, unclear: &BTreeSet<UnitName>) -> bool {
+    let nobody_is_unclear = |units: &[&UnitName]| units.iter().all(|it| !unclear.contains(it));
+    match error {
+        // Who isn't known may be the root, restart those above it, or be the one that a rule names.
+        TreeError::EmptyName { .. } => false,
+        TreeError::NoRoot | TreeError::NotRestartable { .. } => unclear.is_empty(),
+        TreeError::UnknownInRule { unit, .. } => {
+            nobody_is_unclear(&[unit]) && !unclear.iter().any(|it| it.as_str().is_empty())
+        }
+        TreeError::DuplicateName { unit, .. } => !unit.as_str().is_empty(),
+        TreeError::UnknownParent { unit, parent, .. } => nobody_is_unclear(&[unit, parent]),
+        TreeError::SeveralRoots { .. } => true,
+        TreeError::Cycle { units } | TreeError::OrderRing { units } => {
+            nobody_is_unclear(&units.iter().collect::<Vec<_>>())
+        }
+        TreeError::Ambiguous { first, second, .. } => nobody_is_unclear(&[first, second]),
+        TreeError::Contradiction { unit, ancestor, .. } => nobody_is_unclear(&[unit, ancestor]),
+        TreeError::RuleWithin { unit, other, .. } => nobody_is_unclear(&[unit, other]),
+    }
 }
 
 /// Which processes are said to listen where another one does: neither would ever be seen to have stopped.
@@ -157,6 +180,8 @@ struct Units {
     specs: Vec<UnitSpec>,
     templates: Vec<Template>,
     places: Vec<Place>,
+    /// Those of which something couldn't be read.
+    unclear: BTreeSet<UnitName>,
     watches: Watches,
 }
 
@@ -174,17 +199,32 @@ fn read_units(
         return;
     }
     for (path, node) in items {
-        if let Some(unit) = Section::open(section.reader, &path, "unit", node) {
-            match unit.has("template") {
-                true => read_template(&unit, parent, units),
-                false => read_unit(&unit, parent, depth, units),
+        let Some(unit) = Section::open(section.reader, &path, "unit", node) else {
+            continue;
+        };
+        let before = section.reader.complaints();
+        let name = match unit.has("template") {
+            // Its parent is restarted by what grows.
+            true => {
+                read_template(&unit, parent, units);
+                parent.cloned()
             }
-            unit.close();
+            false => Some(read_unit(&unit, parent, units)),
+        };
+        let below = section.reader.complaints();
+        if let (Some(name), false) = (&name, unit.has("template")) {
+            read_units(&unit, "units", Some(name), depth + 1, units);
         }
+        let own = below - before;
+        let below = section.reader.complaints();
+        unit.close();
+        let is_unclear = own > 0 || section.reader.complaints() > below;
+        units.unclear.extend(name.filter(|_| is_unclear));
     }
 }
 
-fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, units: &mut Units) {
+/// What it is called. What is below it isn't read.
+fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) -> UnitName {
     let name = own_name(section, "unit", "the unit's name");
     let spec = UnitSpec {
         executor: executor(section),
@@ -198,7 +238,7 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, depth: usize, uni
     }
     units.specs.push(spec);
     units.places.push(section.at());
-    read_units(section, "units", Some(&name), depth + 1, units);
+    name
 }
 
 fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) {

@@ -188,7 +188,7 @@ impl Compactor {
             self.counts.removed_files += removed.files;
             self.counts.removed_bytes += removed.bytes;
         }
-        while let Some(due) = merge::due(&self.store.sound_files()?, now) {
+        while let Some(due) = merge::due(&self.store.sound_files()?, now, false) {
             let duplicates = match merge::merge(&self.store, &due, now, &|step| self.passed(step)) {
                 // The next round goes without it.
                 Err(error) if due.has_damage(&error) && self.store.is_set_aside(&error) => continue,

@@ -70,8 +70,9 @@ impl Due {
     }
 }
 
-/// What is to be merged next.
-pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Due> {
+/// What is to be merged next. To whoever tidies up (`is_last`) an hour is over even if more may come, so that what was
+/// added twice is there once.
+pub(crate) fn due(files: &[StoredFile], now: UnixNanos, is_last: bool) -> Option<Due> {
     let by_hour = files.chunk_by(|a, b| Hour::of_path(&a.path) == Hour::of_path(&b.path));
     for of_hour in by_hour {
         let Some(hour) = Hour::of_path(&of_hour[0].path) else {
@@ -80,7 +81,10 @@ pub(crate) fn due(files: &[StoredFile], now: UnixNanos) -> Option<Due> {
         let mut small: Vec<&StoredFile> =
             of_hour.iter().filter(|it| it.bytes < LARGE_BYTES).collect();
         small.sort_by_key(|it| (it.bytes, &it.path));
-        let over_at = hour.end().plus(OVER_AFTER);
+        let mut over_at = hour.end().plus(OVER_AFTER);
+        if is_last {
+            over_at = over_at.min(now.minus(Duration::from_nanos(1)));
+        }
         let enough = if over_at < now { 1 } else { FILES_AT_ONCE };
         if small.len() < enough {
             continue;

@@ -247,27 +247,27 @@ impl Store {
         Ok(duplicates)
     }
 
-    /// Merges the small files of hours that are over, if no daemon does so; how many spans lay in two of them.
+    /// Merges the small files of each hour, so that what lies in two of them is there once; how many spans did. `None`
+    /// when a daemon has the store: it does so itself, when the hour is over.
     ///
     /// # Errors
     /// When a file can't be read or written.
-    pub fn tidy(&self, now: UnixNanos) -> Result<u64, StoreError> {
+    pub fn tidy(&self, now: UnixNanos) -> Result<Option<u64>, StoreError> {
         let _lock = match self.own() {
             Ok(lock) => lock,
-            // Whoever has it does it.
-            Err(StoreError::InUse { .. }) => return Ok(0),
+            Err(StoreError::InUse { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         crate::merge::finish_broken_off(self)?;
         let mut duplicates = 0;
-        while let Some(due) = crate::merge::due(&self.sound_files()?, now) {
+        while let Some(due) = crate::merge::due(&self.sound_files()?, now, true) {
             match crate::merge::merge(self, &due, now, &|_| Ok(())) {
                 // The next round goes without it.
                 Err(error) if due.has_damage(&error) && self.is_set_aside(&error) => {}
                 merged => duplicates += merged?,
             }
         }
-        Ok(duplicates)
+        Ok(Some(duplicates))
     }
 
     /// Writes a file of these spans, which are in order.

@@ -610,7 +610,7 @@ fn an_hour_of_many_files_is_merged_whole() {
         let sent = everything(&store);
         assert_eq!(sent.len(), all.len());
         let later = START.plus(Duration::from_secs(24 * 3600));
-        assert_eq!(store.tidy(later).expect("merged"), 0);
+        assert_eq!(store.tidy(later).expect("merged"), Some(0));
         assert_eq!(store.files().expect("listed").len(), 1, "{files} files");
         assert!(
             everything(&store) == sent,
@@ -640,21 +640,40 @@ fn what_a_large_file_has_is_in_no_other_once_the_hour_is_over() {
     let large = format!("{hour}/merged-00000000000000000001-0.parquet");
     std::fs::write(folder.path().join(&large), large_file(some)).expect("written");
     let over = START.plus(Duration::from_secs(24 * 3600));
-    assert_eq!(store.tidy(START).expect("nothing yet"), 0);
 
     // One small file with nothing of its own: all of it goes.
-    assert_eq!(store.tidy(over).expect("merged"), some.len() as u64);
+    assert_eq!(store.tidy(over).expect("merged"), Some(some.len() as u64));
     assert_eq!(everything(&store).len(), some.len());
     // One that has more comes late, and keeps that; and then there is nothing to do.
     store.add(all.clone(), "late", 0, LATER).expect("added");
-    assert_eq!(store.tidy(over).expect("merged"), some.len() as u64);
+    assert_eq!(store.tidy(over).expect("merged"), Some(some.len() as u64));
     assert_eq!(everything(&store).len(), all.len());
     let files = store.files().expect("listed");
     assert_eq!(files.len(), 2, "{files:?}");
     assert!(files.iter().any(|it| it.path == large), "it stays as it is");
-    assert_eq!(store.tidy(over).expect("nothing"), 0);
+    assert_eq!(store.tidy(over).expect("nothing"), Some(0));
     assert_eq!(store.files().expect("listed"), files);
     assert_eq!(rest.len() + some.len(), all.len());
+}
+
+#[test]
+fn what_is_added_twice_while_its_hour_lasts_is_there_once_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_str().expect("UTF-8")).expect("a store");
+    let all = spans(12);
+    let now = all.iter().map(|span| span.received_at).max();
+    let now = now.expect("there are some");
+    for (import, already) in [("a", 0), ("b", all.len() as u64), ("c", all.len() as u64)] {
+        store.add(all.clone(), import, 0, now).expect("added");
+        assert_eq!(store.tidy(now).expect("merged"), Some(already), "{import}");
+        assert_eq!(everything(&store).len(), all.len(), "{import}");
+    }
+    // A daemon has it: nothing is touched beside it.
+    let owned = store.own().expect("nobody has it");
+    store.add(all.clone(), "d", 0, now).expect("added");
+    assert_eq!(store.tidy(now).expect("looked at"), None);
+    drop(owned);
+    assert_eq!(store.tidy(now).expect("merged"), Some(all.len() as u64));
 }
 
 /// The same file, in which the names of spans can't be read any more.
@@ -710,7 +729,7 @@ fn nothing_goes_for_a_copy_that_cannot_be_read_or_says_something_else() {
             .join("merged-00000000000000000001-0.parquet");
         std::fs::write(&beside, large).expect("written");
         let over = START.plus(Duration::from_secs(24 * 3600));
-        assert_eq!(store.tidy(over).expect("merged"), gone, "{context}");
+        assert_eq!(store.tidy(over).expect("merged"), Some(gone), "{context}");
         // The small file's spans are there in any case.
         let mut kept = 0;
         for file in store.files().expect("listed") {
@@ -875,7 +894,7 @@ fn a_bucket_holds_what_a_folder_holds() {
     assert_eq!(store.add(both, "a", 1, LATER).expect("added"), 0);
     assert_eq!(store.size().expect("sized").files, 2);
     let later = UnixNanos(START.0 + Duration::from_secs(7200).as_nanos() as u64);
-    assert_eq!(store.tidy(later).expect("merged"), 10);
+    assert_eq!(store.tidy(later).expect("merged"), Some(10));
     assert_eq!(store.size().expect("sized").files, 1);
 
     let mut found = Vec::new();
