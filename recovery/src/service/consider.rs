@@ -54,6 +54,7 @@ fn usable(evidence: &mut Evidence) {
 
 impl Engine {
     pub(super) async fn take_evidence(&mut self, mut evidence: Evidence) {
+        let now = self.now();
         usable(&mut evidence);
         for (unit, rate) in &evidence.traffic {
             if self.tree.spec(unit).is_some() {
@@ -81,7 +82,7 @@ impl Engine {
             }
             None => {
                 let id = self.number();
-                let case = Case::new(id, Some(evidence.incident), AUTO, "", self.now());
+                let case = Case::new(id, Some(evidence.incident), AUTO, "", now);
                 self.cases.insert(id, case);
                 id
             }
@@ -93,6 +94,7 @@ impl Engine {
             }
             case.incident = Some(evidence.incident);
             case.is_orphan = false;
+            case.told_at.get_or_insert(now);
             case.evidence = Some(evidence);
         }
         self.consider(id).await;
@@ -210,6 +212,7 @@ impl Engine {
             Choice::Wait => self.wait(id, plan, now).await,
             Choice::Human => self.call_a_person(id, &evidence, plan).await,
             Choice::Restart(target) => {
+                self.ask_platforms(&target);
                 self.wants(id, &evidence, plan, target).await;
             }
         }
@@ -359,9 +362,16 @@ impl Engine {
                     "{target} would have been restarted, but {}",
                     words.join("; ")
                 );
+                let storm = refusals.iter().find(|refusal| {
+                    refusal.guard == Guard::Storm && refusal.consequence == Consequence::GiveUp
+                });
+                let storm = storm.map(|refusal| refusal.words.clone());
                 self.withdraw(id).await;
                 self.hold(id, plan, refusals);
                 self.give_up(id, Some(target), words).await;
+                if let Some(words) = storm {
+                    self.give_up_storm(&words).await;
+                }
             }
             Some(Consequence::Wait) => {
                 // What waits for a person may go on waiting while a guard says "not yet", but not once
@@ -379,6 +389,21 @@ impl Engine {
             }
             Some(Consequence::Ask) if is_still_unsure => self.hold(id, plan, refusals),
             Some(Consequence::Ask) => self.propose(id, plan, target, refusals).await,
+        }
+    }
+
+    /// What one of them was given up for is what all are: without it the others would look like so few that each may be
+    /// restarted, though they are as likely to share a cause as before.
+    async fn give_up_storm(&mut self, words: &str) {
+        let others = self.cases.values().filter_map(|case| {
+            let waits = matches!(case.state, State::Watching | State::Proposed);
+            let unit = case.sick().filter(|_| waits)?;
+            (self.tree.mode(unit) > Mode::Observe).then(|| (case.id, unit.clone()))
+        });
+        for (id, unit) in others.collect::<Vec<_>>() {
+            let words = format!("{unit} is suspected, but {words}");
+            self.withdraw(id).await;
+            self.give_up(id, Some(unit), words).await;
         }
     }
 

@@ -23,6 +23,7 @@ impl Engine {
     ) -> Result<Reply, CommandError> {
         let now = self.now();
         let (takes, cost) = self.price(&unit, now);
+        self.ask_platforms(&unit);
         let mut refusals = self.check(None, &unit, Authority::Preventive, None, cost);
         for refusal in &mut refusals {
             // Nobody is woken for what can wait until the hours for it, or until a pause is over.
