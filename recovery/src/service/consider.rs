@@ -12,7 +12,7 @@ use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
 use crate::ports::NoticeKind;
-use crate::{Evidence, Mode, UnitName};
+use crate::{CohortQuery, Evidence, Mode, UnitName};
 
 /// A recovery that nobody has spoken of for so long is of no incident that still is one.
 const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
@@ -453,7 +453,10 @@ impl Engine {
         cost: f64,
     ) -> (Vec<Refusal>, bool) {
         let mut refusals = self.check(Some(id), target, authority, evidence, cost);
-        let over = evidence.and_then(|evidence| self.is_over_already(target, evidence));
+        let over = evidence.and_then(|evidence| {
+            self.is_over_already(target, evidence)
+                .or_else(|| self.is_contradicted(evidence))
+        });
         let is_over = over.is_some();
         refusals.extend(over);
         (refusals, is_over)
@@ -469,6 +472,33 @@ impl Engine {
             until: None,
             words: format!(
                 "nothing has failed since {target}, or what it is part of, was restarted"
+            ),
+        })
+    }
+
+    /// Says no when requests of the very types that are told to fail come, and all of them fare well: what is told may be
+    /// made up, or over.
+    fn is_contradicted(&self, evidence: &Evidence) -> Option<Refusal> {
+        let types = &evidence.signature.request_types;
+        let now = self.now();
+        let lately = now.checked_sub(self.config.policy.evidence_expiry)?;
+        if types.is_empty() {
+            return None;
+        }
+        let fared = self.cohort.fared(&CohortQuery {
+            request_types: types.clone(),
+            from: evidence.since.max(lately),
+            until: now,
+        });
+        let is_well = fared.ok > 0 && fared.bad + fared.missing_error + fared.unheard == 0;
+        is_well.then(|| Refusal {
+            guard: Guard::StaleEvidence,
+            consequence: Consequence::Wait,
+            until: None,
+            words: format!(
+                "none of the {} requests to {} that came since has failed",
+                fared.ok,
+                types.join(", ")
             ),
         })
     }

@@ -914,6 +914,38 @@ async fn another_incident_of_what_was_just_restarted_waits_until_something_fails
     story.end().await;
 }
 
+/// Who says that requests fail is not believed while those requests come and fare well; silence contradicts nobody.
+#[tokio::test(start_paused = true)]
+async fn what_no_request_shows_is_left_alone() {
+    for (silent, is_broken, expected) in [(false, false, 0), (true, false, 1), (false, true, 1)] {
+        let world = World::new();
+        let mut story = Story::new(&world);
+        world.with(|state| state.silent = silent);
+        if is_broken {
+            world.break_down("shop.cart", 0.1);
+        }
+        for _ in 0..40 {
+            let mut evidence = world.evidence(1, &[("shop.cart", 0.9)]);
+            evidence.since = world.now() - Duration::from_secs(20);
+            evidence.failing_per_second = 5.0;
+            story.recovery.evidence(evidence).await.expect("taken");
+            sleep(Duration::from_millis(250)).await;
+            story.note();
+        }
+        let calls = world.calls().len().min(1);
+        assert_eq!(calls, expected, "{silent} {is_broken}: {}", story.text);
+        if expected == 0 {
+            let status = story.recovery.status().borrow().clone();
+            let words = &status.recoveries[0].refusals[0].words;
+            assert!(
+                words.contains("requests to front GET / that came since has failed"),
+                "{words}"
+            );
+        }
+        story.end().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_person_restarts_is_cured_only_of_what_was_known_to_be_wrong() {
     let world = World::new();
