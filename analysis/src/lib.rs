@@ -43,6 +43,7 @@ mod stories;
 mod tally;
 #[cfg(test)]
 mod testing;
+mod troubled;
 mod types;
 mod usual;
 mod watch;

@@ -27,6 +27,7 @@ pub(crate) use measured::{Measuring, Sampling};
 
 use crate::rank::{Brief, Counted};
 use crate::tally::{COUNTED_INTO, Tally};
+use crate::troubled::Asked;
 use crate::{Counts, LeftOut};
 use running::{Place, Running};
 
@@ -387,13 +388,13 @@ impl Profiles {
 
     /// Everything in the slices of each of these stretches, added up; older ones only where all that were put
     /// together lie within. Of an incident that is followed only what changed since is added.
-    pub(crate) fn around(&self, incident: u64, stretches: &[Range<u64>; 3]) -> Profile<'_> {
+    pub(crate) fn around(&self, incident: u64, asked: &Asked<3>) -> Profile<'_> {
         let known = self.running.iter().find(|(id, _)| *id == incident);
         let sums = match known {
-            Some((_, running)) if running.is_current(self, stretches) => Cow::Borrowed(running),
+            Some((_, running)) if running.is_current(self, asked) => Cow::Borrowed(running),
             known => {
                 let mut running = known.map_or_else(Running::default, |(_, known)| known.clone());
-                running.catch_up(self, stretches);
+                running.catch_up(self, asked);
                 Cow::Owned(running)
             }
         };
@@ -404,15 +405,12 @@ impl Profiles {
     }
 
     /// Keeps what is asked of these incidents added up, and of no others.
-    pub(crate) fn follow<'a>(
-        &mut self,
-        incidents: impl Iterator<Item = (u64, &'a [Range<u64>; 3])>,
-    ) {
+    pub(crate) fn follow<'a>(&mut self, incidents: impl Iterator<Item = (u64, &'a Asked<3>)>) {
         let mut running = std::mem::take(&mut self.running);
-        for (id, stretches) in incidents {
+        for (id, asked) in incidents {
             let known = running.iter().position(|(known, _)| *known == id);
             let mut sums = known.map_or_else(Running::default, |at| running.swap_remove(at).1);
-            sums.catch_up(self, stretches);
+            sums.catch_up(self, asked);
             self.running.push((id, sums));
         }
     }
@@ -465,23 +463,19 @@ impl Profiles {
         }
     }
 
-    /// The slice in the middle of those before `until` that hold anything.
-    pub(crate) fn middle(&self, until: u64) -> u64 {
-        let older = self.older.keys().map(|at| (at * TOGETHER, TOGETHER));
-        let recent = self.slices.keys().map(|slice| (*slice, 1));
-        let held = || {
-            older
-                .clone()
-                .chain(recent.clone())
-                .take_while(|(slice, _)| *slice < until)
-        };
-        let half = held().map(|(_, slices)| slices).sum::<u64>() / 2;
+    /// The slice in the middle of those before `until` that hold anything and are wanted.
+    pub(crate) fn middle(&self, until: u64, is_wanted: impl Fn(&Range<u64>) -> bool) -> u64 {
+        let held = self.places_held().map(Place::slices);
+        let held = held.take_while(|slices| slices.start < until);
+        let held: Vec<Range<u64>> = held.filter(is_wanted).collect();
+        let length = |slices: &Range<u64>| slices.end - slices.start;
+        let half = held.iter().map(length).sum::<u64>() / 2;
         let mut before = 0;
-        for (slice, slices) in held() {
+        for slices in held {
             if before >= half {
-                return slice;
+                return slices.start;
             }
-            before += slices;
+            before += length(&slices);
         }
         until
     }
@@ -712,7 +706,11 @@ mod tests {
     }
 
     fn between(profiles: &Profiles, slices: Range<u64>) -> Profile<'_> {
-        profiles.around(0, &[0..0, 0..0, slices])
+        let asked = Asked {
+            stretches: [0..0, 0..0, slices],
+            ..Asked::default()
+        };
+        profiles.around(0, &asked)
     }
 
     /// All that was timed.
@@ -792,22 +790,34 @@ mod tests {
         /// is added up from scratch.
         #[test]
         fn what_is_kept_is_what_is_added_up_anew(
-            steps in prop::collection::vec((0u8..12, 0u64..100, 0u32..4), 1..120),
+            steps in prop::collection::vec((0u8..13, 0u64..100, 0u32..4), 1..120),
         ) {
             let (mut profiles, mut counts) = (profiles_of(100, 100, 3), Counts::default());
-            let (mut now, mut stretches) = (200, [0..90, 90..180, 180..1_000]);
+            let mut now = 200;
+            let mut asked = Asked {
+                stretches: [0..90, 90..180, 180..1_000],
+                ..Asked::default()
+            };
             for (step, back, component) in steps {
                 match step {
                     0 => now += back,
                     1 => profiles.settle(now),
                     2 => profiles.forget_before((now - 150).max(back)),
-                    3 => stretches = [0..now - 100, now - 100..now - back, now - back..now],
+                    3 => {
+                        let middle = now - 100..now - back;
+                        asked.stretches = [0..now - 100, middle, now - back..now];
+                    }
                     4 => {
                         let used = |id: u32| (id != 3 || back > 50).then_some(id);
                         profiles.forget_courses();
                         profiles.keep(&[used(0), used(1), used(2), used(3)]);
                     }
-                    5 | 6 => profiles.follow([(1, &stretches)].into_iter()),
+                    5 | 6 => profiles.follow([(1, &asked)].into_iter()),
+                    12 => {
+                        let mut troubled = (*asked.troubled).clone();
+                        troubled.add(0, now - 2 * back..now - back);
+                        asked.troubled = Arc::new(troubled);
+                    }
                     7 | 8 => {
                         for id in 1..=8 {
                             let slice = now.saturating_sub(back / 8 * u64::from(component));
@@ -822,7 +832,7 @@ mod tests {
                     ),
                 }
                 // Nobody follows incident 0.
-                let both = [1, 0].map(|incident| profiles.around(incident, &stretches));
+                let both = [1, 0].map(|incident| profiles.around(incident, &asked));
                 let [kept, anew] = both.each_ref().map(times);
                 prop_assert_eq!(kept, anew);
                 let [kept, anew] = both.each_ref().map(shapes);

@@ -25,6 +25,7 @@ use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Times};
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::spectrum::{Cell, Spectrum};
+use crate::troubled::{Asked, Troubled};
 use crate::types::Types;
 use crate::{AnalysisConfig, Counts, Incident, LeftOut};
 use cells::add_case;
@@ -66,9 +67,9 @@ impl Stretch {
 pub(crate) struct AskedNext {
     pub(crate) incident: u64,
     /// Of what was counted: the baseline and the window.
-    pub(crate) counted: [Range<u64>; 2],
+    pub(crate) counted: Asked<2>,
     /// Of what was measured: both halves of the baseline and the window.
-    pub(crate) measured: [Range<u64>; 3],
+    pub(crate) measured: Asked<3>,
 }
 
 impl Sources<'_> {
@@ -81,12 +82,11 @@ impl Sources<'_> {
         known: Option<&Laid>,
     ) -> Input {
         let failing = self.failing(incident);
-        let stretch = self.stretch(incident.since, until, &failing);
-        let stretches = self.counted_stretches(incident.since, stretch);
-        let measured = self.stretches(incident, stretch);
-        let [_, counted] = stretches.clone();
-        let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
-        let measured_window = self.of_measured(&window, counted, &measured[2]);
+        let (stretch, asked) = self.asked(incident, until, &failing);
+        let (counted, measured) = (asked.counted, asked.measured);
+        let [_, counted_window] = counted.stretches.clone();
+        let [baseline, mut window] = self.spectrum.around(incident.id, counted);
+        let measured_window = self.of_measured(&window, counted_window, &measured.stretches[2]);
         self.take_out_cut(stretch, &mut window);
         let counted = [&*baseline, &*window];
         let profile = self.profiles.around(incident.id, &measured);
@@ -125,12 +125,10 @@ impl Sources<'_> {
         known: Option<Laid>,
     ) -> Laid {
         let failing = self.failing(incident);
-        let stretch = self.stretch(incident.since, until, &failing);
-        let stretches = self.counted_stretches(incident.since, stretch);
-        let [baseline, mut window] = self.spectrum.around(incident.id, stretches);
+        let (stretch, asked) = self.asked(incident, until, &failing);
+        let [baseline, mut window] = self.spectrum.around(incident.id, asked.counted);
         self.take_out_cut(stretch, &mut window);
-        let stretches = self.stretches(incident, stretch);
-        let profile = self.profiles.around(incident.id, &stretches);
+        let profile = self.profiles.around(incident.id, &asked.measured);
         self.laid(known, [&baseline, &window], &profile, &failing)
     }
 
@@ -144,12 +142,42 @@ impl Sources<'_> {
 
     /// Which slices the next ranking will ask for.
     pub(crate) fn asked_next(&self, incident: &Incident, until: UnixNanos) -> AskedNext {
-        let stretch = self.stretch(incident.since, until, &self.failing(incident));
-        AskedNext {
+        self.asked(incident, until, &self.failing(incident)).1
+    }
+
+    /// The stretch that is ranked, and the slices that this asks for.
+    fn asked(
+        &self,
+        incident: &Incident,
+        until: UnixNanos,
+        failing: &BTreeSet<u32>,
+    ) -> (Stretch, AskedNext) {
+        let stretch = self.stretch(incident.since, until, failing);
+        let troubled = Arc::new(self.troubled_before(incident.since));
+        let asked = AskedNext {
             incident: incident.id,
-            counted: self.counted_stretches(incident.since, stretch),
-            measured: self.stretches(incident, stretch),
+            measured: self.measured_stretches(incident, stretch, failing, &troubled),
+            counted: Asked {
+                stretches: self.counted_stretches(incident.since, stretch),
+                troubled,
+            },
+        };
+        (stretch, asked)
+    }
+
+    /// When request types were in incidents before this time.
+    fn troubled_before(&self, since: UnixNanos) -> Troubled {
+        let end = self.slice(since);
+        let mut troubled = Troubled::default();
+        for (id, state) in self.types.iter() {
+            for (from, over) in state.troubles() {
+                troubled.add(
+                    id,
+                    self.slice(from)..self.slice(over).saturating_add(1).min(end),
+                );
+            }
         }
+        troubled
     }
 
     /// The last stretch between restarts in which enough requests that are evidence failed to tell why; the first one

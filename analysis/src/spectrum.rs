@@ -21,6 +21,7 @@ use rekindle_model::{Name, Outcome, RequestType};
 use crate::observe::{Row, State};
 use crate::registry::Registry;
 use crate::tally::{COUNTED_INTO, DenseTally};
+use crate::troubled::{Asked, Troubled};
 use crate::{Component, Counts, LeftOut};
 use followed::Followed;
 
@@ -115,7 +116,7 @@ impl Spectrum {
             false => counts.add_late(number),
         }
         for followed in &mut self.followed {
-            followed.add(slice, number);
+            followed.add(slice, number, &self.cells[number as usize]);
         }
     }
 
@@ -128,54 +129,67 @@ impl Spectrum {
             && counts.remove(*number)
         {
             for followed in &mut self.followed {
-                followed.remove(slice, *number);
+                followed.remove(slice, *number, &cell);
             }
         }
     }
 
     /// All cells of the slices in `[from, until)`, added up.
     pub(crate) fn between(&self, from: u64, until: u64) -> impl Iterator<Item = (Cell, u64)> {
-        let sums = self.sums(&(from..until));
+        let sums = self.sums(&(from..until), &Troubled::default());
         let counted = self.cells.iter().copied().zip(sums);
         counted.filter(|(_, count)| *count > 0)
     }
 
-    /// The same, by the cells' numbers.
-    fn sums(&self, slices: &Range<u64>) -> Vec<u64> {
+    /// The same less what is troubled, by the cells' numbers.
+    fn sums(&self, slices: &Range<u64>, troubled: &Troubled) -> Vec<u64> {
         let mut sums = vec![0u64; self.cells.len()];
-        followed::change(&mut sums, &self.slices, slices, |sum, count| *sum += count);
+        let left_out = (troubled, &self.cells[..]);
+        followed::change(&mut sums, &self.slices, slices, left_out, |sum, count| {
+            *sum += count;
+        });
         sums
     }
 
     /// Takes the cells of these slices out of sums that they are in.
     pub(crate) fn take_out(&self, slices: &Range<u64>, sums: &mut [u64]) {
-        followed::change(sums, &self.slices, slices, |sum, count| *sum -= count);
+        let nothing = Troubled::default();
+        let left_out = (&nothing, &self.cells[..]);
+        followed::change(sums, &self.slices, slices, left_out, |sum, count| {
+            *sum -= count;
+        });
     }
 
     /// The same of two stretches of time. Of an incident that is followed nothing is added up but what changed.
-    pub(crate) fn around(&self, incident: u64, stretches: [Range<u64>; 2]) -> [Cow<'_, [u64]>; 2] {
+    pub(crate) fn around(&self, incident: u64, asked: Asked<2>) -> [Cow<'_, [u64]>; 2] {
         let known = self.followed.iter().find(|it| it.incident == incident);
         match known {
-            Some(known) if known.stretches == stretches => {
+            Some(known) if known.asked == asked => {
                 known.sums.each_ref().map(|sums| Cow::Borrowed(&sums[..]))
             }
             Some(known) => {
                 let mut known = known.clone();
-                known.move_to(stretches, &self.slices, self.cells.len());
+                known.move_to(asked, &self.slices, &self.cells);
                 known.sums.map(Cow::Owned)
             }
-            None => stretches.map(|it| Cow::Owned(self.sums(&it))),
+            None => {
+                let Asked {
+                    stretches,
+                    troubled,
+                } = asked;
+                stretches.map(|it| Cow::Owned(self.sums(&it, &troubled)))
+            }
         }
     }
 
     /// Keeps what is asked of these incidents added up, and of no others.
-    pub(crate) fn follow(&mut self, incidents: impl Iterator<Item = (u64, [Range<u64>; 2])>) {
+    pub(crate) fn follow(&mut self, incidents: impl Iterator<Item = (u64, Asked<2>)>) {
         let mut followed = std::mem::take(&mut self.followed);
-        for (incident, stretches) in incidents {
+        for (incident, asked) in incidents {
             let known = followed.iter().position(|it| it.incident == incident);
             let new = || Followed::new(incident);
             let mut sums = known.map_or_else(new, |at| followed.swap_remove(at));
-            sums.move_to(stretches, &self.slices, self.cells.len());
+            sums.move_to(asked, &self.slices, &self.cells);
             self.followed.push(sums);
         }
     }
@@ -211,7 +225,7 @@ impl Spectrum {
 
     pub(crate) fn forget_before(&mut self, slice: u64) {
         for followed in &mut self.followed {
-            followed.forget_before(slice, &self.slices);
+            followed.forget_before(slice, &self.slices, &self.cells);
         }
         self.slices = self.slices.split_off(&slice);
     }

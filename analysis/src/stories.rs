@@ -5,6 +5,7 @@
 //! site is calm for a while, then a fault sets in; each case says who must be named.
 
 mod aftermath;
+mod again;
 mod claims;
 mod laid_out;
 mod production;

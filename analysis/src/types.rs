@@ -61,6 +61,8 @@ pub(crate) struct TypeState {
     pub(crate) incident: Option<u64>,
     /// Since when it fails in that incident, which others may have begun; says nothing outside of one.
     pub(crate) failing_since: UnixNanos,
+    /// From when to when it was in incidents that it is in no more, oldest first.
+    troubles: Vec<Stretch>,
 }
 
 /// What came before a request of a type that hadn't come for a while.
@@ -94,6 +96,27 @@ impl TypeState {
         if self.durations.total() > FADE_AT {
             self.durations.fade();
         }
+    }
+
+    /// It is in this incident from now on, and fails since then.
+    pub(crate) fn begin_trouble(&mut self, incident: u64, since: UnixNanos) {
+        self.end_trouble(since);
+        self.incident = Some(incident);
+        self.failing_since = since;
+    }
+
+    /// It is in no incident any more, and was well since then.
+    pub(crate) fn end_trouble(&mut self, over: UnixNanos) {
+        if self.incident.take().is_some() && self.failing_since < over {
+            self.troubles.push((self.failing_since, over));
+        }
+    }
+
+    /// From when to when it was in incidents: what came then isn't usual.
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = Stretch> {
+        let open = (self.failing_since, UnixNanos(u64::MAX));
+        let open = self.incident.map(|_| open);
+        self.troubles.iter().copied().chain(open)
     }
 
     /// When one came last.
@@ -203,6 +226,7 @@ impl TypeState {
         self.rates = self.rates.split_off(&rate_slice(time));
         self.set_apart = self.set_apart.split_off(&rate_slice(time));
         self.stops.forget_before(time);
+        self.troubles.retain(|(_, over)| *over >= time);
     }
 
     /// Whether anything of it is left in the window.
@@ -386,6 +410,7 @@ impl Types {
             stops: Stops::default(),
             incident: None,
             failing_since: UnixNanos::default(),
+            troubles: Vec::new(),
         });
         id
     }

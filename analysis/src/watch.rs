@@ -116,13 +116,12 @@ impl Watch {
         now: UnixNanos,
     ) -> u64 {
         let state = types.get_mut(request_type);
-        state.failing_since = since;
         let known = self
             .incidents
             .iter_mut()
             .find(|incident| Some(incident.id) == into);
         if let Some(incident) = known {
-            state.incident = Some(incident.id);
+            state.begin_trouble(incident.id, since);
             incident.request_types.push(state.request_type.clone());
             incident.request_types.sort();
             incident.request_types.dedup();
@@ -132,7 +131,7 @@ impl Watch {
         }
         self.last_id += 1;
         let id = self.last_id;
-        state.incident = Some(id);
+        state.begin_trouble(id, since);
         self.incidents.push(Incident {
             id,
             request_types: vec![state.request_type.clone()],
@@ -204,11 +203,11 @@ impl Watch {
             };
             if let Some(reason) = reason {
                 incident.closed = Some(Closing { at: now, reason });
-                incident.well_since = None;
+                let over = incident.well_since.take().unwrap_or(now);
                 self.known.remove(&incident.id);
                 for id in members {
                     let state = types.get_mut(id);
-                    state.incident = None;
+                    state.end_trouble(over);
                     let by_itself = reason == ClosingReason::Recovered
                         && !fences.may_cover(id, incident.since, now);
                     state.reset(by_itself, now, config);

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use super::{ByCourse, Profiles, Segment, TOGETHER, UNMEASURED, What, number_of};
 use crate::rank::{Brief, Counted};
 use crate::tally::Tally;
+use crate::troubled::{Asked, Troubled};
 
 /// Which tally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,27 +26,39 @@ pub(super) enum Place {
 }
 
 impl Place {
+    pub(super) const fn slices(self) -> Range<u64> {
+        match self {
+            Self::Older(at) => at * TOGETHER..(at + 1) * TOGETHER,
+            Self::Recent(at) => at..at + 1,
+        }
+    }
+
     /// Which stretch all of it lies in.
     fn stretch(self, stretches: &[Range<u64>; 3]) -> Option<usize> {
-        let (first, last) = match self {
-            Self::Older(at) => (at * TOGETHER, at * TOGETHER + TOGETHER - 1),
-            Self::Recent(at) => (at, at),
-        };
+        let slices = self.slices();
         stretches
             .iter()
-            .position(|it| it.contains(&first) && it.contains(&last))
+            .position(|it| it.start <= slices.start && slices.end <= it.end)
     }
 }
 
 /// What of a place is in the sums.
 #[derive(Clone, Debug)]
 struct Taken {
-    stretch: usize,
+    into: Into,
     version: Version,
     /// What of the tally wasn't settled then; all that was settled is in.
     counting: HashMap<u64, u32>,
     /// What was counted by course, by key, each once: whoever is measured later changes for how many each stands.
     by_course: Vec<(u64, u64)>,
+}
+
+/// Which sums a place goes into.
+#[derive(Clone, Debug)]
+struct Into {
+    stretch: usize,
+    /// The request types that are troubled in it, of which nothing does.
+    left_out: Vec<u32>,
 }
 
 /// As long as it is the same, nothing was counted.
@@ -96,6 +109,8 @@ pub(super) struct Running {
     /// By number, of shapes.
     shapes: Vec<[u64; 3]>,
     taken: BTreeMap<Place, Taken>,
+    /// What is left out of these sums.
+    troubled: Arc<Troubled>,
     /// Numbers of which anything was counted or taken out since the sums last caught up, each once.
     changed: Vec<usize>,
     /// Which those are.
@@ -107,10 +122,13 @@ pub(super) struct Running {
 
 impl Running {
     /// Whether nothing is missing of these stretches, and nothing too much.
-    pub(super) fn is_current(&self, profiles: &Profiles, stretches: &[Range<u64>; 3]) -> bool {
+    pub(super) fn is_current(&self, profiles: &Profiles, asked: &Asked<3>) -> bool {
+        if self.troubled != asked.troubled {
+            return false;
+        }
         let mut wanted = 0;
         for place in profiles.places_held() {
-            let Some(stretch) = place.stretch(stretches) else {
+            let Some(stretch) = place.stretch(&asked.stretches) else {
                 continue;
             };
             wanted += 1;
@@ -118,7 +136,7 @@ impl Running {
                 .held(place)
                 .map(|(tally, rest)| Version::of(tally, rest));
             let taken = self.taken.get(&place);
-            let as_before = |it: &Taken| it.stretch == stretch && Some(it.version) == held;
+            let as_before = |it: &Taken| it.into.stretch == stretch && Some(it.version) == held;
             if !taken.is_some_and(as_before) {
                 return false;
             }
@@ -127,7 +145,16 @@ impl Running {
     }
 
     /// Takes out what isn't in these stretches, and adds what is missing.
-    pub(super) fn catch_up(&mut self, profiles: &Profiles, stretches: &[Range<u64>; 3]) {
+    pub(super) fn catch_up(&mut self, profiles: &Profiles, asked: &Asked<3>) {
+        let stretches = &asked.stretches;
+        if self.troubled != asked.troubled {
+            // An incident ended, or a type turns out to have been in one: that is seldom. No news is complete then.
+            *self = Self {
+                troubled: Arc::clone(&asked.troubled),
+                caught_up: self.caught_up + 1,
+                ..Self::default()
+            };
+        }
         self.let_go(profiles, |place, stretch| {
             place.stretch(stretches) != Some(stretch)
         });
@@ -140,13 +167,17 @@ impl Running {
             else {
                 continue;
             };
+            let into = Into {
+                stretch,
+                left_out: asked.troubled.types_in(&place.slices()),
+            };
             for (key, count) in tally.iter() {
-                self.change(profiles, stretch, key, count.into(), How::Add);
+                self.change(profiles, &into, key, count.into(), How::Add);
             }
             let mut known_by_course = Vec::new();
-            self.replace(profiles, stretch, &mut known_by_course, by_course);
+            self.replace(profiles, &into, &mut known_by_course, by_course);
             let taken = Taken {
-                stretch,
+                into,
                 version: Version::of(tally, by_course),
                 counting: tally.counting().clone(),
                 by_course: known_by_course,
@@ -180,7 +211,7 @@ impl Running {
     fn replace(
         &mut self,
         profiles: &Profiles,
-        stretch: usize,
+        into: &Into,
         known: &mut Vec<(u64, u64)>,
         by_course: Option<&ByCourse>,
     ) {
@@ -196,8 +227,8 @@ impl Running {
             let after = new.next_if(|it| it.0 == key).map_or(0, |it| it.1);
             match after.checked_sub(before) {
                 Some(0) => {}
-                Some(more) => self.change(profiles, stretch, key, more, How::Add),
-                None => self.change(profiles, stretch, key, before - after, How::TakeOut),
+                Some(more) => self.change(profiles, into, key, more, How::Add),
+                None => self.change(profiles, into, key, before - after, How::TakeOut),
             }
         }
         *known = now;
@@ -216,15 +247,15 @@ impl Running {
                 return false;
             };
             let version = Version::of(tally, by_course);
-            let is_gone = goes(*place, known.stretch);
+            let is_gone = goes(*place, known.into.stretch);
             if is_gone || version.by_course != known.version.by_course {
                 let by_course = by_course.filter(|_| !is_gone);
-                self.replace(profiles, known.stretch, &mut known.by_course, by_course);
+                self.replace(profiles, &known.into, &mut known.by_course, by_course);
             }
             if is_gone {
                 let counting = known.counting.iter().map(|(key, count)| (*key, *count));
                 for (key, count) in tally.settled().iter().copied().chain(counting) {
-                    self.change(profiles, known.stretch, key, count.into(), How::TakeOut);
+                    self.change(profiles, &known.into, key, count.into(), How::TakeOut);
                 }
                 return false;
             }
@@ -244,7 +275,7 @@ impl Running {
             let before = known.counting.get(key).copied().unwrap_or(0);
             if *count > before {
                 let more = u64::from(count - before);
-                self.change(profiles, known.stretch, *key, more, How::Add);
+                self.change(profiles, &known.into, *key, more, How::Add);
             }
         }
     }
@@ -264,8 +295,13 @@ impl Running {
         }
     }
 
-    fn change(&mut self, profiles: &Profiles, stretch: usize, key: u64, count: u64, how: How) {
+    fn change(&mut self, profiles: &Profiles, into: &Into, key: u64, count: u64, how: How) {
         let number = number_of(key);
+        let Into { stretch, left_out } = into;
+        let stretch = *stretch;
+        if !left_out.is_empty() && left_out.contains(&profiles.counted[number].0) {
+            return;
+        }
         if !self.is_changed[number] {
             self.is_changed[number] = true;
             self.changed.push(number);

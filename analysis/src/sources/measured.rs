@@ -1,7 +1,9 @@
 //! Own times, ways and callee sets, from slices to the input of a ranking.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rekindle_model::UnixNanos;
 
@@ -11,6 +13,7 @@ use crate::profile::{Profile, Segment, What};
 use crate::rank::{Part, Shaped, Timed};
 use crate::spectrum::without;
 use crate::tally::COUNTED_INTO;
+use crate::troubled::{Asked, Troubled};
 
 /// What is timed, as subjects; `None` where no row speaks of a component.
 fn part_of(segment: Segment, place: &[usize]) -> Option<Part> {
@@ -42,9 +45,19 @@ pub(super) fn order_of_shaped(a: &Shaped, b: &Shaped) -> Ordering {
 impl Sources<'_> {
     /// The earlier and the later half of the baseline, and the window, in slices. A slice that a restart cuts
     /// is left out: what of it was counted before and what after isn't known.
-    pub(super) fn stretches(&self, incident: &Incident, stretch: Stretch) -> [Range<u64>; 3] {
+    pub(super) fn measured_stretches(
+        &self,
+        incident: &Incident,
+        stretch: Stretch,
+        failing: &BTreeSet<u32>,
+        troubled: &Arc<Troubled>,
+    ) -> Asked<3> {
         let begin = self.slice(incident.since);
-        let middle = self.profiles.middle(begin);
+        let is_calm = |slices: &Range<u64>| {
+            let mut failing = failing.iter();
+            failing.len() == 0 || failing.any(|id| !troubled.holds(*id, slices))
+        };
+        let middle = self.profiles.middle(begin, is_calm);
         let first = self.slice(stretch.from) + u64::from(stretch.cut_before);
         let last = self.slice(UnixNanos(stretch.until.0.saturating_sub(1)));
         let end = last + u64::from(!stretch.cut_after);
@@ -55,7 +68,10 @@ impl Sources<'_> {
         let quiet = last.saturating_sub(COUNTED_INTO);
         let is_long = quiet >= first + 8 * COUNTED_INTO;
         let end = if goes_on && is_long { quiet } else { end };
-        [0..middle, middle..begin, first..end]
+        Asked {
+            stretches: [0..middle, middle..begin, first..end],
+            troubled: Arc::clone(troubled),
+        }
     }
 
     /// The requests of those slices that are measured, of what is counted in all: as many as the durations are of.

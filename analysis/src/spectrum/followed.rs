@@ -7,32 +7,35 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::Cell;
 use crate::tally::DenseTally;
+use crate::troubled::{Asked, Troubled};
 
 /// Sums over two stretches of slices.
 #[derive(Clone, Debug)]
 pub(super) struct Followed {
     pub(super) incident: u64,
-    pub(super) stretches: [Range<u64>; 2],
+    pub(super) asked: Asked<2>,
     /// By the numbers of cells.
     pub(super) sums: [Vec<u64>; 2],
 }
 
 impl Followed {
     /// Nothing yet.
-    pub(super) const fn new(incident: u64) -> Self {
+    pub(super) fn new(incident: u64) -> Self {
         Self {
             incident,
-            stretches: [0..0, 0..0],
+            asked: Asked::default(),
             sums: [Vec::new(), Vec::new()],
         }
     }
 
-    /// One more was counted.
+    /// One more of this cell was counted.
     #[inline]
-    pub(super) fn add(&mut self, slice: u64, number: u32) {
-        for (stretch, sums) in self.stretches.iter().zip(&mut self.sums) {
-            if stretch.contains(&slice) {
+    pub(super) fn add(&mut self, slice: u64, number: u32, cell: &Cell) {
+        let troubled = &self.asked.troubled;
+        for (stretch, sums) in self.asked.stretches.iter().zip(&mut self.sums) {
+            if stretch.contains(&slice) && !is_troubled(troubled, slice, cell) {
                 let at = number as usize;
                 if at >= sums.len() {
                     sums.resize(at + 1, 0);
@@ -43,41 +46,57 @@ impl Followed {
     }
 
     /// One that was counted was taken back.
-    pub(super) fn remove(&mut self, slice: u64, number: u32) {
-        for (stretch, sums) in self.stretches.iter().zip(&mut self.sums) {
-            if stretch.contains(&slice) {
+    pub(super) fn remove(&mut self, slice: u64, number: u32, cell: &Cell) {
+        let troubled = &self.asked.troubled;
+        for (stretch, sums) in self.asked.stretches.iter().zip(&mut self.sums) {
+            if stretch.contains(&slice) && !is_troubled(troubled, slice, cell) {
                 sums[number as usize] -= 1;
             }
         }
     }
 
-    /// Takes other stretches, and brings the sums up to that. There are so many cells.
+    /// Takes other stretches, and brings the sums up to that.
     pub(super) fn move_to(
         &mut self,
-        stretches: [Range<u64>; 2],
+        asked: Asked<2>,
         slices: &BTreeMap<u64, DenseTally>,
-        cells: usize,
+        cells: &[Cell],
     ) {
-        for (at, new) in stretches.into_iter().enumerate() {
-            let (sums, old) = (&mut self.sums[at], self.stretches[at].clone());
-            sums.resize(cells, 0);
-            for gone in without(&old, &new) {
-                change(sums, slices, &gone, |sum, count| *sum -= count);
-            }
-            for come in without(&new, &old) {
-                change(sums, slices, &come, |sum, count| *sum += count);
-            }
-            self.stretches[at] = new;
+        if self.asked.troubled != asked.troubled {
+            // An incident ended, or a type turns out to have been in one: that is seldom.
+            *self = Self::new(self.incident);
         }
+        let left_out = (&*asked.troubled, cells);
+        for (at, new) in asked.stretches.iter().enumerate() {
+            let (sums, old) = (&mut self.sums[at], &self.asked.stretches[at]);
+            sums.resize(cells.len(), 0);
+            for gone in without(old, new) {
+                change(sums, slices, &gone, left_out, |sum, count| *sum -= count);
+            }
+            for come in without(new, old) {
+                change(sums, slices, &come, left_out, |sum, count| *sum += count);
+            }
+        }
+        self.asked = asked;
     }
 
     /// The slices before this one are about to go.
-    pub(super) fn forget_before(&mut self, slice: u64, slices: &BTreeMap<u64, DenseTally>) {
-        for (stretch, sums) in self.stretches.iter().zip(&mut self.sums) {
+    pub(super) fn forget_before(
+        &mut self,
+        slice: u64,
+        slices: &BTreeMap<u64, DenseTally>,
+        cells: &[Cell],
+    ) {
+        let left_out = (&*self.asked.troubled, cells);
+        for (stretch, sums) in self.asked.stretches.iter().zip(&mut self.sums) {
             let gone = stretch.start..stretch.end.min(slice);
-            change(sums, slices, &gone, |sum, count| *sum -= count);
+            change(sums, slices, &gone, left_out, |sum, count| *sum -= count);
         }
     }
+}
+
+fn is_troubled(troubled: &Troubled, slice: u64, cell: &Cell) -> bool {
+    troubled.holds(cell.request_type, &(slice..slice + 1))
 }
 
 /// What is in the first stretch and not in the second one: before it, and after it.
@@ -91,29 +110,37 @@ pub(crate) fn without(first: &Range<u64>, second: &Range<u64>) -> [Range<u64>; 2
     ]
 }
 
-/// Changes the sums by what these slices count.
+/// Changes the sums by what these slices count, less the cells that are troubled in them.
 pub(super) fn change(
     sums: &mut [u64],
     slices: &BTreeMap<u64, DenseTally>,
     stretch: &Range<u64>,
+    (troubled, cells): (&Troubled, &[Cell]),
     how: impl Fn(&mut u64, u64),
 ) {
     if stretch.is_empty() {
         return;
     }
-    for (_, counts) in slices.range(stretch.clone()) {
+    for (slice, counts) in slices.range(stretch.clone()) {
+        let types = troubled.types_in(&(*slice..slice + 1));
         for (number, count) in counts.iter() {
-            how(&mut sums[number as usize], count.into());
+            let is_in = types.is_empty() || !types.contains(&cells[number as usize].request_type);
+            if is_in {
+                how(&mut sums[number as usize], count.into());
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use rekindle_model::Outcome;
 
     use super::super::{Cell, Spectrum};
+    use crate::troubled::Asked;
 
     fn cell(row: u32) -> Cell {
         Cell {
@@ -129,24 +156,33 @@ mod tests {
         /// added up from scratch.
         #[test]
         fn what_is_followed_is_what_is_added_up_anew(
-            steps in prop::collection::vec((0u8..12, 0u64..60, 0u32..9), 1..150),
+            steps in prop::collection::vec((0u8..13, 0u64..60, 0u32..9), 1..150),
         ) {
             let mut spectrum = Spectrum::new(100);
-            let (mut now, mut stretches) = (200u64, [0..150, 150..201]);
+            let mut now = 200u64;
+            let mut asked = Asked {
+                stretches: [0..150, 150..201],
+                ..Asked::default()
+            };
             for (step, back, row) in steps {
                 match step {
                     0 => now += back / 4,
                     1 => spectrum.settle(now),
                     2 => spectrum.forget_before((now - 150).max(back)),
-                    3 => stretches = [0..now - 2 * back, now - back..now],
-                    4 => stretches[1].end = now + 1,
-                    5 | 6 => spectrum.follow([(1, stretches.clone())].into_iter()),
+                    3 => asked.stretches = [0..now - 2 * back, now - back..now],
+                    4 => asked.stretches[1].end = now + 1,
+                    5 | 6 => spectrum.follow([(1, asked.clone())].into_iter()),
                     7 => spectrum.remove(now - back, cell(row)),
+                    12 => {
+                        let mut troubled = (*asked.troubled).clone();
+                        troubled.add(row % 2, now - 2 * back..now - back);
+                        asked.troubled = Arc::new(troubled);
+                    }
                     _ => spectrum.add(now - back, cell(row)),
                 }
                 // Nobody follows incident 0.
-                let anew = spectrum.around(0, stretches.clone());
-                for (kept, anew) in spectrum.around(1, stretches.clone()).iter().zip(&anew) {
+                let anew = spectrum.around(0, asked.clone());
+                for (kept, anew) in spectrum.around(1, asked.clone()).iter().zip(&anew) {
                     // Cells that are new since are in none of the stretches.
                     let (known, others) = anew.split_at(kept.len());
                     prop_assert_eq!(&kept[..], known);
