@@ -172,6 +172,31 @@ pub enum Recall {
     Fenced,
 }
 
+/// What the platform that keeps a unit alive has against a restart of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Veto {
+    /// It promised somebody that more would serve than the restart leaves. In words for people, like all of these.
+    Budget(String),
+    /// Somebody's rollout or scaling is under way.
+    Rollout(String),
+    /// One has come to a halt, and may never end by itself.
+    Halted(String),
+    /// It couldn't be asked.
+    Unclear(String),
+}
+
+impl Veto {
+    /// For people.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Budget(words)
+            | Self::Rollout(words)
+            | Self::Halted(words)
+            | Self::Unclear(words) => words,
+        }
+    }
+}
+
 /// A boxed future, so that executors can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -191,6 +216,12 @@ pub trait Executor: Send + Sync {
     /// What it can be asked about an action after a crash.
     fn recall(&self) -> Recall {
         Recall::Nothing
+    }
+
+    /// Asks the platform what it has against a restart now; `None` where there is no platform to ask. That it has nothing
+    /// is an empty list.
+    fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
+        None
     }
 
     /// The longest time that passes before it begins to restart anything, beside the permit's deadline:

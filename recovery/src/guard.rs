@@ -14,14 +14,16 @@ pub mod capacity;
 mod circumstances;
 mod comings;
 mod history;
+mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::comings::Comings;
+pub use self::standing::Standing;
 use crate::judge::Verdict;
 use crate::policy::Policy;
 use crate::service::RecoveryId;
@@ -63,6 +65,8 @@ pub enum Guard {
     ThinEvidence,
     /// Too many units are sick at once.
     Storm,
+    /// It was told of a moment ago, and what else is wrong may not have been told yet.
+    Untold,
     /// The same fault was cured here again and again.
     Recurring,
     /// Restarts have never cured this fault here.
@@ -165,6 +169,8 @@ pub struct Deed<'a> {
     pub authority: Authority,
     /// On what grounds; `None` for an order.
     pub evidence: Option<&'a Evidence>,
+    /// When its incident was first told of; `None` where there is none, and where all that is wrong by then is known.
+    pub told_at: Option<SystemTime>,
     /// What it is expected to cost, in failed user requests.
     pub expected_cost: f64,
 }
@@ -239,6 +245,8 @@ pub struct World<'a> {
     pub ledger_failure: Option<&'a str>,
     /// What is known of those that come and go.
     pub comings: &'a Comings,
+    /// What those that keep units alive say of them; without an entry there is nobody to ask.
+    pub standing: &'a BTreeMap<UnitName, Standing>,
     /// The units that somebody can restart by themselves.
     pub executors: &'a BTreeSet<UnitName>,
 }
@@ -284,6 +292,7 @@ pub fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal
     match deed.authority {
         Authority::Unattended => {
             refusals.extend(leave(deed, world, now));
+            refusals.extend(untold(deed, world, now));
             refusals.extend(certainty(deed, world));
         }
         Authority::Preventive => {
@@ -350,6 +359,7 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
     refusals.extend(capacity::check(deed, world, now));
     refusals.extend(history::check(deed, world, now));
     refusals.extend(circumstances::check(deed, world, now));
+    refusals.extend(standing::check(deed, world, now));
     if world.storms() && !(world.storm_lasts(now) && deed.authority == Authority::Approved) {
         let names: Vec<&str> = world.sick.iter().map(UnitName::as_str).collect();
         let words = format!(
@@ -405,6 +415,17 @@ fn leave(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
         refusals.push(no(Guard::Window, Consequence::Ask, until, words));
     }
     refusals
+}
+
+/// What falls sick together is told one after the other: the first must not be restarted before the storm brake has heard of
+/// the last.
+fn untold(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Option<Refusal> {
+    let known = deed.told_at?.checked_add(world.policy.gathering)?;
+    let words = format!(
+        "{} was accused a moment ago, and what fell sick with it may be told next",
+        deed.target
+    );
+    (now < known).then(|| no(Guard::Untold, Consequence::Wait, Some(known), words))
 }
 
 /// What only prevents takes no chances: a restart now would cost users more, and hide what is wrong.

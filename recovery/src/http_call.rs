@@ -277,12 +277,21 @@ impl HttpExecutor {
             return Err(ExecuteError::Unknown {
                 unit: unit.clone(),
                 reason: format!(
-                    "it says that it is in generation {reached}, and was to reach {}",
+                    "it says that it is in generation {reached}, and was to reach {} (the number in the header \
+                     {GENERATION_HEADER}): that is an answer of an older life, or it counts by itself, and should answer with \
+                     the number that it is told, or with none",
                     permit.generation()
                 ),
             });
         }
         let answered = began.elapsed();
+        let otherwise = match reached {
+            Some(reached) if reached > permit.generation() => format!(
+                "; it counts otherwise, {reached} instead of {}, so what is stale of its spans can't be told",
+                permit.generation()
+            ),
+            _ => String::new(),
+        };
         self.probes
             .until_ready(self.ready.as_ref(), began + permit.deadline())
             .await
@@ -300,7 +309,7 @@ impl HttpExecutor {
                 ..Life::default()
             },
             note: format!(
-                "{} after {answered:.0?}, ready after {:.0?}",
+                "{} after {answered:.0?}, ready after {:.0?}{otherwise}",
                 answer.summary(),
                 began.elapsed()
             ),
@@ -445,6 +454,8 @@ mod tests {
             let done = executor.restart(permit()).await.expect("done");
             let process = None;
             assert_eq!(done.began, Life { process, part }, "{answer}");
+            let counts_otherwise = done.note.contains("it counts otherwise, 9000 instead of 3");
+            assert_eq!(counts_otherwise, answer.contains("9000"), "{}", done.note);
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Policy {
     /// How many distinct sick units, not below one ancestor other than the root, look like a shared
     /// cause or an overload, which restarts make worse.
     pub storm_units: usize,
+    /// How long after an incident was first told of its units are left alone, for others to be told of.
+    pub gathering: Duration,
     /// How likely a suspect must be for an unattended restart on its account, in `[0, 1]`; below it
     /// a person is asked.
     pub auto_probability: f64,
@@ -145,6 +147,9 @@ impl Default for Policy {
             // What a rolling update takes between two instances with usual probes, and some.
             rollout_quiet: minutes(1),
             storm_units: 3,
+            // The engine tells what it finds every 50 ms, one incident after the other: two of its rounds. What comes
+            // later meets a restart under way, and waits.
+            gathering: Duration::from_millis(100),
             // More likely than all others together.
             auto_probability: 0.5,
             approval_expiry: minutes(10),

@@ -138,7 +138,7 @@ pub(super) async fn reports(
     give(&state, command).await
 }
 
-/// Whether this may be said of the unit: by one whose token is good for it, about a life that isn't over.
+/// Whether this may be said of the unit: by one whose token is good for it, about the life that it lives.
 fn check(
     state: &ApiState,
     speaker: Option<&Speaker>,
@@ -157,6 +157,15 @@ fn check(
             state.speakers.unheard().of_an_old_generation();
             let problem = format!(
                 "generation {generation} of {unit} is over; it is in generation {}",
+                known.generation
+            );
+            Err(Problem::new(ProblemKind::Refused, problem))
+        }
+        Some(generation) if generation > known.generation => {
+            state.speakers.unheard().of_an_unbegun_generation();
+            let problem = format!(
+                "generation {generation} of {unit} has not begun: Rekindle numbers its lives, and the last one is {}. Say the \
+                 number in REKINDLE_GENERATION or in the microreboot's header, or none where it was started otherwise",
                 known.generation
             );
             Err(Problem::new(ProblemKind::Refused, problem))

@@ -65,6 +65,7 @@ impl Speaker {
 pub struct Unheard {
     no_token: AtomicU64,
     old_generation: AtomicU64,
+    unbegun_generation: AtomicU64,
 }
 
 impl Unheard {
@@ -78,13 +79,22 @@ impl Unheard {
         self.old_generation.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One that was said of a life that nobody began.
+    pub(super) fn of_an_unbegun_generation(&self) {
+        self.unbegun_generation.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many, by reason.
-    pub fn counts(&self) -> [(&'static str, u64); 2] {
+    pub fn counts(&self) -> [(&'static str, u64); 3] {
         [
             ("said_without_token", self.no_token.load(Ordering::Relaxed)),
             (
                 "said_of_old_generation",
                 self.old_generation.load(Ordering::Relaxed),
+            ),
+            (
+                "said_of_unbegun_generation",
+                self.unbegun_generation.load(Ordering::Relaxed),
             ),
         ]
     }

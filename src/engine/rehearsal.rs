@@ -393,6 +393,7 @@ impl Rehearsal {
             down: &down,
             ledger_failure: None,
             comings: &guard::Comings::default(),
+            standing: &BTreeMap::new(),
             executors: &self.executors,
         };
         let deed = Deed {
@@ -400,6 +401,7 @@ impl Rehearsal {
             target,
             authority: Authority::Unattended,
             evidence: Some(evidence),
+            told_at: None,
             expected_cost: plan.candidates.first().map_or(0.0, |it| it.cost),
         };
         guard::check(&deed, &world, mapping::wall(now))

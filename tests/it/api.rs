@@ -153,6 +153,12 @@ fn only_who_has_a_token_is_heard_where_there_are_tokens() {
         ),
         (
             "reports",
+            pager,
+            json!({"unit": "catalog.search", "generation": 5, "verdict": "sick"}),
+            409,
+        ),
+        (
+            "reports",
             "",
             json!({"reporter": "pager", "unit": "catalog", "verdict": "sick"}),
             401,
@@ -198,7 +204,11 @@ fn only_who_has_a_token_is_heard_where_there_are_tokens() {
     let counts = unheard.counts();
     assert_eq!(
         counts,
-        [("said_without_token", 5), ("said_of_old_generation", 1)]
+        [
+            ("said_without_token", 5),
+            ("said_of_old_generation", 1),
+            ("said_of_unbegun_generation", 1)
+        ]
     );
     // Reading and ordering are as open as ever.
     assert_eq!(get(&server, "/api/v1/status").status, 200);

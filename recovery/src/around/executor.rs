@@ -11,7 +11,7 @@ use super::{Around, Saver, prepare};
 use crate::UnitName;
 use crate::crash::CrashPoint;
 use crate::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall, Veto,
 };
 use crate::probe::Probes;
 
@@ -128,6 +128,10 @@ impl Executor for AroundExecutor {
 
     fn recall(&self) -> Recall {
         self.inner.recall()
+    }
+
+    fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
+        self.inner.vetoes()
     }
 
     fn beforehand(&self) -> Duration {

@@ -13,11 +13,13 @@
 //! [`super::lives`]); a pod that was told to end and still has its object is not gone.
 
 mod access;
+mod budget;
 mod client;
 mod object;
 mod pods;
 mod recreate;
 mod rollout;
+mod veto;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use tokio::time::Instant;
 use self::client::Client;
 use self::object::{Pod, labels};
 use super::lives::{Condition, Platform, Sight};
-use crate::executor::{ActionId, BoxFuture, Permit, Recall};
+use crate::executor::{ActionId, BoxFuture, Permit, Recall, Veto};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
 use crate::{KubernetesRestart, KubernetesSpec};
@@ -208,6 +210,10 @@ impl Platform for Kubernetes {
 
     fn recall(&self) -> Recall {
         Recall::Fenced
+    }
+
+    fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
+        Some(Box::pin(veto::ask(&self.spec)))
     }
 }
 

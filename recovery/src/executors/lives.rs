@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::note::{Note, Notes};
 use crate::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Recall, Veto,
 };
 use crate::http_call::CallFailure;
 use crate::probe::Probes;
@@ -159,6 +159,11 @@ pub(crate) trait Platform: Send + Sync {
 
     /// Whether it can be asked about an action, or fences it.
     fn recall(&self) -> Recall;
+
+    /// As [`Executor::vetoes`].
+    fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
+        None
+    }
 }
 
 /// The executor over a platform.
@@ -386,6 +391,10 @@ impl<P: Platform> Executor for LivesExecutor<P> {
 
     fn recall(&self) -> Recall {
         self.platform.recall()
+    }
+
+    fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
+        self.platform.vetoes()
     }
 }
 

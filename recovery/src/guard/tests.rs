@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::SuspectUnit;
+use crate::executor::Veto;
 use crate::tree::tests::tree;
 
 const TREE: &str = "
@@ -59,6 +60,7 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         target: &given.target,
         authority: Authority::Preventive,
         evidence: None,
+        told_at: None,
         expected_cost: 1.0,
     };
     let world = World {
@@ -71,6 +73,7 @@ fn what_prevents_waits_while_anything_is_given_up_on() {
         storm_since: None,
         down: &down,
         comings: &Comings::default(),
+        standing: &BTreeMap::new(),
         ledger_failure: None,
         executors: &given.executors,
     };
@@ -97,6 +100,8 @@ struct Given {
     target: UnitName,
     authority: Authority,
     evidence: Option<Evidence>,
+    told_at: Option<SystemTime>,
+    standing: BTreeMap<UnitName, Standing>,
     cost: f64,
     policy: Policy,
     pause: Option<Pause>,
@@ -123,6 +128,8 @@ impl Given {
             target: target.into(),
             authority: Authority::Unattended,
             evidence: Some(evidence(target)),
+            told_at: None,
+            standing: BTreeMap::new(),
             cost: 1.0,
             policy: Policy::default(),
             pause: None,
@@ -145,6 +152,7 @@ impl Given {
             target: &self.target,
             authority: self.authority,
             evidence: self.evidence.as_ref(),
+            told_at: self.told_at,
             expected_cost: self.cost,
         };
         let world = World {
@@ -157,6 +165,7 @@ impl Given {
             storm_since: self.storm_since,
             down: &down,
             comings: &self.comings,
+            standing: &self.standing,
             ledger_failure: self.ledger,
             executors: &self.executors,
         };
@@ -235,6 +244,16 @@ fn a_rollout_is_waited_for_within_bounds() {
         let found = found.map(|no| no.consequence);
         assert_eq!(found, expected, "{renewals} {authority:?}");
     }
+}
+
+/// What the target's platform said so many seconds ago.
+fn standing(given: &mut Given, ago: u64, vetoes: &[Veto]) {
+    let told = Some((now() - secs(ago), vetoes.to_vec()));
+    let standing = Standing {
+        is_asked: false,
+        told,
+    };
+    given.standing.insert(given.target.clone(), standing);
 }
 
 fn load(given: &mut Given, shape: &str, now: f64, usual: f64) {
@@ -668,6 +687,64 @@ fn one_thing_at_a_time() {
             |given| {
                 given.circumstances().sampled = true;
                 given.evidence.as_mut().expect("some").signature.shape = "exited".to_owned();
+            },
+            &[],
+        ),
+        (
+            "told this moment",
+            |given| given.told_at = Some(now()),
+            &[Guard::Untold],
+        ),
+        (
+            "told a moment ago",
+            |given| given.told_at = Some(now() - given.policy.gathering),
+            &[],
+        ),
+        (
+            "told this moment, and a person approves",
+            |given| {
+                given.told_at = Some(now());
+                given.authority = Authority::Approved;
+            },
+            &[],
+        ),
+        (
+            "its platform is being asked",
+            |given| standing(given, 6, &[]),
+            &[Guard::Rollout],
+        ),
+        (
+            "its platform has nothing",
+            |given| standing(given, 5, &[]),
+            &[],
+        ),
+        (
+            "a disruption budget",
+            |given| standing(given, 0, &[Veto::Budget("no".to_owned())]),
+            &[Guard::Capacity],
+        ),
+        (
+            "a scaling, and a rollout that halted",
+            |given| {
+                let halted = Veto::Halted("no".to_owned());
+                standing(given, 0, &[Veto::Rollout("no".to_owned()), halted]);
+            },
+            &[Guard::Rollout, Guard::Rollout],
+        ),
+        (
+            "a person sees the rollout, and approves beyond no budget",
+            |given| {
+                let budget = Veto::Budget("no".to_owned());
+                standing(given, 30, &[Veto::Rollout("no".to_owned()), budget]);
+                given.authority = Authority::Approved;
+            },
+            &[Guard::Capacity],
+        ),
+        (
+            "a person's order",
+            |given| {
+                standing(given, 0, &[Veto::Budget("no".to_owned())]);
+                given.authority = Authority::Ordered;
             },
             &[],
         ),

@@ -10,7 +10,7 @@ use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use super::{ActionView, RecoveryId, Shadow};
 use crate::crash::{CrashPoint, Passing};
-use crate::executor::{ActionId, Effect, ExecuteError, Executed, Life, Permit};
+use crate::executor::{ActionId, Effect, ExecuteError, Executed, Life, Permit, Veto};
 use crate::guard::Past;
 use crate::judge::Verdict;
 use crate::ledger::{Also, IntendedRestart, Intent, Judged, Outcome};
@@ -308,6 +308,10 @@ impl Engine {
             }
             Some(Job::Inquire(id, action)) => self.inquired(id, action, Effect::Unknown).await,
             Some(Job::Probe(id)) => self.probed(id, Some(false)),
+            Some(Job::Ask(unit)) => {
+                let words = format!("whoever keeps {unit} alive could not be asked about it");
+                self.answered(unit, vec![Veto::Unclear(words)]);
+            }
             None => {}
         }
     }
@@ -317,6 +321,7 @@ impl Engine {
             Work::Executed(id, action, result) => self.executed(id, action, result).await,
             Work::Inquired(id, action, effect) => self.inquired(id, action, effect).await,
             Work::Probed(id, answer) => self.probed(id, answer),
+            Work::Answered(unit, vetoes) => self.answered(unit, vetoes),
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Case {
     pub(super) excluded: BTreeSet<UnitName>,
     pub(super) wait_until: Option<SystemTime>,
     pub(super) waited: bool,
+    /// When its incident was first told of in this life of the engine.
+    pub(super) told_at: Option<SystemTime>,
     /// When it was last decided about.
     pub(super) considered_at: Option<SystemTime>,
     /// Since when all that speaks against its restart is that it isn't sure enough.
@@ -242,6 +244,7 @@ impl Case {
             excluded: BTreeSet::new(),
             wait_until: None,
             waited: false,
+            told_at: None,
             considered_at: None,
             unsure_since: None,
             is_storm_told: false,
@@ -260,6 +263,7 @@ impl Case {
         }
         let ours = [
             &mut self.wait_until,
+            &mut self.told_at,
             &mut self.considered_at,
             &mut self.unsure_since,
         ];
@@ -339,6 +343,12 @@ impl Case {
             .as_ref()
             .map(|plan| plan.id)
             .filter(|plan| *plan != PlanId::default())
+    }
+
+    /// When the first of the guards that held it up will say otherwise, of those after that time that can tell.
+    pub(super) fn held_until(&self, after: SystemTime) -> Option<SystemTime> {
+        let until = self.refusals.iter().filter_map(|refusal| refusal.until);
+        until.filter(|until| *until > after).min()
     }
 
     /// The likeliest suspect, if it is likely at all.

@@ -12,7 +12,7 @@ use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
 use crate::ports::NoticeKind;
-use crate::{Evidence, Mode, UnitName};
+use crate::{CohortQuery, Evidence, Mode, UnitName};
 
 /// A recovery that nobody has spoken of for so long is of no incident that still is one.
 const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
@@ -54,6 +54,7 @@ fn usable(evidence: &mut Evidence) {
 
 impl Engine {
     pub(super) async fn take_evidence(&mut self, mut evidence: Evidence) {
+        let now = self.now();
         usable(&mut evidence);
         for (unit, rate) in &evidence.traffic {
             if self.tree.spec(unit).is_some() {
@@ -81,7 +82,7 @@ impl Engine {
             }
             None => {
                 let id = self.number();
-                let case = Case::new(id, Some(evidence.incident), AUTO, "", self.now());
+                let case = Case::new(id, Some(evidence.incident), AUTO, "", now);
                 self.cases.insert(id, case);
                 id
             }
@@ -93,6 +94,7 @@ impl Engine {
             }
             case.incident = Some(evidence.incident);
             case.is_orphan = false;
+            case.told_at.get_or_insert(now);
             case.evidence = Some(evidence);
         }
         self.consider(id).await;
@@ -210,6 +212,7 @@ impl Engine {
             Choice::Wait => self.wait(id, plan, now).await,
             Choice::Human => self.call_a_person(id, &evidence, plan).await,
             Choice::Restart(target) => {
+                self.ask_platforms(&target);
                 self.wants(id, &evidence, plan, target).await;
             }
         }
@@ -359,9 +362,16 @@ impl Engine {
                     "{target} would have been restarted, but {}",
                     words.join("; ")
                 );
+                let storm = refusals.iter().find(|refusal| {
+                    refusal.guard == Guard::Storm && refusal.consequence == Consequence::GiveUp
+                });
+                let storm = storm.map(|refusal| refusal.words.clone());
                 self.withdraw(id).await;
                 self.hold(id, plan, refusals);
                 self.give_up(id, Some(target), words).await;
+                if let Some(words) = storm {
+                    self.give_up_storm(&words).await;
+                }
             }
             Some(Consequence::Wait) => {
                 // What waits for a person may go on waiting while a guard says "not yet", but not once
@@ -379,6 +389,21 @@ impl Engine {
             }
             Some(Consequence::Ask) if is_still_unsure => self.hold(id, plan, refusals),
             Some(Consequence::Ask) => self.propose(id, plan, target, refusals).await,
+        }
+    }
+
+    /// What one of them was given up for is what all are: without it the others would look like so few that each may be
+    /// restarted, though they are as likely to share a cause as before.
+    async fn give_up_storm(&mut self, words: &str) {
+        let others = self.cases.values().filter_map(|case| {
+            let waits = matches!(case.state, State::Watching | State::Proposed);
+            let unit = case.sick().filter(|_| waits)?;
+            (self.tree.mode(unit) > Mode::Observe).then(|| (case.id, unit.clone()))
+        });
+        for (id, unit) in others.collect::<Vec<_>>() {
+            let words = format!("{unit} is suspected, but {words}");
+            self.withdraw(id).await;
+            self.give_up(id, Some(unit), words).await;
         }
     }
 
@@ -428,7 +453,10 @@ impl Engine {
         cost: f64,
     ) -> (Vec<Refusal>, bool) {
         let mut refusals = self.check(Some(id), target, authority, evidence, cost);
-        let over = evidence.and_then(|evidence| self.is_over_already(target, evidence));
+        let over = evidence.and_then(|evidence| {
+            self.is_over_already(target, evidence)
+                .or_else(|| self.is_contradicted(evidence))
+        });
         let is_over = over.is_some();
         refusals.extend(over);
         (refusals, is_over)
@@ -444,6 +472,33 @@ impl Engine {
             until: None,
             words: format!(
                 "nothing has failed since {target}, or what it is part of, was restarted"
+            ),
+        })
+    }
+
+    /// Says no when requests of the very types that are told to fail come, and all of them fare well: what is told may be
+    /// made up, or over.
+    fn is_contradicted(&self, evidence: &Evidence) -> Option<Refusal> {
+        let types = &evidence.signature.request_types;
+        let now = self.now();
+        let lately = now.checked_sub(self.config.policy.evidence_expiry)?;
+        if types.is_empty() {
+            return None;
+        }
+        let fared = self.cohort.fared(&CohortQuery {
+            request_types: types.clone(),
+            from: evidence.since.max(lately),
+            until: now,
+        });
+        let is_well = fared.ok > 0 && fared.bad + fared.missing_error + fared.unheard == 0;
+        is_well.then(|| Refusal {
+            guard: Guard::StaleEvidence,
+            consequence: Consequence::Wait,
+            until: None,
+            words: format!(
+                "none of the {} requests to {} that came since has failed",
+                fared.ok,
+                types.join(", ")
             ),
         })
     }

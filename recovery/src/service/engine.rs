@@ -16,8 +16,10 @@ use super::{
 use crate::belief::{Beliefs, Time};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
-use crate::executor::{ActionId, Effect, ExecuteError, Executed};
-use crate::guard::{Authority, Comings, Deed, Down, Lease, Past, Pause, Refusal, World, check};
+use crate::executor::{ActionId, Effect, ExecuteError, Executed, Veto};
+use crate::guard::{
+    Authority, Comings, Deed, Down, Lease, Past, Pause, Refusal, Standing, World, check,
+};
 use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
 use crate::lifecycle::{Event, State};
 use crate::plan::Choice;
@@ -64,6 +66,7 @@ pub(super) enum Work {
     Executed(RecoveryId, ActionId, Result<Executed, ExecuteError>),
     Inquired(RecoveryId, ActionId, Effect),
     Probed(RecoveryId, Option<bool>),
+    Answered(UnitName, Vec<Veto>),
 }
 
 /// What a task is about, should it not come back.
@@ -71,6 +74,7 @@ pub(super) enum Job {
     Act(RecoveryId, ActionId, UnitName),
     Inquire(RecoveryId, ActionId),
     Probe(RecoveryId),
+    Ask(UnitName),
 }
 
 /// How an incident's recovery ended.
@@ -107,6 +111,8 @@ pub(super) struct Engine {
     pub(super) tree: Arc<RestartTree>,
     /// What is known of those of its units that come and go.
     pub(super) comings: Comings,
+    /// What those that keep units alive have against restarts of them; of those that were asked.
+    pub(super) standing: BTreeMap<UnitName, Standing>,
     /// The same for everybody else.
     pub(super) live: LiveTree,
     pub(super) cohort: Arc<dyn Cohort>,
@@ -199,6 +205,7 @@ impl Engine {
             executors: config.executors.keys().cloned().collect(),
             tree: live.now(),
             comings: Comings::default(),
+            standing: BTreeMap::new(),
             live,
             cohort,
             ledger,
@@ -316,6 +323,8 @@ impl Engine {
         for came in self.comings.came.values_mut() {
             shift.apply(came);
         }
+        let told = self.standing.values_mut().filter_map(|it| it.told.as_mut());
+        told.for_each(|(at, _)| shift.apply(at));
         for ended in self.ended.values_mut() {
             shift.apply(&mut ended.at);
         }
@@ -338,10 +347,12 @@ impl Engine {
         let policy = &self.config.policy;
         self.cases
             .values()
-            .filter_map(|case| case.attempt.as_ref().map(|attempt| (case.state, attempt)))
-            .map(|(state, attempt)| match state {
-                State::Settling => until(attempt.settle_until),
-                State::Judging => until(attempt.next_look.min(attempt.judge_until)),
+            .map(|case| match (case.state, &case.attempt) {
+                (State::Settling, Some(attempt)) => until(attempt.settle_until),
+                (State::Judging, Some(attempt)) => {
+                    until(attempt.next_look.min(attempt.judge_until))
+                }
+                (State::Watching | State::Proposed, _) => case.held_until(now).map_or(IDLE, until),
                 _ => IDLE,
             })
             .min()
@@ -412,7 +423,9 @@ impl Engine {
     fn is_due(&self, id: RecoveryId, now: SystemTime) -> bool {
         self.cases.get(&id).is_some_and(|case| {
             case.considered_at.is_none_or(|at| {
-                case.since > at || now.duration_since(at).map_or(true, |age| age >= IDLE)
+                case.since > at
+                    || case.held_until(at).is_some_and(|until| until <= now)
+                    || now.duration_since(at).map_or(true, |age| age >= IDLE)
             })
         })
     }
@@ -544,6 +557,7 @@ impl Engine {
             target,
             authority,
             evidence,
+            told_at: recovery.and_then(|id| self.cases.get(&id)?.told_at),
             expected_cost,
         };
         let around = self.surroundings();
@@ -601,6 +615,7 @@ impl Engine {
             down: &around.down,
             ledger_failure: self.disabled.as_deref(),
             comings: &self.comings,
+            standing: &self.standing,
             executors: &self.executors,
         }
     }

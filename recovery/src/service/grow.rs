@@ -62,6 +62,8 @@ impl Engine {
         self.config.executors = executors;
         self.traffic
             .retain(|unit, _| self.tree.spec(unit).is_some());
+        self.standing
+            .retain(|unit, _| self.tree.spec(unit).is_some());
         self.versions
             .retain(|unit, _| self.tree.spec(unit).is_some());
         self.live.replace(std::sync::Arc::clone(&self.tree));

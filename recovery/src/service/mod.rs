@@ -20,6 +20,7 @@ mod grow;
 mod order;
 mod prevent;
 mod resume;
+mod standing;
 mod status;
 mod verdict;
 mod view;

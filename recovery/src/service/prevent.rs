@@ -24,6 +24,7 @@ impl Engine {
         let now = self.now();
         let price = self.price(&unit, now);
         let (takes, cost) = (price.takes.duration(), price.requests.mean);
+        self.ask_platforms(&unit);
         let mut refusals = self.check(None, &unit, Authority::Preventive, None, cost);
         for refusal in &mut refusals {
             // Nobody is woken for what can wait until the hours for it, or until a pause is over.

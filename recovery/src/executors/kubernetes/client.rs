@@ -1,6 +1,6 @@
 //! What is asked of Kubernetes' API, and what do its refusals mean?
 //!
-//! A client of our own: five paths and a few fields are needed, and the generated types of the whole
+//! A client of our own: eight paths and a few fields are needed, and the generated types of the whole
 //! API take longer to compile than the rest of this crate.
 
 use std::time::Duration;
@@ -20,6 +20,9 @@ use crate::{KubernetesSpec, WorkloadKind};
 /// The most pods of one unit. A unit is what is restarted together: more pods than this at once is a
 /// mistake in a selector.
 const MAX_PODS: usize = 500;
+
+/// The most objects of one kind that are looked through for those that a unit belongs to.
+const MAX_OBJECTS: usize = 1000;
 
 /// How long a change may take to be answered; within a deadline that may be shorter.
 const CHANGE: Duration = Duration::from_secs(10);
@@ -98,17 +101,31 @@ impl Client {
         Ok(lives.collect())
     }
 
+    /// All objects of a kind in the namespace, such as `policy/v1` and `poddisruptionbudgets`.
+    pub(super) async fn all<T: DeserializeOwned>(
+        &self,
+        group: &str,
+        kind: &str,
+    ) -> Result<Vec<T>, CallFailure> {
+        let namespace = escaped(self.namespace());
+        let path = format!("/apis/{group}/namespaces/{namespace}/{kind}?limit={MAX_OBJECTS}");
+        let list: List<T> = self.get(path).await?;
+        match list.metadata.more.is_empty() {
+            true => Ok(list.items),
+            false => Err(CallFailure {
+                maybe_sent: false,
+                reason: format!("there are more than {MAX_OBJECTS} {kind}"),
+            }),
+        }
+    }
+
     pub(super) fn pod_path(&self, pod: &str) -> String {
         let namespace = escaped(self.namespace());
         format!("/api/v1/namespaces/{namespace}/pods/{}", escaped(pod))
     }
 
     pub(super) fn workload_path(&self, kind: WorkloadKind, name: &str) -> String {
-        let kind = match kind {
-            WorkloadKind::Deployment => "deployments",
-            WorkloadKind::StatefulSet => "statefulsets",
-            WorkloadKind::DaemonSet => "daemonsets",
-        };
+        let kind = plural(kind);
         let namespace = escaped(self.namespace());
         format!(
             "/apis/apps/v1/namespaces/{namespace}/{kind}/{}",
@@ -122,6 +139,15 @@ impl Client {
         name: &str,
     ) -> Result<Workload, CallFailure> {
         self.get(self.workload_path(kind, name)).await
+    }
+}
+
+/// What the API calls many of them.
+pub(super) const fn plural(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::Deployment => "deployments",
+        WorkloadKind::StatefulSet => "statefulsets",
+        WorkloadKind::DaemonSet => "daemonsets",
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Metadata {
     pub resource_version: String,
     pub deletion_timestamp: Option<String>,
     pub annotations: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// Of a list: there is more.
     #[serde(rename = "continue")]
     pub more: String,
@@ -147,9 +148,17 @@ pub(super) struct Expression {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct UpdateStrategy {
     pub r#type: String,
+    pub rolling_update: RollingUpdate,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RollingUpdate {
+    /// Of a StatefulSet: so many stay as they are.
+    pub partition: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -173,6 +182,21 @@ pub(super) struct WorkloadStatus {
 }
 
 impl Selector {
+    /// Whether these labels are meant. One that says nothing means all.
+    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has = |(key, value): (&String, &String)| labels.get(key) == Some(value);
+        self.match_labels.iter().all(has)
+            && self.match_expressions.iter().all(|one| {
+                let value = labels.get(&one.key);
+                match one.operator.as_str() {
+                    "In" => value.is_some_and(|value| one.values.contains(value)),
+                    "NotIn" => value.is_none_or(|value| !one.values.contains(value)),
+                    "DoesNotExist" => value.is_none(),
+                    _ => value.is_some(),
+                }
+            })
+    }
+
     /// As the API's query writes it.
     pub(super) fn written(&self) -> String {
         let mut parts = vec![labels(&self.match_labels)];
@@ -197,6 +221,31 @@ pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     pairs.join(",")
+}
+
+/// How many of its pods somebody may disrupt at once.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Budget {
+    pub metadata: Metadata,
+    pub spec: BudgetSpec,
+    pub status: BudgetStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct BudgetSpec {
+    /// Without one it is of no pod.
+    pub selector: Option<Selector>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct BudgetStatus {
+    pub observed_generation: u64,
+    pub disruptions_allowed: u64,
+    pub current_healthy: u64,
+    pub desired_healthy: u64,
 }
 
 /// A request of OpenKruise to restart containers in place.

@@ -103,7 +103,7 @@ pub(super) async fn remembers(
 }
 
 fn veto(kind: WorkloadKind, workload: &Workload) -> Option<String> {
-    let (spec, status) = (&workload.spec, &workload.status);
+    let spec = &workload.spec;
     if spec.paused {
         return Some("somebody has paused its rollouts".to_owned());
     }
@@ -113,18 +113,7 @@ fn veto(kind: WorkloadKind, workload: &Workload) -> Option<String> {
                 .to_owned(),
         );
     }
-    let (updated, wanted) = match kind {
-        WorkloadKind::DaemonSet => (
-            status.updated_number_scheduled,
-            status.desired_number_scheduled,
-        ),
-        _ => (status.updated_replicas, spec.replicas.unwrap_or(1)),
-    };
-    // That not all are available is no rollout but, often, the reason why we are here.
-    let is_under_way = status.observed_generation < workload.metadata.generation
-        || updated < wanted
-        || (kind == WorkloadKind::Deployment && status.replicas > updated);
-    is_under_way.then(|| format!("a rollout is under way: {updated} of {wanted} are new"))
+    super::veto::under_way(kind, workload).map(|veto| veto.words().to_owned())
 }
 
 /// What a rollout still waits for.

@@ -105,6 +105,7 @@ fn play(steps: Vec<Step>) -> usize {
                     target: &target,
                     authority,
                     evidence: (!prevents).then_some(&evidence),
+                    told_at: None,
                     expected_cost: 1.0,
                 };
                 let with_executor = tree.units().filter(|unit| unit.executor.is_some());
@@ -119,6 +120,7 @@ fn play(steps: Vec<Step>) -> usize {
                     storm_since: None,
                     down: &surely(&sick),
                     comings: &Comings::default(),
+                    standing: &BTreeMap::new(),
                     ledger_failure: None,
                     executors: &executors,
                 };

@@ -194,6 +194,7 @@ fn play(steps: Vec<Step>) -> usize {
                     target: &target,
                     authority,
                     evidence: (!prevents).then_some(&evidence),
+                    told_at: None,
                     expected_cost: cost,
                 };
                 let world = World {
@@ -206,6 +207,7 @@ fn play(steps: Vec<Step>) -> usize {
                     storm_since: None,
                     down: &surely(&sick),
                     comings: &Comings::default(),
+                    standing: &BTreeMap::new(),
                     ledger_failure: None,
                     executors: &executors,
                 };

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::belief::Learned;
 use crate::crash::{CrashHook, CrashPoint};
 use crate::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
+    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit, Veto,
 };
 use crate::ledger::Threading;
 use crate::ports::{Notice, Notifier, Prober};
@@ -70,6 +70,8 @@ pub(super) struct State {
     pub(super) manner: BTreeMap<UnitName, Manner>,
     /// How long users feel it before an executor may refuse.
     pub(super) beforehand: Duration,
+    /// What those that keep units alive have against restarts; `None` where nobody can be asked.
+    pub(super) vetoes: Option<Vec<Veto>>,
     /// Whether executors know what became of an action.
     pub(super) can_tell: bool,
     /// All that executors were called for.
@@ -105,6 +107,7 @@ impl World {
             bounds: None,
             manner: BTreeMap::new(),
             beforehand: Duration::ZERO,
+            vetoes: None,
             can_tell: true,
             calls: Vec::new(),
             done: BTreeSet::new(),
@@ -412,6 +415,14 @@ impl Executor for World {
             },
         );
         Box::pin(std::future::ready(effect))
+    }
+
+    fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
+        let vetoes = self.with(|state| state.vetoes.clone())?;
+        Some(Box::pin(async move {
+            sleep(Duration::from_millis(300)).await;
+            vetoes
+        }))
     }
 
     fn beforehand(&self) -> Duration {

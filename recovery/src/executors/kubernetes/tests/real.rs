@@ -236,7 +236,7 @@ async fn a_rollout_that_is_paused_under_way_or_of_nothing_is_refused() {
         json!({"spec": {"paused": false, "template": {"spec": {"nodeSelector": {"no": "where"}}}}});
     cluster.patch(&path, &nowhere).await;
     let said = restart_as("least", rollout("vetoed"), DEADLINE).await;
-    assert!(said.contains("a rollout is under way"), "{said}");
+    assert!(said.contains("a rollout of vetoed is under way"), "{said}");
     let said = restart_as("least", rollout("nothing"), DEADLINE).await;
     assert!(said.contains("Kubernetes has no such thing"), "{said}");
 }
@@ -326,34 +326,82 @@ async fn the_role_is_the_least_that_suffices() {
         pods: app("needed"),
         container: "app".to_owned(),
     };
+    let delete = KubernetesRestart::Delete {
+        pods: app("needed"),
+    };
+    // What needs the rule is the restart, or the question that comes before it.
     let ways = [
-        rollout("needed"),
-        rollout("needed"),
-        KubernetesRestart::Evict {
-            pods: app("needed"),
-        },
-        KubernetesRestart::Delete {
-            pods: app("needed"),
-        },
-        recreate,
+        (rollout("needed"), false),
+        (delete.clone(), true),
+        (delete.clone(), true),
+        (rollout("needed"), false),
+        (
+            KubernetesRestart::Evict {
+                pods: app("needed"),
+            },
+            false,
+        ),
+        (delete, false),
+        (recreate, false),
     ];
     assert_eq!(
         rules.len(),
         ways.len(),
         "a rule that no way of restarting needs"
     );
-    for (left_out, way) in ways.into_iter().enumerate() {
+    for (left_out, (way, is_asked)) in ways.into_iter().enumerate() {
         let mut fewer = rules.clone();
         fewer.remove(left_out);
         cluster
             .patch(&format!("{path}/roles/lesser"), &json!({"rules": fewer}))
             .await;
         until(&format!("rule {left_out} is missed"), || async {
-            let said = restart_as("lesser", way.clone(), Duration::from_secs(1)).await;
+            let said = match is_asked {
+                true => format!("{:?}", veto::ask(&spec_as("lesser", way.clone())).await),
+                false => restart_as("lesser", way.clone(), Duration::from_secs(1)).await,
+            };
             said.contains("Kubernetes forbids it")
         })
         .await;
     }
+}
+
+/// What the guards hear of budgets, rollouts and scalings, whichever way the pods would be restarted.
+#[tokio::test]
+async fn what_speaks_against_a_restart_is_read_before_it() {
+    let cluster = cluster().await;
+    let path = cluster.workload("deployments", "promised", 2).await;
+    let delete = || KubernetesRestart::Delete {
+        pods: app("promised"),
+    };
+    let ask = async || veto::ask(&spec_as("least", delete())).await;
+    assert_eq!(ask().await, []);
+    cluster.budget("promised", 1).await;
+    let said = ask().await;
+    let [Veto::Budget(words)] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    let expected = "lets 1 pods go, 2 healthy of 1 that must be, and 2 would";
+    assert!(words.contains(expected), "{words}");
+    // One at a time, as an eviction goes, the budget allows.
+    let evict = KubernetesRestart::Evict {
+        pods: app("promised"),
+    };
+    assert_eq!(veto::ask(&spec_as("least", evict)).await, []);
+    // Its new pods fit on no node.
+    let nowhere = json!({"spec": {"template": {"spec": {"nodeSelector": {"no": "where"}}}}});
+    cluster.patch(&path, &nowhere).await;
+    until("the rollout is seen", || async {
+        let rolls = |veto: &Veto| matches!(veto, Veto::Rollout(_)) && veto.words().contains("new");
+        ask().await.iter().any(rolls)
+    })
+    .await;
+    let said = veto::ask(&spec_as("stranger", delete())).await;
+    let is_unclear = matches!(said.as_slice(), [Veto::Unclear(_)]);
+    assert!(
+        is_unclear && said[0].words().contains("forbids"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
