@@ -115,17 +115,13 @@ fn units_of(config: &Config) -> Vec<UnitSpec> {
 /// # Errors
 /// As [`tree_of`].
 pub(crate) fn rehearsal_of(config: &Config) -> anyhow::Result<Rehearsal> {
-    let mut rehearsal = Rehearsal::new(
+    Ok(Rehearsal::new(
         Assembler::new(parts::assembly(config)),
         Analyzer::new(parts::analysis(config)),
         tree_of(config)?,
         parts::policy(config),
         &config.restart.learned,
-    );
-    if config.analysis.failures_first {
-        rehearsal.sampled_failures_first();
-    }
-    Ok(rehearsal)
+    ))
 }
 
 async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
@@ -361,9 +357,6 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view_sender,
         incidents,
     );
-    if config.analysis.failures_first {
-        engine.sampled_failures_first();
-    }
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
         parts::replay(&journal, &config, &mut engine, &mut shadows)

@@ -203,8 +203,6 @@ pub(crate) struct Engine {
     heard: Heard,
     changes: circumstances::Changes,
     spreading: Spreading,
-    /// Whether the configuration says that samplers throw successes away.
-    failures_first: bool,
     published: Option<(UnixNanos, u64)>,
     spans_per_second: f64,
 }
@@ -248,7 +246,6 @@ impl Engine {
             heard: Heard::default(),
             changes: circumstances::Changes::default(),
             spreading,
-            failures_first: false,
             published: None,
             spans_per_second: 0.0,
         };
@@ -258,11 +255,6 @@ impl Engine {
     /// Where what recovery should know is left, for the task that brings it.
     pub(crate) fn courier(&self) -> Courier {
         self.courier.clone()
-    }
-
-    /// Samplers keep failures rather than successes: nobody knows which share fails.
-    pub(crate) fn sampled_failures_first(&mut self) {
-        self.failures_first = true;
     }
 
     /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
@@ -549,7 +541,7 @@ impl Engine {
         }
         for evidence in &mut told {
             let around = &mut evidence.circumstances;
-            circumstances::add_common(around, &self.changes, self.failures_first);
+            circumstances::add_common(around, &self.changes, analyzer.config());
         }
         self.spreading
             .add(&mut told, &self.restarting(), &self.tree);

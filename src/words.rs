@@ -23,6 +23,11 @@ pub(crate) use matter::{matter, watch};
 /// Names that are spelled out in a list; of more, how many there are.
 const NAMED: usize = 3;
 
+/// How sure one may be of a suspect.
+pub(crate) fn confidence(known: Option<f64>) -> String {
+    known.map_or_else(|| "unknown".to_owned(), percent)
+}
+
 /// `12.3%`; `<0.1%` rather than a zero that isn't one.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -518,6 +523,8 @@ mod tests {
         assert_eq!(percent(0.0004), "<0.1%");
         assert_eq!(percent(0.0123), "1.2%");
         assert_eq!(percent(0.964), "96%");
+        assert_eq!(confidence(Some(0.964)), "96%");
+        assert_eq!(confidence(None), "unknown");
         assert_eq!(count(7), "7");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(about(0.25), "0.2");

@@ -27,7 +27,7 @@ use crate::paths::{Path, Paths, Reading};
 use crate::profile::{Profiles, Sampling};
 use crate::records::{Record, RecordNumber, Records, outcome_of};
 use crate::request::{Requests, TraceKind};
-use crate::sampling::Samplings;
+use crate::sampling::{Samplings, StandsFor};
 use crate::sources::{Laid, Sources};
 use crate::spectrum::{Cell, Spectrum};
 use crate::types::{Pause, Types};
@@ -254,8 +254,8 @@ impl Analyzer {
             self.counts.add(LeftOut::Repeated);
             return None;
         }
-        let (seen, request_type) = (record.seen, record.request_type);
-        let reading = self.read(whole, entry, seen, request_type, path.as_ref());
+        let asked = (record.request_type, record.seen, record.stands_for);
+        let reading = self.read(whole, entry, asked, path.as_ref());
         Some(self.count(outline, number, &reading))
     }
 
@@ -288,8 +288,7 @@ impl Analyzer {
         &mut self,
         whole: &mut Whole<'_>,
         entry: usize,
-        seen: Outcome,
-        request_type: u32,
+        (request_type, seen, stands_for): (u32, Outcome, StandsFor),
         path: Option<&Path>,
     ) -> Arc<Reading> {
         let fences = self.fences_stamp();
@@ -345,6 +344,7 @@ impl Analyzer {
             row,
             outcome: outcome_of(seen, observed.failed_inside),
             judged: false,
+            stands_for,
         });
         let left_out = counts.iter().filter(|(why, _)| *why != addresses);
         let mut reading = Reading {
@@ -504,7 +504,9 @@ impl Analyzer {
             false if slow => Outcome::Slow,
             false => Outcome::Ok,
         };
+        let sampling = entry.shape.facts.sampling;
         let mut record = Record::new(id, start, end, seen);
+        record.stands_for = StandsFor::of(sampling);
         if let Some(report) = self.waiting_reports.remove(&trace_id) {
             record.report(report.outcome, report.reporter);
         }
@@ -517,8 +519,7 @@ impl Analyzer {
         if outcome.is_known() {
             let slice = self.slice(start);
             let bad = outcome.is_bad();
-            self.samplings
-                .add(id, start, bad, entry.shape.facts.sampling);
+            self.samplings.add(id, start, bad, sampling);
             let state = self.types.get_mut(id);
             state.count(start, bad);
             if !may_be_fenced {
@@ -632,6 +633,7 @@ impl Analyzer {
             registry: &self.observer.registry,
             types: &self.types,
             records: &self.records,
+            samplings: &self.samplings,
             fences: &self.fences,
             fenced: self.fenced.values().sum(),
             examples: &self.examples,

@@ -45,6 +45,8 @@ pub struct AnalysisConfig {
     pub slow_floor: Duration,
     /// Routes that monitoring asks for, not users.
     pub health_routes: Vec<String>,
+    /// Whether samplers keep failures and throw successes away without a word: then no share is known.
+    pub failures_first: bool,
     /// So many failed requests are the fewest from which a ranking is drawn.
     pub min_failed: u64,
     /// How many suspects a ranking has at most.
@@ -112,6 +114,7 @@ impl Default for AnalysisConfig {
             ]
             .map(str::to_owned)
             .to_vec(),
+            failures_first: false,
             min_failed: 3,
             max_suspects: 10,
             max_request_types: 200,

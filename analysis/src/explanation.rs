@@ -11,7 +11,8 @@ use rekindle_stats::{Interval, Probability, Share};
 
 use crate::{Component, ShareInterval};
 
-/// `hits` of `total`, the share, and its 95 % interval (Wilson).
+/// `hits` of `total`, the share, and its 95 % interval (Wilson). Where samplers say for how many requests each stands, the
+/// share is of those.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
     /// So many did.
@@ -27,12 +28,17 @@ impl Counted {
     /// `hits` of `total`; more hits than there are in total count as all.
     pub fn of(hits: u64, total: u64) -> Self {
         let share = Share::of(hits.min(total), total.saturating_sub(hits));
-        let interval = share.wilson(Probability::P95);
+        Self::weighed(hits, total, share.value().unwrap_or(0.0), share)
+    }
+
+    /// The same where each stands for several: the share of those, which is as sure as this share of counts is.
+    pub(crate) fn weighed(hits: u64, total: u64, share: f64, as_seen: Share) -> Self {
+        let interval = as_seen.wilson(Probability::P95);
         Self {
             hits: hits.min(total),
             total,
             interval: ShareInterval {
-                share: share.value().unwrap_or(0.0),
+                share,
                 low: interval.low,
                 high: interval.high,
             },
@@ -200,6 +206,8 @@ pub enum Support {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubt {
+    /// A sampler doesn't say how many requests it threw away, so no share of requests is known.
+    SharesUnknown,
     /// No failure began in it; it merely works differently, or was on the way.
     NoFailureBeganInIt,
     /// Failed requests whose failure began elsewhere.

@@ -64,5 +64,5 @@ pub use missed::Told;
 pub use observe::State;
 pub use offline::{Heap, Offline, input_of};
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
-pub use sampling::Standing;
+pub use sampling::{Standing, StandsFor, Weights};
 pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};

@@ -48,6 +48,7 @@ pub mod tarantula;
 mod three_sigma;
 mod times;
 pub mod trace_rca;
+mod weighed;
 
 use std::fmt;
 use std::str::FromStr;
@@ -268,6 +269,7 @@ fn ranking(
         suspects,
         none_of_these: (1.0 - believed).clamp(0.0, 1.0),
         verdict,
+        weights: input.weights,
         left_out: input.left_out.clone(),
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use rekindle_model::{Name, TraceId, UnixNanos};
 
-use crate::{Caller, Component, Counts, Explanation};
+use crate::{Caller, Component, Counts, Explanation, Weights};
 
 /// How the suspect lets requests down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,9 +59,9 @@ pub struct Evidence {
     pub ok_total: u64,
     /// Failed requests whose failure began in it.
     pub originated: u64,
-    /// `failed_touching` of `failed_total`.
+    /// `failed_touching` of `failed_total`, each for as many as it stands for.
     pub failed_share: ShareInterval,
-    /// `ok_touching` of `ok_total`.
+    /// `ok_touching` of `ok_total`, likewise.
     pub ok_share: ShareInterval,
     /// Of the requests that touched it before the incident, the share whose failure began in it.
     pub baseline_origin_share: f64,
@@ -86,7 +86,8 @@ pub struct Suspect {
     pub attributes: BTreeMap<Name, Name>,
     /// The method's own score; comparable within one ranking only.
     pub score: f64,
-    /// How likely it is the cause, in `[0, 1]`; over all suspects at most 1.
+    /// How likely it is the cause, in `[0, 1]`; over all suspects at most 1. Where the ranking's weights are hidden, that
+    /// is unknown, and this an order among what was kept.
     pub confidence: f64,
     /// How it lets requests down.
     pub shape: Shape,
@@ -135,6 +136,17 @@ pub struct Ranking {
     pub none_of_these: f64,
     /// Whether the evidence suffices.
     pub verdict: Verdict,
+    /// What shares and confidences rest on.
+    #[serde(default)]
+    pub weights: Weights,
     /// What was not used.
     pub left_out: Counts,
+}
+
+impl Ranking {
+    /// How likely this suspect of it is the cause, in `[0, 1]`; `None` where nobody knows, because a sampler doesn't say
+    /// what it threw away.
+    pub fn confidence(&self, suspect: &Suspect) -> Option<f64> {
+        (self.weights != Weights::Hidden).then_some(suspect.confidence)
+    }
 }

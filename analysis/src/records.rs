@@ -14,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
 
 use crate::fence::Touched;
+use crate::sampling::StandsFor;
 use crate::spectrum::Cell;
 use crate::{Counts, LeftOut};
 
@@ -27,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) end: UnixNanos,
     /// What the entry span says.
     pub(crate) seen: Outcome,
+    /// For how many it stands.
+    pub(crate) stands_for: StandsFor,
     /// Whether something failed inside.
     pub(crate) failed_inside: bool,
     /// Whether it was given to the type's detector, and as what.
@@ -52,6 +55,7 @@ impl Record {
             start,
             end,
             seen,
+            stands_for: StandsFor::default(),
             failed_inside: false,
             detected: None,
             fenced: None,
@@ -98,6 +102,7 @@ impl Record {
             row,
             outcome: self.outcome(),
             judged: self.reported().is_some(),
+            stands_for: self.stands_for,
         })
     }
 }

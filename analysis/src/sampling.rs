@@ -35,6 +35,44 @@ pub enum Standing {
     Unknown,
 }
 
+/// What the shares of a ranking rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// Each request counts once: no sampler threw any away that says so.
+    #[default]
+    Alike,
+    /// Each request counts for as many as its sampler says that it stands for.
+    Declared,
+    /// A sampler doesn't say how many it threw away: shares and confidences are unknown. What is counted is counted
+    /// of those that were kept.
+    Hidden,
+}
+
+/// For how many requests one stands: at least 1, to within 4.4 %. Samplers that keep to a rate change their thresholds
+/// all the time, and requests must not be told apart by each of them.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct StandsFor(u16);
+
+impl StandsFor {
+    /// So many parts of an octave are told apart; whole octaves, which most samplers keep to, are exact.
+    const PARTS: f64 = 8.0;
+
+    /// As this sampling says; for itself, where it says nothing.
+    pub fn of(sampling: Option<Sampling>) -> Self {
+        let count = sampling.and_then(Sampling::adjusted_count).unwrap_or(1.0);
+        Self((count.max(1.0).log2() * Self::PARTS).round() as u16)
+    }
+
+    /// How many requests.
+    pub fn requests(self) -> f64 {
+        (f64::from(self.0) / Self::PARTS).exp2()
+    }
+}
+
 /// How many requests of one type there were in one slice, as far as was said.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slice {
@@ -102,12 +140,18 @@ impl Samplings {
         *side += weight;
     }
 
+    /// Whether one was at work on this type that doesn't say.
+    pub(crate) fn is_hidden(&self, request_type: u32) -> bool {
+        let sampled = self.by_type.get(&request_type);
+        sampled.is_some_and(|sampled| sampled.unknown.is_some())
+    }
+
     /// What this type's counts stand for, over so many seconds before `until`.
     pub(crate) fn standing(&self, request_type: u32, until: UnixNanos, seconds: f64) -> Standing {
         let Some(sampled) = self.by_type.get(&request_type) else {
             return Standing::Themselves;
         };
-        if sampled.unknown.is_some() {
+        if self.is_hidden(request_type) {
             return Standing::Unknown;
         }
         let from = slice_of(until.minus(Duration::from_secs_f64(seconds)));
@@ -165,6 +209,25 @@ mod tests {
         assert!((per_second - 9.0).abs() < 1e-9, "{per_second}");
         let share = failure_share.expect("some came");
         assert!((share - 1.0 / 9.0).abs() < 1e-9, "{share}");
+    }
+
+    #[test]
+    fn what_one_stands_for_is_known_to_within_a_twentieth() {
+        for count in 0..56 {
+            let threshold = Sampling::THRESHOLDS - (Sampling::THRESHOLDS >> count);
+            let whole = StandsFor::of(Some(Sampling::Threshold(threshold)));
+            assert!((whole.requests() / f64::from(count).exp2() - 1.0).abs() < 1e-12);
+        }
+        for kept in (1..100).map(|it| it * (Sampling::THRESHOLDS / 100)) {
+            let sampling = Sampling::Threshold(Sampling::THRESHOLDS - kept);
+            let said = sampling.adjusted_count().expect("it is said");
+            let known = StandsFor::of(Some(sampling)).requests();
+            assert!((known / said - 1.0).abs() < 0.045, "{said}: {known}");
+        }
+        assert_eq!(
+            StandsFor::of(Some(Sampling::Undeclared)),
+            StandsFor::default()
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::profile::Profiles;
 use crate::rank::{Case, Input, InputRow, InputTouch, ShownTrace, Times};
 use crate::records::Records;
 use crate::registry::Registry;
+use crate::sampling::{Samplings, StandsFor, Weights};
 use crate::spectrum::{Cell, Spectrum};
 use crate::troubled::{Asked, Troubled};
 use crate::types::Types;
@@ -38,6 +39,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) types: &'a Types,
     pub(crate) records: &'a Records,
+    pub(crate) samplings: &'a Samplings,
     pub(crate) fences: &'a Fences,
     /// How many requests of the window are fenced.
     pub(crate) fenced: u64,
@@ -93,12 +95,14 @@ impl Sources<'_> {
         let laid = self.laid(known.cloned(), counted, &profile, &failing);
         let cases = |counted: &[u64]| self.cases(&laid.cells, counted, &laid.rows, &failing);
         let (shown, reports) = self.shown(stretch, &failing, &laid);
+        let (in_window, before) = (cases(&window), cases(&baseline));
         Input {
             incident: incident.id,
             at: until,
             cut,
-            window: cases(&window),
-            baseline: cases(&baseline),
+            weights: self.weights(&failing, in_window.iter().chain(&before)),
+            window: in_window,
+            baseline: before,
             missing: self.missing(&baseline, &failing, &laid),
             touched: laid.cells.touched([&baseline, &measured_window]),
             shown,
@@ -130,6 +134,22 @@ impl Sources<'_> {
         self.take_out_cut(stretch, &mut window);
         let profile = self.profiles.around(incident.id, &asked.measured);
         self.laid(known, [&baseline, &window], &profile, &failing)
+    }
+
+    /// What shares rest on, where these types fail and these requests are compared.
+    fn weights<'c>(
+        &self,
+        failing: &BTreeSet<u32>,
+        mut cases: impl Iterator<Item = &'c Case>,
+    ) -> Weights {
+        let is_hidden = |id: &u32| self.samplings.is_hidden(*id);
+        if self.config.failures_first || failing.iter().any(is_hidden) {
+            Weights::Hidden
+        } else if cases.any(|case| case.stands_for != StandsFor::default()) {
+            Weights::Declared
+        } else {
+            Weights::Alike
+        }
     }
 
     fn failing(&self, incident: &Incident) -> BTreeSet<u32> {

@@ -20,6 +20,7 @@ use rekindle_model::{Name, Outcome, RequestType};
 
 use crate::observe::{Row, State};
 use crate::registry::Registry;
+use crate::sampling::StandsFor;
 use crate::tally::{COUNTED_INTO, DenseTally};
 use crate::troubled::{Asked, Troubled};
 use crate::{Component, Counts, LeftOut};
@@ -36,6 +37,8 @@ pub(crate) struct Cell {
     pub(crate) outcome: Outcome,
     /// Whether somebody outside said so.
     pub(crate) judged: bool,
+    /// For how many each stands.
+    pub(crate) stands_for: StandsFor,
 }
 
 /// The engine's own form: rows and components by number.
@@ -326,6 +329,7 @@ impl Spectrum {
                     request_type: types[cell.request_type as usize].clone(),
                     outcome: cell.outcome,
                     judged: cell.judged,
+                    stands_for: cell.stands_for,
                     touches,
                     errors,
                 };
@@ -344,7 +348,7 @@ impl Spectrum {
 }
 
 /// The version of [`PortableSpectrum`]; spectra of different versions don't merge.
-pub const PORTABLE_VERSION: u32 = 1;
+pub const PORTABLE_VERSION: u32 = 2;
 
 /// Requests that looked alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -355,6 +359,8 @@ pub struct PortableCell {
     pub outcome: Outcome,
     /// Whether somebody outside said so.
     pub judged: bool,
+    /// For how many each stands.
+    pub stands_for: StandsFor,
     /// What each component did, sorted.
     pub touches: Vec<(Component, State)>,
     /// The errors that began in components, sorted.
@@ -418,6 +424,7 @@ mod tests {
             row,
             outcome: Outcome::Ok,
             judged: false,
+            stands_for: StandsFor::default(),
         });
         let cells: Vec<Cell> = cells.collect();
         for cell in &cells {

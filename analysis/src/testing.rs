@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rekindle_model::{
-    Facts, Name, ReleaseReason, Resource, Shape, Span, SpanId, SpanKind, Status, Trace, TraceId,
-    UnixNanos,
+    Facts, Name, ReleaseReason, Resource, Sampling, Shape, Span, SpanId, SpanKind, Status, Trace,
+    TraceId, UnixNanos,
 };
 
 /// A span and what it called.
@@ -97,6 +97,10 @@ impl Call {
     }
     pub(crate) fn error(mut self, error: &str) -> Self {
         self.facts.error_type = Some(error.into());
+        self
+    }
+    pub(crate) fn sampled(mut self, sampling: Sampling) -> Self {
+        self.facts.sampling = Some(sampling);
         self
     }
     pub(crate) fn status(mut self, status: Status) -> Self {

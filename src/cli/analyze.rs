@@ -19,6 +19,7 @@ use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
 use crate::exit::Exit;
+use crate::words;
 use streamed::{Streamed, streamed};
 
 /// Recordings may hold more distinct rows of observations than a live window.
@@ -163,7 +164,7 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
         vec![
             plain((at + 1).to_string()),
             plain(names.join(" or ")),
-            plain(format!("{:.0} %", suspect.confidence * 100.0)),
+            plain(words::confidence(ranking.confidence(suspect))),
             plain(&suspect.sentence),
         ]
     });

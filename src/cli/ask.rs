@@ -224,7 +224,7 @@ fn show_ranking(terminal: &mut Terminal, ranking: &RankingView) -> io::Result<()
             vec![
                 plain(suspect.rank.to_string()),
                 plain(describe(suspect)),
-                plain(words::percent(suspect.confidence)),
+                plain(words::confidence(suspect.confidence)),
                 (words::of(&suspect.failed), Tone::Bad),
                 plain(words::of(&suspect.ok)),
                 plain(suspect.unit.as_deref().unwrap_or("–")),
@@ -575,7 +575,7 @@ fn show_explanation(terminal: &mut Terminal, explanation: &Explanation) -> io::R
             ],
             vec![
                 plain("confidence"),
-                plain(words::percent(suspect.confidence)),
+                plain(words::confidence(suspect.confidence)),
             ],
             vec![plain("shape"), plain(suspect.shape.to_string())],
         ];

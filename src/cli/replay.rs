@@ -180,7 +180,7 @@ fn show(terminal: &mut Terminal, happening: &Happening) -> io::Result<()> {
                 vec![
                     plain(&suspect.component),
                     plain(suspect.unit.as_deref().unwrap_or("no unit")),
-                    plain(format!("{:.0} %", suspect.confidence * 100.0)),
+                    plain(words::confidence(suspect.confidence)),
                     plain(&suspect.sentence),
                 ]
             });

@@ -95,6 +95,7 @@ pub(super) fn analysis(config: &Config) -> AnalysisConfig {
             })
             .collect(),
         health_routes: settings.ignore_routes.clone(),
+        failures_first: settings.failures_first,
         ..AnalysisConfig::default()
     }
 }

@@ -145,10 +145,10 @@ impl Story {
         self.says("suspects (failed = failed requests that touched it, ok = good ones):");
         for suspect in ranking.suspects.iter().take(3) {
             self.says(&format!(
-                "  {}. {:<24} {:>3.0} %   failed {} of {}, ok {} of {}; began there: {}",
+                "  {}. {:<24} {:>7}   failed {} of {}, ok {} of {}; began there: {}",
                 suspect.rank,
                 suspect.name(),
-                suspect.confidence * 100.0,
+                crate::words::confidence(suspect.confidence),
                 suspect.failed.count,
                 suspect.failed.total,
                 suspect.ok.count,

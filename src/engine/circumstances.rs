@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use rekindle_analysis::{Analyzer, Component, Incident, Level, Ranking, RatePoint};
+use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking, RatePoint};
 use rekindle_model::{Name, UnixNanos};
 use rekindle_recovery::service::ActionView;
 use rekindle_recovery::{Changed, Circumstances, Load, Outside, RestartTree, UnitName};
@@ -217,7 +217,6 @@ pub(super) fn of(
     Circumstances {
         load: load(&points, incident.since),
         outside: ranking.and_then(|ranking| outside(ranking, tree)),
-        // What the samplers show of themselves; the configuration may know of others.
         sampled: analyzer.is_sampled_unsaid(&incident.request_types),
         ..Circumstances::default()
     }
@@ -227,10 +226,10 @@ pub(super) fn of(
 pub(super) fn add_common(
     circumstances: &mut Circumstances,
     changes: &Changes,
-    failures_first: bool,
+    config: &AnalysisConfig,
 ) {
     circumstances.changes.clone_from(changes.changes());
-    circumstances.sampled |= failures_first;
+    circumstances.sampled |= config.failures_first;
 }
 
 /// How many requests come now, and how many came before the incident.

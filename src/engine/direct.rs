@@ -436,7 +436,7 @@ impl DirectFaults {
                         }],
                         unit: Some(fault.unit.to_string()),
                         score: 1.0,
-                        confidence: 1.0,
+                        confidence: Some(1.0),
                         shape: fault.kind.view(),
                         sentence: fault.sentence(),
                         ..SuspectView::default()

@@ -281,6 +281,7 @@ pub(super) mod tests {
             suspects,
             none_of_these: 0.0,
             verdict,
+            weights: rekindle_analysis::Weights::default(),
             left_out: rekindle_analysis::Counts::default(),
         }
     }
@@ -402,5 +403,18 @@ pub(super) mod tests {
             accused.callers.clone_from(&callers);
             assert_eq!(two_sided(&accused), expected, "{shape:?} {callers:?}");
         }
+    }
+
+    #[test]
+    fn a_confidence_that_nobody_knows_is_null() {
+        let mut ranking = ranking(vec![suspect("catalog", None, 0.9)], Verdict::Enough);
+        let told = |ranking: &Ranking| {
+            let view = crate::engine::publish::ranking(7, ranking, &tree());
+            let json = serde_json::to_value(view).expect("JSON");
+            json["suspects"][0]["confidence"].clone()
+        };
+        assert_eq!(told(&ranking), serde_json::json!(0.9));
+        ranking.weights = rekindle_analysis::Weights::Hidden;
+        assert!(told(&ranking).is_null());
     }
 }

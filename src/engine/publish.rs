@@ -211,7 +211,7 @@ pub(crate) fn ranking(public_id: u64, ranking: &Ranking, tree: &RestartTree) -> 
             .suspects
             .iter()
             .enumerate()
-            .map(|(index, suspect)| self::suspect(index + 1, suspect, tree))
+            .map(|(index, suspect)| self::suspect(index + 1, ranking, suspect, tree))
             .collect(),
         left_out: ranking
             .left_out
@@ -229,7 +229,7 @@ pub(crate) fn reason_words<T: serde::Serialize>(reason: &T) -> String {
     }
 }
 
-fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
+fn suspect(rank: usize, ranking: &Ranking, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
     let evidence = &suspect.evidence;
     let shown = |count, total, interval: &rekindle_analysis::ShareInterval| ShareView {
         count,
@@ -248,7 +248,7 @@ fn suspect(rank: usize, suspect: &Suspect, tree: &RestartTree) -> SuspectView {
             .collect(),
         unit: mapping::unit_of(suspect, tree).map(|unit| unit.to_string()),
         score: suspect.score,
-        confidence: suspect.confidence,
+        confidence: ranking.confidence(suspect),
         shape: match suspect.shape {
             rekindle_analysis::Shape::Raised => Shape::Raised,
             rekindle_analysis::Shape::Unanswered => Shape::Unanswered,

@@ -47,8 +47,8 @@ pub(crate) struct Suspected {
     pub(crate) component: String,
     /// The unit that contains it.
     pub(crate) unit: Option<String>,
-    /// In `[0, 1]`.
-    pub(crate) confidence: f64,
+    /// In `[0, 1]`; `None` where samplers make it unknown.
+    pub(crate) confidence: Option<f64>,
     /// Why.
     pub(crate) sentence: String,
 }
@@ -113,7 +113,6 @@ pub(crate) struct Rehearsal {
     beliefs: Beliefs,
     costs: Costs,
     changes: Changes,
-    failures_first: bool,
     executors: BTreeSet<UnitName>,
     cases: BTreeMap<u64, Case>,
     traces: u64,
@@ -133,7 +132,6 @@ impl Rehearsal {
             beliefs: Beliefs::new(policy.half_life).with_seeds(seeds.beliefs.iter().cloned()),
             costs: Costs::new(policy.half_life).with_seeds(seeds.costs.iter().cloned()),
             changes: Changes::default(),
-            failures_first: false,
             cases: BTreeMap::new(),
             traces: 0,
             assembler,
@@ -141,11 +139,6 @@ impl Rehearsal {
             tree,
             policy,
         }
-    }
-
-    /// Samplers keep failures rather than successes: nobody knows which share fails.
-    pub(crate) fn sampled_failures_first(&mut self) {
-        self.failures_first = true;
     }
 
     /// Whether there is any unit that a plan could be about.
@@ -279,7 +272,7 @@ impl Rehearsal {
                     .map(|suspect| Suspected {
                         component: named(suspect),
                         unit: mapping::unit_of(suspect, &self.tree).map(|it| it.to_string()),
-                        confidence: suspect.confidence,
+                        confidence: ranking.confidence(suspect),
                         sentence: suspect.sentence.clone(),
                     })
                     .collect(),
@@ -293,7 +286,7 @@ impl Rehearsal {
             evidence.circumstances =
                 circumstances::of(incident, Some(&ranking), &self.analyzer, &self.tree);
             let around = &mut evidence.circumstances;
-            circumstances::add_common(around, &self.changes, self.failures_first);
+            circumstances::add_common(around, &self.changes, self.analyzer.config());
         }
         case.evidence = evidence;
         if self.has_units() {

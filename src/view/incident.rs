@@ -216,8 +216,9 @@ pub struct SuspectView {
     pub unit: Option<String>,
     /// The method's score; comparable within one ranking only.
     pub score: f64,
-    /// How likely the fault lies here, in `[0, 1]`; over all suspects at most 1.
-    pub confidence: f64,
+    /// How likely the fault lies here, in `[0, 1]`; over all suspects at most 1. `None` where samplers don't say how many
+    /// requests they threw away.
+    pub confidence: Option<f64>,
     /// In which way it is at fault.
     pub shape: Shape,
     /// The type of the errors it raises.

@@ -335,8 +335,8 @@ pub struct SuspicionView {
     pub incident: u64,
     /// The suspect's place in that incident's ranking.
     pub rank: usize,
-    /// The suspect's confidence.
-    pub confidence: f64,
+    /// The suspect's confidence; `None` where it is unknown.
+    pub confidence: Option<f64>,
 }
 
 /// A supervised process.

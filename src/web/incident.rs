@@ -97,7 +97,7 @@ fn evidence(suspect: &SuspectView, of_requests: bool) -> Markup {
                 // Of what was seen in a unit itself there are no requests to count or to show.
                 @if of_requests && suspect.facts.is_empty() { (counts(suspect)) }
                 div { dt { "Score" } dd { (format!("{:.3}", suspect.score)) } }
-                div { dt { "Confidence" } dd { (words::percent(suspect.confidence)) } }
+                div { dt { "Confidence" } dd { (words::confidence(suspect.confidence)) } }
                 @if of_requests {
                     div { dt { "Failed examples" } dd { (parts::examples(&suspect.examples_failed)) } }
                     div { dt { "Successful examples" } dd { (parts::examples(&suspect.examples_ok)) } }

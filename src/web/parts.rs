@@ -90,7 +90,7 @@ pub(super) fn suspects(ranking: &RankingView, at_most: usize) -> Markup {
                                     None => div.quiet { "No restart unit matches it" },
                                 }
                             }
-                            td data-label="Confidence" { (words::percent(suspect.confidence)) }
+                            td data-label="Confidence" { (words::confidence(suspect.confidence)) }
                             @if of_requests {
                                 td data-label="Of failed requests" { (share(&suspect.failed, "fill-bad")) }
                                 td data-label="Of successful ones" { (share(&suspect.ok, "fill-ok")) }

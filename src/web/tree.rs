@@ -43,7 +43,7 @@ fn row(view: &View, unit: &UnitView) -> Markup {
                     b { (unit.name) }
                     @for suspicion in &unit.suspicions {
                         " " a.pill.bad href={ "/incidents/" (suspicion.incident) } {
-                            "suspect " (suspicion.rank) ", " (words::percent(suspicion.confidence))
+                            "suspect " (suspicion.rank) ", " (words::confidence(suspicion.confidence))
                         }
                     }
                     @if let Some(parts) = how(unit) { div.quiet { (parts) } }

@@ -123,7 +123,7 @@ fn ranking() -> RankingView {
                 ]),
                 unit: Some(text("catalog.search")),
                 score: 0.962,
-                confidence: 0.91,
+                confidence: Some(0.91),
                 shape: Shape::Raised,
                 error_type: Some(text("IndexCorrupt")),
                 failed: share(240, 250, 0.928, 0.98),
@@ -160,7 +160,7 @@ fn ranking() -> RankingView {
                 ],
                 unit: Some(text("catalog")),
                 score: 0.31,
-                confidence: 0.06,
+                confidence: Some(0.06),
                 failed: share(250, 250, 0.985, 1.0),
                 ok: share(900, 1840, 0.466, 0.512),
                 originated: 0,
@@ -173,7 +173,7 @@ fn ranking() -> RankingView {
                 rank: 3,
                 components: vec![component(Level::Operation, "web", HOSTILE)],
                 score: 0.02,
-                confidence: 0.01,
+                confidence: Some(0.01),
                 failed: share(9, 250, 0.017, 0.067),
                 ok: share(60, 1840, 0.025, 0.042),
                 sentence: format!("Somebody calls an operation {HOSTILE}."),
@@ -223,7 +223,7 @@ fn tree() -> Vec<UnitView> {
     search.suspicions = vec![SuspicionView {
         incident: 7,
         rank: 1,
-        confidence: 0.91,
+        confidence: Some(0.91),
     }];
     let mut sick = unit("sessions", Some("auction"), 1);
     sick.state = UnitState::Down;

@@ -106,13 +106,13 @@ impl Analyzer {
     }
 
     /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say
-    /// how many requests it throws away: then what share of them fails is unknown.
+    /// how many requests it throws away, by what it shows or the configuration knows: then what share of them fails is unknown.
     pub fn is_sampled_unsaid(&self, types: &[RequestType]) -> bool {
         let mut of = self
             .types
             .iter()
             .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type));
-        of.any(|(id, _)| self.samplings.standing(id, self.newest, 1.0) == Standing::Unknown)
+        self.config.failures_first || of.any(|(id, _)| self.samplings.is_hidden(id))
     }
 
     /// Every request type seen in the window, sorted.

@@ -107,15 +107,14 @@ fn charges_of_failed(input: &Input, tally: &Tally, choices: Choices) -> Vec<Char
 
 /// The part of a component's origins in the window that its baseline doesn't explain, in `[0, 1]`.
 fn lift(tally: &Tally, subject: usize, choices: Choices) -> f64 {
-    let (touched, origin) = tally.window[subject];
-    if origin == 0 {
+    let now = tally.began_now(subject);
+    if now.hits == 0 {
         return 0.0;
     }
     if !choices.has(Choice::Baseline) {
         return 1.0;
     }
-    let now = origin as f64 / touched as f64;
-    (1.0 - tally.baseline_origin_share(subject) / now).max(0.0)
+    (1.0 - tally.baseline_origin_share(subject) / now.interval.share).max(0.0)
 }
 
 /// The services and dependencies in which failures of these requests began.

@@ -10,8 +10,9 @@ use super::explain::{self, Told};
 use super::families::families;
 use super::input::{Case, Input, InputTouch};
 use super::pairs;
+use super::weighed::Weighed;
 use crate::observe::State;
-use crate::{Caller, Counted, Doubt, Evidence, Level, Shape, Support, Suspect};
+use crate::{Caller, Counted, Doubt, Evidence, Level, Shape, Support, Suspect, Weights};
 
 /// Requests per subject. "Failed" are the incident's failures in the window; "ok" are good requests
 /// of any type, in the window and before.
@@ -37,6 +38,10 @@ pub struct Tally {
     pub baseline: Vec<(u64, u64)>,
     /// Per subject: the service that it is a part of, as a subject; itself where there is none.
     pub families: Vec<usize>,
+    /// The same by what requests stand for; `None` where each stands for itself.
+    weighed: Option<Weighed>,
+    /// What all of them rest on.
+    weights: Weights,
 }
 
 impl Tally {
@@ -50,6 +55,8 @@ impl Tally {
             window: vec![(0, 0); n],
             baseline: vec![(0, 0); n],
             families: families(input),
+            weighed: Weighed::of(input),
+            weights: input.weights,
             ..Self::default()
         };
         for (case, in_window) in both(input) {
@@ -88,8 +95,78 @@ impl Tally {
     /// Of the requests that touched the subject before the window, the share whose failure began in
     /// it.
     pub fn baseline_origin_share(&self, subject: usize) -> f64 {
+        self.began_before(subject).interval.share
+    }
+
+    /// The same before the window, counted.
+    pub(crate) fn began_before(&self, subject: usize) -> Counted {
         let (touched, origin) = self.baseline[subject];
-        Share::of(origin, touched - origin).value().unwrap_or(0.0)
+        self.counted(origin, touched, |it| it.began_before(subject, touched))
+    }
+
+    /// Of the requests of the window that touched the subject, those in which a failure began in it.
+    pub(crate) fn began_now(&self, subject: usize) -> Counted {
+        let (touched, origin) = self.window[subject];
+        self.counted(origin, touched, |it| it.began_now(subject, touched))
+    }
+
+    /// Of the failed requests, those whose failure began in it.
+    pub(crate) fn of_failed(&self, subject: usize) -> Counted {
+        let (hits, total) = (self.originated[subject], self.failed);
+        self.counted(hits, total, |it| it.originated(subject, total))
+    }
+
+    /// Of the failed requests, those that touched it.
+    fn failed_share(&self, subject: usize) -> Counted {
+        let (hits, total) = (self.failed_touching[subject], self.failed);
+        self.counted(hits, total, |it| it.failed_touching(subject, total))
+    }
+
+    /// Of the good ones, those that touched it.
+    fn ok_share(&self, subject: usize) -> Counted {
+        let (hits, total) = (self.ok_touching[subject], self.ok);
+        self.counted(hits, total, |it| it.ok_touching(subject, total))
+    }
+
+    /// As [`Self::failed_share`] and [`Self::ok_share`]: as if so many had been seen as count.
+    pub(crate) fn compared(&self, subject: usize) -> [Share; 2] {
+        let of = |hits: u64, total: u64| Share::of(hits, total - hits);
+        match &self.weighed {
+            None => [
+                of(self.failed_touching[subject], self.failed),
+                of(self.ok_touching[subject], self.ok),
+            ],
+            Some(weighed) => [
+                weighed.failed_touching(subject, self.failed).1,
+                weighed.ok_touching(subject, self.ok).1,
+            ],
+        }
+    }
+
+    /// How many failed requests one of this case counts for, of as many as were seen.
+    pub(crate) fn weight_of(&self, case: &Case) -> f64 {
+        let weighed = self.weighed.as_ref();
+        weighed.map_or(1.0, |weighed| weighed.weight_of(case))
+    }
+
+    fn counted(
+        &self,
+        hits: u64,
+        total: u64,
+        weighed: impl Fn(&Weighed) -> (f64, Share),
+    ) -> Counted {
+        let mut counted = match &self.weighed {
+            None => Counted::of(hits, total),
+            Some(known) => {
+                let (share, as_seen) = weighed(known);
+                Counted::weighed(hits, total, share, as_seen)
+            }
+        };
+        if self.weights == Weights::Hidden {
+            // It may be any.
+            (counted.interval.low, counted.interval.high) = (0.0, 1.0);
+        }
+        counted
     }
 }
 
@@ -150,10 +227,7 @@ fn dress_one(
     let lead = charge.subjects[0];
     let subject = &input.subjects[lead];
     let shape = charge.shape.unwrap_or_else(|| details.shape());
-    let (failed, ok) = (
-        Counted::of(tally.failed_touching[lead], tally.failed),
-        Counted::of(tally.ok_touching[lead], tally.ok),
-    );
+    let (failed, ok) = (tally.failed_share(lead), tally.ok_share(lead));
     let evidence = Evidence {
         failed_touching: failed.hits,
         failed_total: failed.total,

@@ -7,13 +7,14 @@ mod sentence;
 use std::collections::BTreeMap;
 
 use rekindle_model::Name;
-use rekindle_stats::{Interval, Probability, Share, difference_interval};
+use rekindle_stats::{Interval, Probability, difference_interval};
 
 use super::cause::Cause;
 use super::evidence::{Charge, Details, Tally, Weight};
 use super::input::Input;
 use crate::{
     Alternative, Compared, Counted, Doubt, Explanation, Level, Origin, Pair, Relation, Requests,
+    Weights,
 };
 
 pub use facts::{Fact, facts};
@@ -42,18 +43,12 @@ pub(crate) fn explanation(
     pairs: Vec<Pair>,
 ) -> Explanation {
     let lead = told.charge.subjects[0];
-    let of = |hits: u64, total: u64| Share::of(hits, total - hits);
-    let difference = difference_interval(
-        of(tally.failed_touching[lead], tally.failed),
-        of(tally.ok_touching[lead], tally.ok),
-        Probability::P95,
-    );
-    let (touched, began) = tally.window[lead];
-    let (touched_before, began_before) = tally.baseline[lead];
+    let [of_failed, of_ok] = tally.compared(lead);
+    let difference = difference_interval(of_failed, of_ok, Probability::P95);
     let origin = Origin {
-        of_failed: Counted::of(tally.originated[lead], tally.failed),
-        now: Counted::of(began, touched),
-        before: Counted::of(began_before, touched_before),
+        of_failed: tally.of_failed(lead),
+        now: tally.began_now(lead),
+        before: tally.began_before(lead),
         errors: listed(&told.details.errors),
         operations: listed(&told.details.operations),
     };
@@ -82,7 +77,7 @@ pub(crate) fn explanation(
             Cause::Takes(_) => None,
         }),
         support: told.charge.notes.support.clone(),
-        against: against(told, &origin),
+        against: against(input, told, &origin),
         preferred_to: told
             .others
             .iter()
@@ -104,8 +99,11 @@ fn listed(weights: &BTreeMap<Name, Weight>) -> Vec<(Name, u64)> {
         .collect()
 }
 
-fn against(told: &Told<'_>, origin: &Origin) -> Vec<Doubt> {
+fn against(input: &Input, told: &Told<'_>, origin: &Origin) -> Vec<Doubt> {
     let mut doubts = Vec::new();
+    if input.weights == Weights::Hidden {
+        doubts.push(Doubt::SharesUnknown);
+    }
     let is_change = origin.of_failed.hits == 0;
     if is_change {
         doubts.push(Doubt::NoFailureBeganInIt);

@@ -12,6 +12,7 @@ use rekindle_model::{Name, Outcome, RequestType, TraceId, UnixNanos};
 
 use super::times::Times;
 use crate::observe::State;
+use crate::sampling::{StandsFor, Weights};
 use crate::{Component, Counts};
 
 /// A component that some request of the input touched.
@@ -67,6 +68,8 @@ pub struct Case {
     pub outcome: Outcome,
     /// Whether somebody outside said so.
     pub judged: bool,
+    /// For how many each stands.
+    pub stands_for: StandsFor,
     /// How many.
     pub count: u64,
 }
@@ -174,6 +177,8 @@ pub struct Input {
     /// Who said from outside that one of the failures was one: the request's row in
     /// [`Input::rows`], and the name that it reported under. Sorted, each once.
     pub reports: Vec<(usize, Name)>,
+    /// What shares rest on.
+    pub weights: Weights,
     /// What was not used.
     pub left_out: Counts,
     /// The fewest failed requests that make a ranking.

@@ -39,6 +39,7 @@ impl Sources<'_> {
             of_incident: failing.contains(&cell.request_type),
             outcome: cell.outcome,
             judged: cell.judged,
+            stands_for: cell.stands_for,
             count,
         })
     }

@@ -140,6 +140,7 @@ mod tests {
     use rekindle_model::Outcome;
 
     use super::super::{Cell, Spectrum};
+    use crate::sampling::StandsFor;
     use crate::troubled::Asked;
 
     fn cell(row: u32) -> Cell {
@@ -148,6 +149,7 @@ mod tests {
             row,
             outcome: Outcome::Ok,
             judged: false,
+            stands_for: StandsFor::default(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Stories of more requests than are measured: who got slower is found from a sample, and what is counted is counted of
 //! all.
 
+use rekindle_model::Sampling;
+
 use super::*;
-use crate::PortableSpectrum;
 use crate::rank::{Input, Timed, rank};
+use crate::{Doubt, PortableSpectrum, Weights};
 
 /// Milliseconds that catalog takes, of this request and later ones.
 type Takes = fn(u64) -> u64;
@@ -112,4 +114,84 @@ fn it_is_said_how_many_were_measured() {
 fn the_order_of_arrival_makes_no_difference_to_the_sample() {
     let timed = |back: bool| format!("{:?}", told(16, back).1.timed);
     assert_eq!(timed(false), timed(true));
+}
+
+/// A minute in which catalog is asked twice as often as bidding, and ten seconds in which bidding fails; which samplers
+/// tell of good pages that asked catalog.
+fn told_by(sampling: Option<Sampling>) -> Ranking {
+    let mut site = Site::new();
+    for n in 0..700 {
+        let broken = n >= 600;
+        let asks_bidding = n % 3 == 0;
+        let callee = match asks_bidding {
+            true => Call::server("bidding", "POST /bid").http(if broken { 500 } else { 200 }),
+            false => Call::server("catalog", "GET /search"),
+        };
+        let failed = broken && asks_bidding;
+        let call = Call::client("GET").http(if failed { 500 } else { 200 });
+        let mut page = web("GET /", vec![call.with(callee)]);
+        if let Some(sampling) = sampling.filter(|_| !asks_bidding) {
+            page = page.sampled(sampling);
+        }
+        let trace = site.build(page);
+        site.take(&trace);
+    }
+    site.now = site.now.plus(Duration::from_secs(1));
+    site.ranking()
+}
+
+#[test]
+fn shares_are_of_what_requests_stand_for() {
+    let of_eight = Sampling::Threshold(Sampling::THRESHOLDS / 8 * 7);
+    let (counted, weighed) = (told_by(None), told_by(Some(of_eight)));
+    assert_eq!(counted.weights, Weights::Alike);
+    assert_eq!(weighed.weights, Weights::Declared);
+    let (one, other) = (&first(&counted).evidence, &first(&weighed).evidence);
+    let counts = |it: &crate::Evidence| {
+        [
+            it.failed_touching,
+            it.failed_total,
+            it.ok_touching,
+            it.ok_total,
+        ]
+    };
+    assert_eq!(counts(one), counts(other), "counts stay counts");
+    let (touching, total) = (one.ok_touching as f64, one.ok_total as f64);
+    assert!((one.ok_share.share - touching / total).abs() < 1e-9);
+    // Each of the others stands for eight.
+    let of_all = touching / (touching + 8.0 * (total - touching));
+    let share = other.ok_share;
+    assert!((share.share - of_all).abs() < 1e-9, "{share:?}");
+    assert!(share.low < of_all && of_all < share.high, "{share:?}");
+    let first = first(&weighed);
+    let sure = weighed.confidence(first).expect("it is known");
+    assert!(sure > 0.9, "{sure}");
+}
+
+#[test]
+fn where_a_sampler_does_not_say_shares_and_confidence_are_unknown() {
+    let ranking = told_by(Some(Sampling::Undeclared));
+    assert_eq!(ranking.weights, Weights::Hidden);
+    let first = first(&ranking);
+    assert_eq!(first.components[0].service.as_str(), "bidding");
+    assert_eq!(ranking.confidence(first), None);
+    assert!(first.explanation.against.contains(&Doubt::SharesUnknown));
+    let share = first.evidence.ok_share;
+    assert_eq!((share.low, share.high), (0.0, 1.0), "it may be any");
+    let words = "so shares and confidence are unknown";
+    assert!(first.sentence.contains(words), "{}", first.sentence);
+    assert!(!first.sentence.contains('%'), "{}", first.sentence);
+    let facts = crate::rank::facts(first);
+    assert!(facts.iter().any(|fact| fact.found.contains(words)));
+}
+
+#[test]
+fn what_the_configuration_says_of_samplers_makes_shares_unknown() {
+    let mut site = Site::with(AnalysisConfig {
+        failures_first: true,
+        ..AnalysisConfig::default()
+    });
+    site.run(60, Fault::None).run(10, Fault::SearchRaises);
+    assert_eq!(site.ranking().weights, Weights::Hidden);
+    assert!(site.analyzer.is_sampled_unsaid(&[]));
 }

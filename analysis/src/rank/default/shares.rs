@@ -50,14 +50,15 @@ impl Shares {
                 unexplained += case.count;
                 continue;
             }
+            let count = case.count as f64 * tally.weight_of(case);
             let several = families.len() > 1;
             let calls = several.then(|| &*calls.get_or_insert_with(|| Calls::of(input, tally)));
             for family in &families {
                 let above = calls.is_some_and(|calls| calls.is_above_any(input, case, *family));
                 let likely = if above { ABOVE } else { 1.0 };
-                *weights.entry(*family).or_default() += likely * case.count as f64;
+                *weights.entry(*family).or_default() += likely * count;
             }
-            *requests.entry(families.clone()).or_default() += case.count as f64;
+            *requests.entry(families.clone()).or_default() += count;
             cases.push((index, families));
         }
         let news: BTreeMap<usize, f64> = weights

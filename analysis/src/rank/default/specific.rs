@@ -95,7 +95,12 @@ fn best_part(
     let total = shares.explained.get(&family).copied().unwrap_or(0.0);
     let (subject, explained) = members
         .iter()
-        .map(|member| (*member, explained_by(input, shares, family, *member)))
+        .map(|member| {
+            (
+                *member,
+                explained_by((input, tally), shares, family, *member),
+            )
+        })
         .max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)))?;
     let coverage = (explained + 1.0) / (total + 2.0);
     if coverage < CONCENTRATED - 1e-9 {
@@ -132,7 +137,12 @@ fn best_part(
 }
 
 /// The failed requests that the service explains and that began in this part of it.
-fn explained_by(input: &Input, shares: &Shares, family: usize, member: usize) -> f64 {
+fn explained_by(
+    (input, tally): (&Input, &Tally),
+    shares: &Shares,
+    family: usize,
+    member: usize,
+) -> f64 {
     let mut sum = 0.0;
     for (index, parts) in &shares.by_case {
         let case = &input.window[*index];
@@ -141,7 +151,9 @@ fn explained_by(input: &Input, shares: &Shares, family: usize, member: usize) ->
             .is_some_and(|state| state.is_origin());
         if began_here {
             let part = parts.iter().find(|(f, _)| *f == family);
-            sum += part.map_or(0.0, |(_, part)| part * case.count as f64);
+            sum += part.map_or(0.0, |(_, part)| {
+                part * case.count as f64 * tally.weight_of(case)
+            });
         }
     }
     sum
@@ -204,7 +216,7 @@ pub(super) fn common_host(input: &Input, tally: &Tally, shares: &Shares) -> Opti
         .map(|host| {
             let families = shares.explained.keys();
             let explained: f64 = families
-                .map(|family| explained_by(input, shares, *family, host))
+                .map(|family| explained_by((input, tally), shares, *family, host))
                 .sum();
             (host, explained)
         })

@@ -1,6 +1,6 @@
 //! A suspect's evidence as a table: what was looked at, and what was found.
 
-use super::sentence::{failed_before, latency, list, percent, structure, support};
+use super::sentence::{SHARES_UNKNOWN, failed_before, latency, list, percent, structure, support};
 use crate::{Alternative, Counted, Doubt, Relation, Suspect};
 
 /// One row of the table.
@@ -122,6 +122,7 @@ fn points(share: f64) -> String {
 
 fn doubt(doubt: &Doubt) -> String {
     match doubt {
+        Doubt::SharesUnknown => SHARES_UNKNOWN.to_owned(),
         Doubt::NoFailureBeganInIt => "no failure began in it".to_owned(),
         Doubt::FailuresElsewhere(share) => format!(
             "of {} failed requests, the failure of {} did not begin in it",

@@ -4,6 +4,10 @@ use crate::{
     Counted, Doubt, LatencyShift, Level, Measured, Shape, StructureChange, Support, Suspect, Times,
 };
 
+/// What is said where no share is known.
+pub(super) const SHARES_UNKNOWN: &str =
+    "a sampler doesn't say how many requests it threw away, so shares and confidence are unknown";
+
 /// So many names of a group, or of callers, are spelled out.
 const NAMED: usize = 3;
 
@@ -52,11 +56,7 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
     {
         text.push_str(&format!(", mostly in {operation}"));
     }
-    text.push_str(&format!(
-        "; {} of failed and {} of good requests touched it",
-        percent(evidence.failed_share.share),
-        percent(evidence.ok_share.share),
-    ));
+    text.push_str(&format!("; {} touched it", who_touched(suspect)));
     if explanation.origin.before.hits > 0 {
         text.push_str(&format!("; {}", failed_before(&explanation.origin.before)));
     }
@@ -76,15 +76,33 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
     text
 }
 
+/// Shares, where these are known; else what was kept.
+fn who_touched(suspect: &Suspect) -> String {
+    let evidence = &suspect.evidence;
+    if suspect.explanation.against.contains(&Doubt::SharesUnknown) {
+        return format!(
+            "{} of {} failed and {} of {} good requests that were kept",
+            evidence.failed_touching,
+            evidence.failed_total,
+            evidence.ok_touching,
+            evidence.ok_total
+        );
+    }
+    format!(
+        "{} of failed and {} of good requests",
+        percent(evidence.failed_share.share),
+        percent(evidence.ok_share.share),
+    )
+}
+
 /// Of a suspect that works differently, and in which no failure began.
 fn changed(who: &str, suspect: &Suspect, change: &str) -> String {
     let evidence = &suspect.evidence;
     let mut text = format!("{who} works differently than before: {change}");
     if evidence.failed_total > 0 {
         text.push_str(&format!(
-            "; {} of failed and {} of good requests touched it, but none of the failures began in it",
-            percent(evidence.failed_share.share),
-            percent(evidence.ok_share.share),
+            "; {} touched it, but none of the failures began in it",
+            who_touched(suspect)
         ));
     }
     text.push('.');
@@ -118,6 +136,7 @@ pub(super) fn support(support: Support) -> String {
 /// Doubts that belong into the sentence: without them it would promise too much.
 fn confounded(doubt: &Doubt) -> Option<String> {
     match doubt {
+        Doubt::SharesUnknown => Some(SHARES_UNKNOWN.to_owned()),
         Doubt::LoneComponent { service } => Some(format!(
             "no request since then used another component of {service}, so nothing tells them apart"
         )),
