@@ -158,26 +158,24 @@ pub(super) fn combined(
     Combined { charges, ground }
 }
 
-/// The charge that explains most requests which ended so, if any does: as many as it may be expected to, since a charge that
-/// is hardly believed explains little, however much it covers.
+/// The charge that explains most requests which ended so, if any does.
 fn most_of_kind<'a>(input: &Input, failures: &'a [Charge], outcome: Outcome) -> Option<&'a Charge> {
     let of_kind = |case: &&Case| case.is_failure() && case.outcome == outcome;
-    let explained = |charge: &Charge| -> f64 {
+    let explained = |charge: &Charge| -> u64 {
         let explains = |case: &&Case| {
             let state = input.rows[case.row].state_of(charge.subjects[0]);
             state.is_some_and(|state| state.is_origin() || charge.shape.is_some())
         };
         let cases = input.window.iter().filter(of_kind).filter(explains);
-        let covered: u64 = cases.map(|case| case.count).sum();
-        covered as f64 * charge.confidence
+        cases.map(|case| case.count).sum()
     };
     let all = failures.iter().map(|charge| (explained(charge), charge));
     let most = all.max_by(|(a, one), (b, other)| {
-        a.total_cmp(b)
+        a.cmp(b)
             .then_with(|| one.confidence.total_cmp(&other.confidence))
             .then_with(|| other.subjects.cmp(&one.subjects))
     });
-    most.filter(|(explained, _)| *explained > 0.0)
+    most.filter(|(explained, _)| *explained > 0)
         .map(|(_, charge)| charge)
 }
 
