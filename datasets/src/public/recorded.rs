@@ -127,7 +127,7 @@ pub(super) fn cases(folder: &Path) -> Result<Vec<CaseInfo>, PublicError> {
             let mut roots: Vec<String> = manifest
                 .culprits
                 .into_iter()
-                .map(Culprit::into_name)
+                .map(|culprit| culprit.0)
                 .collect();
             roots.sort();
             roots.dedup();
