@@ -552,7 +552,12 @@ mod tests {
             found.high - found.low
         };
         let (shared, apart) = (width(&with(true)), width(&with(false)));
-        assert!(shared > 2.0 * apart, "{shared} and {apart}");
-        assert!(apart > 0.3, "{apart}");
+        // All or nothing hangs on which of the two shared cases were drawn. Forty that share none have 0.31 by the
+        // binomial; the product of draws has up to the square root of three times that.
+        assert!(shared > 0.99, "{shared}");
+        assert!(
+            (0.31..0.31 * 3_f64.sqrt() + 0.03).contains(&apart),
+            "{apart}"
+        );
     }
 }

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_the_fault_changed_is_abnormal_and_nothing_else_is() {
-        let baseline: Vec<Trace> = (0..50)
+        let baseline: Vec<Trace> = (1..=50)
             .map(|n| trace(n, 10 + n as u64 % 5, false))
             .collect();
         let with = |window: Vec<Trace>| {
