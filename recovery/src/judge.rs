@@ -894,7 +894,7 @@ mod tests {
             prop_assert!(matched.bad <= before.1);
             prop_assert!((before.1 - matched.bad) as f64 <= handed_over + 1.0);
             // Who carries as much as before, or more, is compared as it is.
-            if after.0 + after.1 >= (before.0 + before.1) * seconds.1 / seconds.0 + 1 {
+            if after.0 + after.1 > (before.0 + before.1) * seconds.1 / seconds.0 {
                 prop_assert_eq!(matched.bad, before.1);
             }
         }

@@ -107,7 +107,7 @@ fn the_overview_tells_the_whole_story() {
         "No restart unit matches it",
         "failed 4bf92f35",
         // The plan.
-        "Restart catalog.search (takes about 40ms): cures with 93%, expected to cost 12 failed requests",
+        "Restart catalog.search (takes about 40ms): cures with 93%, expected to cost 12 (4.0 to 31) failed requests",
         "mode propose: a person approves",
         "25 times as dear, and cures hardly more surely",
         "Approve: restart catalog.search",
