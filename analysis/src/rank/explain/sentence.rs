@@ -77,7 +77,7 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
 }
 
 /// Shares, where these are known; else what was kept.
-fn who_touched(suspect: &Suspect) -> String {
+pub(super) fn who_touched(suspect: &Suspect) -> String {
     let evidence = &suspect.evidence;
     if suspect.explanation.against.contains(&Doubt::SharesUnknown) {
         return format!(
