@@ -24,6 +24,7 @@ mod alert_count;
 pub mod barinel;
 mod cause;
 pub mod component_interaction;
+mod confounded;
 pub mod decision_tree;
 pub mod default;
 pub mod dstar;

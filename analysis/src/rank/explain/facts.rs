@@ -1,7 +1,8 @@
 //! A suspect's evidence as a table: what was looked at, and what was found.
 
 use super::sentence::{
-    SHARES_UNKNOWN, failed_before, latency, list, percent, structure, support, who_touched,
+    SHARES_UNKNOWN, failed_before, latency, list, percent, structure, support, told_from,
+    who_touched,
 };
 use crate::{Alternative, Counted, Doubt, Relation, ShareInterval, Suspect};
 
@@ -148,9 +149,7 @@ fn doubt(doubt: &Doubt) -> String {
         Doubt::LoneComponent { service } => format!(
             "no request since then used another component of {service}, so nothing tells them apart"
         ),
-        Doubt::OnlyOneOfItsVersion { version } => {
-            format!("it alone runs version {version}, which may be to blame instead")
-        }
+        Doubt::Confounded { with } => told_from(with),
         Doubt::NotToldApart { components } => {
             format!("no request tells its {components} components apart")
         }
