@@ -223,10 +223,11 @@ pub enum Doubt {
         /// Its service.
         service: Name,
     },
-    /// An instance is the only one of its version, which may be to blame instead.
-    OnlyOneOfItsVersion {
-        /// The version.
-        version: Name,
+    /// No request tells it from these of other levels, such as the only host of a version: they may be to blame
+    /// instead.
+    Confounded {
+        /// Which ones, sorted.
+        with: Vec<Component>,
     },
     /// No request tells these apart.
     NotToldApart {

@@ -26,6 +26,7 @@ pub mod barinel;
 pub mod c45;
 mod cause;
 pub mod component_interaction;
+mod confounded;
 pub mod decision_tree;
 pub mod default;
 pub mod dstar;

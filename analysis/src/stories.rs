@@ -7,6 +7,7 @@
 mod aftermath;
 mod again;
 mod claims;
+mod confounded;
 mod laid_out;
 mod production;
 mod same_bytes;

@@ -10,6 +10,7 @@ use rekindle_model::Name;
 use rekindle_stats::{Interval, Probability, difference_interval};
 
 use super::cause::Cause;
+use super::confounded::confounded;
 use super::evidence::{Charge, Details, Tally, Weight};
 use super::input::Input;
 use crate::{
@@ -77,7 +78,7 @@ pub(crate) fn explanation(
             Cause::Takes(_) => None,
         }),
         support: told.charge.notes.support.clone(),
-        against: against(input, told, &origin),
+        against: against((input, tally), told, &origin),
         preferred_to: told
             .others
             .iter()
@@ -99,7 +100,7 @@ fn listed(weights: &BTreeMap<Name, Weight>) -> Vec<(Name, u64)> {
         .collect()
 }
 
-fn against(input: &Input, told: &Told<'_>, origin: &Origin) -> Vec<Doubt> {
+fn against((input, tally): (&Input, &Tally), told: &Told<'_>, origin: &Origin) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     if input.weights == Weights::Hidden {
         doubts.push(Doubt::SharesUnknown);
@@ -129,6 +130,10 @@ fn against(input: &Input, told: &Told<'_>, origin: &Origin) -> Vec<Doubt> {
         doubts.push(Doubt::NotToldApart {
             components: told.charge.subjects.len(),
         });
+    }
+    let with = confounded(input, tally, &told.charge.subjects);
+    if !with.is_empty() {
+        doubts.push(Doubt::Confounded { with });
     }
     doubts.extend(told.charge.notes.doubts.iter().cloned());
     doubts

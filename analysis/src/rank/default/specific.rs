@@ -7,8 +7,6 @@
 //! named; a lone code component is preferred to its service all the same, since it is the smaller
 //! thing to restart, and the service remains the alternative.
 
-use std::collections::BTreeSet;
-
 use rekindle_stats::{Probability, Share, difference_interval};
 
 use super::Shares;
@@ -128,11 +126,11 @@ fn best_part(
     }
     let fine = Share::of(siblings.1, siblings.0 - siblings.1);
     let difference = difference_interval(own, fine, Probability::P95);
-    (difference.low > 0.0).then(|| Part {
+    (difference.low > 0.0).then_some(Part {
         subject,
         coverage,
         contrast: difference.difference,
-        doubt: confounded_version(input, tally, subject),
+        doubt: None,
     })
 }
 
@@ -157,45 +155,6 @@ fn explained_by(
         }
     }
     sum
-}
-
-/// Says so when an instance is the only one of its version: then either may be to blame.
-fn confounded_version(input: &Input, tally: &Tally, instance: usize) -> Option<Doubt> {
-    let component = &input.subjects[instance].component;
-    if component.level != Level::Instance {
-        return None;
-    }
-    let versions: BTreeSet<usize> = touched_with(input, instance, Level::Version);
-    let version = versions.into_iter().find(|version| {
-        let of_version = touched_with(input, *version, Level::Instance);
-        of_version.len() == 1 && tally.window[*version].0 == tally.window[instance].0
-    })?;
-    let others = input.subjects.iter().enumerate().any(|(index, subject)| {
-        index != version
-            && subject.component.level == Level::Version
-            && subject.component.service == component.service
-            && tally.window[index].0 > 0
-    });
-    others.then(|| Doubt::OnlyOneOfItsVersion {
-        version: input.subjects[version].component.name.clone(),
-    })
-}
-
-/// Subjects of a level and the same service that occur in window rows with this one.
-fn touched_with(input: &Input, subject: usize, level: Level) -> BTreeSet<usize> {
-    let service = &input.subjects[subject].component.service;
-    input
-        .window
-        .iter()
-        .map(|case| &input.rows[case.row])
-        .filter(|row| row.state_of(subject).is_some())
-        .flat_map(|row| &row.touches)
-        .map(|touch| touch.subject)
-        .filter(|other| {
-            let component = &input.subjects[*other].component;
-            component.level == level && component.service == *service
-        })
-        .collect()
 }
 
 /// A host to blame instead of the services on it: at least two of them fail there and are fine

@@ -1,7 +1,10 @@
 //! A suspect's evidence as a table: what was looked at, and what was found.
 
-use super::sentence::{SHARES_UNKNOWN, failed_before, latency, list, percent, structure, support};
-use crate::{Alternative, Counted, Doubt, Relation, Suspect};
+use super::sentence::{
+    SHARES_UNKNOWN, failed_before, latency, list, percent, structure, support, told_from,
+    who_touched,
+};
+use crate::{Alternative, Counted, Doubt, Relation, ShareInterval, Suspect};
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,21 +27,30 @@ pub fn facts(suspect: &Suspect) -> Vec<Fact> {
             compared.window.failed, compared.window.ok, compared.baseline.ok
         ),
     ));
+    let evidence = &suspect.evidence;
+    let share = |hits: u64, total: u64, interval: ShareInterval| {
+        counted(&Counted {
+            hits,
+            total,
+            interval,
+        })
+    };
     rows.push((
         "touched it",
-        format!(
-            "{} of failed and {} of good requests; {} to {} points more",
-            counted(&Counted::of(
-                suspect.evidence.failed_touching,
-                suspect.evidence.failed_total
-            )),
-            counted(&Counted::of(
-                suspect.evidence.ok_touching,
-                suspect.evidence.ok_total
-            )),
-            points(compared.difference.low),
-            points(compared.difference.high),
-        ),
+        match explanation.against.contains(&Doubt::SharesUnknown) {
+            true => who_touched(suspect),
+            false => format!(
+                "{} of failed and {} of good requests; {} to {} points more",
+                share(
+                    evidence.failed_touching,
+                    evidence.failed_total,
+                    evidence.failed_share
+                ),
+                share(evidence.ok_touching, evidence.ok_total, evidence.ok_share),
+                points(compared.difference.low),
+                points(compared.difference.high),
+            ),
+        },
     ));
     let origin = &explanation.origin;
     if origin.of_failed.total > 0 {
@@ -137,9 +149,7 @@ fn doubt(doubt: &Doubt) -> String {
         Doubt::LoneComponent { service } => format!(
             "no request since then used another component of {service}, so nothing tells them apart"
         ),
-        Doubt::OnlyOneOfItsVersion { version } => {
-            format!("it alone runs version {version}, which may be to blame instead")
-        }
+        Doubt::Confounded { with } => told_from(with),
         Doubt::NotToldApart { components } => {
             format!("no request tells its {components} components apart")
         }

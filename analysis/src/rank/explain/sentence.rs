@@ -1,7 +1,8 @@
 //! A suspect's evidence in one plain sentence.
 
 use crate::{
-    Counted, Doubt, LatencyShift, Level, Measured, Shape, StructureChange, Support, Suspect, Times,
+    Component, Counted, Doubt, LatencyShift, Level, Measured, Shape, StructureChange, Support,
+    Suspect, Times,
 };
 
 /// What is said where no share is known.
@@ -77,7 +78,7 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
 }
 
 /// Shares, where these are known; else what was kept.
-fn who_touched(suspect: &Suspect) -> String {
+pub(super) fn who_touched(suspect: &Suspect) -> String {
     let evidence = &suspect.evidence;
     if suspect.explanation.against.contains(&Doubt::SharesUnknown) {
         return format!(
@@ -140,11 +141,21 @@ fn confounded(doubt: &Doubt) -> Option<String> {
         Doubt::LoneComponent { service } => Some(format!(
             "no request since then used another component of {service}, so nothing tells them apart"
         )),
-        Doubt::OnlyOneOfItsVersion { version } => Some(format!(
-            "it alone runs version {version}, which may be to blame instead"
-        )),
+        Doubt::Confounded { with } => {
+            // What is asked of it, and where, is for whoever reads more.
+            let mut placed = with.clone();
+            placed.retain(|other| other.level != Level::Operation);
+            (!placed.is_empty()).then(|| told_from(&placed))
+        }
         _ => None,
     }
+}
+
+pub(super) fn told_from(others: &[Component]) -> String {
+    format!(
+        "no request tells it from {}, which may be to blame instead",
+        list(others.iter().map(ToString::to_string))
+    )
 }
 
 pub(super) fn latency(shift: &LatencyShift) -> String {
