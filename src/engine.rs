@@ -516,6 +516,10 @@ impl Engine {
                 continue;
             }
             let ranking = self.rankings.get(&incident.id);
+            // It is being ranked, or will be next.
+            if ranking.is_none() && incident.is_open() {
+                continue;
+            }
             let evidence = mapping::evidence(id, incident, ranking, &self.tree, &traffic, clock);
             // The first failed traces may lack the spans of the slower exporters. Two rankings in a
             // row that agree on who leads are told; one alone isn't.

@@ -177,6 +177,8 @@ pub enum Recall {
 pub enum Veto {
     /// It promised somebody that more would serve than the restart leaves. In words for people, like all of these.
     Budget(String),
+    /// It promised so much that no wait will ever let the restart happen.
+    Never(String),
     /// Somebody's rollout or scaling is under way.
     Rollout(String),
     /// One has come to a halt, and may never end by itself.
@@ -190,6 +192,7 @@ impl Veto {
     pub fn words(&self) -> &str {
         match self {
             Self::Budget(words)
+            | Self::Never(words)
             | Self::Rollout(words)
             | Self::Halted(words)
             | Self::Unclear(words) => words,

@@ -83,6 +83,8 @@ pub enum Guard {
     Downstream,
     /// Somebody else is changing the unit.
     Rollout,
+    /// Whoever keeps the unit alive has not said yet what speaks against it.
+    Unasked,
     /// Successes are sampled away, so shares of failures are unknown.
     Sampled,
     /// The ledger can't be written.

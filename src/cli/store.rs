@@ -200,8 +200,8 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
         ))?;
         if report.merged_by_daemon {
             terminal.line(
-                "A daemon has this store: what was there already goes when it merges the files of these hours, a \
-                 quarter of an hour after their end.",
+                "Another process keeps this store in order: what was there already goes in its next round, or of an hour \
+                 that isn't over a quarter of an hour after its end.",
             )?;
         }
         Ok(())

@@ -567,17 +567,22 @@ fn tell(tree: &RestartTree, proposal: &Proposal) -> Told {
 fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
     let line = |spec: &UnitSpec| {
         let mut text = format!("- unit: {}", spec.name);
-        if let Some(parent) = &spec.parent {
-            let _ = write!(text, "   # below {parent}");
-        }
         for (rule, with) in [
             ("together", &spec.rules.together),
             ("after", &spec.rules.after),
         ] {
             if !with.is_empty() {
                 let names: Vec<&str> = with.iter().map(UnitName::as_str).collect();
-                let _ = write!(text, "   {rule}: [{}]", names.join(", "));
+                let _ = write!(text, ", {rule}: [{}]", names.join(", "));
             }
+        }
+        let mut text = match text.split_once(", ") {
+            // As the configuration may have it in one line.
+            Some(_) => format!("- {{{}}}", text.trim_start_matches("- ")),
+            None => text,
+        };
+        if let Some(parent) = &spec.parent {
+            let _ = write!(text, "   # below {parent}");
         }
         text
     };

@@ -1,4 +1,4 @@
-//! What was learned elsewhere, read from the file that `restart.learned` names: what `rekindle beliefs export` wrote, or
+//! What was learned elsewhere, read from the file that `restart.learned` names: what `rekindle learned export` wrote, or
 //! a person did.
 //!
 //! Nothing in it stands for a value of the environment: its texts came in telemetry.

@@ -42,7 +42,8 @@ ROWS = {
     "sdk, zstd": dict(processes=1, compression="zstd", durability="off"),
     "sdk, two threads": dict(processes=1, compression="none", durability="off", cores=BOTH_CORES),
 }
-# What takes our time in a row, by profiles (`perf record`) of the daemon on one core, for who wants it faster.
+# What takes our time in a row, by profiles (`perf record`) of the daemon of November 2026 on one core of a virtual machine,
+# for who wants it faster: not measured by this run.
 LIMITS = {
     "sdk": "assembly and analysis take half, most of it waits for memory: a trace comes in several requests, and what is in "
            "flight is more than the caches hold; reading takes three tenths, the kernel a sixth",
@@ -338,7 +339,7 @@ def show(table):
         print(f"replay: a span takes {received / replayed:.2f} times the CPU time that receiving it took with the journal off")
     for row, limit in LIMITS.items():
         if ours_in(row, "http"):
-            print(f"{row}: {limit}")
+            print(f"{row}, by profiles of November 2026: {limit}")
     disks = [entry["disk_bytes_per_second"] for entry in table if entry.get("disk_bytes_per_second")]
     if disks:
         print(f"the disk by itself: {statistics.median(disks) / 1e6:.0f} MB/s in synced writes of "

@@ -107,9 +107,6 @@ pub fn expected_errors(ends: Ends) -> f64 {
         // Exactly, of no errors; there is none between none and one.
         return n * (1.0 - CONFIDENCE.powf(1.0 / n));
     }
-    if e + 0.5 >= n {
-        return n;
-    }
     // The binomial's upper limit by the normal distribution, corrected for continuity.
     let z = normal_quantile(Probability::clamped(1.0 - CONFIDENCE));
     let f = (e + 0.5) / n;

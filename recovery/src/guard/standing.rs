@@ -52,7 +52,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
             None => {
                 let words =
                     format!("whoever keeps {unit} alive is being asked what speaks against it");
-                refusals.push(no(Guard::Rollout, Consequence::Wait, None, words));
+                refusals.push(no(Guard::Unasked, Consequence::Wait, None, words));
             }
         }
     }
@@ -62,6 +62,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
 fn refusal(veto: &Veto, deed: &Deed<'_>) -> Option<Refusal> {
     let (guard, consequence) = match veto {
         Veto::Budget(_) => (Guard::Capacity, Consequence::Wait),
+        Veto::Never(_) => (Guard::Capacity, Consequence::GiveUp),
         // Who approves can see it.
         _ if deed.authority == Authority::Approved => return None,
         Veto::Rollout(_) => (Guard::Rollout, Consequence::Wait),

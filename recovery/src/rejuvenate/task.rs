@@ -19,17 +19,23 @@ use super::memory::{self, Memory};
 use super::order::{Gifts, learn, order};
 use super::roll::{Event, State, Wish, is_ahead, next};
 use super::rule::{Gauge, Level, Rule, Trigger};
+use crate::guard::{Guard, Refusal};
 use crate::judge::Verdict;
 use crate::ledger::Outcome;
 use crate::ports::{Clock, Notice, NoticeKind, Notifier};
 use crate::service::{
-    ActionView, Command, PREVENTION, Recovery, RecoveryId, RecoveryStatus, Reply,
+    ActionView, Command, CommandError, PREVENTION, Recovery, RecoveryId, RecoveryStatus, Reply,
 };
 use crate::{LiveTree, RestartTree, UnitName};
 
 /// How often a restart that is under way is looked at.
 const FOLLOW: Duration = Duration::from_millis(100);
 /// The longest pause between two looks at everything; a clock that was set back must not stop it.
+/// How often, and how long apart, it is asked again for a restart of what is kept alive by somebody who is being asked: as
+/// long as a platform may take to answer.
+const ASKED_AGAIN: u32 = 20;
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 const LONGEST_NAP: Duration = Duration::from_secs(10);
 
 /// What the task is made of.
@@ -341,7 +347,19 @@ impl Task {
             unit: unit.clone(),
             reason,
         };
-        match self.config.recovery.command(command).await {
+        let mut answer = self.config.recovery.command(command.clone()).await;
+        // Whoever keeps it alive is asked by the first wish, and hasn't answered yet.
+        for _ in 0..ASKED_AGAIN {
+            let waits = |it: &Refusal| it.guard == Guard::Unasked;
+            match &answer {
+                Err(CommandError::Refused { refusals }) if refusals.iter().any(waits) => {
+                    tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+                    answer = self.config.recovery.command(command.clone()).await;
+                }
+                _ => break,
+            }
+        }
+        match answer {
             Ok(Reply::Started { recovery } | Reply::Proposed { recovery }) => {
                 self.rules[place].recovery = Some((recovery, false));
             }

@@ -52,6 +52,9 @@ fn usable(evidence: &mut Evidence) {
         .retain(|_, rate| rate.is_finite() && *rate >= 0.0);
 }
 
+/// Where so many failures are expected, that none comes has a chance of one in twenty (the rule of three).
+const NONE_OF_SO_MANY: f64 = 3.0;
+
 impl Engine {
     pub(super) async fn take_evidence(&mut self, mut evidence: Evidence) {
         let now = self.now();
@@ -485,12 +488,17 @@ impl Engine {
         if types.is_empty() {
             return None;
         }
+        let from = evidence.since.max(lately);
         let fared = self.cohort.fared(&CohortQuery {
             request_types: types.clone(),
-            from: evidence.since.max(lately),
+            from,
             until: now,
         });
-        let is_well = fared.ok > 0 && fared.bad + fared.missing_error + fared.unheard == 0;
+        let seen = fared.complete_until.min(now).duration_since(from);
+        let expected = evidence.failing_per_second * seen.unwrap_or_default().as_secs_f64();
+        let is_well = fared.ok > 0
+            && fared.bad + fared.missing_error + fared.unheard == 0
+            && expected >= NONE_OF_SO_MANY;
         is_well.then(|| Refusal {
             guard: Guard::StaleEvidence,
             consequence: Consequence::Wait,

@@ -53,6 +53,9 @@ fn is_probes_matter(evidence: Option<&Evidence>) -> bool {
     evidence.is_none_or(|evidence| evidence.signature.is_seen_directly())
 }
 
+/// Over this time before a restart it is counted how many requests come.
+const USUAL_RATE_OVER: Duration = Duration::from_secs(30);
+
 impl Engine {
     /// Looks at an attempt that warms up or is judged.
     pub(super) async fn look_at_attempt(&mut self, id: RecoveryId) {
@@ -616,8 +619,15 @@ impl Engine {
             };
             let away = ready.duration_since(stopped).ok()? + in_flight;
             let is_told = do_requests_tell(Some(evidence));
-            let would_have_come =
-                traffic(evidence, &self.tree, &attempt.target) * away.as_secs_f64();
+            // Failures are counted of the incident's types alone, and only those can fail that pass through the unit.
+            let before = self.cohort.fared(&CohortQuery {
+                request_types: evidence.signature.request_types.clone(),
+                from: stopped.checked_sub(USUAL_RATE_OVER)?,
+                until: stopped,
+            });
+            let of_types = (before.ok + before.bad) as f64 / USUAL_RATE_OVER.as_secs_f64();
+            let rate = traffic(evidence, &self.tree, &attempt.target).min(of_types);
+            let would_have_come = rate * away.as_secs_f64();
             is_told.then(|| (attempt.target.clone(), would_have_come))
         });
         let Some(((target, would_have_come), failed)) = seen.zip(self.failed_meanwhile(id)) else {

@@ -36,11 +36,18 @@ fn veto(restart: &KubernetesRestart, pods: &[Pod], budget: &Budget) -> Option<Ve
         KubernetesRestart::Evict { .. } => 1,
         _ => taken,
     };
-    (needed > status.disruptions_allowed).then(|| {
-        Veto::Budget(format!(
-            "the disruption budget {name} lets {} pods go, {} healthy of {} that must be, and {taken} would",
-            status.disruptions_allowed, status.current_healthy, status.desired_healthy
-        ))
+    if needed <= status.disruptions_allowed {
+        return None;
+    }
+    let words = format!(
+        "the disruption budget {name} lets {} pods go, {} healthy of {} that must be, and {needed} would",
+        status.disruptions_allowed, status.current_healthy, status.desired_healthy
+    );
+    // However well all of them are, it won't let so many go.
+    let most = status.expected_pods.saturating_sub(status.desired_healthy);
+    Some(match needed > most {
+        true => Veto::Never(words),
+        false => Veto::Budget(words),
     })
 }
 
@@ -69,26 +76,34 @@ mod tests {
         let others = json!({ "matchExpressions": [
             { "key": "app", "operator": "NotIn", "values": ["web"] }] });
         let nobody = serde_json::Value::Null;
-        for (restart, ready, selector, allowed, expected) in [
-            (&delete, [true, true], &web, 1, true),
-            (&delete, [true, true], &web, 2, false),
-            (&delete, [true, false], &web, 1, false),
-            (&delete, [false, false], &web, 0, false),
-            (&delete, [true, true], &json!({}), 0, true),
-            (&delete, [true, true], &others, 0, false),
-            (&delete, [true, true], &nobody, 0, false),
-            (&evict, [true, true], &web, 1, false),
-            (&evict, [true, true], &web, 0, true),
+        for (restart, ready, selector, allowed, desired, expected) in [
+            (&delete, [true, true], &web, 1, 1, true),
+            (&delete, [true, true], &web, 2, 1, false),
+            (&delete, [true, false], &web, 1, 1, false),
+            (&delete, [false, false], &web, 0, 1, false),
+            (&delete, [true, true], &json!({}), 0, 1, true),
+            (&delete, [true, true], &others, 0, 1, false),
+            (&delete, [true, true], &nobody, 0, 1, false),
+            (&evict, [true, true], &web, 1, 1, false),
+            (&evict, [true, true], &web, 0, 1, true),
+            // Two go at a time where one may at most, and where none ever may.
+            (&delete, [true, true], &web, 1, 2, true),
+            (&evict, [true, true], &web, 0, 3, true),
         ] {
             let pods = [pod("one", ready[0]), pod("two", ready[1])];
             let budget: Budget = serde_json::from_value(json!({
                 "metadata": { "name": "web", "generation": 3 },
                 "spec": { "selector": selector },
-                "status": { "observedGeneration": 3, "disruptionsAllowed": allowed },
+                "status": { "observedGeneration": 3, "disruptionsAllowed": allowed, "expectedPods": 3,
+                    "desiredHealthy": desired },
             }))
             .expect("a budget");
             let vetoes = vetoes(restart, &pods, std::slice::from_ref(&budget));
-            let says_no = matches!(vetoes.as_slice(), [Veto::Budget(_)]);
+            let says_no = match vetoes.as_slice() {
+                [Veto::Budget(_)] => desired == 1,
+                [Veto::Never(_)] => desired > 1,
+                _ => false,
+            };
             assert_eq!(
                 says_no, expected,
                 "{restart:?} {ready:?} {budget:?}: {vetoes:?}"

@@ -246,6 +246,7 @@ pub(super) struct BudgetStatus {
     pub disruptions_allowed: u64,
     pub current_healthy: u64,
     pub desired_healthy: u64,
+    pub expected_pods: u64,
 }
 
 /// A request of OpenKruise to restart containers in place.
