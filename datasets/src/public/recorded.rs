@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rekindle_analysis::Level;
 use rekindle_ingest::KeepAttributes;
 use rekindle_model::UnixNanos;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::{CaseInfo, LabelledTraces, PublicError};
@@ -39,6 +40,21 @@ struct Manifest {
     since: UnixNanos,
     #[serde(default, deserialize_with = "some_point_in_time")]
     until: Option<UnixNanos>,
+}
+
+impl Manifest {
+    /// What is missing would be scored as never found, and what lasts no time has no trace.
+    fn checked(self) -> Result<Self, serde_json::Error> {
+        if self.culprits.is_empty() {
+            return Err(serde_json::Error::custom(
+                "`culprits` is empty; name at least one",
+            ));
+        }
+        if self.until.is_some_and(|until| until <= self.since) {
+            return Err(serde_json::Error::custom("`until` must be after `since`"));
+        }
+        Ok(self)
+    }
 }
 
 #[derive(Deserialize)]
@@ -123,6 +139,7 @@ pub(super) fn cases(folder: &Path) -> Result<Vec<CaseInfo>, PublicError> {
         .map(|folder| -> Result<CaseInfo, PublicError> {
             let path = folder.join(MANIFEST);
             let manifest: Manifest = serde_json::from_slice(&super::read(&path)?)
+                .and_then(Manifest::checked)
                 .map_err(|source| PublicError::Manifest { path, source })?;
             let mut roots: Vec<String> = manifest
                 .culprits
@@ -243,6 +260,12 @@ mod tests {
             ("2025-11-21T10:31:00Z", "at noon", "2026-11-21T10:30:00Z"),
             ("fault", "falt", "falt"),
             (r#""service": "cart""#, r#""name": "cart""#, "`service`"),
+            (
+                r#"[{"level": "service", "service": "cart"}]"#,
+                "[]",
+                "`culprits` is empty",
+            ),
+            ("10:31:30Z", "10:31:00Z", "must be after `since`"),
         ] {
             let error = with(from, to).expect_err(to);
             let source = std::error::Error::source(&error)

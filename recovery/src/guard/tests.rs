@@ -711,7 +711,7 @@ fn one_thing_at_a_time() {
         (
             "its platform is being asked",
             |given| standing(given, 6, &[]),
-            &[Guard::Rollout],
+            &[Guard::Unasked],
         ),
         (
             "its platform has nothing",

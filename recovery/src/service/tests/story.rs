@@ -760,8 +760,8 @@ async fn a_platform_is_asked_before_each_restart() {
     assert_eq!(
         plot(&text),
         [
-            "[watching  Rollout Untold]",
-            "[watching  Rollout]",
+            "[watching  Unasked Untold]",
+            "[watching  Unasked]",
             "[watching  Capacity]",
             "[acting shop.cart]",
             "[settling shop.cart]",
