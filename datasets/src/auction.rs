@@ -226,7 +226,7 @@ pub struct ServiceOptions {
     /// Ended lives with a running thread at which no further microreboot is done.
     #[arg(long, default_value_t = DEFAULT_ABANDONED)]
     pub max_abandoned: usize,
-    /// How long a component may take to start.
+    /// How long a component may take to start when it is microrebooted.
     #[arg(long, default_value_t = DEFAULT_START.as_millis() as u64)]
     pub start_limit_ms: u64,
     /// The generation of this process.

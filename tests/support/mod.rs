@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rekindle::view::{VerdictView, View};
+use rekindle_datasets::auction::world::Scale;
 use rekindle_datasets::auction::{Fault, FaultKind, ServiceName};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
 use rekindle_datasets::load::{LoadConfig, Users, UsersHandle};
@@ -52,6 +53,12 @@ impl Stage {
             Ports::Free,
         )
         .expect("a plan")
+        // Three such sites, unoptimized, start on two cores at a time: the story needs users, not rows.
+        .with_scale(Scale {
+            items: 6_000,
+            bids: 15_000,
+            users: 1_000,
+        })
         .with_program(
             PathBuf::from(env!("CARGO_BIN_EXE_rekindle")),
             vec!["auction".to_owned()],

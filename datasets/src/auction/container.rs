@@ -73,7 +73,7 @@ pub(crate) trait Component: Send + Sync {
 pub(crate) struct Limits {
     /// Lives that are over while a thread of theirs isn't: at so many, no further microreboot.
     pub(crate) abandoned: usize,
-    /// How long a component may take to start.
+    /// How long a component may take to start when it is microrebooted.
     pub(crate) start: Duration,
 }
 

@@ -69,7 +69,9 @@ impl Container {
                     return;
                 };
                 let _rebooting = slot.rebooting.lock().await;
-                if let Err(error) = container.begin_life(slot, 0).await {
+                // Nobody waits for the answer, and giving up leaves a process that is never ready: how long
+                // that may take is for whoever started it to say.
+                if let Err(error) = container.begin_life(slot, 0, None).await {
                     tracing::error!(component = name, %error, "a component did not start");
                 }
             });
@@ -155,7 +157,8 @@ impl Container {
         }
         let begun = Instant::now();
         let generation = slot.end_life(generation)?;
-        self.begin_life(slot, generation).await?;
+        self.begin_life(slot, generation, Some(self.limits.start))
+            .await?;
         let rebooted = Rebooted {
             component: component.to_owned(),
             generation,
@@ -211,15 +214,21 @@ impl Container {
         })
     }
 
-    /// Starts a life and, once it is ready, lets calls reach it.
-    async fn begin_life(self: &Arc<Self>, slot: &Slot, generation: u64) -> Result<(), RebootError> {
+    /// Starts a life and, once it is ready, lets calls reach it. One that isn't ready within the limit is over.
+    async fn begin_life(
+        self: &Arc<Self>,
+        slot: &Slot,
+        generation: u64,
+        limit: Option<Duration>,
+    ) -> Result<(), RebootError> {
         let failed = |reason: String| RebootError::StartFailed {
             component: slot.name.to_owned(),
             reason,
         };
         let (life, started) =
             Life::begin(self, slot.name, generation).map_err(|error| failed(error.to_string()))?;
-        let error = match tokio::time::timeout(self.limits.start, started).await {
+        let limit = limit.unwrap_or(Duration::MAX);
+        let error = match tokio::time::timeout(limit, started).await {
             Ok(Ok(Ok(()))) => {
                 lock(&slot.state).current = Some(life);
                 return Ok(());
@@ -228,7 +237,7 @@ impl Container {
             Ok(Err(_)) => failed("it died while starting".to_owned()),
             Err(_) => RebootError::StartTooLong {
                 component: slot.name.to_owned(),
-                limit: self.limits.start,
+                limit,
             },
         };
         life.end();
