@@ -55,6 +55,28 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// One of these types, sorted, that failures since then opened; nothing is counted yet.
+    pub(crate) const fn opened(
+        id: u64,
+        request_types: Vec<RequestType>,
+        since: UnixNanos,
+        opened_at: UnixNanos,
+    ) -> Self {
+        Self {
+            id,
+            request_types,
+            since,
+            opened_at,
+            closed: None,
+            ok: 0,
+            bad: 0,
+            baseline_failure_share: 0.0,
+            missing: 0.0,
+            well_since: None,
+            failing_per_second: 0.0,
+        }
+    }
+
     /// Whether it goes on.
     pub fn is_open(&self) -> bool {
         self.closed.is_none()

@@ -77,6 +77,12 @@ impl Record {
         self.rare.as_ref().map_or(&[], |rare| &rare.touched)
     }
 
+    /// Whether it touched the target of this one.
+    pub(crate) fn is_touched_by(&self, intervention: &str) -> bool {
+        let mut touched = self.touched().iter();
+        touched.any(|it| *it.intervention == *intervention)
+    }
+
     pub(crate) fn touch(&mut self, intervention: Touched) {
         self.rare.get_or_insert_default().touched.push(intervention);
     }

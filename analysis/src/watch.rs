@@ -132,19 +132,8 @@ impl Watch {
         self.last_id += 1;
         let id = self.last_id;
         state.begin_trouble(id, since);
-        self.incidents.push(Incident {
-            id,
-            request_types: vec![state.request_type.clone()],
-            since,
-            opened_at: now,
-            closed: None,
-            ok: 0,
-            bad: 0,
-            baseline_failure_share: 0.0,
-            missing: 0.0,
-            well_since: None,
-            failing_per_second: 0.0,
-        });
+        let types = vec![state.request_type.clone()];
+        self.incidents.push(Incident::opened(id, types, since, now));
         self.known.insert(id, Known::default());
         self.changes.push(Change::Opened(id));
         id

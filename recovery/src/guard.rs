@@ -254,6 +254,11 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
+    /// A recovery that is at work.
+    fn at_work(&self, now: SystemTime) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.until > now)
+    }
+
     /// Whether so many are sick at once that a shared cause is likelier than so many faults.
     pub(crate) fn storms(&self) -> bool {
         self.sick_branches() >= self.policy.storm_units
@@ -372,8 +377,7 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
         );
         // Where some are under cure it passes, and then each of them is what it was: one that may be cured. Where none is,
         // nobody knows that it does, and who can make up incidents could hold up all that is real.
-        let is_at_work = world.leases.iter().any(|lease| lease.until > now);
-        let consequence = match (world.storm_lasts(now), is_at_work) {
+        let consequence = match (world.storm_lasts(now), world.at_work(now).is_some()) {
             (true, _) => Consequence::Ask,
             (false, true) => Consequence::Wait,
             (false, false) => Consequence::GiveUp,
@@ -432,7 +436,7 @@ fn untold(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Option<Refusal
 
 /// What only prevents takes no chances: a restart now would cost users more, and hide what is wrong.
 fn unrest(world: &World<'_>, now: SystemTime) -> Option<Refusal> {
-    let at_work = world.leases.iter().find(|lease| lease.until > now);
+    let at_work = world.at_work(now);
     let words = match (at_work, world.down.first()) {
         (Some(lease), _) => format!("{} is being restarted", lease.target),
         (None, Some(sick)) if world.sick.contains(&sick.unit) => {

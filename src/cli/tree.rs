@@ -566,20 +566,20 @@ fn tell(tree: &RestartTree, proposal: &Proposal) -> Told {
 /// Units that come, go, or move, as lines of a diff.
 fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
     let line = |spec: &UnitSpec| {
-        let mut text = format!("- unit: {}", spec.name);
+        let mut fields = vec![format!("unit: {}", spec.name)];
         for (rule, with) in [
             ("together", &spec.rules.together),
             ("after", &spec.rules.after),
         ] {
             if !with.is_empty() {
                 let names: Vec<&str> = with.iter().map(UnitName::as_str).collect();
-                let _ = write!(text, ", {rule}: [{}]", names.join(", "));
+                fields.push(format!("{rule}: [{}]", names.join(", ")));
             }
         }
-        let mut text = match text.split_once(", ") {
+        let mut text = match &fields[..] {
+            [name] => format!("- {name}"),
             // As the configuration may have it in one line.
-            Some(_) => format!("- {{{}}}", text.trim_start_matches("- ")),
-            None => text,
+            fields => format!("- {{{}}}", fields.join(", ")),
         };
         if let Some(parent) = &spec.parent {
             let _ = write!(text, "   # below {parent}");

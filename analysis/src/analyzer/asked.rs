@@ -288,22 +288,11 @@ impl Analyzer {
         until: UnixNanos,
     ) -> Input {
         let known = self.types.iter().map(|(_, state)| &state.request_type);
-        let named = Incident {
-            id: 0,
-            request_types: known
-                .filter(|known| types.is_empty() || types.contains(known))
-                .cloned()
-                .collect(),
-            since,
-            opened_at: since,
-            closed: None,
-            ok: 0,
-            bad: 0,
-            baseline_failure_share: 0.0,
-            missing: 0.0,
-            well_since: None,
-            failing_per_second: 0.0,
-        };
+        let asked = known
+            .filter(|known| types.is_empty() || types.contains(known))
+            .cloned()
+            .collect();
+        let named = Incident::opened(0, asked, since, since);
         self.sources().input(&named, until, self.cut, None)
     }
 }

@@ -33,8 +33,7 @@ impl Analyzer {
         let mut types = BTreeSet::new();
         for record in self.records.values_mut() {
             let Some(row) = record.row else { continue };
-            let mut touched = record.touched().iter();
-            let known = touched.any(|it| it.intervention == reference);
+            let known = record.is_touched_by(&reference);
             if rows[row as usize] && !known {
                 // Its spans are gone, and what isn't known to be of an old life isn't.
                 record.touch(Touched {
@@ -49,8 +48,7 @@ impl Analyzer {
         self.fences.put(intervention, types, &mut self.counts);
         let slice_nanos = self.slice_nanos();
         for record in self.records.values_mut() {
-            let mut touched = record.touched().iter();
-            if !touched.any(|it| it.intervention == reference) {
+            if !record.is_touched_by(&reference) {
                 continue;
             }
             let fenced = self

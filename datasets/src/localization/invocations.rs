@@ -9,10 +9,10 @@
 //! An abnormal invocation is marked as failed, so that the request's row says so; failures stay failures.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rekindle_model::{Name, Span, Status, Trace};
 
+use super::slow::failed_at;
 use crate::public::LabelledTraces;
 
 /// A metric is used when it lies so many times further away than before, beside once.
@@ -116,12 +116,7 @@ pub(super) fn abnormal_ones_failed(traces: &LabelledTraces) -> LabelledTraces {
                     .any(|(usual, value)| usual.is_some_and(|usual| far(usual, value)))
             })
         };
-        let mut spans = trace.spans().to_vec();
-        for at in (0..spans.len()).filter(abnormal) {
-            Arc::make_mut(&mut spans[at].shape).status = Status::Error;
-        }
-        // There is a span, or there had been no trace.
-        Trace::new(spans, trace.reason()).unwrap_or_else(|_| trace.clone())
+        failed_at(trace, (0..trace.spans().len()).filter(abnormal))
     };
     LabelledTraces {
         baseline: traces.baseline.clone(),

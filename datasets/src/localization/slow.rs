@@ -81,7 +81,10 @@ pub(super) fn slow_ones_failed(traces: &LabelledTraces) -> LabelledTraces {
         let marked = part.iter().map(|trace| {
             let (of, took) = request(trace);
             let slow = limits.get(&of).is_some_and(|limit| took > *limit);
-            if slow { failed(trace) } else { trace.clone() }
+            match slow {
+                true => failed_at(trace, [first(trace)]),
+                false => trace.clone(),
+            }
         });
         marked.collect()
     };
@@ -104,9 +107,12 @@ fn request(trace: &Trace) -> ((Name, Name), u64) {
     ((span.resource.service.clone(), span.name.clone()), took)
 }
 
-fn failed(trace: &Trace) -> Trace {
+/// The same trace, where these spans failed.
+pub(super) fn failed_at(trace: &Trace, spans_at: impl IntoIterator<Item = usize>) -> Trace {
     let mut spans: Vec<Span> = trace.spans().to_vec();
-    Arc::make_mut(&mut spans[first(trace)].shape).status = Status::Error;
+    for at in spans_at {
+        Arc::make_mut(&mut spans[at].shape).status = Status::Error;
+    }
     // There is a span, or there had been no trace.
     Trace::new(spans, trace.reason()).unwrap_or_else(|_| trace.clone())
 }
