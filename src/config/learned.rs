@@ -53,7 +53,7 @@ fn read(top: &Section<'_>, tree: &RestartTree) -> Learned {
     // What an export left out is of no use here.
     let _ = top.node("left_out");
     let mut learned = Learned::default();
-    let mut known: BTreeSet<Key> = BTreeSet::new();
+    let mut known: BTreeSet<(Key, bool)> = BTreeSet::new();
     for (path, node) in top.items("beliefs") {
         let Some(section) = Section::open(top.reader, &path, "learned.belief", node) else {
             continue;
@@ -65,7 +65,8 @@ fn read(top: &Section<'_>, tree: &RestartTree) -> Learned {
             continue;
         };
         if let Some((key, seed)) = belief(&section, about, tree) {
-            if !known.insert(key.clone()) {
+            // What is of no date may be there beside what is.
+            if !known.insert((key.clone(), seed.at.is_some())) {
                 section.complain_about_itself("is about what another one above is about");
             }
             learned.beliefs.push((key, seed));

@@ -716,6 +716,7 @@ impl Beliefs {
                 changed.push((key.clone(), Some(row.clone())));
             }
         }
+        self.fade_seeds(&kinds, KEPT);
         changed
     }
 }

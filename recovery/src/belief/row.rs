@@ -108,7 +108,8 @@ impl Row {
         let weight = self.weight();
         if weight > MAX_WEIGHT {
             for interval in &mut self.intervals {
-                interval.weight *= MAX_WEIGHT / weight;
+                // Rounded, it may be a little more, and more is none that could have been seen.
+                interval.weight = (interval.weight * (MAX_WEIGHT / weight)).min(MAX_WEIGHT);
             }
         }
     }

@@ -141,28 +141,43 @@ impl Beliefs {
         self
     }
 
-    /// All that is known now, learned here or seeded, to be taken elsewhere.
+    /// All that is known now, learned here or seeded, to be taken elsewhere. What is of no date stays so, beside what is
+    /// known of the same as of now.
     pub fn exported(&self, now: SystemTime) -> Vec<(Key, Seed)> {
         let keys: BTreeSet<&Key> = self.rows.keys().chain(self.seeds.keys()).collect();
-        keys.into_iter()
-            .map(|key| {
-                let mut all = Row::new(now);
-                for (row, fading) in self.of(key, now) {
-                    for seen in row.seen() {
-                        let weight = seen.weight * fading;
-                        all.add(Interval {
-                            weight,
-                            ..seen.clone()
-                        });
-                    }
+        let mut exported = Vec::new();
+        for key in keys {
+            let seeds = || self.seeds.get(key).into_iter().flatten();
+            let dated = seeds().filter(|seed| seed.is_dated).map(|seed| &seed.row);
+            let dated = dated.chain(self.rows.get(key));
+            let dated = dated.map(|row| (row, self.fading(row.at(), now)));
+            let known = seeds().filter(|seed| !seed.is_dated);
+            let known = known.map(|seed| (&seed.row, 1.0));
+            for (seen, at) in [
+                (together(dated, now), Some(now)),
+                (together(known, now), None),
+            ] {
+                if !seen.is_empty() {
+                    exported.push((key.clone(), Seed { seen, at }));
                 }
-                let seed = Seed {
-                    seen: all.seen().to_vec(),
-                    at: Some(now),
-                };
-                (key.clone(), seed)
-            })
-            .collect()
+            }
+        }
+        exported
+    }
+
+    /// What was learned elsewhere of software that is gone here weighs less, as what was learned here does; what a person
+    /// knows stays until he takes it back. (It is told again to an engine that starts, and so is the version.)
+    pub(super) fn fade_seeds(&mut self, kinds: &BTreeSet<UnitName>, by: f64) {
+        for (key, seeds) in &mut self.seeds {
+            let (Key::Exact(_, of) | Key::Shape(_, of)) = key else {
+                continue;
+            };
+            for seed in seeds.iter_mut().filter(|seed| seed.is_dated) {
+                if kinds.contains(of) {
+                    seed.row.fade(by, seed.row.at());
+                }
+            }
+        }
     }
 
     /// What it rests on that is believed about this fault in this unit.
@@ -201,6 +216,21 @@ impl Beliefs {
             false => (&seed.row, 1.0),
         })
     }
+}
+
+/// What was seen in several rows, each as it weighs.
+fn together<'a>(rows: impl Iterator<Item = (&'a Row, f64)>, now: SystemTime) -> Vec<Interval> {
+    let mut all = Row::new(now);
+    for (row, fading) in rows {
+        for seen in row.seen() {
+            let weight = seen.weight * fading;
+            all.add(Interval {
+                weight,
+                ..seen.clone()
+            });
+        }
+    }
+    all.seen().to_vec()
 }
 
 /// How many recoveries, faded, say something.

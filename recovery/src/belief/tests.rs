@@ -396,6 +396,58 @@ fn a_new_version_makes_what_was_learned_weigh_less() {
     assert!(believed(&beliefs, &evidence, now())[1] > before);
 }
 
+#[test]
+fn a_new_version_makes_what_was_learned_elsewhere_weigh_less_but_not_what_a_person_knows() {
+    let evidence = evidence(&[("shop.cart", 1.0)]);
+    for (at, fades) in [(Some(now()), true), (None, false)] {
+        let key = Key::Exact(evidence.signature.clone(), "shop.cart".into());
+        let seen = vec![Interval {
+            above: Level::Unit("shop.cart".into()),
+            until: Level::Unit("shop".into()),
+            or_by_itself: false,
+            coincidence: COINCIDENCE,
+            weight: 8.0,
+        }];
+        let mut beliefs = Beliefs::new(30 * DAY).with_seeds([(key, Seed { seen, at })]);
+        let before = believed(&beliefs, &evidence, now())[1];
+        beliefs.new_version(&"shop".into(), &tree(TREE), now());
+        let after = believed(&beliefs, &evidence, now())[1];
+        assert_eq!(after > before, fades, "{before} {after}");
+    }
+}
+
+/// What is exported can be taken: no weight is beyond what could have been seen, and what has no date gets none.
+#[test]
+fn an_export_stays_within_bounds_and_keeps_what_has_no_date() {
+    let evidence = evidence(&[("shop.cart", 1.0)]);
+    let key = Key::Exact(evidence.signature.clone(), "shop.cart".into());
+    let one = |weight| Interval {
+        above: Level::ByItself,
+        until: Level::Unit("shop.cart".into()),
+        or_by_itself: false,
+        coincidence: COINCIDENCE,
+        weight,
+    };
+    for more in 1..2000 {
+        let mut row = Row::new(now());
+        row.add(one(MAX_WEIGHT));
+        row.add(one(f64::from(more) / 7.0));
+        assert!(row.seen()[0].weight <= MAX_WEIGHT, "{more}");
+    }
+    let seeds = [Some(now()), None].map(|at| {
+        let seen = vec![one(2.0)];
+        (key.clone(), Seed { seen, at })
+    });
+    let exported = Beliefs::new(30 * DAY)
+        .with_seeds(seeds)
+        .exported(now() + 30 * DAY);
+    let told: Vec<(bool, f64)> = exported
+        .iter()
+        .map(|(_, seed)| (seed.at.is_some(), seed.seen[0].weight))
+        .collect();
+    assert_eq!(told, [(true, 1.0), (false, 2.0)]);
+}
+
 /// A shop whose parts use what lies in the same process's sessions.
 const WITH_SESSIONS: &str =
     "site -\n  shop process\n    shop.cart\n    shop.sessions\n  bank process";

@@ -214,7 +214,7 @@ impl Costs {
     /// start makes errors.
     pub fn failing(&self, tree: &RestartTree, unit: &UnitName, now: SystemTime) -> Estimate {
         let figure: ReadFigure = |measured| measured.failing;
-        let usual = self.usual(&way(tree, unit), PRIOR_FAILING, figure, now);
+        let usual = self.usual(tree, unit, PRIOR_FAILING, figure, now);
         self.of(tree, unit, usual, figure, now)
     }
 
@@ -238,10 +238,10 @@ impl Costs {
         }
     }
 
-    /// How many restarts of units that are restarted as this one, faded, its prior rests on.
+    /// How many restarts of other units that are restarted as this one, faded, its prior rests on.
     pub fn pooled(&self, tree: &RestartTree, unit: &UnitName, now: SystemTime) -> f64 {
-        let moments = self.moments(&way(tree, unit), |it| it.downtime, now);
-        moments.map_or(0.0, |moments| moments.weight_at(self.half_life, now))
+        let others = self.others(tree, unit, |it| it.downtime, now);
+        others.map_or(0.0, |(weight, _)| weight)
     }
 
     /// As [`Self::downtime`], of the unit's own executor alone.
@@ -258,19 +258,52 @@ impl Costs {
                     // A container or pod is a process with a wrapping that costs little beside its start.
                     _ => PRIOR_PROCESS,
                 };
-                self.usual(&way(tree, unit), constant.as_secs_f64(), figure, now)
+                self.usual(tree, unit, constant.as_secs_f64(), figure, now)
             }
         };
         self.of(tree, unit, usual, figure, now)
     }
 
-    /// What is usual where nobody says: the constant, and what was measured of all such units.
-    fn usual(&self, way: &CostKey, constant: f64, figure: ReadFigure, now: SystemTime) -> f64 {
-        let Some(all) = self.moments(way, figure, now) else {
+    /// What is usual where nobody says: the constant, and what was measured of other such units.
+    fn usual(
+        &self,
+        tree: &RestartTree,
+        unit: &UnitName,
+        constant: f64,
+        figure: ReadFigure,
+        now: SystemTime,
+    ) -> f64 {
+        let Some((weight, mean)) = self.others(tree, unit, figure, now) else {
             return constant;
         };
+        (STRENGTH_OF_PRIOR * constant + weight * mean) / (STRENGTH_OF_PRIOR + weight)
+    }
+
+    /// What was measured of other units that are restarted as this one: how many, faded, and their mean. The unit's own
+    /// measurements say themselves what they say, and would count twice.
+    fn others(
+        &self,
+        tree: &RestartTree,
+        unit: &UnitName,
+        figure: ReadFigure,
+        now: SystemTime,
+    ) -> Option<(f64, f64)> {
+        let all = self.moments(&way(tree, unit), figure, now)?;
         let weight = all.weight_at(self.half_life, now);
-        (STRENGTH_OF_PRIOR * constant + weight * all.mean) / (STRENGTH_OF_PRIOR + weight)
+        let own = CostKey::Unit(tree.kind(unit));
+        let own = [self.measured.get(&own), self.seeds.get(&own)];
+        let own = own.into_iter().flatten().filter_map(figure);
+        // What a person knows of the unit was measured of none.
+        let own = own.filter(Moments::is_dated).map(|own| {
+            let weight = own.weight_at(self.half_life, now);
+            (weight, weight * own.mean)
+        });
+        let (own, sum) = own.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let left = weight - own;
+        let sum = weight * all.mean - sum;
+        // Neither weighs more than a bound, so of many measurements what is left can't be told exactly.
+        let mean = if sum > 0.0 { sum / left } else { all.mean };
+        (left > 0.0).then_some((left, mean))
     }
 
     fn of(

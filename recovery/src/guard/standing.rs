@@ -48,7 +48,6 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
         };
         match standing.within(limit, now) {
             Some(vetoes) => refusals.extend(vetoes.iter().filter_map(|veto| refusal(veto, deed))),
-            None if deed.authority == Authority::Approved => {}
             None => {
                 let words =
                     format!("whoever keeps {unit} alive is being asked what speaks against it");

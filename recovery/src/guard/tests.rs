@@ -714,6 +714,14 @@ fn one_thing_at_a_time() {
             &[Guard::Unasked],
         ),
         (
+            "a person approves what nobody has told lately",
+            |given| {
+                standing(given, 61, &[]);
+                given.authority = Authority::Approved;
+            },
+            &[Guard::Unasked],
+        ),
+        (
             "its platform has nothing",
             |given| standing(given, 5, &[]),
             &[],

@@ -248,7 +248,11 @@ fn join(
             spec.rules.together.extend(others.iter().cloned());
         }
         if let Some(before) = at.checked_sub(1).filter(|_| in_order) {
-            spec.rules.after.push(members[before].clone());
+            let before = &members[before];
+            // A tree that says so already is right.
+            if !spec.rules.after.contains(before) {
+                spec.rules.after.push(before.clone());
+            }
         }
     }
     Ok(())
@@ -462,6 +466,24 @@ mercury -
             assert_eq!(of("fedr").collect::<Vec<_>>(), names(&restarts));
             assert_eq!(of("ses").count(), 2);
         }
+        let edit = Edit::Join {
+            units: names(&["ses", "fedr"]),
+            in_order: true,
+        };
+        let ordered = RestartTree::build(
+            specs(MERCURY)
+                .into_iter()
+                .map(|mut spec| {
+                    if spec.name.as_str() == "fedr" {
+                        spec.rules.after.push("ses".into());
+                    }
+                    spec
+                })
+                .collect(),
+        );
+        let joined = apply(&ordered.expect("a tree"), &edit).expect("a tree");
+        let fedr = joined.iter().find(|spec| spec.name.as_str() == "fedr");
+        assert_eq!(fedr.expect("a unit").rules.after, names(&["ses"]));
     }
 
     #[test]
