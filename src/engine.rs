@@ -221,7 +221,8 @@ impl Engine {
         let KnownIncidents { ids, archive } = incidents;
         let status = recovery.status();
         let tree = living.now();
-        let spreading = Spreading::new(&tree);
+        let mut spreading = Spreading::new(&tree);
+        spreading.record(recovery.former(), &tree);
         let (ranker, ends) = Ranker::new();
         let engine = Self {
             assembler,

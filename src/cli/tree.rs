@@ -624,6 +624,7 @@ fn episodes(actions: &[ActionView]) -> Vec<Episode> {
         }
         attempts.push(Attempt {
             unit,
+            began: action.began.map(Into::into),
             at: action.intent_at.into(),
             cured: match action.verdict {
                 Some(VerdictView::Cured) => Some(true),

@@ -517,6 +517,7 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
         incident: action.incident,
         who: action.by.clone(),
         why: action.reason.clone(),
+        began: action.began.map(Into::into),
         intent_at: action.intended_at.into(),
         acting_at: action.stopped_at.map(Into::into),
         result_at: action.ready_at.map(Into::into),

@@ -6,11 +6,13 @@
 //! end with the restart. What was recorded of recoveries says who fails after whose restart, too.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outline, Span, Status, UnixNanos};
+use rekindle_recovery::executor::ActionId;
+use rekindle_recovery::ledger::Outcome;
 use rekindle_recovery::service::{ActionView, RecoveryId};
-use rekindle_recovery::tree::failure_map::{FailureMap, GROUPED, after_restarts, infer};
+use rekindle_recovery::tree::failure_map::{Away, FailureMap, GROUPED, after_restarts, infer};
 use rekindle_recovery::{Evidence, RestartTree, Source, UnitName};
 
 use crate::propagation::Pairs;
@@ -38,6 +40,8 @@ const INFER_EVERY: Duration = Duration::from_secs(1);
 const MOST_GONE: usize = 4;
 /// … where it has at least so many: counting anew forgets what was seen, and a few names cost nothing.
 const LEAST_UNITS: usize = 250;
+/// Recorded actions that are looked at: of a unit that is restarted once a week beside others, some years.
+const MAX_ACTIONS: usize = 1_000;
 
 /// What was seen of units failing together.
 #[derive(Debug, Default)]
@@ -62,9 +66,9 @@ pub(super) struct Spreading {
     /// Traces of too many spans.
     too_long: u64,
     map: FailureMap,
-    /// Who fails after whose restart, from what was recorded, and the last action that was.
+    /// What was recorded of restarts, and who fails after whose.
+    actions: BTreeMap<ActionId, Recorded>,
     recorded: FailureMap,
-    recorded_until: Option<(u64, bool)>,
     inferred_at: Option<UnixNanos>,
 }
 
@@ -85,7 +89,10 @@ impl Spreading {
     /// until they are most.
     pub(super) fn follow(&mut self, tree: &RestartTree) {
         if self.units.len() > MOST_GONE * tree.len().max(LEAST_UNITS) {
+            let actions = std::mem::take(&mut self.actions);
             *self = Self::new(tree);
+            self.actions = actions;
+            self.infer_recorded(tree);
             return;
         }
         self.keys = keys(tree);
@@ -149,28 +156,47 @@ impl Spreading {
         Some(stands_for)
     }
 
-    /// Takes what was recorded of restarts, newest first, where there is anything new.
+    /// Takes what was recorded of restarts, in any order; what is known of one already is replaced.
     pub(super) fn record(&mut self, actions: &[ActionView], tree: &RestartTree) {
-        let newest = actions
-            .first()
-            .map(|newest| (newest.action.0, newest.ready_at.is_some()));
-        if newest == self.recorded_until {
-            return;
+        let mut is_news = false;
+        for action in actions {
+            let known = self.actions.get(&action.action);
+            if known.is_some_and(|known| known.is_of(action)) {
+                continue;
+            }
+            self.actions.insert(action.action, Recorded::of(action));
+            is_news = true;
         }
-        self.recorded_until = newest;
+        while self.actions.len() > MAX_ACTIONS {
+            self.actions.pop_first();
+        }
+        if is_news {
+            self.infer_recorded(tree);
+        }
+    }
+
+    fn infer_recorded(&mut self, tree: &RestartTree) {
         let number = |unit: &UnitName| self.number.get(unit).copied();
-        let done = actions.iter().filter_map(|action| {
-            let ready = action.ready_at?;
-            Some((number(&action.unit)?, ready))
+        let actions = || self.actions.values().filter(|action| !action.is_refused);
+        let done = actions().filter_map(|action| {
+            Some(Away {
+                unit: number(&action.unit)?,
+                from: action.from,
+                until: action.until?,
+            })
         });
         // A recovery's first restart is of whom it began with; orders accuse nobody.
-        let mut first: BTreeMap<RecoveryId, &ActionView> = BTreeMap::new();
-        for action in actions.iter().filter(|action| action.incident.is_some()) {
-            first.insert(action.recovery, action);
+        let mut first: BTreeMap<RecoveryId, (&UnitName, SystemTime)> = BTreeMap::new();
+        for action in actions() {
+            if let Some(began) = action.began {
+                first
+                    .entry(action.recovery)
+                    .or_insert((&action.target, began));
+            }
         }
         let alarms = first
             .values()
-            .filter_map(|action| Some((number(&action.target)?, action.intended_at)));
+            .filter_map(|(unit, began)| Some((number(unit)?, *began)));
         let mut seen = after_restarts(&done.collect::<Vec<_>>(), &alarms.collect::<Vec<_>>());
         // Whose restart brings the other's can't be followed by it.
         seen.retain(|seen| !tree.overlap(&self.units[seen.source], &self.units[seen.target]));
@@ -307,6 +333,39 @@ impl Spreading {
     }
 }
 
+/// An action, as far as it says who fails after whose restart.
+#[derive(Debug, PartialEq)]
+struct Recorded {
+    recovery: RecoveryId,
+    unit: UnitName,
+    target: UnitName,
+    /// When what it was meant to end began.
+    began: Option<SystemTime>,
+    from: SystemTime,
+    until: Option<SystemTime>,
+    is_refused: bool,
+}
+
+impl Recorded {
+    fn of(action: &ActionView) -> Self {
+        Self {
+            recovery: action.recovery,
+            unit: action.unit.clone(),
+            target: action.target.clone(),
+            began: action.began.filter(|_| action.incident.is_some()),
+            from: action.stopped_at.unwrap_or(action.intended_at),
+            until: action.ready_at,
+            is_refused: matches!(action.outcome, Some(Outcome::Refused { .. })),
+        }
+    }
+
+    /// Whether nothing has come of the action since.
+    fn is_of(&self, action: &ActionView) -> bool {
+        self.until == action.ready_at
+            && self.is_refused == matches!(action.outcome, Some(Outcome::Refused { .. }))
+    }
+}
+
 /// The attributes that any unit asks for.
 fn keys(tree: &RestartTree) -> Vec<String> {
     let selectors = tree.units().flat_map(|spec| spec.selector.keys().cloned());
@@ -321,8 +380,6 @@ fn there(units: &[UnitName], tree: &RestartTree) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use rekindle_recovery::{Circumstances, FaultSignature, SuspectUnit};
 
     use super::*;
@@ -404,7 +461,7 @@ mod tests {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
             serde_json::from_value(serde_json::json!({
                 "action": number, "recovery": number, "incident": number, "unit": unit, "target": unit,
-                "signature": null, "by": "auto", "reason": "", "generation": 2, "intended_at": at,
+                "signature": null, "by": "auto", "reason": "", "generation": 2, "began": at, "intended_at": at,
                 "stopped_at": at, "ready_at": at + Duration::from_secs(1), "outcome": null,
                 "verdict": null, "relief": null, "failed_requests": null, "judged": null,
                 "judged_at": null, "plan": null,
@@ -443,6 +500,49 @@ mod tests {
             assert_eq!(shown.fails_after.is_empty(), is_suspected);
             assert_eq!(shown.why_it_fails().next().is_none(), is_suspected);
         }
+    }
+
+    #[test]
+    fn who_fell_sick_before_the_restart_or_was_refused_does_not_fail_after_it() {
+        let restarting = ["catalog.items".into()];
+        let search = |action: &&mut ActionView| action.unit.as_str() == "catalog.search";
+        let sick_before = |actions: &mut Vec<ActionView>| {
+            for action in actions.iter_mut().filter(search) {
+                action.began = action.began.map(|at| at - Duration::from_secs(30));
+            }
+        };
+        let refused = |actions: &mut Vec<ActionView>| {
+            for action in actions.iter_mut().filter(search) {
+                let reason = String::new();
+                action.outcome = Some(Outcome::Refused {
+                    reason,
+                    is_felt: false,
+                });
+            }
+        };
+        for change in [&sick_before as &dyn Fn(&mut Vec<ActionView>), &refused] {
+            let mut actions = recorded(6);
+            change(&mut actions);
+            let mut spreading = Spreading::new(&tree());
+            spreading.record(&actions, &tree());
+            let mut told = vec![evidence(&["catalog.search"])];
+            spreading.add(&mut told, &restarting, &tree());
+            assert_eq!(told.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_before_the_last_fifty_still_counts() {
+        let restarting = ["catalog.items".into()];
+        let mut spreading = Spreading::new(&tree());
+        // As it comes: a few at a time, each of the few twice.
+        for actions in recorded(6).rchunks(4) {
+            spreading.record(actions, &tree());
+            spreading.record(actions, &tree());
+        }
+        let mut told = vec![evidence(&["catalog.search"])];
+        spreading.add(&mut told, &restarting, &tree());
+        assert!(told.is_empty());
     }
 
     #[test]

@@ -446,6 +446,9 @@ pub struct ActionView {
     pub who: String,
     /// Why.
     pub why: String,
+    /// When what it was to cure began; `None` when a person asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<UtcTime>,
     /// When its intent was written.
     pub intent_at: UtcTime,
     /// When the executor was called.

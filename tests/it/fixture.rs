@@ -308,6 +308,7 @@ fn actions() -> Vec<ActionView> {
         incident: Some(6),
         who: text("ada"),
         why: text("first suspect of incident 6 with 88%"),
+        began: None,
         intent_at: time(260),
         acting_at: Some(time(260)),
         result_at: Some(time(259)),

@@ -83,6 +83,7 @@ impl Engine {
             .evidence
             .as_ref()
             .map(|evidence| evidence.signature.clone());
+        let began = case.evidence.as_ref().map(|evidence| evidence.since);
         let incident = case.incident;
         let intent = Intent {
             attempt: number,
@@ -137,6 +138,7 @@ impl Engine {
                 by: by.to_owned(),
                 reason: reason.to_owned(),
                 generation: permit.generation(),
+                began,
                 intended_at: now,
                 stopped_at: None,
                 ready_at: None,

@@ -196,6 +196,9 @@ pub struct ActionView {
     pub reason: String,
     /// The generation of the new life.
     pub generation: u64,
+    /// When what it was meant to end began, by the evidence of that time; `None` for a restart that a person ordered.
+    #[serde(default)]
+    pub began: Option<SystemTime>,
     /// When the intent was written.
     pub intended_at: SystemTime,
     /// When the old life began to end, where known.

@@ -170,7 +170,7 @@ impl Engine {
         cohort: Arc<dyn Cohort>,
         ledger: Ledger,
         memory: Memory,
-        history: Vec<(StoredAction, Option<u64>)>,
+        recent: VecDeque<ActionView>,
         shadows: mpsc::Sender<Shadow>,
     ) -> (Self, watch::Receiver<Arc<RecoveryStatus>>) {
         let now = (config.clock)();
@@ -222,10 +222,7 @@ impl Engine {
             costs: Costs::with_rows(half_life, memory.costs)
                 .with_seeds(config.seeds.costs.iter().cloned()),
             past: super::resume::past(&memory.actions),
-            actions: history
-                .into_iter()
-                .map(|(action, incident)| super::view::action(&action, incident))
-                .collect(),
+            actions: recent,
             finished: memory
                 .finished
                 .iter()

@@ -121,9 +121,19 @@ pub type RecoveryEvents = mpsc::Receiver<Shadow>;
 pub struct Recovery {
     inputs: mpsc::Sender<Input>,
     status: watch::Receiver<Arc<RecoveryStatus>>,
+    former: Arc<Vec<ActionView>>,
 }
 
+/// Actions of former lives of the engine that are read at its start, newest first: what shows only in many recoveries is
+/// found in these.
+const MAX_FORMER: usize = 1000;
+
 impl Recovery {
+    /// What was done before this engine began, newest first, as far as it is still of interest.
+    pub fn former(&self) -> &[ActionView] {
+        &self.former
+    }
+
     /// Says what is known about an incident. Replaces what was said about it before.
     ///
     /// # Errors
@@ -231,7 +241,7 @@ pub fn prepare(
     let mut store = Store::open(&path)?;
     let now = (config.clock)();
     let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
-    let history = store.history(None, config.policy.recent_actions)?;
+    let history = store.history(None, MAX_FORMER.max(config.policy.recent_actions))?;
     let ledger = Ledger::of(store, &path, threading)?;
     Ok(assemble(
         config,
@@ -257,12 +267,23 @@ fn assemble(
     impl Future<Output = ()> + Send + 'static,
 ) {
     let (shadow_sender, shadows) = mpsc::channel(SHADOWS);
+    let former = history.into_iter();
+    let former: Vec<ActionView> = former
+        .map(|(action, incident)| view::action(&action, incident))
+        .collect();
+    let recent = former.iter().take(config.policy.recent_actions).cloned();
+    let recent = recent.collect();
     let (mut engine, status) =
-        Engine::new(config, tree, cohort, ledger, memory, history, shadow_sender);
+        Engine::new(config, tree, cohort, ledger, memory, recent, shadow_sender);
     // Before anybody reads the telemetry of their time anew.
     engine.retell_shadows();
     let (inputs, receiver) = mpsc::channel(INPUTS);
-    (Recovery { inputs, status }, shadows, engine.run(receiver))
+    let recovery = Recovery {
+        inputs,
+        status,
+        former: Arc::new(former),
+    };
+    (recovery, shadows, engine.run(receiver))
 }
 
 #[cfg(test)]

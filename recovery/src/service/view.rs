@@ -32,6 +32,7 @@ pub(super) fn action(stored: &StoredAction, incident: Option<u64>) -> ActionView
         by: stored.by.clone(),
         reason: stored.reason.clone(),
         generation: stored.generation,
+        began: stored.evidence.as_ref().map(|evidence| evidence.since),
         intended_at: stored.intended_at,
         stopped_at: None,
         ready_at: None,

@@ -138,28 +138,44 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
     }
 }
 
-/// What recorded recoveries say: who failed after whose restart. `restarts` are units with when they were ready
-/// again, `alarms` units with when a recovery began with them. How often somebody fails anyway is counted
-/// in stretches of time as long as those after a restart.
-pub fn after_restarts(
-    restarts: &[(usize, SystemTime)],
-    alarms: &[(usize, SystemTime)],
-) -> Vec<Seen> {
+/// A restart that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// The unit.
+    pub unit: usize,
+    /// When its old life began to end.
+    pub from: SystemTime,
+    /// When the new one was ready.
+    pub until: SystemTime,
+}
+
+/// What recorded recoveries say: who failed after whose restart. `alarms` are units with when they fell sick: who was sick
+/// before the restart, and only had to wait for it, doesn't fail of it. A unit's alarm follows from one restart of another,
+/// the last before it. How often somebody fails anyway is counted in stretches of time as long as those after a restart.
+pub fn after_restarts(restarts: &[Away], alarms: &[(usize, SystemTime)]) -> Vec<Seen> {
     let mut sorted = alarms.to_vec();
     sorted.sort_by_key(|(_, at)| *at);
     let mut followed: BTreeMap<(usize, usize), u64> = BTreeMap::new();
     let mut times: BTreeMap<usize, u64> = BTreeMap::new();
-    for (source, ready) in restarts {
-        *times.entry(*source).or_default() += 1;
-        let first = sorted.partition_point(|(_, at)| at <= ready);
-        let until = ready.checked_add(FOLLOWS_WITHIN).unwrap_or(*ready);
+    let mut newest_first = restarts.to_vec();
+    newest_first.sort_by_key(|away| std::cmp::Reverse((away.unit, away.from)));
+    // When the restart after the one that is looked at began: what came then follows from that one.
+    let mut next: Option<(usize, SystemTime)> = None;
+    for Away { unit, from, until } in newest_first {
+        *times.entry(unit).or_default() += 1;
+        let later = next.filter(|(of, _)| *of == unit).map(|(_, at)| at);
+        next = Some((unit, from));
+        let until = until.checked_add(FOLLOWS_WITHIN).unwrap_or(until);
+        let until = later.map_or(until, |later| later.min(until));
+        let first = sorted.partition_point(|(_, at)| *at <= from);
         let after = sorted[first..].iter().take_while(|(_, at)| *at <= until);
         let targets: BTreeSet<usize> = after.map(|(target, _)| *target).collect();
-        for target in targets.into_iter().filter(|target| target != source) {
-            *followed.entry((*source, target)).or_default() += 1;
+        for target in targets.into_iter().filter(|target| *target != unit) {
+            *followed.entry((unit, target)).or_default() += 1;
         }
     }
-    let all = restarts.iter().chain(alarms).map(|(_, at)| *at);
+    let alarmed = alarms.iter().map(|(_, at)| *at);
+    let all = restarts.iter().map(|away| away.until).chain(alarmed);
     let span = all.clone().max().zip(all.min());
     let span = span.and_then(|(last, first)| last.duration_since(first).ok());
     let stretches = span.unwrap_or_default().as_secs() / FOLLOWS_WITHIN.as_secs();
@@ -281,7 +297,12 @@ mod tests {
         let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let hours = |times: u64| (0..times).map(|hour| 3600 * hour);
         // Unit 1 fails half a minute after each restart of unit 0; unit 2 fails when it likes.
-        let restarts: Vec<_> = hours(6).map(|hour| (0, at(hour))).collect();
+        let away = |second: u64| Away {
+            unit: 0,
+            from: at(second),
+            until: at(second + 1),
+        };
+        let restarts: Vec<_> = hours(6).map(away).collect();
         let follows = hours(6).map(|hour| (1, at(hour + 30)));
         let anyhow = hours(5).map(|hour| (2, at(hour + 1000)));
         let alarms: Vec<_> = follows.chain(anyhow).collect();
@@ -291,9 +312,16 @@ mod tests {
         assert!(targets[0].0 == 1 && targets[0].1 > GROUPED, "{targets:?}");
         // Twice is an accident; what came long after, or before, didn't follow.
         assert!(after_restarts(&restarts[..2], &alarms).is_empty());
-        let late: Vec<_> = hours(6).map(|hour| (1, at(hour + 61))).collect();
+        let late: Vec<_> = hours(6).map(|hour| (1, at(hour + 62))).collect();
         assert!(after_restarts(&restarts, &late).is_empty());
-        assert!(after_restarts(&restarts, &restarts).is_empty());
+        let own: Vec<_> = hours(6).map(|hour| (0, at(hour + 30))).collect();
+        assert!(after_restarts(&restarts, &own).is_empty());
+        // Who fell sick before the restart, though looked after only then, doesn't fail of it.
+        let before: Vec<_> = hours(6).map(|hour| (1, at(hour))).collect();
+        assert!(after_restarts(&restarts, &before).is_empty());
+        // One alarm follows from one restart, however many were tried in a row.
+        let row: Vec<_> = [10, 20, 30, 40].into_iter().map(away).collect();
+        assert!(after_restarts(&row, &[(1, at(45))]).is_empty());
         // Who fails every half minute follows from nobody.
         let always: Vec<_> = (0..1000).map(|half| (1, at(30 * half))).collect();
         assert!(infer(&after_restarts(&restarts, &always)).edges.is_empty());

@@ -31,6 +31,8 @@ const SLOW: f64 = 0.5;
 pub struct Attempt {
     /// The unit that was decided on.
     pub unit: UnitName,
+    /// When the fault began, where known.
+    pub began: Option<SystemTime>,
     /// When.
     pub at: SystemTime,
     /// Whether it ended the fault; `None` where that can't be told.
@@ -238,22 +240,26 @@ impl<'a> Books<'a> {
     fn followed(&self) -> Vec<Proposal> {
         let mut restarts: BTreeMap<&UnitName, usize> = BTreeMap::new();
         let mut follows: BTreeMap<(&UnitName, &UnitName), usize> = BTreeMap::new();
-        for (place, episode) in self.episodes.iter().enumerate() {
-            let Some(last) = episode.attempts.last() else {
+        let last_of = |episode: &'a Episode| episode.attempts.last();
+        for last in self.episodes.iter().filter_map(last_of) {
+            *restarts.entry(&last.unit).or_default() += 1;
+        }
+        for next in self.episodes {
+            let Some(first) = next.attempts.first() else {
                 continue;
             };
-            *restarts.entry(&last.unit).or_default() += 1;
-            let next = self.episodes.iter().enumerate().find(|(other, next)| {
-                *other != place
-                    && next.attempts.first().is_some_and(|first| {
-                        let after = first.at.duration_since(last.at);
-                        after.is_ok_and(|after| !after.is_zero() && after <= FOLLOWS_WITHIN)
-                    })
+            // Who was sick before, and only had to wait, doesn't fail of it; and it is one fault, however many were
+            // restarted in a row.
+            let began = first.began.unwrap_or(first.at);
+            let followed = self.episodes.iter().filter_map(last_of).filter(|last| {
+                let after = first.at.duration_since(last.at);
+                after.is_ok_and(|after| !after.is_zero() && after <= FOLLOWS_WITHIN)
+                    && began > last.at
+                    && !self.tree.overlap(&first.unit, &last.unit)
             });
-            if let Some(next) = next.and_then(|(_, next)| next.attempts.first())
-                && !self.tree.overlap(&next.unit, &last.unit)
-            {
-                *follows.entry((&last.unit, &next.unit)).or_default() += 1;
+            let followed: BTreeSet<&UnitName> = followed.map(|last| &last.unit).collect();
+            for one in followed {
+                *follows.entry((one, &first.unit)).or_default() += 1;
             }
         }
         let mut found = Vec::new();
@@ -435,6 +441,7 @@ site -
                 };
                 Attempt {
                     unit: unit.into(),
+                    began: None,
                     at,
                     cured: Some(cured),
                     downtime: Some(Duration::from_secs(seconds)),
@@ -494,6 +501,20 @@ site -
             "x! big\n x! big\n y! big",
             &["divide big into x-with-y (x, y) and z.alone (z) (90 s)"],
         );
+    }
+
+    /// Who fell sick before the restart only waited for it, and one fault follows from one of two restarts in a row.
+    #[test]
+    fn what_waited_for_a_restart_does_not_follow_from_it() {
+        let mut episodes = history("a\n ~b\n a\n ~b\n a\n ~b");
+        for (place, episode) in episodes.iter_mut().enumerate() {
+            for attempt in &mut episode.attempts {
+                let before = Duration::from_secs(if place % 2 == 1 { 15 } else { 1 });
+                attempt.began = attempt.at.checked_sub(before);
+            }
+        }
+        assert_eq!(propose(&tree(SITE), &episodes), []);
+        check("a\n ~a\n ~a\n ~b\n a\n ~a\n ~a\n ~b", &[]);
     }
 
     #[test]

@@ -368,6 +368,7 @@ mod tests {
             by: String::new(),
             reason: String::new(),
             generation: 2,
+            began: None,
             intended_at: ready_at,
             stopped_at: None,
             ready_at: Some(ready_at),
