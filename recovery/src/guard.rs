@@ -103,6 +103,8 @@ pub enum Consequence {
     Ask,
     /// Not yet.
     Wait,
+    /// Not as long as this lasts, which may be long: a person is told.
+    HoldOff,
     /// Not at all: a person must look.
     GiveUp,
 }
@@ -380,7 +382,7 @@ fn measure(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> 
         let consequence = match (world.storm_lasts(now), world.at_work(now).is_some()) {
             (true, _) => Consequence::Ask,
             (false, true) => Consequence::Wait,
-            (false, false) => Consequence::GiveUp,
+            (false, false) => Consequence::HoldOff,
         };
         refusals.push(no(Guard::Storm, consequence, None, words));
     }

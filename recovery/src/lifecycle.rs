@@ -6,6 +6,8 @@
 //! isn't in this file, and a ledger that tells another story is found out.
 //!
 //! ```text
+//!  held off
+//!     ⇅ hold off, take up
 //!  watching ⇄ proposed        (expired, withdrawn)          rejected
 //!     │           │ approve                                 lapsed (healed by itself)
 //!     └── lease ──┴──▶ leased ──▶ committed ──▶ acting ──▶ settling ──▶ judging
@@ -28,6 +30,8 @@ pub enum State {
     /// There is evidence, and nothing to do at present: observing, waiting for a guard, or planning
     /// the next level.
     Watching,
+    /// A person was told, and what spoke against a restart may pass: a storm, a budget. Then it goes on.
+    HeldOff,
     /// A plan waits for a person.
     Proposed,
     /// The subtree is reserved; nothing is written yet.
@@ -98,6 +102,10 @@ pub enum Event {
     Climb,
     /// On to a person.
     GiveUp,
+    /// On to a person, for as long as something lasts that may pass.
+    HoldOff,
+    /// What it was held off for has passed.
+    TakeUp,
     /// The incident is over.
     IncidentClosed,
     /// What a person ordered is finished.
@@ -126,8 +134,11 @@ pub const fn next(state: State, event: Event) -> Result<State, IllegalTransition
         (S::Watching, E::Lease) | (S::Proposed, E::Approve) => S::Leased,
         (S::Proposed, E::Withdraw | E::Expire) | (S::Leased, E::Release) => S::Watching,
         (S::Proposed, E::Reject) => S::Rejected,
+        (S::Watching, E::HoldOff) => S::HeldOff,
+        (S::HeldOff, E::TakeUp) => S::Watching,
         (
             S::Watching
+            | S::HeldOff
             | S::Proposed
             | S::Leased
             | S::NotDone
@@ -180,6 +191,7 @@ impl State {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Watching => "watching",
+            Self::HeldOff => "held off",
             Self::Proposed => "proposed",
             Self::Leased => "leased",
             Self::Committed => "committed",
@@ -227,6 +239,8 @@ impl State {
     pub const fn resumption(self) -> Resumption {
         match self {
             Self::Watching => Resumption::Watch,
+            // What it was held off for is asked again, by what this engine knows.
+            Self::HeldOff => Resumption::GoBack(Event::TakeUp),
             // The proposal's guards and evidence are of another life; a new one is made.
             Self::Proposed => Resumption::GoBack(Event::Withdraw),
             Self::Leased => Resumption::GoBack(Event::Release),
@@ -246,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    const EVENTS: [Event; 22] = [
+    const EVENTS: [Event; 24] = [
         Event::Propose,
         Event::Withdraw,
         Event::Expire,
@@ -267,6 +281,8 @@ mod tests {
         Event::Judged(Verdict::Unknown),
         Event::Climb,
         Event::GiveUp,
+        Event::HoldOff,
+        Event::TakeUp,
         Event::IncidentClosed,
         Event::Close,
     ];
@@ -294,7 +310,7 @@ mod tests {
     #[test]
     fn every_state_is_reached_and_every_one_leads_to_an_end() {
         let states = reachable();
-        assert_eq!(states.len(), 16);
+        assert_eq!(states.len(), 17);
         for (state, _) in states {
             let ways = EVENTS
                 .iter()

@@ -489,7 +489,7 @@ fn plan_state(state: State, refused: bool, choice: &Choice) -> PlanState {
         State::Unknown => PlanState::Unknown,
         State::Rejected => PlanState::Rejected,
         State::Lapsed | State::Closed => PlanState::Expired,
-        State::GivenUp => PlanState::GivenUp,
+        State::GivenUp | State::HeldOff => PlanState::GivenUp,
     }
 }
 

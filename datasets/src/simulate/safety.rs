@@ -34,12 +34,13 @@ const LONGEST_JUMP: u64 = 2 * 3600;
 const INCIDENTS: u64 = 24;
 
 /// What the adversary does, and how often.
-const DEEDS: [(Deed, f64); 9] = [
+const DEEDS: [(Deed, f64); 10] = [
     (Deed::Lie, 30.0),
     (Deed::Truth, 40.0),
     (Deed::Garbage, 5.0),
     (Deed::Close, 5.0),
     (Deed::Executor, 2.0),
+    (Deed::Rollout, 0.1),
     (Deed::Approve, 3.0),
     (Deed::Pause, 0.3),
     (Deed::Resume, 1.0),
@@ -58,6 +59,8 @@ enum Deed {
     Close,
     /// An executor becomes unreliable, or reliable again.
     Executor,
+    /// Somebody else renews a process.
+    Rollout,
     /// A person approves whatever waits.
     Approve,
     Pause,
@@ -85,6 +88,8 @@ fn policy() -> Policy {
         failed_requests: 3000.0,
         backoff: Duration::from_secs(5),
         judge_deadline: Duration::from_secs(10),
+        // Longer than evidence from before it may be acted on.
+        rollout_quiet: Duration::from_secs(300),
         human_response: Duration::from_secs(120),
         ..Policy::default()
     }
@@ -194,6 +199,10 @@ async fn do_something(
             world.with(|state| state.manner.insert(any(random), manner));
             Ok(())
         }
+        Deed::Rollout => {
+            world.roll_out(&any(random));
+            Ok(())
+        }
         Deed::Approve => {
             let proposal = recovery.status().borrow().proposals.first().cloned();
             if let Some(proposal) = proposal {
@@ -258,7 +267,7 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
                 .to_owned(),
             "the world: one fault in about five minutes (half of them cured by no restart: overload, \
              a shared database, poison messages), executors that hang, refuse, panic or start cold, \
-             clocks that jump by up to two hours, pauses and approvals at random"
+             clocks that jump by up to two hours, rollouts of others, pauses and approvals at random"
                 .to_owned(),
             format!(
                 "limits: {} restarts of a unit and {} in all per {} min, {} failed requests",

@@ -157,7 +157,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
     let minutes = policy.budget_period.as_secs() / 60;
     let restarts = world.tree.restarts(target);
     let wanted = u32::try_from(restarts.len()).unwrap_or(u32::MAX);
-    let give_up = |guard, words| no(guard, Consequence::GiveUp, None, words);
+    let hold_off = |guard, words| no(guard, Consequence::HoldOff, None, words);
 
     // What only groups others is restarted by their executors, so their budgets count as well. (That a
     // part's budget is spent doesn't keep its process from being restarted by its own: that is the climb.)
@@ -171,7 +171,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
             world.whose(unit, now),
             policy.restarts_per_unit
         );
-        refusals.push(give_up(Guard::UnitBudget, words));
+        refusals.push(hold_off(Guard::UnitBudget, words));
     }
     let spent = world.spent_in_tree(now);
     if spent.saturating_add(wanted) > policy.restarts_per_tree {
@@ -180,7 +180,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
              is {}",
             policy.restarts_per_tree
         );
-        refusals.push(give_up(Guard::TreeBudget, words));
+        refusals.push(hold_off(Guard::TreeBudget, words));
     }
     let (spent, more) = (world.spent_requests(now), deed.expected_cost);
     if !is_affordable(spent, more, policy.failed_requests) {
@@ -189,7 +189,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
              and the budget is {:.0}",
             policy.failed_requests
         );
-        refusals.push(give_up(Guard::RequestBudget, words));
+        refusals.push(hold_off(Guard::RequestBudget, words));
     }
     if let Some(limit) = policy.failed_requests_per_unit {
         let spent = world.spent_requests_in(target, now);
@@ -198,7 +198,7 @@ pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<
                 "restarts of {target} failed {spent:.0} requests in {minutes} min, this one would fail \
                  {more:.0} more, and the budget of each unit is {limit:.0}"
             );
-            refusals.push(give_up(Guard::RequestBudget, words));
+            refusals.push(hold_off(Guard::RequestBudget, words));
         }
     }
     refusals.extend(subtrees(deed, world, wanted, now));
@@ -226,7 +226,7 @@ fn subtrees(deed: &Deed<'_>, world: &World<'_>, wanted: u32, now: SystemTime) ->
                     "{spent} restarts were done in {unit} in {minutes} min, {wanted} more are wanted, \
                      and its own budget is {limit}"
                 );
-                refusals.push(no(Guard::SubtreeBudget, Consequence::GiveUp, None, words));
+                refusals.push(no(Guard::SubtreeBudget, Consequence::HoldOff, None, words));
             }
         }
         if let Some(limit) = budget.failed_requests {
@@ -236,7 +236,7 @@ fn subtrees(deed: &Deed<'_>, world: &World<'_>, wanted: u32, now: SystemTime) ->
                     "restarts in {unit} failed {spent:.0} requests in {minutes} min, this one would \
                      fail {more:.0} more, and its own budget is {limit}"
                 );
-                refusals.push(no(Guard::SubtreeBudget, Consequence::GiveUp, None, words));
+                refusals.push(no(Guard::SubtreeBudget, Consequence::HoldOff, None, words));
             }
         }
     }

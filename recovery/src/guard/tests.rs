@@ -1076,7 +1076,7 @@ fn a_storm_that_does_not_pass_is_a_persons() {
     use Authority::{Approved, Ordered, Unattended};
     let expiry = Policy::default().approval_expiry;
     for (authority, is_at_work, lasted, expected) in [
-        (Unattended, false, None, Some(Consequence::GiveUp)),
+        (Unattended, false, None, Some(Consequence::HoldOff)),
         (Unattended, true, None, Some(Consequence::Wait)),
         (Unattended, true, Some(expiry / 2), Some(Consequence::Wait)),
         (Unattended, true, Some(expiry), Some(Consequence::Ask)),

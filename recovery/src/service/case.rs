@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::belief::Trial;
 use crate::executor::{ActionId, Life, Permit};
-use crate::guard::Refusal;
+use crate::guard::{Guard, Refusal};
 use crate::judge::{Probed, Relief};
 use crate::ledger::{Also, Entry, Outcome};
 use crate::lifecycle::{Event, IllegalTransition, State, next};
@@ -57,6 +57,8 @@ pub(super) struct Case {
     pub(super) considered_at: Option<SystemTime>,
     /// Since when all that speaks against its restart is that it isn't sure enough.
     pub(super) unsure_since: Option<SystemTime>,
+    /// What people were told that it is held off for.
+    pub(super) told_held: BTreeSet<Guard>,
     /// Whether people were told that it waits for a storm to pass.
     pub(super) is_storm_told: bool,
     /// The pause during which people were told of a plan, by its beginning, and what that would restart.
@@ -247,6 +249,7 @@ impl Case {
             told_at: None,
             considered_at: None,
             unsure_since: None,
+            told_held: BTreeSet::new(),
             is_storm_told: false,
             told_in_pause: None,
             attempts: 0,
@@ -260,6 +263,8 @@ impl Case {
         shift.apply(&mut self.since);
         for evidence in self.evidence.iter_mut().chain(&mut self.acted_on) {
             shift.apply(&mut evidence.at);
+            let changes = evidence.circumstances.changes.values_mut();
+            changes.for_each(|change| shift.apply(&mut change.at));
         }
         let ours = [
             &mut self.wait_until,
@@ -349,6 +354,12 @@ impl Case {
     pub(super) fn held_until(&self, after: SystemTime) -> Option<SystemTime> {
         let until = self.refusals.iter().filter_map(|refusal| refusal.until);
         until.filter(|until| *until > after).min()
+    }
+
+    /// Whether a storm is what it is held off for.
+    pub(super) fn is_held_by_storm(&self) -> bool {
+        let mut refusals = self.refusals.iter();
+        self.state == State::HeldOff && refusals.any(|refusal| refusal.guard == Guard::Storm)
     }
 
     /// The likeliest suspect, if it is likely at all.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::RecoveryId;
 use super::case::{AUTO, Case};
-use super::engine::{Ended, Engine};
+use super::engine::{Ended, Engine, MAX_CASES};
 use crate::belief::{Key, Row};
 use crate::guard::{self, Authority, Consequence, Guard, Refusal};
 use crate::ledger::Also;
@@ -91,6 +91,7 @@ impl Engine {
             }
         };
         let unlearned = self.mind_new_versions(&evidence);
+        let is_closed = evidence.closed;
         if let Some(case) = self.cases.get_mut(&id) {
             if !unlearned.is_empty() {
                 case.write_also(Also::Learned(unlearned));
@@ -100,8 +101,17 @@ impl Engine {
             case.told_at.get_or_insert(now);
             case.evidence = Some(evidence);
         }
-        self.consider(id).await;
+        // What is held off is told of all the time, maybe for long, and is asked again as time passes.
+        if is_closed || self.is_awake(id, now) {
+            self.consider(id).await;
+        }
         self.forget_if_over(id);
+    }
+
+    /// Whether new evidence may change what is decided about it.
+    fn is_awake(&self, id: RecoveryId, now: SystemTime) -> bool {
+        let is_held = |case: &Case| case.state == State::HeldOff;
+        !self.cases.get(&id).is_some_and(is_held) || self.is_due(id, now)
     }
 
     /// What was learned of software that is gone weighs less. The rows that changed.
@@ -180,7 +190,8 @@ impl Engine {
         let Some(case) = self.cases.get_mut(&id) else {
             return;
         };
-        if !matches!(case.state, State::Watching | State::Proposed) {
+        let is_held = case.state == State::HeldOff;
+        if !is_held && !matches!(case.state, State::Watching | State::Proposed) {
             return;
         }
         case.considered_at = Some(now);
@@ -193,7 +204,7 @@ impl Engine {
         };
         let age = now.duration_since(evidence.at).unwrap_or_default();
         if evidence.closed || age > FORGOTTEN {
-            if evidence.closed {
+            if evidence.closed || is_held {
                 self.learn(id);
             }
             self.end(id, Event::IncidentClosed).await;
@@ -210,6 +221,9 @@ impl Engine {
             && let Some(waiting) = &case.plan
         {
             plan.stay_with(&waiting.choice, BETTER, &self.tree);
+        }
+        if is_held && !self.is_taken_up(id, &evidence, &plan).await {
+            return;
         }
         match plan.choice.clone() {
             Choice::Wait => self.wait(id, plan, now).await,
@@ -355,10 +369,10 @@ impl Engine {
                 self.withdraw(id).await;
                 self.hold(id, plan, refusals);
             }
-            Some(Consequence::GiveUp) => {
+            Some(worst @ (Consequence::GiveUp | Consequence::HoldOff)) => {
                 let words: Vec<&str> = refusals
                     .iter()
-                    .filter(|refusal| refusal.consequence == Consequence::GiveUp)
+                    .filter(|refusal| refusal.consequence >= Consequence::HoldOff)
                     .map(|refusal| refusal.words.as_str())
                     .collect();
                 let words = format!(
@@ -366,14 +380,17 @@ impl Engine {
                     words.join("; ")
                 );
                 let storm = refusals.iter().find(|refusal| {
-                    refusal.guard == Guard::Storm && refusal.consequence == Consequence::GiveUp
+                    refusal.guard == Guard::Storm && refusal.consequence == Consequence::HoldOff
                 });
-                let storm = storm.map(|refusal| refusal.words.clone());
+                let storm = storm.cloned();
                 self.withdraw(id).await;
                 self.hold(id, plan, refusals);
-                self.give_up(id, Some(target), words).await;
-                if let Some(words) = storm {
-                    self.give_up_storm(&words).await;
+                match worst {
+                    Consequence::HoldOff => self.hold_off(id, target, words).await,
+                    _ => self.give_up(id, Some(target), words).await,
+                }
+                if let Some(storm) = storm {
+                    self.hold_off_storm(&storm).await;
                 }
             }
             Some(Consequence::Wait) => {
@@ -395,19 +412,39 @@ impl Engine {
         }
     }
 
-    /// What one of them was given up for is what all are: without it the others would look like so few that each may be
+    /// What one of them was held off for is what all are: without it the others would look like so few that each may be
     /// restarted, though they are as likely to share a cause as before.
-    async fn give_up_storm(&mut self, words: &str) {
+    async fn hold_off_storm(&mut self, storm: &Refusal) {
         let others = self.cases.values().filter_map(|case| {
             let waits = matches!(case.state, State::Watching | State::Proposed);
             let unit = case.sick().filter(|_| waits)?;
             (self.tree.mode(unit) > Mode::Observe).then(|| (case.id, unit.clone()))
         });
         for (id, unit) in others.collect::<Vec<_>>() {
-            let words = format!("{unit} is suspected, but {words}");
+            let words = format!("{unit} is suspected, but {}", storm.words);
             self.withdraw(id).await;
-            self.give_up(id, Some(unit), words).await;
+            if let Some(case) = self.cases.get_mut(&id) {
+                case.refusals = vec![storm.clone()];
+            }
+            self.hold_off(id, unit, words).await;
         }
+    }
+
+    /// Whether a restart that was held off could begin now, or be proposed; then its recovery goes on.
+    async fn is_taken_up(&mut self, id: RecoveryId, evidence: &Evidence, plan: &Plan) -> bool {
+        let Choice::Restart(target) = &plan.choice else {
+            return false;
+        };
+        self.ask_platforms(target);
+        let (by, cost) = (Authority::Unattended, plan.cost());
+        let (refusals, _) = self.objections(id, target, by, Some(evidence), cost);
+        let mut against = refusals.iter().map(|refusal| refusal.consequence);
+        if against.any(|consequence| consequence > Consequence::Ask) {
+            self.hold(id, plan.clone(), refusals);
+            return false;
+        }
+        tracing::info!(recovery = %id, unit = %target, "what it was held off for has passed");
+        self.apply(id, Event::TakeUp) && self.save(id).await
     }
 
     /// Whether a person would be asked for certainty, among others, which may yet come by itself.
@@ -594,6 +631,32 @@ impl Engine {
         let is_known = told.is_some() && case.told_in_pause == told;
         case.told_in_pause = told;
         !is_known
+    }
+
+    /// On to a person, until it is asked again and nothing speaks against it. Told once for each reason: a budget that is
+    /// spent again as soon as there is some is no news.
+    async fn hold_off(&mut self, id: RecoveryId, unit: UnitName, words: String) {
+        let held = self.cases.values();
+        let held = held.filter(|case| case.state == State::HeldOff).count();
+        if held >= MAX_CASES {
+            return self.give_up(id, Some(unit), words).await;
+        }
+        if !self.apply(id, Event::HoldOff) {
+            return;
+        }
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let incident = case.incident;
+        let against = case.refusals.iter();
+        let held = against.filter(|refusal| refusal.consequence == Consequence::HoldOff);
+        let told = case.told_held.len();
+        case.told_held.extend(held.map(|refusal| refusal.guard));
+        if case.told_held.len() > told {
+            let words = format!("{words}; it is taken up again once that has passed");
+            self.notify(NoticeKind::GivenUp, incident, Some(unit), words);
+        }
+        self.save(id).await;
     }
 
     /// On to a person: said, written, and not taken up again.

@@ -40,8 +40,8 @@ const MAX_EXPORTER_DELAY: Duration = Duration::from_secs(30);
 const MAX_FINISHED: usize = 50;
 /// Incidents that ended, and aren't taken up again as long as they go on.
 const MAX_ENDED: usize = 1000;
-/// Recoveries that aren't over. More incidents than this at once are one, and a person's.
-const MAX_CASES: usize = 200;
+/// Recoveries that aren't over, and as many that are held off. More incidents than this at once are one, and a person's.
+pub(super) const MAX_CASES: usize = 200;
 
 /// The wall's clock was set when it is so far from where a steady clock has it. What is less, no guard
 /// is about, and clocks are slewed by as much all the time.
@@ -328,6 +328,7 @@ impl Engine {
         for case in self.cases.values_mut() {
             case.shift(shift);
         }
+        self.versions.values_mut().for_each(|at| shift.apply(at));
         shift.apply(&mut self.ledger_retry);
         self.storm_since.iter_mut().for_each(|at| shift.apply(at));
         if let Some(pause) = &mut self.pause {
@@ -384,7 +385,7 @@ impl Engine {
             };
             match case.state {
                 State::Settling | State::Judging => self.look_at_attempt(id).await,
-                State::Watching | State::Proposed if self.is_due(id, now) => {
+                State::Watching | State::Proposed | State::HeldOff if self.is_due(id, now) => {
                     self.consider(id).await;
                 }
                 _ => {}
@@ -417,7 +418,7 @@ impl Engine {
 
     /// Whether a waiting recovery is to be decided about again: new evidence does so at once, the
     /// passing of time only now and then.
-    fn is_due(&self, id: RecoveryId, now: SystemTime) -> bool {
+    pub(super) fn is_due(&self, id: RecoveryId, now: SystemTime) -> bool {
         self.cases.get(&id).is_some_and(|case| {
             case.considered_at.is_none_or(|at| {
                 case.since > at
@@ -449,7 +450,8 @@ impl Engine {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.cases.len() < MAX_CASES
+        let cases = self.cases.values();
+        cases.filter(|case| case.state != State::HeldOff).count() < MAX_CASES
     }
 
     /// Takes an event. That the flow makes it legal is a matter of tests; should it not be, nothing
@@ -557,7 +559,11 @@ impl Engine {
             told_at: recovery.and_then(|id| self.cases.get(&id)?.told_at),
             expected_cost,
         };
-        let around = self.surroundings();
+        let asks = recovery.and_then(|id| self.cases.get(&id));
+        let mut around = self.surroundings();
+        if asks.is_some_and(Case::is_held_by_storm) {
+            around.sick.extend(self.held_by_storm());
+        }
         check(&deed, &self.world(&around), self.now())
     }
 
@@ -574,6 +580,15 @@ impl Engine {
                 })
             })
             .collect()
+    }
+
+    /// The units that a storm was made of which are still told of: they count for each other, until so few are left that
+    /// it is none. For others they don't, or who makes up incidents could hold up all that is real.
+    fn held_by_storm(&self) -> impl Iterator<Item = UnitName> {
+        let held = self.cases.values().filter(|case| case.is_held_by_storm());
+        let oldest = self.now().checked_sub(self.policy.evidence_expiry);
+        held.filter(move |case| case.evidence.as_ref().map(|it| it.at) >= oldest)
+            .filter_map(|case| case.sick().cloned())
     }
 
     /// What is reserved, sick and down at present.
@@ -593,6 +608,7 @@ impl Engine {
             sick: self
                 .cases
                 .values()
+                .filter(|case| case.state != State::HeldOff)
                 .filter_map(Case::sick)
                 .cloned()
                 .collect(),

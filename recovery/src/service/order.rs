@@ -213,11 +213,12 @@ impl Engine {
 
     /// What an incident that was given up on, and is still open, said of this unit.
     fn given_up_in(&self, unit: &UnitName) -> Option<&Evidence> {
-        self.ended
-            .values()
-            .rev()
-            .filter(|ended| matches!(ended.state, State::GivenUp | State::Rejected))
-            .filter_map(|ended| ended.evidence.as_ref())
+        let held = self.cases.values().rev();
+        let held = held.filter(|case| case.state == State::HeldOff);
+        let ended = self.ended.values().rev();
+        let ended = ended.filter(|it| matches!(it.state, State::GivenUp | State::Rejected));
+        let held = held.filter_map(|case| case.evidence.as_ref());
+        held.chain(ended.filter_map(|ended| ended.evidence.as_ref()))
             .find(|evidence| {
                 let mut suspects = evidence.suspects.iter();
                 suspects.any(|suspect| self.tree.contains(unit, &suspect.unit))

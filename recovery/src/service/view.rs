@@ -183,6 +183,9 @@ impl Engine {
             if suspects.into_iter().any(|suspect| suspect.unit == *unit) {
                 note(UnitState::Suspected);
             }
+            if case.state == State::HeldOff && case.sick() == Some(unit) {
+                note(UnitState::GivenUp);
+            }
             if case.state == State::Proposed
                 && case
                     .plan

@@ -14,7 +14,7 @@ use rekindle_recovery::executor::{
 use rekindle_recovery::ports::{Notice, Notifier, Prober};
 use rekindle_recovery::service::ServiceConfig;
 use rekindle_recovery::{
-    Cohort, CohortQuery, Evidence, Fared, Mode, Policy, ProbeSpec, RestartTree, UnitName,
+    Changed, Cohort, CohortQuery, Evidence, Fared, Mode, Policy, ProbeSpec, RestartTree, UnitName,
 };
 use tokio::time::{Instant, sleep};
 
@@ -123,6 +123,8 @@ pub(super) struct State {
     actions: BTreeSet<ActionId>,
     approved: BTreeMap<UnitName, f64>,
     paused: Option<(f64, f64)>,
+    /// When somebody else last renewed each unit, by true time.
+    renewed: BTreeMap<UnitName, f64>,
     /// When two sources last accused each unit, by true time.
     accused: BTreeMap<UnitName, f64>,
     violations: Vec<String>,
@@ -223,6 +225,12 @@ impl World {
         self.with(|state| state.approved.insert(unit.clone(), now));
     }
 
+    /// Somebody else renews the unit.
+    pub(super) fn roll_out(&self, unit: &UnitName) {
+        let now = self.seconds();
+        self.with(|state| state.renewed.insert(unit.clone(), now));
+    }
+
     pub(super) fn violations(&self) -> Vec<String> {
         self.with(|state| state.violations.clone())
     }
@@ -295,6 +303,18 @@ impl World {
             .iter()
             .map(|unit| (UnitName::from(unit.0), unit.3))
             .collect();
+        let (wall, now) = (self.wall(), self.seconds());
+        let renewed = self.with(|state| state.renewed.clone()).into_iter();
+        let renewed = renewed.filter_map(|(unit, at)| {
+            let change = Changed {
+                at: wall.checked_sub(Duration::from_secs_f64(now - at))?,
+                what: format!("{unit} was renewed"),
+                is_version: false,
+                renewals: 0,
+            };
+            Some((unit, change))
+        });
+        evidence.circumstances.changes = renewed.collect();
         evidence
     }
 
@@ -414,6 +434,18 @@ impl World {
                 }
             }
             let expiry = self.policy.evidence_expiry.as_secs_f64() + MOMENT;
+            // All that was told since the rollout began tells of it; what was told before may be acted on for a while.
+            let quiet = self.policy.rollout_quiet.as_secs_f64();
+            let mut renewed = state.renewed.iter();
+            let rollout = renewed.find(|(other, at)| {
+                tree.overlap(other, &unit) && (expiry..quiet).contains(&(now - *at))
+            });
+            if let Some((other, at)) = rollout.filter(|_| !approved) {
+                let ago = now - at;
+                broken.push(format!(
+                    "{unit} was restarted within a rollout of {other} {ago:.1} s ago"
+                ));
+            }
             let accused = tree
                 .ancestors(&unit)
                 .into_iter()

@@ -16,7 +16,7 @@ use crate::ports::NoticeKind;
 use crate::service::{
     Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, UnitState, assemble,
 };
-use crate::{Evidence, Mode, Policy, RestartTree};
+use crate::{Changed, Evidence, Mode, Policy, RestartTree};
 
 pub(super) fn policy() -> Policy {
     Policy {
@@ -685,13 +685,123 @@ async fn many_at_once_are_a_storm() {
             .collect();
         given_up.sort_unstable();
         assert_eq!(given_up, ["bank", "desk", "shop.cart"], "{notices:?}");
-        assert_eq!(
-            story.recovery.status().borrow().recoveries,
-            [],
-            "{between} ms"
-        );
+        assert_eq!(states(&story), [State::HeldOff; 3], "{between} ms");
         story.end().await;
     }
+}
+
+/// A shared database was down, and one who lost his connections to it doesn't come back by himself.
+#[tokio::test(start_paused = true)]
+async fn what_a_storm_leaves_behind_is_cured() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    let all: [&[(&str, f64)]; 3] = [&[("shop.cart", 0.9)], &[("bank", 0.9)], &[("desk.a", 0.9)]];
+    for second in 0..30 {
+        for (incident, suspects) in (1..).zip(all) {
+            let mut evidence = world.evidence(incident, suspects);
+            // From the 20th second on the database answers again, and only the cart goes on failing.
+            evidence.closed = second >= 20 && incident > 1;
+            story.recovery.evidence(evidence).await.expect("taken");
+        }
+        story.go(1).await;
+        let is_over = world.failing_share() <= 0.0;
+        assert_eq!(is_over, second > 20, "{second}: {}", story.text);
+    }
+    let notices = world.with(|state| state.notices.clone());
+    let given_up = notices
+        .iter()
+        .filter(|it| it.kind == NoticeKind::GivenUp)
+        .filter(|it| {
+            it.text
+                .ends_with("it is taken up again once that has passed")
+        });
+    assert_eq!(given_up.count(), 3, "{notices:?}");
+    let (_, text) = story.end().await;
+    assert_eq!(
+        plot(&text),
+        [
+            "[held off  Storm] [held off  Storm] [held off  Storm Untold]",
+            "[held off  Storm] [held off  Storm] [held off  Storm]",
+            "[held off  Storm]",
+            "[acting shop.cart]",
+            "[settling shop.cart]",
+            "[judging shop.cart]",
+            "shop.cart cured",
+        ]
+    );
+}
+
+/// The bank's budget is spent by one fault; the next waits for it, is told of once, and has its turn.
+#[tokio::test(start_paused = true)]
+async fn what_was_held_off_by_a_budget_is_cured_when_there_is_some_again() {
+    let world = World::new();
+    let policy = Policy {
+        restarts_per_unit: 1,
+        budget_period: Duration::from_secs(120),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    for incident in 1..3 {
+        world.break_down("bank", 1.0);
+        for _ in 0..50 {
+            let evidence = world.evidence(incident, &[("bank", 0.9)]);
+            story.recovery.evidence(evidence).await.expect("taken");
+            story.go(1).await;
+        }
+    }
+    assert_eq!(world.calls(), ["bank"], "{}", story.text);
+    assert_eq!(
+        states(&story),
+        [State::HeldOff, State::Cured],
+        "{}",
+        story.text
+    );
+    assert_eq!(state_of("bank", &story), UnitState::GivenUp);
+    for _ in 0..60 {
+        let evidence = world.evidence(2, &[("bank", 0.9)]);
+        story.recovery.evidence(evidence).await.expect("taken");
+        story.go(1).await;
+    }
+    assert_eq!(world.calls(), ["bank", "bank"], "{}", story.text);
+    assert_eq!(
+        states(&story),
+        [State::Cured, State::Cured],
+        "{}",
+        story.text
+    );
+    let notices = world.with(|state| state.notices.clone());
+    let given_up = notices.iter().filter(|it| it.kind == NoticeKind::GivenUp);
+    assert_eq!(given_up.count(), 1, "{notices:?}");
+    story.end().await;
+}
+
+/// A clock that is set forward ends no rollout: what was told of it before is as long ago as it was.
+#[tokio::test(start_paused = true)]
+async fn a_rollout_goes_on_when_the_clock_is_set() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("bank", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let mut evidence = world.evidence(1, &[("bank", 0.9)]);
+    let change = Changed {
+        at: world.now(),
+        what: "version 2 of bank appeared".to_owned(),
+        is_version: false,
+        renewals: 0,
+    };
+    let changes = &mut evidence.circumstances.changes;
+    changes.insert("bank".into(), change);
+    story.recovery.evidence(evidence).await.expect("taken");
+    story.go(5).await;
+    world.set_forward(Duration::from_secs(7200));
+    story.go(30).await;
+    assert_eq!(world.calls(), Vec::<String>::new(), "{}", story.text);
+    let (_, text) = story.end().await;
+    assert_eq!(
+        plot(&text),
+        ["[watching  Rollout Untold]", "[watching  Rollout]"]
+    );
 }
 
 /// Who falls sick while others are under cure waits for these, is told of once, and has its turn.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -91,6 +92,8 @@ pub(super) struct World {
     state: Arc<Mutex<State>>,
     pub(super) tree: Arc<RestartTree>,
     start: Instant,
+    /// Seconds by which the wall's clock was set forward.
+    ahead: Arc<AtomicU64>,
     pub(super) folder: Arc<tempfile::TempDir>,
 }
 
@@ -120,6 +123,7 @@ impl World {
             state: Arc::new(Mutex::new(state)),
             tree: Arc::new(tree(TREE)),
             start: Instant::now(),
+            ahead: Arc::default(),
             folder: Arc::new(tempfile::tempdir().expect("a folder")),
         }
     }
@@ -139,7 +143,13 @@ impl World {
     }
 
     pub(super) fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_000_000) + self.start.elapsed()
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        UNIX_EPOCH + Duration::from_secs(1_000_000 + ahead) + self.start.elapsed()
+    }
+
+    /// Sets the wall's clock forward.
+    pub(super) fn set_forward(&self, by: Duration) {
+        self.ahead.fetch_add(by.as_secs(), Ordering::Relaxed);
     }
 
     /// Seconds since the test began.
