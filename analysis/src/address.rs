@@ -399,3 +399,59 @@ impl Entry {
 pub(crate) fn same_process(a: &Arc<Resource>, b: &Arc<Resource>) -> bool {
     Arc::ptr_eq(a, b) || (a.service == b.service && a.instance == b.instance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, T};
+
+    /// Who is found at an address of the shop's callees, after these services answered there.
+    fn found(address: &str, port: Option<u16>, answered: &[&str]) -> String {
+        let mut book = AddressBook::new(10);
+        let mut found = Found::Nobody;
+        for service in answered {
+            let call = Call::client("GET");
+            let call = match port {
+                Some(port) => call.address((address, port)),
+                None => call.host_alone(address),
+            };
+            let call = call.with(Call::server(service, "GET /"));
+            let trace = T::default().build(Call::server("shop", "GET /").with(call));
+            let (call, answer) = (&trace.spans()[1], &trace.spans()[2]);
+            let (counts, lessons) = (&mut Counts::default(), &mut Vec::new());
+            assert!(book.learn(call, answer, None, counts, lessons));
+            found = book.callee(call, &mut Vec::new()).0;
+        }
+        match found {
+            Found::Nobody => "nobody".to_owned(),
+            Found::One(callee) => callee.resource.service.to_string(),
+            Found::Several => "several".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_address_that_several_services_answer_at_names_none_of_them() {
+        for (address, port, answered, expected) in [
+            ("10.0.0.9", Some(80), &["cart", "cart"][..], "cart"),
+            // It was given to another one.
+            ("10.0.0.9", Some(80), &["cart", "stock", "stock"], "stock"),
+            // Both are behind it, and stay so.
+            ("10.0.0.9", Some(80), &["cart", "stock", "cart"], "several"),
+            (
+                "10.0.0.9",
+                Some(80),
+                &["cart", "stock", "cart", "cart"],
+                "several",
+            ),
+            ("cart.shop", None, &["cart", "cart"], "cart"),
+            ("10.0.0.9", None, &["cart", "stock"], "several"),
+            ("127.0.0.1", Some(80), &["cart"], "cart"),
+            ("127.0.0.1", None, &["cart"], "several"),
+            ("::1", None, &["cart"], "several"),
+            ("localhost", None, &["cart"], "several"),
+        ] {
+            let context = format!("{address} {port:?} {answered:?}");
+            assert_eq!(found(address, port, answered), expected, "{context}");
+        }
+    }
+}
