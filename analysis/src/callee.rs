@@ -1,8 +1,8 @@
 //! Whom was a call meant for that nobody answered?
 //!
 //! In order of trust: a database or broker is named by its system; who has answered at this address
-//! before, if that was always the same one; a code component of the caller's process with the peer's name; a service with that name;
-//! whoever always answers calls of this name; and at last the name or address itself, as a
+//! before, if that was always the same one; a code component of the caller's process with the peer's
+//! name; a service with that name; whoever always answers calls of this name; and at last the name or address itself, as a
 //! dependency that nobody knows more about.
 
 use rekindle_model::{Name, Span};
@@ -33,7 +33,7 @@ impl Observer {
             return self.dependency(name, counts);
         }
         let at_address = self.ask_address(reading, span);
-        let is_shared = matches!(at_address, Found::Several);
+        let is_shared = facts.peer_service.is_none() && matches!(at_address, Found::Several);
         if let Some(callee) = at_address.one() {
             let code = facts.peer_service.clone().filter(|peer| {
                 let service = &callee.resource.service;
