@@ -3,9 +3,11 @@
 //! A dead instance names itself only by its address: its callers' spans say where they called, and
 //! nothing comes from there. So who answered at an address is learned from answered calls (a client
 //! span with the callee's span below it). An address that several instances answer at in turns is a
-//! load balancer's: then only the service is known. Where a call carries no address, what is called
-//! under its name is learned the same way.
+//! load balancer's: then only the service is known. One that several services answer at is none's
+//! name. Where a call carries no address that is one's, what is called under its name is learned
+//! the same way.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -32,10 +34,50 @@ struct Entry {
     taking_turns: bool,
     /// Whoever answered was the caller's own process, each time.
     in_process: bool,
-    /// Different services (or code components) answered: nothing can be said.
+    /// Services that had this address before the present one.
+    services_before: Vec<Name>,
+    /// Different services (or code components) answer: nothing can be said.
     ambiguous: bool,
-    /// Whether it is for an address, and not for a call's name.
-    is_address: bool,
+    kind: Kind,
+}
+
+/// What a page is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// An address with a port, which is given to one service at a time, or is that of something between.
+    Port,
+    /// An address without a port, where any number of services may be.
+    Host,
+    /// A call's name.
+    Name,
+}
+
+impl Place {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Address(_, Some(_)) => Kind::Port,
+            Self::Address(_, None) => Kind::Host,
+            Self::Named(..) => Kind::Name,
+        }
+    }
+}
+
+/// What is known of a place.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Nobody,
+    One(Callee),
+    /// Several answer there, and which of them is meant can't be said.
+    Several,
+}
+
+impl Found {
+    pub(crate) fn one(self) -> Option<Callee> {
+        match self {
+            Self::One(callee) => Some(callee),
+            Self::Nobody | Self::Several => None,
+        }
+    }
 }
 
 /// Who is expected to answer.
@@ -67,7 +109,7 @@ pub(crate) struct Asked {
     page: u32,
     /// The caller, where its call was looked up by name.
     caller: Option<Arc<Resource>>,
-    found: Option<Callee>,
+    found: Found,
 }
 
 /// What one answered call taught the book.
@@ -92,7 +134,7 @@ pub(crate) struct AddressBook {
     version: u64,
 }
 
-/// So many former tenants of an address are remembered.
+/// So many former tenants of an address are remembered, of instances and of services.
 const FORMER_TENANTS: usize = 8;
 
 impl AddressBook {
@@ -139,7 +181,7 @@ impl AddressBook {
         counts: &mut Counts,
         lessons: &mut Vec<Lesson>,
     ) -> bool {
-        let is_address = matches!(place, Place::Address(..));
+        let kind = place.kind();
         let page = match self.pages.get(&place) {
             Some(page) => *page,
             None if self.known >= self.max => {
@@ -154,7 +196,7 @@ impl AddressBook {
             component: component.cloned(),
             in_process,
         };
-        self.put(&lesson, is_address, counts);
+        self.put(&lesson, kind, counts);
         lessons.push(lesson);
         true
     }
@@ -170,11 +212,11 @@ impl AddressBook {
     pub(crate) fn repeat(&mut self, lesson: &Lesson, counts: &mut Counts) {
         let entry = &self.entries[lesson.page as usize];
         // A page that was written on stays one of its kind.
-        let is_address = entry.as_ref().is_some_and(|entry| entry.is_address);
-        self.put(lesson, is_address, counts);
+        let kind = entry.as_ref().map_or(Kind::Name, |entry| entry.kind);
+        self.put(lesson, kind, counts);
     }
 
-    fn put(&mut self, lesson: &Lesson, is_address: bool, counts: &mut Counts) {
+    fn put(&mut self, lesson: &Lesson, kind: Kind, counts: &mut Counts) {
         let page = &mut self.entries[lesson.page as usize];
         let is_news = if let Some(entry) = page {
             entry.learn(lesson)
@@ -184,7 +226,7 @@ impl AddressBook {
             true
         } else {
             self.known += 1;
-            *page = Some(Entry::new(lesson, is_address));
+            *page = Some(Entry::new(lesson, kind));
             true
         };
         self.version += u64::from(is_news);
@@ -201,19 +243,19 @@ impl AddressBook {
 
     /// Who should have answered this call. What was asked is added to the questions; `false` beside
     /// it when it can't be.
-    pub(crate) fn callee(&mut self, call: &Span, asked: &mut Vec<Asked>) -> (Option<Callee>, bool) {
+    pub(crate) fn callee(&mut self, call: &Span, asked: &mut Vec<Asked>) -> (Found, bool) {
         let Some(place) = address_of(call) else {
-            return (None, true);
+            let found = match call.facts.server_address {
+                Some(_) => Found::Several,
+                None => Found::Nobody,
+            };
+            return (found, true);
         };
         self.ask(place, None, asked)
     }
 
     /// Who answers calls of this name from this caller, if that is always the same one.
-    pub(crate) fn usual_callee(
-        &mut self,
-        call: &Span,
-        asked: &mut Vec<Asked>,
-    ) -> (Option<Callee>, bool) {
+    pub(crate) fn usual_callee(&mut self, call: &Span, asked: &mut Vec<Asked>) -> (Found, bool) {
         self.ask(name_of(call), Some(&call.resource), asked)
     }
 
@@ -222,9 +264,9 @@ impl AddressBook {
         place: Place,
         caller: Option<&Arc<Resource>>,
         asked: &mut Vec<Asked>,
-    ) -> (Option<Callee>, bool) {
+    ) -> (Found, bool) {
         let Some(page) = self.page(place) else {
-            return (None, false);
+            return (Found::Nobody, false);
         };
         let found = self.read(page, caller);
         asked.push(Asked {
@@ -235,31 +277,35 @@ impl AddressBook {
         (found, true)
     }
 
-    fn read(&self, page: u32, caller: Option<&Arc<Resource>>) -> Option<Callee> {
-        let entry = self.entries[page as usize].as_ref()?;
-        match caller {
-            None => Some(Callee {
+    fn read(&self, page: u32, caller: Option<&Arc<Resource>>) -> Found {
+        let Some(entry) = self.entries[page as usize].as_ref() else {
+            return Found::Nobody;
+        };
+        if entry.ambiguous {
+            return Found::Several;
+        }
+        Found::One(match caller {
+            None => Callee {
                 resource: Arc::clone(&entry.resource),
                 instance_known: !entry.taking_turns,
                 code_component: None,
-            }),
-            Some(_) if entry.ambiguous => None,
-            Some(caller) => Some(Callee {
+            },
+            Some(caller) => Callee {
                 resource: Arc::clone(match entry.in_process {
                     true => caller,
                     false => &entry.resource,
                 }),
                 instance_known: entry.in_process,
                 code_component: entry.code_component.clone(),
-            }),
-        }
+            },
+        })
     }
 
     /// Whether who asked this would be told the same again.
     pub(crate) fn still_says(&self, asked: &Asked) -> bool {
         match (&self.read(asked.page, asked.caller.as_ref()), &asked.found) {
-            (None, None) => true,
-            (Some(now), Some(then)) => now.means(then),
+            (Found::Nobody, Found::Nobody) | (Found::Several, Found::Several) => true,
+            (Found::One(now), Found::One(then)) => now.means(then),
             _ => false,
         }
     }
@@ -269,9 +315,17 @@ impl AddressBook {
     }
 }
 
+/// The address, unless it says nothing: every caller has a machine of its own, with any number of processes on it.
 fn address_of(call: &Span) -> Option<Place> {
     let address = call.facts.server_address.as_ref()?;
-    Some(Place::Address(address.clone(), call.facts.server_port))
+    let port = call.facts.server_port;
+    let says_something = port.is_some() || !is_own_machine(address);
+    says_something.then(|| Place::Address(address.clone(), port))
+}
+
+fn is_own_machine(address: &str) -> bool {
+    let is_loopback = |ip: IpAddr| ip.is_loopback();
+    address.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(is_loopback)
 }
 
 fn name_of(call: &Span) -> Place {
@@ -279,15 +333,16 @@ fn name_of(call: &Span) -> Place {
 }
 
 impl Entry {
-    fn new(lesson: &Lesson, is_address: bool) -> Self {
+    fn new(lesson: &Lesson, kind: Kind) -> Self {
         Self {
             resource: Arc::clone(&lesson.resource),
             code_component: lesson.component.clone(),
             before: Vec::new(),
             taking_turns: false,
             in_process: lesson.in_process,
+            services_before: Vec::new(),
             ambiguous: false,
-            is_address,
+            kind,
         }
     }
 
@@ -295,13 +350,7 @@ impl Entry {
     fn learn(&mut self, lesson: &Lesson) -> bool {
         let resource = &lesson.resource;
         if self.resource.service != resource.service || self.code_component != lesson.component {
-            // An address may be given to another service; a name that means several things
-            // keeps meaning several things.
-            if self.is_address {
-                *self = Self::new(lesson, true);
-                return true;
-            }
-            return !std::mem::replace(&mut self.ambiguous, true);
+            return self.learn_another(lesson);
         }
         let was_in_process = self.in_process;
         self.in_process &= lesson.in_process;
@@ -323,7 +372,86 @@ impl Entry {
     }
 }
 
+// === several answer ===
+
+impl Entry {
+    /// Takes a lesson of another service or code component than the present one's; whether it was news. A name that
+    /// means several things keeps meaning several things. An address may be given to another service; but where
+    /// the one before answers again, something stands between. Without a port it is a machine's, or a gateway's.
+    fn learn_another(&mut self, lesson: &Lesson) -> bool {
+        let service = &lesson.resource.service;
+        let is_given = self.kind == Kind::Port && !self.services_before.contains(service);
+        if self.ambiguous || !is_given {
+            return !std::mem::replace(&mut self.ambiguous, true);
+        }
+        let mut before = std::mem::take(&mut self.services_before);
+        if before.len() >= FORMER_TENANTS {
+            before.remove(0);
+        }
+        before.push(self.resource.service.clone());
+        *self = Self::new(lesson, self.kind);
+        self.services_before = before;
+        true
+    }
+}
+
 /// Whether two resources are one process. Without instance ids the service stands in for it.
 pub(crate) fn same_process(a: &Arc<Resource>, b: &Arc<Resource>) -> bool {
     Arc::ptr_eq(a, b) || (a.service == b.service && a.instance == b.instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Call, T};
+
+    /// Who is found at an address of the shop's callees, after these services answered there.
+    fn found(address: &str, port: Option<u16>, answered: &[&str]) -> String {
+        let mut book = AddressBook::new(10);
+        let mut found = Found::Nobody;
+        for service in answered {
+            let call = Call::client("GET");
+            let call = match port {
+                Some(port) => call.address((address, port)),
+                None => call.host_alone(address),
+            };
+            let call = call.with(Call::server(service, "GET /"));
+            let trace = T::default().build(Call::server("shop", "GET /").with(call));
+            let (call, answer) = (&trace.spans()[1], &trace.spans()[2]);
+            let (counts, lessons) = (&mut Counts::default(), &mut Vec::new());
+            assert!(book.learn(call, answer, None, counts, lessons));
+            found = book.callee(call, &mut Vec::new()).0;
+        }
+        match found {
+            Found::Nobody => "nobody".to_owned(),
+            Found::One(callee) => callee.resource.service.to_string(),
+            Found::Several => "several".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_address_that_several_services_answer_at_names_none_of_them() {
+        for (address, port, answered, expected) in [
+            ("10.0.0.9", Some(80), &["cart", "cart"][..], "cart"),
+            // It was given to another one.
+            ("10.0.0.9", Some(80), &["cart", "stock", "stock"], "stock"),
+            // Both are behind it, and stay so.
+            ("10.0.0.9", Some(80), &["cart", "stock", "cart"], "several"),
+            (
+                "10.0.0.9",
+                Some(80),
+                &["cart", "stock", "cart", "cart"],
+                "several",
+            ),
+            ("cart.shop", None, &["cart", "cart"], "cart"),
+            ("10.0.0.9", None, &["cart", "stock"], "several"),
+            ("127.0.0.1", Some(80), &["cart"], "cart"),
+            ("127.0.0.1", None, &["cart"], "several"),
+            ("::1", None, &["cart"], "several"),
+            ("localhost", None, &["cart"], "several"),
+        ] {
+            let context = format!("{address} {port:?} {answered:?}");
+            assert_eq!(found(address, port, answered), expected, "{context}");
+        }
+    }
 }

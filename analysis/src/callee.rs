@@ -1,13 +1,13 @@
 //! Whom was a call meant for that nobody answered?
 //!
 //! In order of trust: a database or broker is named by its system; who has answered at this address
-//! before; a code component of the caller's process with the peer's name; a service with that name;
-//! whoever always answers calls of this name; and at last the name or address itself, as a
+//! before, if that was always the same one; a code component of the caller's process with the peer's
+//! name; a service with that name; whoever always answers calls of this name; and at last the name or address itself, as a
 //! dependency that nobody knows more about.
 
 use rekindle_model::{Name, Span};
 
-use crate::address::{Callee, same_process};
+use crate::address::{Callee, Found, same_process};
 use crate::hops::is_call;
 use crate::observe::{Observer, Reading};
 use crate::{Component, Counts, Level};
@@ -32,7 +32,9 @@ impl Observer {
         if let Some(name) = dependency_by_system(span) {
             return self.dependency(name, counts);
         }
-        if let Some(callee) = self.ask_address(reading, span) {
+        let at_address = self.ask_address(reading, span);
+        let is_shared = facts.peer_service.is_none() && matches!(at_address, Found::Several);
+        if let Some(callee) = at_address.one() {
             let code = facts.peer_service.clone().filter(|peer| {
                 let service = &callee.resource.service;
                 let code = Component::new(Level::CodeComponent, service, peer);
@@ -66,11 +68,12 @@ impl Observer {
             })
         });
         // A name that was met as a dependency before is one; else it may be a new address of the
-        // one who always answers such calls.
-        let known = named.as_ref().is_some_and(|name| {
-            let dependency = Component::new(Level::Dependency, &Name::from(""), name);
-            self.look_for(reading, dependency).is_some()
-        });
+        // one who always answers such calls, or one that he has in common with others.
+        let known = !is_shared
+            && named.as_ref().is_some_and(|name| {
+                let dependency = Component::new(Level::Dependency, &Name::from(""), name);
+                self.look_for(reading, dependency).is_some()
+            });
         if !known && let Some(callee) = self.ask_name(reading, span) {
             let code = callee.code_component.clone();
             return Some(self.meant(span, &callee, code, counts));

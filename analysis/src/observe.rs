@@ -13,7 +13,7 @@ use rekindle_model::{Name, Outcome, Resource, Span, SpanKind, Trace, UnixNanos};
 use rekindle_stats::{LogHistogram, Probability};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{AddressBook, Asked, Callee, Lesson};
+use crate::address::{AddressBook, Asked, Callee, Found, Lesson};
 use crate::hops::{Hops, Timing, is_call, nanos, together};
 use crate::outcome::{failure, was_answered};
 use crate::profile::{Hop, Work};
@@ -427,7 +427,7 @@ impl Observer {
         if let Some(answer) = reading.hops.answer_of(reading.trace, call) {
             return Some(reading.trace.spans()[answer].resource.service.clone());
         }
-        match self.ask_address(reading, span) {
+        match self.ask_address(reading, span).one() {
             Some(callee) => Some(callee.resource.service.clone()),
             None => span
                 .facts
@@ -438,19 +438,19 @@ impl Observer {
     }
 
     /// Who should have answered this call, by its address.
-    pub(crate) fn ask_address(&mut self, reading: &mut Reading<'_>, call: &Span) -> Option<Callee> {
+    pub(crate) fn ask_address(&mut self, reading: &mut Reading<'_>, call: &Span) -> Found {
         let trail = &mut reading.trail;
-        let (callee, noted) = self.book.callee(call, &mut trail.asked);
+        let (found, noted) = self.book.callee(call, &mut trail.asked);
         trail.single |= !noted;
-        callee
+        found
     }
 
     /// Who usually answers calls of this name.
     pub(crate) fn ask_name(&mut self, reading: &mut Reading<'_>, call: &Span) -> Option<Callee> {
         let trail = &mut reading.trail;
-        let (callee, noted) = self.book.usual_callee(call, &mut trail.asked);
+        let (found, noted) = self.book.usual_callee(call, &mut trail.asked);
         trail.single |= !noted;
-        callee
+        found.one()
     }
 
     /// The component's number, if it is known.

@@ -79,6 +79,10 @@ impl Call {
         self.facts.server_port = Some(port);
         self
     }
+    pub(crate) fn host_alone(mut self, address: &str) -> Self {
+        self.facts.server_address = Some(address.into());
+        self
+    }
     pub(crate) fn peer(mut self, peer: &str) -> Self {
         self.facts.peer_service = Some(peer.into());
         self

@@ -225,6 +225,37 @@ fn sampling(state: &str, is_tail_sampled: bool, attributes: &[KeyValue]) -> Opti
     })
 }
 
+/// Attributes that are a URL, or what stands before its path.
+const URLS: [&str; 3] = ["url.full", "http.url", "http.host"];
+
+/// Address and port of the server that a URL names.
+fn as_server(value: &Option<AnyValue>) -> Option<(Name, Option<u16>)> {
+    let Some(Any::StringValue(url)) = &value.as_ref()?.value else {
+        return None;
+    };
+    let path = |it: &str| it.find(['/', '?', '#']).unwrap_or(it.len());
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if path(scheme) == scheme.len() => (scheme, rest),
+        _ => ("", url.as_str()),
+    };
+    let server = &rest[..path(rest)];
+    let server = server.rfind('@').map_or(server, |at| &server[at + 1..]);
+    let (address, port) = match server.strip_prefix('[') {
+        Some(inner) => {
+            let (address, behind) = inner.split_once(']')?;
+            (address, behind.strip_prefix(':').unwrap_or(""))
+        }
+        None => server.rsplit_once(':').unwrap_or((server, "")),
+    };
+    let port = match (port, scheme.to_ascii_lowercase().as_str()) {
+        ("", "http" | "ws") => Some(80),
+        ("", "https" | "wss") => Some(443),
+        ("", _) => None,
+        (port, _) => Some(port.parse().ok()?),
+    };
+    (!address.is_empty()).then(|| (address.into(), port))
+}
+
 fn as_namespace(value: &Option<AnyValue>) -> Option<Name> {
     let function = text(value)?;
     let at = function.rfind([':', '.', '/'])?;
@@ -383,8 +414,11 @@ fn oracle_span(
                 error_type: fact(attributes, &["error.type", "exception.type"], as_name)
                     .or_else(|| fact(&exceptions, &["exception.type"], as_name)),
                 peer_service: fact(attributes, &["peer.service"], as_name),
-                server_address: callee(&["server.address", "net.peer.name"]),
+                server_address: callee(&["server.address", "net.peer.name"])
+                    .or_else(|| fact(attributes, &URLS, |it| Some(as_server(it)?.0)))
+                    .filter(|_| span.kind != 2),
                 server_port: fact(attributes, &["server.port", "net.peer.port"], as_small)
+                    .or_else(|| fact(attributes, &URLS, |it| as_server(it)?.1))
                     .filter(|_| span.kind != 2),
                 db_system: fact(attributes, &["db.system.name", "db.system"], as_name),
                 db_namespace: fact(attributes, &["db.namespace", "db.name"], as_name),

@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod config;
+mod conventions;
 mod fixture;
 mod pages;
 mod replay;

@@ -7,6 +7,8 @@
 
 use rekindle_model::{GENERATION, Name};
 
+use super::url;
+
 /// What a span attribute may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fact {
@@ -79,6 +81,14 @@ const PATHS: &[(&str, Fact, u8)] = &[
     ("http.target", Fact::HttpRoute, 2),
 ];
 
+/// Keys of URLs, whose beginning says address and port of the callee where nothing else does. Some agents name it in
+/// no other way.
+const URLS: &[(&str, Fact, u8)] = &[
+    ("url.full", Fact::ServerAddress, 2),
+    ("http.url", Fact::ServerAddress, 3),
+    ("http.host", Fact::ServerAddress, 4),
+];
+
 /// Span attributes that are kept on the span as text, beyond the facts: the keys that restart
 /// units match on. And what paths are routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,8 +132,19 @@ pub(crate) struct Use {
     pub(crate) fact: Option<(Fact, u8)>,
     /// Whether it is kept as text, under its key.
     pub(crate) keep: Option<Name>,
-    /// Whether it is a path, which states a fact only where it is a known route.
-    pub(crate) is_path: bool,
+    /// What of its text states the fact.
+    pub(crate) part: Part,
+}
+
+/// What of an attribute's text means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// It is a path, and means something only where it is a known route.
+    Route,
+    /// It is a URL, of which scheme, address and port mean something.
+    Server,
 }
 
 impl Use {
@@ -178,16 +199,18 @@ impl KeyTable {
             true => &[],
             false => PATHS,
         };
-        let known = |is_path| {
+        let known = |part| {
             move |(key, fact, rank): &(&str, Fact, u8)| Use {
                 key: (*key).into(),
                 fact: Some((*fact, *rank)),
                 keep: None,
-                is_path,
+                part,
             }
         };
-        let well_known = WELL_KNOWN.iter().map(known(false));
-        let mut uses: Vec<Use> = well_known.chain(paths.iter().map(known(true))).collect();
+        let well_known = WELL_KNOWN.iter().map(known(Part::Whole));
+        let urls = URLS.iter().map(known(Part::Server));
+        let paths = paths.iter().map(known(Part::Route));
+        let mut uses: Vec<Use> = well_known.chain(urls).chain(paths).collect();
         for key in &keep.keys {
             match uses.iter_mut().find(|known| known.key == *key) {
                 Some(known) => known.keep = Some(key.clone()),
@@ -195,7 +218,7 @@ impl KeyTable {
                     key: key.clone(),
                     fact: None,
                     keep: Some(key.clone()),
-                    is_path: false,
+                    part: Part::Whole,
                 }),
             }
         }
@@ -216,12 +239,14 @@ impl KeyTable {
         }
     }
 
-    /// What of the text of this key's attribute means something: of a path only a known route.
+    /// What of the text of this key's attribute means something: of a path only a known route, of a URL its beginning.
     #[inline]
     pub(crate) fn telling<'a>(&self, number: u16, text: &'a [u8]) -> Option<&'a [u8]> {
-        match self.get(number) {
-            Some(known) if known.is_path && known.keep.is_none() => self.route_of(text),
-            _ => Some(text),
+        let known = self.get(number).filter(|known| known.keep.is_none());
+        match known.map_or(Part::Whole, |known| known.part) {
+            Part::Whole => Some(text),
+            Part::Route => self.route_of(text),
+            Part::Server => url::up_to_path(text),
         }
     }
 
@@ -280,7 +305,7 @@ mod tests {
         assert_eq!(keep.keys().len(), 3);
         let table = KeyTable::new(&keep);
         let found = |key: &str| table.get(table.find(key.as_bytes())?);
-        for (key, fact, rank) in WELL_KNOWN {
+        for (key, fact, rank) in WELL_KNOWN.iter().chain(URLS) {
             let found = found(key).expect(key);
             assert_eq!(found.fact, Some((*fact, *rank)), "{key}");
         }

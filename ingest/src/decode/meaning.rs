@@ -7,11 +7,12 @@ use rekindle_model::{Facts, Name, Sampling, Shape, SpanKind, Status};
 
 use super::grpc_code::grpc_code;
 use super::intern::Interner;
-use super::keys::{FACTS, Fact, KeyTable, NO_KEY, RANK_OF_EVENTS, SAMPLING};
+use super::keys::{FACTS, Fact, KeyTable, NO_KEY, Part, RANK_OF_EVENTS, SAMPLING};
 use super::resource::{Origin, sorted};
 use super::sampling::{of_jaeger, one_in};
 use super::shapes::Scope;
 use super::signature::{self, Head};
+use super::url;
 use super::value::Value;
 
 /// The number of a server's kind in OTLP.
@@ -51,13 +52,17 @@ pub(crate) fn shape(
         {
             kept.push((key.clone(), names.name(text)));
         }
-        let value = match (known.is_path, value) {
-            (false, value) => Some(value),
+        let value = match (known.part, value) {
+            (Part::Whole, value) => Some(value),
             // A client's path is its callee's.
-            (true, Value::Text(path)) if head.kind == SERVER => {
+            (Part::Route, Value::Text(path)) if head.kind == SERVER => {
                 keys.route_of(path).map(Value::Text)
             }
-            (true, _) => None,
+            (Part::Server, Value::Text(url)) => {
+                said.state_server(names, known.fact.map_or(0, |(_, rank)| rank), url);
+                None
+            }
+            (Part::Route | Part::Server, _) => None,
         };
         if let Some(value) = value
             && let Some((fact, rank)) = known.fact
@@ -174,6 +179,19 @@ impl Said {
 }
 
 impl Said {
+    /// What a URL of this rank says of the callee. A port that is stated elsewhere goes with an address that is.
+    fn state_server(&mut self, names: &mut Interner, rank: u8, url: &[u8]) {
+        let Some(server) = url::server(url) else {
+            return;
+        };
+        let address = Value::Text(server.address);
+        self.state(names, Fact::ServerAddress, rank, address);
+        if let Some(port) = server.port {
+            let port = Value::Int(port.into());
+            self.state(names, Fact::ServerPort, rank, port);
+        }
+    }
+
     /// What attributes say of samplers.
     fn sampling(&self) -> Option<Sampling> {
         if let Some(number) = self.sample_rate {

@@ -19,6 +19,7 @@ mod shapes;
 mod signature;
 #[cfg(test)]
 pub(crate) mod tests;
+mod url;
 mod value;
 mod wire;
 

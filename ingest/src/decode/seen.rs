@@ -64,6 +64,9 @@ enum What {
     AnyOf,
     /// An attribute of this key, which has this number and is a path that is no known route.
     PathOf(u16),
+    /// An attribute of this key, which has this number and is a URL: of this length up to its path, which is at the end
+    /// of the bytes. What follows may be anything.
+    ServerOf(u16, u16),
     /// Start and end, whenever that was.
     Times,
     /// Flags, whatever they are.
@@ -234,6 +237,13 @@ impl Seen {
                 let (value, behind) = value_of(self.bytes_of(step), rest)?;
                 let path = only(TEXT, value)?;
                 keys.telling(number, path).is_none().then_some(behind)
+            }
+            What::ServerOf(number, length) => {
+                let bytes = self.bytes_of(step);
+                let (_, server) = bytes.split_at_checked(bytes.len() - usize::from(length))?;
+                let (value, behind) = value_of(key_of(bytes)?, rest)?;
+                let url = only(TEXT, value)?;
+                (keys.telling(number, url) == Some(server)).then_some(behind)
             }
             What::Flags => take_flags(rest, raw),
             What::Event => behind_event(rest),
@@ -449,10 +459,24 @@ fn what_is<'a>(attribute: &'a [u8], keys: &KeyTable) -> (What, &'a [u8]) {
     let Some(number) = keys.find(key) else {
         return (What::AnyOf, up_to_value);
     };
-    match only(TEXT, value).map(|text| keys.telling(number, text)) {
-        Some(None) => (What::PathOf(number), up_to_value),
-        _ => same,
+    let Some(text) = only(TEXT, value) else {
+        return same;
+    };
+    match keys.telling(number, text) {
+        None => (What::PathOf(number), up_to_value),
+        Some(told) if told.len() < text.len() => {
+            let behind = text.len() - told.len();
+            // The attribute's length fits in two bytes of seven bits.
+            let what = What::ServerOf(number, told.len() as u16);
+            (what, &body[..body.len() - behind])
+        }
+        Some(_) => same,
     }
+}
+
+/// The key, with its tag and length, that these bytes of an attribute begin with.
+fn key_of(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..2 + usize::from(*bytes.get(1)?))
 }
 
 /// Takes the ids of a span that begins with them, as nearly all do; what is behind.

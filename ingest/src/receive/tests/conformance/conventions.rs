@@ -165,6 +165,23 @@ fn peers() -> Vec<Case> {
         ])
         .reads("server.address", "10.0.0.7")
         .reads("port", "8080"),
+        with(PEERS, "`url.full` alone, or `server.address` beside it without its port", vec![
+            text("server.address", "10.0.0.7"),
+            text("url.full", "http://10.0.0.7:8080/items/17?q=a"),
+        ])
+        .reads("server.address", "10.0.0.7")
+        .reads("port", "8080"),
+        with(PEERS, "before 1.21: `http.url`", vec![
+            text("http.url", "https://cart/items/17"),
+        ])
+        .reads("server.address", "cart")
+        .reads("port", "443"),
+        with(PEERS, "before 1.13: `http.host`", vec![
+            text("http.host", "cart:8080"),
+            text("http.target", "/items/17"),
+        ])
+        .reads("server.address", "cart")
+        .reads("port", "8080"),
         with(PEERS, "`db.system.name`, `db.namespace`", vec![
             text("db.system.name", "postgresql"),
             text("db.namespace", "shop"),
