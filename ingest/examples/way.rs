@@ -38,6 +38,10 @@ const TICK: Duration = Duration::from_millis(50);
 const RANK_EVERY: Duration = Duration::from_millis(200);
 const RESTS: u32 = 9;
 
+/// As the engine: it says how each request type fares so often, with so many points of its history.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
+const POINTS: usize = 120;
+
 /// The longest tick and ranking are told of so long at a time.
 const STRETCH: Duration = Duration::from_secs(30);
 
@@ -84,6 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("release and count", each(spent.count, first.count)),
         ("tick", each(spent.tick, first.tick)),
         ("rank", each(spent.rank, first.rank)),
+        ("show", each(spent.show, first.show)),
     ];
     for (stage, nanos) in stages {
         println!("{stage:<20}{nanos:7.1} ns a span");
@@ -168,6 +173,7 @@ struct Spent {
     count: Duration,
     tick: Duration,
     rank: Duration,
+    show: Duration,
 }
 
 /// The longest tick and ranking of a stretch, and all of them.
@@ -187,6 +193,7 @@ struct Way {
     polled: UnixNanos,
     ranked: UnixNanos,
     ranking_took: Duration,
+    shown: UnixNanos,
     spans: u64,
     spent: Spent,
     longest: Vec<Longest>,
@@ -202,6 +209,7 @@ impl Way {
             polled: START,
             ranked: START,
             ranking_took: Duration::ZERO,
+            shown: START,
             spans: 0,
             spent: Spent::default(),
             longest: Vec::new(),
@@ -256,7 +264,15 @@ impl Way {
             self.ranking_took = worked() - ticked;
             self.spent.rank += self.ranking_took;
         }
-        self.note_longest(ticked - counted, worked() - ticked);
+        let ranked = worked();
+        if now.since(self.shown) >= SHOW_EVERY {
+            self.shown = now;
+            for summary in self.analyzer.request_types() {
+                std::hint::black_box(self.analyzer.series(&summary.request_type, POINTS));
+            }
+            self.spent.show += worked() - ranked;
+        }
+        self.note_longest(ticked - counted, ranked - ticked);
     }
 
     fn note_longest(&mut self, tick: Duration, ranking: Duration) {
