@@ -166,15 +166,16 @@ impl Config {
     fn check_ports(&self, reader: &Reader<'_>, document: &Node) {
         let addresses = self.listen.addresses();
         for (index, (key, address)) in addresses.iter().enumerate() {
-            let taken = addresses[..index]
-                .iter()
-                .find(|(_, other)| other == address && address.port() != 0);
-            if let Some((other, _)) = taken {
-                reader.complain(
-                    format!("`listen.{key}`"),
-                    place_of(document, &["listen", key]),
-                    &format!("{address} is what `listen.{other}` listens on already"),
-                );
+            let mut earlier = addresses[..index].iter();
+            if let Some((other, taken)) = earlier.find(|(_, other)| is_taken_by(*address, *other)) {
+                let words = match taken == address {
+                    true => format!("{address} is what `listen.{other}` listens on already"),
+                    false => format!(
+                        "{address} is among what `listen.{other}` listens on already, {taken}"
+                    ),
+                };
+                let place = place_of(document, &["listen", key]);
+                reader.complain(format!("`listen.{key}`"), place, &words);
             }
             for unit in &self.restart.tree {
                 let Some(ExecutorSpec::Process(process)) = &unit.executor else {
@@ -215,6 +216,13 @@ impl Config {
             );
         }
     }
+}
+
+/// Whether nobody can listen here once somebody listens there: who listens on no address in particular listens on all.
+fn is_taken_by(address: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, there) = (address.ip(), other.ip());
+    let all = ip.is_unspecified() || there.is_unspecified();
+    address.port() != 0 && address.port() == other.port() && (ip == there || all)
 }
 
 /// Where the value under these keys is, if it is there.

@@ -241,8 +241,8 @@ const DEFAULT_BUDGET: Duration = Duration::from_millis(1_500);
 /// With two threads each, at most eight threads that may burn what nobody else wants.
 const DEFAULT_ABANDONED: usize = 4;
 
-/// Well above what loading takes in a debug build, below the 5 s that a microreboot's caller waits.
-const DEFAULT_START: Duration = Duration::from_secs(4);
+/// Well above what loading takes in a debug build on a busy machine, below the 15 s that a microreboot's caller waits.
+const DEFAULT_START: Duration = Duration::from_secs(12);
 
 impl ServiceOptions {
     /// Defaults for a service whose data are in this folder.

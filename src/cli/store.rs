@@ -206,7 +206,9 @@ pub(super) fn import(terminal: &mut Terminal, args: &ImportArgs) -> Result<Exit,
         }
         Ok(())
     })?;
-    let is_whole = report.of_files.iter().all(|file| file.error.is_none());
+    // Scripts go on only where all that was given is there.
+    let mut files = report.of_files.iter();
+    let is_whole = files.all(|file| file.error.is_none() && file.unreadable == 0);
     Ok(match report.spans > 0 && is_whole {
         true => Exit::Ok,
         false => Exit::Failed,
@@ -236,6 +238,14 @@ fn unwritten(error: StoreError) -> Failure {
 /// Writes spans of the store to a file or the standard output.
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let store = open(&args.store)?;
+    if let Some(folder) = store.folder().filter(|folder| !folder.is_dir()) {
+        writeln!(
+            io::stderr(),
+            "there is no store in {}; `--store` or `store.url` of the configuration names it",
+            folder.display()
+        )?;
+        return Ok(Exit::NotFound);
+    }
     let mut out = Output::to(args.out.as_deref()).with_context(|| match &args.out {
         Some(path) => format!("failed creating `{}`", path.display()),
         None => "failed writing".to_owned(),

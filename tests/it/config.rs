@@ -44,6 +44,11 @@ fn what_is_probably_not_meant_is_a_warning() {
     assert_eq!(checked.code, 64, "{checked:?}");
     let told = "127.0.0.1:4317 is what `listen.grpc` listens on already";
     assert!(checked.err.contains(told), "{checked:?}");
+    let on_all = "listen: { grpc: \"0.0.0.0:4317\", http: \"127.0.0.1:4317\" }\n";
+    fs::write(&file, on_all).expect("written");
+    let checked = rekindle(None, &["check-config", &file.display().to_string()]);
+    let told = "127.0.0.1:4317 is among what `listen.grpc` listens on already, 0.0.0.0:4317";
+    assert!(checked.err.contains(told), "{checked:?}");
 }
 
 #[test]

@@ -107,3 +107,27 @@ fn an_export_of_nothing_says_so_and_leaves_the_file_as_it_was() {
     assert_eq!(kept, "precious");
     assert!(!folder.path().join("kept.partial").exists());
 }
+
+#[test]
+fn what_is_no_trace_beside_what_is_one_is_no_success() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("good"), lines()).expect("written");
+    std::fs::write(path("bad"), "no trace at all\n").expect("written");
+    let (store, good, bad) = (path("store"), path("good"), path("bad"));
+    let both = rekindle(None, &["import", "--store", &store, &good, &bad]);
+    assert_eq!(both.code, 1, "{both:?}");
+    assert!(both.out.contains("30 spans went to the store"), "{both:?}");
+    let exported = rekindle(None, &["export", "--store", &store]);
+    assert_eq!(exported.code, 0, "{}", exported.err);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("nowhere").display().to_string();
+    let exported = rekindle(None, &["export", "--store", &store]);
+    assert_eq!((exported.code, exported.out.as_str()), (2, ""));
+    let told = format!("there is no store in {store}");
+    assert!(exported.err.contains(&told), "{}", exported.err);
+}

@@ -94,6 +94,11 @@ impl Store {
         }
     }
 
+    /// Where it is on this machine's disk, whether it is there yet or not; of a bucket `None`.
+    pub fn folder(&self) -> Option<&Path> {
+        self.place.folder()
+    }
+
     /// All files, oldest hour first.
     ///
     /// # Errors
