@@ -32,6 +32,7 @@ mod paths;
 mod profile;
 pub mod rank;
 mod ranking;
+mod rates;
 mod records;
 mod registry;
 mod request;

@@ -739,9 +739,13 @@ fn rates_and_throughput() {
         site.now.plus(Duration::from_secs(1)),
     );
     assert_eq!((ok, bad), (200, 0));
-    let series = site.analyzer.series(&bid);
+    let series = site.analyzer.series(&bid, usize::MAX);
     assert_eq!(series.iter().map(|p| p.ok).sum::<u64>(), 200);
     assert!(series.is_sorted_by_key(|p| p.at));
+    let types = std::slice::from_ref(&bid);
+    let (first, last) = (series[0].at, series[series.len() - 1].at);
+    assert_eq!(site.analyzer.reach(types), Some((first, last)));
+    assert_eq!(site.analyzer.series(&bid, 1)[0].at, last);
     let rate = site
         .analyzer
         .throughput(&component(Level::Service, "catalog", "catalog"));

@@ -1,7 +1,6 @@
 //! Every request type: how often it is asked for, how it ends, how long it takes.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -10,10 +9,8 @@ use rekindle_stats::{Arrivals, LogHistogram, Probability, Silence};
 
 use crate::detect::TypeDetector;
 use crate::missed::{Stops, Stretch, Told};
+use crate::rates::{Ends, RATE_SLICE, Rates, rate_slice, slices_between};
 use crate::{AnalysisConfig, Counts, LeftOut};
-
-/// Ends are counted in slices this fine: a verdict on a restart begins and ends between seconds.
-pub(crate) const RATE_SLICE: Duration = Duration::from_millis(100);
 
 /// A limit is learned from so many good requests. The 99th percentile of thirty is the longest of
 /// them, which the factor below and the configured floor make safe enough to begin with.
@@ -35,9 +32,8 @@ const WARM_UP: Duration = HEARD_WITHIN;
 #[derive(Debug)]
 pub(crate) struct TypeState {
     pub(crate) request_type: RequestType,
-    /// Per rate slice: ended well, and badly.
-    rates: BTreeMap<u64, (u64, u64)>,
-    /// Of these, how many ended badly and are no evidence.
+    rates: Rates,
+    /// Per rate slice: how many ended badly and are no evidence.
     set_apart: BTreeMap<u64, u64>,
     durations: LogHistogram,
     configured_limit: Option<Duration>,
@@ -150,15 +146,11 @@ impl TypeState {
     }
 
     pub(crate) fn count(&mut self, start: UnixNanos, bad: bool) {
-        let ends = self.rates.entry(rate_slice(start)).or_default();
-        if bad { ends.1 += 1 } else { ends.0 += 1 }
+        self.rates.add(start, bad);
     }
 
     pub(crate) fn uncount(&mut self, start: UnixNanos, bad: bool) {
-        if let Some(ends) = self.rates.get_mut(&rate_slice(start)) {
-            let side = if bad { &mut ends.1 } else { &mut ends.0 };
-            *side = side.saturating_sub(1);
-        }
+        self.rates.remove(start, bad);
     }
 
     /// A request that began then was a failure that is set apart, or not, and is so now, or not.
@@ -183,9 +175,7 @@ impl TypeState {
 
     /// Requests (ended well, badly) of the slices that begin in `[from, until)`.
     pub(crate) fn ends(&self, from: UnixNanos, until: UnixNanos) -> (u64, u64) {
-        self.rates
-            .range(slices_between(from, until))
-            .fold((0, 0), |sum, (_, ends)| (sum.0 + ends.0, sum.1 + ends.1))
+        self.rates.between(from, until)
     }
 
     /// Its requests (ended well, badly) in its incident so far, of those that began before this time. The slice before
@@ -196,34 +186,22 @@ impl TypeState {
 
     /// When the first request failed that began at this time or later; the time itself, where none did.
     pub(crate) fn first_failed(&self, from: UnixNanos) -> UnixNanos {
-        let mut later = self.rates.range(rate_slice(from)..);
-        let failed = later.find(|(_, ends)| ends.1 > 0);
-        failed.map_or(from, |(slice, _)| {
-            UnixNanos(slice * RATE_SLICE.as_nanos() as u64)
-        })
+        self.rates.first_failed(from).unwrap_or(from)
     }
 
-    /// The start of the oldest slice in the window.
-    pub(crate) fn first(&self) -> Option<UnixNanos> {
-        let (slice, _) = self.rates.first_key_value()?;
-        Some(UnixNanos(slice * RATE_SLICE.as_nanos() as u64))
+    /// The starts of the oldest and of the newest slice in the window in which any began.
+    pub(crate) fn reach(&self) -> Option<(UnixNanos, UnixNanos)> {
+        self.rates.reach()
     }
 
-    /// (Start of the slice, ended well, badly), oldest first, per `slice`.
-    pub(crate) fn series(&self, slice: Duration) -> BTreeMap<u64, (u64, u64)> {
-        let slice = (slice.as_nanos() as u64).max(1);
-        let mut series: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-        for (at, (ok, bad)) in &self.rates {
-            let nanos = at * RATE_SLICE.as_nanos() as u64;
-            let point = series.entry(nanos / slice * slice).or_default();
-            point.0 += ok;
-            point.1 += bad;
-        }
-        series
+    /// (Start of the slice, ended well and badly), oldest first, of the last so many slices of this length in which any
+    /// began.
+    pub(crate) fn series(&self, slice: Duration, most: usize) -> Vec<(UnixNanos, Ends)> {
+        self.rates.last(slice, most)
     }
 
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
-        self.rates = self.rates.split_off(&rate_slice(time));
+        self.rates.forget_before(time);
         self.set_apart = self.set_apart.split_off(&rate_slice(time));
         self.stops.forget_before(time);
         self.troubles.retain(|(_, over)| *over >= time);
@@ -233,17 +211,6 @@ impl TypeState {
     pub(crate) fn is_quiet(&self) -> bool {
         self.rates.is_empty()
     }
-}
-
-/// The slices that begin in `[from, until)`.
-fn slices_between(from: UnixNanos, until: UnixNanos) -> Range<u64> {
-    let nanos = RATE_SLICE.as_nanos() as u64;
-    let first = from.0.div_ceil(nanos);
-    first..until.0.div_ceil(nanos).max(first)
-}
-
-fn rate_slice(time: UnixNanos) -> u64 {
-    time.0 / RATE_SLICE.as_nanos() as u64
 }
 
 /// All request types by number.
@@ -395,7 +362,7 @@ impl Types {
         self.ids.insert(request_type.clone(), id);
         self.states.push(TypeState {
             request_type,
-            rates: BTreeMap::new(),
+            rates: Rates::default(),
             set_apart: BTreeMap::new(),
             durations: LogHistogram::default(),
             configured_limit,

@@ -20,7 +20,8 @@ use rekindle_stats::{Probability, Share, Silence};
 
 use crate::causes::{Causes, ENOUGH_REQUESTS};
 use crate::fence::Fences;
-use crate::types::{RATE_SLICE, TypeState, Types};
+use crate::rates::RATE_SLICE;
+use crate::types::{TypeState, Types};
 use crate::{AnalysisConfig, Change, Closing, ClosingReason, Incident};
 use apart::Known;
 
@@ -330,7 +331,7 @@ fn still_fails(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
 
 /// Whether nothing came where its habit before it began to fail says that something should have.
 fn is_missed(state: &TypeState, from: UnixNanos, newest: UnixNanos) -> bool {
-    let Some(first) = state.first() else {
+    let Some((first, _)) = state.reach() else {
         return false;
     };
     let (ok, bad) = state.ends(first, state.failing_since);

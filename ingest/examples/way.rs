@@ -2,7 +2,8 @@
 //!
 //! `way [sdk|gateway|hostile|FOLDER] [SECONDS]` decodes, assembles and counts on one thread, without any
 //! network, and prints nanoseconds per span and stage, then how long single ticks and rankings take while the load's
-//! failures are an open incident, and the memory of traces in flight. Requests are those of `rekindle load`, or files of
+//! failures are an open incident, and the memory of traces in flight. Times are the processor's for this thread, so that
+//! whoever else is at work on the machine isn't counted. Requests are those of `rekindle load`, or files of
 //! a folder with one protobuf request each; they are sent again and again with fresh ids, at a hundred thousand traces a
 //! second of a time that is made up. `hostile` gives each span a name of its own.
 
@@ -16,6 +17,7 @@ use rekindle_ingest::{
     Assembler, AssemblerConfig, ContentType, DecodeContext, KeepAttributes, decode_payload,
 };
 use rekindle_model::UnixNanos;
+use rustix::time::{ClockId, clock_gettime};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +37,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// As the engine: it ranks what is open so often, and rests for so many times what that took.
 const RANK_EVERY: Duration = Duration::from_millis(200);
 const RESTS: u32 = 9;
+
+/// As the engine: it says how each request type fares so often, with so many points of its history.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
+const POINTS: usize = 120;
 
 /// The longest tick and ranking are told of so long at a time.
 const STRETCH: Duration = Duration::from_secs(30);
@@ -82,6 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("release and count", each(spent.count, first.count)),
         ("tick", each(spent.tick, first.tick)),
         ("rank", each(spent.rank, first.rank)),
+        ("show", each(spent.show, first.show)),
     ];
     for (stage, nanos) in stages {
         println!("{stage:<20}{nanos:7.1} ns a span");
@@ -150,6 +157,12 @@ fn resident() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
+/// How long this thread has been at work.
+fn worked() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// Time by stages.
 #[derive(Clone, Copy, Default)]
 struct Spent {
@@ -160,6 +173,7 @@ struct Spent {
     count: Duration,
     tick: Duration,
     rank: Duration,
+    show: Duration,
 }
 
 /// The longest tick and ranking of a stretch, and all of them.
@@ -179,6 +193,7 @@ struct Way {
     polled: UnixNanos,
     ranked: UnixNanos,
     ranking_took: Duration,
+    shown: UnixNanos,
     spans: u64,
     spent: Spent,
     longest: Vec<Longest>,
@@ -194,6 +209,7 @@ impl Way {
             polled: START,
             ranked: START,
             ranking_took: Duration::ZERO,
+            shown: START,
             spans: 0,
             spent: Spent::default(),
             longest: Vec::new(),
@@ -201,23 +217,23 @@ impl Way {
     }
 
     fn take(&mut self, request: &[u8]) {
-        let began = Instant::now();
+        let began = worked();
         let Ok(decoded) = decode_payload(ContentType::Protobuf, request, &mut self.context) else {
             return;
         };
-        let read = Instant::now();
+        let read = worked();
         let count = decoded.spans.len() as u64;
         self.spans += count;
         self.now = self
             .now
             .plus(PER_SPAN * u32::try_from(count).unwrap_or(u32::MAX));
         self.assembler.push_all(&decoded.spans, self.now);
-        let pushed = Instant::now();
+        let pushed = worked();
         let telling: Vec<_> = decoded.spans.telling().collect();
         self.analyzer.notices(&telling, self.now);
         drop(telling);
         drop(decoded);
-        let entered = Instant::now();
+        let entered = worked();
         self.spent.spans += count;
         self.spent.decode += read - began;
         self.spent.push += pushed - read;
@@ -227,14 +243,14 @@ impl Way {
         }
     }
 
-    fn poll(&mut self, began: Instant) {
+    fn poll(&mut self, began: Duration) {
         self.polled = self.now;
         let (analyzer, now) = (&mut self.analyzer, self.now);
         self.assembler
             .poll_outlines(now, |outlines| analyzer.outlines(outlines, now));
-        let counted = Instant::now();
+        let counted = worked();
         let _ = self.analyzer.tick(now);
-        let ticked = Instant::now();
+        let ticked = worked();
         self.spent.count += counted - began;
         self.spent.tick += ticked - counted;
         let rests = self.ranking_took * RESTS;
@@ -245,10 +261,18 @@ impl Way {
             for incident in open {
                 std::hint::black_box(self.analyzer.rank(incident.id));
             }
-            self.ranking_took = ticked.elapsed();
+            self.ranking_took = worked() - ticked;
             self.spent.rank += self.ranking_took;
         }
-        self.note_longest(ticked - counted, ticked.elapsed());
+        let ranked = worked();
+        if now.since(self.shown) >= SHOW_EVERY {
+            self.shown = now;
+            for summary in self.analyzer.request_types() {
+                std::hint::black_box(self.analyzer.series(&summary.request_type, POINTS));
+            }
+            self.spent.show += worked() - ranked;
+        }
+        self.note_longest(ticked - counted, ranked - ticked);
     }
 
     fn note_longest(&mut self, tick: Duration, ranking: Duration) {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking, RatePoint};
+use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking};
 use rekindle_model::{Name, UnixNanos};
 use rekindle_recovery::service::ActionView;
 use rekindle_recovery::{Changed, Circumstances, Load, Outside, RestartTree, UnitName};
@@ -209,13 +209,14 @@ pub(super) fn of(
     analyzer: &Analyzer,
     tree: &RestartTree,
 ) -> Circumstances {
-    let points: Vec<RatePoint> = incident
-        .request_types
-        .iter()
-        .flat_map(|request_type| analyzer.series(request_type))
-        .collect();
+    let types = &incident.request_types;
+    let came = |from, until| {
+        let (ok, bad) = analyzer.fared(types, from, until);
+        ok + bad
+    };
+    let reach = analyzer.reach(types);
     Circumstances {
-        load: load(&points, incident.since),
+        load: reach.and_then(|reach| load(reach, incident.since, came)),
         outside: ranking.and_then(|ranking| outside(ranking, tree)),
         sampled: analyzer.is_sampled_unsaid(&incident.request_types),
         ..Circumstances::default()
@@ -232,24 +233,21 @@ pub(super) fn add_common(
     circumstances.sampled |= config.failures_first;
 }
 
-/// How many requests come now, and how many came before the incident.
-fn load(points: &[RatePoint], since: UnixNanos) -> Option<Load> {
-    let first = points.iter().map(|point| point.at).min()?;
-    let newest = points.iter().map(|point| point.at).max()?;
+/// How many requests come now, and how many came before the incident: of those that are known from the first to the
+/// newest slice. `came` says how many began in a stretch.
+fn load(
+    (first, newest): (UnixNanos, UnixNanos),
+    since: UnixNanos,
+    came: impl Fn(UnixNanos, UnixNanos) -> u64,
+) -> Option<Load> {
     if first.plus(LEAST_HISTORY) > since {
         return None;
     }
-    let count = |from: UnixNanos, until: UnixNanos| {
-        let within = points
-            .iter()
-            .filter(|point| from <= point.at && point.at < until);
-        within.map(|point| point.ok + point.bad).sum::<u64>() as f64
-    };
     // The newest slice is still being filled.
     let recent = newest.minus(NOW).max(first);
     Some(Load {
-        now: count(recent, newest) / newest.since(recent).as_secs_f64().max(1.0),
-        usual: count(first, since) / since.since(first).as_secs_f64(),
+        now: came(recent, newest) as f64 / newest.since(recent).as_secs_f64().max(1.0),
+        usual: came(first, since) as f64 / since.since(first).as_secs_f64(),
     })
 }
 
@@ -434,21 +432,17 @@ mod tests {
 
     #[test]
     fn load_is_compared_with_what_was_before() {
-        let point = |second, count| RatePoint {
-            at: UnixNanos::from_secs(second),
-            ok: count,
-            bad: 0,
+        let at = UnixNanos::from_secs;
+        // Five a second, and twenty from then on.
+        let came = |from: UnixNanos, until: UnixNanos| {
+            let seconds = from.0.div_ceil(1_000_000_000)..until.0.div_ceil(1_000_000_000);
+            seconds.map(|second| if second < 60 { 5 } else { 20 }).sum()
         };
-        let calm = |until| (0..until).map(|second| point(second, 5));
-        let mut points: Vec<RatePoint> = calm(60).collect();
-        points.extend((60..75).map(|second| point(second, 20)));
-        let found = load(&points, UnixNanos::from_secs(60)).expect("enough is known");
+        let found = load((at(0), at(74)), at(60), came).expect("enough is known");
         assert!(
             (found.usual - 5.0).abs() < 1e-9 && (found.now - 20.0).abs() < 1e-9,
             "{found:?}"
         );
-        let young: Vec<RatePoint> = calm(29).collect();
-        assert_eq!(load(&young, UnixNanos::from_secs(29)), None);
-        assert_eq!(load(&[], UnixNanos::from_secs(29)), None);
+        assert_eq!(load((at(0), at(28)), at(29), came), None);
     }
 }

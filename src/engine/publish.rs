@@ -44,8 +44,7 @@ pub(crate) fn request_type(
     analyzer: &Analyzer,
     now: UnixNanos,
 ) -> RequestTypeView {
-    let series = analyzer.series(&summary.request_type);
-    let recent = &series[series.len().saturating_sub(SERIES_POINTS)..];
+    let recent = analyzer.series(&summary.request_type, SERIES_POINTS);
     let slice_ms = u64::try_from(analyzer.config().slice.as_millis()).unwrap_or(u64::MAX);
     let (mut ok, mut bad) = (0, 0);
     let mut from = now.minus(NOW);

@@ -144,20 +144,26 @@ impl Analyzer {
         summaries
     }
 
-    /// The type's requests over the window, one point per slice that had any, oldest first.
-    pub fn series(&self, request_type: &RequestType) -> Vec<RatePoint> {
+    /// The type's requests, one point per slice that had any, oldest first: of the last so many such slices in the window.
+    pub fn series(&self, request_type: &RequestType, most: usize) -> Vec<RatePoint> {
         let Some(id) = self.types.find(request_type) else {
             return Vec::new();
         };
-        let series = self.types.get(id).series(self.config.slice);
+        let series = self.types.get(id).series(self.config.slice, most);
         series
             .into_iter()
-            .map(|(at, (ok, bad))| RatePoint {
-                at: UnixNanos(at),
-                ok,
-                bad,
-            })
+            .map(|(at, (ok, bad))| RatePoint { at, ok, bad })
             .collect()
+    }
+
+    /// The starts of the first and of the last time slice in which requests of these types began, in the window.
+    pub fn reach(&self, types: &[RequestType]) -> Option<(UnixNanos, UnixNanos)> {
+        let known = types.iter().filter_map(|it| self.types.find(it));
+        let reached = known.filter_map(|id| self.types.get(id).reach());
+        let (first, last) = reached.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let slice = self.slice_nanos();
+        let start = |at: UnixNanos| UnixNanos(at.0 / slice * slice);
+        Some((start(first), start(last)))
     }
 
     /// An example trace, while it is kept.

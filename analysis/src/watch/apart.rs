@@ -15,7 +15,8 @@ use rekindle_model::UnixNanos;
 
 use super::{Watch, have_recovered, is_missing};
 use crate::causes::{Causes, Group, MAX_TOLD, Origins};
-use crate::types::{RATE_SLICE, TypeState, Types};
+use crate::rates::RATE_SLICE;
+use crate::types::{TypeState, Types};
 use crate::{Component, Incident};
 
 /// An incident whose requests are well for so long, on enough of them, is calm: what fails then fails anew. Failures
