@@ -30,6 +30,11 @@ use crate::{Cohort, Evidence, LiveTree, RestartTree, UnitName};
 
 /// How often everything is looked at when nothing happens: pauses and leases end, backoffs pass.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// What is held off is planned anew after a tenth of the time that it was held off already, and after so long at most:
+/// there may be many, for hours, and what is late by that much is little beside what it has lasted.
+const MAX_HELD_IDLE: Duration = Duration::from_secs(60);
+
 /// How often a ledger that failed is tried again.
 const LEDGER_RETRY: Duration = Duration::from_secs(5);
 /// Notices that are shown.
@@ -420,10 +425,17 @@ impl Engine {
     /// passing of time only now and then.
     pub(super) fn is_due(&self, id: RecoveryId, now: SystemTime) -> bool {
         self.cases.get(&id).is_some_and(|case| {
+            let idle = match case.state {
+                State::HeldOff => {
+                    let held = now.duration_since(case.since).unwrap_or_default();
+                    (held / 10).clamp(IDLE, MAX_HELD_IDLE)
+                }
+                _ => IDLE,
+            };
             case.considered_at.is_none_or(|at| {
                 case.since > at
                     || case.held_until(at).is_some_and(|until| until <= now)
-                    || now.duration_since(at).map_or(true, |age| age >= IDLE)
+                    || now.duration_since(at).map_or(true, |age| age >= idle)
             })
         })
     }

@@ -706,7 +706,9 @@ async fn what_a_storm_leaves_behind_is_cured() {
         }
         story.go(1).await;
         let is_over = world.failing_share() <= 0.0;
-        assert_eq!(is_over, second > 20, "{second}: {}", story.text);
+        // It is asked again after a tenth of the time that it was held off.
+        assert!(second > 20 || !is_over, "{second}: {}", story.text);
+        assert!(second < 24 || is_over, "{second}: {}", story.text);
     }
     let notices = world.with(|state| state.notices.clone());
     let given_up = notices
