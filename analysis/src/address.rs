@@ -38,6 +38,8 @@ struct Entry {
     services_before: Vec<Name>,
     /// Different services (or code components) answer: nothing can be said.
     ambiguous: bool,
+    /// How many answers the present one gave in a row, while that is so.
+    in_a_row: u32,
     kind: Kind,
 }
 
@@ -136,6 +138,10 @@ pub(crate) struct AddressBook {
 
 /// So many former tenants of an address are remembered, of instances and of services.
 const FORMER_TENANTS: usize = 8;
+
+/// So many answers in a row by one service, and an address that several had is its own: one that a gateway serves once in
+/// a hundred requests stays away for so long once in twenty thousand times.
+const SETTLED: u32 = 1000;
 
 impl AddressBook {
     pub(crate) fn new(max: usize) -> Self {
@@ -342,6 +348,7 @@ impl Entry {
             in_process: lesson.in_process,
             services_before: Vec::new(),
             ambiguous: false,
+            in_a_row: 0,
             kind,
         }
     }
@@ -354,7 +361,15 @@ impl Entry {
         }
         let was_in_process = self.in_process;
         self.in_process &= lesson.in_process;
-        let is_news = self.in_process != was_in_process;
+        let mut is_news = self.in_process != was_in_process;
+        if self.ambiguous && self.kind != Kind::Name {
+            self.in_a_row += 1;
+            if self.in_a_row >= SETTLED {
+                self.ambiguous = false;
+                self.services_before = Vec::new();
+                is_news = true;
+            }
+        }
         if self.taking_turns || self.resource.instance == resource.instance {
             return is_news;
         }
@@ -377,12 +392,18 @@ impl Entry {
 impl Entry {
     /// Takes a lesson of another service or code component than the present one's; whether it was news. A name that
     /// means several things keeps meaning several things. An address may be given to another service; but where
-    /// the one before answers again, something stands between. Without a port it is a machine's, or a gateway's.
+    /// the one before answers again, something stands between, until one has answered for long enough. Without a port it
+    /// is a machine's, or a gateway's.
     fn learn_another(&mut self, lesson: &Lesson) -> bool {
         let service = &lesson.resource.service;
         let is_given = self.kind == Kind::Port && !self.services_before.contains(service);
         if self.ambiguous || !is_given {
-            return !std::mem::replace(&mut self.ambiguous, true);
+            let is_news = !self.ambiguous;
+            if self.kind != Kind::Name {
+                *self = Self::new(lesson, self.kind);
+            }
+            self.ambiguous = true;
+            return is_news;
         }
         let mut before = std::mem::take(&mut self.services_before);
         if before.len() >= FORMER_TENANTS {
@@ -427,6 +448,17 @@ mod tests {
             Found::One(callee) => callee.resource.service.to_string(),
             Found::Several => "several".to_owned(),
         }
+    }
+
+    #[test]
+    fn an_address_is_somebodys_own_again_when_nobody_else_has_answered_for_long() {
+        let after = |answers| {
+            let mut answered = vec!["cart", "stock", "cart"];
+            answered.extend(vec!["stock"; answers]);
+            [Some(80), None].map(|port| found("10.0.0.9", port, &answered))
+        };
+        assert_eq!(after(SETTLED as usize - 1), ["several", "several"]);
+        assert_eq!(after(SETTLED as usize + 1), ["stock", "stock"]);
     }
 
     #[test]

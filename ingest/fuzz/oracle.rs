@@ -360,7 +360,9 @@ fn oracle_span(
     let attributes = &span.attributes;
     let exceptions = span.events.iter().filter(|event| event.name == "exception");
     let exceptions: Vec<KeyValue> = exceptions.flat_map(|it| it.attributes.clone()).collect();
-    let callee = |keys| fact(attributes, keys, as_name).filter(|_| span.kind != 2);
+    let server_address = fact(attributes, &["server.address", "net.peer.name"], as_name)
+        .or_else(|| fact(attributes, &URLS, |it| Some(as_server(it)?.0)))
+        .filter(|_| span.kind != 2);
     let span = Span {
         trace_id,
         span_id: own_id,
@@ -414,12 +416,16 @@ fn oracle_span(
                 error_type: fact(attributes, &["error.type", "exception.type"], as_name)
                     .or_else(|| fact(&exceptions, &["exception.type"], as_name)),
                 peer_service: fact(attributes, &["peer.service"], as_name),
-                server_address: callee(&["server.address", "net.peer.name"])
-                    .or_else(|| fact(attributes, &URLS, |it| Some(as_server(it)?.0)))
-                    .filter(|_| span.kind != 2),
                 server_port: fact(attributes, &["server.port", "net.peer.port"], as_small)
-                    .or_else(|| fact(attributes, &URLS, |it| as_server(it)?.1))
+                    .or_else(|| {
+                        let (of, port) = fact(attributes, &URLS, |it| {
+                            let (of, port) = as_server(it)?;
+                            Some((of, port?))
+                        })?;
+                        (Some(of) == server_address).then_some(port)
+                    })
                     .filter(|_| span.kind != 2),
+                server_address,
                 db_system: fact(attributes, &["db.system.name", "db.system"], as_name),
                 db_namespace: fact(attributes, &["db.namespace", "db.name"], as_name),
                 messaging_system: fact(attributes, &["messaging.system"], as_name),

@@ -77,11 +77,17 @@ impl Analyzer {
     /// ended well, and how many did not. To a tenth of a second: a tenth that begins before `from`
     /// is left out, one that begins before `until` is in. What is fenced for rankings counts here.
     pub fn fared(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> (u64, u64) {
-        self.types
-            .iter()
-            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
-            .map(|(_, state)| state.ends(from, until))
-            .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+        let sum = |sum: (u64, u64), ends: (u64, u64)| (sum.0 + ends.0, sum.1 + ends.1);
+        if types.is_empty() {
+            let all = self.types.iter();
+            return all
+                .map(|(_, state)| state.ends(from, until))
+                .fold((0, 0), sum);
+        }
+        let known = types.iter().filter_map(|it| self.types.find(it));
+        known
+            .map(|id| self.types.get(id).ends(from, until))
+            .fold((0, 0), sum)
     }
 
     /// As [`Self::fared`], with those requests that should have begun and did not: of types whose silence is an

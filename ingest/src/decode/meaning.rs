@@ -58,7 +58,8 @@ pub(crate) fn shape(
             (Part::Route, Value::Text(path)) if head.kind == SERVER => {
                 keys.route_of(path).map(Value::Text)
             }
-            (Part::Server, Value::Text(url)) => {
+            // Of a server's span it is how it was called itself, by whatever name the caller chose.
+            (Part::Server, Value::Text(url)) if head.kind != SERVER => {
                 said.state_server(names, known.fact.map_or(0, |(_, rank)| rank), url);
                 None
             }
@@ -78,6 +79,7 @@ pub(crate) fn shape(
         _ => SpanKind::Internal,
     };
     let by_attributes = said.sampling();
+    said.take_port_of_url();
     let mut facts = said.facts;
     // The trace state is the standard; and who writes into both writes the same.
     facts.sampling = facts.sampling.or(by_attributes);
@@ -108,6 +110,8 @@ struct Said {
     facts: Facts,
     /// For each fact, the rank of the attribute that stated it.
     ranks: [u8; FACTS],
+    /// What the best-ranked URL said, and its rank: the port goes with this address only.
+    url: Option<(u8, Name, u16)>,
     /// `code.function.name` without its last part, should there be no `code.namespace`.
     code_function: Option<Name>,
     /// Jaeger's sampler by name, and its parameter.
@@ -122,6 +126,7 @@ impl Default for Said {
         Self {
             facts: Facts::default(),
             ranks: [UNSTATED; FACTS],
+            url: None,
             code_function: None,
             sampler: (None, None),
             sample_rate: None,
@@ -179,16 +184,26 @@ impl Said {
 }
 
 impl Said {
-    /// What a URL of this rank says of the callee. A port that is stated elsewhere goes with an address that is.
+    /// What a URL of this rank says of the callee.
     fn state_server(&mut self, names: &mut Interner, rank: u8, url: &[u8]) {
         let Some(server) = url::server(url) else {
             return;
         };
         let address = Value::Text(server.address);
         self.state(names, Fact::ServerAddress, rank, address);
-        if let Some(port) = server.port {
-            let port = Value::Int(port.into());
-            self.state(names, Fact::ServerPort, rank, port);
+        if let Some(port) = server.port
+            && self.url.as_ref().is_none_or(|(other, ..)| rank <= *other)
+        {
+            self.url = Some((rank, names.name(server.address), port));
+        }
+    }
+
+    /// Where nothing else states a port. A proxy's address has none of whom it is asked for.
+    fn take_port_of_url(&mut self) {
+        if let (None, Some((_, address, port))) = (self.facts.server_port, &self.url)
+            && self.facts.server_address.as_ref() == Some(address)
+        {
+            self.facts.server_port = Some(*port);
         }
     }
 

@@ -57,6 +57,9 @@ pub(super) struct Case {
     pub(super) considered_at: Option<SystemTime>,
     /// Since when all that speaks against its restart is that it isn't sure enough.
     pub(super) unsure_since: Option<SystemTime>,
+    /// The unit for whose sake a storm held it off. It counts as sick for the others of that storm until this is over,
+    /// whatever is told of it meanwhile: what isn't seen for a while isn't well.
+    pub(super) held_in_storm: Option<UnitName>,
     /// What people were told that it is held off for.
     pub(super) told_held: BTreeSet<Guard>,
     /// Whether people were told that it waits for a storm to pass.
@@ -249,6 +252,7 @@ impl Case {
             told_at: None,
             considered_at: None,
             unsure_since: None,
+            held_in_storm: None,
             told_held: BTreeSet::new(),
             is_storm_told: false,
             told_in_pause: None,
@@ -354,12 +358,6 @@ impl Case {
     pub(super) fn held_until(&self, after: SystemTime) -> Option<SystemTime> {
         let until = self.refusals.iter().filter_map(|refusal| refusal.until);
         until.filter(|until| *until > after).min()
-    }
-
-    /// Whether a storm is what it is held off for.
-    pub(super) fn is_held_by_storm(&self) -> bool {
-        let mut refusals = self.refusals.iter();
-        self.state == State::HeldOff && refusals.any(|refusal| refusal.guard == Guard::Storm)
     }
 
     /// The likeliest suspect, if it is likely at all.

@@ -651,7 +651,11 @@ impl Engine {
         let against = case.refusals.iter();
         let held = against.filter(|refusal| refusal.consequence == Consequence::HoldOff);
         let told = case.told_held.len();
-        case.told_held.extend(held.map(|refusal| refusal.guard));
+        let held: Vec<Guard> = held.map(|refusal| refusal.guard).collect();
+        if held.contains(&Guard::Storm) {
+            case.held_in_storm = Some(unit.clone());
+        }
+        case.told_held.extend(held);
         if case.told_held.len() > told {
             let words = format!("{words}; it is taken up again once that has passed");
             self.notify(NoticeKind::GivenUp, incident, Some(unit), words);

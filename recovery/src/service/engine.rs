@@ -333,7 +333,6 @@ impl Engine {
         for case in self.cases.values_mut() {
             case.shift(shift);
         }
-        self.versions.values_mut().for_each(|at| shift.apply(at));
         shift.apply(&mut self.ledger_retry);
         self.storm_since.iter_mut().for_each(|at| shift.apply(at));
         if let Some(pause) = &mut self.pause {
@@ -573,8 +572,8 @@ impl Engine {
         };
         let asks = recovery.and_then(|id| self.cases.get(&id));
         let mut around = self.surroundings();
-        if asks.is_some_and(Case::is_held_by_storm) {
-            around.sick.extend(self.held_by_storm());
+        if asks.is_some_and(|case| case.held_in_storm.is_some()) {
+            around.sick.extend(self.held_in_storm());
         }
         check(&deed, &self.world(&around), self.now())
     }
@@ -594,13 +593,11 @@ impl Engine {
             .collect()
     }
 
-    /// The units that a storm was made of which are still told of: they count for each other, until so few are left that
-    /// it is none. For others they don't, or who makes up incidents could hold up all that is real.
-    fn held_by_storm(&self) -> impl Iterator<Item = UnitName> {
-        let held = self.cases.values().filter(|case| case.is_held_by_storm());
-        let oldest = self.now().checked_sub(self.policy.evidence_expiry);
-        held.filter(move |case| case.evidence.as_ref().map(|it| it.at) >= oldest)
-            .filter_map(|case| case.sick().cloned())
+    /// The units that a storm was made of whose incidents go on: they count for each other, until so few are left that it
+    /// is none. For others they don't, or who makes up incidents could hold up all that is real.
+    fn held_in_storm(&self) -> impl Iterator<Item = UnitName> {
+        let cases = self.cases.values();
+        cases.filter_map(|case| case.held_in_storm.clone())
     }
 
     /// What is reserved, sick and down at present.

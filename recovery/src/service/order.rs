@@ -203,22 +203,23 @@ impl Engine {
     /// something in it.
     fn explained_by(&self, unit: &UnitName) -> Option<&Case> {
         self.cases.values().find(|case| {
-            matches!(case.state, State::Watching | State::Proposed)
-                && case.evidence.as_ref().is_some_and(|evidence| {
-                    let mut suspects = evidence.suspects.iter();
-                    suspects.any(|suspect| self.tree.contains(unit, &suspect.unit))
-                })
+            matches!(
+                case.state,
+                State::Watching | State::HeldOff | State::Proposed
+            ) && case.evidence.as_ref().is_some_and(|evidence| {
+                let mut suspects = evidence.suspects.iter();
+                suspects.any(|suspect| self.tree.contains(unit, &suspect.unit))
+            })
         })
     }
 
     /// What an incident that was given up on, and is still open, said of this unit.
     fn given_up_in(&self, unit: &UnitName) -> Option<&Evidence> {
-        let held = self.cases.values().rev();
-        let held = held.filter(|case| case.state == State::HeldOff);
-        let ended = self.ended.values().rev();
-        let ended = ended.filter(|it| matches!(it.state, State::GivenUp | State::Rejected));
-        let held = held.filter_map(|case| case.evidence.as_ref());
-        held.chain(ended.filter_map(|ended| ended.evidence.as_ref()))
+        self.ended
+            .values()
+            .rev()
+            .filter(|ended| matches!(ended.state, State::GivenUp | State::Rejected))
+            .filter_map(|ended| ended.evidence.as_ref())
             .find(|evidence| {
                 let mut suspects = evidence.suspects.iter();
                 suspects.any(|suspect| self.tree.contains(unit, &suspect.unit))
@@ -239,12 +240,13 @@ impl Engine {
         }
         let id = match known {
             Some(id) => {
-                let is_proposed = self
-                    .cases
-                    .get(&id)
-                    .is_some_and(|case| case.state == State::Proposed);
-                if is_proposed {
-                    self.apply(id, Event::Withdraw);
+                let back = match self.cases.get(&id).map(|case| case.state) {
+                    Some(State::Proposed) => Some(Event::Withdraw),
+                    Some(State::HeldOff) => Some(Event::TakeUp),
+                    _ => None,
+                };
+                if let Some(back) = back {
+                    self.apply(id, back);
                 }
                 id
             }

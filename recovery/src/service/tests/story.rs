@@ -734,6 +734,63 @@ async fn what_a_storm_leaves_behind_is_cured() {
     );
 }
 
+/// Telemetry stops for a while, as it does where what is shared is down: who isn't told of isn't well.
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_is_not_told_of_for_a_while_is_the_same_storm() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    let all: [&[(&str, f64)]; 3] = [&[("shop.cart", 0.9)], &[("bank", 0.9)], &[("desk.a", 0.9)]];
+    for unit in ["shop.cart", "bank", "desk.a"] {
+        world.break_down(unit, 1.0);
+    }
+    for second in 0..120 {
+        for (incident, suspects) in (1..).zip(all) {
+            // After the silence they are told of again one after the other.
+            let again = 100 + incident * 5;
+            if second < 10 || second >= again {
+                let evidence = world.evidence(incident, suspects);
+                story.recovery.evidence(evidence).await.expect("taken");
+            }
+        }
+        story.go(1).await;
+    }
+    assert_eq!(world.calls(), Vec::<String>::new(), "{}", story.text);
+    assert_eq!(states(&story), [State::HeldOff; 3], "{}", story.text);
+    story.end().await;
+}
+
+/// A person's order is a trial of the recovery that is held off, which knows of it when there is budget again.
+#[tokio::test(start_paused = true)]
+async fn an_order_is_of_the_recovery_that_is_held_off() {
+    let world = World::new();
+    let policy = Policy {
+        restarts_per_unit: 1,
+        budget_period: Duration::from_secs(120),
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    for incident in 1..3 {
+        world.break_down("bank", 1.0);
+        for _ in 0..20 {
+            let evidence = world.evidence(incident, &[("bank", 0.9)]);
+            story.recovery.evidence(evidence).await.expect("taken");
+            story.go(1).await;
+        }
+    }
+    assert_eq!(states(&story), [State::HeldOff, State::Cured]);
+    let order = Command::Restart {
+        unit: "bank".into(),
+        dry_run: false,
+        by: "anna".to_owned(),
+        reason: "now".to_owned(),
+    };
+    let reply = story.recovery.command(order).await;
+    assert!(matches!(reply, Ok(Reply::Started { .. })), "{reply:?}");
+    story.go(1).await;
+    assert_eq!(states(&story).len(), 2, "{}", story.text);
+    story.end().await;
+}
+
 /// The bank's budget is spent by one fault; the next waits for it, is told of once, and has its turn.
 #[tokio::test(start_paused = true)]
 async fn what_was_held_off_by_a_budget_is_cured_when_there_is_some_again() {
