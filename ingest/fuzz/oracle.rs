@@ -230,9 +230,7 @@ const URLS: [&str; 3] = ["url.full", "http.url", "http.host"];
 
 /// Address and port of the server that a URL names.
 fn as_server(value: &Option<AnyValue>) -> Option<(Name, Option<u16>)> {
-    let Some(Any::StringValue(url)) = &value.as_ref()?.value else {
-        return None;
-    };
+    let url = text(value)?;
     let path = |it: &str| it.find(['/', '?', '#']).unwrap_or(it.len());
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) if path(scheme) == scheme.len() => (scheme, rest),

@@ -32,6 +32,7 @@ pub(crate) fn shape(
 ) -> Shape {
     let mut said = Said::default();
     let mut kept = Vec::new();
+    let mut scratch = String::new();
     for (number, value) in signature::attributes(attributes) {
         if number == NO_KEY {
             said.state(names, Fact::ErrorType, RANK_OF_EVENTS, value);
@@ -59,8 +60,11 @@ pub(crate) fn shape(
                 keys.route_of(path).map(Value::Text)
             }
             // Of a server's span it is how it was called itself, by whatever name the caller chose.
-            (Part::Server, Value::Text(url)) if head.kind != SERVER => {
-                said.state_server(names, known.fact.map_or(0, |(_, rank)| rank), url);
+            (Part::Server, value) if head.kind != SERVER => {
+                let rank = known.fact.map_or(0, |(_, rank)| rank);
+                if let Some(url) = value.text(&mut scratch) {
+                    said.state_server(names, rank, url);
+                }
                 None
             }
             (Part::Route | Part::Server, _) => None,
