@@ -377,10 +377,7 @@ impl Entry {
             self.taking_turns = true;
             self.before = Vec::new();
         } else {
-            if self.before.len() >= FORMER_TENANTS {
-                self.before.remove(0);
-            }
-            self.before.push(self.resource.instance.clone());
+            remember(&mut self.before, self.resource.instance.clone());
         }
         self.resource = Arc::clone(resource);
         true
@@ -406,14 +403,19 @@ impl Entry {
             return is_news;
         }
         let mut before = std::mem::take(&mut self.services_before);
-        if before.len() >= FORMER_TENANTS {
-            before.remove(0);
-        }
-        before.push(self.resource.service.clone());
+        remember(&mut before, self.resource.service.clone());
         *self = Self::new(lesson, self.kind);
         self.services_before = before;
         true
     }
+}
+
+/// Adds a former tenant; the oldest is forgotten where there are too many.
+fn remember<T>(before: &mut Vec<T>, tenant: T) {
+    if before.len() >= FORMER_TENANTS {
+        before.remove(0);
+    }
+    before.push(tenant);
 }
 
 /// Whether two resources are one process. Without instance ids the service stands in for it.

@@ -386,6 +386,17 @@ impl Types {
         self.ids.get(request_type).copied()
     }
 
+    /// The numbers of these types that are known, ascending, each once; of all, where none is named.
+    pub(crate) fn named(&self, types: &[RequestType]) -> Vec<u32> {
+        if types.is_empty() {
+            return (0..self.len()).collect();
+        }
+        let mut named: Vec<u32> = types.iter().filter_map(|it| self.find(it)).collect();
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
+
     /// How many types there are.
     pub(crate) fn len(&self) -> u32 {
         self.states.len() as u32

@@ -77,17 +77,11 @@ impl Analyzer {
     /// ended well, and how many did not. To a tenth of a second: a tenth that begins before `from`
     /// is left out, one that begins before `until` is in. What is fenced for rankings counts here.
     pub fn fared(&self, types: &[RequestType], from: UnixNanos, until: UnixNanos) -> (u64, u64) {
-        let sum = |sum: (u64, u64), ends: (u64, u64)| (sum.0 + ends.0, sum.1 + ends.1);
-        if types.is_empty() {
-            let all = self.types.iter();
-            return all
-                .map(|(_, state)| state.ends(from, until))
-                .fold((0, 0), sum);
-        }
-        let known = types.iter().filter_map(|it| self.types.find(it));
-        known
+        self.types
+            .named(types)
+            .into_iter()
             .map(|id| self.types.get(id).ends(from, until))
-            .fold((0, 0), sum)
+            .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
     /// As [`Self::fared`], with those requests that should have begun and did not: of types whose silence is an
@@ -101,9 +95,9 @@ impl Analyzer {
         complete: UnixNanos,
     ) -> Told {
         self.types
-            .iter()
-            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type))
-            .map(|(id, _)| {
+            .named(types)
+            .into_iter()
+            .map(|id| {
                 // The warm-up after a shadow may reach into the stretch.
                 let shadows = self.fences.shadows(id, UnixNanos(0), until);
                 self.types.told(id, (from, until), complete, shadows)
@@ -114,11 +108,8 @@ impl Analyzer {
     /// Whether a sampler is at work on one of these types (any, when there are none) that doesn't say
     /// how many requests it throws away, by what it shows or the configuration knows: then what share of them fails is unknown.
     pub fn is_sampled_unsaid(&self, types: &[RequestType]) -> bool {
-        let mut of = self
-            .types
-            .iter()
-            .filter(|(_, state)| types.is_empty() || types.contains(&state.request_type));
-        self.config.failures_first || of.any(|(id, _)| self.samplings.is_hidden(id))
+        let mut named = self.types.named(types).into_iter();
+        self.config.failures_first || named.any(|id| self.samplings.is_hidden(id))
     }
 
     /// Every request type seen in the window, sorted.
@@ -299,10 +290,9 @@ impl Analyzer {
         since: UnixNanos,
         until: UnixNanos,
     ) -> Input {
-        let known = self.types.iter().map(|(_, state)| &state.request_type);
-        let asked = known
-            .filter(|known| types.is_empty() || types.contains(known))
-            .cloned()
+        let asked = self.types.named(types).into_iter();
+        let asked = asked
+            .map(|id| self.types.get(id).request_type.clone())
             .collect();
         let named = Incident::opened(0, asked, since, since);
         self.sources().input(&named, until, self.cut, None)

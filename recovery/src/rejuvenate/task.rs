@@ -30,12 +30,12 @@ use crate::{LiveTree, RestartTree, UnitName};
 
 /// How often a restart that is under way is looked at.
 const FOLLOW: Duration = Duration::from_millis(100);
-/// The longest pause between two looks at everything; a clock that was set back must not stop it.
 /// How often, and how long apart, it is asked again for a restart of what is kept alive by somebody who is being asked: as
 /// long as a platform may take to answer.
 const ASKED_AGAIN: u32 = 20;
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
+/// The longest pause between two looks at everything; a clock that was set back must not stop it.
 const LONGEST_NAP: Duration = Duration::from_secs(10);
 
 /// What the task is made of.

@@ -71,7 +71,7 @@ impl Container {
                 let _rebooting = slot.rebooting.lock().await;
                 // Nobody waits for the answer, and giving up leaves a process that is never ready: how long
                 // that may take is for whoever started it to say.
-                if let Err(error) = container.begin_life(slot, 0, None).await {
+                if let Err(error) = container.begin_life(slot, 0, Duration::MAX).await {
                     tracing::error!(component = name, %error, "a component did not start");
                 }
             });
@@ -157,8 +157,7 @@ impl Container {
         }
         let begun = Instant::now();
         let generation = slot.end_life(generation)?;
-        self.begin_life(slot, generation, Some(self.limits.start))
-            .await?;
+        self.begin_life(slot, generation, self.limits.start).await?;
         let rebooted = Rebooted {
             component: component.to_owned(),
             generation,
@@ -219,7 +218,7 @@ impl Container {
         self: &Arc<Self>,
         slot: &Slot,
         generation: u64,
-        limit: Option<Duration>,
+        limit: Duration,
     ) -> Result<(), RebootError> {
         let failed = |reason: String| RebootError::StartFailed {
             component: slot.name.to_owned(),
@@ -227,7 +226,6 @@ impl Container {
         };
         let (life, started) =
             Life::begin(self, slot.name, generation).map_err(|error| failed(error.to_string()))?;
-        let limit = limit.unwrap_or(Duration::MAX);
         let error = match tokio::time::timeout(limit, started).await {
             Ok(Ok(Ok(()))) => {
                 lock(&slot.state).current = Some(life);

@@ -759,24 +759,30 @@ async fn a_storm_that_is_not_told_of_for_a_while_is_the_same_storm() {
     story.end().await;
 }
 
-/// A person's order is a trial of the recovery that is held off, which knows of it when there is budget again.
-#[tokio::test(start_paused = true)]
-async fn an_order_is_of_the_recovery_that_is_held_off() {
-    let world = World::new();
+/// Two incidents, told of for so many seconds each, of a unit whose budget the first one spends.
+async fn two_faults_of_the_bank(world: &World, seconds: u64) -> Story {
     let policy = Policy {
         restarts_per_unit: 1,
         budget_period: Duration::from_secs(120),
         ..policy()
     };
-    let mut story = Story::with(&world, policy);
+    let mut story = Story::with(world, policy);
     for incident in 1..3 {
         world.break_down("bank", 1.0);
-        for _ in 0..20 {
+        for _ in 0..seconds {
             let evidence = world.evidence(incident, &[("bank", 0.9)]);
             story.recovery.evidence(evidence).await.expect("taken");
             story.go(1).await;
         }
     }
+    story
+}
+
+/// A person's order is a trial of the recovery that is held off, which knows of it when there is budget again.
+#[tokio::test(start_paused = true)]
+async fn an_order_is_of_the_recovery_that_is_held_off() {
+    let world = World::new();
+    let mut story = two_faults_of_the_bank(&world, 20).await;
     assert_eq!(states(&story), [State::HeldOff, State::Cured]);
     let order = Command::Restart {
         unit: "bank".into(),
@@ -795,20 +801,7 @@ async fn an_order_is_of_the_recovery_that_is_held_off() {
 #[tokio::test(start_paused = true)]
 async fn what_was_held_off_by_a_budget_is_cured_when_there_is_some_again() {
     let world = World::new();
-    let policy = Policy {
-        restarts_per_unit: 1,
-        budget_period: Duration::from_secs(120),
-        ..policy()
-    };
-    let mut story = Story::with(&world, policy);
-    for incident in 1..3 {
-        world.break_down("bank", 1.0);
-        for _ in 0..50 {
-            let evidence = world.evidence(incident, &[("bank", 0.9)]);
-            story.recovery.evidence(evidence).await.expect("taken");
-            story.go(1).await;
-        }
-    }
+    let mut story = two_faults_of_the_bank(&world, 50).await;
     assert_eq!(world.calls(), ["bank"], "{}", story.text);
     assert_eq!(
         states(&story),
