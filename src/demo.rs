@@ -17,8 +17,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context;
+use rekindle_datasets::auction::world::Scale;
 use rekindle_datasets::auction::{Fault, FaultKind};
-use rekindle_datasets::deployment::Granularity;
+use rekindle_datasets::deployment::{Deployment, Granularity};
+use rekindle_datasets::load::LoadConfig;
 use rekindle_recovery::process::listener_on;
 
 use case::{Case, CaseReport};
@@ -36,6 +38,8 @@ pub struct DemoOptions {
     pub only: Option<String>,
     /// A leak instead of faults: restarts before anything fails.
     pub aging: bool,
+    /// For a slow machine: see [`SMALL`].
+    pub small: bool,
     /// Makes data, users' choices and the order of cases the same again.
     pub seed: u64,
     /// Keep everything running at the end, for looking around.
@@ -52,6 +56,42 @@ const ILL: &str = "catalog.search";
 
 /// What exporters wait for in the first two cases.
 const SHORT_DELAY: Duration = Duration::from_millis(200);
+
+/// The site of [`DemoOptions::small`]: a tenth of the rows.
+const SMALL: Scale = Scale {
+    items: 6_000,
+    bids: 15_000,
+    users: 1_000,
+};
+
+/// How long users wait for an answer there. What takes that long is no slow machine.
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
+
+impl DemoOptions {
+    /// The same site, as large as asked for.
+    fn sized(&self, site: Deployment) -> Deployment {
+        match self.small {
+            true => site.with_scale(SMALL),
+            false => site,
+        }
+    }
+
+    /// Who comes to it.
+    fn load(&self, site: &Deployment) -> LoadConfig {
+        let mut load = LoadConfig::new(site.world());
+        if self.small {
+            load.users /= 2;
+            load.patience = LONG_PATIENCE;
+            load.give_up = LONG_PATIENCE;
+        }
+        load
+    }
+
+    /// A limit that only a failure or a slow machine reaches.
+    fn limit(&self, limit: Duration) -> Duration {
+        limit * if self.small { 4 } else { 1 }
+    }
+}
 
 /// Asked before anything is built up: nobody should wait for a site to learn of a port.
 fn check_free(address: SocketAddr) -> anyhow::Result<()> {

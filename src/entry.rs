@@ -50,6 +50,7 @@ pub fn run(config: Config, args: &RunArgs) -> anyhow::Result<Exit> {
 pub fn demo(args: &DemoArgs, json: bool) -> anyhow::Result<Exit> {
     let options = DemoOptions {
         fast: args.fast,
+        small: args.small,
         all_faults: args.all_faults,
         aging: args.aging,
         only: args.only.clone(),

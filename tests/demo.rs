@@ -26,7 +26,7 @@ fn demo(arguments: &[&str]) -> (bool, Vec<serde_json::Value>, String) {
 #[cfg(feature = "slow-tests")]
 #[test]
 fn memory_comes_back_before_anything_fails_and_the_culprit_is_remembered() {
-    let (success, report, said) = demo(&["--aging"]);
+    let (success, report, said) = demo(&["--aging", "--small"]);
     assert!(success, "{said}");
     assert_eq!(
         report[0]["rolls"][1],
@@ -37,7 +37,7 @@ fn memory_comes_back_before_anything_fails_and_the_culprit_is_remembered() {
 
 #[test]
 fn the_same_fault_is_cured_by_a_microreboot_and_by_a_process_restart() {
-    let (success, reports, said) = demo(&["--fast"]);
+    let (success, reports, said) = demo(&["--fast", "--small"]);
     assert!(success, "{said}");
     let restarted: Vec<String> = reports
         .iter()

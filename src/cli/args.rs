@@ -583,6 +583,9 @@ pub struct DemoArgs {
     /// The short version: under 20 seconds
     #[arg(long)]
     pub fast: bool,
+    /// For a slow machine: a tenth of the data, half of the users, and they wait for 10 s
+    #[arg(long)]
+    pub small: bool,
     /// Every kind of fault in turn, and a table of how each went
     #[arg(long)]
     pub all_faults: bool,

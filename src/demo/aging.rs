@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rekindle_datasets::auction::{Leak, ServiceName};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
-use rekindle_datasets::load::{LoadConfig, Users};
+use rekindle_datasets::load::Users;
 use rekindle_recovery::Mode;
 use serde::Serialize;
 
@@ -80,9 +80,10 @@ pub(super) fn run(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Resul
         options.seed,
         Ports::Free,
     )?;
+    let site = options.sized(site);
     story.says("an auction site comes up, and nothing is wrong with it");
     let mut engine = start(&site, folder.path(), addresses, None, interrupt)?;
-    wait_ready(&site, interrupt)?;
+    wait_ready(&site, options, interrupt)?;
     let needs = resident(&site)?;
     drop(engine);
 
@@ -95,9 +96,9 @@ pub(super) fn run(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Resul
         words::bytes(needs + SUFFICIENT)
     ));
     engine = start(&site, folder.path(), addresses, Some(needs), interrupt)?;
-    wait_ready(&site, interrupt)?;
+    wait_ready(&site, options, interrupt)?;
     story.address(&engine.api);
-    let users = Users::start(options.seed, site.web(), LoadConfig::new(site.world()))?;
+    let users = Users::start(options.seed, site.web(), options.load(&site))?;
     interrupt.sleep(Duration::from_secs(2))?;
     let before = users.snapshot().total;
     let mut report = AgingReport {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail};
 use rekindle_datasets::auction::{Fault, FaultKind, FaultScope, ServiceName};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
-use rekindle_datasets::load::{Counts, LoadConfig, Tally, Users, UsersHandle};
+use rekindle_datasets::load::{Counts, Tally, Users, UsersHandle};
 use rekindle_datasets::probes;
 use serde::Serialize;
 
@@ -191,10 +191,10 @@ impl CaseReport {
 }
 
 /// Asks the component the question whose answer is known.
-fn answers_rightly(site: &Deployment, component: &str) -> anyhow::Result<bool> {
+fn answers_rightly(site: &Deployment, component: &str, within: Duration) -> anyhow::Result<bool> {
     let (server, question) = site.question(component)?;
     for _ in 0..ASKED {
-        match probes::ask(server, &question, ANSWER_WITHIN).verdict {
+        match probes::ask(server, &question, within).verdict {
             probes::Verdict::Right => return Ok(true),
             probes::Verdict::Unanswered { .. } => {}
             _ => return Ok(false),
@@ -237,13 +237,14 @@ pub(super) fn run(
         .context("no temporary folder could be made")?;
     let addresses = Addresses::free(options.api.filter(|_| story.is_aloud()))?;
     let seed = options.seed;
-    let mut site = Deployment::plan(
+    let site = Deployment::plan(
         folder.path(),
         &format!("http://{}", addresses.grpc),
         case.export_delay,
         seed,
         Ports::Free,
     )?;
+    let mut site = options.sized(site);
     let contained = ServiceName::of_component(&case.fault.component).filter(|_| case.in_container);
     if let Some(service) = contained {
         site = site.with_container(service, container::socket(folder.path()));
@@ -262,15 +263,14 @@ pub(super) fn run(
         .map(|service| Containers::start(folder.path(), &site, service, interrupt))
         .transpose()?;
     let mut engine = EngineProcess::start(&config, &log, addresses.api, interrupt)?;
-    wait_ready(&site, interrupt).map_err(|error| {
+    wait_ready(&site, options, interrupt).map_err(|error| {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         let last: Vec<&str> = said.lines().rev().take(LOG_TAIL).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         error.context(format!("the engine said last:\n{}\n", last.join("\n")))
     })?;
     story.address(&engine.api);
-    let load = LoadConfig::new(site.world());
-    let users = Users::start(seed, site.web(), load)?;
+    let users = Users::start(seed, site.web(), options.load(&site))?;
     interrupt.sleep(case.calm())?;
     story.calm(&users.snapshot());
 
@@ -281,6 +281,7 @@ pub(super) fn run(
     story.injected(case);
     let watched = Watched {
         case,
+        options,
         engine: &engine,
         users: &users,
         injected,
@@ -289,7 +290,11 @@ pub(super) fn run(
     let seen = watch(&watched, interrupt, story)?;
     let after = users.snapshot();
     let mut report = report(case, &seen, &before, &after, injected_at);
-    report.answers_rightly = Some(answers_rightly(&site, &case.fault.component)?);
+    report.answers_rightly = Some(answers_rightly(
+        &site,
+        &case.fault.component,
+        options.limit(ANSWER_WITHIN),
+    )?);
     if keep {
         story.says(&format!(
             "everything goes on until you press Ctrl-C; look at {} (files in {})",
@@ -314,15 +319,20 @@ pub(super) fn run(
 }
 
 /// Waits until the site is up, or somebody interrupts.
-pub(super) fn wait_ready(site: &Deployment, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(super) fn wait_ready(
+    site: &Deployment,
+    options: &DemoOptions,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let deadline = options.limit(SITE_DEADLINE);
     let begun = Instant::now();
     loop {
         interrupt.check()?;
         match site.wait_ready(SITE_PATIENCE) {
             Ok(()) => return Ok(()),
-            Err(_) if begun.elapsed() < SITE_DEADLINE => {}
+            Err(_) if begun.elapsed() < deadline => {}
             Err(error) => {
-                let whole = format!("the site did not come up within {SITE_DEADLINE:?}");
+                let whole = format!("the site did not come up within {deadline:?}");
                 return Err(anyhow::Error::from(error).context(whole));
             }
         }
@@ -368,6 +378,7 @@ struct Seen {
 /// What is watched.
 struct Watched<'a> {
     case: &'a Case,
+    options: &'a DemoOptions,
     engine: &'a EngineProcess,
     users: &'a UsersHandle,
     injected: Instant,
@@ -378,11 +389,13 @@ struct Watched<'a> {
 fn watch(watched: &Watched<'_>, interrupt: &Interrupt, story: &mut Story) -> anyhow::Result<Seen> {
     let Watched {
         case,
+        options,
         engine,
         users,
         injected,
         injected_at,
     } = *watched;
+    let deadline = options.limit(CURE_DEADLINE);
     let mut seen = Seen::default();
     let mut failing_told = false;
     let mut opened_told = false;
@@ -448,12 +461,12 @@ fn watch(watched: &Watched<'_>, interrupt: &Interrupt, story: &mut Story) -> any
         }
         let cured = seen.cured.as_ref();
         let lasted = cured.is_some_and(|(at, _)| at.elapsed() >= case.afterwards());
-        let lost = cured.is_none() && elapsed > CURE_DEADLINE;
+        let lost = cured.is_none() && elapsed > deadline;
         seen.view = view;
         if lost {
             story.at(
                 elapsed,
-                &format!("{} is not cured within {CURE_DEADLINE:?}", case.culprit()),
+                &format!("{} is not cured within {deadline:?}", case.culprit()),
             );
         }
         if lasted || lost {

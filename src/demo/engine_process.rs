@@ -13,7 +13,7 @@ use super::interrupt::Interrupt;
 use crate::view::View;
 
 /// How long the engine may take until it answers: it opens a database and three sockets.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long it may take to end with all its children.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
