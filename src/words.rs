@@ -190,15 +190,29 @@ pub(crate) fn well_again(view: &View) -> Option<String> {
     ))
 }
 
-/// The plan of an open incident that ended with a person, and why: restarts that didn't cure it, or a
-/// guard that let none happen.
-pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
-    let plan = view.recovery.plans.iter().find(|plan| {
-        plan.state == PlanState::GivenUp
+/// A plan in this state of an incident that is open, and whose requests are not well again.
+fn pressing(view: &View, state: PlanState) -> Option<&PlanView> {
+    view.recovery.plans.iter().find(|plan| {
+        plan.state == state
             && view
                 .open_incidents()
                 .any(|incident| incident.id == plan.incident && incident.well_since.is_none())
-    })?;
+    })
+}
+
+/// What an open incident's restart is held off for.
+pub(crate) fn held_off(view: &View) -> Option<String> {
+    let plan = pressing(view, PlanState::HeldOff)?;
+    Some(match plan.guards.first() {
+        Some(guard) => format!("A restart is held off: {guard}"),
+        None => "A restart is held off".to_owned(),
+    })
+}
+
+/// The plan of an open incident that ended with a person, and why: restarts that didn't cure it, or a
+/// guard that let none happen.
+pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
+    let plan = pressing(view, PlanState::GivenUp)?;
     // What was refused did not happen, and what was restarted along was one restart.
     let done: BTreeMap<_, _> = view
         .recovery

@@ -6,10 +6,10 @@
 //! isn't in this file, and a ledger that tells another story is found out.
 //!
 //! ```text
-//!  held off
-//!     ⇅ hold off, take up
-//!  watching ⇄ proposed        (expired, withdrawn)          rejected
-//!     │           │ approve                                 lapsed (healed by itself)
+//!  held off ── reject ─────────────────────────────────────▶ rejected
+//!     ⇅ hold off, take up                                       ▲
+//!  watching ⇄ proposed        (expired, withdrawn) ─────────────┘
+//!     │           │ approve                                lapsed (healed by itself)
 //!     └── lease ──┴──▶ leased ──▶ committed ──▶ acting ──▶ settling ──▶ judging
 //!     ▲                                            │                       │
 //!     └───── climb ◀── not done, not cured, helped ◀───────────────────────┤
@@ -133,7 +133,7 @@ pub const fn next(state: State, event: Event) -> Result<State, IllegalTransition
         (S::Watching, E::Propose) => S::Proposed,
         (S::Watching, E::Lease) | (S::Proposed, E::Approve) => S::Leased,
         (S::Proposed, E::Withdraw | E::Expire) | (S::Leased, E::Release) => S::Watching,
-        (S::Proposed, E::Reject) => S::Rejected,
+        (S::Proposed | S::HeldOff, E::Reject) => S::Rejected,
         (S::Watching, E::HoldOff) => S::HeldOff,
         (S::HeldOff, E::TakeUp) => S::Watching,
         (
@@ -220,7 +220,7 @@ impl fmt::Display for State {
 /// What becomes of a recovery that the engine finds in this state when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumption {
-    /// It goes on from fresh evidence, knowing what was tried. Without any, it lapses.
+    /// It goes on from fresh evidence, knowing what was tried and told. Without any, it lapses.
     Watch,
     /// Nothing was written and nothing done: back to watching, by this event.
     GoBack(Event),
@@ -238,9 +238,8 @@ impl State {
     /// What becomes of a recovery that the engine finds in this state when it starts.
     pub const fn resumption(self) -> Resumption {
         match self {
-            Self::Watching => Resumption::Watch,
             // What it was held off for is asked again, by what this engine knows.
-            Self::HeldOff => Resumption::GoBack(Event::TakeUp),
+            Self::Watching | Self::HeldOff => Resumption::Watch,
             // The proposal's guards and evidence are of another life; a new one is made.
             Self::Proposed => Resumption::GoBack(Event::Withdraw),
             Self::Leased => Resumption::GoBack(Event::Release),

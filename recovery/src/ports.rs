@@ -41,6 +41,8 @@ pub enum NoticeKind {
     Proposal,
     /// Recovery has given up: a person must look.
     GivenUp,
+    /// Nothing is restarted as long as something lasts that may pass, and may be long: a person should look.
+    HeldOff,
     /// Nothing is restarted as long as so much is sick at once.
     Storm,
     /// A fault was cured again that was cured a short while ago.

@@ -87,7 +87,11 @@ fn of(view: &View, unit: &UnitView) -> Availability {
 fn is_away(state: UnitState) -> bool {
     match state {
         UnitState::Starting | UnitState::Restarting | UnitState::Down => true,
-        UnitState::Unknown | UnitState::Up | UnitState::Judging | UnitState::GivenUp => false,
+        UnitState::Unknown
+        | UnitState::Up
+        | UnitState::Judging
+        | UnitState::HeldOff
+        | UnitState::GivenUp => false,
     }
 }
 

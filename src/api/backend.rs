@@ -63,7 +63,7 @@ pub enum ApiCommand {
         /// Who says so.
         by: String,
     },
-    /// Drop a plan that waits. Answered by [`Reply::Done`].
+    /// Drop a plan that waits, or is held off. Answered by [`Reply::Done`].
     Reject {
         /// The plan.
         plan: u64,

@@ -157,7 +157,7 @@ pub enum Command {
         by: By,
     },
 
-    /// Drop a plan that waits
+    /// Drop a plan that waits or is held off: its incident is left to people
     Reject {
         /// The plan's number
         #[arg(value_parser = plan_number)]

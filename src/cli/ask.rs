@@ -56,6 +56,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             "A restart waits for your approval: see `rekindle plan`".to_owned(),
             Tone::Attention,
         )
+    } else if let Some(words) = words::held_off(view) {
+        (format!("{words}: see `rekindle plan`"), Tone::Bad)
     } else if let Some(words) = words::well_again(view) {
         (words, Tone::Attention)
     } else if open > 0 {
@@ -322,7 +324,9 @@ fn unit_row(view: &View, unit: &UnitView) -> Vec<Words> {
     let tone = match unit.state {
         UnitState::Up => Tone::Good,
         UnitState::Down | UnitState::GivenUp => Tone::Bad,
-        UnitState::Starting | UnitState::Restarting | UnitState::Judging => Tone::Attention,
+        UnitState::Starting | UnitState::Restarting | UnitState::Judging | UnitState::HeldOff => {
+            Tone::Attention
+        }
         UnitState::Unknown => Tone::Plain,
     };
     let mut name = format!("{}{}", "  ".repeat(unit.depth), unit.name);
@@ -464,6 +468,13 @@ fn show_plan(terminal: &mut Terminal, plan: &PlanView) -> io::Result<()> {
     }
     if let Some(decided) = &plan.decided {
         terminal.line(decided)?;
+    }
+    if plan.state == PlanState::HeldOff {
+        let leave = match plan.id {
+            0 => String::new(),
+            id => format!(", unless you say rekindle reject {id} --reason …"),
+        };
+        terminal.line(format!("It goes on once that has passed{leave}"))?;
     }
     if plan.state == PlanState::Proposed {
         let id = plan.id;

@@ -270,6 +270,7 @@ impl ports::Notifier for People {
                 Severity::Critical,
                 "too much is sick at once to restart anything",
             ),
+            NoticeKind::HeldOff => (Severity::Critical, "a restart is held off"),
             NoticeKind::GivenUp => (Severity::Critical, "recovery has given up"),
             NoticeKind::Disabled => (Severity::Critical, "recovery can do nothing"),
             NoticeKind::Rejuvenation => (Severity::Warning, "preventive restarts need a person"),

@@ -1,5 +1,6 @@
 //! From the engine's own types to what is shown: pure, so that it can be tested without an engine.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rekindle_analysis::{
     Suspect, Verdict,
 };
 use rekindle_model::{Life, Outcome, Span, SpanKind, Status, Trace, UnixNanos};
+use rekindle_recovery::guard::Refusal;
 use rekindle_recovery::judge;
 use rekindle_recovery::ledger;
 use rekindle_recovery::lifecycle::State;
@@ -338,6 +340,7 @@ pub(crate) fn units(
                 | service::UnitState::Proposed => UnitState::Unknown,
                 service::UnitState::Restarting => UnitState::Restarting,
                 service::UnitState::Judging => UnitState::Judging,
+                service::UnitState::HeldOff => UnitState::HeldOff,
                 service::UnitState::GivenUp => UnitState::GivenUp,
             },
             note: match unit.state {
@@ -447,7 +450,7 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             .filter(|candidate| !candidate.chosen)
             .map(alternative)
             .collect(),
-        guards: recovery.refusals.iter().map(ToString::to_string).collect(),
+        guards: gravest_first(&recovery.refusals),
         actions: status
             .recent
             .iter()
@@ -457,6 +460,13 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             .collect(),
         decided: recovery.decided.clone(),
     })
+}
+
+/// What the guards said. Headlines have room for the first.
+fn gravest_first(refusals: &[Refusal]) -> Vec<String> {
+    let mut sorted: Vec<&Refusal> = refusals.iter().collect();
+    sorted.sort_by_key(|refusal| Reverse(refusal.consequence));
+    sorted.iter().map(ToString::to_string).collect()
 }
 
 /// An expected number of requests, to tenths: more digits would claim to know it better.
@@ -488,7 +498,8 @@ fn plan_state(state: State, refused: bool, choice: &Choice) -> PlanState {
         State::Unknown => PlanState::Unknown,
         State::Rejected => PlanState::Rejected,
         State::Lapsed | State::Closed => PlanState::Expired,
-        State::GivenUp | State::HeldOff => PlanState::GivenUp,
+        State::HeldOff => PlanState::HeldOff,
+        State::GivenUp => PlanState::GivenUp,
     }
 }
 
@@ -652,6 +663,19 @@ pub(crate) fn utc(time: std::time::SystemTime) -> UtcTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stops_a_restart_is_said_before_what_only_asks() {
+        let refusals: Vec<Refusal> = serde_json::from_value(serde_json::json!([
+            { "guard": "mode", "consequence": "ask", "words": "mode", "until": null },
+            { "guard": "backoff", "consequence": "wait", "words": "backoff", "until": null },
+            { "guard": "storm", "consequence": "hold_off", "words": "storm", "until": null },
+            { "guard": "untold", "consequence": "wait", "words": "untold", "until": null },
+        ]))
+        .expect("refusals");
+        let said = gravest_first(&refusals);
+        assert_eq!(said, ["storm", "backoff", "untold", "mode"]);
+    }
 
     #[test]
     fn every_kind_of_executor_keeps_its_name() {

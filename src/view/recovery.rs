@@ -51,6 +51,8 @@ words! {
         Judging = "judging",
         /// It is down.
         Down = "down",
+        /// Its restart waits for something that may pass, and may be long.
+        HeldOff = "held off",
         /// Rekindle has given up on it: a person is needed.
         GivenUp = "given up",
     }
@@ -161,6 +163,8 @@ words! {
         Expired = "expired",
         /// A guard said no.
         Vetoed = "vetoed by a guard",
+        /// A guard said no for as long as something lasts that may pass: then it goes on by itself.
+        HeldOff = "held off",
         /// Rekindle gave up: a person is needed.
         GivenUp = "given up to a person",
     }
@@ -169,7 +173,7 @@ words! {
 impl PlanState {
     /// Whether something is being restarted, or judged.
     pub const fn is_at_work(self) -> bool {
-        self.is_live() && !matches!(self, Self::Proposed | Self::Waiting)
+        self.is_live() && !matches!(self, Self::Proposed | Self::Waiting | Self::HeldOff)
     }
 
     /// Whether something of it is still to come.
@@ -178,6 +182,7 @@ impl PlanState {
             self,
             Self::Proposed
                 | Self::Waiting
+                | Self::HeldOff
                 | Self::Leased
                 | Self::Committed
                 | Self::Acting

@@ -62,6 +62,8 @@ fn banner(view: &View) -> Markup {
         ("ask", "A restart waits for your approval".to_owned())
     } else if let Some((_, why)) = &given_up {
         ("bad", format!("A person is needed: {why}"))
+    } else if let Some(heading) = words::held_off(view) {
+        ("bad", heading)
     } else if let Some((plan, incident)) = busy {
         (
             "busy",

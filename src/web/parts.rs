@@ -133,7 +133,7 @@ pub(super) fn plan_class(state: PlanState) -> &'static str {
     match state {
         PlanState::Cured => "ok",
         PlanState::NotCured | PlanState::GivenUp => "bad",
-        PlanState::Proposed | PlanState::Unknown | PlanState::Vetoed => "warn",
+        PlanState::Proposed | PlanState::Unknown | PlanState::Vetoed | PlanState::HeldOff => "warn",
         PlanState::Rejected | PlanState::Expired => "",
         _ => "busy",
     }

@@ -46,6 +46,17 @@ pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
                     p.quiet { "Made " (words::ago(plan.created, view.now)) "; lapses at " (words::when(expires)) " UTC." }
                 }
             }
+            @if plan.state == PlanState::HeldOff {
+                @if plan.id > 0 {
+                    div.decide {
+                        form method="post" action={ "/plans/" (plan.id) "/reject" } {
+                            label { "Why not " input name="reason" required maxlength="200"; }
+                            button { "Leave it to people" }
+                        }
+                    }
+                }
+                p.quiet { "It goes on by itself once that has passed." }
+            }
             @if let Some(decided) = &plan.decided { p.quiet { (decided) } }
             @if !plan.alternatives.is_empty() {
                 details id={ "alternatives-" (anchor) } {

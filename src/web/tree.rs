@@ -114,6 +114,7 @@ fn state_class(state: UnitState) -> &'static str {
         UnitState::Unknown => "",
         UnitState::Up => "ok",
         UnitState::Starting | UnitState::Restarting | UnitState::Judging => "busy",
+        UnitState::HeldOff => "warn",
         UnitState::Down | UnitState::GivenUp => "bad",
     }
 }

@@ -151,6 +151,25 @@ fn who_gave_up_says_so_first() {
 }
 
 #[test]
+fn what_is_held_off_is_no_giving_up() {
+    let mut held = view();
+    held.recovery.plans[0].state = PlanState::HeldOff;
+    held.recovery.plans[0].guards = vec!["3 parts are sick at once".to_owned()];
+    let server = Server::start(held);
+    let status = rekindle(Some(&server), &["status"]);
+    let told = "A restart is held off: 3 parts are sick at once: see `rekindle plan`";
+    assert!(status.out.starts_with(told), "{status:?}");
+    let plan = rekindle(Some(&server), &["plan"]);
+    assert!(
+        plan.out.starts_with("Plan 3 for incident 7: held off"),
+        "{plan:?}"
+    );
+    let told = "It goes on once that has passed, unless you say rekindle reject 3 --reason …";
+    assert!(plan.out.contains(told), "{plan:?}");
+    assert!(!plan.out.contains("approve"), "{plan:?}");
+}
+
+#[test]
 fn errors_are_json_for_programs() {
     let server = Server::start(view());
     let outcome = rekindle(Some(&server), &["-o", "json", "approve", "9"]);

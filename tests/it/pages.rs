@@ -62,7 +62,7 @@ fn the_banner_says_the_most_pressing_thing() {
         change(&mut changed);
         changed
     };
-    let cases: [(View, &str); 7] = [
+    let cases: [(View, &str); 8] = [
         (view(), "A restart waits for your approval"),
         (
             changed(|view| view.recovery.plans.clear()),
@@ -75,6 +75,10 @@ fn the_banner_says_the_most_pressing_thing() {
         (
             changed(|view| view.recovery.plans[0].state = PlanState::GivenUp),
             "A person is needed: nothing was restarted, because",
+        ),
+        (
+            changed(|view| view.recovery.plans[0].state = PlanState::HeldOff),
+            "A restart is held off: mode propose: a person approves",
         ),
         (quiet_view(), "All is as usual"),
         (View::default(), "No requests yet"),
@@ -91,6 +95,22 @@ fn the_banner_says_the_most_pressing_thing() {
         let text = overview(view);
         assert!(text.contains(banner), "{banner}: {text}");
     }
+}
+
+#[test]
+fn what_is_held_off_can_be_left_to_people() {
+    let mut held = view();
+    held.recovery.plans[0].state = PlanState::HeldOff;
+    let server = Server::start(held);
+    let (_, html) = page(&server, "/");
+    assert!(html.contains("action=\"/plans/3/reject\""), "{html}");
+    assert!(!html.contains("action=\"/plans/3/approve\""), "{html}");
+    let text = words(&html);
+    assert!(text.contains("Leave it to people"), "{text}");
+    assert!(
+        text.contains("It goes on by itself once that has passed."),
+        "{text}"
+    );
 }
 
 #[test]

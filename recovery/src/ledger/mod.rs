@@ -24,7 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::audit::audit;
 pub use self::error::LedgerError;
 pub use self::rows::{
-    Also, Entry, IntendedRestart, Intent, Judged, Memory, Outcome, StoredAction, StoredRecovery,
+    Also, Entry, Held, IntendedRestart, Intent, Judged, Memory, Outcome, StoredAction,
+    StoredRecovery,
 };
 pub use self::store::Store;
 

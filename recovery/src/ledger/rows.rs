@@ -1,6 +1,6 @@
 //! What is written to the ledger, and what is read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::belief::{Key, Row};
 use crate::cost::{CostKey, Measured};
 use crate::executor::{ActionId, Life};
-use crate::guard::Pause;
+use crate::guard::{Guard, Pause};
 use crate::judge::{Relief, Verdict};
 use crate::lifecycle::{Event, State};
 use crate::plan::{Plan, PlanId};
 use crate::service::RecoveryId;
 use crate::{Evidence, UnitName};
+
+/// What a recovery was held off for. Outlives the engine, so that nobody is told twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The guards that people were told of.
+    pub told: BTreeSet<Guard>,
+    /// The unit for whose sake a storm held it off. It counts as sick for the others of that storm until this is over,
+    /// whatever is told of it meanwhile: what isn't seen for a while isn't well.
+    pub in_storm: Option<UnitName>,
+}
 
 /// What happened to a recovery since it was last written.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +42,8 @@ pub struct Entry {
     pub decided: Option<String>,
     /// The latest evidence.
     pub evidence: Option<Evidence>,
+    /// What it was held off for.
+    pub held: Held,
     /// What happened, in order.
     pub events: Vec<(SystemTime, Event)>,
     /// What is written in the same transaction.
@@ -223,6 +235,8 @@ pub struct StoredRecovery {
     pub since: SystemTime,
     /// What a person said about its plan.
     pub decided: Option<String>,
+    /// What it was held off for.
+    pub held: Held,
     /// Its actions, oldest first.
     pub actions: Vec<StoredAction>,
     /// The last plan that was written for it.

@@ -67,6 +67,7 @@ const MIGRATIONS: &[&str] = &[
 ",
     "ALTER TABLE actions ADD COLUMN judged_at INTEGER;
      ALTER TABLE recoveries ADD COLUMN decided TEXT",
+    "ALTER TABLE recoveries ADD COLUMN held TEXT",
 ];
 
 /// Brings the database to the newest format.

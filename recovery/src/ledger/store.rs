@@ -50,6 +50,13 @@ fn is_full(error: &rusqlite::Error) -> bool {
         })
 }
 
+/// A plan with its number, which it has from its row.
+fn numbered(row: &rusqlite::Row<'_>) -> Sql<Plan> {
+    let mut plan: Plan = parse(&row.get::<_, String>(1)?)?;
+    plan.id = PlanId(uint(row.get(0)?));
+    Ok(plan)
+}
+
 impl Store {
     /// Opens the ledger, makes or converts it where needed, and its reserve.
     ///
@@ -362,14 +369,14 @@ impl Store {
         self.read("reading recoveries", |database| {
             let mut statement = database.prepare(&format!(
                 "SELECT id, incident, opened_at, by, reason, evidence, state, changed_at,
-                     decided
+                     decided, held
                  FROM recoveries WHERE {which} ORDER BY id"
             ))?;
             let mut of = database.prepare(&format!(
                 "{ACTION} FROM actions WHERE recovery = ?1 ORDER BY id"
             ))?;
-            let mut plan =
-                database.prepare("SELECT plan FROM plans WHERE recovery = ?1 ORDER BY id DESC")?;
+            let mut plan = database
+                .prepare("SELECT id, plan FROM plans WHERE recovery = ?1 ORDER BY id DESC")?;
             let rows = statement.query_map([], |row| {
                 let id: i64 = row.get(0)?;
                 let incident: Option<i64> = row.get(1)?;
@@ -383,11 +390,9 @@ impl Store {
                     state: parse(&row.get::<_, String>(6)?)?,
                     since: time(row.get(7)?),
                     decided: row.get(8)?,
+                    held: optional(row.get(9)?)?.unwrap_or_default(),
                     actions: of.query_map([id], action)?.collect::<Sql<Vec<_>>>()?,
-                    plan: optional(
-                        plan.query_row([id], |row| row.get::<_, String>(0))
-                            .optional()?,
-                    )?,
+                    plan: plan.query_row([id], numbered).optional()?,
                 })
             })?;
             rows.collect()

@@ -21,6 +21,7 @@ fn entry(recovery: u64, events: &[Event]) -> Entry {
         reason: String::new(),
         decided: None,
         evidence: None,
+        held: Held::default(),
         events: events.iter().map(|event| (at(1), *event)).collect(),
         also: Vec::new(),
     }

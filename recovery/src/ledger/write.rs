@@ -41,7 +41,7 @@ pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(),
     let evidence = entry.evidence.as_ref().map(json).transpose()?;
     if known.is_none() {
         transaction.execute(
-            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0, NULL)",
+            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0, NULL, NULL)",
             params![
                 id,
                 entry.incident.map(int),
@@ -78,14 +78,16 @@ pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(),
     let changed_at = entry.events.last().map(|(at, _)| nanos(*at));
     transaction.execute(
         "UPDATE recoveries SET evidence = coalesce(?2, evidence), state = ?3, is_over = ?4,
-             changed_at = coalesce(?5, changed_at), decided = coalesce(?6, decided) WHERE id = ?1",
+             changed_at = coalesce(?5, changed_at), decided = coalesce(?6, decided), held = ?7
+             WHERE id = ?1",
         params![
             id,
             evidence,
             json(&state)?,
             state.is_over(),
             changed_at,
-            entry.decided
+            entry.decided,
+            json(&entry.held)?,
         ],
     )?;
     for also in &entry.also {

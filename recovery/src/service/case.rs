@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::belief::Trial;
 use crate::executor::{ActionId, Life, Permit};
-use crate::guard::{Guard, Refusal};
+use crate::guard::Refusal;
 use crate::judge::{Probed, Relief};
-use crate::ledger::{Also, Entry, Outcome};
+use crate::ledger::{Also, Entry, Held, Outcome};
 use crate::lifecycle::{Event, IllegalTransition, State, next};
 use crate::plan::{Plan, PlanId};
 use crate::service::{RecoveryId, Tried};
@@ -40,6 +40,8 @@ pub(super) struct Case {
     pub(super) acted_on: Option<Evidence>,
     /// Left over from an engine that ended; its incident has another number now, if it goes on.
     pub(super) is_orphan: bool,
+    /// When this engine took it over, where another began it.
+    pub(super) taken_over_at: Option<SystemTime>,
     pub(super) state: State,
     pub(super) since: SystemTime,
     unsaved: Vec<(SystemTime, Event)>,
@@ -57,11 +59,9 @@ pub(super) struct Case {
     pub(super) considered_at: Option<SystemTime>,
     /// Since when all that speaks against its restart is that it isn't sure enough.
     pub(super) unsure_since: Option<SystemTime>,
-    /// The unit for whose sake a storm held it off. It counts as sick for the others of that storm until this is over,
-    /// whatever is told of it meanwhile: what isn't seen for a while isn't well.
-    pub(super) held_in_storm: Option<UnitName>,
-    /// What people were told that it is held off for.
-    pub(super) told_held: BTreeSet<Guard>,
+    pub(super) held: Held,
+    /// The number by which people know of it while it is held off.
+    pub(super) held_as: Option<PlanId>,
     /// Whether people were told that it waits for a storm to pass.
     pub(super) is_storm_told: bool,
     /// The pause during which people were told of a plan, by its beginning, and what that would restart.
@@ -238,6 +238,7 @@ impl Case {
             evidence: None,
             acted_on: None,
             is_orphan: false,
+            taken_over_at: None,
             state: State::Watching,
             since: now,
             unsaved: Vec::new(),
@@ -252,8 +253,8 @@ impl Case {
             told_at: None,
             considered_at: None,
             unsure_since: None,
-            held_in_storm: None,
-            told_held: BTreeSet::new(),
+            held: Held::default(),
+            held_as: None,
             is_storm_told: false,
             told_in_pause: None,
             attempts: 0,
@@ -271,6 +272,7 @@ impl Case {
             changes.for_each(|change| shift.apply(&mut change.at));
         }
         let ours = [
+            &mut self.taken_over_at,
             &mut self.wait_until,
             &mut self.told_at,
             &mut self.considered_at,
@@ -334,6 +336,7 @@ impl Case {
             reason: self.reason.clone(),
             decided: self.decided.clone(),
             evidence: self.evidence.clone(),
+            held: self.held.clone(),
             events: self.unsaved.clone(),
             also: self.also.clone(),
         }

@@ -27,7 +27,7 @@ pub enum Command {
         /// Who says so.
         by: String,
     },
-    /// Drop a waiting plan, and propose nothing more for its incident.
+    /// Drop a plan that waits for approval, or is held off, and do nothing more about its incident.
     Reject {
         /// The plan.
         plan: PlanId,
@@ -121,7 +121,7 @@ pub enum CommandError {
         /// The names that there are.
         known: Vec<UnitName>,
     },
-    /// No plan of this number is waiting.
+    /// No plan of this number is waiting, or held off.
     #[error(
         "no plan {plan} is waiting: it was replaced by a newer one, decided on, or its incident is over"
     )]

@@ -110,8 +110,12 @@ impl Engine {
 
     /// Whether new evidence may change what is decided about it.
     fn is_awake(&self, id: RecoveryId, now: SystemTime) -> bool {
-        let is_held = |case: &Case| case.state == State::HeldOff;
-        !self.cases.get(&id).is_some_and(is_held) || self.is_due(id, now)
+        !self.is_held_off(id) || self.is_due(id, now)
+    }
+
+    pub(super) fn is_held_off(&self, id: RecoveryId) -> bool {
+        let case = self.cases.get(&id);
+        case.is_some_and(|case| case.state == State::HeldOff)
     }
 
     /// What was learned of software that is gone weighs less. The rows that changed.
@@ -202,12 +206,18 @@ impl Engine {
         let Some(evidence) = case.evidence.clone() else {
             return;
         };
-        let age = now.duration_since(evidence.at).unwrap_or_default();
-        if evidence.closed || age > FORGOTTEN {
+        let is_orphan = case.is_orphan;
+        let spoken_of = case.taken_over_at.max(Some(evidence.at));
+        let age = spoken_of.and_then(|at| now.duration_since(at).ok());
+        if evidence.closed || age.unwrap_or_default() > FORGOTTEN {
             if evidence.closed || is_held {
                 self.learn(id);
             }
             self.end(id, Event::IncidentClosed).await;
+            return;
+        }
+        // What another engine knew is no reason to do anything now, nor to give anything up.
+        if is_orphan {
             return;
         }
         if self.expire(id, now) {
@@ -440,7 +450,14 @@ impl Engine {
         let (refusals, _) = self.objections(id, target, by, Some(evidence), cost);
         let mut against = refusals.iter().map(|refusal| refusal.consequence);
         if against.any(|consequence| consequence > Consequence::Ask) {
-            self.hold(id, plan.clone(), refusals);
+            let mut plan = plan.clone();
+            let case = self.cases.get(&id);
+            // People know of it by its number, whatever it would do by now.
+            plan.id = case.and_then(|case| case.held_as).unwrap_or_default();
+            self.hold(id, plan, refusals);
+            return false;
+        }
+        if !self.has_room() {
             return false;
         }
         tracing::info!(recovery = %id, unit = %target, "what it was held off for has passed");
@@ -650,17 +667,50 @@ impl Engine {
         let incident = case.incident;
         let against = case.refusals.iter();
         let held = against.filter(|refusal| refusal.consequence == Consequence::HoldOff);
-        let told = case.told_held.len();
+        let told = case.held.told.len();
         let held: Vec<Guard> = held.map(|refusal| refusal.guard).collect();
         if held.contains(&Guard::Storm) {
-            case.held_in_storm = Some(unit.clone());
+            case.held.in_storm = Some(unit.clone());
         }
-        case.told_held.extend(held);
-        if case.told_held.len() > told {
-            let words = format!("{words}; it is taken up again once that has passed");
-            self.notify(NoticeKind::GivenUp, incident, Some(unit), words);
+        case.held.told.extend(held);
+        let is_news = case.held.told.len() > told;
+        self.write_held(id).await;
+        if is_news {
+            let number = self.cases.get(&id).and_then(|case| case.held_as);
+            let subject = number.map_or_else(String::new, |plan| format!("plan {plan}: "));
+            let words = format!("{subject}{words}; it is taken up again once that has passed");
+            self.notify(NoticeKind::HeldOff, incident, Some(unit), words);
         }
-        self.save(id).await;
+    }
+
+    /// Writes that it is held off, under the number by which people may say that it is to be left.
+    async fn write_held(&mut self, id: RecoveryId) {
+        let Some(case) = self.cases.get_mut(&id) else {
+            return;
+        };
+        let plan = match (case.plan.clone(), case.held_as) {
+            (Some(plan), None) => plan,
+            (plan, number) => {
+                case.plan = plan.map(|plan| Plan {
+                    id: number.unwrap_or_default(),
+                    ..plan
+                });
+                self.save(id).await;
+                return;
+            }
+        };
+        let entry = case.entry();
+        let written = self.ledger.run(move |store| store.propose(&entry, &plan));
+        match written.await {
+            Ok(number) => {
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.saved();
+                    case.held_as = Some(number);
+                    case.plan.iter_mut().for_each(|plan| plan.id = number);
+                }
+            }
+            Err(error) => self.ledger_failed(&error),
+        }
     }
 
     /// On to a person: said, written, and not taken up again.

@@ -88,6 +88,8 @@ pub(super) struct Ended {
     pub(super) state: State,
     pub(super) at: SystemTime,
     pub(super) evidence: Option<Evidence>,
+    /// The unit for whose sake a person left it, while a storm held it off.
+    in_storm: Option<UnitName>,
     /// Of an engine before this one, which numbered incidents otherwise.
     pub(super) is_orphan: bool,
 }
@@ -202,6 +204,7 @@ impl Engine {
                     .last()
                     .and_then(|action| action.evidence.clone())
                     .or_else(|| recovery.evidence.clone()),
+                in_storm: None,
                 is_orphan: true,
             };
             Some((recovery.incident?, ended))
@@ -542,6 +545,7 @@ impl Engine {
                 tracing::warn!(incident, unit, "{}", notice.text);
             }
             NoticeKind::Storm
+            | NoticeKind::HeldOff
             | NoticeKind::GivenUp
             | NoticeKind::Disabled
             | NoticeKind::Rejuvenation => {
@@ -572,7 +576,7 @@ impl Engine {
         };
         let asks = recovery.and_then(|id| self.cases.get(&id));
         let mut around = self.surroundings();
-        if asks.is_some_and(|case| case.held_in_storm.is_some()) {
+        if asks.is_some_and(|case| case.held.in_storm.is_some()) {
             around.sick.extend(self.held_in_storm());
         }
         check(&deed, &self.world(&around), self.now())
@@ -596,8 +600,11 @@ impl Engine {
     /// The units that a storm was made of whose incidents go on: they count for each other, until so few are left that it
     /// is none. For others they don't, or who makes up incidents could hold up all that is real.
     fn held_in_storm(&self) -> impl Iterator<Item = UnitName> {
-        let cases = self.cases.values();
-        cases.filter_map(|case| case.held_in_storm.clone())
+        let cases = self.cases.values().map(|case| &case.held);
+        // What a person wants left is as sick as before.
+        let left = self.ended.values().filter(|ended| !ended.is_orphan);
+        let left = left.filter_map(|ended| ended.in_storm.clone());
+        cases.filter_map(|held| held.in_storm.clone()).chain(left)
     }
 
     /// What is reserved, sick and down at present.
@@ -691,6 +698,9 @@ impl Engine {
                 state: case.state,
                 at: case.since,
                 evidence: case.acted_on.or(case.evidence),
+                in_storm: (case.state == State::Rejected)
+                    .then_some(case.held.in_storm)
+                    .flatten(),
                 is_orphan: case.is_orphan,
             };
             self.ended.insert(incident, ended);

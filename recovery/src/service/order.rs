@@ -105,17 +105,30 @@ impl Engine {
         })
     }
 
-    fn waiting(&self, plan: PlanId) -> Result<RecoveryId, CommandError> {
-        self.cases
-            .values()
-            .find(|case| case.state == State::Proposed && case.plan_number() == Some(plan))
-            .map(|case| case.id)
+    /// The recovery whose plan of this number people may decide about.
+    fn undecided(&self, plan: PlanId) -> Result<&Case, CommandError> {
+        let mut cases = self.cases.values();
+        cases
+            .find(|case| {
+                matches!(case.state, State::Proposed | State::HeldOff)
+                    && case.plan_number() == Some(plan)
+            })
             .ok_or(CommandError::NoSuchPlan { plan })
     }
 
     async fn approve(&mut self, number: PlanId, by: &str) -> Result<Reply, CommandError> {
-        let id = self.waiting(number)?;
         let none = || CommandError::NoSuchPlan { plan: number };
+        let case = self.undecided(number)?;
+        // What is held off is refused by what a person's approval doesn't stand in for.
+        if case.state == State::HeldOff {
+            let refusals = case.refusals.clone();
+            // Whoever has just taken it over from another engine hasn't asked yet.
+            return Err(match refusals.is_empty() {
+                true => none(),
+                false => CommandError::Refused { refusals },
+            });
+        }
+        let id = case.id;
         // It lapses when it lapses, not when somebody next looks.
         if self.expire(id, self.now()) {
             self.save(id).await;
@@ -150,7 +163,7 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<Reply, CommandError> {
-        let id = self.waiting(number)?;
+        let id = self.undecided(number)?.id;
         tracing::info!(recovery = %id, plan = %number, by, reason, "rejected");
         self.learn(id);
         self.decide(id, format!("rejected by {by}: {reason}"));
@@ -238,6 +251,11 @@ impl Engine {
         if !refusals.is_empty() {
             return Err(CommandError::Refused { refusals });
         }
+        let is_one_more = known.is_none_or(|id| self.is_held_off(id));
+        if is_one_more && !self.has_room() {
+            let reason = "too many recoveries are under way".to_owned();
+            return Err(CommandError::Unavailable { reason });
+        }
         let id = match known {
             Some(id) => {
                 let back = match self.cases.get(&id).map(|case| case.state) {
@@ -249,10 +267,6 @@ impl Engine {
                     self.apply(id, back);
                 }
                 id
-            }
-            None if !self.has_room() => {
-                let reason = "too many recoveries are under way".to_owned();
-                return Err(CommandError::Unavailable { reason });
             }
             None => {
                 let id = self.number();

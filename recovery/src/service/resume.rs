@@ -63,7 +63,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
 }
 
 /// The recovery as it was when the last engine ended.
-fn case(stored: &StoredRecovery) -> Case {
+fn case(stored: &StoredRecovery, taken_over_at: SystemTime) -> Case {
     let now = stored.since;
     let mut case = Case::new(
         stored.recovery,
@@ -75,7 +75,13 @@ fn case(stored: &StoredRecovery) -> Case {
     case.evidence.clone_from(&stored.evidence);
     case.decided.clone_from(&stored.decided);
     case.is_orphan = true;
+    case.taken_over_at = Some(taken_over_at);
     case.is_known = true;
+    case.held.clone_from(&stored.held);
+    if stored.state == State::HeldOff {
+        case.plan.clone_from(&stored.plan);
+        case.held_as = case.plan_number();
+    }
     case.state = stored.state;
     case.since = now;
     case.attempts = stored
@@ -119,7 +125,7 @@ fn case(stored: &StoredRecovery) -> Case {
         .and_then(|action| action.evidence.clone());
     let is_under_way = !matches!(
         case.state,
-        State::Watching | State::Proposed | State::Leased
+        State::Watching | State::HeldOff | State::Proposed | State::Leased
     );
     let last = stored
         .actions
@@ -192,7 +198,7 @@ impl Engine {
         for stored in std::mem::take(&mut self.unfinished) {
             let id = stored.recovery;
             tracing::info!(recovery = %id, state = %stored.state, "left by the last engine");
-            self.cases.insert(id, case(&stored));
+            self.cases.insert(id, case(&stored, self.now()));
             match stored.state.resumption() {
                 Resumption::Watch | Resumption::Nothing => {}
                 Resumption::GoBack(event) => {

@@ -66,6 +66,8 @@ pub enum UnitState {
     Restarting,
     /// It was restarted, and is being judged.
     Judging,
+    /// Its restart is held off for what may pass.
+    HeldOff,
     /// A person must look.
     GivenUp,
 }

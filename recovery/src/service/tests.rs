@@ -2,6 +2,7 @@
 
 mod crash;
 mod grow;
+mod held;
 mod kinds;
 mod property;
 mod rejuvenation;

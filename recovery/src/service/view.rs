@@ -184,7 +184,7 @@ impl Engine {
                 note(UnitState::Suspected);
             }
             if case.state == State::HeldOff && case.sick() == Some(unit) {
-                note(UnitState::GivenUp);
+                note(UnitState::HeldOff);
             }
             if case.state == State::Proposed
                 && case
@@ -333,9 +333,10 @@ const fn weight(state: UnitState) -> u8 {
     match state {
         UnitState::Quiet => 0,
         UnitState::Suspected => 1,
-        UnitState::GivenUp => 2,
-        UnitState::Judging => 3,
-        UnitState::Proposed => 4,
-        UnitState::Restarting => 5,
+        UnitState::HeldOff => 2,
+        UnitState::GivenUp => 3,
+        UnitState::Judging => 4,
+        UnitState::Proposed => 5,
+        UnitState::Restarting => 6,
     }
 }

@@ -39,7 +39,7 @@ impl Story {
         Self::with(world, policy())
     }
 
-    fn with(world: &World, policy: Policy) -> Self {
+    pub(super) fn with(world: &World, policy: Policy) -> Self {
         let (recovery, shadows, task) = world.service(policy, None);
         Self {
             world: world.clone(),
@@ -111,7 +111,7 @@ impl Story {
 }
 
 /// The words of the story without the times, one line each.
-fn plot(text: &str) -> Vec<&str> {
+pub(super) fn plot(text: &str) -> Vec<&str> {
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .map(|(_, what)| what)
@@ -660,174 +660,6 @@ async fn a_fault_that_comes_back_is_a_persons_in_the_end() {
     story.end().await;
 }
 
-/// They are told one after the other, within a moment; whichever comes first, none is restarted, and a person has all.
-#[tokio::test(start_paused = true)]
-async fn many_at_once_are_a_storm() {
-    for between in [0, 5, 40] {
-        let world = World::new();
-        let mut story = Story::new(&world);
-        world.break_down("nobody", 1.0);
-        sleep(Duration::from_secs(1)).await;
-        let all: [&[(&str, f64)]; 3] =
-            [&[("shop.cart", 0.9)], &[("bank", 0.9)], &[("desk.a", 0.9)]];
-        let mut told = Vec::new();
-        for (incident, suspects) in (1..).zip(all) {
-            told.push(world.tell(&story.recovery, incident, suspects));
-            sleep(Duration::from_millis(between)).await;
-        }
-        story.go(20).await;
-        assert_eq!(world.calls(), Vec::<String>::new(), "{}", story.text);
-        let notices = world.with(|state| state.notices.clone());
-        let mut given_up: Vec<&str> = notices
-            .iter()
-            .filter(|it| it.kind == NoticeKind::GivenUp && it.text.contains("3 parts"))
-            .filter_map(|it| Some(it.unit.as_ref()?.as_str()))
-            .collect();
-        given_up.sort_unstable();
-        assert_eq!(given_up, ["bank", "desk", "shop.cart"], "{notices:?}");
-        assert_eq!(states(&story), [State::HeldOff; 3], "{between} ms");
-        story.end().await;
-    }
-}
-
-/// A shared database was down, and one who lost his connections to it doesn't come back by himself.
-#[tokio::test(start_paused = true)]
-async fn what_a_storm_leaves_behind_is_cured() {
-    let world = World::new();
-    let mut story = Story::new(&world);
-    world.break_down("shop.cart", 1.0);
-    let all: [&[(&str, f64)]; 3] = [&[("shop.cart", 0.9)], &[("bank", 0.9)], &[("desk.a", 0.9)]];
-    for second in 0..30 {
-        for (incident, suspects) in (1..).zip(all) {
-            let mut evidence = world.evidence(incident, suspects);
-            // From the 20th second on the database answers again, and only the cart goes on failing.
-            evidence.closed = second >= 20 && incident > 1;
-            story.recovery.evidence(evidence).await.expect("taken");
-        }
-        story.go(1).await;
-        let is_over = world.failing_share() <= 0.0;
-        // It is asked again after a tenth of the time that it was held off.
-        assert!(second > 20 || !is_over, "{second}: {}", story.text);
-        assert!(second < 24 || is_over, "{second}: {}", story.text);
-    }
-    let notices = world.with(|state| state.notices.clone());
-    let given_up = notices
-        .iter()
-        .filter(|it| it.kind == NoticeKind::GivenUp)
-        .filter(|it| {
-            it.text
-                .ends_with("it is taken up again once that has passed")
-        });
-    assert_eq!(given_up.count(), 3, "{notices:?}");
-    let (_, text) = story.end().await;
-    assert_eq!(
-        plot(&text),
-        [
-            "[held off  Storm] [held off  Storm] [held off  Storm Untold]",
-            "[held off  Storm] [held off  Storm] [held off  Storm]",
-            "[held off  Storm]",
-            "[acting shop.cart]",
-            "[settling shop.cart]",
-            "[judging shop.cart]",
-            "shop.cart cured",
-        ]
-    );
-}
-
-/// Telemetry stops for a while, as it does where what is shared is down: who isn't told of isn't well.
-#[tokio::test(start_paused = true)]
-async fn a_storm_that_is_not_told_of_for_a_while_is_the_same_storm() {
-    let world = World::new();
-    let mut story = Story::new(&world);
-    let all: [&[(&str, f64)]; 3] = [&[("shop.cart", 0.9)], &[("bank", 0.9)], &[("desk.a", 0.9)]];
-    for unit in ["shop.cart", "bank", "desk.a"] {
-        world.break_down(unit, 1.0);
-    }
-    for second in 0..120 {
-        for (incident, suspects) in (1..).zip(all) {
-            // After the silence they are told of again one after the other.
-            let again = 100 + incident * 5;
-            if second < 10 || second >= again {
-                let evidence = world.evidence(incident, suspects);
-                story.recovery.evidence(evidence).await.expect("taken");
-            }
-        }
-        story.go(1).await;
-    }
-    assert_eq!(world.calls(), Vec::<String>::new(), "{}", story.text);
-    assert_eq!(states(&story), [State::HeldOff; 3], "{}", story.text);
-    story.end().await;
-}
-
-/// Two incidents, told of for so many seconds each, of a unit whose budget the first one spends.
-async fn two_faults_of_the_bank(world: &World, seconds: u64) -> Story {
-    let policy = Policy {
-        restarts_per_unit: 1,
-        budget_period: Duration::from_secs(120),
-        ..policy()
-    };
-    let mut story = Story::with(world, policy);
-    for incident in 1..3 {
-        world.break_down("bank", 1.0);
-        for _ in 0..seconds {
-            let evidence = world.evidence(incident, &[("bank", 0.9)]);
-            story.recovery.evidence(evidence).await.expect("taken");
-            story.go(1).await;
-        }
-    }
-    story
-}
-
-/// A person's order is a trial of the recovery that is held off, which knows of it when there is budget again.
-#[tokio::test(start_paused = true)]
-async fn an_order_is_of_the_recovery_that_is_held_off() {
-    let world = World::new();
-    let mut story = two_faults_of_the_bank(&world, 20).await;
-    assert_eq!(states(&story), [State::HeldOff, State::Cured]);
-    let order = Command::Restart {
-        unit: "bank".into(),
-        dry_run: false,
-        by: "anna".to_owned(),
-        reason: "now".to_owned(),
-    };
-    let reply = story.recovery.command(order).await;
-    assert!(matches!(reply, Ok(Reply::Started { .. })), "{reply:?}");
-    story.go(1).await;
-    assert_eq!(states(&story).len(), 2, "{}", story.text);
-    story.end().await;
-}
-
-/// The bank's budget is spent by one fault; the next waits for it, is told of once, and has its turn.
-#[tokio::test(start_paused = true)]
-async fn what_was_held_off_by_a_budget_is_cured_when_there_is_some_again() {
-    let world = World::new();
-    let mut story = two_faults_of_the_bank(&world, 50).await;
-    assert_eq!(world.calls(), ["bank"], "{}", story.text);
-    assert_eq!(
-        states(&story),
-        [State::HeldOff, State::Cured],
-        "{}",
-        story.text
-    );
-    assert_eq!(state_of("bank", &story), UnitState::GivenUp);
-    for _ in 0..60 {
-        let evidence = world.evidence(2, &[("bank", 0.9)]);
-        story.recovery.evidence(evidence).await.expect("taken");
-        story.go(1).await;
-    }
-    assert_eq!(world.calls(), ["bank", "bank"], "{}", story.text);
-    assert_eq!(
-        states(&story),
-        [State::Cured, State::Cured],
-        "{}",
-        story.text
-    );
-    let notices = world.with(|state| state.notices.clone());
-    let given_up = notices.iter().filter(|it| it.kind == NoticeKind::GivenUp);
-    assert_eq!(given_up.count(), 1, "{notices:?}");
-    story.end().await;
-}
-
 /// A clock that is set forward ends no rollout: what was told of it before is as long ago as it was.
 #[tokio::test(start_paused = true)]
 async fn a_rollout_goes_on_when_the_clock_is_set() {
@@ -1248,13 +1080,13 @@ async fn unclear(unclear: crate::policy::Unclear) -> (World, Story) {
     (world, story)
 }
 
-fn states(story: &Story) -> Vec<State> {
+pub(super) fn states(story: &Story) -> Vec<State> {
     let status = story.recovery.status().borrow().clone();
     let all = status.recoveries.iter().chain(&status.finished);
     all.map(|recovery| recovery.state).collect()
 }
 
-fn state_of(unit: &str, story: &Story) -> UnitState {
+pub(super) fn state_of(unit: &str, story: &Story) -> UnitState {
     let status = story.recovery.status().borrow().clone();
     let found = status.units.iter().find(|it| it.unit.as_str() == unit);
     found.expect("a unit of this name").state
