@@ -34,6 +34,7 @@ use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
 use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
+use rekindle_recovery::clock::Clocks;
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
@@ -202,6 +203,7 @@ pub(crate) struct Engine {
     direct: DirectFaults,
     heard: Heard,
     changes: circumstances::Changes,
+    clocks: Clocks,
     spreading: Spreading,
     published: Option<(UnixNanos, u64)>,
     spans_per_second: f64,
@@ -222,7 +224,7 @@ impl Engine {
         let status = recovery.status();
         let tree = living.now();
         let mut spreading = Spreading::new(&tree);
-        spreading.record(recovery.former(), &tree);
+        spreading.record(&recovery.take_former(), &tree);
         let (ranker, ends) = Ranker::new();
         let engine = Self {
             assembler,
@@ -246,6 +248,7 @@ impl Engine {
             direct: DirectFaults::default(),
             heard: Heard::default(),
             changes: circumstances::Changes::default(),
+            clocks: Clocks::new(SystemTime::now(), Instant::now()),
             spreading,
             published: None,
             spans_per_second: 0.0,
@@ -402,6 +405,9 @@ impl Engine {
 
     fn tick(&mut self) {
         let at = now();
+        if let Some(shift) = self.clocks.look(mapping::wall(at), Instant::now()) {
+            self.changes.shift(shift);
+        }
         let tree = self.living.now();
         if !Arc::ptr_eq(&tree, &self.tree) {
             self.spreading.follow(&tree);

@@ -5,6 +5,7 @@
 
 pub mod around;
 pub mod belief;
+pub mod clock;
 pub mod cohort;
 pub mod command;
 pub mod cost;

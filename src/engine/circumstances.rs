@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking};
 use rekindle_model::{Name, UnixNanos};
+use rekindle_recovery::clock::Shift;
 use rekindle_recovery::service::ActionView;
 use rekindle_recovery::{Changed, Circumstances, Load, Outside, RestartTree, UnitName};
 
@@ -119,6 +120,13 @@ impl Changes {
                 self.pending.insert(component);
             }
         }
+    }
+
+    /// The wall's clock was set: all that is remembered is as long ago as it was.
+    pub(super) fn shift(&mut self, shift: Shift) {
+        let seen = self.there.values_mut().chain(self.services.values_mut());
+        let changed = self.changes.values_mut().map(|change| &mut change.at);
+        seen.chain(changed).for_each(|at| shift.apply(at));
     }
 
     /// The tree is another: what changed in units that went is forgotten.
@@ -324,6 +332,35 @@ mod tests {
             changes.changes().is_empty(),
             "no unit's name stays for ever"
         );
+    }
+
+    /// A rollout of a moment ago is one after the clock was set, and who was known for long is.
+    #[test]
+    fn what_changed_is_as_long_ago_when_the_clock_is_set() {
+        let version = |name| component(Level::Version, name);
+        let unit = UnitName::from("catalog");
+        let hours = Duration::from_secs(7200);
+        for forward in [true, false] {
+            let set = |seconds: u64| match forward {
+                true => seconds + hours.as_secs(),
+                false => seconds - hours.as_secs(),
+            };
+            let mut changes = Changes::default();
+            look(&mut changes, &[version("1")], &status(None), 10_000);
+            let both = [version("1"), version("2")];
+            look(&mut changes, &both, &status(None), 10_061);
+            changes.shift(Shift { by: hours, forward });
+            look(&mut changes, &both, &status(None), set(10_065));
+            assert_eq!(changes.changes()[&unit].at, at(set(10_061)));
+            let next = [version("2"), version("3")];
+            look(&mut changes, &next, &status(None), set(10_070));
+            let change = &changes.changes()[&unit];
+            assert_eq!(
+                (change.at, change.renewals),
+                (at(set(10_070)), 1),
+                "{change:?}"
+            );
+        }
     }
 
     /// Each case: who is seen when, our own restart, and what changed in the end.

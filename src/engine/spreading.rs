@@ -177,26 +177,22 @@ impl Spreading {
 
     fn infer_recorded(&mut self, tree: &RestartTree) {
         let number = |unit: &UnitName| self.number.get(unit).copied();
-        let actions = || self.actions.values().filter(|action| !action.is_refused);
-        let done = actions().filter_map(|action| {
+        let done = self.actions.values().filter(|action| !action.is_refused);
+        let done = done.filter_map(|action| {
             Some(Away {
                 unit: number(&action.unit)?,
                 from: action.from,
                 until: action.until?,
             })
         });
-        // A recovery's first restart is of whom it began with; orders accuse nobody.
-        let mut first: BTreeMap<RecoveryId, (&UnitName, SystemTime)> = BTreeMap::new();
-        for action in actions() {
-            if let Some(began) = action.began {
-                first
-                    .entry(action.recovery)
-                    .or_insert((&action.target, began));
-            }
+        // A recovery's first restart is of whom it began with; what was refused tells nothing of him, and orders accuse
+        // nobody.
+        let mut first: BTreeMap<RecoveryId, &Recorded> = BTreeMap::new();
+        for action in self.actions.values().filter(|it| it.began.is_some()) {
+            first.entry(action.recovery).or_insert(action);
         }
-        let alarms = first
-            .values()
-            .filter_map(|(unit, began)| Some((number(unit)?, *began)));
+        let alarms = first.values().filter(|action| !action.is_refused);
+        let alarms = alarms.filter_map(|action| Some((number(&action.target)?, action.began?)));
         let mut seen = after_restarts(&done.collect::<Vec<_>>(), &alarms.collect::<Vec<_>>());
         // Whose restart brings the other's can't be followed by it.
         seen.retain(|seen| !tree.overlap(&self.units[seen.source], &self.units[seen.target]));
@@ -520,7 +516,25 @@ mod tests {
                 });
             }
         };
-        for change in [&sick_before as &dyn Fn(&mut Vec<ActionView>), &refused] {
+        // Whom a recovery came to because its first restart was refused didn't begin with it.
+        let second = |actions: &mut Vec<ActionView>| {
+            let searched: Vec<ActionView> = actions
+                .iter_mut()
+                .filter(search)
+                .map(|it| it.clone())
+                .collect();
+            refused(actions);
+            for action in actions.iter_mut().filter(search) {
+                action.unit = "catalog".into();
+                action.target = "catalog".into();
+            }
+            actions.extend(searched.into_iter().map(|mut action| {
+                action.action.0 += 1_000_000;
+                action
+            }));
+        };
+        let changes: [&dyn Fn(&mut Vec<ActionView>); 3] = [&sick_before, &refused, &second];
+        for change in changes {
             let mut actions = recorded(6);
             change(&mut actions);
             let mut spreading = Spreading::new(&tree());

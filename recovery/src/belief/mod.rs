@@ -23,6 +23,7 @@
 mod beside;
 mod row;
 mod seed;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -33,6 +34,7 @@ pub use self::beside::Beside;
 pub use self::row::{COINCIDENCE, Interval, MAX_WEIGHT, Row};
 pub use self::seed::{Counted, Learned, Misfit, Origin, Seed};
 use self::seed::{Planted, weight};
+pub use self::version::NewVersion;
 use crate::tree::Cover;
 use crate::{Evidence, FaultSignature, RestartTree, UnitName};
 
@@ -686,38 +688,6 @@ impl Beliefs {
             is_changed = true;
         }
         is_changed
-    }
-
-    /// A unit has a new version: what was learned about it, and about what contains it as a part of
-    /// it, is about software that is gone. It keeps a quarter of its weight, since most releases
-    /// change little. Returns the rows that changed, to be kept.
-    pub fn new_version(
-        &mut self,
-        unit: &UnitName,
-        tree: &RestartTree,
-        now: SystemTime,
-    ) -> Vec<(Key, Option<Row>)> {
-        const KEPT: f64 = 0.25;
-        let half_life = self.half_life;
-        let kinds: BTreeSet<UnitName> = tree
-            .subtree(unit)
-            .into_iter()
-            .map(|it| tree.kind(it))
-            .collect();
-        let mut changed = Vec::new();
-        for (key, row) in &mut self.rows {
-            let (Key::Exact(_, of) | Key::Shape(_, of)) = key else {
-                continue;
-            };
-            if kinds.contains(of) {
-                let age = now.duration_since(row.at()).unwrap_or_default();
-                let fading = 0.5f64.powf(age.as_secs_f64() / half_life.as_secs_f64());
-                row.fade(KEPT * fading, now);
-                changed.push((key.clone(), Some(row.clone())));
-            }
-        }
-        self.fade_seeds(&kinds, KEPT);
-        changed
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::row::{Interval, Row};
-use super::{Beliefs, Key, Level};
+use super::{Beliefs, Key, Level, NewVersion};
 use crate::cost::{CostKey, Measured};
 use crate::{FaultSignature, RestartTree, UnitName};
 
@@ -166,14 +166,14 @@ impl Beliefs {
     }
 
     /// What was learned elsewhere of software that is gone here weighs less, as what was learned here does; what a person
-    /// knows stays until he takes it back. (It is told again to an engine that starts, and so is the version.)
-    pub(super) fn fade_seeds(&mut self, kinds: &BTreeSet<UnitName>, by: f64) {
+    /// knows stays until he takes it back. What was learned later than the version came is of that version.
+    pub(super) fn fade_seeds(&mut self, version: &NewVersion, by: f64) {
         for (key, seeds) in &mut self.seeds {
             let (Key::Exact(_, of) | Key::Shape(_, of)) = key else {
                 continue;
             };
             for seed in seeds.iter_mut().filter(|seed| seed.is_dated) {
-                if kinds.contains(of) {
+                if version.kinds.contains(of) && seed.row.at() <= version.at {
                     seed.row.fade(by, seed.row.at());
                 }
             }

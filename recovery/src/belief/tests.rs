@@ -1,6 +1,6 @@
 use super::*;
-use crate::SuspectUnit;
 use crate::tree::tests::tree;
+use crate::{Changed, SuspectUnit};
 use proptest::prelude::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -373,6 +373,16 @@ fn a_belief_that_was_never_tested_does_not_get_firmer() {
     );
 }
 
+fn version(unit: &str, at: SystemTime) -> NewVersion {
+    let change = Changed {
+        at,
+        what: format!("version 2 of {unit} appeared"),
+        is_version: true,
+        renewals: 0,
+    };
+    NewVersion::of(&unit.into(), &change, &tree(TREE))
+}
+
 #[test]
 fn a_new_version_makes_what_was_learned_weigh_less() {
     let mut beliefs = Beliefs::new(30 * DAY);
@@ -387,11 +397,11 @@ fn a_new_version_makes_what_was_learned_weigh_less() {
     let before = believed(&beliefs, &evidence, now())[1];
     assert!(
         beliefs
-            .new_version(&"bank".into(), &tree(TREE), now())
+            .new_version(&version("bank", now()), now())
             .is_empty()
     );
     // What the whole process brings anew, its component has anew.
-    let changed = beliefs.new_version(&"shop".into(), &tree(TREE), now());
+    let changed = beliefs.new_version(&version("shop", now()), now());
     assert_eq!(changed.len(), 2);
     assert!(believed(&beliefs, &evidence, now())[1] > before);
 }
@@ -399,7 +409,8 @@ fn a_new_version_makes_what_was_learned_weigh_less() {
 #[test]
 fn a_new_version_makes_what_was_learned_elsewhere_weigh_less_but_not_what_a_person_knows() {
     let evidence = evidence(&[("shop.cart", 1.0)]);
-    for (at, fades) in [(Some(now()), true), (None, false)] {
+    let later = now() + DAY;
+    for (at, fades) in [(Some(now()), true), (None, false), (Some(later), false)] {
         let key = Key::Exact(evidence.signature.clone(), "shop.cart".into());
         let seen = vec![Interval {
             above: Level::Unit("shop.cart".into()),
@@ -408,11 +419,15 @@ fn a_new_version_makes_what_was_learned_elsewhere_weigh_less_but_not_what_a_pers
             coincidence: COINCIDENCE,
             weight: 8.0,
         }];
-        let mut beliefs = Beliefs::new(30 * DAY).with_seeds([(key, Seed { seen, at })]);
-        let before = believed(&beliefs, &evidence, now())[1];
-        beliefs.new_version(&"shop".into(), &tree(TREE), now());
+        let seeded = Beliefs::new(30 * DAY).with_seeds([(key, Seed { seen, at })]);
+        let before = believed(&seeded, &evidence, now())[1];
+        let version = version("shop", now());
+        let mut beliefs = seeded.clone();
+        beliefs.new_version(&version, now());
         let after = believed(&beliefs, &evidence, now())[1];
         assert_eq!(after > before, fades, "{before} {after}");
+        // And so it is for the next engine, which is given the seed as it was.
+        assert_eq!(seeded.with_versions(&[version]), beliefs);
     }
 }
 

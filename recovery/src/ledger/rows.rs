@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::belief::{Key, Row};
+use crate::belief::{Key, NewVersion, Row};
 use crate::cost::{CostKey, Measured};
 use crate::executor::{ActionId, Life};
 use crate::guard::{Guard, Pause};
@@ -162,6 +162,8 @@ pub enum Also {
     Learned(Vec<(Key, Option<Row>)>),
     /// What restarts cost, as measured.
     Measured(Vec<(CostKey, Measured)>),
+    /// Software that was seen to be other than before.
+    Version(NewVersion),
 }
 
 /// One action as it was written.
@@ -263,6 +265,8 @@ pub struct Memory {
     pub beliefs: Vec<(Key, Row)>,
     /// What was measured.
     pub costs: Vec<(CostKey, Measured)>,
+    /// The last versions of each unit, oldest first.
+    pub versions: Vec<NewVersion>,
     /// A person's stop.
     pub pause: Option<Pause>,
 }

@@ -67,7 +67,14 @@ const MIGRATIONS: &[&str] = &[
 ",
     "ALTER TABLE actions ADD COLUMN judged_at INTEGER;
      ALTER TABLE recoveries ADD COLUMN decided TEXT",
-    "ALTER TABLE recoveries ADD COLUMN held TEXT",
+    "ALTER TABLE recoveries ADD COLUMN held TEXT;
+     CREATE TABLE versions (
+        unit TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        kinds TEXT NOT NULL,
+        PRIMARY KEY (unit, at)
+     ) STRICT, WITHOUT ROWID",
 ];
 
 /// Brings the database to the newest format.

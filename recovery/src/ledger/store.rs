@@ -13,6 +13,7 @@ use super::rows::{Entry, Intent, Memory, StoredAction, StoredRecovery};
 use super::write::{Failure, append, write_plan};
 use super::{LedgerError, schema};
 use crate::UnitName;
+use crate::belief::NewVersion;
 use crate::cost::CostKey;
 use crate::executor::{ActionId, Permit};
 use crate::guard::Pause;
@@ -344,6 +345,18 @@ impl Store {
                     row.get::<_, String>(0)
                 })
                 .optional()?;
+            let mut statement =
+                database.prepare("SELECT unit, at, what, kinds FROM versions ORDER BY at, unit")?;
+            let versions = statement
+                .query_map([], |row| {
+                    Ok(NewVersion {
+                        unit: UnitName(row.get(0)?),
+                        at: time(row.get(1)?),
+                        what: row.get(2)?,
+                        kinds: parse(&row.get::<_, String>(3)?)?,
+                    })
+                })?
+                .collect::<Sql<Vec<_>>>()?;
             let mut statement = database.prepare("SELECT unit, generation FROM generations")?;
             let generations = statement
                 .query_map([], |row| Ok((UnitName(row.get(0)?), uint(row.get(1)?))))?
@@ -357,6 +370,7 @@ impl Store {
                 generations,
                 beliefs,
                 costs,
+                versions,
                 pause: optional(pause)?,
             })
         })

@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::UnitName;
+use crate::belief::NewVersion;
 use crate::executor::{Life, Permit};
 use crate::guard::Pause;
 use crate::judge::Verdict;
@@ -268,4 +269,29 @@ async fn its_own_thread_answers_and_closes() {
             .expect("memory");
         assert_eq!(memory.pause, Some(wanted));
     }
+}
+
+#[test]
+fn of_many_versions_of_a_unit_the_last_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(&folder.path().join("ledger.db")).expect("a ledger");
+    let version = |unit: &str, second| NewVersion {
+        unit: unit.into(),
+        what: format!("version {second} of {unit} appeared"),
+        at: at(second),
+        kinds: [unit.into(), UnitName(format!("{unit}.part"))].into(),
+    };
+    for second in 0..20 {
+        // Written twice it is the same.
+        for _ in 0..2 {
+            let entry = with(Also::Version(version("shop", second)), entry(1, &[]));
+            store.append(&entry).expect("written");
+        }
+    }
+    let entry = with(Also::Version(version("bank", 3)), entry(1, &[]));
+    store.append(&entry).expect("written");
+    let found = store.remember(at(0)).expect("a memory").versions;
+    let shop = (12..20).map(|second| version("shop", second));
+    let expected: Vec<NewVersion> = [version("bank", 3)].into_iter().chain(shop).collect();
+    assert_eq!(found, expected);
 }

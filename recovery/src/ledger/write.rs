@@ -13,6 +13,9 @@ use crate::service::RecoveryId;
 /// minute fills it in ten weeks, one an hour in eleven years.
 const MAX_RECOVERIES: i64 = 100_000;
 
+/// Versions of a unit that are kept: of what was learned before so many, nothing is left.
+const MAX_VERSIONS: i64 = 8;
+
 /// What a transaction can fail with.
 pub(super) enum Failure {
     Sql(rusqlite::Error),
@@ -139,6 +142,18 @@ pub(super) fn write_also(
                     params![of.to_string(), json(measured)?],
                 )?;
             }
+        }
+        Also::Version(version) => {
+            let unit = version.unit.as_str();
+            transaction.execute(
+                "INSERT OR REPLACE INTO versions VALUES (?1, ?2, ?3, ?4)",
+                params![unit, nanos(version.at), version.what, json(&version.kinds)?],
+            )?;
+            transaction.execute(
+                "DELETE FROM versions WHERE unit = ?1 AND at NOT IN
+                     (SELECT at FROM versions WHERE unit = ?1 ORDER BY at DESC LIMIT ?2)",
+                params![unit, MAX_VERSIONS],
+            )?;
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! One recovery in memory: what its ledger has, and what is not written yet.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::belief::Trial;
+use crate::clock::Shift;
 use crate::executor::{ActionId, Life, Permit};
 use crate::guard::Refusal;
 use crate::judge::{Probed, Relief};
@@ -182,33 +183,6 @@ impl Attempt {
                 Event::Refused
             },
         )
-    }
-}
-
-/// By how much, and which way, the wall's clock was set.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shift {
-    pub(super) by: Duration,
-    pub(super) forward: bool,
-}
-
-impl Shift {
-    pub(super) fn between(expected: SystemTime, found: SystemTime) -> Self {
-        match found.duration_since(expected) {
-            Ok(by) => Self { by, forward: true },
-            Err(error) => Self {
-                by: error.duration(),
-                forward: false,
-            },
-        }
-    }
-
-    pub(super) fn apply(self, at: &mut SystemTime) {
-        let shifted = match self.forward {
-            true => at.checked_add(self.by),
-            false => at.checked_sub(self.by),
-        };
-        *at = shifted.unwrap_or(*at);
     }
 }
 

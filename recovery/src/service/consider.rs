@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::RecoveryId;
 use super::case::{AUTO, Case};
 use super::engine::{Ended, Engine, MAX_CASES};
-use crate::belief::{Key, Row};
+use crate::belief::NewVersion;
 use crate::guard::{self, Authority, Consequence, Guard, Refusal};
 use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
@@ -93,12 +93,14 @@ impl Engine {
         let unlearned = self.mind_new_versions(&evidence);
         let is_closed = evidence.closed;
         if let Some(case) = self.cases.get_mut(&id) {
-            if !unlearned.is_empty() {
-                case.write_also(Also::Learned(unlearned));
+            for also in unlearned {
+                case.write_also(also);
             }
             case.incident = Some(evidence.incident);
             case.is_orphan = false;
-            case.told_at.get_or_insert(now);
+            let told_at = *case.told_at.get_or_insert(now);
+            // What is told to begin later is of a clock that goes ahead of ours.
+            evidence.since = evidence.since.min(told_at);
             case.evidence = Some(evidence);
         }
         // What is held off is told of all the time, maybe for long, and is asked again as time passes.
@@ -118,19 +120,28 @@ impl Engine {
         case.is_some_and(|case| case.state == State::HeldOff)
     }
 
-    /// What was learned of software that is gone weighs less. The rows that changed.
-    fn mind_new_versions(&mut self, evidence: &Evidence) -> Vec<(Key, Option<Row>)> {
+    /// What was learned of software that is gone weighs less. What is to be written of that.
+    fn mind_new_versions(&mut self, evidence: &Evidence) -> Vec<Also> {
         let now = self.now();
-        let mut rows = Vec::new();
+        let mut also = Vec::new();
         for (unit, change) in &evidence.circumstances.changes {
-            let is_known = self.versions.get(unit).is_some_and(|at| *at >= change.at);
+            // The same is told again with other times when the clock is set.
+            let is_known = self
+                .versions
+                .get(unit)
+                .is_some_and(|last| last.at >= change.at || last.what == change.what);
             if !change.is_version || is_known || self.tree.spec(unit).is_none() {
                 continue;
             }
-            self.versions.insert(unit.clone(), change.at);
-            rows.extend(self.beliefs.new_version(unit, &self.tree, now));
+            let version = NewVersion::of(unit, change, &self.tree);
+            let rows = self.beliefs.new_version(&version, now);
+            if !rows.is_empty() {
+                also.push(Also::Learned(rows));
+            }
+            also.push(Also::Version(version.clone()));
+            self.versions.insert(unit.clone(), version);
         }
-        rows
+        also
     }
 
     /// The recovery that an engine before this one left, if this is its incident under a new number.

@@ -8,12 +8,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::case::{Case, Shift};
+use super::case::Case;
 use super::{
     ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
     ServiceConfig, Shadow,
 };
-use crate::belief::{Beliefs, Time};
+use crate::belief::{Beliefs, NewVersion, Time};
+use crate::clock::Clocks;
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Veto};
@@ -47,10 +48,6 @@ const MAX_FINISHED: usize = 50;
 const MAX_ENDED: usize = 1000;
 /// Recoveries that aren't over, and as many that are held off. More incidents than this at once are one, and a person's.
 pub(super) const MAX_CASES: usize = 200;
-
-/// The wall's clock was set when it is so far from where a steady clock has it. What is less, no guard
-/// is about, and clocks are slewed by as much all the time.
-const CLOCK_WAS_SET: Duration = Duration::from_secs(1);
 
 /// What woke the task.
 enum Woken {
@@ -140,15 +137,14 @@ pub(super) struct Engine {
     pub(super) finished: VecDeque<RecoveryView>,
     pub(super) generations: BTreeMap<UnitName, u64>,
     pub(super) traffic: BTreeMap<UnitName, f64>,
-    /// When each unit's software was last seen to be other than before.
-    pub(super) versions: BTreeMap<UnitName, SystemTime>,
+    /// How each unit's software was last seen to be other than before.
+    pub(super) versions: BTreeMap<UnitName, NewVersion>,
     pub(super) pause: Option<Pause>,
     /// Since when too many are sick at once.
     storm_since: Option<SystemTime>,
     pub(super) disabled: Option<String>,
     ledger_retry: SystemTime,
-    /// What the wall's clock and a steady one said when they were last looked at.
-    looked_at: (SystemTime, Instant),
+    clocks: Clocks,
     pub(super) notices: VecDeque<Notice>,
     pub(super) executors: BTreeSet<UnitName>,
     /// What the last engine left; taken up when the task starts.
@@ -226,7 +222,8 @@ impl Engine {
             ended: ended.collect(),
             last_recovery: memory.last_recovery,
             beliefs: Beliefs::with_rows(half_life, memory.beliefs)
-                .with_seeds(config.seeds.beliefs.iter().cloned()),
+                .with_seeds(config.seeds.beliefs.iter().cloned())
+                .with_versions(&memory.versions),
             costs: Costs::with_rows(half_life, memory.costs)
                 .with_seeds(config.seeds.costs.iter().cloned()),
             past: super::resume::past(&memory.actions),
@@ -240,12 +237,15 @@ impl Engine {
                 .collect(),
             generations: memory.generations,
             traffic: BTreeMap::new(),
-            versions: BTreeMap::new(),
+            // The last of each unit.
+            versions: (memory.versions.into_iter())
+                .map(|version| (version.unit.clone(), version))
+                .collect(),
             pause: memory.pause,
             storm_since: None,
             disabled: None,
             ledger_retry: now,
-            looked_at: (now, Instant::now()),
+            clocks: Clocks::new(now, Instant::now().into_std()),
             notices: VecDeque::new(),
             unfinished: memory.unfinished,
             former: memory.actions,
@@ -310,16 +310,12 @@ impl Engine {
 
     /// Budgets, backoffs, pauses and the age of evidence are about time that passes, and the wall's
     /// clock can be set: forward, and every budget would be fresh; back, and old evidence would be new.
-    /// So when it is set, what we remember is set with it. (A machine that slept has let no time pass.)
+    /// So when it is set, what we remember is set with it.
     async fn mind_the_clock(&mut self) {
-        let (wall, steady) = (self.now(), Instant::now());
-        let passed = steady.duration_since(self.looked_at.1);
-        let expected = self.looked_at.0.checked_add(passed).unwrap_or(wall);
-        self.looked_at = (wall, steady);
-        let shift = Shift::between(expected, wall);
-        if shift.by < CLOCK_WAS_SET {
+        let (wall, steady) = (self.now(), Instant::now().into_std());
+        let Some(shift) = self.clocks.look(wall, steady) else {
             return;
-        }
+        };
         tracing::warn!(by = ?shift.by, forward = shift.forward, "the clock was set");
         for past in &mut self.past {
             shift.apply(&mut past.at);

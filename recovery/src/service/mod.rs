@@ -37,7 +37,7 @@ pub use status::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ pub type RecoveryEvents = mpsc::Receiver<Shadow>;
 pub struct Recovery {
     inputs: mpsc::Sender<Input>,
     status: watch::Receiver<Arc<RecoveryStatus>>,
-    former: Arc<Vec<ActionView>>,
+    former: Arc<Mutex<Vec<ActionView>>>,
 }
 
 /// Actions of former lives of the engine that are read at its start, newest first: what shows only in many recoveries is
@@ -129,9 +129,10 @@ pub struct Recovery {
 const MAX_FORMER: usize = 1000;
 
 impl Recovery {
-    /// What was done before this engine began, newest first, as far as it is still of interest.
-    pub fn former(&self) -> &[ActionView] {
-        &self.former
+    /// What was done before this engine began, newest first, as far as it is still of interest. Told once: nobody keeps it
+    /// for as long as the engine lives.
+    pub fn take_former(&self) -> Vec<ActionView> {
+        std::mem::take(&mut self.former.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says what is known about an incident. Replaces what was said about it before.
@@ -281,7 +282,7 @@ fn assemble(
     let recovery = Recovery {
         inputs,
         status,
-        former: Arc::new(former),
+        former: Arc::new(Mutex::new(former)),
     };
     (recovery, shadows, engine.run(receiver))
 }

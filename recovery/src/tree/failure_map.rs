@@ -152,6 +152,8 @@ pub struct Away {
 /// What recorded recoveries say: who failed after whose restart. `alarms` are units with when they fell sick: who was sick
 /// before the restart, and only had to wait for it, doesn't fail of it. A unit's alarm follows from one restart of another,
 /// the last before it. How often somebody fails anyway is counted in stretches of time as long as those after a restart.
+/// Restarts have times of our clock and alarms those of telemetry, which are taken for no later than when we were told: so
+/// a clock that goes ahead by less than that took makes up an order, and one that goes behind hides one.
 pub fn after_restarts(restarts: &[Away], alarms: &[(usize, SystemTime)]) -> Vec<Seen> {
     let mut sorted = alarms.to_vec();
     sorted.sort_by_key(|(_, at)| *at);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::world::{Manner, World};
+use crate::belief::{COINCIDENCE, Interval, Key, Learned, Level, Seed};
 use crate::executor::Veto;
 use crate::judge::Verdict;
 use crate::ledger::{Ledger, Store, Threading, audit};
@@ -14,7 +15,7 @@ use crate::lifecycle::State;
 use crate::plan::PlanId;
 use crate::ports::NoticeKind;
 use crate::service::{
-    Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, UnitState, assemble,
+    Command, CommandError, Recovery, RecoveryEvents, Reply, Shadow, UnitState, assemble, prepare,
 };
 use crate::{Changed, Evidence, Mode, Policy, RestartTree};
 
@@ -686,6 +687,85 @@ async fn a_rollout_goes_on_when_the_clock_is_set() {
         plot(&text),
         ["[watching  Rollout Untold]", "[watching  Rollout]"]
     );
+}
+
+/// Telemetry of a host whose clock goes ahead tells of faults that are yet to begin: they began when they were told of.
+#[tokio::test(start_paused = true)]
+async fn no_fault_begins_after_it_is_told_of() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("bank", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let told = world.now();
+    for _ in 0..5 {
+        let mut evidence = world.evidence(1, &[("bank", 0.9)]);
+        evidence.since = world.now() + Duration::from_secs(60);
+        story.recovery.evidence(evidence).await.expect("taken");
+        story.go(1).await;
+    }
+    let recent = story.recovery.status().borrow().recent.clone();
+    assert_eq!(recent.len(), 1, "{}", story.text);
+    let late = recent[0].began.expect("when").duration_since(told);
+    assert!(late.is_ok_and(|late| late < Duration::from_secs(1)));
+    story.end().await;
+}
+
+/// What was learned elsewhere of software that a new version replaced weighs less, also for the next engine, and once.
+#[tokio::test(start_paused = true)]
+async fn a_new_version_is_one_for_the_next_engine_too() {
+    let world = World::new();
+    let seen = vec![Interval {
+        above: Level::ByItself,
+        until: Level::Unit("bank".into()),
+        or_by_itself: false,
+        coincidence: COINCIDENCE,
+        weight: 8.0,
+    }];
+    let key = Key::Shape("raised".to_owned(), "bank".into());
+    let at = Some(world.now());
+    let seeds = Learned {
+        beliefs: vec![(key, Seed { seen, at })],
+        ..Learned::default()
+    };
+    sleep(Duration::from_secs(1)).await;
+    let mut evidence = world.evidence(1, &[("bank", 0.9)]);
+    let change = Changed {
+        at: world.now(),
+        what: "version 2 of bank appeared".to_owned(),
+        is_version: true,
+        renewals: 0,
+    };
+    let changes = &mut evidence.circumstances.changes;
+    changes.insert("bank".into(), change);
+    for incident in 1..3 {
+        let mut config = world.config(policy(), None);
+        config.seeds = seeds.clone();
+        let (tree, cohort) = (world.tree.clone(), Arc::new(world.clone()));
+        let started = prepare(config, tree, cohort, Threading::Caller);
+        let (recovery, _shadows, task) = started.expect("a ledger");
+        let task = tokio::spawn(task);
+        let weight = async || {
+            let reply = recovery.command(Command::Learned).await;
+            let Ok(Reply::Learned(learned)) = reply else {
+                panic!("{reply:?}");
+            };
+            let seen = learned.beliefs.iter().flat_map(|(_, seed)| &seed.seen);
+            seen.map(|seen| seen.weight).sum::<f64>().round()
+        };
+        let before = weight().await;
+        assert!(
+            (before - if incident == 1 { 8.0 } else { 2.0 }).abs() < 0.5,
+            "{incident}: {before}"
+        );
+        evidence.incident = incident;
+        recovery.evidence(evidence.clone()).await.expect("taken");
+        let after = weight().await;
+        assert!((after - 2.0).abs() < 0.5, "{incident}: {after}");
+        sleep(Duration::from_secs(1)).await;
+        task.abort();
+        drop(task.await);
+    }
+    assert_eq!(world.calls(), Vec::<String>::new());
 }
 
 /// Who falls sick while others are under cure waits for these, is told of once, and has its turn.
