@@ -12,7 +12,7 @@ use rekindle_ingest::KeepAttributes;
 use rekindle_model::{Span, Trace};
 use rekindle_recovery::tree::edit::apply;
 use rekindle_recovery::tree::failure_map::{Edge, FailureMap};
-use rekindle_recovery::tree::propose::{Attempt, Episode, Proposal, propose};
+use rekindle_recovery::tree::propose::{Attempt, Episode, Nameless, Proposal, propose};
 use rekindle_recovery::{Mode, RestartTree, UnitName, UnitSpec};
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ use crate::config::{Overrides, show_duration};
 use crate::daemon::{keep_attributes, tree_of};
 use crate::exit::Exit;
 use crate::propagation::Pairs;
-use crate::view::{ActionView, ComponentView, Level, UnitView, VerdictView, View};
+use crate::view::{ActionView, ComponentView, IncidentView, Level, UnitView, VerdictView, View};
 
 /// Services and components that a tree is derived from: telemetry is written by strangers, and a person
 /// reviews no more than this.
@@ -187,6 +187,15 @@ fn unit_name(text: &str) -> String {
     }
 }
 
+/// A name for a code component's unit below another.
+fn part_name(whole: &str, component: &str) -> String {
+    let own = unit_name(component);
+    match own.starts_with(whole) {
+        true => own,
+        false => format!("{whole}.{own}"),
+    }
+}
+
 fn label((service, component): &Seat) -> String {
     match component {
         Some(component) => format!("{}/{}", unit_name(service), unit_name(component)),
@@ -275,11 +284,7 @@ fn yaml(observed: &Observed) -> String {
         }
         for at in parts {
             let component = observed.seats[at].1.clone().unwrap_or_default();
-            let own = unit_name(&component);
-            let name = match own.starts_with(&unit_name(service)) {
-                true => own,
-                false => format!("{}.{own}", unit_name(service)),
-            };
+            let name = part_name(&unit_name(service), &component);
             let touched = observed.touched.get(at);
             let seen = touched.map_or_else(String::new, |count| format!("   # in {count} traces"));
             line(format!("            - unit: {}{seen}", unique(name)));
@@ -521,7 +526,8 @@ pub(super) fn suggest(
         Reply::History { actions } => actions,
         _ => Vec::new(),
     };
-    let told: Vec<Told> = propose(&tree, &episodes(&actions))
+    let incidents: Vec<IncidentView> = client.get("/incidents")?;
+    let told: Vec<Told> = propose(&tree, &episodes(&actions, &nameless(&incidents, &tree)))
         .into_iter()
         .map(|proposal| tell(&tree, &proposal))
         .collect();
@@ -567,6 +573,11 @@ fn tell(tree: &RestartTree, proposal: &Proposal) -> Told {
 fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
     let line = |spec: &UnitSpec| {
         let mut fields = vec![format!("unit: {}", spec.name)];
+        if !before.iter().any(|known| known.name == spec.name) && !spec.selector.is_empty() {
+            fields.push(format!("match: {}", serde_json::json!(spec.selector)));
+            let mode = spec.mode.filter(|mode| *mode == Mode::Observe);
+            fields.extend(mode.map(|_| "mode: observe".to_owned()));
+        }
         for (rule, with) in [
             ("together", &spec.rules.together),
             ("after", &spec.rules.after),
@@ -599,10 +610,32 @@ fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
         .collect()
 }
 
+/// Of each incident, what was suspected first, where that is a code component that no unit stands for.
+fn nameless(incidents: &[IncidentView], tree: &RestartTree) -> BTreeMap<u64, Nameless> {
+    const COMPONENT: &str = "code.namespace";
+    let of = |incident: &IncidentView| {
+        let first = incident.ranking.as_ref()?.suspects.first()?;
+        let unit = UnitName(first.unit.clone()?);
+        let component = first.attributes.get(COMPONENT)?;
+        let is_named = tree.selector(&unit)?.contains_key(COMPONENT);
+        (!is_named).then(|| Nameless {
+            name: UnitName(part_name(unit.as_str(), component)),
+            selector: BTreeMap::from([(COMPONENT.to_owned(), component.clone())]),
+            unit,
+        })
+    };
+    let known = incidents.iter().filter_map(|it| Some((it.id, of(it)?)));
+    known.collect()
+}
+
 /// The history's restarts by recovery, oldest first. Preventive ones and orders cure nothing, and what was refused
 /// is no restart.
-fn episodes(actions: &[ActionView]) -> Vec<Episode> {
+fn episodes(actions: &[ActionView], suspects: &BTreeMap<u64, Nameless>) -> Vec<Episode> {
     let mut by_recovery: BTreeMap<u64, Vec<Attempt>> = BTreeMap::new();
+    let incidents: BTreeMap<u64, u64> = actions
+        .iter()
+        .filter_map(|action| Some((action.recovery, action.incident?)))
+        .collect();
     for action in actions
         .iter()
         .rev()
@@ -636,15 +669,21 @@ fn episodes(actions: &[ActionView]) -> Vec<Episode> {
         });
     }
     by_recovery
-        .into_values()
-        .map(|attempts| Episode { attempts })
+        .into_iter()
+        .map(|(recovery, attempts)| Episode {
+            attempts,
+            suspect: incidents
+                .get(&recovery)
+                .and_then(|incident| suspects.get(incident))
+                .cloned(),
+        })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::FailsWithView;
+    use crate::view::{FailsWithView, RankingView, SuspectView};
 
     fn action(recovery: u64, unit: &str, target: &str, verdict: VerdictView) -> ActionView {
         ActionView {
@@ -670,7 +709,7 @@ mod tests {
             action(1, "a", "site", VerdictView::Cured),
             action(1, "a", "a", VerdictView::NotCured),
         ];
-        let episodes = episodes(&actions);
+        let episodes = episodes(&actions, &BTreeMap::new());
         assert_eq!(episodes.len(), 1);
         let tried: Vec<(&str, Option<bool>)> = episodes[0]
             .attempts
@@ -682,6 +721,58 @@ mod tests {
             episodes[0].attempts[1].downtime,
             Some(Duration::from_secs(2))
         );
+    }
+
+    /// From what the daemon shows of incidents to a diff that can be written into the tree.
+    #[test]
+    fn a_component_without_a_unit_is_proposed_as_one() {
+        let yaml = "restart:\n  mode: auto\n  tree:\n    - unit: shop\n      match: { service.name: shop }\n      \
+                    command: { run: [x] }\n";
+        let config = crate::config::Config::parse("r", yaml, &Overrides::default(), &|_| None);
+        let tree = tree_of(&config.expect("a configuration")).expect("a tree");
+        let suspect = |unit: &str, component: Option<&str>| SuspectView {
+            unit: Some(unit.to_owned()),
+            attributes: component
+                .map(|name| ("code.namespace".to_owned(), name.to_owned()))
+                .into_iter()
+                .collect(),
+            ..SuspectView::default()
+        };
+        let incident = |id, suspect| IncidentView {
+            id,
+            ranking: Some(RankingView {
+                suspects: vec![suspect],
+                ..RankingView::default()
+            }),
+            ..IncidentView::default()
+        };
+        let of_parts: Vec<IncidentView> = (1..=3)
+            .map(|id| incident(id, suspect("shop", Some("shop.cart"))))
+            .collect();
+        let of_whole: Vec<IncidentView> = (1..=3)
+            .map(|id| incident(id, suspect("shop", None)))
+            .collect();
+        let actions: Vec<ActionView> = (1..=3)
+            .rev()
+            .map(|recovery| action(recovery, "shop", "shop", VerdictView::Cured))
+            .collect();
+        let proposed = |incidents: &[IncidentView]| {
+            let episodes = episodes(&actions, &nameless(incidents, &tree));
+            let found = propose(&tree, &episodes);
+            found.iter().map(|it| tell(&tree, it)).collect::<Vec<_>>()
+        };
+        assert_eq!(proposed(&of_whole), []);
+        let told = proposed(&of_parts);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let edit = "give parts of shop restarts of their own: shop.cart";
+        assert_eq!(told[0].edit, edit);
+        assert_eq!(
+            told[0].diff,
+            [
+                "+- {unit: shop.cart, match: {\"code.namespace\":\"shop.cart\"}, mode: observe}   # below shop"
+            ]
+        );
+        assert_eq!(told[0].recoveries, 3);
     }
 
     #[test]

@@ -12,9 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use rekindle_stats::{Probability, Share};
+
 use super::RestartTree;
 use super::edit::{Edit, apply, children};
-use crate::UnitName;
+use crate::{Around, ExecutorSpec, Mode, UnitName, UnitRules, UnitSpec};
 
 /// From so many recoveries of a kind on, it isn't an accident.
 pub(super) const LEAST: usize = 3;
@@ -22,9 +24,6 @@ pub(super) const LEAST: usize = 3;
 /// A fault that shows within this after a restart follows from it: starting and the noticing of the
 /// next fault take seconds, unrelated faults are hours apart.
 pub(super) const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
-
-/// A part is slow when it alone takes at least this part of the whole's restart.
-const SLOW: f64 = 0.5;
 
 /// One restart of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,11 +42,24 @@ pub struct Attempt {
     pub failed_requests: Option<f64>,
 }
 
+/// Something in a unit that is none itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nameless {
+    /// The unit.
+    pub unit: UnitName,
+    /// What it could be called.
+    pub name: UnitName,
+    /// The telemetry attributes that tell it from the rest of the unit.
+    pub selector: BTreeMap<String, String>,
+}
+
 /// One recovery: what was tried, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Episode {
     /// The restarts.
     pub attempts: Vec<Attempt>,
+    /// What was suspected first, where that is a part of a unit that has no restart of its own.
+    pub suspect: Option<Nameless>,
 }
 
 impl Episode {
@@ -322,49 +334,156 @@ impl<'a> Books<'a> {
         found
     }
 
-    /// Wholes that cure, with a slow part in them that never was at fault.
-    fn slow_and_innocent(&self) -> Vec<Proposal> {
-        let tried: BTreeSet<&UnitName> = self
-            .episodes
+    /// Parts without a restart of their own for whose sake a whole is restarted again and again.
+    fn nameless(&self) -> Vec<Proposal> {
+        let mut cured: BTreeMap<&Nameless, usize> = BTreeMap::new();
+        for episode in self.episodes {
+            let suspect = episode.suspect.as_ref();
+            if let Some(part) = suspect.filter(|part| episode.cure() == Some(&part.unit)) {
+                *cured.entry(part).or_default() += 1;
+            }
+        }
+        let often = cured.into_iter().filter(|(_, count)| *count >= LEAST);
+        often
+            .filter_map(|(part, count)| {
+                let unit = &part.unit;
+                let parts = vec![observed(&part.name, &part.selector)];
+                let edit = Edit::Deepen {
+                    unit: unit.clone(),
+                    parts,
+                };
+                let (own, like) = self.microreboot(unit);
+                let why = format!(
+                    "{count} times {unit} was restarted, which cured, while {} in it was suspected; {like}",
+                    part.name
+                );
+                let saved = self.cost(unit).plus(own.times(-1.0)).times(count as f64);
+                self.proposal(edit, why, count, saved)
+            })
+            .collect()
+    }
+
+    /// What the restart of a part by itself may cost, and whence that is known.
+    fn microreboot(&self, of: &UnitName) -> (Cost, &'static str) {
+        let is_http = |unit: &UnitName| {
+            let spec = self.tree.spec(unit);
+            let executor = spec.and_then(|spec| spec.executor.as_ref());
+            matches!(executor, Some(ExecutorSpec::Http(_)))
+        };
+        let known: Vec<Cost> = self
+            .costs
             .iter()
-            .flat_map(|episode| &episode.attempts)
-            .map(|attempt| &attempt.unit)
+            // Not those of the whole that is to be spared.
+            .filter(|(unit, _)| is_http(unit) && !self.tree.contains(unit, of))
+            .map(|(_, cost)| *cost)
             .collect();
+        match known.len() {
+            0 => (
+                Cost::default(),
+                "what a restart of it alone costs is not known, and taken for nothing",
+            ),
+            some => (
+                known
+                    .into_iter()
+                    .fold(Cost::default(), Cost::plus)
+                    .times(1.0 / some as f64),
+                "a restart of it alone is taken to cost what microreboots here do",
+            ),
+        }
+    }
+
+    /// Wholes that cure, some of whose parts are dear to restart and seldom at fault: parts that differ in how long they
+    /// take (MTTR), in how often they fail (MTTF), or in both.
+    fn seldom_and_dear(&self) -> Vec<Proposal> {
         let mut found = Vec::new();
         for spec in self.tree.units().filter(|spec| spec.executor.is_none()) {
             let unit = &spec.name;
-            let cures = self
-                .episodes
-                .iter()
-                .filter(|episode| episode.cure() == Some(unit))
+            let of_it = |episode: &&&Episode| {
+                let cure = episode.cure();
                 // Where several parts were in vain, they are what goes together.
-                .filter(|episode| episode.in_vain().len() < 2)
-                .count();
-            let parts = children(self.tree, unit);
+                cure.is_some_and(|cure| self.tree.contains(unit, cure))
+                    && (cure != Some(unit) || episode.in_vain().len() < 2)
+            };
+            let episodes: Vec<&Episode> = self.episodes.iter().collect();
+            let episodes: Vec<&Episode> = episodes.iter().filter(of_it).copied().collect();
+            let cures = episodes.iter().filter(|it| it.cure() == Some(unit)).count();
+            let mut parts = children(self.tree, unit);
             if cures < LEAST || parts.len() < 3 {
                 continue;
             }
-            let whole = self.together(&parts);
-            let slow = parts.iter().find(|part| {
-                self.cost(part).seconds >= SLOW * whole.seconds && !tried.contains(part)
+            let at_fault = |some: &[UnitName]| {
+                let is_of = |attempt: &Attempt| {
+                    let mut some = some.iter();
+                    some.any(|part| self.tree.contains(part, &attempt.unit))
+                };
+                let episodes = episodes.iter();
+                episodes
+                    .filter(|episode| episode.attempts.iter().any(is_of))
+                    .count()
+            };
+            // The dearest for what they are at fault come first, and the best cut of that order is one of its prefixes.
+            let worth = |part: &UnitName| {
+                let faults = at_fault(std::slice::from_ref(part)) as f64;
+                self.cost(part).seconds / (faults + 1.0)
+            };
+            parts.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.cmp(b)));
+            let cuts = (1..parts.len() - 1).filter_map(|at| {
+                let (seldom, often) = parts.split_at(at);
+                let faults = at_fault(seldom);
+                let share = Share::of(faults as u64, (episodes.len() - faults) as u64);
+                // Not seen to be at fault is not never.
+                let most = share.wilson(Probability::P95).high;
+                let spared = self.together(seldom).times(1.0 - most);
+                let in_vain = self.together(often).times(most);
+                let saved = spared.plus(in_vain.times(-1.0)).times(cures as f64);
+                Some((at, faults, saved)).filter(|(_, _, saved)| saved.seconds > 0.0)
             });
-            let Some(slow) = slow else { continue };
-            let rest: Vec<UnitName> = parts.iter().filter(|part| *part != slow).cloned().collect();
+            let best = cuts.max_by(|(_, _, a), (_, _, b)| a.seconds.total_cmp(&b.seconds));
+            let Some((at, faults, saved)) = best else {
+                continue;
+            };
+            let (seldom, often) = parts.split_at(at);
+            let names: Vec<&str> = seldom.iter().map(UnitName::as_str).collect();
             let why = format!(
-                "{unit} cured {cures} times, and {slow}, which takes most of its restart, was never \
-                 suspected by itself"
+                "{unit} cured {cures} times in {:.1} s, {:.1} s of which are for {}, suspected in {faults} of {} recoveries",
+                self.cost(unit).seconds,
+                self.together(seldom).seconds,
+                names.join(", "),
+                episodes.len()
             );
-            let saved = self.cost(slow).times(cures as f64);
+            let group = |members: &[UnitName]| {
+                let mut members = members.to_vec();
+                members.sort();
+                let name = match &members[..] {
+                    [one] => UnitName(format!("{one}.alone")),
+                    several => group_name(&several.iter().collect::<Vec<_>>()),
+                };
+                (name, members)
+            };
             let edit = Edit::Split {
                 unit: unit.clone(),
-                groups: vec![
-                    (group_name(&rest.iter().collect::<Vec<_>>()), rest),
-                    (UnitName(format!("{slow}.alone")), vec![slow.clone()]),
-                ],
+                groups: vec![group(often), group(seldom)],
             };
             found.extend(self.proposal(edit, why, cures, saved));
         }
         found
+    }
+}
+
+/// A unit that nothing restarts until a person has said how, and that is only observed until then.
+fn observed(name: &UnitName, selector: &BTreeMap<String, String>) -> UnitSpec {
+    UnitSpec {
+        name: name.clone(),
+        parent: None,
+        selector: selector.clone(),
+        executor: None,
+        start_deadline: Duration::from_secs(30),
+        ready: None,
+        check: None,
+        mode: Some(Mode::Observe),
+        expected_downtime: None,
+        rules: UnitRules::default(),
+        around: Around::default(),
     }
 }
 
@@ -385,7 +504,8 @@ pub fn propose(tree: &RestartTree, episodes: &[Episode]) -> Vec<Proposal> {
     let mut found = books.cured_together();
     found.extend(books.followed());
     found.extend(books.in_vain());
-    found.extend(books.slow_and_innocent());
+    found.extend(books.seldom_and_dear());
+    found.extend(books.nameless());
     found.sort_by(|a, b| {
         b.saved_requests
             .total_cmp(&a.saved_requests)
@@ -437,6 +557,7 @@ site -
                     "site" => 60,
                     "slow" | "pair" => 20,
                     "big" => 32,
+                    "z" => 30,
                     _ => 1,
                 };
                 Attempt {
@@ -450,6 +571,7 @@ site -
             });
             episodes.push(Episode {
                 attempts: attempts.collect(),
+                suspect: None,
             });
         }
         episodes
@@ -499,8 +621,72 @@ site -
         check("fast! pair\n fast\n fast\n fast", &[]);
         check(
             "x! big\n x! big\n y! big",
-            &["divide big into x-with-y (x, y) and z.alone (z) (90 s)"],
+            &["divide big into x-with-y (x, y) and z.alone (z) (36 s)"],
         );
+    }
+
+    /// Parts that differ in how long they take, and in how often they are at fault: what is dear is left out where it is
+    /// seldom the one, not only where it never is.
+    #[test]
+    fn what_is_dear_and_seldom_at_fault_is_divided_off() {
+        let many = "x! big\n y! big\n x! big\n y! big\n x\n y\n x\n y\n x! big\n";
+        check(
+            many,
+            &["divide big into x-with-y (x, y) and z.alone (z) (102 s)"],
+        );
+        // One of the ten was its own.
+        check(
+            &format!("{many} z"),
+            &["divide big into x-with-y (x, y) and z.alone (z) (85 s)"],
+        );
+        // Most were: the more, the less it would have saved.
+        check(
+            &format!("{many}{}", "z\n".repeat(20)),
+            &["divide big into x-with-y (x, y) and z.alone (z) (18 s)"],
+        );
+        // Where all take as long, who seldom fails is divided off, too.
+        let even = tree("site -\n  many -\n    p ~4000\n    q ~4000\n    r ~4000\n");
+        let text = "p! many\n p! many\n p! many\n p! many\n p! many\n p! many\n p! many\n q! many";
+        let found = propose(&even, &history(text));
+        let words: Vec<String> = found.iter().map(|it| it.edit.to_string()).collect();
+        assert!(
+            words.contains(&"divide many into p-with-q (p, q) and r.alone (r)".to_owned()),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_part_for_whose_sake_the_whole_is_restarted_gets_a_restart_of_its_own() {
+        let part = Nameless {
+            unit: "slow".into(),
+            name: "slow.search".into(),
+            selector: BTreeMap::from([("code.namespace".to_owned(), "search".to_owned())]),
+        };
+        for (text, expected) in [
+            ("slow\n slow", None),
+            ("slow\n slow\n slow", Some(60.0)),
+            // It was cured by another.
+            ("slow! pair\n slow! pair\n slow! pair", None),
+        ] {
+            let mut episodes = history(text);
+            for episode in &mut episodes {
+                episode.suspect = Some(part.clone());
+            }
+            let found = propose(&tree(SITE), &episodes);
+            let deeper = found
+                .iter()
+                .find(|it| matches!(it.edit, Edit::Deepen { .. }));
+            let saved = deeper.map(|it| it.saved_seconds);
+            assert_eq!(saved, expected, "{text}: {found:?}");
+            if let Some(proposal) = deeper {
+                let units = apply(&tree(SITE), &proposal.edit).expect("a tree");
+                let found = units.iter().find(|spec| spec.name == part.name);
+                let found = found.expect("the part");
+                assert_eq!(found.selector, part.selector);
+                assert_eq!(found.parent, Some(part.unit.clone()));
+                assert!(proposal.why.contains("3 times slow was restarted"));
+            }
+        }
     }
 
     /// Who fell sick before the restart only waited for it, and one fault follows from one of two restarts in a row.
