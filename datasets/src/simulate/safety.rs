@@ -10,6 +10,7 @@
 mod liveness;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use rekindle_recovery::service::{Command, Recovery, prepare};
 use rekindle_recovery::{Cohort, Evidence, FaultSignature, Mode, Policy, SuspectUnit, UnitName};
 use tokio::time::sleep;
 
-use self::world::{Harm, Manner, World};
+use self::world::{Harm, Manner, Reserve, World};
 use super::parallel::over_seeds;
 use super::random::{exponential, stream, weighted};
 use super::report::{Mean, Report, Table, number};
@@ -76,6 +77,8 @@ struct Outcome {
     ours: Harm,
     liveness: Harm,
     nothing: Harm,
+    /// Incidents told with each reserve, and restarts for them that a person approved.
+    reserves: BTreeMap<Reserve, (u64, u64)>,
     steps: u64,
     virtual_seconds: f64,
 }
@@ -131,6 +134,7 @@ fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
             violations,
             restarts,
             ours,
+            reserves: world.reserves(),
             liveness: liveness::play(&world, seconds, true),
             nothing: liveness::play(&world, seconds, false),
             steps,
@@ -266,7 +270,8 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
              garbage, or about incidents that aren't there"
                 .to_owned(),
             "the world: one fault in about five minutes (half of them cured by no restart: overload, \
-             a shared database, poison messages), executors that hang, refuse, panic or start cold, \
+             a shared database, poison messages; of the others one in ten is told by a sampler that \
+             throws successes away), executors that hang, refuse, panic or start cold, \
              clocks that jump by up to two hours, rollouts of others, pauses and approvals at random"
                 .to_owned(),
             format!(
@@ -328,6 +333,7 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
         ]);
     }
     report.tables.push(table);
+    report.tables.push(reserves(&outcomes));
     if !violations.is_empty() {
         let mut table = Table::new("Rules broken (the first 20)", &["what"]);
         for violation in violations.iter().take(20) {
@@ -356,6 +362,26 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
         ours <= probes,
     );
     Ok(report)
+}
+
+/// What only a person may have restarted all the same. That nobody else did is among the rules.
+fn reserves(outcomes: &[Outcome]) -> Table {
+    let mut table = Table::new(
+        "Told with what speaks against any restart",
+        &["what", "incidents", "restarts that a person approved"],
+    );
+    for reserve in Reserve::ALL {
+        let counts = outcomes
+            .iter()
+            .filter_map(|seed| seed.reserves.get(&reserve));
+        let (told, approved) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        table.row([
+            reserve.as_str().to_owned(),
+            told.to_string(),
+            approved.to_string(),
+        ]);
+    }
+    table
 }
 
 /// Evidence of the usual form.

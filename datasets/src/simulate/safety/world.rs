@@ -14,7 +14,8 @@ use rekindle_recovery::executor::{
 use rekindle_recovery::ports::{Notice, Notifier, Prober};
 use rekindle_recovery::service::ServiceConfig;
 use rekindle_recovery::{
-    Changed, Cohort, CohortQuery, Evidence, Fared, Mode, Policy, ProbeSpec, RestartTree, UnitName,
+    Changed, Circumstances, Cohort, CohortQuery, Evidence, Fared, Load, Mode, Outside, Policy,
+    ProbeSpec, RestartTree, UnitName,
 };
 use tokio::time::{Instant, sleep};
 
@@ -45,6 +46,51 @@ const QUIET: f64 = 240.0;
 /// Seconds that a trouble lasts where nobody ends it, on average.
 const LASTS: f64 = 120.0;
 
+/// Of so many curable troubles, one is told by those who throw the successes away, and don't say so.
+const SAMPLED_ONE_IN: usize = 4;
+
+/// What makes a restart a mistake that nobody but a person may make, as far as telemetry tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reserve {
+    /// Several times as many requests come as usual.
+    Overload,
+    /// The likelier culprit belongs to no unit.
+    Database,
+    /// Nobody knows which share fails.
+    Sampler,
+}
+
+impl Reserve {
+    pub(super) const ALL: [Self; 3] = [Self::Overload, Self::Database, Self::Sampler];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overload => "overload",
+            Self::Database => "a shared database is down",
+            Self::Sampler => "a sampler hides its weights",
+        }
+    }
+
+    /// As it is told.
+    fn tell(self, around: &mut Circumstances) {
+        match self {
+            Self::Overload => {
+                around.load = Some(Load {
+                    now: 200.0,
+                    usual: 40.0,
+                });
+            }
+            Self::Database => {
+                around.outside = Some(Outside {
+                    name: "database".to_owned(),
+                    probability: 0.9,
+                });
+            }
+            Self::Sampler => around.sampled = true,
+        }
+    }
+}
+
 /// Something that is wrong, from a time to a time.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
@@ -55,6 +101,7 @@ pub(super) struct Trouble {
     /// The smallest unit whose restart ends it.
     cure: Option<&'static str>,
     shape: &'static str,
+    reserve: Option<Reserve>,
 }
 
 impl Trouble {
@@ -127,6 +174,10 @@ pub(super) struct State {
     renewed: BTreeMap<UnitName, f64>,
     /// When two sources last accused each unit, by true time.
     accused: BTreeMap<UnitName, f64>,
+    /// Incidents of troubles that were told with a reserve.
+    reserved: BTreeMap<u64, Reserve>,
+    /// Of these, restarts that a person approved.
+    approved_all_the_same: BTreeMap<Reserve, u64>,
     violations: Vec<String>,
     by_restarts: f64,
 }
@@ -231,6 +282,20 @@ impl World {
         self.with(|state| state.renewed.insert(unit.clone(), now));
     }
 
+    /// Incidents that were told with each reserve, and restarts for them that a person approved.
+    pub(super) fn reserves(&self) -> BTreeMap<Reserve, (u64, u64)> {
+        self.with(|state| {
+            let mut counts: BTreeMap<Reserve, (u64, u64)> = BTreeMap::new();
+            for reserve in state.reserved.values() {
+                counts.entry(*reserve).or_default().0 += 1;
+            }
+            for (reserve, restarts) in &state.approved_all_the_same {
+                counts.entry(*reserve).or_default().1 += restarts;
+            }
+            counts
+        })
+    }
+
     pub(super) fn violations(&self) -> Vec<String> {
         self.with(|state| state.violations.clone())
     }
@@ -333,6 +398,10 @@ impl World {
                 );
                 evidence.signature.shape = trouble.shape.to_owned();
                 evidence.failing_per_second = share * Self::traffic_of(unit);
+                if let Some(reserve) = trouble.reserve {
+                    reserve.tell(&mut evidence.circumstances);
+                    self.with(|state| state.reserved.insert(evidence.incident, reserve));
+                }
                 all.push(evidence);
             }
         }
@@ -445,6 +514,17 @@ impl World {
                 broken.push(format!(
                     "{unit} was restarted within a rollout of {other} {ago:.1} s ago"
                 ));
+            }
+            let reserve = permit.incident().and_then(|it| state.reserved.get(&it));
+            match (reserve.copied(), approved) {
+                (Some(reserve), false) => broken.push(format!(
+                    "{unit} was restarted, and nobody approved, though {}",
+                    reserve.as_str()
+                )),
+                (Some(reserve), true) => {
+                    *state.approved_all_the_same.entry(reserve).or_default() += 1;
+                }
+                (None, _) => {}
             }
             let accused = tree
                 .ancestors(&unit)
@@ -650,10 +730,16 @@ fn draw(seed: u64, seconds: f64) -> Vec<Trouble> {
             hits: vec![(part, share)],
             cure: Some(part),
             shape: "raised",
+            reserve: None,
         };
         match random.random_range(0..10) {
             // Two kinds in five need the component, one the process; the rest no restart.
-            0..4 => trouble.until += 10.0 * LASTS,
+            0..4 => {
+                trouble.until += 10.0 * LASTS;
+                // By its number, so that the other troubles stay those that they are.
+                let is_sampled = troubles.len() % SAMPLED_ONE_IN == 0;
+                trouble.reserve = is_sampled.then_some(Reserve::Sampler);
+            }
             4..6 => {
                 trouble.hits = vec![(process, share)];
                 trouble.cure = Some(process);
@@ -664,11 +750,13 @@ fn draw(seed: u64, seconds: f64) -> Vec<Trouble> {
                 trouble.hits = PROCESSES.iter().map(|name| (*name, share)).collect();
                 trouble.cure = None;
                 trouble.shape = "slow";
+                trouble.reserve = Some(Reserve::Overload);
             }
             // The shared database.
             7 => {
                 trouble.hits = vec![("shop", 0.9), ("bank", 0.9), ("mail", 0.9)];
                 trouble.cure = None;
+                trouble.reserve = Some(Reserve::Database);
             }
             // Poison messages.
             8 => {
@@ -706,6 +794,13 @@ mod tests {
             |trouble| trouble.cure.is_none() && trouble.hits.len() > 3
         ));
         assert!(any(|trouble| trouble.is_cured_by_process("shop")));
+        for reserve in Reserve::ALL {
+            let mut troubles = world.troubles.iter();
+            assert!(
+                troubles.any(|it| it.reserve == Some(reserve)),
+                "{reserve:?}"
+            );
+        }
         assert!(
             world
                 .troubles
