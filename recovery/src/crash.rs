@@ -19,10 +19,18 @@ pub enum CrashPoint {
     AfterIntent,
     /// The executor is about to be called.
     BeforeEffect,
+    /// The unit was looked at for a post-mortem, and may still be announced as away, or preparing.
+    AfterLook,
+    /// The unit has answered whether it has prepared, or had its time to.
+    AfterAsked,
+    /// The unit was announced as away for as long as it is to be.
+    AfterDrain,
     /// The unit was announced as away, asked to prepare and looked at, and it still lives.
     AfterPrepare,
     /// The unit is restarted, and what was seen of its old life may not be kept yet.
     BeforeKept,
+    /// What was seen of its old life is kept, and its restart may be under way.
+    AfterKept,
     /// The executor is done, and nobody was told.
     AfterEffect,
     /// The result is known, and not written.
@@ -36,13 +44,17 @@ pub enum CrashPoint {
 }
 
 impl CrashPoint {
-    /// All places, in the order in which an action passes them.
-    pub const ALL: [Self; 10] = [
+    /// All places, in the order in which an action passes them where what surrounds it takes no time.
+    pub const ALL: [Self; 14] = [
         Self::BeforeIntent,
         Self::AfterIntent,
         Self::BeforeEffect,
+        Self::AfterLook,
+        Self::AfterAsked,
+        Self::AfterDrain,
         Self::AfterPrepare,
         Self::BeforeKept,
+        Self::AfterKept,
         Self::AfterEffect,
         Self::BeforeResult,
         Self::AfterResult,
@@ -56,8 +68,12 @@ impl CrashPoint {
             Self::BeforeIntent => "before-intent",
             Self::AfterIntent => "after-intent",
             Self::BeforeEffect => "before-effect",
+            Self::AfterLook => "after-look",
+            Self::AfterAsked => "after-asked",
+            Self::AfterDrain => "after-drain",
             Self::AfterPrepare => "after-prepare",
             Self::BeforeKept => "before-kept",
+            Self::AfterKept => "after-kept",
             Self::AfterEffect => "after-effect",
             Self::BeforeResult => "before-result",
             Self::AfterResult => "after-result",

@@ -51,6 +51,7 @@ impl AroundExecutor {
         } else {
             self.around.drain
         };
+        let passing = permit.passed();
         let prepared = async {
             let spec = self.around.prepare.as_ref().filter(|_| !is_down)?;
             let asked = prepare::ask(spec, &permit, drain, self.probes.caller());
@@ -60,20 +61,34 @@ impl AroundExecutor {
                 format!("not prepared: no answer within {:?}", spec.timeout())
             }))
         };
-        let ((), prepared, saved) = tokio::join!(
-            tokio::time::sleep(drain),
-            prepared,
-            self.saver.look(&permit, self.around.post_mortem.as_ref()),
+        let (saved, prepared, ()) = tokio::join!(
+            async {
+                let look = self.saver.look(&permit, self.around.post_mortem.as_ref());
+                let saved = look.await;
+                passing.at(CrashPoint::AfterLook);
+                saved
+            },
+            async {
+                let prepared = prepared.await;
+                passing.at(CrashPoint::AfterAsked);
+                prepared
+            },
+            async {
+                tokio::time::sleep(drain).await;
+                passing.at(CrashPoint::AfterDrain);
+            },
         );
         let unit = permit.unit().clone();
-        let passing = permit.passed();
         passing.at(CrashPoint::AfterPrepare);
         let mut keeping = pin!(self.saver.keep(saved));
         let mut restart = self.inner.restart(permit);
         let mut kept = None;
         let result = loop {
             tokio::select! {
-                done = &mut keeping, if kept.is_none() => kept = Some(done),
+                done = &mut keeping, if kept.is_none() => {
+                    kept = Some(done);
+                    passing.at(CrashPoint::AfterKept);
+                }
                 result = &mut restart => break result,
             }
         };
@@ -81,10 +96,13 @@ impl AroundExecutor {
         // A disk that hangs makes no restart that is done one of which nothing is known.
         let kept = match kept {
             Some(kept) => kept,
-            None => match tokio::time::timeout(KEEP, keeping).await {
-                Ok(kept) => kept,
-                Err(_late) => Err(format!("it is still being written after {KEEP:?}")),
-            },
+            None => {
+                let late = tokio::time::timeout(KEEP, keeping).await;
+                passing.at(CrashPoint::AfterKept);
+                late.unwrap_or_else(|_late| {
+                    Err(format!("it is still being written after {KEEP:?}"))
+                })
+            }
         };
         if let Err(reason) = kept {
             tracing::warn!(%unit, reason, "what a post-mortem needs was not kept");

@@ -121,21 +121,11 @@ async fn where_executors_can_tell_it_is_done_once_and_cured() {
 
 #[tokio::test(start_paused = true)]
 async fn where_they_cannot_tell_a_person_is_called_and_nothing_is_repeated() {
-    let in_between = [
-        CrashPoint::AfterIntent,
-        CrashPoint::BeforeEffect,
-        CrashPoint::AfterPrepare,
-        CrashPoint::BeforeKept,
-        CrashPoint::AfterEffect,
-        CrashPoint::BeforeResult,
-    ];
+    let in_between = CrashPoint::AfterIntent..=CrashPoint::BeforeResult;
     for point in CrashPoint::ALL {
         let world = killed_at(point, false, "shop.cart").await;
         let unknown = in_between.contains(&point);
-        let was_done = !matches!(
-            point,
-            CrashPoint::AfterIntent | CrashPoint::BeforeEffect | CrashPoint::AfterPrepare
-        );
+        let was_done = !(CrashPoint::AfterIntent..CrashPoint::BeforeKept).contains(&point);
         assert_eq!(world.calls().len(), usize::from(was_done), "{point}");
         let notices = world.with(|state| state.notices.clone());
         assert_eq!(notices.len(), usize::from(unknown), "{point}: {notices:?}");
@@ -171,10 +161,8 @@ async fn of_several_parts_each_is_done_in_its_turn_wherever_the_engine_is_killed
             let world = killed_when(point, time, true, "desk.b", &[("desk", 0.9)]).await;
             assert!(world.failing_share() <= 0.0, "{point} {time}");
             // What was half done when the engine ended is not judged, and done anew.
-            let is_first_done = match point {
-                CrashPoint::BeforeEffect | CrashPoint::AfterPrepare => time == 2,
-                _ => time == 1,
-            };
+            let is_before = (CrashPoint::BeforeEffect..CrashPoint::BeforeKept).contains(&point);
+            let is_first_done = time == if is_before { 2 } else { 1 };
             let expected: &[&str] = match is_of_each_part && is_first_done {
                 true => &["desk.a", "desk.a", "desk.b"],
                 false => &["desk.a", "desk.b"],

@@ -298,7 +298,14 @@ impl World {
 
     async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
         let unit = permit.unit().clone();
-        permit.passed().at(CrashPoint::AfterPrepare);
+        for point in [
+            CrashPoint::AfterLook,
+            CrashPoint::AfterAsked,
+            CrashPoint::AfterDrain,
+            CrashPoint::AfterPrepare,
+        ] {
+            permit.passed().at(point);
+        }
         let stopped_at = self.now();
         let manner = self.with(|state| {
             if state
@@ -382,6 +389,7 @@ impl World {
             }
         });
         permit.passed().at(CrashPoint::BeforeKept);
+        permit.passed().at(CrashPoint::AfterKept);
         Ok(Executed {
             stopped_at,
             ready_at,
