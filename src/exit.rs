@@ -14,7 +14,8 @@ pub enum Exit {
     Failed = 1,
     /// What was asked about isn't there.
     NotFound = 2,
-    /// What was waited for was restarted, and that didn't cure, or whether it did can't be told.
+    /// What was waited for was restarted, and that didn't cure, or whether it did can't be told. Where nothing was known to
+    /// be wrong, that it came up is all that was asked for.
     NotCured = 3,
     /// The command line or the configuration is wrong.
     Usage = 64,
@@ -31,7 +32,7 @@ Exit codes:
    0  done
    1  it went wrong
    2  what was asked about isn't there (no such incident, suspect, unit or plan)
-   3  with --wait: it was restarted, and the verdict is not `cured`
+   3  with --wait: it was restarted for what was wrong, and the verdict is not `cured`
   64  the command line or the configuration is wrong
   69  no daemon answers
   75  refused by a guard or the state of things, or too busy: nothing was done, later it may be

@@ -209,6 +209,13 @@ pub(crate) fn held_off(view: &View) -> Option<String> {
     })
 }
 
+/// Who took an open incident over by rejecting its plan, and in which words.
+pub(crate) fn taken_over(view: &View) -> Option<String> {
+    let plan = pressing(view, PlanState::Rejected)?;
+    let decided = plan.decided.as_deref().unwrap_or("its plan was rejected");
+    Some(format!("Left to people: {decided}"))
+}
+
 /// The plan of an open incident that ended with a person, and why: restarts that didn't cure it, or a
 /// guard that let none happen.
 pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {

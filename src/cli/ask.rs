@@ -58,6 +58,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         )
     } else if let Some(words) = words::held_off(view) {
         (format!("{words}: see `rekindle plan`"), Tone::Bad)
+    } else if let Some(words) = words::taken_over(view) {
+        (words, Tone::Bad)
     } else if let Some(words) = words::well_again(view) {
         (words, Tone::Attention)
     } else if open > 0 {

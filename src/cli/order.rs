@@ -150,6 +150,14 @@ fn wait_for(terminal: &mut Terminal, client: &Client, recovery: u64) -> Result<E
         }
         return Ok(match last.verdict {
             Some(VerdictView::Cured) => Exit::Ok,
+            // Nothing was known to be wrong, so it was to be restarted and no more.
+            Some(VerdictView::Unknown)
+                if last.incident.is_none()
+                    && last.began.is_none()
+                    && last.result == Some(ActionResult::Done) =>
+            {
+                Exit::Ok
+            }
             _ => Exit::NotCured,
         });
     }

@@ -76,6 +76,8 @@ fn banner(view: &View) -> Markup {
                 ),
             },
         )
+    } else if let Some(heading) = words::taken_over(view) {
+        ("bad", heading)
     } else if let Some(heading) = words::well_again(view) {
         ("busy", heading)
     } else if let Some(first) = open.first() {

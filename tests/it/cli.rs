@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use rekindle::api::ApiCommand;
-use rekindle::view::{PlanState, VerdictView, View};
+use rekindle::view::{ActionResult, PlanState, VerdictView, View};
 use serde_json::Value;
 
 use crate::fixture::{Server, quiet_view, view};
@@ -200,6 +200,22 @@ fn a_verdict_can_be_waited_for() {
         assert_eq!(outcome.code, code, "{outcome:?}");
         let told = format!("catalog.search: {verdict} (600 requests after, 1 failed)");
         assert!(outcome.out.contains(&told), "{outcome:?}");
+    }
+}
+
+/// Whoever has a well unit restarted asks for no cure.
+#[test]
+fn an_order_of_what_was_well_is_done_when_it_is_back() {
+    for (result, code) in [(ActionResult::Done, 0), (ActionResult::NotReady, 3)] {
+        let mut judged = view();
+        judged.recovery.actions.truncate(1);
+        let action = &mut judged.recovery.actions[0];
+        (action.incident, action.began) = (None, None);
+        action.verdict = Some(VerdictView::Unknown);
+        action.result = Some(result);
+        let server = Server::start(judged);
+        let outcome = rekindle(Some(&server), &["approve", "3", "--wait"]);
+        assert_eq!(outcome.code, code, "{outcome:?}");
     }
 }
 

@@ -62,7 +62,7 @@ fn the_banner_says_the_most_pressing_thing() {
         change(&mut changed);
         changed
     };
-    let cases: [(View, &str); 8] = [
+    let cases: [(View, &str); 9] = [
         (view(), "A restart waits for your approval"),
         (
             changed(|view| view.recovery.plans.clear()),
@@ -79,6 +79,13 @@ fn the_banner_says_the_most_pressing_thing() {
         (
             changed(|view| view.recovery.plans[0].state = PlanState::HeldOff),
             "A restart is held off: mode propose: a person approves",
+        ),
+        (
+            changed(|view| {
+                view.recovery.plans[0].state = PlanState::Rejected;
+                view.recovery.plans[0].decided = Some("rejected by anna: not now".to_owned());
+            }),
+            "Left to people: rejected by anna: not now",
         ),
         (quiet_view(), "All is as usual"),
         (View::default(), "No requests yet"),

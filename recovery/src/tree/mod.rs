@@ -107,8 +107,11 @@ impl RestartTree {
                 graph.add_edge(*parent, node, ());
             }
         }
-        let errors = check::structure(&graph, &by_name);
+        let mut errors = check::structure(&graph, &by_name);
         if !errors.is_empty() {
+            // What follows from a tree isn't known yet; who is named and isn't there is.
+            let is_known = |unit: &UnitName| by_name.contains_key(unit);
+            errors.extend(order::unknown(graph.node_weights(), is_known));
             return Err(errors);
         }
         let mut tree = Self::lay_out(&graph);

@@ -24,6 +24,35 @@ pub(super) struct Rules {
     order: Vec<(usize, usize)>,
 }
 
+/// A unit's rules with what they are called.
+fn named(spec: &UnitSpec) -> [(&'static str, &[UnitName]); 3] {
+    let rules = &spec.rules;
+    [
+        ("before", &rules.before),
+        ("after", &rules.after),
+        ("together", &rules.together),
+    ]
+}
+
+/// Whom rules name and nobody is. Asked of any list of units, tree or not.
+pub(super) fn unknown<'a>(
+    units: impl IntoIterator<Item = &'a UnitSpec>,
+    is_known: impl Fn(&UnitName) -> bool,
+) -> Vec<TreeError> {
+    let mut errors = Vec::new();
+    for spec in units {
+        for (rule, others) in named(spec) {
+            let strangers = others.iter().filter(|other| !is_known(other));
+            errors.extend(strangers.map(|other| TreeError::UnknownInRule {
+                unit: spec.name.clone(),
+                rule,
+                other: other.clone(),
+            }));
+        }
+    }
+    errors
+}
+
 impl Rules {
     /// Reads the rules, or says what is wrong with them. `range` is a unit's subtree.
     pub(super) fn read(
@@ -31,24 +60,13 @@ impl Rules {
         find: impl Fn(&UnitName) -> Option<usize>,
         range: impl Fn(usize) -> Range<usize>,
     ) -> Result<Self, Vec<TreeError>> {
-        let mut errors = Vec::new();
+        let mut errors = unknown(units, |unit| find(unit).is_some());
         let mut pairs = Vec::new();
         let mut groups: Vec<(usize, usize)> = Vec::new();
         for (at, spec) in units.iter().enumerate() {
-            let rules = &spec.rules;
-            let named = [
-                ("before", &rules.before),
-                ("after", &rules.after),
-                ("together", &rules.together),
-            ];
-            for (rule, others) in named {
+            for (rule, others) in named(spec) {
                 for other in others {
                     let Some(place) = find(other) else {
-                        errors.push(TreeError::UnknownInRule {
-                            unit: spec.name.clone(),
-                            rule,
-                            other: other.clone(),
-                        });
                         continue;
                     };
                     if range(at).contains(&place) || range(place).contains(&at) {

@@ -369,3 +369,22 @@ fn rules_that_cannot_be_kept_are_named() {
         );
     }
 }
+
+/// Who is named by a rule and isn't there is told with what keeps the list from being a tree.
+#[test]
+fn a_list_that_is_no_tree_has_its_rules_checked_too() {
+    let mut units = specs("r\n  a @before=x\n  b @together=y");
+    units[2].parent = Some("nobody".into());
+    let errors = RestartTree::build(units).expect_err("no tree");
+    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let told = |part: &str| words.iter().any(|words| words.contains(part));
+    assert!(told("nobody"), "{words:?}");
+    assert!(
+        told("a is to be restarted before x, which is no unit"),
+        "{words:?}"
+    );
+    assert!(
+        told("b is to be restarted together y, which is no unit"),
+        "{words:?}"
+    );
+}
