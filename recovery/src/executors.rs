@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 use self::connection::Endpoint;
 use self::docker::Docker;
 pub(crate) use self::docker::SHORT_ID;
-use self::kubernetes::Kubernetes;
 pub(crate) use self::kubernetes::list as pods;
+use self::kubernetes::{Kubernetes, Namespaces};
 use self::lives::{LivesExecutor, Platform};
 use self::note::Notes;
 use self::systemd::Systemd;
@@ -47,6 +47,7 @@ struct Workshop {
     witness: Arc<OnceLock<Arc<dyn Witness>>>,
     notes: Notes,
     probes: Probes,
+    namespaces: Namespaces,
     logs: PathBuf,
 }
 
@@ -73,6 +74,7 @@ impl Executors {
             witness: Arc::new(OnceLock::new()),
             notes: Notes::new(state_directory),
             probes: probes.clone(),
+            namespaces: Namespaces::default(),
             logs: state_directory.join("logs"),
         };
         Ok(Self {
@@ -131,7 +133,10 @@ impl Workshop {
                     probes.clone(),
                 )),
                 ExecutorSpec::Docker(spec) => kept(Docker::new(&spec), unit, notes, probes),
-                ExecutorSpec::Kubernetes(spec) => kept(Kubernetes::new(spec), unit, notes, probes),
+                ExecutorSpec::Kubernetes(spec) => {
+                    let kubernetes = Kubernetes::new(spec, self.namespaces.clone());
+                    kept(kubernetes, unit, notes, probes)
+                }
                 ExecutorSpec::Systemd(spec) => kept(Systemd::new(spec), unit, notes, probes),
             };
             let parent = |unit: &&UnitSpec| {

@@ -15,6 +15,7 @@
 mod access;
 mod budget;
 mod client;
+mod namespace;
 mod object;
 mod pods;
 mod recreate;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::client::Client;
+pub(super) use self::namespace::Namespaces;
 use self::object::{Pod, labels};
 use super::lives::{Condition, Platform, Sight};
 use crate::executor::{ActionId, BoxFuture, Permit, Recall, Veto};
@@ -44,11 +46,12 @@ const UNTOUCHED: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Kubernetes {
     spec: KubernetesSpec,
+    namespaces: Namespaces,
 }
 
 impl Kubernetes {
-    pub(crate) fn new(spec: KubernetesSpec) -> Self {
-        Self { spec }
+    pub(crate) fn new(spec: KubernetesSpec, namespaces: Namespaces) -> Self {
+        Self { spec, namespaces }
     }
 
     async fn see(&self) -> Result<Sight, CallFailure> {
@@ -213,7 +216,7 @@ impl Platform for Kubernetes {
     }
 
     fn vetoes(&self) -> Option<BoxFuture<'_, Vec<Veto>>> {
-        Some(Box::pin(veto::ask(&self.spec)))
+        Some(Box::pin(veto::ask(&self.spec, &self.namespaces)))
     }
 }
 

@@ -17,7 +17,7 @@ fn permit(action: u64, deadline: Duration) -> Permit {
 }
 
 fn executor(spec: KubernetesSpec, state: &Path) -> LivesExecutor<Kubernetes> {
-    let kubernetes = Kubernetes::new(spec);
+    let kubernetes = Kubernetes::new(spec, Namespaces::default());
     LivesExecutor::new(kubernetes, Notes::new(state), None, Probes::new())
 }
 
@@ -57,6 +57,22 @@ fn pods(uid: &str) -> String {
     )
 }
 
+fn spec_of(server: &Server, folder: &Path, restart: KubernetesRestart) -> KubernetesSpec {
+    let kubeconfig = folder.join("kubeconfig");
+    let text = format!(
+        "current-context: a\ncontexts: [{{name: a, context: {{cluster: c, namespace: shop}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: '{}'}}}}]\n",
+        server.url("")
+    );
+    std::fs::write(&kubeconfig, text).expect("written");
+    KubernetesSpec {
+        restart,
+        namespace: None,
+        kubeconfig: Some(kubeconfig),
+        context: None,
+    }
+}
+
 /// What an API of paper answers to the patches, in turn, and what it shows of the deployment.
 async fn paper(
     patches: &'static [(u16, &'static str)],
@@ -85,19 +101,7 @@ async fn paper(
     })])
     .await;
     let directory = tempfile::tempdir().expect("a directory");
-    let kubeconfig = directory.path().join("kubeconfig");
-    let text = format!(
-        "current-context: a\ncontexts: [{{name: a, context: {{cluster: c, namespace: shop}}}}]\n\
-         clusters: [{{name: c, cluster: {{server: '{}'}}}}]\n",
-        server.url("")
-    );
-    std::fs::write(&kubeconfig, text).expect("written");
-    let spec = KubernetesSpec {
-        restart,
-        namespace: None,
-        kubeconfig: Some(kubeconfig),
-        context: None,
-    };
+    let spec = spec_of(&server, directory.path(), restart);
     let executor = executor(spec, directory.path());
     let said = said(executor.restart(permit(5, Duration::from_secs(2))).await);
     (said, patched.load(Ordering::SeqCst))
@@ -178,6 +182,48 @@ async fn an_eviction_waits_for_throttling_but_not_for_a_budget() {
     };
     let (said, _) = paper(&[(404, "404 page not found")], "", recreate).await;
     assert!(said.contains("the cluster has no OpenKruise"), "{said}");
+}
+
+/// Twenty units of one namespace that are wanted at once, and later again: each asks for its pods, and all together once for
+/// the rest.
+#[tokio::test]
+async fn what_is_in_a_namespace_is_asked_once_for_all_of_its_units() {
+    let lists = std::sync::Arc::new(AtomicUsize::new(0));
+    let of_pods = std::sync::Arc::new(AtomicUsize::new(0));
+    let (all, pods_asked) = (lists.clone(), of_pods.clone());
+    let server = Server::start(vec![Script::decide(move |line, _| {
+        if line.contains("/pods?") {
+            pods_asked.fetch_add(1, Ordering::SeqCst);
+            return (200, pods("first"));
+        }
+        all.fetch_add(1, Ordering::SeqCst);
+        (200, r#"{"metadata": {}, "items": []}"#.to_owned())
+    })])
+    .await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let ask = async |namespaces: &Namespaces, name: Option<&str>, units: usize| {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..units {
+            let restart = KubernetesRestart::Evict { pods: app("web") };
+            let mut spec = spec_of(&server, directory.path(), restart);
+            spec.namespace = name.map(str::to_owned);
+            let unit = Kubernetes::new(spec, namespaces.clone());
+            all.spawn(async move { unit.vetoes().expect("it can be asked").await });
+        }
+        for vetoes in all.join_all().await {
+            assert_eq!(vetoes, []);
+        }
+        let count = |of: &AtomicUsize| of.swap(0, Ordering::SeqCst);
+        (count(&of_pods), count(&lists))
+    };
+    let hour = Namespaces::serving(Duration::from_secs(3600));
+    // One list of budgets, and one of each of three kinds of workloads.
+    assert_eq!(ask(&hour, None, 20).await, (20, 4));
+    assert_eq!(ask(&hour, None, 20).await, (20, 0));
+    // Another namespace has other lists, and what was read serves for a while only.
+    assert_eq!(ask(&hour, Some("bank"), 2).await, (2, 4));
+    let never = Namespaces::serving(Duration::ZERO);
+    assert_eq!(ask(&never, None, 3).await, (3, 12));
 }
 
 #[cfg(feature = "real-platforms")]

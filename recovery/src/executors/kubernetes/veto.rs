@@ -4,22 +4,17 @@
 //! scaling them. Both would be judged as one, and capacity counted twice. That not all pods are ready is no rollout but, often,
 //! why we are here.
 
-use super::client::{Client, plural};
+use super::client::Client;
+use super::namespace::Namespaces;
 use super::object::{Pod, Workload};
 use super::{budget, some_pods};
 use crate::executor::Veto;
 use crate::http_call::CallFailure;
 use crate::{KubernetesRestart, KubernetesSpec, WorkloadKind};
 
-const KINDS: [WorkloadKind; 3] = [
-    WorkloadKind::Deployment,
-    WorkloadKind::StatefulSet,
-    WorkloadKind::DaemonSet,
-];
-
 /// All that it has.
-pub(super) async fn ask(spec: &KubernetesSpec) -> Vec<Veto> {
-    read(spec).await.unwrap_or_else(|failure| {
+pub(super) async fn ask(spec: &KubernetesSpec, namespaces: &Namespaces) -> Vec<Veto> {
+    read(spec, namespaces).await.unwrap_or_else(|failure| {
         let words = format!(
             "whether a rollout or a disruption budget speaks against it can't be told: {}",
             failure.reason
@@ -28,7 +23,7 @@ pub(super) async fn ask(spec: &KubernetesSpec) -> Vec<Veto> {
     })
 }
 
-async fn read(spec: &KubernetesSpec) -> Result<Vec<Veto>, CallFailure> {
+async fn read(spec: &KubernetesSpec, namespaces: &Namespaces) -> Result<Vec<Veto>, CallFailure> {
     let client = Client::new(spec)?;
     let pods = match &spec.restart {
         // It replaces pods by itself, and keeps as many as it has promised.
@@ -45,13 +40,11 @@ async fn read(spec: &KubernetesSpec) -> Result<Vec<Veto>, CallFailure> {
             pods
         }
     };
-    let budgets = client.all("policy/v1", "poddisruptionbudgets").await?;
-    let mut vetoes = budget::vetoes(&spec.restart, &pods, &budgets);
-    for kind in KINDS {
-        let workloads: Vec<Workload> = client.all("apps/v1", plural(kind)).await?;
-        let theirs = workloads.iter().filter(|one| owns_any(one, &pods));
-        vetoes.extend(theirs.filter_map(|one| under_way(kind, one)));
-    }
+    let whole = namespaces.whole(spec, &client).await?;
+    let mut vetoes = budget::vetoes(&spec.restart, &pods, &whole.budgets);
+    let workloads = whole.workloads.iter();
+    let theirs = workloads.filter(|(_, workload)| owns_any(workload, &pods));
+    vetoes.extend(theirs.filter_map(|(kind, workload)| under_way(*kind, workload)));
     Ok(vetoes)
 }
 

@@ -357,7 +357,10 @@ async fn the_role_is_the_least_that_suffices() {
             .await;
         until(&format!("rule {left_out} is missed"), || async {
             let said = match is_asked {
-                true => format!("{:?}", veto::ask(&spec_as("lesser", way.clone())).await),
+                true => format!(
+                    "{:?}",
+                    veto::ask(&spec_as("lesser", way.clone()), &Namespaces::default()).await
+                ),
                 false => restart_as("lesser", way.clone(), Duration::from_secs(1)).await,
             };
             said.contains("Kubernetes forbids it")
@@ -374,7 +377,7 @@ async fn what_speaks_against_a_restart_is_read_before_it() {
     let delete = || KubernetesRestart::Delete {
         pods: app("promised"),
     };
-    let ask = async || veto::ask(&spec_as("least", delete())).await;
+    let ask = async || veto::ask(&spec_as("least", delete()), &Namespaces::default()).await;
     assert_eq!(ask().await, []);
     cluster.budget("promised", 1).await;
     let said = ask().await;
@@ -387,7 +390,10 @@ async fn what_speaks_against_a_restart_is_read_before_it() {
     let evict = KubernetesRestart::Evict {
         pods: app("promised"),
     };
-    assert_eq!(veto::ask(&spec_as("least", evict)).await, []);
+    assert_eq!(
+        veto::ask(&spec_as("least", evict), &Namespaces::default()).await,
+        []
+    );
     // Its new pods fit on no node.
     let nowhere = json!({"spec": {"template": {"spec": {"nodeSelector": {"no": "where"}}}}});
     cluster.patch(&path, &nowhere).await;
@@ -396,7 +402,7 @@ async fn what_speaks_against_a_restart_is_read_before_it() {
         ask().await.iter().any(rolls)
     })
     .await;
-    let said = veto::ask(&spec_as("stranger", delete())).await;
+    let said = veto::ask(&spec_as("stranger", delete()), &Namespaces::default()).await;
     let is_unclear = matches!(said.as_slice(), [Veto::Unclear(_)]);
     assert!(
         is_unclear && said[0].words().contains("forbids"),
