@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use super::RecoveryId;
 use super::case::{AUTO, Case};
-use super::engine::{Ended, Engine, MAX_CASES};
+use super::engine::{Ended, Engine};
 use crate::belief::NewVersion;
 use crate::guard::{self, Authority, Consequence, Guard, Refusal};
 use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
 use crate::ports::NoticeKind;
-use crate::{CohortQuery, Evidence, Mode, UnitName};
+use crate::{Evidence, Mode, UnitName};
 
 /// A recovery that nobody has spoken of for so long is of no incident that still is one.
 const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
@@ -51,9 +51,6 @@ fn usable(evidence: &mut Evidence) {
         .traffic
         .retain(|_, rate| rate.is_finite() && *rate >= 0.0);
 }
-
-/// Where so many failures are expected, that none comes has a chance of one in twenty (the rule of three).
-const NONE_OF_SO_MANY: f64 = 3.0;
 
 impl Engine {
     pub(super) async fn take_evidence(&mut self, mut evidence: Evidence) {
@@ -108,16 +105,6 @@ impl Engine {
             self.consider(id).await;
         }
         self.forget_if_over(id);
-    }
-
-    /// Whether new evidence may change what is decided about it.
-    fn is_awake(&self, id: RecoveryId, now: SystemTime) -> bool {
-        !self.is_held_off(id) || self.is_due(id, now)
-    }
-
-    pub(super) fn is_held_off(&self, id: RecoveryId) -> bool {
-        let case = self.cases.get(&id);
-        case.is_some_and(|case| case.state == State::HeldOff)
     }
 
     /// What was learned of software that is gone weighs less. What is to be written of that.
@@ -326,7 +313,7 @@ impl Engine {
     }
 
     /// A proposal that is no longer what the evidence says.
-    async fn withdraw(&mut self, id: RecoveryId) {
+    pub(super) async fn withdraw(&mut self, id: RecoveryId) {
         let is_proposed = self
             .cases
             .get(&id)
@@ -433,48 +420,6 @@ impl Engine {
         }
     }
 
-    /// What one of them was held off for is what all are: without it the others would look like so few that each may be
-    /// restarted, though they are as likely to share a cause as before.
-    async fn hold_off_storm(&mut self, storm: &Refusal) {
-        let others = self.cases.values().filter_map(|case| {
-            let waits = matches!(case.state, State::Watching | State::Proposed);
-            let unit = case.sick().filter(|_| waits)?;
-            (self.tree.mode(unit) > Mode::Observe).then(|| (case.id, unit.clone()))
-        });
-        for (id, unit) in others.collect::<Vec<_>>() {
-            let words = format!("{unit} is suspected, but {}", storm.words);
-            self.withdraw(id).await;
-            if let Some(case) = self.cases.get_mut(&id) {
-                case.refusals = vec![storm.clone()];
-            }
-            self.hold_off(id, unit, words).await;
-        }
-    }
-
-    /// Whether a restart that was held off could begin now, or be proposed; then its recovery goes on.
-    async fn is_taken_up(&mut self, id: RecoveryId, evidence: &Evidence, plan: &Plan) -> bool {
-        let Choice::Restart(target) = &plan.choice else {
-            return false;
-        };
-        self.ask_platforms(target);
-        let (by, cost) = (Authority::Unattended, plan.cost());
-        let (refusals, _) = self.objections(id, target, by, Some(evidence), cost);
-        let mut against = refusals.iter().map(|refusal| refusal.consequence);
-        if against.any(|consequence| consequence > Consequence::Ask) {
-            let mut plan = plan.clone();
-            let case = self.cases.get(&id);
-            // People know of it by its number, whatever it would do by now.
-            plan.id = case.and_then(|case| case.held_as).unwrap_or_default();
-            self.hold(id, plan, refusals);
-            return false;
-        }
-        if !self.has_room() {
-            return false;
-        }
-        tracing::info!(recovery = %id, unit = %target, "what it was held off for has passed");
-        self.apply(id, Event::TakeUp) && self.save(id).await
-    }
-
     /// Whether a person would be asked for certainty, among others, which may yet come by itself.
     fn is_still_unsure(&mut self, id: RecoveryId, refusals: &[Refusal]) -> bool {
         let now = self.now();
@@ -511,72 +456,7 @@ impl Engine {
         }
     }
 
-    /// All that speaks against a recovery's restart, by whomever it is decided; and whether that is because all is over.
-    pub(super) fn objections(
-        &self,
-        id: RecoveryId,
-        target: &UnitName,
-        authority: Authority,
-        evidence: Option<&Evidence>,
-        cost: f64,
-    ) -> (Vec<Refusal>, bool) {
-        let mut refusals = self.check(Some(id), target, authority, evidence, cost);
-        let over = evidence.and_then(|evidence| {
-            self.is_over_already(target, evidence)
-                .or_else(|| self.is_contradicted(evidence))
-        });
-        let is_over = over.is_some();
-        refusals.extend(over);
-        (refusals, is_over)
-    }
-
-    /// Says no when nothing has failed since the last restart that would have cured it, too: the
-    /// incident is only draining.
-    fn is_over_already(&self, target: &UnitName, evidence: &Evidence) -> Option<Refusal> {
-        let settled = self.restarted_before(target, self.now())?;
-        (!self.fails_since(evidence, settled)).then(|| Refusal {
-            guard: Guard::StaleEvidence,
-            consequence: Consequence::Wait,
-            until: None,
-            words: format!(
-                "nothing has failed since {target}, or what it is part of, was restarted"
-            ),
-        })
-    }
-
-    /// Says no when requests of the very types that are told to fail come, and all of them fare well: what is told may be
-    /// made up, or over.
-    fn is_contradicted(&self, evidence: &Evidence) -> Option<Refusal> {
-        let types = &evidence.signature.request_types;
-        let now = self.now();
-        let lately = now.checked_sub(self.config.policy.evidence_expiry)?;
-        if types.is_empty() {
-            return None;
-        }
-        let from = evidence.since.max(lately);
-        let fared = self.cohort.fared(&CohortQuery {
-            request_types: types.clone(),
-            from,
-            until: now,
-        });
-        let seen = fared.complete_until.min(now).duration_since(from);
-        let expected = evidence.failing_per_second * seen.unwrap_or_default().as_secs_f64();
-        let is_well = fared.ok > 0
-            && fared.bad + fared.missing_error + fared.unheard == 0
-            && expected >= NONE_OF_SO_MANY;
-        is_well.then(|| Refusal {
-            guard: Guard::StaleEvidence,
-            consequence: Consequence::Wait,
-            until: None,
-            words: format!(
-                "none of the {} requests to {} that came since has failed",
-                fared.ok,
-                types.join(", ")
-            ),
-        })
-    }
-
-    fn hold(&mut self, id: RecoveryId, plan: Plan, refusals: Vec<Refusal>) {
+    pub(super) fn hold(&mut self, id: RecoveryId, plan: Plan, refusals: Vec<Refusal>) {
         if let Some(case) = self.cases.get_mut(&id) {
             case.plan = Some(plan);
             case.refusals = refusals;
@@ -659,69 +539,6 @@ impl Engine {
         let is_known = told.is_some() && case.told_in_pause == told;
         case.told_in_pause = told;
         !is_known
-    }
-
-    /// On to a person, until it is asked again and nothing speaks against it. Told once for each reason: a budget that is
-    /// spent again as soon as there is some is no news.
-    async fn hold_off(&mut self, id: RecoveryId, unit: UnitName, words: String) {
-        let held = self.cases.values();
-        let held = held.filter(|case| case.state == State::HeldOff).count();
-        if held >= MAX_CASES {
-            return self.give_up(id, Some(unit), words).await;
-        }
-        if !self.apply(id, Event::HoldOff) {
-            return;
-        }
-        let Some(case) = self.cases.get_mut(&id) else {
-            return;
-        };
-        let incident = case.incident;
-        let against = case.refusals.iter();
-        let held = against.filter(|refusal| refusal.consequence == Consequence::HoldOff);
-        let told = case.held.told.len();
-        let held: Vec<Guard> = held.map(|refusal| refusal.guard).collect();
-        if held.contains(&Guard::Storm) {
-            case.held.in_storm = Some(unit.clone());
-        }
-        case.held.told.extend(held);
-        let is_news = case.held.told.len() > told;
-        self.write_held(id).await;
-        if is_news {
-            let number = self.cases.get(&id).and_then(|case| case.held_as);
-            let subject = number.map_or_else(String::new, |plan| format!("plan {plan}: "));
-            let words = format!("{subject}{words}; it is taken up again once that has passed");
-            self.notify(NoticeKind::HeldOff, incident, Some(unit), words);
-        }
-    }
-
-    /// Writes that it is held off, under the number by which people may say that it is to be left.
-    async fn write_held(&mut self, id: RecoveryId) {
-        let Some(case) = self.cases.get_mut(&id) else {
-            return;
-        };
-        let plan = match (case.plan.clone(), case.held_as) {
-            (Some(plan), None) => plan,
-            (plan, number) => {
-                case.plan = plan.map(|plan| Plan {
-                    id: number.unwrap_or_default(),
-                    ..plan
-                });
-                self.save(id).await;
-                return;
-            }
-        };
-        let entry = case.entry();
-        let written = self.ledger.run(move |store| store.propose(&entry, &plan));
-        match written.await {
-            Ok(number) => {
-                if let Some(case) = self.cases.get_mut(&id) {
-                    case.saved();
-                    case.held_as = Some(number);
-                    case.plan.iter_mut().for_each(|plan| plan.id = number);
-                }
-            }
-            Err(error) => self.ledger_failed(&error),
-        }
     }
 
     /// On to a person: said, written, and not taken up again.

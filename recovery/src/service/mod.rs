@@ -17,6 +17,8 @@ mod command;
 mod consider;
 mod engine;
 mod grow;
+mod held;
+mod objections;
 mod order;
 mod prevent;
 mod resume;
