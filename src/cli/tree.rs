@@ -573,10 +573,10 @@ fn tell(tree: &RestartTree, proposal: &Proposal) -> Told {
 fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
     let line = |spec: &UnitSpec| {
         let mut fields = vec![format!("unit: {}", spec.name)];
-        if !before.iter().any(|known| known.name == spec.name) && !spec.selector.is_empty() {
+        let is_known = before.iter().any(|known| known.name == spec.name);
+        let is_part = !is_known && !spec.selector.is_empty();
+        if is_part {
             fields.push(format!("match: {}", serde_json::json!(spec.selector)));
-            let mode = spec.mode.filter(|mode| *mode == Mode::Observe);
-            fields.extend(mode.map(|_| "mode: observe".to_owned()));
         }
         for (rule, with) in [
             ("together", &spec.rules.together),
@@ -594,6 +594,10 @@ fn diff(before: &[UnitSpec], after: &[UnitSpec]) -> Vec<String> {
         };
         if let Some(parent) = &spec.parent {
             let _ = write!(text, "   # below {parent}");
+        }
+        if is_part && spec.executor.is_none() {
+            // Left in mode observe, it would keep what contains it from being restarted unattended.
+            text.push_str("; say how it is restarted, or leave it out");
         }
         text
     };
@@ -769,7 +773,8 @@ mod tests {
         assert_eq!(
             told[0].diff,
             [
-                "+- {unit: shop.cart, match: {\"code.namespace\":\"shop.cart\"}, mode: observe}   # below shop"
+                "+- {unit: shop.cart, match: {\"code.namespace\":\"shop.cart\"}}   # below shop; say how it is \
+                 restarted, or leave it out"
             ]
         );
         assert_eq!(told[0].recoveries, 3);

@@ -470,7 +470,7 @@ impl<'a> Books<'a> {
     }
 }
 
-/// A unit that nothing restarts until a person has said how, and that is only observed until then.
+/// A unit of which a person has yet to say how it is restarted; as long as nobody has, a tree may only observe it.
 fn observed(name: &UnitName, selector: &BTreeMap<String, String>) -> UnitSpec {
     UnitSpec {
         name: name.clone(),
