@@ -533,8 +533,8 @@ mod tests {
                 action
             }));
         };
-        let changes: [&dyn Fn(&mut Vec<ActionView>); 3] = [&sick_before, &refused, &second];
-        for change in changes {
+        type Change<'a> = &'a dyn Fn(&mut Vec<ActionView>);
+        for change in [&sick_before as Change<'_>, &refused, &second] {
             let mut actions = recorded(6);
             change(&mut actions);
             let mut spreading = Spreading::new(&tree());
