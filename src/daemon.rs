@@ -130,6 +130,9 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let tree = Arc::new(tree_of(&config)?);
     let state_dir = state_dir::prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
+    if service::make_room(&state_dir) {
+        tracing::warn!(state_dir = %state_dir.display(), "the disk is full; the ledger's reserve is given up for the start");
+    }
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
     let api = TcpListener::bind(config.listen.api)
@@ -339,6 +342,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         state_dir,
         listening,
         Watched {
+            journal: (journal.allowance(), config.ingest.journal.max_bytes),
             stats: Arc::clone(&stats),
             supervisor: Arc::clone(&supervisor),
             watcher: Arc::clone(&watcher),
