@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rekindle_analysis::rank::Method;
 use rekindle_datasets::localization::Stretch;
 use rekindle_datasets::public::Set;
+use rekindle_ingest::load::Address;
 use rekindle_model::{TraceId, UnixNanos};
 
 use super::Speed;
@@ -664,14 +665,30 @@ pub enum SimulateScenario {
 #[command(
     after_help = "Examples:\n  rekindle load                                as fast as the local \
     daemon takes it\n  rekindle load --rate 50000 --for 10m         does it bear that for long?\n  \
-    rekindle load --over grpc --to 127.0.0.1:4317 --compression zstd\n\nThe services are called \
+    rekindle load --over grpc --compression zstd\n  \
+    rekindle load --to https://otlp.example.com --token-file token\n\nThe services are called \
     load-00, load-01 and so on. A daemon that gets them will see an incident: some of the requests \
     fail. Don't send them where people look for real ones."
 )]
 pub struct LoadArgs {
-    /// The receiver
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
-    pub to: SocketAddr,
+    /// The receiver: a host, host:port, or a URL with http or https
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub to: Address,
+    /// With https: who vouches for its certificate (PEM), instead of the public authorities
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// With https: our own certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+    /// A file whose first token is sent with each request (`Authorization: Bearer …`)
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A header of each request, such as `x-scope: shop`; may be repeated
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
     /// Over what
     #[arg(long, value_enum, default_value_t = LoadTransport::Http)]
     pub over: LoadTransport,
