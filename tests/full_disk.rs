@@ -86,7 +86,8 @@ impl Disk {
             .open(self.seen().join("somebody-elses.log"))
             .expect("it is made");
         while file.write_all(&[1; 4096]).is_ok() {}
-        assert_eq!(self.available(), 0);
+        // What the engine gave back meanwhile.
+        assert!(self.available() < 128 << 10, "{}", self.available());
     }
 
     fn run(&self, config: &Path, log: &Path) -> Ends {

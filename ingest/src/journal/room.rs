@@ -2,17 +2,18 @@
 //!
 //! Its quota, or less where the disk has no room for that beside what others need. A journal that takes the last byte
 //! takes it from the ledger and the table of children too, without which no engine starts; and one that refuses all that
-//! comes because of what it keeps of a quarter of an hour ago is worth less than one that keeps less.
+//! comes because of what it keeps of a quarter of an hour ago is worth less than one that keeps less. But what it has
+//! isn't thrown away in vain: who takes all that is given way to is given way to only so far.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is left to others, of a disk that is large enough.
+/// What is left to others, of a disk that is large enough; and what the journal keeps whatever they take.
 const LEFT: u64 = 64 << 20;
 
 /// And of a small one: its sixteenth.
-const LEFT_SHARE: u64 = 16;
+const SHARE: u64 = 16;
 
 /// The disk is looked at again when so many bytes were written, or such a part of a small one.
 const LOOK_AFTER: u64 = 1 << 20;
@@ -37,10 +38,15 @@ impl Disk {
         })
     }
 
+    /// What is left to others.
+    fn left(self) -> u64 {
+        LEFT.min(self.total / SHARE)
+    }
+
     /// How much there may be of somebody who has so many bytes on it.
     fn allows(self, held: u64) -> u64 {
-        let left = LEFT.min(self.total / LEFT_SHARE);
-        held.saturating_add(self.available).saturating_sub(left)
+        let all = held.saturating_add(self.available);
+        all.saturating_sub(self.left())
     }
 }
 
@@ -67,6 +73,7 @@ impl Allowance {
 pub(super) struct Quota {
     configured: u64,
     allowed: u64,
+    least: u64,
     /// Bytes written since the disk was looked at; `None` when it is to be looked at again.
     written: Option<u64>,
     look_after: u64,
@@ -78,6 +85,7 @@ impl Quota {
         Self {
             configured,
             allowed: configured,
+            least: 0,
             written: None,
             look_after: LOOK_AFTER,
             shown,
@@ -87,6 +95,11 @@ impl Quota {
     /// Bytes that there may be.
     pub(super) fn bytes(&self) -> u64 {
         self.allowed
+    }
+
+    /// Bytes below which nothing is given up for others.
+    pub(super) fn least(&self) -> u64 {
+        self.least
     }
 
     /// Whether the disk has room for less than the quota.
@@ -102,6 +115,7 @@ impl Quota {
     pub(super) fn look(&mut self, disk: Option<Disk>, held: u64) {
         let allows = disk.map_or(u64::MAX, |disk| disk.allows(held));
         self.allowed = self.configured.min(allows);
+        self.least = disk.map_or(0, Disk::left);
         self.written = Some(0);
         let part = disk.map_or(u64::MAX, |disk| disk.total / LOOK_AFTER_SHARE);
         self.look_after = LOOK_AFTER.min(part);

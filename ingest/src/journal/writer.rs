@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
+use std::mem::Discriminant;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,18 +147,29 @@ pub(super) struct Writer {
 /// Refused requests are told of in the log, not each of them: exporters come again for as long as it lasts.
 #[derive(Debug, Default)]
 struct Refusing {
-    told: Option<Instant>,
+    /// When it was told last, and of what kind.
+    told: Option<(Instant, Discriminant<AppendError>)>,
     untold: usize,
 }
 
 impl Refusing {
     fn refused(&mut self, requests: usize, error: &AppendError, now: Instant) {
         self.untold += requests;
-        let is_due = |told: Instant| now.saturating_duration_since(told) >= TELL_EVERY;
-        if self.told.is_none_or(is_due) {
+        let kind = std::mem::discriminant(error);
+        let is_told = |(at, told): (Instant, _)| {
+            told == kind && now.saturating_duration_since(at) < TELL_EVERY
+        };
+        if !self.told.is_some_and(is_told) {
             let requests = std::mem::take(&mut self.untold);
-            self.told = Some(now);
+            self.told = Some((now, kind));
             tracing::warn!(requests, %error, source = error.cause(), "refusing requests: the journal can't be written");
+        }
+    }
+
+    fn taken(&mut self) {
+        if self.told.take().is_some() {
+            let more_refused = std::mem::take(&mut self.untold);
+            tracing::info!(more_refused, "the journal is written again");
         }
     }
 }
@@ -217,17 +229,34 @@ impl Writer {
 
     /// Writes a group and answers each of it.
     fn commit(&mut self, group: &mut Vec<Append>) {
-        let first_position = self.next_position;
-        self.next_position += group.len() as u64;
-        let written = self.write(first_position, group);
-        if let Err(error) = &written {
-            self.quota.doubt();
-            self.refusing.refused(group.len(), error, Instant::now());
+        let (mut first_position, mut written) = self.write_at_next(group);
+        if let Err(AppendError::Write { source, .. }) = &written
+            && source.kind() == io::ErrorKind::StorageFull
+        {
+            // Others took the room since the disk was looked at; where that shows now, what is oldest makes some.
+            self.look_at_disk();
+            if self.quota.is_short() {
+                (first_position, written) = self.write_at_next(group);
+            }
+        }
+        match &written {
+            Ok(()) => self.refusing.taken(),
+            Err(error) => {
+                self.quota.doubt();
+                self.refusing.refused(group.len(), error, Instant::now());
+            }
         }
         for (position, append) in (first_position..).zip(group.drain(..)) {
             (append.done)(written.clone().map(|()| position));
         }
         self.forget_old();
+    }
+
+    /// Writes a group at positions that were never used, the first of which it says.
+    fn write_at_next(&mut self, group: &[Append]) -> (u64, Result<(), AppendError>) {
+        let first_position = self.next_position;
+        self.next_position += group.len() as u64;
+        (first_position, self.write(first_position, group))
     }
 
     fn write(&mut self, first_position: u64, group: &[Append]) -> Result<(), AppendError> {
@@ -348,7 +377,8 @@ impl Writer {
 
     fn seal_if_full(&mut self, now: UnixNanos) {
         // So that the quota holds within one segment's length.
-        let segment_bytes = self.config.segment_bytes.min(self.quota.bytes() / 4);
+        let quota = self.quota.bytes().max(self.quota.least());
+        let segment_bytes = self.config.segment_bytes.min(quota / 4);
         let until_released = self.config.until_released;
         let done =
             |it: &mut Current| it.good_bytes >= segment_bytes || until_released && it.is_old(now);
@@ -403,26 +433,32 @@ impl Writer {
     /// it goes where the quota is used up.
     fn make_room(&mut self, adding: u64) -> Result<(), AppendError> {
         if self.quota.is_stale() {
-            let (was_short, held) = (self.quota.is_short(), self.bytes());
-            self.quota.look(self.disk(), held);
-            if self.quota.is_short() && !was_short {
-                tracing::warn!(
-                    max_bytes = self.config.max_bytes,
-                    room = self.quota.bytes(),
-                    "the disk has no room for all that the journal may keep: it keeps less"
-                );
-            }
+            self.look_at_disk();
         }
         if !self.quota.is_short() {
             return Ok(());
         }
         let room = self.quota.bytes();
-        self.forget_beyond(room.saturating_sub(adding));
+        if room >= self.quota.least() + adding {
+            self.forget_beyond(room - adding);
+        }
         match self.bytes() + adding <= room {
             true => Ok(()),
             false => Err(AppendError::NoRoom {
                 dir: self.dir.clone(),
             }),
+        }
+    }
+
+    fn look_at_disk(&mut self) {
+        let (was_short, held) = (self.quota.is_short(), self.bytes());
+        self.quota.look(self.disk(), held);
+        if self.quota.is_short() && !was_short {
+            tracing::warn!(
+                max_bytes = self.config.max_bytes,
+                room = self.quota.bytes(),
+                "the disk has no room for all that the journal may keep: it keeps less"
+            );
         }
     }
 

@@ -313,8 +313,12 @@ fn with_headers(
     mut request: http::Request<Full<Bytes>>,
     receiver: &Receiver,
 ) -> http::Request<Full<Bytes>> {
+    let headers = request.headers_mut();
+    for name in receiver.headers.keys() {
+        headers.remove(name);
+    }
     for (name, value) in &receiver.headers {
-        request.headers_mut().insert(name, value.clone());
+        headers.append(name, value.clone());
     }
     request
 }
