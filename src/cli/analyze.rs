@@ -6,15 +6,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
-use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
+use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_around};
 use rekindle_ingest::KeepAttributes;
+use rekindle_model::Intervention;
 use rekindle_stats::{LogHistogram, Probability};
 use rekindle_store::Recorded;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use super::args::AnalyzeArgs;
-use super::recorded::{is_stored, recorded};
+use super::recorded::{interventions, is_stored, recorded};
 use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
@@ -74,9 +75,10 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
     };
     let keep =
         KeepAttributes::default().with_routes(config.health_routes.iter().map(String::as_str));
+    let interventions = interventions(args.interventions.as_deref())?;
     let mut all = args.inputs.iter().chain(&args.baseline);
     let streamed = match all.all(|input| is_stored(input)) {
-        true => streamed(&config, args, &keep)?,
+        true => streamed(&config, args, &keep, &interventions)?,
         false => None,
     };
     let Streamed {
@@ -86,7 +88,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         unreadable,
     } = match streamed {
         Some(streamed) => streamed,
-        None => in_memory(&config, args, &keep)?,
+        None => in_memory(&config, args, &keep, &interventions)?,
     };
     if window_traces == 0 || baseline_traces == 0 {
         let empty = if window_traces == 0 {
@@ -124,6 +126,7 @@ fn in_memory(
     config: &AnalysisConfig,
     args: &AnalyzeArgs,
     keep: &KeepAttributes,
+    interventions: &[Intervention],
 ) -> Result<Streamed, Failure> {
     let inputs = recorded(&args.inputs, keep)?;
     let mut baseline = match args.baseline.is_empty() {
@@ -139,7 +142,7 @@ fn in_memory(
         baseline.traces.extend(window.drain(..first));
     }
     Ok(Streamed {
-        input: input_of(config, &baseline.traces, &window),
+        input: input_around(config, &baseline.traces, &window, interventions),
         baseline_traces: baseline.traces.len(),
         window_traces: window.len(),
         unreadable: inputs.unreadable + baseline.unreadable,

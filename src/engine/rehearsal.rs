@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rekindle_analysis::{Analyzer, Change, ClosingReason, Verdict};
 use rekindle_ingest::assembly::Assembler;
-use rekindle_model::{Span, UnixNanos};
+use rekindle_model::{Intervention, Span, UnixNanos};
 use rekindle_recovery::belief::{Beliefs, Learned};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::guard::{self, Authority, Deed, Down, World};
@@ -164,6 +164,11 @@ impl Rehearsal {
     /// Whether traces wait for their last spans.
     pub(crate) fn has_open_traces(&self) -> bool {
         self.assembler.in_flight().traces > 0
+    }
+
+    /// Sets apart what this lies on, as when it is told to a daemon.
+    pub(crate) fn intervene(&mut self, told: Intervention) {
+        self.analyzer.intervene(told);
     }
 
     /// These spans came by `now`, which never goes back; what happened thereupon.
