@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rekindle_analysis::rank::Input;
-use rekindle_analysis::{Change, Ranking};
+use rekindle_analysis::{Change, ClosingReason, Ranking};
 use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
@@ -600,7 +600,20 @@ impl Engine {
             let ranking = self.rankings.get(&incident.id);
             let (since, types) = (incident.since.into(), &incident.request_types);
             let id = self.ids.of_analysis(incident.id, since, types);
-            incidents.push(publish::incident(id, incident, ranking, &self.tree, status));
+            let mut shown = publish::incident(id, incident, ranking, &self.tree, status);
+            if let Some(ClosingReason::Joined(into)) = incident.closed.map(|it| it.reason) {
+                let other = analyzer.incidents().iter().find(|it| it.id == into);
+                shown.ended = match other {
+                    Some(it) => {
+                        let other = self
+                            .ids
+                            .of_analysis(it.id, it.since.into(), &it.request_types);
+                        format!("joined with incident {other}: their failures have one cause")
+                    }
+                    None => "joined with another incident: their failures had one cause".to_owned(),
+                };
+            }
+            incidents.push(shown);
         }
         incidents.extend(self.direct.incidents(status));
         self.archive.note(&incidents, at.into());

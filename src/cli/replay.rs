@@ -216,10 +216,14 @@ fn show(terminal: &mut Terminal, happening: &Happening) -> io::Result<()> {
             at,
             incident,
             recovered,
+            joined,
         } => {
-            let how = match recovered {
-                true => "its requests are well again",
-                false => "no more requests of its types came",
+            let how = match (joined, recovered) {
+                (Some(other), _) => {
+                    format!("it is joined with incident {other}, which has the same cause")
+                }
+                (None, true) => "its requests are well again".to_owned(),
+                (None, false) => "no more requests of its types came".to_owned(),
             };
             let text = format!("{at}  incident {incident} is over: {how}");
             terminal.heading(&text, Tone::Good)

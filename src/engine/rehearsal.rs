@@ -88,6 +88,9 @@ pub(crate) enum Happening {
         at: UtcTime,
         incident: u64,
         recovered: bool,
+        /// The incident that goes on with its requests, where both turned out to have one cause.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        joined: Option<u64>,
     },
 }
 
@@ -235,6 +238,10 @@ impl Rehearsal {
                     at: now.into(),
                     incident: id,
                     recovered: closing.is_some_and(|it| it.reason == ClosingReason::Recovered),
+                    joined: closing.and_then(|it| match it.reason {
+                        ClosingReason::Joined(into) => Some(into),
+                        ClosingReason::Recovered | ClosingReason::Silent => None,
+                    }),
                 });
             }
             // What else it fails is in the next ranking.
