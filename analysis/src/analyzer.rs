@@ -516,7 +516,10 @@ impl Analyzer {
         };
         let sampling = entry.shape.facts.sampling;
         let mut record = Record::new(id, start, end, seen);
-        record.stands_for = StandsFor::of(sampling);
+        record.stands_for = match StandsFor::of(sampling) {
+            said if self.spectrum.cells() < self.config.max_rows * COUNTED_PER_ROW => said,
+            said => said.coarse(),
+        };
         if let Some(report) = self.waiting_reports.remove(&trace_id) {
             record.report(report.outcome, report.reporter);
         }

@@ -182,6 +182,33 @@ fn what_was_done_meanwhile_is_set_apart() {
     );
 }
 
+/// Where a sampler doesn't say what it threw away, no program is told how sure one may be.
+#[test]
+fn confidence_that_nobody_knows_is_no_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [traces, _] = write(folder.path(), CONFIG);
+    let text = std::fs::read_to_string(&traces).expect("written");
+    // "Not sampled by probability", as OpenTelemetry's consistent samplers write it.
+    for (state, is_known) in [("", true), ("ot=p:63", false)] {
+        let text = text.replace(
+            "\"kind\":2",
+            &format!("\"kind\":2,\"traceState\":\"{state}\""),
+        );
+        std::fs::write(&traces, text).expect("written");
+        let since = "2026-08-01T09:31:00Z";
+        let outcome = rekindle(None, &["analyze", &traces, "--since", since, "-o", "json"]);
+        let analysis: Value = serde_json::from_str(&outcome.out).expect("JSON");
+        let ranking = &analysis["ranking"];
+        let first = &ranking["suspects"][0];
+        assert_eq!(first["components"][0]["service"], "catalog", "{ranking:#}");
+        let numbers = [&first["confidence"], &ranking["none_of_these"]];
+        assert!(
+            numbers.iter().all(|it| it.is_number() == is_known),
+            "{ranking:#}"
+        );
+    }
+}
+
 #[test]
 fn guards_and_a_missing_tree_are_said() {
     let folder = tempfile::tempdir().expect("a folder");

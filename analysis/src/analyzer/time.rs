@@ -181,6 +181,10 @@ impl Analyzer {
         let components = self.observer.registry.len();
         if !full(components, self.config.max_components)
             && !full(self.spectrum.rows(), self.config.max_rows)
+            && !full(
+                self.spectrum.cells(),
+                self.config.max_rows * COUNTED_PER_ROW,
+            )
             && !full(self.profiles.shapes(), self.config.max_rows)
             && !full(
                 self.profiles.counted(),
