@@ -41,8 +41,8 @@ pub(crate) struct Watch {
     last_id: u64,
     /// Open incidents that look like one, and since when.
     alike: BTreeMap<(u64, u64), UnixNanos>,
-    /// When it is looked next whether open incidents are one.
-    next_look: UnixNanos,
+    /// When it is looked next whether open incidents are one, while they are these.
+    next_look: (UnixNanos, Vec<u64>),
 }
 
 impl Watch {

@@ -36,10 +36,12 @@ impl Watch {
             self.alike.clear();
             return;
         }
-        if now < self.next_look {
+        let ids: Vec<u64> = failing.iter().map(|(id, ..)| *id).collect();
+        if now < self.next_look.0 && ids == self.next_look.1 {
             return;
         }
-        self.next_look = now.plus(LOOK_EVERY.max(now.since(youngest) / PATIENCE));
+        let rest = LOOK_EVERY.max(now.since(youngest) / PATIENCE);
+        self.next_look = (now.plus(rest), ids);
         let look = causes.since(since);
         let mut alike = std::mem::take(&mut self.alike);
         let mut gone = BTreeSet::new();
