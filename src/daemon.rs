@@ -319,6 +319,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
+    let (intervention_sender, interventions) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -395,6 +396,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         children,
         checks,
         said,
+        interventions,
         rankings: ranks.rankings,
         shutdown: stopped.clone(),
     };
@@ -410,7 +412,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     running.spawn_thread("ranker", ranks.work.run(stopped.clone()))?;
     running.spawn(
         "receivers",
-        receivers.serve(journal, batch_sender, stats, stopped.clone()),
+        receivers.serve(journal.clone(), batch_sender, stats, stopped.clone()),
     );
     let recovers = recovery.status();
     let (grows, living, mut told) = (recovery.clone(), tree.clone(), stopped.clone());
@@ -430,6 +432,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         tree: tree.clone(),
         reports: report_sender.clone(),
         said: said_sender,
+        interventions: intervention_sender,
+        journal,
         stored: store::traces(&spans, journal_dir),
         cabinet,
         board,
