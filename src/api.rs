@@ -11,6 +11,7 @@ mod availability;
 mod backend;
 mod command;
 mod guard;
+mod intervention;
 mod post_mortem;
 mod problem;
 mod read;
@@ -37,6 +38,7 @@ pub use command::{
     ApproveBody, ForgetBody, OutcomesBody, PauseBody, RejectBody, RestartBody, ResumeBody, by_page,
 };
 pub use guard::HostPolicy;
+pub use intervention::{DeedWord, InterventionBody, ToldIntervention, Whom};
 pub use problem::{Problem, ProblemKind};
 pub use read::{Health, HistoryQuery};
 pub use said::{Condition, HeartbeatBody, ReportBody};
@@ -138,6 +140,10 @@ fn router_with_limit(
         .route("/traces/{id}", get(read::trace))
         .route("/post-mortems", get(post_mortem::post_mortems))
         .route("/post-mortems/{action}", get(post_mortem::post_mortem))
+        .route(
+            "/interventions",
+            get(intervention::list).post(intervention::told),
+        )
         .route("/outcomes", post(command::outcomes))
         .route("/heartbeats", post(said::heartbeats))
         .route("/reports", post(said::reports))

@@ -210,6 +210,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
             order::show(terminal, &client(), &reply, wait)
         }
         Command::Forget { unit, by } => order::forget(terminal, &client(), &unit, by),
+        Command::Intervention(args) => order::intervention(terminal, &client(), args),
         Command::Pause {
             reason,
             duration,

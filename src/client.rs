@@ -94,8 +94,25 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
+        self.post_as(None, path, body)
+    }
+
+    /// The same as who has this token.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn post_as<T: DeserializeOwned>(
+        &self,
+        token: Option<&str>,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let url = self.url(path);
-        let response = self.agent.post(&url).send_json(body);
+        let mut request = self.agent.post(&url);
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = request.send_json(body);
         self.read(url, response)
     }
 

@@ -130,6 +130,9 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let tree = Arc::new(tree_of(&config)?);
     let state_dir = state_dir::prepare(&config.state_dir)?;
     let _lock = lock(&state_dir)?;
+    if service::make_room(&state_dir) {
+        tracing::warn!(state_dir = %state_dir.display(), "the disk is full; the ledger's reserve is given up for the start");
+    }
 
     let receivers = Receivers::bind(&parts::receivers(&config)).await?;
     let api = TcpListener::bind(config.listen.api)
@@ -316,6 +319,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
+    let (intervention_sender, interventions) = mpsc::channel(EVENT_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -339,6 +343,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         state_dir,
         listening,
         Watched {
+            journal: (journal.allowance(), config.ingest.journal.max_bytes),
             stats: Arc::clone(&stats),
             supervisor: Arc::clone(&supervisor),
             watcher: Arc::clone(&watcher),
@@ -391,6 +396,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         children,
         checks,
         said,
+        interventions,
         rankings: ranks.rankings,
         shutdown: stopped.clone(),
     };
@@ -406,7 +412,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     running.spawn_thread("ranker", ranks.work.run(stopped.clone()))?;
     running.spawn(
         "receivers",
-        receivers.serve(journal, batch_sender, stats, stopped.clone()),
+        receivers.serve(journal.clone(), batch_sender, stats, stopped.clone()),
     );
     let recovers = recovery.status();
     let (grows, living, mut told) = (recovery.clone(), tree.clone(), stopped.clone());
@@ -426,6 +432,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         tree: tree.clone(),
         reports: report_sender.clone(),
         said: said_sender,
+        interventions: intervention_sender,
+        journal,
         stored: store::traces(&spans, journal_dir),
         cabinet,
         board,

@@ -21,6 +21,7 @@ mod said;
 mod shared;
 mod spreading;
 mod stored;
+mod told;
 mod witness;
 
 use std::cell::LazyCell;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rekindle_analysis::rank::Input;
-use rekindle_analysis::{Change, Ranking};
+use rekindle_analysis::{Change, ClosingReason, Ranking};
 use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
@@ -88,6 +89,8 @@ enum Event {
     Check(CheckResult),
     /// Somebody said how a unit is.
     Said(Said),
+    /// Somebody told what was done to the system; already durable.
+    Told(Intervention),
     /// Rankings that were asked for are made.
     Ranked(Ranked),
     /// Time passed.
@@ -136,6 +139,8 @@ pub(crate) struct Inputs {
     pub(crate) checks: mpsc::Receiver<CheckResult>,
     /// From the API: heartbeats and reports about units.
     pub(crate) said: mpsc::Receiver<Said>,
+    /// From the API: what others did to the system.
+    pub(crate) interventions: mpsc::Receiver<Intervention>,
     /// From the ranker.
     pub(crate) rankings: mpsc::Receiver<Ranked>,
     /// Turns true when the daemon stops.
@@ -155,6 +160,7 @@ impl Inputs {
             Some(check) = self.checks.recv() => Event::Check(check),
             Some(reports) = self.reports.recv() => Event::Reports(reports),
             Some(said) = self.said.recv() => Event::Said(said),
+            Some(told) = self.interventions.recv() => Event::Told(told),
             Some(ranked) = self.rankings.recv() => Event::Ranked(ranked),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
@@ -268,6 +274,11 @@ impl Engine {
         self.let_time_pass(received_at);
     }
 
+    /// Sets apart what this lies on.
+    pub(crate) fn intervene(&mut self, told: Intervention) {
+        self.shared.analyzer().intervene(told);
+    }
+
     /// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
     pub(crate) fn was_blind(&mut self, from: UnixNanos, until: UnixNanos) {
         self.shared.analyzer().intervene(Intervention {
@@ -314,6 +325,7 @@ impl Engine {
                 // It may have gone since the API was told of it.
                 Event::Said(said) if self.tree.spec(&said.unit).is_none() => {}
                 Event::Said(said) => self.direct.said(said, SystemTime::now()),
+                Event::Told(told) => self.intervene(told),
                 Event::Ranked(ranked) => self.ranked(ranked),
                 Event::Tick => {
                     let waiting = !inputs.batches.is_empty();
@@ -594,7 +606,20 @@ impl Engine {
             let ranking = self.rankings.get(&incident.id);
             let (since, types) = (incident.since.into(), &incident.request_types);
             let id = self.ids.of_analysis(incident.id, since, types);
-            incidents.push(publish::incident(id, incident, ranking, &self.tree, status));
+            let mut shown = publish::incident(id, incident, ranking, &self.tree, status);
+            if let Some(ClosingReason::Joined(into)) = incident.closed.map(|it| it.reason) {
+                let other = analyzer.incidents().iter().find(|it| it.id == into);
+                shown.ended = match other {
+                    Some(it) => {
+                        let other = self
+                            .ids
+                            .of_analysis(it.id, it.since.into(), &it.request_types);
+                        format!("joined with incident {other}: their failures have one cause")
+                    }
+                    None => "joined with another incident: their failures had one cause".to_owned(),
+                };
+            }
+            incidents.push(shown);
         }
         incidents.extend(self.direct.incidents(status));
         self.archive.note(&incidents, at.into());
@@ -636,6 +661,8 @@ impl Engine {
         own.traces = self.traces_seen;
         own.heard = self.heard.view(at);
         own.requests = summaries.iter().map(|summary| summary.requests).sum();
+        let interventions = analyzer.interventions().into_iter();
+        own.interventions = interventions.map(Into::into).collect();
         for (reason, count) in analyzer.counts().iter() {
             own.dropped.insert(publish::reason_words(&reason), count);
         }

@@ -7,6 +7,7 @@
 //! what isn't known is absent rather than zero.
 
 mod incident;
+mod intervention;
 pub(crate) mod learned;
 mod post_mortem;
 mod recovery;
@@ -22,6 +23,7 @@ pub use incident::{
     ComponentView, FactView, IncidentState, IncidentView, Level, RankingVerdict, RankingView,
     Shape, ShareView, SuspectView,
 };
+pub use intervention::InterventionView;
 pub use learned::{About, BeliefRecord, CostRecord, FigureRecord, LearnedView, SeenRecord};
 pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{

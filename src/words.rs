@@ -1,5 +1,6 @@
 //! Numbers as people read them, alike on pages and in tables.
 
+mod done;
 mod growing;
 mod heard;
 mod matter;
@@ -16,6 +17,7 @@ use crate::view::{
     VerdictView, View,
 };
 
+pub(crate) use done::interventions;
 pub(crate) use growing::growing;
 pub(crate) use heard::{calm, refusal, unheard};
 pub(crate) use matter::{matter, watch};

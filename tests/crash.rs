@@ -113,9 +113,14 @@ fn what_goes_to_a_life_that_is_over_is_set_apart_also_after_a_kill() {
     stage.export(&to_a_life(10, process, 2));
     stage.export(&to_a_life(11, process + 1, 0));
     stage.wait_set_apart(20);
+    // What others told is kept, too.
+    stage.tell_deployment("rollout-7", "catalog");
+    let told = stage.told_interventions();
+    assert_eq!(told.len(), 1, "{told:?}");
     stage.kill_engine();
     stage.start_engine(None);
     stage.wait_set_apart(20);
+    assert_eq!(stage.told_interventions(), told);
     stage.stop_engine();
 }
 

@@ -27,6 +27,7 @@ use crate::paths::{Path, Paths, Reading};
 use crate::profile::{Profiles, Sampling};
 use crate::records::{Record, RecordNumber, Records, outcome_of};
 use crate::request::{Requests, TraceKind};
+use crate::rollouts::Rollouts;
 use crate::sampling::{Samplings, StandsFor};
 use crate::sources::{Laid, Sources};
 use crate::spectrum::{Cell, Spectrum};
@@ -70,6 +71,7 @@ pub struct Analyzer {
     records: Records,
     waiting_reports: BTreeMap<TraceId, OutcomeReport>,
     fences: Fences,
+    rollouts: Rollouts,
     /// How many requests of each slice are fenced.
     fenced: BTreeMap<u64, u64>,
     examples: ExampleStore,
@@ -111,6 +113,7 @@ impl Analyzer {
             records: Records::new(config.max_records),
             waiting_reports: BTreeMap::new(),
             fences: Fences::new(config.max_interventions),
+            rollouts: Rollouts::default(),
             fenced: BTreeMap::new(),
             examples: ExampleStore::new(config.max_example_spans),
             buffer: OutlineBuffer::default(),
@@ -327,10 +330,17 @@ impl Analyzer {
         let requests = &mut self.requests;
         // As of before: what becomes known while it is read may say otherwise.
         let version = self.observer.registry.version();
+        let known = self.observer.registry.len();
         let observed = self
             .observer
             .observe(trace, entry, seen, learned, requests, &mut counts);
         let registry = &self.observer.registry;
+        let (start, end) = (trace.spans()[entry].start, trace.spans()[entry].end);
+        for component in registry.met_since(known) {
+            if let Some(rollout) = self.rollouts.appears(component, start, end) {
+                self.fences.see(rollout, &mut self.counts);
+            }
+        }
         let touched = self
             .fences
             .touched(request_type, &observed.row, trace, registry);
@@ -506,7 +516,10 @@ impl Analyzer {
         };
         let sampling = entry.shape.facts.sampling;
         let mut record = Record::new(id, start, end, seen);
-        record.stands_for = StandsFor::of(sampling);
+        record.stands_for = match StandsFor::of(sampling) {
+            said if self.spectrum.cells() < self.config.max_rows * COUNTED_PER_ROW => said,
+            said => said.coarse(),
+        };
         if let Some(report) = self.waiting_reports.remove(&trace_id) {
             record.report(report.outcome, report.reporter);
         }

@@ -22,6 +22,8 @@ pub enum LeftOut {
     Fenced,
     /// A request that came after a restart and touched the life before it.
     OldLife,
+    /// A request whose type was in an earlier incident then: no example of what is usual. Told of a ranking only.
+    InIncident,
     /// A request type beyond those that are told apart.
     OtherRequestType,
     /// A component beyond those that are told apart.
@@ -53,6 +55,7 @@ impl LeftOut {
             Self::OutsideWindow => "traces from outside the window",
             Self::Fenced => "requests during an intervention on what they touch",
             Self::OldLife => "requests to a life that was over",
+            Self::InIncident => "requests from earlier incidents of their types",
             Self::OtherRequestType => "requests of types beyond those that are told apart",
             Self::ComponentOverflow => "mentions of components beyond those that are told apart",
             Self::RowOverflow => "observations beyond those that are told apart",

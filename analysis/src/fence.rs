@@ -22,6 +22,8 @@ pub(crate) struct Fence {
     pub(crate) intervention: Intervention,
     /// Request types that are known to touch the target.
     pub(crate) types: BTreeSet<u32>,
+    /// Whether nobody told of it, and traces alone show it.
+    is_seen: bool,
 }
 
 impl Fence {
@@ -49,6 +51,10 @@ pub(crate) struct Fences {
     max: usize,
 }
 
+/// So many interventions that traces alone show are remembered. Who sends spans can make them up, and must not displace what
+/// was told.
+const MAX_SEEN: usize = 32;
+
 impl Fences {
     pub(crate) fn new(max: usize) -> Self {
         Self {
@@ -67,6 +73,11 @@ impl Fences {
         self.version
     }
 
+    /// All of them, in no order of time.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Intervention> {
+        self.fences.values().map(|fence| &fence.intervention)
+    }
+
     /// Takes the intervention in; one of the same reference is replaced. The oldest gives way.
     pub(crate) fn put(
         &mut self,
@@ -74,15 +85,32 @@ impl Fences {
         types: BTreeSet<u32>,
         counts: &mut Counts,
     ) {
-        let reference = intervention.reference.clone();
+        let fence = Fence {
+            intervention,
+            types,
+            is_seen: false,
+        };
+        self.insert(fence, counts);
+    }
+
+    /// Takes one that traces show, to something that none of them touched before.
+    pub(crate) fn see(&mut self, intervention: Intervention, counts: &mut Counts) {
+        if self.fences.values().filter(|fence| fence.is_seen).count() >= MAX_SEEN {
+            counts.add(LeftOut::InterventionOverflow);
+            return;
+        }
+        let fence = Fence {
+            intervention,
+            types: BTreeSet::new(),
+            is_seen: true,
+        };
+        self.insert(fence, counts);
+    }
+
+    fn insert(&mut self, fence: Fence, counts: &mut Counts) {
         self.version += 1;
-        self.fences.insert(
-            reference,
-            Fence {
-                intervention,
-                types,
-            },
-        );
+        let reference = fence.intervention.reference.clone();
+        self.fences.insert(reference, fence);
         while self.fences.len() > self.max {
             let oldest = self
                 .fences

@@ -12,6 +12,8 @@ pub enum ClosingReason {
     Recovered,
     /// No request of its types came for a whole window: nobody knows.
     Silent,
+    /// Its failures turned out to have the same cause as those of the incident of this number, which goes on with its types.
+    Joined(u64),
 }
 
 /// The end of an incident.

@@ -36,6 +36,7 @@ mod rates;
 mod records;
 mod registry;
 mod request;
+mod rollouts;
 mod sampling;
 mod sources;
 mod spectrum;
@@ -63,7 +64,7 @@ pub use explanation::{
 pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use missed::Told;
 pub use observe::State;
-pub use offline::{Heap, Offline, input_of};
+pub use offline::{Heap, Offline, input_around, input_of};
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
 pub use sampling::{Standing, StandsFor, Weights};
 pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};

@@ -6,7 +6,9 @@
 //! heaps may come from any days, and ten million spans are counted in as little memory as a thousand.
 //! Durations and the order within a trace stay.
 
-use rekindle_model::{Outline, OutlineParts, ReleaseReason, RequestType, Span, Trace, UnixNanos};
+use rekindle_model::{
+    Intervention, Outline, OutlineParts, ReleaseReason, RequestType, Shape, Span, Trace, UnixNanos,
+};
 
 use crate::rank::Input;
 use crate::{AnalysisConfig, Analyzer, LeftOut};
@@ -38,6 +40,10 @@ pub struct Offline {
     analyzer: Analyzer,
     /// The length of a slice in nanoseconds.
     slice: u64,
+    /// What was done to the system, in the traces' own time.
+    interventions: Vec<Intervention>,
+    /// Traces that were left out for it.
+    fenced: u64,
 }
 
 impl Offline {
@@ -46,7 +52,33 @@ impl Offline {
         Self {
             analyzer: Analyzer::new(unbounded(config)),
             slice: (config.slice.as_nanos() as u64).max(1),
+            interventions: Vec::new(),
+            fenced: 0,
         }
+    }
+
+    /// Leaves out what overlaps any of these in its own time and touches its target, as online; what is taken from here
+    /// on.
+    #[must_use]
+    pub fn around(mut self, interventions: &[Intervention]) -> Self {
+        self.interventions = interventions.to_vec();
+        self
+    }
+
+    /// Whether a request of this time, whose spans say this, lies in the shadow of an intervention; counted.
+    fn is_fenced<'a>(
+        &mut self,
+        (start, end): (UnixNanos, UnixNanos),
+        spans: impl Iterator<Item = &'a Shape> + Clone,
+    ) -> bool {
+        let touches = |it: &Intervention| {
+            let mut spans = spans.clone();
+            it.target.0.is_empty() || spans.any(|span| it.target.matches(|key| span.attribute(key)))
+        };
+        let mut over = self.interventions.iter();
+        let is_fenced = over.any(|it| it.overlaps(start, end) && touches(it));
+        self.fenced += u64::from(is_fenced);
+        is_fenced
     }
 
     /// How many traces of a baseline of so many, the oldest first, are its earlier half: none of one that is too
@@ -64,8 +96,12 @@ impl Offline {
     /// Takes the spans of a trace. None is nothing.
     pub fn take(&mut self, heap: Heap, mut spans: Vec<Span>) {
         let begin = self.begin(heap);
-        let first = spans.iter().map(|span| span.start).min();
-        let first = first.unwrap_or_default();
+        let request = spans.iter().min_by_key(|span| span.start);
+        let request = request.map_or_else(Default::default, |span| (span.start, span.end));
+        if self.is_fenced(request, spans.iter().map(|span| &*span.shape)) {
+            return;
+        }
+        let first = request.0;
         // It arrives once all of it has ended: what ends later than it came has a wrong clock, online.
         let mut arrived = begin;
         for span in &mut spans {
@@ -82,8 +118,14 @@ impl Offline {
     /// for.
     pub fn take_parts(&mut self, heap: Heap, parts: OutlineParts<'_>) {
         let begin = self.begin(heap);
-        let first = parts.steps.iter().map(|step| step.start).min();
-        let first = first.unwrap_or_default();
+        let request = parts.steps.iter().min_by_key(|step| step.start);
+        let request = request.map_or_else(Default::default, |step| (step.start, step.end));
+        let shapes = parts.shapes;
+        let said = parts.steps.iter().map(|step| &*shapes[step.shape as usize]);
+        if self.is_fenced(request, said) {
+            return;
+        }
+        let first = request.0;
         let mut arrived = begin;
         for step in parts.steps.iter_mut() {
             step.start = begin.plus(step.start.since(first));
@@ -107,13 +149,24 @@ impl Offline {
         let mut input = self.analyzer.input_between(types, since, until);
         // Nobody corrects what was counted.
         input.left_out.ignore(LeftOut::RecordOverflow);
+        input.left_out.add_many(LeftOut::Fenced, self.fenced);
         input
     }
 }
 
 /// The input of a ranking of what fails or changed in `window`, compared with `baseline`.
 pub fn input_of(config: &AnalysisConfig, baseline: &[Trace], window: &[Trace]) -> Input {
-    let mut offline = Offline::new(config);
+    input_around(config, baseline, window, &[])
+}
+
+/// The same without what these interventions lie on.
+pub fn input_around(
+    config: &AnalysisConfig,
+    baseline: &[Trace],
+    window: &[Trace],
+    interventions: &[Intervention],
+) -> Input {
+    let mut offline = Offline::new(config).around(interventions);
     let earlier = Offline::earlier_of(baseline.len() as u64);
     for (place, trace) in (0..).zip(baseline) {
         let heap = match place < earlier {

@@ -75,6 +75,11 @@ impl Registry {
         self.order.iter().copied().chain(rest)
     }
 
+    /// Those that are met since there were so many.
+    pub(crate) fn met_since(&self, count: usize) -> impl Iterator<Item = &Component> {
+        self.infos[count..].iter().map(|info| &info.component)
+    }
+
     pub(crate) fn info(&self, id: u32) -> &Info {
         &self.infos[id as usize]
     }

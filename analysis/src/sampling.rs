@@ -50,7 +50,8 @@ pub enum Weights {
 }
 
 /// For how many requests one stands: at least 1, to within 4.4 %. Samplers that keep to a rate change their thresholds
-/// all the time, and requests must not be told apart by each of them.
+/// all the time, and requests must not be told apart by each of them; where there are too many kinds of them all the same, to
+/// within 42 %.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -65,6 +66,12 @@ impl StandsFor {
     pub fn of(sampling: Option<Sampling>) -> Self {
         let count = sampling.and_then(Sampling::adjusted_count).unwrap_or(1.0);
         Self((count.max(1.0).log2() * Self::PARTS).round() as u16)
+    }
+
+    /// The nearest whole octave, where there is no room for more kinds.
+    pub(crate) fn coarse(self) -> Self {
+        let parts = Self::PARTS as u16;
+        Self((self.0 + parts / 2) / parts * parts)
     }
 
     /// How many requests.
@@ -223,6 +230,12 @@ mod tests {
             let said = sampling.adjusted_count().expect("it is said");
             let known = StandsFor::of(Some(sampling)).requests();
             assert!((known / said - 1.0).abs() < 0.045, "{said}: {known}");
+            let coarse = StandsFor::of(Some(sampling)).coarse().requests();
+            assert!((0.7..1.42).contains(&(coarse / known)), "{known}: {coarse}");
+            assert!(
+                (coarse.log2() - coarse.log2().round()).abs() < 1e-12,
+                "{coarse}"
+            );
         }
         assert_eq!(
             StandsFor::of(Some(Sampling::Undeclared)),

@@ -86,6 +86,7 @@ impl Sources<'_> {
         let failing = self.failing(incident);
         let (stretch, asked) = self.asked(incident, until, &failing);
         let (counted, measured) = (asked.counted, asked.measured);
+        let in_incident = self.in_incident(&counted.troubled);
         let [_, counted_window] = counted.stretches.clone();
         let [baseline, mut window] = self.spectrum.around(incident.id, counted);
         let measured_window = self.of_measured(&window, counted_window, &measured.stretches[2]);
@@ -107,7 +108,11 @@ impl Sources<'_> {
             touched: laid.cells.touched([&baseline, &measured_window]),
             shown,
             reports: reports.into_iter().collect(),
-            left_out: self.counts.clone().with(LeftOut::Fenced, self.fenced),
+            left_out: self
+                .counts
+                .clone()
+                .with(LeftOut::Fenced, self.fenced)
+                .with(LeftOut::InIncident, in_incident),
             min_failed: self.config.min_failed,
             max_suspects: self.config.max_suspects,
             timed: Times::new(
@@ -198,6 +203,18 @@ impl Sources<'_> {
             }
         }
         troubled
+    }
+
+    /// How many requests are no example of what is usual, because their types were in incidents.
+    fn in_incident(&self, troubled: &Troubled) -> u64 {
+        let nanos = (self.config.slice.as_nanos() as u64).max(1);
+        let begin = |slice: u64| UnixNanos(slice.saturating_mul(nanos));
+        let stretches = troubled.stretches().map(|(id, slices)| {
+            let state = self.types.get(id);
+            let (ok, bad) = state.ends(begin(slices.start), begin(slices.end));
+            ok + bad
+        });
+        stretches.sum()
     }
 
     /// The last stretch between restarts in which enough requests that are evidence failed to tell why; the first one

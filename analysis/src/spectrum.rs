@@ -256,7 +256,7 @@ impl Spectrum {
         (rows, used)
     }
 
-    /// Drops the rows that aren't in use and renumbers the components of the others; the answer
+    /// Drops the rows that aren't in use, and what no slice counts, and renumbers the components of the others; the answer
     /// maps old row numbers to new ones.
     pub(crate) fn keep(&mut self, rows: &[bool], components: &[Option<u32>]) -> Vec<Option<u32>> {
         let mut mapping = vec![None; self.rows.len()];
@@ -283,9 +283,15 @@ impl Spectrum {
         self.rows = kept;
         self.followed.clear();
         self.numbers.clear();
+        let mut counted = vec![false; self.cells.len()];
+        for counts in self.slices.values() {
+            counts
+                .iter()
+                .for_each(|(number, _)| counted[number as usize] = true);
+        }
         let mut renumbered = Vec::new();
-        for mut cell in std::mem::take(&mut self.cells) {
-            let row = mapping[cell.row as usize];
+        for (mut cell, counted) in std::mem::take(&mut self.cells).into_iter().zip(counted) {
+            let row = mapping[cell.row as usize].filter(|_| counted);
             renumbered.push(row.map(|row| {
                 cell.row = row;
                 let new = self.cells.len() as u32;
@@ -415,6 +421,33 @@ impl PortableSpectrum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_that_no_slice_counts_any_more_are_forgotten() {
+        let mut spectrum = Spectrum::new(10);
+        let mut counts = Counts::default();
+        let row = spectrum.intern(Row::default(), &mut counts).expect("room");
+        let cell = |octaves: u32| Cell {
+            request_type: 0,
+            row,
+            outcome: Outcome::Ok,
+            judged: false,
+            stands_for: StandsFor::of(Some(rekindle_model::Sampling::Threshold(
+                rekindle_model::Sampling::THRESHOLDS
+                    - (rekindle_model::Sampling::THRESHOLDS >> octaves),
+            ))),
+        };
+        for octaves in 0..40 {
+            spectrum.add(u64::from(octaves), cell(octaves));
+        }
+        assert_eq!(spectrum.cells(), 40);
+        spectrum.forget_before(30);
+        assert_eq!(spectrum.keep(&[true], &[]), [Some(0)]);
+        assert_eq!(spectrum.cells(), 10);
+        let counted: Vec<(Cell, u64)> = spectrum.between(0, u64::MAX).collect();
+        assert_eq!(counted.len(), 10);
+        assert!(counted.contains(&(cell(39), 1)));
+    }
 
     #[test]
     fn late_requests_take_no_room_for_all_numbers() {

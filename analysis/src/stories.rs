@@ -8,6 +8,7 @@ mod aftermath;
 mod again;
 mod claims;
 mod confounded;
+mod deployed;
 mod laid_out;
 mod production;
 mod same_bytes;

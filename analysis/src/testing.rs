@@ -210,6 +210,8 @@ fn resource_of(call: &Call, above: Option<&Arc<Resource>>) -> Arc<Resource> {
             if let Some(instance) = name(&call.instance) {
                 attributes.insert(0, ("service.instance.id".into(), instance));
             }
+            // In order of the keys.
+            attributes.extend(name(&call.version).map(|it| ("service.version".into(), it)));
             Arc::new(Resource {
                 service,
                 instance: name(&call.instance),

@@ -21,6 +21,22 @@ impl Troubled {
         }
     }
 
+    /// The types, each with slices in which it was in incidents, none of which is there twice.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = (u32, Range<u64>)> + '_ {
+        self.by_type.iter().flat_map(|(id, known)| {
+            let mut known = known.clone();
+            known.sort_by_key(|it| it.start);
+            let mut apart: Vec<Range<u64>> = Vec::new();
+            for next in known {
+                match apart.last_mut() {
+                    Some(last) if next.start <= last.end => last.end = last.end.max(next.end),
+                    _ => apart.push(next),
+                }
+            }
+            apart.into_iter().map(|slices| (*id, slices))
+        })
+    }
+
     /// Whether it was in any of these.
     pub(crate) fn holds(&self, request_type: u32, slices: &Range<u64>) -> bool {
         let known = self.by_type.get(&request_type);

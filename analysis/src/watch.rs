@@ -10,6 +10,7 @@
 //! the way from it, or we who are deaf; that is no incident.
 
 mod apart;
+mod join;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -38,6 +39,10 @@ pub(crate) struct Watch {
     known: BTreeMap<u64, Known>,
     changes: Vec<Change>,
     last_id: u64,
+    /// Open incidents that look like one, and since when.
+    alike: BTreeMap<(u64, u64), UnixNanos>,
+    /// When it is looked next whether open incidents are one, while they are these.
+    next_look: (UnixNanos, Vec<u64>),
 }
 
 impl Watch {
@@ -153,6 +158,7 @@ impl Watch {
         let config = causes.config;
         self.look_for_silence(types, now, fences, causes);
         self.tell_apart(types, now, newest, causes);
+        self.join(types, now, causes);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
             let members = types.of_incident(incident.id);
             // Exporters may send their newest batch first: failures that came later can be older.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rekindle_model::TraceId;
 use serde::{Deserialize, Serialize};
 
-use super::Problem;
+use super::{Problem, ToldIntervention};
 use crate::view::{
     ActionView, ComponentView, IncidentView, KeptView, LearnedView, PlanView, PostMortemView,
     SuspectView, TraceView, UnitView, UtcTime, View,
@@ -114,6 +114,11 @@ pub enum ApiCommand {
     Outcomes(
         /// The reports.
         Vec<ReportedOutcome>,
+    ),
+    /// What others did to the system. Answered by [`Reply::Done`].
+    Intervention(
+        /// As it was told.
+        ToldIntervention,
     ),
     /// Numbers that a unit tells about itself. Answered by [`Reply::Done`].
     Gauges {

@@ -226,7 +226,7 @@ pub(super) async fn explain(
 }
 
 /// What there is to ask and to order, and what each is about.
-const ENDPOINTS: [(&str, &str); 30] = [
+const ENDPOINTS: [(&str, &str); 32] = [
     (
         "GET /api/v1/view",
         "everything that the page shows, as of one moment",
@@ -305,6 +305,14 @@ const ENDPOINTS: [(&str, &str); 30] = [
     (
         "POST /api/v1/reports",
         "what a unit, or somebody about it, has to say",
+    ),
+    (
+        "GET /api/v1/interventions",
+        "what was done to the system, whose requests count for nobody",
+    ),
+    (
+        "POST /api/v1/interventions",
+        "what others did; {id, kind (deployment, scaling, restart), unit or target, from, until, reporter}",
     ),
     ("GET /-/healthy", "200 while the process serves"),
     (

@@ -1,7 +1,7 @@
 //! Who may say how units and requests are?
 //!
 //! Words open incidents, so whoever can speak in any name can have any unit suspected. Where a file of
-//! tokens is configured (`listen.speakers`), heartbeats, reports and outcomes need one of them as a
+//! tokens is configured (`listen.speakers`), heartbeats, reports, outcomes and interventions need one of them as a
 //! bearer token (RFC 6750), and count as said by the one whom the file names; a token may be good for
 //! some units only. The file is read again when it has changed, so that tokens can be exchanged while
 //! everything runs; one that can't be read any more leaves the last tokens in force.
@@ -56,6 +56,18 @@ impl Speaker {
             return Ok(());
         }
         let wrong = format!("the token of {} is not for {unit}", self.name);
+        Err(Problem::new(ProblemKind::Forbidden, wrong))
+    }
+
+    /// Whether it may speak about whatever it likes.
+    pub(super) fn may_speak_of_all(&self) -> Result<(), Problem> {
+        if self.units.is_empty() {
+            return Ok(());
+        }
+        let wrong = format!(
+            "the token of {} is for some units only: say which of them, instead of attributes",
+            self.name
+        );
         Err(Problem::new(ProblemKind::Forbidden, wrong))
     }
 }

@@ -6,15 +6,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
-use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, input_of};
+use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, Weights, input_around};
 use rekindle_ingest::KeepAttributes;
+use rekindle_model::Intervention;
 use rekindle_stats::{LogHistogram, Probability};
 use rekindle_store::Recorded;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::args::AnalyzeArgs;
-use super::recorded::{is_stored, recorded};
+use super::recorded::{interventions, is_stored, recorded};
 use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
@@ -31,17 +33,38 @@ struct Analysis {
     baseline_traces: usize,
     window_traces: usize,
     unreadable: u64,
-    #[serde(serialize_with = "without_time")]
+    #[serde(serialize_with = "as_known")]
     ranking: Ranking,
 }
 
-/// As it is, but for its time: recorded traces are counted in a time of their own.
-fn without_time<S: Serializer>(ranking: &Ranking, serializer: S) -> Result<S::Ok, S::Error> {
+/// As it is, but for its time, since recorded traces are counted in a time of their own, and for confidences that nobody
+/// knows.
+fn as_known<S: Serializer>(ranking: &Ranking, serializer: S) -> Result<S::Ok, S::Error> {
     let mut value = serde_json::to_value(ranking).map_err(S::Error::custom)?;
     if let Some(fields) = value.as_object_mut() {
         fields.remove("at");
     }
+    if ranking.weights == Weights::Hidden {
+        forget_confidences(&mut value);
+    }
     value.serialize(serializer)
+}
+
+/// Makes `null` of all that says how sure one may be.
+fn forget_confidences(value: &mut Value) {
+    const SURE: [&str; 3] = ["confidence", "none_of_these", "times_likelier"];
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match SURE.contains(&name.as_str()) {
+                    true => *value = Value::Null,
+                    false => forget_confidences(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget_confidences),
+        _ => {}
+    }
 }
 
 /// Ranks the suspects of recorded traces.
@@ -74,9 +97,10 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
     };
     let keep =
         KeepAttributes::default().with_routes(config.health_routes.iter().map(String::as_str));
+    let interventions = interventions(args.interventions.as_deref())?;
     let mut all = args.inputs.iter().chain(&args.baseline);
     let streamed = match all.all(|input| is_stored(input)) {
-        true => streamed(&config, args, &keep)?,
+        true => streamed(&config, args, &keep, &interventions)?,
         false => None,
     };
     let Streamed {
@@ -86,7 +110,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         unreadable,
     } = match streamed {
         Some(streamed) => streamed,
-        None => in_memory(&config, args, &keep)?,
+        None => in_memory(&config, args, &keep, &interventions)?,
     };
     if window_traces == 0 || baseline_traces == 0 {
         let empty = if window_traces == 0 {
@@ -124,6 +148,7 @@ fn in_memory(
     config: &AnalysisConfig,
     args: &AnalyzeArgs,
     keep: &KeepAttributes,
+    interventions: &[Intervention],
 ) -> Result<Streamed, Failure> {
     let inputs = recorded(&args.inputs, keep)?;
     let mut baseline = match args.baseline.is_empty() {
@@ -139,7 +164,7 @@ fn in_memory(
         baseline.traces.extend(window.drain(..first));
     }
     Ok(Streamed {
-        input: input_of(config, &baseline.traces, &window),
+        input: input_around(config, &baseline.traces, &window, interventions),
         baseline_traces: baseline.traces.len(),
         window_traces: window.len(),
         unreadable: inputs.unreadable + baseline.unreadable,

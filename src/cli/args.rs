@@ -10,9 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rekindle_analysis::rank::Method;
 use rekindle_datasets::localization::Stretch;
 use rekindle_datasets::public::Set;
+use rekindle_ingest::load::Address;
 use rekindle_model::{TraceId, UnixNanos};
 
 use super::Speed;
+use crate::api::DeedWord;
 use crate::config::{Overrides, parse_duration};
 use crate::exit::EXIT_CODES_HELP;
 
@@ -196,6 +198,16 @@ pub enum Command {
         #[command(flatten)]
         by: By,
     },
+
+    /// Tell of a deployment, a scaling or a restart by others: what overlaps it counts for nobody
+    ///
+    /// Tell it when it begins, with `--over` when it ends, and again every few minutes in between: it lapses ten minutes
+    /// after it was told last.
+    #[command(after_help = "Examples:\n  \
+        rekindle intervention deployment rollout-7 --unit catalog\n  \
+        rekindle intervention deployment rollout-7 --unit catalog --over\n  \
+        rekindle intervention scaling hpa --target service.name=search --since 2026-11-21T10:30:00Z --over")]
+    Intervention(InterventionArgs),
 
     /// Restart nothing unattended until further notice
     ///
@@ -404,6 +416,9 @@ pub struct AnalyzeArgs {
     /// When it was over: traces that began then or later are left out
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub until: Option<UnixNanos>,
+    /// What was done to the system meanwhile, as `GET /api/v1/interventions` lists it: what overlaps it is left out
+    #[arg(long, value_name = "FILE")]
+    pub interventions: Option<PathBuf>,
     /// How to rank
     #[arg(long, value_name = "METHOD", default_value_t = Method::Default)]
     pub method: Method,
@@ -415,6 +430,41 @@ pub struct AnalyzeArgs {
     pub parquet: Option<PathBuf>,
 }
 
+/// What was done to the system.
+#[derive(Clone, Debug, Args)]
+pub struct InterventionArgs {
+    /// What was done
+    #[arg(value_enum)]
+    pub kind: DeedWord,
+    /// By which you know it; the same one told again is the same
+    pub id: String,
+    /// To which unit
+    #[arg(long, required_unless_present = "target")]
+    pub unit: Option<String>,
+    /// To what, as telemetry attributes that must all be there
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = pair, conflicts_with = "unit")]
+    pub target: Vec<(String, String)>,
+    /// Since when; since it was told first, if not given
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub since: Option<UnixNanos>,
+    /// It is over
+    #[arg(long)]
+    pub over: bool,
+    /// A token of the file that the daemon's `listen.speakers` names
+    #[arg(long, env = "REKINDLE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Whose word it is.
+    #[command(flatten)]
+    pub by: By,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| "write it as in service.name=catalog".to_owned())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// The arguments of `replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
@@ -424,6 +474,9 @@ pub struct ReplayArgs {
     /// How many recorded seconds pass in one, or `max`
     #[arg(long, value_name = "N", default_value_t = Speed::Max)]
     pub speed: Speed,
+    /// What was done to the system meanwhile, as `GET /api/v1/interventions` lists it
+    #[arg(long, value_name = "FILE")]
+    pub interventions: Option<PathBuf>,
     /// The configuration with the restart tree
     #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -664,14 +717,30 @@ pub enum SimulateScenario {
 #[command(
     after_help = "Examples:\n  rekindle load                                as fast as the local \
     daemon takes it\n  rekindle load --rate 50000 --for 10m         does it bear that for long?\n  \
-    rekindle load --over grpc --to 127.0.0.1:4317 --compression zstd\n\nThe services are called \
+    rekindle load --over grpc --compression zstd\n  \
+    rekindle load --to https://otlp.example.com --token-file token\n\nThe services are called \
     load-00, load-01 and so on. A daemon that gets them will see an incident: some of the requests \
     fail. Don't send them where people look for real ones."
 )]
 pub struct LoadArgs {
-    /// The receiver
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
-    pub to: SocketAddr,
+    /// The receiver: a host, host:port, or a URL with http or https
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub to: Address,
+    /// With https: who vouches for its certificate (PEM), instead of the public authorities
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// With https: our own certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+    /// A file whose first token is sent with each request (`Authorization: Bearer …`)
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A header of each request, such as `x-scope: shop`; may be repeated
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
     /// Over what
     #[arg(long, value_enum, default_value_t = LoadTransport::Http)]
     pub over: LoadTransport,

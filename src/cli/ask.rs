@@ -143,6 +143,9 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
             (words, tone),
         ]);
     }
+    for words in words::interventions(&status.interventions) {
+        rows.push(vec![plain("set apart"), plain(words)]);
+    }
     for (reason, number) in &status.dropped {
         rows.push(vec![
             plain(format!("not used: {reason}")),

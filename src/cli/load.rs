@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::Context;
 use rekindle_ingest::load::{
-    Compression, LoadConfig, LoadReport, SystemShape, Transport, run as send,
+    Compression, Credentials, LoadConfig, LoadReport, SystemShape, Transport, run as send,
 };
 
 use super::Failure;
@@ -14,7 +14,13 @@ use crate::exit::Exit;
 
 pub(super) fn load(terminal: &mut Terminal, args: &LoadArgs) -> Result<Exit, Failure> {
     let config = LoadConfig {
-        to: args.to,
+        to: args.to.clone(),
+        credentials: Credentials {
+            authority: args.ca.clone(),
+            own: args.certificate.clone().zip(args.key.clone()),
+            headers: args.header.clone(),
+            token: args.token_file.clone(),
+        },
         transport: match args.over {
             LoadTransport::Http => Transport::Http,
             LoadTransport::Grpc => Transport::Grpc,

@@ -1,16 +1,17 @@
 //! Commands that make the daemon do something.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::args::By;
+use super::args::{By, InterventionArgs};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal};
 use crate::api::{
-    ApproveBody, DryRun, ForgetBody, PauseBody, RejectBody, Reply, RestartBody, ResumeBody,
+    ApproveBody, DryRun, ForgetBody, InterventionBody, PauseBody, RejectBody, Reply, RestartBody,
+    ResumeBody,
 };
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::view::{ActionResult, ActionView, VerdictView, View};
+use crate::view::{ActionResult, ActionView, UtcTime, VerdictView, View};
 use crate::words;
 
 /// How often it is looked whether there is a verdict: a person doesn't notice, a daemon neither.
@@ -67,6 +68,29 @@ pub(super) fn forget(
 ) -> Result<Exit, Failure> {
     let path = format!("/units/{}/forget", words::path_segment(unit));
     let reply = client.post(&path, &ForgetBody { by: by.name() })?;
+    show(terminal, client, &reply, false)
+}
+
+pub(super) fn intervention(
+    terminal: &mut Terminal,
+    client: &Client,
+    args: InterventionArgs,
+) -> Result<Exit, Failure> {
+    let now = UtcTime::from(SystemTime::now());
+    let body = InterventionBody {
+        id: args.id,
+        kind: args.kind,
+        unit: args.unit,
+        target: args.target.into_iter().collect(),
+        from: args.since.map(Into::into),
+        until: args.over.then_some(now),
+        // A token has a name of its own.
+        reporter: match args.token {
+            Some(_) => String::new(),
+            None => args.by.name().unwrap_or_default(),
+        },
+    };
+    let reply = client.post_as(args.token.as_deref(), "/interventions", &body)?;
     show(terminal, client, &reply, false)
 }
 

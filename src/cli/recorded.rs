@@ -3,11 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rekindle_ingest::KeepAttributes;
+use rekindle_model::Intervention;
 use rekindle_store::Recorded;
 
 use super::Failure;
 use super::store::Progress;
+use crate::view::InterventionView;
 
 /// The traces of all these, together, with these attributes besides the usual ones.
 pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Recorded, Failure> {
@@ -15,6 +18,24 @@ pub(super) fn recorded(inputs: &[PathBuf], keep: &KeepAttributes) -> Result<Reco
     Ok(rekindle_store::recorded(inputs, keep, |spans| {
         progress.add(spans)
     })?)
+}
+
+/// What was done to the system, as the API lists it; nothing without a file.
+pub(super) fn interventions(file: Option<&Path>) -> Result<Vec<Intervention>, Failure> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("reading the interventions in {}", file.display()))?;
+    let listed: Vec<InterventionView> = serde_json::from_str(&text).map_err(|error| {
+        Failure::Usage(format!(
+            "{} is no list of interventions as GET /api/v1/interventions gives it: {error}",
+            file.display()
+        ))
+    })?;
+    let mut all: Vec<Intervention> = listed.iter().map(Into::into).collect();
+    all.sort_by(|a, b| (a.from, &a.reference).cmp(&(b.from, &b.reference)));
+    Ok(all)
 }
 
 /// Whether this is a folder of the store's, or one of its files.

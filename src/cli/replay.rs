@@ -8,7 +8,7 @@ use rekindle_model::{Span, UnixNanos};
 use serde::Serialize;
 
 use super::args::ReplayArgs;
-use super::recorded::recorded;
+use super::recorded::{interventions, recorded};
 use super::terminal::{Tone, plain};
 use super::{Failure, Terminal, check};
 use crate::config::{Config, Overrides};
@@ -87,6 +87,9 @@ pub(super) fn replay(terminal: &mut Terminal, args: &ReplayArgs) -> Result<Exit,
     if !terminal.is_json() && !rehearsal.has_units() {
         terminal.line("The configuration has no units to restart, so nothing is planned.")?;
     }
+    let mut done = interventions(args.interventions.as_deref())?
+        .into_iter()
+        .peekable();
     let arrival = |span: &Span| span.end.max(span.start).plus(DELAY);
     let count = spans.len();
     let mut pace = Pace::new(args.speed);
@@ -99,6 +102,9 @@ pub(super) fn replay(terminal: &mut Terminal, args: &ReplayArgs) -> Result<Exit,
         while let Some(span) = waiting.next_if(|span| arrival(span) <= now) {
             last = arrival(&span);
             arrived.push(span);
+        }
+        while let Some(begun) = done.next_if(|it| it.from <= now) {
+            rehearsal.intervene(begun);
         }
         pace.wait_for(now);
         let told = rehearsal.step(arrived, now);
@@ -210,10 +216,14 @@ fn show(terminal: &mut Terminal, happening: &Happening) -> io::Result<()> {
             at,
             incident,
             recovered,
+            joined,
         } => {
-            let how = match recovered {
-                true => "its requests are well again",
-                false => "no more requests of its types came",
+            let how = match (joined, recovered) {
+                (Some(other), _) => {
+                    format!("it is joined with incident {other}, which has the same cause")
+                }
+                (None, true) => "its requests are well again".to_owned(),
+                (None, false) => "no more requests of its types came".to_owned(),
             };
             let text = format!("{at}  incident {incident} is over: {how}");
             terminal.heading(&text, Tone::Good)

@@ -169,6 +169,13 @@ pub(super) fn replay(
             }
             let entry = &record.entry;
             last_seen = last_seen.max(Some(entry.received_at));
+            if let Some(note) = entry.as_note() {
+                match serde_json::from_slice(note) {
+                    Ok(told) => engine.intervene(told),
+                    Err(_) => unreadable += 1,
+                }
+                return;
+            }
             let content_type = entry.protocol.content_type();
             match decode_payload(content_type, &entry.payload, &mut context) {
                 Ok(decoded) => {

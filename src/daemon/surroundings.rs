@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rekindle_ingest::journal::Allowance;
 use rekindle_ingest::receive::{IngestCounts, IngestStats, TurnedAway};
 use rekindle_recovery::process::{ChildStatus, Supervisor};
 use rekindle_recovery::rejuvenate::RuleStatus;
@@ -40,6 +41,8 @@ pub(super) struct Daemon {
 
 /// The daemon's parts whose state is shown.
 pub(super) struct Watched {
+    /// What the journal may have at present, and its quota.
+    pub(super) journal: (Allowance, u64),
     /// What came in.
     pub(super) stats: Arc<IngestStats>,
     /// Who runs the processes.
@@ -111,6 +114,26 @@ impl Daemon {
         turned_away.into_iter().map(view).collect()
     }
 
+    /// What there is to say of the journal, if anything.
+    fn journal_note(&self, not_kept: u64) -> String {
+        let (allowance, quota) = &self.parts.journal;
+        let short = allowance.short_of_quota().map(|bytes| {
+            format!(
+                "the disk has room for {} of its {}, so the oldest goes sooner",
+                words::bytes(bytes),
+                words::bytes(*quota)
+            )
+        });
+        let refused = (not_kept > 0).then(|| {
+            format!("{not_kept} requests were told to come again because the journal could not keep them")
+        });
+        short
+            .into_iter()
+            .chain(refused)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
     /// Whether the journal could not keep a request within the last moments.
     fn journal_fails(&self, not_kept: u64) -> bool {
         let now = SystemTime::now();
@@ -143,14 +166,7 @@ impl Surroundings for Daemon {
             memory_bytes: resident_bytes(),
             journal: HealthView {
                 ok: !failing,
-                note: if counts.requests_not_kept == 0 {
-                    String::new()
-                } else {
-                    format!(
-                        "{} requests were told to come again because the journal could not keep them",
-                        counts.requests_not_kept
-                    )
-                },
+                note: self.journal_note(counts.requests_not_kept),
             },
             growing: self
                 .parts

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::Analyzer;
-use rekindle_model::{Name, Outcome, OutcomeReport, TraceId};
+use rekindle_ingest::{Entry, Journal};
+use rekindle_model::{Intervention, Name, Outcome, OutcomeReport, TraceId, UnixNanos};
 use rekindle_recovery::around::Cabinet;
 use rekindle_recovery::belief::Origin;
 use rekindle_recovery::executor::Recall;
@@ -24,11 +25,13 @@ use super::publish;
 use super::said::{Said, Speaker};
 use super::shared::Shared;
 use super::stored::StoredTraces;
+use super::told;
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
-    ReportedOutcome,
+    ReportedOutcome, ToldIntervention,
 };
 use crate::view::{ComponentView, KeptView, LearnedView, PostMortemView, TraceView, UtcTime, View};
+use crate::words;
 
 /// How old the newest snapshot may be. One is made four times a second; the engine that has missed
 /// forty is stuck, or its machine is.
@@ -50,6 +53,9 @@ pub(crate) struct EngineBackend {
     pub(crate) tree: LiveTree,
     pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
+    pub(crate) interventions: mpsc::Sender<Intervention>,
+    /// Where what was told is kept, so that a replay knows it.
+    pub(crate) journal: Journal,
     /// Where traces are that the engine doesn't remember.
     pub(crate) stored: Option<StoredTraces>,
     pub(crate) cabinet: Arc<Cabinet>,
@@ -171,6 +177,7 @@ impl EngineBackend {
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
             ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Intervention(told) => return self.intervention(&told).await,
             ApiCommand::Gauges {
                 unit,
                 generation,
@@ -295,6 +302,50 @@ impl EngineBackend {
             }
             RecoveryReply::Unit(unit) => Reply::Explanation(Box::new(self.explanation(&unit))),
         })
+    }
+
+    /// Keeps what was told before it counts, and before it is answered.
+    async fn intervention(&self, told: &ToldIntervention) -> Result<Reply, Problem> {
+        let now = UnixNanos::from(SystemTime::now());
+        let intervention = {
+            let analyzer = self.shared.analyzer();
+            let reference = told::reference(told);
+            let known = analyzer.interventions();
+            let known = known.iter().find(|it| it.reference == reference);
+            let (first, window) = (known.map(|it| it.from), analyzer.config().window);
+            told::intervention(told, first, &self.tree.now(), window, now)?
+        };
+        let place = match self.interventions.clone().try_reserve_owned() {
+            Ok(place) => place,
+            Err(TrySendError::Full(_)) => {
+                return Err(Problem::new(
+                    ProblemKind::Busy,
+                    "too many interventions are waiting; tell it again in a second",
+                ));
+            }
+            Err(TrySendError::Closed(_)) => {
+                return Err(Problem::new(
+                    ProblemKind::Ended,
+                    "the engine has ended, so no intervention is taken",
+                ));
+            }
+        };
+        let text = serde_json::to_vec(&intervention).map_err(|error| {
+            let detail = format!("the intervention could not be written down: {error}");
+            Problem::new(ProblemKind::Internal, detail)
+        })?;
+        let shown = words::interventions(&[(&intervention).into()]).join("");
+        let entry = Entry::note(now, &text);
+        let hand_on = move |_| {
+            place.send(intervention);
+        };
+        match self.journal.append_and(entry, hand_on).await {
+            Ok(_) => Ok(Reply::done(format!("set apart: {shown}"))),
+            Err(error) => Err(Problem::new(
+                ProblemKind::Busy,
+                format!("the intervention could not be kept, and nothing is set apart: {error}"),
+            )),
+        }
     }
 
     /// All or nothing: whoever is told to come again sends the whole list again.

@@ -157,7 +157,8 @@ pub(crate) fn incident(
             Some(ClosingReason::Silent) => {
                 String::from("no request of these types came any more, so nobody knows")
             }
-            Some(ClosingReason::Recovered) | None => String::new(),
+            // Under which number people know the other, the engine says.
+            Some(ClosingReason::Joined(_) | ClosingReason::Recovered) | None => String::new(),
         },
         request_types: incident
             .request_types

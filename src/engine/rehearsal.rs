@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rekindle_analysis::{Analyzer, Change, ClosingReason, Verdict};
 use rekindle_ingest::assembly::Assembler;
-use rekindle_model::{Span, UnixNanos};
+use rekindle_model::{Intervention, Span, UnixNanos};
 use rekindle_recovery::belief::{Beliefs, Learned};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::guard::{self, Authority, Deed, Down, World};
@@ -88,6 +88,9 @@ pub(crate) enum Happening {
         at: UtcTime,
         incident: u64,
         recovered: bool,
+        /// The incident that goes on with its requests, where both turned out to have one cause.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        joined: Option<u64>,
     },
 }
 
@@ -166,6 +169,11 @@ impl Rehearsal {
         self.assembler.in_flight().traces > 0
     }
 
+    /// Sets apart what this lies on, as when it is told to a daemon.
+    pub(crate) fn intervene(&mut self, told: Intervention) {
+        self.analyzer.intervene(told);
+    }
+
     /// These spans came by `now`, which never goes back; what happened thereupon.
     pub(crate) fn step(
         &mut self,
@@ -230,6 +238,10 @@ impl Rehearsal {
                     at: now.into(),
                     incident: id,
                     recovered: closing.is_some_and(|it| it.reason == ClosingReason::Recovered),
+                    joined: closing.and_then(|it| match it.reason {
+                        ClosingReason::Joined(into) => Some(into),
+                        ClosingReason::Recovered | ClosingReason::Silent => None,
+                    }),
                 });
             }
             // What else it fails is in the next ranking.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rekindle_recovery::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::UtcTime;
+use super::{InterventionView, UtcTime};
 
 /// Rekindle's own state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct StatusView {
     /// What grows in the tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub growing: Vec<GrowingView>,
+    /// What was done to the system, as far back as the analysis remembers, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<InterventionView>,
     /// What was not used, per reason.
     pub dropped: BTreeMap<String, u64>,
     /// Resident memory, where the system says.

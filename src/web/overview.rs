@@ -277,6 +277,9 @@ fn status(view: &View) -> Markup {
                 @if let Some(memory) = status.memory_bytes { div { dt { "Memory" } dd { (words::bytes(memory)) } } }
                 div { dt { "Journal" } dd { (health(status.journal.ok, &status.journal.note)) } }
                 div { dt { "Ledger" } dd { (health(status.ledger.ok, &status.ledger.note)) } }
+                @for words in words::interventions(&status.interventions) {
+                    div { dt { "Set apart" } dd { (words) } }
+                }
                 @for (reason, number) in &status.dropped {
                     div { dt { "Not used: " (reason) } dd { (words::count(*number)) } }
                 }

@@ -101,6 +101,43 @@ fn what_is_said_about_units_is_checked() {
             400,
             "reporter is empty: say who judges the unit or the requests",
         ),
+        (
+            "interventions",
+            json!({"reporter": "ci", "id": " ", "kind": "scaling", "unit": "catalog"}),
+            400,
+            "id is empty: say by what you know it, so that it can be told again when it is over",
+        ),
+        (
+            "interventions",
+            json!({"reporter": "ci", "id": "7", "kind": "scaling"}),
+            400,
+            "say to what it was done: a unit, or a target such as {\"service.name\": \"catalog\"}",
+        ),
+        (
+            "interventions",
+            json!({"reporter": "ci", "id": "7", "kind": "scaling", "unit": "catalog", "target": {"a": "b"}}),
+            400,
+            "say unit or target, not both",
+        ),
+        (
+            "interventions",
+            json!({"reporter": "ci", "id": "7", "kind": "scaling", "target": {"service.name": ""}}),
+            400,
+            "target has at most 8 attributes, of one line each, none of them empty",
+        ),
+        (
+            "interventions",
+            json!({"reporter": "ci", "id": "7", "kind": "scaling", "unit": "catalgo"}),
+            404,
+            "there is no restart unit \"catalgo\"; did you mean \"catalog\"?",
+        ),
+        (
+            "interventions",
+            json!({"reporter": "ci", "id": "7", "kind": "blind", "unit": "catalog"}),
+            400,
+            "the body can't be read: unknown variant `blind`, expected one of `deployment`, `scaling`, `restart` at \
+             line 1 column 24",
+        ),
     ] {
         let answer = post(&server, &format!("/api/v1/{path}"), JSON, &body.to_string());
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
@@ -182,6 +219,31 @@ fn only_who_has_a_token_is_heard_where_there_are_tokens() {
             401,
         ),
         (
+            "interventions",
+            "",
+            json!({"id": "7", "kind": "deployment", "unit": "catalog"}),
+            401,
+        ),
+        (
+            "interventions",
+            catalog,
+            json!({"id": "7", "kind": "deployment", "unit": "catalog"}),
+            200,
+        ),
+        (
+            "interventions",
+            catalog,
+            json!({"id": "7", "kind": "deployment", "unit": "sessions"}),
+            403,
+        ),
+        // What isn't for everything mustn't hide everything.
+        (
+            "interventions",
+            catalog,
+            json!({"id": "7", "kind": "deployment", "target": {"service.name": "catalog"}}),
+            403,
+        ),
+        (
             "outcomes",
             pager,
             json!({"outcomes": [{"trace_id": trace, "outcome": "failed"}]}),
@@ -205,7 +267,7 @@ fn only_who_has_a_token_is_heard_where_there_are_tokens() {
     assert_eq!(
         counts,
         [
-            ("said_without_token", 5),
+            ("said_without_token", 8),
             ("said_of_old_generation", 1),
             ("said_of_unbegun_generation", 1)
         ]

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use rekindle::api::ApiCommand;
+use rekindle::api::{ApiCommand, DeedWord, Whom};
 use rekindle::view::{ActionResult, PlanState, VerdictView, View};
 use serde_json::Value;
 
@@ -135,6 +135,67 @@ fn tables_say_what_people_need() {
         // Not a terminal: no colours. And what an attacker wrote can't make any either.
         assert!(!outcome.out.contains('\u{1b}'), "{arguments:?}");
     }
+}
+
+#[test]
+fn interventions_are_told_and_shown() {
+    let mut view = quiet_view();
+    let told = serde_json::json!([{
+        "kind": "deployment", "target": {"service.name": "catalog"}, "reference": "rollout-7, told by ci",
+        "from": "2026-08-01T09:20:00Z", "until": "2026-08-01T09:21:00Z",
+    }]);
+    view.status.interventions = serde_json::from_value(told).expect("interventions");
+    let server = Server::start(view);
+    let shown =
+        "deployment of service.name=catalog from 09:20:00 until 09:21:00 (rollout-7, told by ci)";
+    let status = rekindle(Some(&server), &["status"]);
+    assert!(status.out.contains(shown), "{status:?}");
+    let catalog = Whom::Attributes([("service.name".to_owned(), "catalog".to_owned())].into());
+    for (arguments, whom, since, is_over) in [
+        (
+            &["--unit", "catalog"][..],
+            Whom::Unit("catalog".to_owned()),
+            false,
+            false,
+        ),
+        (
+            &[
+                "--target",
+                "service.name=catalog",
+                "--since",
+                "2026-08-01T09:20:00Z",
+                "--over",
+            ],
+            catalog,
+            true,
+            true,
+        ),
+    ] {
+        let arguments = [&["intervention", "scaling", "hpa"], arguments].concat();
+        let outcome = rekindle(Some(&server), &arguments);
+        assert_eq!(
+            (outcome.code, outcome.out.trim()),
+            (0, "hpa is set apart"),
+            "{outcome:?}"
+        );
+        let told = server
+            .fixture
+            .told
+            .lock()
+            .expect("no test panics with it")
+            .pop();
+        let Some(ApiCommand::Intervention(told)) = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!((told.id.as_str(), told.by.as_str()), ("hpa", "ada"));
+        assert_eq!((told.kind, &told.whom), (DeedWord::Scaling, &whom));
+        assert_eq!(
+            (told.from.is_some(), told.until.is_some()),
+            (since, is_over)
+        );
+    }
+    let outcome = rekindle(Some(&server), &["intervention", "scaling", "hpa"]);
+    assert_eq!(outcome.code, 64, "to nothing at all: {outcome:?}");
 }
 
 #[test]

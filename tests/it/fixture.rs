@@ -662,6 +662,7 @@ impl Backend for Fixture {
             }))),
             ApiCommand::Gauges { unit, .. } => Ok(Reply::done(format!("heard of {unit}"))),
             ApiCommand::Said { unit, .. } => Ok(Reply::done(format!("heard about {unit}"))),
+            ApiCommand::Intervention(told) => Ok(Reply::done(format!("{} is set apart", told.id))),
             ApiCommand::Outcomes(reports) => Ok(Reply::done(format!("{} reports", reports.len()))),
         };
         Box::pin(async move { reply })

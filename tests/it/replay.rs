@@ -125,6 +125,90 @@ fn a_recording_is_judged_as_if_it_came_now() {
     }
 }
 
+/// What was told to have been done is set apart by whoever reads the recording, as it was by the daemon.
+#[test]
+fn what_was_done_meanwhile_is_set_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [traces, config] = write(folder.path(), CONFIG);
+    let file = folder.path().join("interventions.json");
+    let done = |service: &str| {
+        let listed = json!([{
+            "kind": "deployment", "target": {"service.name": service}, "reference": "rollout-7, told by ci",
+            "from": "2026-08-01T09:31:00Z", "until": "2026-08-01T09:31:30Z",
+        }]);
+        std::fs::write(&file, listed.to_string()).expect("written");
+        file.display().to_string()
+    };
+    for (service, incidents, fenced) in [("catalog", 0, 400), ("stock", 1, 0)] {
+        let done = done(service);
+        let replay = [
+            "replay",
+            &traces,
+            "--config",
+            &config,
+            "-o",
+            "json",
+            "--interventions",
+            &done,
+        ];
+        let outcome = rekindle(None, &replay);
+        let replayed: Value = serde_json::from_str(&outcome.out).expect("JSON");
+        assert_eq!(replayed["incidents"], incidents, "{service}: {replayed:#}");
+        let since = "2026-08-01T09:31:00Z";
+        let analyze = [
+            "analyze",
+            &traces,
+            "--since",
+            since,
+            "-o",
+            "json",
+            "--interventions",
+            &done,
+        ];
+        let outcome = rekindle(None, &analyze);
+        let analysis: Value = serde_json::from_str(&outcome.out).expect("JSON");
+        let left_out = analysis["ranking"]["left_out"]["fenced"].as_u64();
+        assert_eq!(left_out.unwrap_or(0), fenced, "{service}");
+        let suspects = analysis["ranking"]["suspects"].as_array().expect("a list");
+        assert_eq!(suspects.is_empty(), fenced > 0, "{service}: {suspects:#?}");
+    }
+    std::fs::write(&file, "[{}]").expect("written");
+    let path = file.display().to_string();
+    let outcome = rekindle(None, &["replay", &traces, "--interventions", &path]);
+    assert_eq!(outcome.code, 64, "{outcome:?}");
+    assert!(
+        outcome.err.contains("is no list of interventions"),
+        "{outcome:?}"
+    );
+}
+
+/// Where a sampler doesn't say what it threw away, no program is told how sure one may be.
+#[test]
+fn confidence_that_nobody_knows_is_no_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [traces, _] = write(folder.path(), CONFIG);
+    let text = std::fs::read_to_string(&traces).expect("written");
+    // "Not sampled by probability", as OpenTelemetry's consistent samplers write it.
+    for (state, is_known) in [("", true), ("ot=p:63", false)] {
+        let text = text.replace(
+            "\"kind\":2",
+            &format!("\"kind\":2,\"traceState\":\"{state}\""),
+        );
+        std::fs::write(&traces, text).expect("written");
+        let since = "2026-08-01T09:31:00Z";
+        let outcome = rekindle(None, &["analyze", &traces, "--since", since, "-o", "json"]);
+        let analysis: Value = serde_json::from_str(&outcome.out).expect("JSON");
+        let ranking = &analysis["ranking"];
+        let first = &ranking["suspects"][0];
+        assert_eq!(first["components"][0]["service"], "catalog", "{ranking:#}");
+        let numbers = [&first["confidence"], &ranking["none_of_these"]];
+        assert!(
+            numbers.iter().all(|it| it.is_number() == is_known),
+            "{ranking:#}"
+        );
+    }
+}
+
 #[test]
 fn guards_and_a_missing_tree_are_said() {
     let folder = tempfile::tempdir().expect("a folder");

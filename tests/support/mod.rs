@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rekindle::view::{VerdictView, View};
+use rekindle::view::{InterventionView, VerdictView, View};
 use rekindle_datasets::auction::world::Scale;
 use rekindle_datasets::auction::{Fault, FaultKind, ServiceName};
 use rekindle_datasets::deployment::{Deployment, Granularity, Ports};
@@ -214,6 +214,28 @@ impl Stage {
             view.is_some_and(|view| view.recovery.actions.iter().any(|it| it.unit == unit))
         });
         self.wait_settled();
+    }
+
+    /// Tells of a deployment, and waits until it is shown.
+    pub(crate) fn tell_deployment(&self, id: &str, unit: &str) {
+        let told = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+            .args(["intervention", "deployment", id, "--unit", unit])
+            .args(["--by", "ci", "--api", &self.api])
+            .status();
+        assert!(told.expect("it runs").success(), "{}", self.logs());
+        self.until("what was told is shown", |stage| {
+            !stage.told_interventions().is_empty()
+        });
+    }
+
+    /// What others told that they did.
+    pub(crate) fn told_interventions(&self) -> Vec<InterventionView> {
+        let view = self.try_view();
+        let all = view
+            .map(|view| view.status.interventions)
+            .unwrap_or_default();
+        let told = all.into_iter();
+        told.filter(|it| it.reference.contains("told by")).collect()
     }
 
     /// The life that a supervised process is in, and how many requests were set apart since they went to an older one.

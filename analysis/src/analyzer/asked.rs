@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekindle_model::{Outcome, RequestType, Trace, TraceId, UnixNanos};
+use rekindle_model::{Intervention, Outcome, RequestType, Trace, TraceId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use super::{Analyzer, SHOWN_RATE};
@@ -257,6 +257,13 @@ impl Analyzer {
     /// What was not used, per reason.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// What was done to the system, as far as it is remembered, the latest first: what was told, and what traces show.
+    pub fn interventions(&self) -> Vec<&Intervention> {
+        let mut all: Vec<_> = self.fences.all().collect();
+        all.sort_by(|a, b| (b.from, &b.reference).cmp(&(a.from, &a.reference)));
+        all
     }
 
     /// What an incident's ranking is drawn from.

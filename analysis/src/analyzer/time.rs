@@ -11,7 +11,7 @@ use crate::causes::Causes;
 use crate::detect::OPEN_SECONDS;
 use crate::fence::{Touched, row_touches};
 use crate::sources::AskedNext;
-use crate::{Change, Incident, LeftOut};
+use crate::{Change, Component, Incident, LeftOut};
 
 impl Analyzer {
     /// Takes an intervention; one of the same reference replaces what was known of it. Requests
@@ -181,6 +181,10 @@ impl Analyzer {
         let components = self.observer.registry.len();
         if !full(components, self.config.max_components)
             && !full(self.spectrum.rows(), self.config.max_rows)
+            && !full(
+                self.spectrum.cells(),
+                self.config.max_rows * COUNTED_PER_ROW,
+            )
             && !full(self.profiles.shapes(), self.config.max_rows)
             && !full(
                 self.profiles.counted(),
@@ -200,6 +204,9 @@ impl Analyzer {
         let (rows, mut used) = self.spectrum.in_use(components, remembered);
         self.profiles.mark_used(&mut used);
         let components = self.observer.keep(&used);
+        let registry = &self.observer.registry;
+        self.rollouts
+            .keep(|service| registry.find(&Component::service(service)).is_some());
         let rows = self.spectrum.keep(&rows, &components);
         self.profiles.keep(&components);
         self.paths.clear();

@@ -143,6 +143,26 @@ impl Tally {
         }
     }
 
+    /// Of the requests that touched the subject, those in which a failure began in it, in the window and before: as if so
+    /// many had been seen as count.
+    pub(crate) fn began(&self, subject: usize) -> [Share; 2] {
+        let of = |(touched, origin): (u64, u64)| Share::of(origin, touched - origin);
+        let (window, baseline) = (self.window[subject], self.baseline[subject]);
+        match &self.weighed {
+            None => [of(window), of(baseline)],
+            Some(weighed) => [
+                weighed.began_now(subject, window.0).1,
+                weighed.began_before(subject, baseline.0).1,
+            ],
+        }
+    }
+
+    /// How much one request of this case weighs: of the window, or of the time before.
+    pub(crate) fn weight(&self, case: &Case, in_window: bool) -> f64 {
+        let weighed = self.weighed.as_ref();
+        weighed.map_or(1.0, |weighed| weighed.weight(case, usize::from(!in_window)))
+    }
+
     /// How many failed requests one of this case counts for, of as many as were seen.
     pub(crate) fn weight_of(&self, case: &Case) -> f64 {
         let weighed = self.weighed.as_ref();

@@ -64,7 +64,11 @@ fn others_requests_during_an_outage_are_still_compared_with() {
     site.run(60, Fault::None);
     let (others, all) = (of_others(&site), site.n);
     site.run(10, Fault::SearchRaises);
-    let compared = first(&site.ranking()).explanation.compared;
+    let ranking = site.ranking();
+    let compared = &first(&ranking).explanation.compared;
+    // What isn't compared with is said: bidding's of the outage, 20 s of which it took to be over.
+    let left_out = ranking.left_out.get(LeftOut::InIncident);
+    assert!((200..=300).contains(&left_out), "{left_out}");
     // All of theirs, and the third of bidding's that came before it failed.
     let calm = others + (all - others) / 3;
     assert!(

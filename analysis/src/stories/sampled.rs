@@ -169,6 +169,37 @@ fn shares_are_of_what_requests_stand_for() {
 }
 
 #[test]
+fn one_trace_that_stands_for_a_million_does_not_decide_who_is_at_fault() {
+    for octaves in [0, 20, 50] {
+        let mut site = Site::new();
+        for n in 0..700 {
+            let asks_bidding = n % 3 == 0;
+            // A third of the requests fail in bidding, and one in catalog.
+            let failed = (n >= 600 && asks_bidding) || n == 650;
+            let callee = match asks_bidding {
+                true => Call::server("bidding", "POST /bid"),
+                false => Call::server("catalog", "GET /search"),
+            };
+            let status = if failed { 500 } else { 200 };
+            let call = Call::client("GET").http(status).with(callee.http(status));
+            let mut page = web("GET /", vec![call]);
+            if n == 650 {
+                let kept = Sampling::THRESHOLDS >> octaves;
+                page = page.sampled(Sampling::Threshold(Sampling::THRESHOLDS - kept));
+            }
+            let trace = site.build(page);
+            site.take(&trace);
+        }
+        site.now = site.now.plus(Duration::from_secs(1));
+        let ranking = site.ranking();
+        let first = first(&ranking);
+        assert_eq!(first.components[0].service.as_str(), "bidding", "{octaves}");
+        let sure = ranking.confidence(first).expect("it is known");
+        assert!(sure > 0.6, "{octaves}: {sure}");
+    }
+}
+
+#[test]
 fn where_a_sampler_does_not_say_shares_and_confidence_are_unknown() {
     let ranking = told_by(Some(Sampling::Undeclared));
     assert_eq!(ranking.weights, Weights::Hidden);

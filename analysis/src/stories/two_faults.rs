@@ -342,3 +342,64 @@ fn what_seldom_fails_is_not_well_again_between_two_failures() {
     };
     assert!(incident.well_since.is_some(), "{incident:?}");
 }
+
+/// A page that asks the mail service only since something is wrong: nobody knows of that way when it begins to fail.
+const DETOURS: &Pages = &[(A, &["mail"]), (B, &["mail", "stock"])];
+const STRAIGHT: &Pages = &[(A, &["mail"]), (B, &["stock"])];
+
+#[test]
+fn two_incidents_that_turn_out_to_have_one_cause_become_one() {
+    let mut site = Site::new();
+    shop(&mut site, 60, STRAIGHT, NOTHING);
+    shop(&mut site, 18, STRAIGHT, MAIL);
+    // Entry spans come at once, and open an incident; the rest of their traces comes later.
+    let mut traces = Vec::new();
+    for _ in 0..10 {
+        let trace = shopping(&mut site, DETOURS, MAIL);
+        site.analyzer.span(&trace.spans()[0], site.now);
+        site.analyzer.tick(site.now);
+        traces.push(trace);
+    }
+    traces.iter().for_each(|trace| site.take(trace));
+    let expected = [(&[A][..], true, "mail"), (&[B][..], true, "mail")];
+    expect(&site, &expected, "they are two at first");
+    shop(&mut site, 6, DETOURS, MAIL);
+    let [older, younger] = site.analyzer.incidents() else {
+        panic!("{:?}", site.analyzer.incidents());
+    };
+    assert_eq!(older.request_types.len(), 2, "{older:?}");
+    let why = younger.closed.map(|closing| closing.reason);
+    assert_eq!(
+        why,
+        Some(crate::ClosingReason::Joined(older.id)),
+        "{younger:?}"
+    );
+    // Its ranking, and so its plan, rest on the failures of both.
+    let ranking = site.analyzer.rank(older.id).expect("its ranking");
+    let failed = first(&ranking).evidence.failed_total;
+    assert_eq!((failed, older.bad), (90 + 35 + 35, 90 + 35 + 35));
+    let closed = |site: &Site| {
+        let closed = site.changes.iter();
+        closed.filter(|it| matches!(it, Change::Closed(_))).count()
+    };
+    assert_eq!(closed(&site), 1);
+    // They stay one, and end together.
+    shop(&mut site, 30, DETOURS, MAIL);
+    assert_eq!((site.analyzer.incidents().len(), closed(&site)), (2, 1));
+    shop(&mut site, 60, STRAIGHT, NOTHING);
+    let over = site.analyzer.incidents()[0].closed.expect("it is over");
+    assert_eq!(over.reason, crate::ClosingReason::Recovered);
+}
+
+#[test]
+fn two_incidents_of_two_causes_stay_two() {
+    let mut site = Site::new();
+    shop(&mut site, 60, PAGES, NOTHING);
+    let both = |page: &str, name: &str| match page {
+        A => MAIL(page, name),
+        _ => STOCK(page, name),
+    };
+    shop(&mut site, 60, PAGES, both);
+    let open = site.analyzer.incidents().iter();
+    assert_eq!(open.filter(|it| it.is_open()).count(), 2);
+}

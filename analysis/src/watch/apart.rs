@@ -24,15 +24,15 @@ use crate::{Component, Incident};
 const CALM: Duration = Duration::from_secs(2);
 
 /// Traces are looked through so often at most: as often as a ranking is drawn from them.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The longer it can't be told, the more seldom it is asked: after so many parts of the time that it couldn't.
-const PATIENCE: u32 = 8;
+pub(super) const PATIENCE: u32 = 8;
 
 /// The first failed traces may lack the spans of slower exporters, and so seem to fail where they only pass failures on.
 /// What is told apart must be told so for as long as it takes to restart a part: whoever is wrong once makes two
-/// incidents of one cause, and two restarts.
-const TOLD_FOR: Duration = CALM;
+/// incidents of one cause, and two restarts. What is told to be one must be, too.
+pub(super) const TOLD_FOR: Duration = CALM;
 
 /// What is known of why an open incident fails.
 #[derive(Debug, Default)]
@@ -80,6 +80,18 @@ impl Known {
             self.split = Some((since, told));
         }
         has_lasted
+    }
+
+    /// Where its failures begin, while it fails for causes that can be told.
+    pub(super) fn fails_at(&self) -> Option<&Origins> {
+        (self.calm.is_none() && !self.origins.is_empty()).then_some(&self.origins)
+    }
+
+    /// Takes over what was known of an incident that turned out to be this one.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        self.origins.add(&other.origins);
+        self.left = (self.left.0 + other.left.0, self.left.1 + other.left.1);
+        self.split = None;
     }
 
     /// Counts those that left, too.

@@ -37,6 +37,18 @@ pub enum InterventionKind {
     Blind,
 }
 
+impl InterventionKind {
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Deployment => "deployment",
+            Self::Scaling => "scaling",
+            Self::Blind => "our own blindness",
+        }
+    }
+}
+
 /// Something that was done to the system, and for how long it cast its shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervention {

@@ -242,7 +242,9 @@ impl Span {
     pub fn duration(&self) -> std::time::Duration {
         self.end.since(self.start)
     }
+}
 
+impl Shape {
     /// The attribute of this key: the span's own, then the well-known facts, then the resource's.
     pub fn attribute(&self, key: &str) -> Option<&str> {
         if let Ok(at) = self

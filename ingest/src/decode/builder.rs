@@ -57,6 +57,8 @@ pub(crate) struct SpanBuilder {
     /// What is left of a signature when there is no room for another.
     less: Signature,
     links: Vec<Link>,
+    /// The kind of the span, as far as it is known.
+    kind: u64,
     /// Shapes that the request being read may have.
     most_shapes: usize,
 }
@@ -68,6 +70,7 @@ impl SpanBuilder {
             signature: Signature::default(),
             less: Signature::default(),
             links: Vec::new(),
+            kind: 0,
             most_shapes: SHAPES_IN_ANY,
         }
     }
@@ -81,6 +84,21 @@ impl SpanBuilder {
     pub(crate) fn reset(&mut self) {
         self.signature.clear();
         self.links.clear();
+        self.kind = 0;
+    }
+
+    /// Takes the kind of the span. Attributes that say nothing on one of this kind are left out from now on; nearly all
+    /// exporters write it before them, and what comes in front of it is left out when its meaning is worked out.
+    #[inline]
+    pub(crate) fn kind(&mut self, kind: u64) {
+        self.kind = kind;
+    }
+
+    /// The number of a key that means something here.
+    #[inline]
+    fn find(&self, key: &[u8]) -> Option<u16> {
+        let number = self.keys.find(key)?;
+        (!self.keys.is_silent(number, self.kind)).then_some(number)
     }
 
     /// Takes an attribute of the span. Its value is only read when its key means something, which
@@ -91,7 +109,7 @@ impl SpanBuilder {
         key: &[u8],
         value: impl FnOnce() -> Result<Value<'a>, E>,
     ) -> Result<(), E> {
-        if let Some(number) = self.keys.find(key) {
+        if let Some(number) = self.find(key) {
             match value()? {
                 Value::Text(text) => self.telling_text(number, text),
                 value => self.signature.attribute(number, value),
@@ -103,7 +121,7 @@ impl SpanBuilder {
     /// Takes an attribute of the span that is a text.
     #[inline]
     pub(crate) fn text(&mut self, key: &[u8], text: &[u8]) {
-        if let Some(number) = self.keys.find(key) {
+        if let Some(number) = self.find(key) {
             self.telling_text(number, text);
         }
     }
@@ -118,7 +136,7 @@ impl SpanBuilder {
     /// Takes an attribute of the span that is a whole number.
     #[inline]
     pub(crate) fn number(&mut self, key: &[u8], value: i64) {
-        if let Some(number) = self.keys.find(key) {
+        if let Some(number) = self.find(key) {
             self.signature.int(number, value);
         }
     }

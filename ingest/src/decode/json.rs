@@ -208,6 +208,7 @@ fn span(
     context: &mut DecodeContext,
     decoded: &mut Decoded,
 ) -> Result<(), serde_json::Error> {
+    context.span.kind(json.kind.unsigned());
     each(json.attributes, |pair: KeyValue<'_>| {
         let value = || Ok::<_, serde_json::Error>(pair.value());
         context.span.attribute(pair.key.bytes(), value)

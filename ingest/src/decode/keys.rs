@@ -35,6 +35,9 @@ pub(crate) enum Fact {
 /// How many facts there are.
 pub(crate) const FACTS: usize = Fact::SampleRate as usize + 1;
 
+/// The number of a server's kind in OTLP.
+pub(crate) const SERVER: u64 = 2;
+
 /// The key of an exception's type, on a span and on its `exception` events.
 pub(crate) const EXCEPTION_TYPE: &str = "exception.type";
 
@@ -279,6 +282,17 @@ impl KeyTable {
             }
         }
         None
+    }
+
+    /// Whether this key's attribute says nothing on a span of this kind, known so far. On a server's it says how the caller
+    /// names us, or from which of its ports it asks: another one with each connection, or whatever a stranger makes up.
+    #[inline]
+    pub(crate) fn is_silent(&self, number: u16, kind: u64) -> bool {
+        let names_callee = |known: &Use| {
+            let fact = known.fact.map(|(fact, _)| fact);
+            known.keep.is_none() && matches!(fact, Some(Fact::ServerAddress | Fact::ServerPort))
+        };
+        kind == SERVER && self.get(number).is_some_and(names_callee)
     }
 
     /// What the key of this number means.

@@ -7,16 +7,13 @@ use rekindle_model::{Facts, Name, Sampling, Shape, SpanKind, Status};
 
 use super::grpc_code::grpc_code;
 use super::intern::Interner;
-use super::keys::{FACTS, Fact, KeyTable, NO_KEY, Part, RANK_OF_EVENTS, SAMPLING};
+use super::keys::{FACTS, Fact, KeyTable, NO_KEY, Part, RANK_OF_EVENTS, SAMPLING, SERVER};
 use super::resource::{Origin, sorted};
 use super::sampling::{of_jaeger, one_in};
 use super::shapes::Scope;
 use super::signature::{self, Head};
 use super::url;
 use super::value::Value;
-
-/// The number of a server's kind in OTLP.
-const SERVER: u64 = 2;
 
 /// No attribute has stated the fact yet.
 const UNSTATED: u8 = u8::MAX;

@@ -226,7 +226,10 @@ fn span(
             TRACE_STATE => raw.trace_state = reader.bytes()?,
             PARENT_SPAN_ID => raw.parent_id = reader.bytes()?,
             NAME => raw.name = reader.bytes()?,
-            KIND => raw.kind = enumeration(reader.varint()?),
+            KIND => {
+                raw.kind = enumeration(reader.varint()?);
+                context.span.kind(raw.kind);
+            }
             START => raw.start = reader.fixed64()?,
             END => raw.end = reader.fixed64()?,
             FLAGS => raw.flags = reader.fixed32()?,
@@ -279,7 +282,7 @@ fn attribute(bytes: &[u8], context: &mut DecodeContext) -> Result<(), Malformed>
 }
 
 /// An enum has 32 bits, and protobuf takes the lower ones of whatever number comes.
-fn enumeration(number: u64) -> u64 {
+pub(super) fn enumeration(number: u64) -> u64 {
     number & u64::from(u32::MAX)
 }
 

@@ -19,7 +19,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use super::builder::RawSpan;
 use super::intern::TextCounts;
 use super::keys::KeyTable;
-use super::protobuf::{EXCEPTION, event_name, field};
+use super::protobuf::{EXCEPTION, enumeration, event_name, field};
 use super::shapes::Kept;
 use super::wire::Reader;
 use crate::packed::PackedSpans;
@@ -60,7 +60,7 @@ const NONE: u32 = u32::MAX;
 enum What {
     /// Fields of these bytes.
     Same,
-    /// An attribute of this key. It means nothing.
+    /// An attribute of this key. It means nothing, or not on a span of this kind.
     AnyOf,
     /// An attribute of this key, which has this number and is a path that is no known route.
     PathOf(u16),
@@ -309,6 +309,7 @@ impl Seen {
             Err(left) => left,
         };
         let crowded = first != NONE && self.in_place(first).1 >= TRIED;
+        let mut kind = kind_before(span, rest);
         // All of them before the first is added: a step that others follow must be followed by its own.
         let mut steps = Vec::new();
         while !rest.is_empty() {
@@ -317,7 +318,7 @@ impl Seen {
                 true => 0,
                 false => TOGETHER,
             };
-            let Some((what, bytes, behind)) = next_step(rest, most, keys) else {
+            let Some((what, bytes, behind)) = next_step(rest, most, keys, &mut kind) else {
                 return;
             };
             steps.push((what, bytes));
@@ -400,6 +401,7 @@ fn next_step<'a>(
     rest: &'a [u8],
     most: usize,
     keys: &KeyTable,
+    kind: &mut u64,
 ) -> Option<(What, &'a [u8], &'a [u8])> {
     let mut raw = RawSpan::default();
     if let Some(behind) = take_times(rest, &mut raw) {
@@ -411,11 +413,11 @@ fn next_step<'a>(
     if let Some(behind) = behind_event(rest) {
         return Some((What::Event, &[], behind));
     }
-    let (what, bytes, mut behind) = next_field(rest, keys)?;
+    let (what, bytes, mut behind) = next_field(rest, keys, kind)?;
     if what != What::Same {
         return Some((what, bytes, behind));
     }
-    while let Some((What::Same, _, further)) = next_field(behind, keys) {
+    while let Some((What::Same, _, further)) = next_field(behind, keys, kind) {
         if rest.len() - further.len() > most {
             break;
         }
@@ -424,18 +426,48 @@ fn next_step<'a>(
     Some((What::Same, &rest[..rest.len() - behind.len()], behind))
 }
 
-/// How the next field is compared, by which bytes, and what is behind it.
-fn next_field<'a>(rest: &'a [u8], keys: &KeyTable) -> Option<(What, &'a [u8], &'a [u8])> {
+/// The kind that a span says in front of what is left of it.
+fn kind_before(span: &[u8], rest: &[u8]) -> u64 {
+    let (mut kind, mut at) = (0, span);
+    while at.len() > rest.len()
+        && let Some((field, behind)) = split_field(at)
+    {
+        kind = kind_of(field).unwrap_or(kind);
+        at = behind;
+    }
+    kind
+}
+
+/// The kind, if this field is it.
+fn kind_of(field: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(field);
+    let is_it = reader.tag().ok()? == Some(field::KIND);
+    is_it
+        .then(|| reader.varint().ok().map(enumeration))
+        .flatten()
+}
+
+/// How the next field is compared, by which bytes, and what is behind it. `kind` is what was said of the kind before.
+fn next_field<'a>(
+    rest: &'a [u8],
+    keys: &KeyTable,
+    kind: &mut u64,
+) -> Option<(What, &'a [u8], &'a [u8])> {
     use field::{
         ATTRIBUTES, DROPPED_ATTRIBUTES, DROPPED_EVENTS, DROPPED_LINKS, KIND, NAME, STATUS,
     };
     let (field, behind) = split_field(rest)?;
     match Reader::new(field).tag() {
         Ok(Some(ATTRIBUTES)) => {
-            let (what, bytes) = what_is(field, keys);
+            let (what, bytes) = what_is(field, keys, *kind);
             Some((what, bytes, behind))
         }
-        Ok(Some(NAME | KIND | STATUS | DROPPED_ATTRIBUTES | DROPPED_EVENTS | DROPPED_LINKS)) => {
+        Ok(Some(
+            tag @ (NAME | KIND | STATUS | DROPPED_ATTRIBUTES | DROPPED_EVENTS | DROPPED_LINKS),
+        )) => {
+            if tag == KIND {
+                *kind = kind_of(field)?;
+            }
             Some((What::Same, field, behind))
         }
         _ => None,
@@ -443,7 +475,7 @@ fn next_field<'a>(rest: &'a [u8], keys: &KeyTable) -> Option<(What, &'a [u8], &'
 }
 
 /// How an attribute is compared, and by which bytes.
-fn what_is<'a>(attribute: &'a [u8], keys: &KeyTable) -> (What, &'a [u8]) {
+fn what_is<'a>(attribute: &'a [u8], keys: &KeyTable, kind: u64) -> (What, &'a [u8]) {
     let same = (What::Same, attribute);
     let Some((body @ [KEY, length, rest @ ..], [])) = split_attribute(attribute) else {
         return same;
@@ -456,8 +488,9 @@ fn what_is<'a>(attribute: &'a [u8], keys: &KeyTable) -> (What, &'a [u8]) {
         return same;
     };
     let up_to_value = &body[..2 + length];
-    let Some(number) = keys.find(key) else {
-        return (What::AnyOf, up_to_value);
+    let number = match keys.find(key) {
+        Some(number) if !keys.is_silent(number, kind) => number,
+        _ => return (What::AnyOf, up_to_value),
     };
     let Some(text) = only(TEXT, value) else {
         return same;

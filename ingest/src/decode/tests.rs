@@ -799,3 +799,60 @@ fn what_is_known_in_several_ways_has_one_place_in_a_request() {
     }
     assert_eq!(context.seen.len() as u64, 3 * SHAPES);
 }
+
+/// How callers name a server, and which ports they ask from, is another thing each time: on a server's span it says nothing,
+/// and makes no shape of its own. On a client's it is whom it asks.
+#[test]
+fn who_asks_a_server_makes_no_shapes_of_it() {
+    let attribute = |key: &str, value| pair(key, Some(AnyValue { value: Some(value) }));
+    let text = |key: &str, value: String| attribute(key, Any::StringValue(value));
+    let request = |kind: i32, round: u64| {
+        let span = |number: u64| proto::Span {
+            trace_id: vec![1; 16],
+            span_id: (number + 1).to_be_bytes().to_vec(),
+            name: "GET /items".to_owned(),
+            kind,
+            start_time_unix_nano: 1,
+            end_time_unix_nano: 2,
+            attributes: vec![
+                text("http.route", "/items".to_owned()),
+                text("http.host", format!("host-{number}-{round}:80")),
+                text("server.address", format!("host-{number}-{round}")),
+                attribute("net.peer.port", Any::IntValue(number as i64)),
+            ],
+            ..Default::default()
+        };
+        let scope_spans = vec![proto::ScopeSpans {
+            spans: (0..20).map(span).collect(),
+            ..Default::default()
+        }];
+        let resource_spans = vec![proto::ResourceSpans {
+            scope_spans,
+            ..Default::default()
+        }];
+        ExportTraceServiceRequest { resource_spans }
+    };
+    for (kind, shapes) in [(2, 1), (3, 20)] {
+        let mut context = context();
+        for round in 0..3 {
+            let request = request(kind, round);
+            let bytes = request.encode_to_vec();
+            let decoded = decode_payload(ContentType::Protobuf, &bytes, &mut context);
+            let decoded = decoded.expect("valid");
+            // Made when it comes for the first time, and remembered from the second time on.
+            let expected = if round == 0 { shapes.max(2) } else { shapes };
+            assert_eq!(decoded.spans.shapes().len(), expected, "{kind} {round}");
+            assert_eq!(decoded, oracle(&request), "{kind} {round}");
+            let style = Style {
+                digits_in_text: true,
+                upper_case: false,
+                with_nulls: false,
+            };
+            let json = style.request(&request).to_string();
+            let read = decode_payload(ContentType::Json, json.as_bytes(), &mut context);
+            let read = read.expect("valid").spans.shapes().len();
+            assert!(read == shapes || round == 0, "{kind} {round}: {read}");
+        }
+        assert_eq!(context.seen.len(), if kind == 2 { 1 } else { 0 });
+    }
+}

@@ -7,6 +7,7 @@
 
 mod file;
 mod record;
+mod room;
 mod segment;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use record::{Entry, Protocol, Record};
+pub use room::Allowance;
 
 use crate::lock::{LOCK, lock_folder};
 use record::MIN_RECORD_BYTES;
@@ -58,7 +60,8 @@ pub enum Durability {
 pub struct JournalConfig {
     /// What an acknowledged request survives.
     pub durability: Durability,
-    /// Bytes of all segments, kept to within one segment.
+    /// Bytes of all segments, kept to within one segment. Fewer where the disk has no room for them and, beside them, for
+    /// 64 MiB of others (of a small disk a sixteenth).
     pub max_bytes: u64,
     /// How long requests are kept at least, if the bytes allow.
     pub keep: Duration,
@@ -135,6 +138,12 @@ pub enum AppendError {
     /// As much is kept as may be, and none of it is elsewhere yet.
     #[error("the journal is full until the store has taken what is in it")]
     Full,
+    /// What others need of the disk is all that is left of it, and nothing that is kept may go.
+    #[error("the disk of {} has no room left beside what others need of it", dir.display())]
+    NoRoom {
+        /// The journal's directory.
+        dir: PathBuf,
+    },
     /// The writer is gone.
     #[error("the journal is closed")]
     Closed,
@@ -185,6 +194,7 @@ enum Inner {
         writer: Option<JoinHandle<()>>,
         /// All before this position is elsewhere, too.
         released: Arc<AtomicU64>,
+        allowance: Allowance,
         /// Held as long as the journal is open.
         _lock: File,
     },
@@ -205,13 +215,13 @@ impl Journal {
         let lock = lock(dir)?;
         let (sealed, recovered) = recover(dir)?;
         let next_position = recovered.next_position;
-        let released = Arc::default();
+        let (released, allowance) = (Arc::default(), Allowance::default());
         let mut writer = Writer::new(
             dir.to_owned(),
             config,
             sealed,
             next_position,
-            Arc::clone(&released),
+            (Arc::clone(&released), allowance.clone()),
         );
         writer.forget_old();
         let (sender, orders) = mpsc::channel(WAITING_APPENDS);
@@ -224,6 +234,7 @@ impl Journal {
             sender: Some(sender),
             writer: Some(thread),
             released,
+            allowance,
             _lock: lock,
         };
         Ok((Self(Arc::new(inner)), recovered))
@@ -294,6 +305,14 @@ impl Journal {
     pub fn release(&self, position: u64) {
         if let Inner::On { released, .. } = &*self.0 {
             released.fetch_max(position, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes it may have at present, for whoever shows it. It outlives the journal.
+    pub fn allowance(&self) -> Allowance {
+        match &*self.0 {
+            Inner::Off(_) => Allowance::default(),
+            Inner::On { allowance, .. } => allowance.clone(),
         }
     }
 

@@ -10,7 +10,8 @@
 //!
 //! Some records are fillers, which move what follows to where a page begins. They are requests like others, with a
 //! position of their own, and say nothing: their payload is one field that no request has, of zeroes. So whoever doesn't
-//! know of fillers reads past them, too.
+//! know of fillers reads past them, too. Notes, which are what was told to us otherwise than by exporters, lie there in
+//! the same way, in a field of their own.
 
 use bytes::Bytes;
 use rekindle_model::UnixNanos;
@@ -88,6 +89,9 @@ const FILLER_TAG: u8 = 15 << 3 | 2;
 
 /// Bytes of a filler's payload before the zeroes.
 const FILLER_HEAD_BYTES: usize = 3;
+
+/// What a note's payload begins with: field 14, of any length. The length follows, and the note.
+const NOTE_TAG: u8 = 14 << 3 | 2;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 28;
@@ -189,6 +193,37 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// What was told at this time, to be found again by [`Self::as_note`] when the journal is replayed. To whoever looks
+    /// for spans it is a request without any.
+    pub fn note(received_at: UnixNanos, text: &[u8]) -> Self {
+        let mut payload = vec![NOTE_TAG];
+        let mut rest = text.len();
+        while rest >= 0x80 {
+            payload.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        payload.push(rest as u8);
+        payload.extend_from_slice(text);
+        Self {
+            received_at,
+            protocol: Protocol::Grpc,
+            payload: payload.into(),
+        }
+    }
+
+    /// The note that this is, if it is one. No request that is kept looks like it: it would have no spans.
+    pub fn as_note(&self) -> Option<&[u8]> {
+        let rest = self.payload.strip_prefix(&[NOTE_TAG])?;
+        let length = rest.iter().position(|byte| byte & 0x80 == 0)?;
+        let (length, text) = rest.split_at(length + 1);
+        let digits = length.iter().rev();
+        let told = digits.fold(0u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
+        (self.protocol == Protocol::Grpc && length.len() <= 9 && told == text.len() as u64)
+            .then_some(text)
+    }
+}
+
 /// The record at the beginning of these bytes, and how many it takes; `None` when it isn't whole.
 pub(super) fn read(bytes: &Bytes) -> Option<(Record, usize)> {
     let length = bytes.first_chunk::<4>()?;
@@ -258,6 +293,24 @@ mod tests {
             let content_type = record.entry.protocol.content_type();
             let decoded = decode_payload(content_type, &record.entry.payload, &mut context).expect("is valid");
             prop_assert_eq!((decoded.spans.len(), decoded.counts.rejected()), (0, 0));
+        }
+
+        #[test]
+        fn a_note_is_read_back_and_is_a_request_that_says_nothing(
+            text in prop::collection::vec(any::<u8>(), 0..20_000),
+            received_at: u64,
+        ) {
+            let note = Entry::note(UnixNanos(received_at), &text);
+            prop_assert_eq!(note.as_note(), Some(text.as_slice()));
+            prop_assert!(!note.is_filler());
+            let mut context = DecodeContext::new(&KeepAttributes::default());
+            let content_type = note.protocol.content_type();
+            let decoded = decode_payload(content_type, &note.payload, &mut context).expect("is valid");
+            prop_assert_eq!((decoded.spans.len(), decoded.counts.rejected()), (0, 0));
+            // What has anything beside it is none.
+            let longer = [&note.payload[..], &[7]].concat();
+            let longer = Entry { payload: longer.into(), ..note };
+            prop_assert_eq!(longer.as_note(), None);
         }
 
         #[test]

@@ -15,6 +15,8 @@ use super::*;
 pub(crate) struct Room {
     /// Bytes left.
     pub(crate) left: AtomicU64,
+    /// Where it is known how much there is in all: then the journal sees that it gets full.
+    small: Option<Small>,
     /// The numbers of the syncs that fail, and how many there were.
     failing_syncs: Vec<u64>,
     syncs: AtomicU64,
@@ -22,6 +24,20 @@ pub(crate) struct Room {
     long_writes: AtomicU64,
     /// How much of each file is safe, by its inode.
     safe: Mutex<BTreeMap<u64, u64>>,
+}
+
+/// A small disk, with a journal and something else on it.
+#[derive(Debug)]
+struct Small {
+    dir: PathBuf,
+    bytes: u64,
+    others: AtomicU64,
+}
+
+/// The bytes of a journal's segments.
+fn bytes_in(dir: &Path) -> u64 {
+    let segments = segment::list(dir).expect("lists");
+    segments.iter().map(|segment| segment.bytes).sum()
 }
 
 impl Room {
@@ -32,11 +48,21 @@ impl Room {
     fn failing(left: u64, failing_syncs: Vec<u64>) -> Self {
         Self {
             left: AtomicU64::new(left),
+            small: None,
             failing_syncs,
             syncs: AtomicU64::new(0),
             long_writes: AtomicU64::new(0),
             safe: Mutex::default(),
         }
+    }
+
+    pub(super) fn disk(&self) -> Option<room::Disk> {
+        let small = self.small.as_ref()?;
+        let others = small.others.load(Ordering::SeqCst);
+        Some(room::Disk {
+            total: small.bytes,
+            available: small.bytes.saturating_sub(others + bytes_in(&small.dir)),
+        })
     }
 
     /// Writes what there is room for, as a file system does, then fails.
@@ -318,8 +344,7 @@ async fn old_segments_go_by_age_and_by_bytes() {
         ..small_segments()
     };
     written(dir.path(), by_bytes, 400..800).await;
-    let segments = segment::list(dir.path()).expect("lists");
-    let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    let bytes = bytes_in(dir.path());
     assert!((1_000..=2_000).contains(&bytes), "{bytes}");
     assert_eq!(entries(dir.path()).last(), Some(&entry(799)));
 }
@@ -357,6 +382,68 @@ async fn a_full_disk_refuses_and_recovers() {
             assert_eq!(recovered.torn_bytes, 0);
         }
     }
+}
+
+/// What a full disk costs is the oldest of what is kept, not what comes, and never the room that others need. Only where
+/// that is gone too are requests refused, until it is there again.
+#[tokio::test]
+async fn on_a_small_disk_it_keeps_less_and_leaves_others_their_part() {
+    const DISK: u64 = 64_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut room = Room::new(u64::MAX);
+    room.small = Some(Small {
+        dir: dir.path().to_owned(),
+        bytes: DISK,
+        others: AtomicU64::new(0),
+    });
+    let room = Arc::new(room);
+    let others = |bytes: u64| {
+        let small = room.small.as_ref().expect("it is small");
+        small.others.store(bytes, Ordering::SeqCst);
+    };
+    let config = JournalConfig {
+        segment_bytes: 2_000,
+        keep: Duration::from_secs(86_400),
+        room: Some(Arc::clone(&room)),
+        ..config(Durability::ProcessCrash)
+    };
+    let (journal, _) = Journal::open(dir.path(), config).expect("opens");
+    let allowance = journal.allowance();
+    assert_eq!(allowance.short_of_quota(), None);
+    let mut number = 0;
+    for (taken, least, most) in [
+        (0, 50_000, 60_000),
+        (40_000, 10_000, 20_000),
+        (0, 50_000, 60_000),
+    ] {
+        others(taken);
+        for _ in 0..2_000 {
+            journal.append(entry(number)).await.expect("is kept");
+            number += 1;
+        }
+        let bytes = bytes_in(dir.path());
+        assert!((least..=most).contains(&bytes), "{taken}: {bytes}");
+        assert_eq!(entries(dir.path()).last(), Some(&entry(number - 1)));
+        assert_eq!(allowance.short_of_quota(), Some(DISK / 16 * 15 - taken));
+    }
+    // Who takes at once whatever is left.
+    let mut refused = 0;
+    for _ in 0..200 {
+        others(DISK - bytes_in(dir.path()));
+        match journal.append(entry(number)).await {
+            Ok(_) => number += 1,
+            Err(AppendError::NoRoom { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    // What there is is not given up in vain.
+    assert!(bytes_in(dir.path()) > 2_000);
+    assert_eq!(entries(dir.path()).last(), Some(&entry(number - 1)));
+    others(0);
+    journal.append(entry(number)).await.expect("there is room");
+    drop(journal);
+    assert_eq!(entries(dir.path()).last(), Some(&entry(number)));
 }
 
 /// The end of what is whole when the first `bytes` of the file are: records, and which byte ends

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
+use std::mem::Discriminant;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::file::{Layout, MAX_FILLER_BYTES, SegmentFile, filler_bytes};
 use super::record::{self, Entry, HEADER_BYTES, Header, MIN_RECORD_BYTES};
+use super::room::{Allowance, Disk, Quota};
 use super::segment::path_of;
 use super::{AppendError, Durability, JournalConfig};
 
@@ -31,6 +33,9 @@ const SEAL_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The longest that a group waits to be joined by others: nobody notices it beside the flush.
 const LONGEST_WAIT: Duration = Duration::from_millis(1);
+
+/// The log tells so often at most that requests are refused.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How long is it worth waiting for others to join a group?
 ///
@@ -135,6 +140,38 @@ pub(super) struct Writer {
     layout: Layout,
     /// All before this position is elsewhere, too.
     released: Arc<AtomicU64>,
+    quota: Quota,
+    refusing: Refusing,
+}
+
+/// Refused requests are told of in the log, not each of them: exporters come again for as long as it lasts.
+#[derive(Debug, Default)]
+struct Refusing {
+    /// When it was told last, and of what kind.
+    told: Option<(Instant, Discriminant<AppendError>)>,
+    untold: usize,
+}
+
+impl Refusing {
+    fn refused(&mut self, requests: usize, error: &AppendError, now: Instant) {
+        self.untold += requests;
+        let kind = std::mem::discriminant(error);
+        let is_told = |(at, told): (Instant, _)| {
+            told == kind && now.saturating_duration_since(at) < TELL_EVERY
+        };
+        if !self.told.is_some_and(is_told) {
+            let requests = std::mem::take(&mut self.untold);
+            self.told = Some((now, kind));
+            tracing::warn!(requests, %error, source = error.cause(), "refusing requests: the journal can't be written");
+        }
+    }
+
+    fn taken(&mut self) {
+        if self.told.take().is_some() {
+            let more_refused = std::mem::take(&mut self.untold);
+            tracing::info!(more_refused, "the journal is written again");
+        }
+    }
 }
 
 impl Current {
@@ -153,9 +190,11 @@ impl Writer {
         config: JournalConfig,
         sealed: VecDeque<Sealed>,
         next_position: u64,
-        released: Arc<AtomicU64>,
+        (released, allowance): (Arc<AtomicU64>, Allowance),
     ) -> Self {
         Self {
+            quota: Quota::new(config.max_bytes, allowance),
+            refusing: Refusing::default(),
             dir,
             config,
             current: None,
@@ -190,16 +229,34 @@ impl Writer {
 
     /// Writes a group and answers each of it.
     fn commit(&mut self, group: &mut Vec<Append>) {
-        let first_position = self.next_position;
-        self.next_position += group.len() as u64;
-        let written = self.write(first_position, group);
-        if let Err(error) = &written {
-            tracing::warn!(%error, source = error.cause(), "refusing requests: the journal can't be written");
+        let (mut first_position, mut written) = self.write_at_next(group);
+        if let Err(AppendError::Write { source, .. }) = &written
+            && source.kind() == io::ErrorKind::StorageFull
+        {
+            // Others took the room since the disk was looked at; where that shows now, what is oldest makes some.
+            self.look_at_disk();
+            if self.quota.is_short() {
+                (first_position, written) = self.write_at_next(group);
+            }
+        }
+        match &written {
+            Ok(()) => self.refusing.taken(),
+            Err(error) => {
+                self.quota.doubt();
+                self.refusing.refused(group.len(), error, Instant::now());
+            }
         }
         for (position, append) in (first_position..).zip(group.drain(..)) {
             (append.done)(written.clone().map(|()| position));
         }
         self.forget_old();
+    }
+
+    /// Writes a group at positions that were never used, the first of which it says.
+    fn write_at_next(&mut self, group: &[Append]) -> (u64, Result<(), AppendError>) {
+        let first_position = self.next_position;
+        self.next_position += group.len() as u64;
+        (first_position, self.write(first_position, group))
     }
 
     fn write(&mut self, first_position: u64, group: &[Append]) -> Result<(), AppendError> {
@@ -210,14 +267,15 @@ impl Writer {
         if self.is_full() {
             return Err(AppendError::Full);
         }
-        let mut current = match self.current.take() {
-            Some(current) => current,
-            None => self.create(first_position, first_received_at)?,
-        };
         let records = group
             .iter()
             .map(|it| MIN_RECORD_BYTES + it.entry.payload.len());
         let room = HEADER_BYTES + records.sum::<usize>() + MAX_FILLER_BYTES;
+        self.make_room(room as u64)?;
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.create(first_position, first_received_at)?,
+        };
         self.layout.begin(current.good_bytes, room);
         if current.good_bytes == 0 {
             self.write_header(first_position, first_received_at);
@@ -240,6 +298,7 @@ impl Writer {
         let written = self.write_to(&mut current);
         if written.is_ok() {
             current.good_bytes += self.layout.bytes().len() as u64;
+            self.quota.wrote(self.layout.bytes().len() as u64);
             current.last_received_at = current.last_received_at.max(last_received_at);
             self.current = Some(current);
         } else {
@@ -318,7 +377,8 @@ impl Writer {
 
     fn seal_if_full(&mut self, now: UnixNanos) {
         // So that the quota holds within one segment's length.
-        let segment_bytes = self.config.segment_bytes.min(self.config.max_bytes / 4);
+        let quota = self.quota.bytes().max(self.quota.least());
+        let segment_bytes = self.config.segment_bytes.min(quota / 4);
         let until_released = self.config.until_released;
         let done =
             |it: &mut Current| it.good_bytes >= segment_bytes || until_released && it.is_old(now);
@@ -369,6 +429,47 @@ impl Writer {
         self.bytes() > self.config.max_bytes
     }
 
+    /// Sees to it that so many bytes more leave others their part of the disk: where it is short, what is oldest goes as
+    /// it goes where the quota is used up.
+    fn make_room(&mut self, adding: u64) -> Result<(), AppendError> {
+        if self.quota.is_stale() {
+            self.look_at_disk();
+        }
+        if !self.quota.is_short() {
+            return Ok(());
+        }
+        let room = self.quota.bytes();
+        if room >= self.quota.least() + adding {
+            self.forget_beyond(room - adding);
+        }
+        match self.bytes() + adding <= room {
+            true => Ok(()),
+            false => Err(AppendError::NoRoom {
+                dir: self.dir.clone(),
+            }),
+        }
+    }
+
+    fn look_at_disk(&mut self) {
+        let (was_short, held) = (self.quota.is_short(), self.bytes());
+        self.quota.look(self.disk(), held);
+        if self.quota.is_short() && !was_short {
+            tracing::warn!(
+                max_bytes = self.config.max_bytes,
+                room = self.quota.bytes(),
+                "the disk has no room for all that the journal may keep: it keeps less"
+            );
+        }
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        #[cfg(test)]
+        if let Some(room) = &self.config.room {
+            return room.disk();
+        }
+        Disk::of(&self.dir)
+    }
+
     fn bytes(&self) -> u64 {
         let current_bytes = self.current.as_ref().map_or(0, |it| it.good_bytes);
         current_bytes + self.sealed.iter().map(|it| it.bytes).sum::<u64>()
@@ -396,6 +497,10 @@ impl Writer {
     /// Removes the oldest segments while there are too many bytes, or all that is in them is too
     /// old. What is old is measured by the newest request, so that silence removes nothing.
     pub(super) fn forget_old(&mut self) {
+        self.forget_beyond(self.config.max_bytes);
+    }
+
+    fn forget_beyond(&mut self, most: u64) {
         let mut bytes = self.bytes();
         let newest = match &self.current {
             Some(current) => current.last_received_at,
@@ -406,7 +511,7 @@ impl Writer {
         };
         let oldest_kept = newest.minus(self.config.keep);
         while let Some(oldest) = self.sealed.front() {
-            if bytes <= self.config.max_bytes && oldest.last_received_at >= oldest_kept {
+            if bytes <= most && oldest.last_received_at >= oldest_kept {
                 break;
             }
             if !self.oldest_is_released() {

@@ -7,15 +7,16 @@
 
 mod generate;
 mod protobuf;
+mod receiver;
 mod send;
 mod system;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
 pub use generate::{Generator, Request, SystemShape};
+pub use receiver::{Address, AddressError, Credentials};
 pub use send::run;
 
 /// Over what the spans are sent.
@@ -44,7 +45,9 @@ pub enum Compression {
 #[derive(Clone, Debug)]
 pub struct LoadConfig {
     /// The receiver.
-    pub to: SocketAddr,
+    pub to: Address,
+    /// What is shown to it, and whom it is believed to be.
+    pub credentials: Credentials,
     /// Over what.
     pub transport: Transport,
     /// How compressed.
@@ -94,16 +97,22 @@ pub enum LoadError {
     #[error("failed connecting to {to}")]
     Connect {
         /// Where.
-        to: SocketAddr,
+        to: String,
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// What was given to reach it can't be used.
+    #[error("{wrong}")]
+    Credentials {
+        /// What is wrong with it.
+        wrong: String,
     },
     /// It is no OTLP receiver, or another one than was thought.
     #[error("{to} does not take OTLP over {over}: it answered {answer}")]
     Refused {
         /// Who answered.
-        to: SocketAddr,
+        to: String,
         /// HTTP or gRPC.
         over: &'static str,
         /// What it said.

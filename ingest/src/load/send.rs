@@ -10,11 +10,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::generate::{Generator, Request, SystemShape};
+use super::receiver::Receiver;
 use super::{Compression, LoadConfig, LoadError, LoadReport, Transport};
 
 /// How long an answer is waited for, as SDKs do.
@@ -53,8 +53,9 @@ struct Made {
 /// When nobody listens, or the very first answer says that this is no OTLP receiver.
 pub async fn run(config: LoadConfig) -> Result<LoadReport, LoadError> {
     // Before anything is counted: is there anybody?
-    try_out(&config).await?;
-    let config = Arc::new(config);
+    let receiver = Receiver::new(config.to.clone(), config.transport, &config.credentials)?;
+    try_out(&config, &receiver).await?;
+    let (config, receiver) = (Arc::new(config), Arc::new(receiver));
     // Until the first request is full, the others become so, too: many times the work of those that follow.
     let mut filling = JoinSet::new();
     for number in 0..config.connections.max(1) as u64 {
@@ -72,7 +73,11 @@ pub async fn run(config: LoadConfig) -> Result<LoadReport, LoadError> {
     let began = Instant::now();
     let mut connections = JoinSet::new();
     for (generator, first) in filled {
-        connections.spawn(connection(config.clone(), generator, first));
+        connections.spawn(connection(
+            (config.clone(), receiver.clone()),
+            generator,
+            first,
+        ));
     }
     let mut sum = Counted::default();
     while let Some(counted) = connections.join_next().await {
@@ -103,27 +108,30 @@ pub async fn run(config: LoadConfig) -> Result<LoadReport, LoadError> {
 }
 
 /// An empty request, which any receiver of OTLP takes.
-async fn try_out(config: &LoadConfig) -> Result<(), LoadError> {
-    let to = config.to;
+async fn try_out(config: &LoadConfig, receiver: &Receiver) -> Result<(), LoadError> {
+    let to = || config.to.to_string();
     let refused = |answer| LoadError::Refused {
-        to,
+        to: to(),
         over: match config.transport {
             Transport::Http => "HTTP",
             Transport::Grpc => "gRPC",
         },
         answer,
     };
-    let mut sender = Sender::connect(config)
-        .await
-        .map_err(|source| LoadError::Connect { to, source })?;
-    match sender.send(config, Bytes::new()).await {
+    let connected = Sender::connect(receiver, config.transport).await;
+    let mut sender = connected.map_err(|source| LoadError::Connect { to: to(), source })?;
+    match sender.send((config, receiver), Bytes::new()).await {
         Answer::Taken | Answer::ComeBack(_) => Ok(()),
         Answer::Refused(answer) => Err(refused(answer)),
         Answer::Broken => Err(refused("nothing that could be read".to_owned())),
     }
 }
 
-async fn connection(config: Arc<LoadConfig>, mut generator: Generator, first: Request) -> Counted {
+async fn connection(
+    (config, receiver): (Arc<LoadConfig>, Arc<Receiver>),
+    mut generator: Generator,
+    first: Request,
+) -> Counted {
     let mut counted = Counted::default();
     let mut filled = Some(first);
     let share = config
@@ -136,7 +144,7 @@ async fn connection(config: Arc<LoadConfig>, mut generator: Generator, first: Re
     while Instant::now() < ends {
         let connected = match sender.take() {
             Some(connected) => Ok(connected),
-            None => Sender::connect(&config).await,
+            None => Sender::connect(&receiver, config.transport).await,
         };
         let mut connected: Sender = match connected {
             Ok(connected) => connected,
@@ -173,7 +181,10 @@ async fn connection(config: Arc<LoadConfig>, mut generator: Generator, first: Re
                 made
             }
         };
-        match connected.send(&config, made.body.clone()).await {
+        match connected
+            .send((&config, &receiver), made.body.clone())
+            .await
+        {
             Answer::Taken => {
                 counted.report.requests += 1;
                 counted.report.spans += made.spans as u64;
@@ -236,13 +247,12 @@ enum Calls {
 }
 
 impl Sender {
-    async fn connect(config: &LoadConfig) -> std::io::Result<Self> {
-        let socket = TcpStream::connect(config.to).await?;
-        socket.set_nodelay(true)?;
-        let io = TokioIo::new(socket);
+    async fn connect(receiver: &Receiver, transport: Transport) -> std::io::Result<Self> {
+        let connected = timeout(ANSWER_WITHIN, receiver.connect()).await;
+        let io = TokioIo::new(connected.map_err(|_| std::io::ErrorKind::TimedOut)??);
         let mut task = JoinSet::new();
         let other = std::io::Error::other;
-        let calls = match config.transport {
+        let calls = match transport {
             Transport::Http => {
                 let (calls, connection) = http1::handshake(io).await.map_err(other)?;
                 task.spawn(async move { drop(connection.await) });
@@ -258,17 +268,17 @@ impl Sender {
         Ok(Self { calls, task })
     }
 
-    async fn send(&mut self, config: &LoadConfig, body: Bytes) -> Answer {
+    async fn send(&mut self, (config, receiver): (&LoadConfig, &Receiver), body: Bytes) -> Answer {
         let answered = async {
             match &mut self.calls {
                 Calls::Http(sender) => {
-                    let request = http_request(config, body)?;
+                    let request = http_request(config.compression, receiver, body)?;
                     sender.ready().await.ok()?;
                     let response = sender.send_request(request).await.ok()?;
                     http_answer(response).await
                 }
                 Calls::Grpc(sender) => {
-                    let request = grpc_request(config, &body)?;
+                    let request = grpc_request(config.compression, receiver, &body)?;
                     sender.ready().await.ok()?;
                     let response = sender.send_request(request).await.ok()?;
                     grpc_answer(response).await
@@ -282,14 +292,35 @@ impl Sender {
     }
 }
 
-fn http_request(config: &LoadConfig, body: Bytes) -> Option<http::Request<Full<Bytes>>> {
-    let mut request = http::Request::post("/v1/traces")
-        .header(header::HOST, config.to.to_string())
+fn http_request(
+    compression: Compression,
+    receiver: &Receiver,
+    body: Bytes,
+) -> Option<http::Request<Full<Bytes>>> {
+    let path = receiver.uri.path_and_query()?.as_str();
+    let mut request = http::Request::post(path)
+        .header(header::HOST, receiver.authority())
         .header(header::CONTENT_TYPE, "application/x-protobuf");
-    if let Some(encoding) = encoding(config.compression).filter(|_| !body.is_empty()) {
+    if let Some(encoding) = encoding(compression).filter(|_| !body.is_empty()) {
         request = request.header(header::CONTENT_ENCODING, encoding);
     }
-    request.body(Full::new(body)).ok()
+    let request = request.body(Full::new(body)).ok()?;
+    Some(with_headers(request, receiver))
+}
+
+/// What was asked to be sent with each request comes last: it may say otherwise than we do.
+fn with_headers(
+    mut request: http::Request<Full<Bytes>>,
+    receiver: &Receiver,
+) -> http::Request<Full<Bytes>> {
+    let headers = request.headers_mut();
+    for name in receiver.headers.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in &receiver.headers {
+        headers.append(name, value.clone());
+    }
+    request
 }
 
 async fn http_answer(response: Response<Incoming>) -> Option<Answer> {
@@ -309,21 +340,25 @@ async fn http_answer(response: Response<Incoming>) -> Option<Answer> {
     })
 }
 
-fn grpc_request(config: &LoadConfig, message: &Bytes) -> Option<http::Request<Full<Bytes>>> {
-    const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    let compressed = config.compression != Compression::None && !message.is_empty();
+fn grpc_request(
+    compression: Compression,
+    receiver: &Receiver,
+    message: &Bytes,
+) -> Option<http::Request<Full<Bytes>>> {
+    let compressed = compression != Compression::None && !message.is_empty();
     let mut framed = Vec::with_capacity(message.len() + 5);
     framed.push(u8::from(compressed));
     framed.extend_from_slice(&u32::try_from(message.len()).ok()?.to_be_bytes());
     framed.extend_from_slice(message);
-    let mut request = http::Request::post(format!("http://{}{PATH}", config.to))
+    let mut request = http::Request::post(receiver.uri.clone())
         .version(Version::HTTP_2)
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers");
-    if let Some(encoding) = encoding(config.compression) {
+    if let Some(encoding) = encoding(compression) {
         request = request.header("grpc-encoding", encoding);
     }
-    request.body(Full::new(framed.into())).ok()
+    let request = request.body(Full::new(framed.into())).ok()?;
+    Some(with_headers(request, receiver))
 }
 
 async fn grpc_answer(response: Response<Incoming>) -> Option<Answer> {
@@ -365,11 +400,13 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::*;
+    use crate::load::Credentials;
     use crate::{IngestStats, Journal, ReceiverConfig, Receivers};
 
     fn config(to: SocketAddr, transport: Transport, compression: Compression) -> LoadConfig {
         LoadConfig {
-            to,
+            to: to.to_string().parse().expect("an address"),
+            credentials: Credentials::default(),
             transport,
             compression,
             connections: 2,

@@ -149,7 +149,9 @@ impl Intake {
             if let Err(error) = self.journal.append_and(entry, hand_on).await {
                 self.quotas.give_back(source, accepted, Instant::now());
                 return Err(match error {
-                    AppendError::Write { .. } | AppendError::Full => Refusal::NotKept,
+                    AppendError::Write { .. } | AppendError::Full | AppendError::NoRoom { .. } => {
+                        Refusal::NotKept
+                    }
                     AppendError::Closed => Refusal::Ending,
                     AppendError::TooLong => self.too_large(),
                 });

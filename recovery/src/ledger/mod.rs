@@ -28,6 +28,14 @@ pub use self::rows::{
     StoredRecovery,
 };
 pub use self::store::Store;
+use reserve::Reserve;
+
+/// Gives up the reserve of this ledger where its disk is full, before anything is opened: what was in flight must be taken
+/// up again, and that takes some bytes, also of others than the ledger. It is made again when there is room. Whether it
+/// was there and given up.
+pub fn make_room(ledger: &Path) -> bool {
+    Reserve::beside(ledger).give_up_if_needed()
+}
 
 /// Who runs the database's statements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

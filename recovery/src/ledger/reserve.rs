@@ -31,6 +31,13 @@ impl Reserve {
         if self.is_there() {
             return Ok(());
         }
+        // Who needed it last time needs it still: taken at once, it would be gone for whoever starts on a full disk.
+        if self
+            .available()
+            .is_some_and(|bytes| bytes < 2 * SIZE as u64)
+        {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
         let made = File::create(&self.path).and_then(|mut file| {
             file.write_all(&vec![0xA5; SIZE])?;
             file.sync_all()
@@ -40,6 +47,19 @@ impl Reserve {
             drop(fs::remove_file(&self.path));
         }
         made
+    }
+
+    /// Gives it up if there is less on its disk than it holds. Whether there was something to give up.
+    pub(super) fn give_up_if_needed(&self) -> bool {
+        let is_full = self.available().is_some_and(|bytes| bytes < SIZE as u64);
+        is_full && self.give_up()
+    }
+
+    /// Bytes that may still be written to its disk; of one that can't be asked, whoever writes finds out.
+    fn available(&self) -> Option<u64> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let disk = rustix::fs::statvfs(folder).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Gives it up. Whether there was something to give up.

@@ -78,6 +78,32 @@ pub(super) struct Table {
     state_id: String,
 }
 
+/// The id of the state directory, where it has one.
+fn state_id(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM meta WHERE key = 'state_id'", [], |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
+fn lay_out(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+         CREATE TABLE IF NOT EXISTS children (
+             unit TEXT PRIMARY KEY,
+             wanted INTEGER NOT NULL,
+             phase TEXT NOT NULL,
+             action INTEGER,
+             exits INTEGER NOT NULL,
+             since_unix_nanos INTEGER NOT NULL
+         ) STRICT;
+         PRAGMA user_version = {LAYOUT};
+         COMMIT;"
+    ))
+}
+
 impl Table {
     /// Opens or makes `children.sqlite`. `fresh_state_id` becomes the directory's id if it has
     /// none yet.
@@ -101,33 +127,25 @@ impl Table {
                 path,
             });
         }
-        connection
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE;
-                 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-                 CREATE TABLE IF NOT EXISTS children (
-                     unit TEXT PRIMARY KEY,
-                     wanted INTEGER NOT NULL,
-                     phase TEXT NOT NULL,
-                     action INTEGER,
-                     exits INTEGER NOT NULL,
-                     since_unix_nanos INTEGER NOT NULL
-                 ) STRICT;
-                 PRAGMA user_version = {LAYOUT};
-                 COMMIT;"
-            ))
-            .map_err(failed("lay out"))?;
-        connection
-            .execute(
-                "INSERT OR IGNORE INTO meta (key, value) VALUES ('state_id', ?1)",
-                [fresh_state_id],
-            )
-            .map_err(failed("write to"))?;
-        let state_id = connection
-            .query_row("SELECT value FROM meta WHERE key = 'state_id'", [], |row| {
-                row.get(0)
-            })
-            .map_err(failed("read"))?;
+        // What is laid out already is only read: it must be found on a full disk, too.
+        let known = match layout == LAYOUT {
+            true => state_id(&connection).map_err(failed("read"))?,
+            false => None,
+        };
+        let state_id = match known {
+            Some(known) => known,
+            None => {
+                lay_out(&connection).map_err(failed("lay out"))?;
+                connection
+                    .execute(
+                        "INSERT INTO meta (key, value) VALUES ('state_id', ?1) ON CONFLICT DO NOTHING",
+                        [fresh_state_id],
+                    )
+                    .map_err(failed("write to"))?;
+                let kept = state_id(&connection).map_err(failed("read"))?;
+                kept.unwrap_or_else(|| fresh_state_id.to_owned())
+            }
+        };
         Ok(Self {
             path,
             connection: Mutex::new(connection),

@@ -202,6 +202,12 @@ pub fn in_flight(state_dir: &Path) -> Result<BTreeSet<UnitName>, StartError> {
     Ok(units.cloned().collect())
 }
 
+/// Makes room for what is opened at a start, where the disk is full: the ledger's reserve is given up. Whether that was
+/// needed. Only for who holds the state directory's lock.
+pub fn make_room(state_dir: &Path) -> bool {
+    crate::ledger::make_room(&ledger_in(state_dir))
+}
+
 fn ledger_in(state_dir: &Path) -> PathBuf {
     state_dir.join("ledger.db")
 }

@@ -17,7 +17,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use rekindle_analysis::rank::Input;
 use rekindle_analysis::{AnalysisConfig, Heap, Offline};
 use rekindle_ingest::{DecodeContext, KeepAttributes};
-use rekindle_model::{Link, OutlineParts, ReleaseReason, Shape, SpanId, Step, TraceId, UnixNanos};
+use rekindle_model::{
+    Intervention, Link, OutlineParts, ReleaseReason, Shape, SpanId, Step, TraceId, UnixNanos,
+};
 use rekindle_store::{
     AlikeReader, Meanings, ReadCounts, SpanOf, Store, StoreError, StoredSpan, alike_file, spans_of,
 };
@@ -62,8 +64,9 @@ pub(super) fn streamed(
     config: &AnalysisConfig,
     args: &AnalyzeArgs,
     keep: &KeepAttributes,
+    interventions: &[Intervention],
 ) -> Result<Option<Streamed>, Failure> {
-    match analyzed(config, args, keep) {
+    match analyzed(config, args, keep, interventions) {
         Ok(streamed) => Ok(Some(streamed)),
         Err(Stop::Unsorted) => Ok(None),
         Err(Stop::Failed(failure)) => Err(failure),
@@ -74,6 +77,7 @@ fn analyzed(
     config: &AnalysisConfig,
     args: &AnalyzeArgs,
     keep: &KeepAttributes,
+    interventions: &[Intervention],
 ) -> Result<Streamed, Stop> {
     let since = args.since.unwrap_or_default();
     let mut begins = Vec::new();
@@ -92,7 +96,7 @@ fn analyzed(
         true => Heap::Earlier,
         false => Heap::Later,
     };
-    let mut offline = Offline::new(config);
+    let mut offline = Offline::new(config).around(interventions);
     let (mut baseline_traces, mut window_traces) = (0, 0);
     let mut count_before = |offline: &mut Offline, mut traces: Traces| {
         baseline_traces += traces.ends.len();
@@ -461,7 +465,9 @@ fn read_of(span: &SpanOf<&Rc<Kind>>) -> Read {
 mod tests {
     use std::fmt::Write as _;
 
+    use rekindle_analysis::LeftOut;
     use rekindle_analysis::rank::{Method, rank};
+    use rekindle_model::{InterventionKind, Life, Selector};
     use rekindle_store::read_any;
 
     use super::super::in_memory;
@@ -551,14 +557,22 @@ mod tests {
             until: Some(UnixNanos::from_millis(SINCE + 60_000)),
             ..args(input)
         };
-        let read = super::streamed(&config, &first(&place), &keep).expect("read");
-        let whole = in_memory(&config, &first(&lines), &keep).expect("read");
+        let read = super::streamed(&config, &first(&place), &keep, &[]).expect("read");
+        let whole = in_memory(&config, &first(&lines), &keep, &[]).expect("read");
         let read = read.expect("sorted").window_traces;
         assert_eq!((read, whole.window_traces), (120, 120));
-        let mut streamed = streamed(&config, &args(&place), &keep)
+        let done = [Intervention {
+            kind: InterventionKind::Deployment,
+            target: Selector(vec![("service.name".into(), "cart".into())]),
+            from: UnixNanos::from_millis(SINCE),
+            until: Some(UnixNanos::from_millis(SINCE + 30_000)),
+            began: Life::default(),
+            reference: "rollout".into(),
+        }];
+        let mut streamed = streamed(&config, &args(&place), &keep, &done)
             .expect("read")
             .expect("sorted");
-        let mut whole = in_memory(&config, &args(&lines), &keep).expect("read");
+        let mut whole = in_memory(&config, &args(&lines), &keep, &done).expect("read");
         assert_eq!(streamed.baseline_traces, whole.baseline_traces);
         assert_eq!((streamed.window_traces, streamed.unreadable), (500, 0));
         // Which traces are examples depends on the order in which they come, and the store's is that of ids.
@@ -568,6 +582,8 @@ mod tests {
             format!("{:#?}", streamed.input),
             format!("{:#?}", whole.input)
         );
+        // 30 s of two a second.
+        assert_eq!(streamed.input.left_out.get(LeftOut::Fenced), 60);
         let ranking = rank(Method::Default, &streamed.input);
         assert_eq!(ranking.suspects[0].components[0].service.as_str(), "cart");
     }

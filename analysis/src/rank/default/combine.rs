@@ -189,14 +189,13 @@ fn affected(input: &Input, tally: &Tally, charge: &Charge, family: usize) -> f64
         };
         let missing = input.missing.iter().filter(touching);
         let missing: u64 = missing.map(|case| case.count).sum();
-        let came = unexplained(input, input.window.iter().filter(touching));
+        let came = unexplained(input, tally, input.window.iter().filter(touching), true);
         (
             Share::of(came.hits() + missing, came.total() - came.hits()),
-            unexplained(input, input.baseline.iter().filter(touching)),
+            unexplained(input, tally, input.baseline.iter().filter(touching), false),
         )
     } else {
-        let share = |(touched, origin): (u64, u64)| Share::of(origin, touched - origin);
-        (share(tally.window[family]), share(tally.baseline[family]))
+        tally.began(family).into()
     };
     difference_interval(now, before, Probability::P95)
         .low

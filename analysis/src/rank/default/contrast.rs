@@ -23,6 +23,7 @@ use rekindle_stats::{Probability, Share, difference_interval};
 use super::{NONE_OF_THESE, Shares};
 use crate::rank::evidence::{Charge, Notes, Tally};
 use crate::rank::input::{Case, Input};
+use crate::rank::weighed::Sum;
 use crate::{Level, Shape, Support};
 
 /// Components this close to the best contrast count as equally good: a tenth is less than what the
@@ -43,7 +44,7 @@ struct Candidate {
 
 /// The charges that coverage suggests for the failed requests in which nothing failed inside.
 pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -> Vec<Charge> {
-    if shares.unexplained == 0 {
+    if shares.unexplained <= 0.0 {
         return Vec::new();
     }
     let failed: Vec<&Case> = input
@@ -64,14 +65,17 @@ pub(super) fn charges(input: &Input, tally: &Tally, shares: &Shares, all: f64) -
     if !are_judged {
         good = good_ones(|case| case.judged || !case.of_incident);
     }
-    if good.is_empty() {
+    let in_window = !good.is_empty();
+    if !in_window {
         good = input.baseline.iter().filter(|case| case.is_ok()).collect();
     }
     let shape = match failed.iter().all(|case| case.outcome == Outcome::Slow) {
         true => Shape::Slow,
         false => Shape::WrongAnswer,
     };
-    let mass = shares.unexplained as f64 / all;
+    let mass = shares.unexplained / all;
+    let failed = Side::of(input, tally, &failed, true);
+    let good = Side::of(input, tally, &good, in_window);
     told_apart(input, tally, [&failed, &good], are_judged, shape, mass)
 }
 
@@ -84,7 +88,12 @@ pub(super) fn missing(input: &Input, tally: &Tally) -> Vec<Charge> {
     let all = total(&missing);
     let mass = all as f64 / (all as f64 + NONE_OF_THESE);
     let shape = Shape::Unanswered;
-    let mut charges = told_apart(input, tally, [&missing, &good], false, shape, mass);
+    // Those that are missing are estimated from what was there before.
+    let sides = [
+        Side::of(input, tally, &missing, false),
+        Side::of(input, tally, &good, true),
+    ];
+    let mut charges = told_apart(input, tally, sides.each_ref(), false, shape, mass);
     for charge in &mut charges {
         let touching = |cases: &[&Case]| {
             let touching = cases
@@ -107,48 +116,42 @@ pub(super) fn missing(input: &Input, tally: &Tally) -> Vec<Charge> {
 fn told_apart(
     input: &Input,
     tally: &Tally,
-    [failed, good]: [&[&Case]; 2],
+    [failed, good]: [&Side<'_>; 2],
     are_judged: bool,
     shape: Shape,
     mass: f64,
 ) -> Vec<Charge> {
-    let total = |cases: &[&Case]| cases.iter().map(|case| case.count).sum::<u64>();
-    let (all_failed, all_good) = (total(failed), total(good));
+    let all = |side: &Side<'_>| side.share(0.0).total();
+    let (all_failed, all_good) = (all(failed), all(good));
     if all_good == 0 {
         return Vec::new();
     }
-    let (in_failed, depths) = touching(input, failed);
-    let (in_good, _) = touching(input, good);
     let mut candidates: BTreeMap<(Level, Vec<bool>), Candidate> = BTreeMap::new();
-    for (subject, touched) in &in_failed {
+    for (subject, (touched, depth)) in &failed.touching {
         if !may_be_named(input, tally, *subject) {
             continue;
         }
-        let ok = in_good.get(subject).copied().unwrap_or(0);
-        let difference = difference_interval(
-            Share::of(*touched, all_failed - touched),
-            Share::of(ok, all_good - ok),
-            Probability::P95,
-        );
+        let ok = good.touching.get(subject).map_or(0.0, |(ok, _)| *ok);
+        let (touched, ok) = (failed.share(*touched), good.share(ok));
+        let difference = difference_interval(touched, ok, Probability::P95);
         if difference.low <= 0.0 {
             continue;
         }
         // Touched by exactly the same rows, and of one level: no request tells them apart.
-        let rows: Vec<bool> = failed
-            .iter()
-            .chain(good)
+        let cases = failed.cases.iter().chain(good.cases);
+        let rows: Vec<bool> = cases
             .map(|case| input.rows[case.row].state_of(*subject).is_some())
             .collect();
         let level = input.subjects[*subject].component.level;
         let candidate = candidates.entry((level, rows)).or_insert(Candidate {
             subjects: Vec::new(),
             score: difference.low,
-            log_likelihood: log_likelihood(*touched, ok)
-                + log_likelihood(all_failed - touched, all_good - ok),
+            log_likelihood: log_likelihood(touched.hits(), ok.hits())
+                + log_likelihood(touched.total() - touched.hits(), ok.total() - ok.hits()),
             depth: 0,
         });
         candidate.subjects.push(*subject);
-        candidate.depth = candidate.depth.max(depths[subject]);
+        candidate.depth = candidate.depth.max(*depth);
     }
     let by_chance = log_likelihood(all_failed, all_good);
     let candidates = candidates.into_values().collect();
@@ -254,16 +257,37 @@ fn specificity(level: Level) -> u8 {
     }
 }
 
-/// Per subject: how many of these requests touched it, and how deep at most.
-fn touching(input: &Input, cases: &[&Case]) -> (BTreeMap<usize, u64>, BTreeMap<usize, u8>) {
-    let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
-    let mut depths: BTreeMap<usize, u8> = BTreeMap::new();
-    for case in cases {
-        for touch in &input.rows[case.row].touches {
-            *counts.entry(touch.subject).or_default() += case.count;
-            let depth = depths.entry(touch.subject).or_default();
-            *depth = (*depth).max(touch.depth);
+/// Requests of one end, by what they stand for.
+struct Side<'a> {
+    cases: &'a [&'a Case],
+    all: Sum,
+    /// Per subject: how much those weigh that touched it, and how deep at most.
+    touching: BTreeMap<usize, (f64, u8)>,
+}
+
+impl<'a> Side<'a> {
+    /// Those of these cases of the window, or of the time before.
+    fn of(input: &Input, tally: &Tally, cases: &'a [&'a Case], in_window: bool) -> Self {
+        let mut all = Sum::default();
+        let mut touching: BTreeMap<usize, (f64, u8)> = BTreeMap::new();
+        for case in cases {
+            let weight = tally.weight(case, in_window);
+            all.add(case.count, weight);
+            for touch in &input.rows[case.row].touches {
+                let (touched, depth) = touching.entry(touch.subject).or_default();
+                *touched += case.count as f64 * weight;
+                *depth = (*depth).max(touch.depth);
+            }
+        }
+        Self {
+            cases,
+            all,
+            touching,
         }
     }
-    (counts, depths)
+
+    /// Of all of them, those that weigh so much: as if so many had been seen as count.
+    fn share(&self, weight: f64) -> Share {
+        self.all.share_of(weight)
+    }
 }

@@ -14,6 +14,7 @@ use super::changes::MISTAKES;
 use crate::rank::Ground;
 use crate::rank::evidence::{Charge, Tally};
 use crate::rank::input::{Case, Input};
+use crate::rank::weighed::Sum;
 
 /// What the likeliest of these charges stands on.
 pub(super) fn of_most<'a>(
@@ -31,8 +32,13 @@ fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
         // Nothing failed inside: what is compared is how many such requests there are.
         let of_incident = |case: &&Case| case.of_incident;
         let (now, before) = (
-            unexplained(input, input.window.iter().filter(of_incident)),
-            unexplained(input, input.baseline.iter().filter(of_incident)),
+            unexplained(input, tally, input.window.iter().filter(of_incident), true),
+            unexplained(
+                input,
+                tally,
+                input.baseline.iter().filter(of_incident),
+                false,
+            ),
         );
         if before.total() == 0 {
             return Ground::Failures;
@@ -47,8 +53,8 @@ fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
         let Some(subject) = known else {
             return Ground::Failures;
         };
-        let share = |(touched, origin): (u64, u64)| Share::of(origin, touched - origin);
-        let chance = fisher_greater(share(tally.window[subject]), share(tally.baseline[subject]));
+        let [now, before] = tally.began(subject);
+        let chance = fisher_greater(now, before);
         let level = input.subjects[subject].component.level;
         let looked_at = (0..input.subjects.len()).filter(|other| {
             input.subjects[*other].component.level == level && tally.window[*other].1 > 0
@@ -62,15 +68,21 @@ fn of_failures(input: &Input, tally: &Tally, charge: &Charge) -> Ground {
     }
 }
 
-/// Of these requests, those that failed though nothing failed inside.
-pub(super) fn unexplained<'a>(input: &Input, cases: impl Iterator<Item = &'a Case>) -> Share {
-    let (mut failed, mut others) = (0, 0);
+/// Of these requests of the window, or of the time before, those that failed though nothing failed inside: as if so many had
+/// been seen as count.
+pub(super) fn unexplained<'a>(
+    input: &Input,
+    tally: &Tally,
+    cases: impl Iterator<Item = &'a Case>,
+    in_window: bool,
+) -> Share {
+    let (mut all, mut failed) = (Sum::default(), 0.0);
     for case in cases.filter(|case| case.outcome != Outcome::Unknown) {
+        let weight = tally.weight(case, in_window);
+        all.add(case.count, weight);
         if case.is_failure() && began_in(input, case).next().is_none() {
-            failed += case.count;
-        } else {
-            others += case.count;
+            failed += case.count as f64 * weight;
         }
     }
-    Share::of(failed, others)
+    all.share_of(failed)
 }

@@ -31,12 +31,12 @@ pub(crate) struct Shares {
     /// Per case of the window (by index): who explains how much of one request.
     pub(crate) by_case: BTreeMap<usize, Vec<(usize, f64)>>,
     /// Failed requests in which nothing failed inside.
-    pub(crate) unexplained: u64,
+    pub(crate) unexplained: f64,
 }
 
 impl Shares {
     pub(super) fn of(input: &Input, tally: &Tally, choices: Choices) -> Self {
-        let mut unexplained = 0;
+        let mut unexplained = 0.0;
         let mut cases: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut requests: BTreeMap<Vec<usize>, f64> = BTreeMap::new();
         let mut weights: BTreeMap<usize, f64> = BTreeMap::new();
@@ -46,11 +46,11 @@ impl Shares {
                 continue;
             }
             let families: Vec<usize> = began_in(input, case).map(|touch| touch.subject).collect();
+            let count = case.count as f64 * tally.weight_of(case);
             if families.is_empty() {
-                unexplained += case.count;
+                unexplained += count;
                 continue;
             }
-            let count = case.count as f64 * tally.weight_of(case);
             let several = families.len() > 1;
             let calls = several.then(|| &*calls.get_or_insert_with(|| Calls::of(input, tally)));
             for family in &families {

@@ -221,3 +221,78 @@ async fn a_certificate_changes_under_a_running_server() {
     assert_eq!(reply.expect("it is read again").code(), 0);
     server.stop().await;
 }
+
+/// Our own load gets in as an exporter does: over TLS to a name, with a certificate, with a token; and says why not.
+#[tokio::test]
+async fn load_is_sent_over_tls_and_with_tokens() {
+    use crate::load::{
+        Compression, Credentials, LoadConfig, LoadError, SystemShape, Transport, run,
+    };
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "# the shop's\n0123456789abcdef\n").expect("written");
+    let access = AccessFiles {
+        tokens: Some(tokens.clone()),
+        ..tls(true)
+    };
+    let config = ReceiverConfig {
+        max_request_bytes: 1 << 20,
+        ..with(access)
+    };
+    let mut server = Server::start(config, Journal::off()).await;
+    let (grpc, http) = (server.grpc.port(), server.http.port());
+    let (_closed, nothing) = mpsc::channel(1);
+    let mut batches = std::mem::replace(&mut server.engine, nothing);
+    let draining = tokio::spawn(async move { while batches.recv().await.is_some() {} });
+    let own = Some((file("client.pem"), file("client.key")));
+    let all = Credentials {
+        authority: Some(file("authority.pem")),
+        own: own.clone(),
+        headers: vec!["x-scope: shop".to_owned()],
+        token: Some(tokens),
+    };
+    let load = |transport, credentials: &Credentials| {
+        let port = match transport {
+            Transport::Http => http,
+            Transport::Grpc => grpc,
+        };
+        let to = format!("https://localhost:{port}");
+        run(LoadConfig {
+            to: to.parse().expect("an address"),
+            credentials: credentials.clone(),
+            transport,
+            compression: Compression::None,
+            connections: 1,
+            rate: None,
+            duration: Duration::from_millis(100),
+            shape: SystemShape {
+                spans_per_request: 50,
+                ..SystemShape::default()
+            },
+        })
+    };
+    let mut spans = 0;
+    for transport in [Transport::Http, Transport::Grpc] {
+        let report = load(transport, &all).await.expect("gets in");
+        assert_eq!((report.refused, report.broken_connections), (0, 0));
+        spans += report.spans;
+        let without = |change: fn(&mut Credentials)| {
+            let mut less = all.clone();
+            change(&mut less);
+            less
+        };
+        let stranger = load(transport, &without(|it| it.authority = None)).await;
+        assert!(matches!(stranger, Err(LoadError::Connect { .. })));
+        let nobody = load(transport, &without(|it| it.token = None)).await;
+        assert!(
+            matches!(nobody, Err(LoadError::Refused { .. })),
+            "{nobody:?}"
+        );
+        assert!(load(transport, &without(|it| it.own = None)).await.is_err());
+    }
+    let counts = server.stop().await;
+    draining.await.expect("ends");
+    assert!(spans > 0 && counts.spans() == spans);
+    assert_eq!(counts.requests_unauthorized, 2);
+}
