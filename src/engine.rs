@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rekindle_analysis::rank::Input;
-use rekindle_analysis::{Change, ClosingReason, Ranking};
+use rekindle_analysis::{Analyzer, Change, ClosingReason, Incident, Ranking};
 use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
@@ -550,6 +550,7 @@ impl Engine {
             if let Some(mut evidence) = evidence
                 && (!incident.is_open() || led == Some(leads))
             {
+                evidence.joined_into = joined_into(incident, &analyzer, &mut self.ids);
                 evidence.circumstances =
                     circumstances::of(incident, ranking, &analyzer, &self.tree);
                 told.push(evidence);
@@ -607,13 +608,13 @@ impl Engine {
             let (since, types) = (incident.since.into(), &incident.request_types);
             let id = self.ids.of_analysis(incident.id, since, types);
             let mut shown = publish::incident(id, incident, ranking, &self.tree, status);
-            if let Some(ClosingReason::Joined(into)) = incident.closed.map(|it| it.reason) {
-                let other = analyzer.incidents().iter().find(|it| it.id == into);
+            if matches!(
+                incident.closed.map(|it| it.reason),
+                Some(ClosingReason::Joined(_))
+            ) {
+                let other = joined_into(incident, &analyzer, &mut self.ids);
                 shown.ended = match other {
-                    Some(it) => {
-                        let other = self
-                            .ids
-                            .of_analysis(it.id, it.since.into(), &it.request_types);
+                    Some(other) => {
                         format!("joined with incident {other}: their failures have one cause")
                     }
                     None => "joined with another incident: their failures had one cause".to_owned(),
@@ -703,6 +704,15 @@ impl Engine {
             rejuvenation: self.surroundings.rejuvenation(),
         }
     }
+}
+
+/// The public number of the incident that this one joined, if it did and the other is remembered.
+fn joined_into(incident: &Incident, analyzer: &Analyzer, ids: &mut IncidentIds) -> Option<u64> {
+    let Some(ClosingReason::Joined(into)) = incident.closed.map(|it| it.reason) else {
+        return None;
+    };
+    let other = analyzer.incidents().iter().find(|it| it.id == into)?;
+    Some(ids.of_analysis(other.id, other.since.into(), &other.request_types))
 }
 
 /// The wall's time. Only the engine's rim reads it; what it calls takes it as an argument.

@@ -257,8 +257,14 @@ impl Analyzer {
             self.counts.add(LeftOut::Repeated);
             return None;
         }
-        let asked = (record.request_type, record.seen, record.stands_for);
-        let reading = self.read(whole, entry, asked, path.as_ref());
+        let asked = Asked {
+            request_type: record.request_type,
+            seen: record.seen,
+            stands_for: record.stands_for,
+            start: record.start,
+            end: record.end,
+        };
+        let reading = self.read(whole, entry, asked, path.as_ref(), now);
         Some(self.count(outline, number, &reading))
     }
 
@@ -291,9 +297,16 @@ impl Analyzer {
         &mut self,
         whole: &mut Whole<'_>,
         entry: usize,
-        (request_type, seen, stands_for): (u32, Outcome, StandsFor),
+        asked: Asked,
         path: Option<&Path>,
+        now: UnixNanos,
     ) -> Arc<Reading> {
+        let Asked {
+            request_type,
+            seen,
+            stands_for,
+            ..
+        } = asked;
         let fences = self.fences_stamp();
         let mut learned = None;
         if let Some(path @ Path::Request { first, .. }) = path {
@@ -335,9 +348,11 @@ impl Analyzer {
             .observer
             .observe(trace, entry, seen, learned, requests, &mut counts);
         let registry = &self.observer.registry;
-        let (start, end) = (trace.spans()[entry].start, trace.spans()[entry].end);
         for component in registry.met_since(known) {
-            if let Some(rollout) = self.rollouts.appears(component, start, end) {
+            if let Some(rollout) = self
+                .rollouts
+                .appears(component, asked.start, asked.end, now)
+            {
                 self.fences.see(rollout, &mut self.counts);
             }
         }
@@ -683,6 +698,16 @@ fn entry_at<'a>(outline: &Outline<'a>, place: usize) -> Notice<'a> {
         end: step.end,
         shape: outline.shape(step),
     }
+}
+
+/// What was counted of a request by its entry span: its times are put right where its host's clock is wrong.
+#[derive(Clone, Copy)]
+struct Asked {
+    request_type: u32,
+    seen: Outcome,
+    stands_for: StandsFor,
+    start: UnixNanos,
+    end: UnixNanos,
 }
 
 /// A trace in numbers, and the whole one as soon as somebody needs it.

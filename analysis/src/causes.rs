@@ -141,7 +141,7 @@ pub(crate) struct Look<'a> {
 impl Look<'_> {
     /// Where the failures of each of these types begin. Types whose failures are too few, or in which nothing is
     /// seen to begin, are missing.
-    fn origins(&self, types: &[u32]) -> BTreeMap<u32, Origins> {
+    pub(crate) fn origins(&self, types: &[u32]) -> BTreeMap<u32, Origins> {
         let types: BTreeSet<u32> = types.iter().copied().collect();
         let mut failures: BTreeMap<u32, (u64, BTreeMap<u32, u64>)> = BTreeMap::new();
         for (cell, count) in &self.cells {

@@ -27,6 +27,15 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
+    /// How long it is kept where there are too many: what we did or missed ourselves outlasts what others tell of, and that
+    /// what traces show.
+    fn weight(&self) -> (bool, bool) {
+        let it = &self.intervention;
+        // Only what we did begins a life.
+        let is_ours = it.kind == InterventionKind::Blind || it.began.process.is_some();
+        (is_ours, !self.is_seen)
+    }
+
     /// Whether its shadow lies on every request: nobody was looking, or all was restarted.
     fn is_everywhere(&self) -> bool {
         self.intervention.kind == InterventionKind::Blind || self.intervention.target.0.is_empty()
@@ -78,7 +87,7 @@ impl Fences {
         self.fences.values().map(|fence| &fence.intervention)
     }
 
-    /// Takes the intervention in; one of the same reference is replaced. The oldest gives way.
+    /// Takes the intervention in; one of the same reference is replaced. The oldest gives way, ours last.
     pub(crate) fn put(
         &mut self,
         intervention: Intervention,
@@ -115,7 +124,10 @@ impl Fences {
             let oldest = self
                 .fences
                 .iter()
-                .min_by_key(|(reference, fence)| (fence.intervention.from, (*reference).clone()))
+                .min_by_key(|(reference, fence)| {
+                    let from = fence.intervention.from;
+                    (fence.weight(), from, (*reference).clone())
+                })
                 .map(|(reference, _)| reference.clone());
             if let Some(oldest) = oldest {
                 self.fences.remove(&oldest);
@@ -160,6 +172,7 @@ impl Fences {
     ) -> impl Iterator<Item = &Intervention> {
         self.fences
             .values()
+            .filter(|fence| !fence.is_seen)
             .filter(move |fence| fence.is_everywhere() || fence.types.contains(&request_type))
             .map(|fence| &fence.intervention)
             .filter(move |intervention| intervention.overlaps(start, end))
@@ -217,11 +230,12 @@ impl Fences {
     }
 
     /// When something that requests of these types touch was made anew: from when, and until when
-    /// as far as that is over. In order of time.
+    /// as far as that is over. In order of time. What nobody told of doesn't count: who sends spans can make it up.
     pub(crate) fn changes(&self, types: &BTreeSet<u32>) -> Vec<(UnixNanos, Option<UnixNanos>)> {
         let mut changes: Vec<_> = self
             .fences
             .values()
+            .filter(|fence| !fence.is_seen)
             .filter(|fence| fence.intervention.kind != InterventionKind::Blind)
             .filter(|fence| fence.is_everywhere() || !fence.types.is_disjoint(types))
             .map(|fence| (fence.intervention.from, fence.intervention.until))
@@ -267,4 +281,40 @@ pub(crate) fn row_touches(row: &Row, selector: &Selector, registry: &Registry) -
                 .any(|id| registry.info(*id).attributes.get(key) == Some(value))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_gives_way_to_what_we_did_and_never_displaces_it() {
+        let intervention = |n: u64, kind, process| Intervention {
+            kind,
+            target: Selector::default(),
+            from: UnixNanos::from_secs(n),
+            until: None,
+            began: Life {
+                process,
+                part: None,
+            },
+            reference: n.to_string().into(),
+        };
+        let mut fences = Fences::new(4);
+        let mut counts = Counts::default();
+        for n in 0..20 {
+            let it = match n < 3 {
+                true => intervention(n, InterventionKind::Restart, Some(n)),
+                false => intervention(n, InterventionKind::Restart, None),
+            };
+            fences.put(it, BTreeSet::new(), &mut counts);
+        }
+        let known: BTreeSet<&str> = fences.fences.keys().map(Name::as_str).collect();
+        assert_eq!(known, BTreeSet::from(["0", "1", "2", "19"]));
+        let ours = intervention(20, InterventionKind::Restart, Some(20));
+        fences.put(ours, BTreeSet::new(), &mut counts);
+        let known: BTreeSet<&str> = fences.fences.keys().map(Name::as_str).collect();
+        assert_eq!(known, BTreeSet::from(["0", "1", "2", "20"]));
+        assert_eq!(counts.get(LeftOut::InterventionOverflow), 17);
+    }
 }

@@ -1,13 +1,13 @@
 //! Is somebody rolling out a new version?
 //!
 //! Not everybody tells of deployments. A version that appears in a service that was known with another one is one: its first
-//! request meets a cold start, and what failed before it says nothing of the new version. Only that request's time is its
-//! shadow. A longer one would hide the failures that deployments bring, which are what people want to know first.
+//! request meets a cold start. Only that request's time is its shadow, and no more of it than [`SHADOW_AT_MOST`]: a longer one
+//! would hide the failures that deployments bring, which are what people want to know first.
 //!
 //! Instances that come are none, because one that crashes again and again shows a new one each time, and those that go aren't
 //! either: by traces alone nobody can tell an instance that was taken away from one that died.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
@@ -18,25 +18,46 @@ use crate::{Component, Level};
 /// do, everything is. And versions that come within that time are one rollout.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
-/// Services whose versions are known.
+/// So much of a new version's first request is its shadow at most. The request is in it whole, and others that overlap it
+/// are few: one that hangs must not hide a minute of failures.
+const SHADOW_AT_MOST: Duration = Duration::from_secs(1);
+
+/// So many services are remembered; the one whose last version is the oldest gives way.
+const MAX_SERVICES: usize = 1_000;
+
+/// So many versions of a service are remembered, which is more than are rolled out while anybody remembers the first. Of a
+/// service that has more, no further one counts as a rollout.
+const MAX_VERSIONS: usize = 100;
+
+/// Services whose versions are known: for longer than their components are, so that one that comes back is none that appears.
 #[derive(Debug, Default)]
 pub(crate) struct Rollouts {
-    /// When the last version of each appeared.
-    services: BTreeMap<Name, UnixNanos>,
+    services: BTreeMap<Name, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// When the last version appeared.
+    last: UnixNanos,
+    versions: BTreeSet<Name>,
 }
 
 impl Rollouts {
-    /// A component appears in a request of this time. What that shows, if it is a version's rollout.
+    /// A component appears in a request of this time, as far as that is over. What that shows, if it is a version's
+    /// rollout.
     pub(crate) fn appears(
         &mut self,
         component: &Component,
         start: UnixNanos,
         end: UnixNanos,
+        now: UnixNanos,
     ) -> Option<Intervention> {
         if component.level != Level::Version {
             return None;
         }
-        let last = self.services.insert(component.service.clone(), start)?;
+        let start = start.min(now);
+        let until = end.min(now).min(start.plus(SHADOW_AT_MOST));
+        let last = self.learn(&component.service, &component.name, start)?;
         (start.since(last) >= KNOWN_FOR).then(|| Intervention {
             kind: InterventionKind::Deployment,
             target: Selector(vec![
@@ -44,7 +65,7 @@ impl Rollouts {
                 ("service.version".into(), component.name.clone()),
             ]),
             from: start,
-            until: Some(end),
+            until: Some(until),
             began: Life::default(),
             reference: format!(
                 "version {} of {} appeared",
@@ -54,8 +75,82 @@ impl Rollouts {
         })
     }
 
-    /// Forgets services that nothing speaks of any more.
-    pub(crate) fn keep(&mut self, is_known: impl Fn(&Name) -> bool) {
-        self.services.retain(|service, _| is_known(service));
+    /// When the version before this one appeared; `None` where this one is the first, or known.
+    fn learn(&mut self, service: &Name, version: &Name, at: UnixNanos) -> Option<UnixNanos> {
+        if let Some(known) = self.services.get_mut(service) {
+            if known.versions.len() >= MAX_VERSIONS || !known.versions.insert(version.clone()) {
+                return None;
+            }
+            return Some(std::mem::replace(&mut known.last, at));
+        }
+        if self.services.len() >= MAX_SERVICES {
+            let oldest = self.services.iter().min_by_key(|(_, known)| known.last);
+            if let Some(oldest) = oldest.map(|(service, _)| service.clone()) {
+                self.services.remove(&oldest);
+            }
+        }
+        let versions = BTreeSet::from([version.clone()]);
+        let known = Known { last: at, versions };
+        self.services.insert(service.clone(), known);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn appears(rollouts: &mut Rollouts, version: &str, at: [u64; 3]) -> Option<(u64, u64)> {
+        let component = Component::new(Level::Version, &"catalog".into(), &version.into());
+        let [start, end, now] = at.map(UnixNanos::from_secs);
+        let seen = rollouts.appears(&component, start, end, now)?;
+        let seconds = |time: UnixNanos| time.0 / 1_000_000_000;
+        Some((seconds(seen.from), seconds(seen.until?)))
+    }
+
+    #[test]
+    fn a_shadow_is_short_and_never_in_the_future() {
+        for (at, expected) in [
+            ([1_000, 1_000, 1_000], (1_000, 1_000)),
+            // It hung.
+            ([1_000, 1_060, 1_070], (1_000, 1_001)),
+            // Its clock is ahead.
+            ([1_900, 1_960, 1_000], (1_000, 1_000)),
+        ] {
+            let mut rollouts = Rollouts::default();
+            assert_eq!(appears(&mut rollouts, "1", [1, 1, 1]), None);
+            assert_eq!(appears(&mut rollouts, "2", at), Some(expected), "{at:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_comes_back_is_none_that_appears() {
+        let mut rollouts = Rollouts::default();
+        for (version, at, is_rollout) in [
+            ("1", 1, false),
+            ("2", 100, true),
+            ("1", 200, false),
+            ("2", 300, false),
+            ("3", 400, true),
+        ] {
+            let seen = appears(&mut rollouts, version, [at; 3]);
+            assert_eq!(seen.is_some(), is_rollout, "{version} at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_has_bounds() {
+        let mut rollouts = Rollouts::default();
+        let versions = 0..MAX_VERSIONS as u64 + 100;
+        let seen = versions.filter(|n| {
+            let at = [100 * (n + 1); 3];
+            appears(&mut rollouts, &n.to_string(), at).is_some()
+        });
+        assert_eq!(seen.count(), MAX_VERSIONS - 1);
+        for n in 0..MAX_SERVICES as u64 + 100 {
+            let service = Name::from(format!("made-up-{n}"));
+            rollouts.learn(&service, &"1".into(), UnixNanos::from_secs(n));
+        }
+        assert_eq!(rollouts.services.len(), MAX_SERVICES);
     }
 }

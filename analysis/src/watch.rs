@@ -158,7 +158,7 @@ impl Watch {
         let config = causes.config;
         self.look_for_silence(types, now, fences, causes);
         self.tell_apart(types, now, newest, causes);
-        self.join(types, now, causes);
+        self.join(types, now, fences, causes);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
             let members = types.of_incident(incident.id);
             // Exporters may send their newest batch first: failures that came later can be older.

@@ -87,6 +87,7 @@ fn evidence(tree: &RestartTree, now: SystemTime) -> Evidence {
         failing_per_second: 20.0,
         traffic: tree.units().map(|spec| (spec.name.clone(), 10.0)).collect(),
         closed: false,
+        joined_into: None,
         circumstances: Circumstances::default(),
     }
 }

@@ -133,6 +133,10 @@ pub struct Evidence {
     pub traffic: BTreeMap<UnitName, f64>,
     /// Whether the incident is over by itself.
     pub closed: bool,
+    /// The incident whose cause its failures turned out to have, if it is closed for that: nothing is mended then, and
+    /// the other one goes on with its failures.
+    #[serde(default)]
+    pub joined_into: Option<u64>,
     /// What else goes on.
     #[serde(default)]
     pub circumstances: Circumstances,

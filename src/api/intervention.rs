@@ -63,6 +63,9 @@ pub struct InterventionBody {
     /// Until when; when absent, it goes on, for ten minutes unless it is said again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UtcTime>,
+    /// Whether it is over now, by the clock of who is told. Instead of `until`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
     /// Who says so; may be left out by who has a token, which names it.
     #[serde(default)]
     pub reporter: String,
@@ -92,6 +95,8 @@ pub struct ToldIntervention {
     pub from: Option<UtcTime>,
     /// Until when; `None` while it goes on.
     pub until: Option<UtcTime>,
+    /// Whether it is over by the time it is heard.
+    pub is_over: bool,
 }
 
 pub(super) async fn list(State(state): State<ApiState>) -> Json<Vec<InterventionView>> {
@@ -132,6 +137,9 @@ pub(super) async fn told(
         };
         may_speak.inspect_err(|_| state.speakers.unheard().without_token())?;
     }
+    if body.over && body.until.is_some() {
+        return Err(Problem::invalid("say over or until, not both"));
+    }
     let told = ToldIntervention {
         id,
         by,
@@ -139,6 +147,7 @@ pub(super) async fn told(
         whom,
         from: body.from,
         until: body.until,
+        is_over: body.over,
     };
     give(&state, ApiCommand::Intervention(told)).await
 }

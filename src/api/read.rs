@@ -312,7 +312,7 @@ const ENDPOINTS: [(&str, &str); 32] = [
     ),
     (
         "POST /api/v1/interventions",
-        "what others did; {id, kind (deployment, scaling, restart), unit or target, from, until, reporter}",
+        "what others did; {id, kind (deployment, scaling, restart), unit or target, from, until or over, reporter}",
     ),
     ("GET /-/healthy", "200 while the process serves"),
     (

@@ -1,6 +1,6 @@
 //! Commands that make the daemon do something.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::args::{By, InterventionArgs};
 use super::terminal::{Tone, plain};
@@ -11,7 +11,7 @@ use crate::api::{
 };
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::view::{ActionResult, ActionView, UtcTime, VerdictView, View};
+use crate::view::{ActionResult, ActionView, VerdictView, View};
 use crate::words;
 
 /// How often it is looked whether there is a verdict: a person doesn't notice, a daemon neither.
@@ -76,14 +76,14 @@ pub(super) fn intervention(
     client: &Client,
     args: InterventionArgs,
 ) -> Result<Exit, Failure> {
-    let now = UtcTime::from(SystemTime::now());
     let body = InterventionBody {
         id: args.id,
         kind: args.kind,
         unit: args.unit,
         target: args.target.into_iter().collect(),
         from: args.since.map(Into::into),
-        until: args.over.then_some(now),
+        until: None,
+        over: args.over,
         // A token has a name of its own.
         reporter: match args.token {
             Some(_) => String::new(),

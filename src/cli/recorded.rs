@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rekindle_ingest::KeepAttributes;
-use rekindle_model::Intervention;
+use rekindle_model::{Intervention, InterventionKind};
 use rekindle_store::Recorded;
 
 use super::Failure;
@@ -33,6 +33,15 @@ pub(super) fn interventions(file: Option<&Path>) -> Result<Vec<Intervention>, Fa
             file.display()
         ))
     })?;
+    let is_of_nothing =
+        |it: &&InterventionView| it.target.is_empty() && it.kind != InterventionKind::Blind;
+    if let Some(it) = listed.iter().find(is_of_nothing) {
+        return Err(Failure::Usage(format!(
+            "{}: the intervention {:?} has no target, and would set everything apart; only kind blind has none",
+            file.display(),
+            it.reference
+        )));
+    }
     let mut all: Vec<Intervention> = listed.iter().map(Into::into).collect();
     all.sort_by(|a, b| (a.from, &a.reference).cmp(&(b.from, &b.reference)));
     Ok(all)

@@ -307,13 +307,20 @@ impl EngineBackend {
     /// Keeps what was told before it counts, and before it is answered.
     async fn intervention(&self, told: &ToldIntervention) -> Result<Reply, Problem> {
         let now = UnixNanos::from(SystemTime::now());
+        let is_known;
         let intervention = {
             let analyzer = self.shared.analyzer();
-            let reference = told::reference(told);
             let known = analyzer.interventions();
-            let known = known.iter().find(|it| it.reference == reference);
-            let (first, window) = (known.map(|it| it.from), analyzer.config().window);
-            told::intervention(told, first, &self.tree.now(), window, now)?
+            let known: Vec<&Intervention> = known.into_iter().collect();
+            let same = told::goes_on(told, &known, now);
+            let (first, window) = (same.map(|it| it.from), analyzer.config().window);
+            let mut it = told::intervention(told, first, &self.tree.now(), window, now)?;
+            it.reference = match same {
+                Some(same) => same.reference.clone(),
+                None => told::name_beside(&it, &known),
+            };
+            is_known = analyzer.knows(&it.target);
+            it
         };
         let place = match self.interventions.clone().try_reserve_owned() {
             Ok(place) => place,
@@ -340,7 +347,10 @@ impl EngineBackend {
             place.send(intervention);
         };
         match self.journal.append_and(entry, hand_on).await {
-            Ok(_) => Ok(Reply::done(format!("set apart: {shown}"))),
+            Ok(_) if is_known => Ok(Reply::done(format!("set apart: {shown}"))),
+            Ok(_) => Ok(Reply::done(format!(
+                "set apart: {shown}; nothing that is known has these attributes yet, so look whether they are right"
+            ))),
             Err(error) => Err(Problem::new(
                 ProblemKind::Busy,
                 format!("the intervention could not be kept, and nothing is set apart: {error}"),

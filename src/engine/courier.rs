@@ -90,6 +90,7 @@ mod tests {
             failing_per_second,
             traffic: BTreeMap::new(),
             closed,
+            joined_into: None,
             circumstances: rekindle_recovery::Circumstances::default(),
         }
     }

@@ -406,6 +406,7 @@ impl DirectFaults {
                 failing_per_second: traffic.get(&fault.unit).copied().unwrap_or(0.0),
                 traffic: traffic.clone(),
                 closed: fault.closed.is_some(),
+                joined_into: None,
                 circumstances: rekindle_recovery::Circumstances::default(),
             });
         }

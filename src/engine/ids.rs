@@ -130,9 +130,16 @@ impl IncidentIds {
             return *known;
         }
         let types: Vec<String> = request_types.iter().map(ToString::to_string).collect();
-        let former = self.former.iter().position(|former| {
-            former.began_with(since) && former.request_types.iter().any(|name| types.contains(name))
-        });
+        let shared = |former: &Former| {
+            let own = former.request_types.iter();
+            own.filter(|name| types.contains(name)).count()
+        };
+        let alike = self.former.iter().enumerate();
+        let alike = alike.filter(|(_, it)| it.began_with(since) && shared(it) > 0);
+        // What had joined another one began with it, and had its types.
+        let best =
+            alike.max_by_key(|(_, it)| (it.is_open, shared(it), std::cmp::Reverse(it.number)));
+        let former = best.map(|(index, _)| index);
         let number = match former {
             Some(index) => self.former.swap_remove(index).number,
             None => self.fresh(),
@@ -251,6 +258,28 @@ mod tests {
         let (mut ids, _folder) = begin();
         let (_, since) = ids.of_direct("catalog", Shape::Exited, now);
         assert_eq!(since, UtcTime::from_millis(50_000));
+    }
+
+    #[test]
+    fn an_open_incident_is_found_again_before_one_that_joined_it() {
+        let view = |id, state, types: &[&str]| IncidentView {
+            id,
+            since: UtcTime::from_millis(100_000),
+            state,
+            request_types: types.iter().map(|name| (*name).to_owned()).collect(),
+            ..IncidentView::default()
+        };
+        let joined = view(8, IncidentState::Closed, &["web GET /b"]);
+        let other = view(6, IncidentState::Open, &["web GET /b"]);
+        let open = view(7, IncidentState::Open, &["web GET /a", "web GET /b"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 20).expect("reserved");
+        ids.remember([joined, other, open].iter().map(Former::of).collect());
+        let since = UtcTime::from_millis(100_000);
+        let mut found = |id, types: &[&str]| ids.of_analysis(id, since, types);
+        assert_eq!(found(1, &["web GET /a", "web GET /b"]), 7);
+        assert_eq!(found(2, &["web GET /b"]), 6);
+        assert_eq!(found(3, &["web GET /b"]), 8);
     }
 
     #[test]

@@ -128,6 +128,7 @@ pub(crate) fn evidence(
         failing_per_second: incident.failing_per_second,
         traffic: traffic.clone(),
         closed,
+        joined_into: None,
         circumstances: rekindle_recovery::Circumstances::default(),
     })
 }

@@ -430,6 +430,7 @@ mod tests {
             failing_per_second: 1.0,
             traffic: BTreeMap::new(),
             closed: false,
+            joined_into: None,
             circumstances: Circumstances::default(),
         }
     }

@@ -17,6 +17,29 @@ pub(super) fn reference(told: &ToldIntervention) -> Name {
     format!("{}, told by {}", told.id, told.by).into()
 }
 
+/// Which of those that are known goes on, and is told of again.
+pub(super) fn goes_on<'a>(
+    told: &ToldIntervention,
+    known: &[&'a Intervention],
+    now: UnixNanos,
+) -> Option<&'a Intervention> {
+    let named = reference(told);
+    let next = format!("{named}, since ");
+    let mut own = known
+        .iter()
+        .filter(|it| it.reference == named || it.reference.starts_with(&next));
+    own.find(|it| it.until.is_none_or(|until| until > now))
+        .copied()
+}
+
+/// By what name it is known beside those: one that is told anew after it was over must not replace the former one.
+pub(super) fn name_beside(it: &Intervention, known: &[&Intervention]) -> Name {
+    match known.iter().any(|other| other.reference == it.reference) {
+        true => format!("{}, since {}", it.reference, UtcTime::from(it.from)).into(),
+        false => it.reference.clone(),
+    }
+}
+
 /// The intervention that was told at this time; `first` is since when it was told to go on before, and `window` how far back
 /// the analysis remembers.
 pub(super) fn intervention(
@@ -41,8 +64,12 @@ pub(super) fn intervention(
     // As a restarted engine reads no more of the journal than this, nothing may be told for longer.
     let latest = now.plus(LAPSES_AFTER.min(window));
     let earliest = now.minus(window);
-    let from = told.from.map(nanos).or(first).unwrap_or(now);
-    let until = told.until.map_or(latest, nanos);
+    let mut from = told.from.map(nanos).or(first).unwrap_or(now);
+    let mut until = told.until.map_or(latest, nanos);
+    if told.is_over {
+        // By our clock, as its maker's may be another.
+        (from, until) = (from.min(now), now);
+    }
     let within = earliest..=latest;
     if !within.contains(&until) || !(within.contains(&from) || Some(from) == first) || until < from
     {
@@ -90,7 +117,35 @@ mod tests {
             whom,
             from: from.map(time),
             until: until.map(time),
+            is_over: false,
         }
+    }
+
+    #[test]
+    fn a_name_that_is_used_again_is_another_intervention() {
+        let at = |seconds: i64| UnixNanos::from_secs((NOW as i64 + seconds) as u64);
+        let catalog = || told(Whom::Unit("catalog".to_owned()), None, None);
+        let over = ToldIntervention {
+            is_over: true,
+            ..catalog()
+        };
+        let first = intervention(&catalog(), None, &tree(), WINDOW, at(-300)).expect("taken");
+        assert!(goes_on(&over, &[&first], at(-200)).is_some());
+        let ended = intervention(&over, Some(first.from), &tree(), WINDOW, at(-200));
+        let ended = ended.expect("taken");
+        assert_eq!((ended.from, ended.until), (at(-300), Some(at(-200))));
+        // Told again after it was over.
+        assert_eq!(goes_on(&catalog(), &[&ended], at(0)), None);
+        let mut second = intervention(&catalog(), None, &tree(), WINDOW, at(0)).expect("taken");
+        second.reference = name_beside(&second, &[&ended]);
+        assert_ne!(second.reference, ended.reference);
+        let found = goes_on(&over, &[&ended, &second], at(60));
+        assert_eq!(found.map(|it| it.from), Some(at(0)));
+        // Whoever's clock is ahead may end it, too.
+        let mut ahead = over;
+        ahead.from = Some(UtcTime::from(at(90)));
+        let ended = intervention(&ahead, None, &tree(), WINDOW, at(60)).expect("taken");
+        assert_eq!((ended.from, ended.until), (at(60), Some(at(60))));
     }
 
     #[test]

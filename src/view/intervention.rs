@@ -9,6 +9,7 @@ use super::UtcTime;
 
 /// Something that was done: told, seen in traces, or a restart of ours. What overlaps it and touches its target is set apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct InterventionView {
     /// What was done.
     pub kind: InterventionKind,
@@ -20,9 +21,16 @@ pub struct InterventionView {
     /// Until when; `None` while it goes on.
     #[serde(default)]
     pub until: Option<UtcTime>,
+    /// The life that began with it, where it was a restart of ours.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub began: Life,
     /// What it is known by, and whose word it is.
     #[serde(default)]
     pub reference: String,
+}
+
+fn is_unknown(life: &Life) -> bool {
+    *life == Life::default()
 }
 
 impl From<&Intervention> for InterventionView {
@@ -37,6 +45,7 @@ impl From<&Intervention> for InterventionView {
                 .collect(),
             from: it.from.into(),
             until: it.until.map(|until| end(until.0)),
+            began: it.began,
             reference: it.reference.to_string(),
         }
     }
@@ -55,8 +64,34 @@ impl From<&InterventionView> for Intervention {
             ),
             from: nanos(view.from),
             until: view.until.map(nanos),
-            began: Life::default(),
+            began: view.began,
             reference: view.reference.as_str().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exported_is_read_as_it_was_and_a_misspelt_field_is_not() {
+        let began = Life {
+            process: Some(7),
+            part: None,
+        };
+        let told = Intervention {
+            kind: InterventionKind::Restart,
+            target: Selector(vec![("service.name".into(), "catalog".into())]),
+            from: rekindle_model::UnixNanos::from_secs(100),
+            until: None,
+            began,
+            reference: "action 3 on catalog".into(),
+        };
+        let text = serde_json::to_string(&InterventionView::from(&told)).expect("JSON");
+        let read: InterventionView = serde_json::from_str(&text).expect("what was written");
+        assert_eq!(Intervention::from(&read), told);
+        let misspelt = text.replace("target", "targt");
+        assert!(serde_json::from_str::<InterventionView>(&misspelt).is_err());
     }
 }

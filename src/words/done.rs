@@ -52,6 +52,7 @@ mod tests {
             target: BTreeMap::from([("service.name".to_owned(), "catalog".to_owned())]),
             from: at(0),
             until: Some(at(90)),
+            began: rekindle_model::Life::default(),
             reference: "rollout 7, told by ci".to_owned(),
         };
         let blind = InterventionView {
@@ -59,6 +60,7 @@ mod tests {
             target: BTreeMap::new(),
             from: at(5),
             until: None,
+            began: rekindle_model::Life::default(),
             reference: "the engine was down".to_owned(),
         };
         let said = "deployment of service.name=catalog from 10:00:00 until 10:01:30 (rollout 7, told by ci)";

@@ -1,8 +1,12 @@
 //! What can be asked of an analysis: how requests fared, what fails, and why.
 
+use std::collections::BTreeSet;
+
 use std::time::Duration;
 
-use rekindle_model::{Intervention, Outcome, RequestType, Trace, TraceId, UnixNanos};
+use rekindle_model::{
+    Intervention, Name, Outcome, RequestType, Selector, Trace, TraceId, UnixNanos,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Analyzer, SHOWN_RATE};
@@ -236,6 +240,19 @@ impl Analyzer {
         (0..self.observer.registry.len())
             .filter_map(|id| u32::try_from(id).ok())
             .map(|id| &self.observer.registry.info(id).component)
+    }
+
+    /// Whether any service is known that has, or whose parts have, what this selects by.
+    pub fn knows(&self, target: &Selector) -> bool {
+        let registry = &self.observer.registry;
+        let all = || (0..registry.len() as u32).map(|id| registry.info(id));
+        let services: BTreeSet<&Name> = all().map(|it| &it.component.service).collect();
+        services.iter().any(|service| {
+            target.0.iter().all(|(key, value)| {
+                let mut own = all().filter(|it| it.component.service == **service);
+                own.any(|it| it.attributes.get(key) == Some(value))
+            })
+        })
     }
 
     /// The counts of the window in the form that can be stored, sent and merged.

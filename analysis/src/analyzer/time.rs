@@ -11,7 +11,7 @@ use crate::causes::Causes;
 use crate::detect::OPEN_SECONDS;
 use crate::fence::{Touched, row_touches};
 use crate::sources::AskedNext;
-use crate::{Change, Component, Incident, LeftOut};
+use crate::{Change, Incident, LeftOut};
 
 impl Analyzer {
     /// Takes an intervention; one of the same reference replaces what was known of it. Requests
@@ -204,9 +204,6 @@ impl Analyzer {
         let (rows, mut used) = self.spectrum.in_use(components, remembered);
         self.profiles.mark_used(&mut used);
         let components = self.observer.keep(&used);
-        let registry = &self.observer.registry;
-        self.rollouts
-            .keep(|service| registry.find(&Component::service(service)).is_some());
         let rows = self.spectrum.keep(&rows, &components);
         self.profiles.keep(&components);
         self.paths.clear();

@@ -403,3 +403,25 @@ fn two_incidents_of_two_causes_stay_two() {
     let open = site.analyzer.incidents().iter();
     assert_eq!(open.filter(|it| it.is_open()).count(), 2);
 }
+
+/// A third page asks both services, and fails for either.
+#[test]
+fn a_page_with_both_faults_does_not_make_one_of_two_incidents() {
+    const C: &str = "GET /both";
+    const ALL: &Pages = &[(A, &["mail"]), (B, &["stock"]), (C, &["mail", "stock"])];
+    let mut site = Site::new();
+    shop(&mut site, 60, ALL, NOTHING);
+    let mail = |page: &str, name: &str| page == A && name == "mail";
+    shop(&mut site, 18, ALL, mail);
+    let apart = |page: &str, name: &str| mail(page, name) || (page == B && name == "stock");
+    shop(&mut site, 18, ALL, apart);
+    let open = |site: &Site| {
+        let incidents = site.analyzer.incidents().iter();
+        incidents.filter(|it| it.is_open()).count()
+    };
+    assert_eq!(open(&site), 2);
+    shop(&mut site, 60, ALL, |_, name| {
+        name == "mail" || name == "stock"
+    });
+    assert_eq!(open(&site), 2, "{:?}", site.analyzer.incidents());
+}

@@ -5,23 +5,35 @@
 //! begin where the other's do. Two incidents of one cause are two pages, two plans for one restart, and each plan knows half of
 //! the evidence. So they become one: the older goes on with the types of both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::UnixNanos;
 
 use super::Watch;
 use super::apart::{LOOK_EVERY, PATIENCE, TOLD_FOR};
-use crate::causes::{Causes, Look, MAX_TOLD};
+use crate::causes::{Causes, Look, MAX_TOLD, Origins};
+use crate::fence::Fences;
 use crate::types::Types;
 use crate::{Change, Closing, ClosingReason};
 
 impl Watch {
     /// Makes one of open incidents whose failures have had one cause for a while.
-    pub(super) fn join(&mut self, types: &mut Types, now: UnixNanos, causes: Causes<'_>) {
+    pub(super) fn join(
+        &mut self,
+        types: &mut Types,
+        now: UnixNanos,
+        fences: &Fences,
+        causes: Causes<'_>,
+    ) {
         let open = self.incidents.iter().filter(|it| it.is_open());
+        // What is being restarted is judged by an incident's types as they are.
+        let is_shaken = |id| {
+            let members = types.of_incident(id);
+            members.iter().any(|id| fences.may_cover(*id, now, now))
+        };
         let failing = open.filter(|it| {
             let known = self.known.get(&it.id);
-            known.is_some_and(|known| known.fails_at().is_some())
+            known.is_some_and(|known| known.fails_at().is_some()) && !is_shaken(it.id)
         });
         let failing: Vec<(u64, UnixNanos, UnixNanos)> =
             failing.map(|it| (it.id, it.since, it.opened_at)).collect();
@@ -74,11 +86,18 @@ impl Watch {
             let origins = [a, b].map(|id| self.known.get(&id).and_then(|it| it.fails_at()));
             return matches!(origins, [Some(a), Some(b)] if look.is_one(a, b));
         }
-        let groups = look.groups(&all);
-        groups.iter().any(|group| {
-            let mut members = members.iter();
-            members.all(|of| of.iter().any(|id| group.types.contains(id)))
-        })
+        // One page that has both faults would make one of all that have either. So each type must fail for a cause that
+        // the other incident has, too.
+        let origins = members.map(|of| look.origins(&of));
+        let [a, b] = origins.each_ref().map(|of| {
+            let mut united = Origins::default();
+            of.values().for_each(|it| united.add(it));
+            united
+        });
+        let are_all = |of: &BTreeMap<u32, Origins>, other: &Origins| {
+            !of.is_empty() && of.values().all(|it| look.is_one(it, other))
+        };
+        are_all(&origins[0], &b) && are_all(&origins[1], &a)
     }
 
     /// The older one goes on with the types of both.

@@ -414,6 +414,7 @@ fn evidence_of(
         failing_per_second,
         traffic: std::collections::BTreeMap::new(),
         closed: false,
+        joined_into: None,
         circumstances: rekindle_recovery::Circumstances::default(),
     }
 }

@@ -417,6 +417,7 @@ impl Mix {
                 .map(|spec| (spec.name.clone(), site.traffic(&spec.name)))
                 .collect(),
             closed: false,
+            joined_into: None,
             circumstances: Circumstances {
                 sources: site.sources(),
                 ..Circumstances::default()

@@ -33,6 +33,7 @@ fn evidence(suspects: &[(&str, f64)]) -> Evidence {
         failing_per_second: 10.0,
         traffic: BTreeMap::new(),
         closed: false,
+        joined_into: None,
         circumstances: crate::Circumstances::default(),
     }
 }

@@ -47,6 +47,7 @@ fn evidence(unit: &str) -> Evidence {
         failing_per_second: 1.0,
         traffic: BTreeMap::new(),
         closed: false,
+        joined_into: None,
         circumstances: crate::Circumstances::default(),
     }
 }

@@ -42,6 +42,7 @@ fn evidence(suspects: &[(&str, f64)], failing: f64, traffic: f64) -> Evidence {
         failing_per_second: failing,
         traffic: BTreeMap::from([("site".into(), traffic), ("shop".into(), traffic)]),
         closed: false,
+        joined_into: None,
         circumstances: crate::Circumstances::default(),
     }
 }

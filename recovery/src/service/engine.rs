@@ -652,9 +652,9 @@ impl Engine {
             return;
         };
         // Only a wait that we chose says that it went by itself: otherwise a person may have mended it,
-        // or a restart that another incident brought.
-        let is_gone =
-            case.state == State::Watching && case.evidence.as_ref().is_some_and(|last| last.closed);
+        // or a restart that another incident brought. What goes on as another incident is not gone.
+        let went = |last: &Evidence| last.closed && last.joined_into.is_none();
+        let is_gone = case.state == State::Watching && case.evidence.as_ref().is_some_and(went);
         let waits = case.plan.as_ref().map(|plan| &plan.choice) == Some(&Choice::Wait);
         let time = match (is_gone && waits, case.waited) {
             (true, _) => Time::Healed,

@@ -631,6 +631,39 @@ async fn a_dead_process_is_judged_by_whether_it_runs() {
     story.end().await;
 }
 
+/// Nothing went by itself where the failures go on as another incident's.
+#[tokio::test(start_paused = true)]
+async fn an_incident_that_joins_another_one_was_not_cured_by_waiting() {
+    let mut believed = Vec::new();
+    for end in [None, Some(None), Some(Some(2))] {
+        let world = World::new();
+        let mut story = Story::new(&world);
+        if let Some(joined_into) = end {
+            let mut evidence = world.evidence(1, &[("bank", 0.9)]);
+            // Not worth a restart.
+            evidence.failing_per_second = 0.001;
+            let taken = story.recovery.evidence(evidence.clone()).await;
+            taken.expect("taken");
+            story.go(1).await;
+            (evidence.closed, evidence.joined_into) = (true, joined_into);
+            story.recovery.evidence(evidence).await.expect("taken");
+            story.go(1).await;
+            assert!(states(&story).is_empty(), "{}", story.text);
+        }
+        let asked = Command::ExplainUnit("bank".into());
+        let Ok(Reply::Unit(bank)) = story.recovery.command(asked).await else {
+            panic!("nothing is said of bank");
+        };
+        let (level, chance) = &bank.beliefs.last().expect("a belief").levels[0];
+        assert_eq!(level, "by itself");
+        believed.push(*chance);
+        assert_eq!(world.calls(), Vec::<String>::new());
+        story.end().await;
+    }
+    assert!(believed[1] > believed[0] + 0.01, "{believed:?}");
+    assert!(believed[2] < believed[0] + 0.01, "{believed:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_comes_back_is_a_persons_in_the_end() {
     let world = World::new();

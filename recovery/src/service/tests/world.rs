@@ -223,6 +223,7 @@ impl World {
                 .map(|unit| (unit.name.clone(), RATE))
                 .collect(),
             closed: false,
+            joined_into: None,
             circumstances: crate::Circumstances::default(),
         }
     }
