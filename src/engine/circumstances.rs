@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking};
 use rekindle_model::{Name, UnixNanos};
 use rekindle_recovery::clock::Shift;
+use rekindle_recovery::executor::ActionId;
 use rekindle_recovery::service::ActionView;
 use rekindle_recovery::{Changed, Circumstances, Load, Outside, RestartTree, UnitName};
 
@@ -49,6 +50,8 @@ pub(super) struct Changes {
     /// When each service was first seen, while it is remembered.
     services: BTreeMap<Name, SystemTime>,
     changes: BTreeMap<UnitName, Changed>,
+    /// When our actions were over: as it was told, and by the clock as it goes now.
+    ends: BTreeMap<ActionId, (SystemTime, SystemTime)>,
 }
 
 impl Changes {
@@ -61,6 +64,7 @@ impl Changes {
         recent: &[ActionView],
         now: SystemTime,
     ) {
+        let ours = self.ours(recent, now);
         let mut there = BTreeMap::new();
         let mut services = BTreeSet::new();
         for component in components {
@@ -71,7 +75,7 @@ impl Changes {
             let seen = self.there.get(component).copied();
             if seen.is_none()
                 && self.is_known(&component.service, now)
-                && let Some(unit) = not_ours(component, tree, recent, now)
+                && let Some(unit) = not_ours(component, tree, &ours, now)
             {
                 if component.level == Level::Version {
                     self.changed(unit, component, now);
@@ -88,6 +92,29 @@ impl Changes {
             self.services.entry(service).or_insert(now);
         }
         self.look_at_pending(serves, tree, now);
+    }
+
+    /// Which units we restarted, and when that was over.
+    fn ours<'a>(
+        &mut self,
+        recent: &'a [ActionView],
+        now: SystemTime,
+    ) -> Vec<(&'a UnitName, SystemTime)> {
+        let known = std::mem::take(&mut self.ends);
+        let mut ours = Vec::new();
+        for action in recent {
+            // Only what goes on still explains what is new now; one that came to nothing explained it then.
+            let over = action.outcome.as_ref().map(|_| action.intended_at);
+            let Some(told) = action.ready_at.or(action.judged_at).or(over) else {
+                ours.push((&action.unit, now));
+                continue;
+            };
+            let end = known.get(&action.action).filter(|end| end.0 == told);
+            let end = end.map_or(told, |end| end.1);
+            self.ends.insert(action.action, (told, end));
+            ours.push((&action.unit, end));
+        }
+        ours
     }
 
     /// Which of the new instances have come beside older ones.
@@ -126,7 +153,9 @@ impl Changes {
     pub(super) fn shift(&mut self, shift: Shift) {
         let seen = self.there.values_mut().chain(self.services.values_mut());
         let changed = self.changes.values_mut().map(|change| &mut change.at);
-        seen.chain(changed).for_each(|at| shift.apply(at));
+        let ends = self.ends.values_mut().map(|(_, end)| end);
+        let all = seen.chain(changed).chain(ends);
+        all.for_each(|at| shift.apply(at));
     }
 
     /// The tree is another: what changed in units that went is forgotten.
@@ -193,19 +222,15 @@ fn unit_of(component: &Component, tree: &RestartTree) -> Option<UnitName> {
 fn not_ours(
     component: &Component,
     tree: &RestartTree,
-    recent: &[ActionView],
+    ours: &[(&UnitName, SystemTime)],
     now: SystemTime,
 ) -> Option<UnitName> {
     let unit = unit_of(component, tree)?;
-    let is_ours = recent.iter().any(|action| {
-        // Only what goes on still explains what is new now; one that came to nothing explained it then.
-        let over = match action.outcome {
-            None => now,
-            Some(_) => action.intended_at,
-        };
-        let until = action.ready_at.or(action.judged_at).unwrap_or(over);
-        let is_late = now.duration_since(until).is_ok_and(|ago| ago > OUR_OWN);
-        !is_late && tree.touches(&action.unit, &unit)
+    let is_ours = ours.iter().any(|(restarted, until)| {
+        // What is yet to be over by far is of a clock that was set back before we started.
+        let apart = now.duration_since(*until);
+        let apart = apart.unwrap_or_else(|ahead| ahead.duration());
+        apart <= OUR_OWN && tree.touches(restarted, &unit)
     });
     (!is_ours).then_some(unit)
 }
@@ -436,6 +461,38 @@ mod tests {
                 expected.map(|(what, seconds, is_version)| (what, at(seconds), is_version));
             assert_eq!(found, expected, "{seen:?}");
         }
+    }
+
+    /// A clock that is set back makes none of our restarts one that is yet to be, by which all that is new would be ours.
+    #[test]
+    fn a_restart_is_as_long_ago_as_it_was_when_the_clock_is_set() {
+        for (by, forward) in [(7200, false), (7200, true)] {
+            for (again, is_change) in [(200, true), (30, false)] {
+                let status = status(Some(8000));
+                let mut changes = Changes::default();
+                for seconds in [7900, 8010] {
+                    let one = component(Level::Version, "1");
+                    look(&mut changes, &[one], &status, seconds);
+                }
+                let by_time = Duration::from_secs(by);
+                changes.shift(Shift {
+                    by: by_time,
+                    forward,
+                });
+                let now = if forward { 8010 + by } else { 8010 - by };
+                let two = component(Level::Version, "2");
+                look(&mut changes, &[two], &status, now + again);
+                let found = changes.changes().len() == 1;
+                assert_eq!(found, is_change, "{by} {forward} {again}");
+            }
+        }
+        // Who starts after the clock was set back finds it so in the ledger.
+        let mut changes = Changes::default();
+        for (name, seconds) in [("1", 0), ("2", 300)] {
+            let seen = component(Level::Version, name);
+            look(&mut changes, &[seen], &status(Some(8000)), seconds);
+        }
+        assert_eq!(changes.changes().len(), 1);
     }
 
     /// Each case: an action without an end of its own, and whether it still explains a new version.

@@ -86,8 +86,10 @@ impl AroundExecutor {
         let result = loop {
             tokio::select! {
                 done = &mut keeping, if kept.is_none() => {
+                    if done.is_ok() {
+                        passing.at(CrashPoint::AfterKept);
+                    }
                     kept = Some(done);
-                    passing.at(CrashPoint::AfterKept);
                 }
                 result = &mut restart => break result,
             }
@@ -98,7 +100,9 @@ impl AroundExecutor {
             Some(kept) => kept,
             None => {
                 let late = tokio::time::timeout(KEEP, keeping).await;
-                passing.at(CrashPoint::AfterKept);
+                if matches!(late, Ok(Ok(_))) {
+                    passing.at(CrashPoint::AfterKept);
+                }
                 late.unwrap_or_else(|_late| {
                     Err(format!("it is still being written after {KEEP:?}"))
                 })

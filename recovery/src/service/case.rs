@@ -41,8 +41,8 @@ pub(super) struct Case {
     pub(super) acted_on: Option<Evidence>,
     /// Left over from an engine that ended; its incident has another number now, if it goes on.
     pub(super) is_orphan: bool,
-    /// When this engine took it over, where another began it.
-    pub(super) taken_over_at: Option<SystemTime>,
+    /// When this engine last heard of it: took it over from another, or was told of its incident.
+    pub(super) heard_at: Option<SystemTime>,
     pub(super) state: State,
     pub(super) since: SystemTime,
     unsaved: Vec<(SystemTime, Event)>,
@@ -212,7 +212,7 @@ impl Case {
             evidence: None,
             acted_on: None,
             is_orphan: false,
-            taken_over_at: None,
+            heard_at: None,
             state: State::Watching,
             since: now,
             unsaved: Vec::new(),
@@ -245,8 +245,11 @@ impl Case {
             let changes = evidence.circumstances.changes.values_mut();
             changes.for_each(|change| shift.apply(&mut change.at));
         }
+        if let Some((began, _)) = &mut self.told_in_pause {
+            shift.apply(began);
+        }
         let ours = [
-            &mut self.taken_over_at,
+            &mut self.heard_at,
             &mut self.wait_until,
             &mut self.told_at,
             &mut self.considered_at,

@@ -15,7 +15,7 @@ use crate::ports::NoticeKind;
 use crate::{Evidence, Mode, UnitName};
 
 /// A recovery that nobody has spoken of for so long is of no incident that still is one.
-const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
 /// What waits for a person is replaced by what is better by more than this part: a person needs longer
 /// to read a plan than evidence to move a little.
 const BETTER: f64 = 0.2;
@@ -96,8 +96,12 @@ impl Engine {
             case.incident = Some(evidence.incident);
             case.is_orphan = false;
             let told_at = *case.told_at.get_or_insert(now);
-            // What is told to begin later is of a clock that goes ahead of ours.
-            evidence.since = evidence.since.min(told_at);
+            // What is yet to begin is of a clock that goes ahead of ours. What begins again under the same number, as a
+            // process does that ends once more, has begun since.
+            if evidence.since > now {
+                evidence.since = told_at;
+            }
+            case.heard_at = Some(now);
             case.evidence = Some(evidence);
         }
         // What is held off is told of all the time, maybe for long, and is asked again as time passes.
@@ -160,26 +164,33 @@ impl Engine {
     fn has_ended(&mut self, evidence: &Evidence) -> bool {
         let is_persons = |state| matches!(state, State::GivenUp | State::Rejected);
         // What the last engine ended stays ended, though its number is new.
-        let is_left = |ended: &Ended| {
+        let is_left = |number: u64, ended: &Ended| {
             let old = ended.evidence.as_ref();
+            // Clocks of two hosts don't agree on when it began, and what outlives an engine keeps its number.
             ended.is_orphan
-                && evidence.since <= ended.at
+                && (number == evidence.incident || evidence.since <= ended.at)
                 && old.is_some_and(|old| self.is_same(old, evidence))
         };
         let number = match self.ended.get(&evidence.incident) {
             Some(ended) if !ended.is_orphan => evidence.incident,
-            _ => match self.ended.iter().rev().find(|(_, ended)| is_left(ended)) {
-                Some((number, _)) => *number,
-                None => return false,
-            },
+            _ => {
+                let mut ended = self.ended.iter().rev();
+                match ended.find(|(number, ended)| is_left(**number, ended)) {
+                    Some((number, _)) => *number,
+                    None => return false,
+                }
+            }
         };
-        let Some(ended) = self.ended.get(&number) else {
+        let now = self.now();
+        let Some(ended) = self.ended.get_mut(&number) else {
             return false;
         };
         if is_persons(ended.state) {
+            ended.heard_at = now;
             return true;
         }
-        let is_relapse = evidence.at > ended.at && self.fails_since(evidence, ended.at);
+        let at = ended.at;
+        let is_relapse = evidence.at > at && self.fails_since(evidence, at);
         if is_relapse {
             self.ended.remove(&number);
         }
@@ -205,7 +216,7 @@ impl Engine {
             return;
         };
         let is_orphan = case.is_orphan;
-        let spoken_of = case.taken_over_at.max(Some(evidence.at));
+        let spoken_of = case.heard_at.max(Some(evidence.at));
         let age = spoken_of.and_then(|at| now.duration_since(at).ok());
         if evidence.closed || age.unwrap_or_default() > FORGOTTEN {
             if evidence.closed || is_held {
@@ -393,6 +404,10 @@ impl Engine {
                 let storm = storm.cloned();
                 self.withdraw(id).await;
                 self.hold(id, plan, refusals);
+                if let Some(case) = self.cases.get_mut(&id).filter(|_| storm.is_some()) {
+                    // Given up or held off, it is as sick as the others.
+                    case.held.in_storm = Some(target.clone());
+                }
                 match worst {
                     Consequence::HoldOff => self.hold_off(id, target, words).await,
                     _ => self.give_up(id, Some(target), words).await,

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::case::Case;
+use super::consider::FORGOTTEN;
 use super::{
     ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
     ServiceConfig, Shadow,
@@ -21,7 +22,7 @@ use crate::executor::{ActionId, Effect, ExecuteError, Executed, Veto};
 use crate::guard::{
     Authority, Comings, Deed, Down, Lease, Past, Pause, Refusal, Standing, World, check,
 };
-use crate::ledger::{Also, Ledger, LedgerError, Memory, StoredAction};
+use crate::ledger::{Also, Held, Ledger, LedgerError, Memory, StoredAction};
 use crate::lifecycle::{Event, State};
 use crate::plan::Choice;
 use crate::policy::Policy;
@@ -85,10 +86,18 @@ pub(super) struct Ended {
     pub(super) state: State,
     pub(super) at: SystemTime,
     pub(super) evidence: Option<Evidence>,
-    /// The unit for whose sake a person left it, while a storm held it off.
+    /// The unit for whose sake it was part of a storm when a person got it.
     in_storm: Option<UnitName>,
+    /// When this engine last heard of it: that it ended or that another engine had it, or its incident, still.
+    pub(super) heard_at: SystemTime,
     /// Of an engine before this one, which numbered incidents otherwise.
     pub(super) is_orphan: bool,
+}
+
+/// The unit that goes on counting for a storm when a person got its recovery.
+fn in_storm(state: State, held: &Held) -> Option<UnitName> {
+    let is_persons = matches!(state, State::GivenUp | State::Rejected);
+    held.in_storm.clone().filter(|_| is_persons)
 }
 
 /// The unit that does not serve as it should, if the evidence says so of any.
@@ -172,11 +181,15 @@ impl Engine {
         live: LiveTree,
         cohort: Arc<dyn Cohort>,
         ledger: Ledger,
-        memory: Memory,
+        mut memory: Memory,
         recent: VecDeque<ActionView>,
         shadows: mpsc::Sender<Shadow>,
     ) -> (Self, watch::Receiver<Arc<RecoveryStatus>>) {
         let now = (config.clock)();
+        for version in &mut memory.versions {
+            // The clock went ahead when it was seen.
+            version.at = version.at.min(now);
+        }
         let half_life = config.policy.half_life;
         let (status, receiver) = watch::channel(Arc::new(RecoveryStatus {
             at: now,
@@ -200,7 +213,8 @@ impl Engine {
                     .last()
                     .and_then(|action| action.evidence.clone())
                     .or_else(|| recovery.evidence.clone()),
-                in_storm: None,
+                in_storm: in_storm(recovery.state, &recovery.held),
+                heard_at: now,
                 is_orphan: true,
             };
             Some((recovery.incident?, ended))
@@ -328,6 +342,10 @@ impl Engine {
         told.for_each(|(at, _)| shift.apply(at));
         for ended in self.ended.values_mut() {
             shift.apply(&mut ended.at);
+            shift.apply(&mut ended.heard_at);
+        }
+        for version in self.versions.values_mut() {
+            shift.apply(&mut version.at);
         }
         for case in self.cases.values_mut() {
             case.shift(shift);
@@ -597,18 +615,29 @@ impl Engine {
     /// is none. For others they don't, or who makes up incidents could hold up all that is real.
     fn held_in_storm(&self) -> impl Iterator<Item = UnitName> {
         let cases = self.cases.values().map(|case| &case.held);
-        // What a person wants left is as sick as before.
-        let left = self.ended.values().filter(|ended| !ended.is_orphan);
+        // What a person has is as sick as before; of another engine's, it takes a while until it is told whether it goes on.
+        let now = self.now();
+        let is_lately = move |at| now.duration_since(at).is_ok_and(|age| age <= FORGOTTEN);
+        let left = self.ended.values();
+        let left = left.filter(move |ended| !ended.is_orphan || is_lately(ended.heard_at));
         let left = left.filter_map(|ended| ended.in_storm.clone());
         cases.filter_map(|held| held.in_storm.clone()).chain(left)
     }
 
+    /// Whether it says what is the matter now: what an engine before this one knew does so no longer than any plan may rest
+    /// on it.
+    pub(super) fn is_of_now(&self, case: &Case, now: SystemTime) -> bool {
+        let expiry = self.config.policy.evidence_expiry;
+        let is_fresh = |at| now.duration_since(at).map_or(true, |age| age <= expiry);
+        let told = case.evidence.as_ref().map(|evidence| evidence.at);
+        !case.is_orphan || told.is_some_and(is_fresh)
+    }
+
     /// What is reserved, sick and down at present.
     pub(super) fn surroundings(&self) -> Surroundings {
-        let open = self
-            .cases
-            .values()
-            .filter_map(|case| case.evidence.as_ref());
+        let now = self.now();
+        let cases = self.cases.values().filter(|case| self.is_of_now(case, now));
+        let open = cases.clone().filter_map(|case| case.evidence.as_ref());
         let given_up = self
             .ended
             .values()
@@ -617,9 +646,7 @@ impl Engine {
             .filter_map(|ended| ended.evidence.as_ref());
         Surroundings {
             leases: self.leases(),
-            sick: self
-                .cases
-                .values()
+            sick: cases
                 .filter(|case| case.state != State::HeldOff)
                 .filter_map(Case::sick)
                 .cloned()
@@ -684,6 +711,7 @@ impl Engine {
         let Some(case) = self.cases.remove(&id) else {
             return;
         };
+        let now = self.now();
         if case.plan.is_some() {
             self.finished.push_front(self.recovery(&case));
             self.finished.truncate(MAX_FINISHED);
@@ -694,9 +722,8 @@ impl Engine {
                 state: case.state,
                 at: case.since,
                 evidence: case.acted_on.or(case.evidence),
-                in_storm: (case.state == State::Rejected)
-                    .then_some(case.held.in_storm)
-                    .flatten(),
+                in_storm: in_storm(case.state, &case.held),
+                heard_at: now,
                 is_orphan: case.is_orphan,
             };
             self.ended.insert(incident, ended);

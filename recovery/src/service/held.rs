@@ -44,6 +44,15 @@ impl Engine {
             // People know of it by its number, whatever it would do by now.
             plan.id = case.and_then(|case| case.held_as).unwrap_or_default();
             self.hold(id, plan, refusals);
+            if self.disabled.is_none()
+                && self
+                    .cases
+                    .get(&id)
+                    .is_some_and(|case| case.held_as.is_none())
+            {
+                // The ledger failed when it was held off.
+                self.write_held(id).await;
+            }
             return false;
         }
         if !self.has_room() {
@@ -56,7 +65,9 @@ impl Engine {
     /// What one of them was held off for is what all are: without it the others would look like so few that each may be
     /// restarted, though they are as likely to share a cause as before.
     pub(super) async fn hold_off_storm(&mut self, storm: &Refusal) {
-        let others = self.cases.values().filter_map(|case| {
+        let now = self.now();
+        let others = self.cases.values().filter(|case| self.is_of_now(case, now));
+        let others = others.filter_map(|case| {
             let waits = matches!(case.state, State::Watching | State::Proposed);
             let unit = case.sick().filter(|_| waits)?;
             (self.tree.mode(unit) > Mode::Observe).then(|| (case.id, unit.clone()))
@@ -66,6 +77,7 @@ impl Engine {
             self.withdraw(id).await;
             if let Some(case) = self.cases.get_mut(&id) {
                 case.refusals = vec![storm.clone()];
+                case.held.in_storm = Some(unit.clone());
             }
             self.hold_off(id, unit, words).await;
         }
@@ -90,9 +102,6 @@ impl Engine {
         let held = against.filter(|refusal| refusal.consequence == Consequence::HoldOff);
         let told = case.held.told.len();
         let held: Vec<Guard> = held.map(|refusal| refusal.guard).collect();
-        if held.contains(&Guard::Storm) {
-            case.held.in_storm = Some(unit.clone());
-        }
         case.held.told.extend(held);
         let is_news = case.held.told.len() > told;
         self.write_held(id).await;

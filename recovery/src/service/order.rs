@@ -119,14 +119,8 @@ impl Engine {
     async fn approve(&mut self, number: PlanId, by: &str) -> Result<Reply, CommandError> {
         let none = || CommandError::NoSuchPlan { plan: number };
         let case = self.undecided(number)?;
-        // What is held off is refused by what a person's approval doesn't stand in for.
         if case.state == State::HeldOff {
-            let refusals = case.refusals.clone();
-            // Whoever has just taken it over from another engine hasn't asked yet.
-            return Err(match refusals.is_empty() {
-                true => none(),
-                false => CommandError::Refused { refusals },
-            });
+            return Err(self.why_held(case));
         }
         let id = case.id;
         // It lapses when it lapses, not when somebody next looks.
@@ -168,8 +162,46 @@ impl Engine {
         self.learn(id);
         self.decide(id, format!("rejected by {by}: {reason}"));
         self.end(id, Event::Reject).await;
+        let is_written = self.cases.get(&id).is_none_or(Case::is_saved);
         self.forget_if_over(id);
-        Ok(Reply::Rejected)
+        match (is_written, &self.disabled) {
+            (true, _) | (false, None) => Ok(Reply::Rejected),
+            (false, Some(reason)) => Err(CommandError::Ledger {
+                reason: format!(
+                    "{reason}; plan {number} is left as long as this engine runs, and the next one knows of it once the \
+                     ledger can be written again"
+                ),
+            }),
+        }
+    }
+
+    /// Why what is held off can't be approved: what a person's approval doesn't stand in for speaks against it, or it is
+    /// about to go on by itself.
+    fn why_held(&self, case: &Case) -> CommandError {
+        let plan = case.plan.as_ref();
+        let target = plan.and_then(|plan| match &plan.choice {
+            Choice::Restart(target) => Some((target, plan.cost())),
+            _ => None,
+        });
+        let evidence = case.evidence.as_ref();
+        let refusals = target.map_or_else(Vec::new, |(target, cost)| {
+            let by = Authority::Approved;
+            self.objections(case.id, target, by, evidence, cost).0
+        });
+        if !refusals.is_empty() {
+            return CommandError::Refused { refusals };
+        }
+        let reason = if case.is_orphan {
+            "the plan is of an engine that ended, and its incident hasn't been told of since"
+        } else if !self.has_room() {
+            "too many recoveries are under way"
+        } else {
+            "the plan is held off for what an approval stands in for, or nothing speaks against it any more and it goes on \
+             within a minute; to restart the unit at once, order it"
+        };
+        CommandError::Unavailable {
+            reason: reason.to_owned(),
+        }
     }
 
     /// Remembers what a person said about a recovery's plan; it is written with what follows.
@@ -265,6 +297,10 @@ impl Engine {
                 };
                 if let Some(back) = back {
                     self.apply(id, back);
+                }
+                if let Some(plan) = self.cases.get_mut(&id).and_then(|case| case.plan.as_mut()) {
+                    // The restart is the order's, not the plan's of that number.
+                    plan.id = PlanId::default();
                 }
                 id
             }

@@ -63,8 +63,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
 }
 
 /// The recovery as it was when the last engine ended.
-fn case(stored: &StoredRecovery, taken_over_at: SystemTime) -> Case {
-    let now = stored.since;
+fn case(stored: &StoredRecovery, now: SystemTime) -> Case {
     let mut case = Case::new(
         stored.recovery,
         stored.incident,
@@ -75,7 +74,7 @@ fn case(stored: &StoredRecovery, taken_over_at: SystemTime) -> Case {
     case.evidence.clone_from(&stored.evidence);
     case.decided.clone_from(&stored.decided);
     case.is_orphan = true;
-    case.taken_over_at = Some(taken_over_at);
+    case.heard_at = Some(now);
     case.is_known = true;
     case.held.clone_from(&stored.held);
     if stored.state == State::HeldOff {
@@ -83,7 +82,7 @@ fn case(stored: &StoredRecovery, taken_over_at: SystemTime) -> Case {
         case.held_as = case.plan_number();
     }
     case.state = stored.state;
-    case.since = now;
+    case.since = stored.since;
     case.attempts = stored
         .actions
         .iter()
@@ -137,7 +136,7 @@ fn case(stored: &StoredRecovery, taken_over_at: SystemTime) -> Case {
         let mut attempt = Attempt::new(
             case.attempts,
             first.target.clone(),
-            now,
+            stored.since,
             SystemTime::UNIX_EPOCH,
         );
         attempt.is_resumed = true;

@@ -363,3 +363,127 @@ async fn what_was_held_off_waits_for_room() {
     assert_eq!(world.calls(), ["bank", "bank"], "{}", story.text);
     story.end().await;
 }
+
+/// A person leaves one part of a storm, and then the engine is started anew: the other two are no fewer for it.
+#[tokio::test(start_paused = true)]
+async fn who_is_left_to_people_is_sick_for_the_next_engine_too() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("nobody", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    tell(&world, &mut story, 10, &STORM).await;
+    let (_, plan) = held_off(&story);
+    let reply = story.recovery.command(leave(plan)).await;
+    assert_eq!(reply, Ok(Reply::Rejected));
+    story.end().await;
+    let mut story = Story::new(&world);
+    // Who was left is told of last.
+    tell(&world, &mut story, 20, &STORM[1..]).await;
+    tell(&world, &mut story, 400, &STORM).await;
+    assert_eq!(world.calls(), Vec::<String>::new(), "{}", story.text);
+    // Nobody tells of it any more, so two are left, and two are no storm.
+    tell(&world, &mut story, 400, &STORM[1..]).await;
+    assert_ne!(world.calls(), Vec::<String>::new(), "{}", story.text);
+    story.end().await;
+}
+
+/// An engine that was away for long knows of two that were sick then. One that is sick now is no storm with them.
+#[tokio::test(start_paused = true)]
+async fn who_was_sick_long_ago_makes_no_storm() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.break_down("nobody", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    // Each waits for a person, and is in the ledger as such.
+    let ask = || Command::Pause {
+        duration: None,
+        by: "anna".to_owned(),
+        reason: "deploying".to_owned(),
+    };
+    story.recovery.command(ask()).await.expect("paused");
+    tell(&world, &mut story, 60, &STORM[..2]).await;
+    assert_eq!(states(&story), [State::Proposed; 2], "{}", story.text);
+    story
+        .recovery
+        .command(Command::Resume)
+        .await
+        .expect("resumed");
+    story.end().await;
+    sleep(Duration::from_secs(600)).await;
+    world.break_down("desk.a", 1.0);
+    let mut story = Story::new(&world);
+    tell(&world, &mut story, 30, &[(13, "desk.a")]).await;
+    assert_ne!(world.calls(), Vec::<String>::new(), "{}", story.text);
+    assert_eq!(times_told(&world), 0);
+    story.end().await;
+}
+
+/// The host's clock goes ahead, so that what a person left seems to have begun after that.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_stays_left_by_whichever_clock() {
+    let world = World::new();
+    let story = two_faults_of_the_bank(&world, 20).await;
+    let (_, plan) = held_off(&story);
+    let reply = story.recovery.command(leave(plan)).await;
+    assert_eq!(reply, Ok(Reply::Rejected));
+    story.end().await;
+    sleep(Duration::from_secs(200)).await;
+    let mut story = Story::with(&world, one_restart());
+    let began = world.now() - Duration::from_secs(100);
+    for _ in 0..60 {
+        let mut evidence = world.evidence(2, &[("bank", 0.9)]);
+        evidence.since = began;
+        story.recovery.evidence(evidence).await.expect("taken");
+        story.go(1).await;
+    }
+    assert_eq!(world.calls(), ["bank"], "{}", story.text);
+    story.end().await;
+}
+
+/// One of a storm was tried too often already, and is given up: the others are no fewer for it.
+#[tokio::test(start_paused = true)]
+async fn who_is_given_up_in_a_storm_is_sick_all_the_same() {
+    let world = World::new();
+    let policy = Policy {
+        recurring_cures: 1,
+        ..policy()
+    };
+    let mut story = Story::with(&world, policy);
+    world.break_down("bank", 1.0);
+    tell(&world, &mut story, 30, &[(10, "bank")]).await;
+    assert_eq!(world.calls(), ["bank"], "{}", story.text);
+    world.break_down("nobody", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    // The others are known already when it is decided about.
+    let all = [(1, "shop.cart"), (2, "desk.a"), (3, "bank")];
+    tell(&world, &mut story, 120, &all).await;
+    let given_up = states(&story);
+    assert!(given_up.contains(&State::GivenUp), "{}", story.text);
+    assert_eq!(world.calls(), ["bank"], "{}", story.text);
+    story.end().await;
+}
+
+/// What a person says of a plan isn't confirmed before the next engine would know of it.
+#[tokio::test(start_paused = true)]
+async fn a_no_that_is_not_written_is_no_reply_of_success() {
+    let world = World::new();
+    let story = two_faults_of_the_bank(&world, 20).await;
+    let held = held_off(&story);
+    story.end().await;
+    let database = rusqlite::Connection::open(world.path().join("ledger.db")).expect("a ledger");
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON recoveries WHEN NEW.decided IS NOT NULL
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    database.execute_batch(full).expect("a trigger");
+    drop(database);
+    let mut story = Story::with(&world, one_restart());
+    tell(&world, &mut story, 5, &[(2, "bank")]).await;
+    assert_eq!(held_off(&story), held);
+    let reply = story.recovery.command(leave(held.1)).await;
+    assert!(
+        matches!(reply, Err(CommandError::Ledger { .. })),
+        "{reply:?}"
+    );
+    tell(&world, &mut story, 180, &[(2, "bank")]).await;
+    assert_eq!(world.calls(), ["bank"], "{}", story.text);
+    story.end().await;
+}

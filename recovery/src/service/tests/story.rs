@@ -743,6 +743,35 @@ async fn no_fault_begins_after_it_is_told_of() {
     story.end().await;
 }
 
+/// A process ends, is restarted, and ends again soon after: that is one incident, and begins anew with each end.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ends_again_has_failed_since_it_was_restarted() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    let mut ended = world.now();
+    world.break_down("bank", 1.0);
+    for _ in 0..80 {
+        if world.calls().len() == 1
+            && world.failing_share() <= 0.0
+            && story.text.contains("judging")
+        {
+            ended = world.now();
+            world.break_down("bank", 1.0);
+        }
+        let mut evidence = world.evidence(1, &[("bank", 1.0)]);
+        evidence.signature.shape = "exited".to_owned();
+        evidence.signature.request_types.clear();
+        evidence.failing_per_second = 0.0;
+        evidence.since = ended;
+        story.recovery.evidence(evidence).await.expect("taken");
+        story.go(1).await;
+    }
+    // A person is asked whether all is to be restarted, and it isn't said that nothing has failed since.
+    assert_eq!(states(&story), [State::Proposed], "{}", story.text);
+    assert!(!story.text.contains("Stale"), "{}", story.text);
+    story.end().await;
+}
+
 /// What was learned elsewhere of software that a new version replaced weighs less, also for the next engine, and once.
 #[tokio::test(start_paused = true)]
 async fn a_new_version_is_one_for_the_next_engine_too() {
