@@ -183,9 +183,9 @@ pub(super) fn reporter(speaker: Option<&Speaker>, named: &str) -> Result<String,
             let problem = format!("the token is that of {}, not of {named}", speaker.name);
             Err(Problem::new(ProblemKind::Forbidden, problem))
         }
-        None if named.is_empty() => Err(Problem::invalid(
-            "reporter is empty: say who judges the unit or the requests",
-        )),
+        None if named.is_empty() => {
+            Err(Problem::invalid("reporter is empty: say whose word it is"))
+        }
         None => Ok(named),
     }
 }

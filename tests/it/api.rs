@@ -99,7 +99,7 @@ fn what_is_said_about_units_is_checked() {
             "reports",
             json!({"reporter": " ", "unit": "catalog", "verdict": "sick"}),
             400,
-            "reporter is empty: say who judges the unit or the requests",
+            "reporter is empty: say whose word it is",
         ),
         (
             "interventions",

@@ -120,6 +120,28 @@ fn what_cannot_be_read_is_said() {
 }
 
 #[test]
+fn a_file_of_speakers_that_cannot_be_read_is_said_before_the_daemon_is_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, speakers) = (folder.path().join("r.yaml"), folder.path().join("speakers"));
+    fs::write(
+        &file,
+        "listen: { speakers: SPEAKERS }\n".replace("SPEAKERS", &speakers.display().to_string()),
+    )
+    .expect("written");
+    let name = file.display().to_string();
+    let missing = rekindle(None, &["check-config", &name]);
+    assert_eq!(missing.code, 64, "{missing:?}");
+    let wanted = format!("`speakers`, the file {}", speakers.display());
+    assert!(missing.err.contains(&wanted), "{}", missing.err);
+    fs::write(&speakers, "nonsense\n").expect("written");
+    let malformed = rekindle(None, &["check-config", &name]);
+    assert!(
+        malformed.code == 64 && malformed.err.contains(&wanted),
+        "{malformed:?}"
+    );
+}
+
+#[test]
 fn run_does_not_listen_beyond_loopback_unasked() {
     let run = rekindle(None, &["run", "--listen-api", "0.0.0.0:0"]);
     assert_eq!(run.code, 64, "{run:?}");

@@ -115,7 +115,7 @@ impl Quota {
     pub(super) fn look(&mut self, disk: Option<Disk>, held: u64) {
         let allows = disk.map_or(u64::MAX, |disk| disk.allows(held));
         self.allowed = self.configured.min(allows);
-        self.least = disk.map_or(0, Disk::left);
+        self.least = disk.map_or(0, Disk::left).min(self.configured);
         self.written = Some(0);
         let part = disk.map_or(u64::MAX, |disk| disk.total / LOOK_AFTER_SHARE);
         self.look_after = LOOK_AFTER.min(part);
@@ -162,6 +162,9 @@ mod tests {
                 "{total} {available} {held}"
             );
             assert_eq!(quota.bytes(), expected.unwrap_or(4096 * MIB));
+            let mut small = Quota::new(MIB, Allowance::default());
+            small.look(Some(Disk { total, available }), held);
+            assert_eq!(small.least(), MIB, "no more than it may have");
             assert!(!quota.is_stale());
             quota.look(None, held);
             assert_eq!(shown.short_of_quota(), None, "nobody knows");

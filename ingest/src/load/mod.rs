@@ -108,6 +108,16 @@ pub enum LoadError {
         /// What is wrong with it.
         wrong: String,
     },
+    /// It takes no spans of who shows what we show.
+    #[error(
+        "{to} lets nobody in who shows what was given: it answered {answer}; it wants another token, or one at all"
+    )]
+    NotLetIn {
+        /// Who answered.
+        to: String,
+        /// What it said.
+        answer: String,
+    },
     /// It is no OTLP receiver, or another one than was thought.
     #[error("{to} does not take OTLP over {over}: it answered {answer}")]
     Refused {

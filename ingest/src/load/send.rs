@@ -123,6 +123,7 @@ async fn try_out(config: &LoadConfig, receiver: &Receiver) -> Result<(), LoadErr
     match sender.send((config, receiver), Bytes::new()).await {
         Answer::Taken | Answer::ComeBack(_) => Ok(()),
         Answer::Refused(answer) => Err(refused(answer)),
+        Answer::NotLetIn(answer) => Err(LoadError::NotLetIn { to: to(), answer }),
         Answer::Broken => Err(refused("nothing that could be read".to_owned())),
     }
 }
@@ -196,7 +197,7 @@ async fn connection(
                 waiting = Some(made);
                 sleep(after.min(LONGEST_PAUSE)).await;
             }
-            Answer::Refused(_) => counted.report.refused += 1,
+            Answer::Refused(_) | Answer::NotLetIn(_) => counted.report.refused += 1,
             Answer::Broken => {
                 counted.report.broken_connections += 1;
                 waiting = Some(made);
@@ -231,6 +232,7 @@ enum Answer {
     Taken,
     ComeBack(Duration),
     Refused(String),
+    NotLetIn(String),
     Broken,
 }
 
@@ -336,6 +338,7 @@ async fn http_answer(response: Response<Incoming>) -> Option<Answer> {
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::GATEWAY_TIMEOUT => Answer::ComeBack(after),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::NotLetIn(status.to_string()),
         status => Answer::Refused(status.to_string()),
     })
 }
@@ -381,6 +384,8 @@ async fn grpc_answer(response: Response<Incoming>) -> Option<Answer> {
         // UNAVAILABLE, RESOURCE_EXHAUSTED with a delay, and their like.
         b"14" | b"1" | b"4" | b"10" | b"11" | b"15" => Answer::ComeBack(PAUSE),
         b"8" if head.headers.contains_key("grpc-status-details-bin") => Answer::ComeBack(PAUSE),
+        b"7" => Answer::NotLetIn("PERMISSION_DENIED".to_owned()),
+        b"16" => Answer::NotLetIn("UNAUTHENTICATED".to_owned()),
         other => Answer::Refused(format!("gRPC status {}", String::from_utf8_lossy(other))),
     })
 }

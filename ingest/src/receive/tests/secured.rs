@@ -286,7 +286,7 @@ async fn load_is_sent_over_tls_and_with_tokens() {
         assert!(matches!(stranger, Err(LoadError::Connect { .. })));
         let nobody = load(transport, &without(|it| it.token = None)).await;
         assert!(
-            matches!(nobody, Err(LoadError::Refused { .. })),
+            matches!(nobody, Err(LoadError::NotLetIn { .. })),
             "{nobody:?}"
         );
         assert!(load(transport, &without(|it| it.own = None)).await.is_err());
