@@ -38,7 +38,7 @@ pub struct DemoOptions {
     pub only: Option<String>,
     /// A leak instead of faults: restarts before anything fails.
     pub aging: bool,
-    /// For a slow machine: see [`SMALL`].
+    /// For a slow machine: [`Scale::SMALL`], and patient users.
     pub small: bool,
     /// Makes data, users' choices and the order of cases the same again.
     pub seed: u64,
@@ -57,21 +57,14 @@ const ILL: &str = "catalog.search";
 /// What exporters wait for in the first two cases.
 const SHORT_DELAY: Duration = Duration::from_millis(200);
 
-/// The site of [`DemoOptions::small`]: a tenth of the rows.
-const SMALL: Scale = Scale {
-    items: 6_000,
-    bids: 15_000,
-    users: 1_000,
-};
-
-/// How long users wait for an answer there. What takes that long is no slow machine.
+/// How long users of [`DemoOptions::small`]'s site wait for an answer. What takes that long is no slow machine.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 impl DemoOptions {
     /// The same site, as large as asked for.
     fn sized(&self, site: Deployment) -> Deployment {
         match self.small {
-            true => site.with_scale(SMALL),
+            true => site.with_scale(Scale::SMALL),
             false => site,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rekindle_recovery::around::Keeping;
@@ -404,8 +404,9 @@ impl ListenSettings {
         section.set("names", &mut self.names, Reader::texts);
         self.speakers = section.read("speakers", |r, n| r.filled_text(n).map(PathBuf::from));
         // What is wrong with the file is better known now than when the daemon starts.
-        if let Err(error) = Speakers::open(self.speakers.as_deref()) {
-            let file = self.speakers.as_deref().unwrap_or(Path::new(""));
+        if let Some(file) = self.speakers.as_deref()
+            && let Err(error) = Speakers::open(Some(file))
+        {
             let wrong = format!("`speakers`, the file {}: {error}", file.display());
             section.complain_about_itself(&wrong);
         }

@@ -18,6 +18,15 @@ pub struct Scale {
     pub users: u32,
 }
 
+impl Scale {
+    /// A tenth of the default: for a slow machine, and where users count and rows don't.
+    pub const SMALL: Self = Self {
+        items: 6_000,
+        bids: 15_000,
+        users: 1_000,
+    };
+}
+
 impl Default for Scale {
     /// Half of the items of the microreboot paper, a tenth of its bids, its users (132 thousand, 1.5
     /// million, 10 thousand): enough that loading them is real work (about 0.15 s for the search

@@ -17,10 +17,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{LoadError, Transport};
+use crate::receive::{certificates_in, tokens_in};
 
 /// Where OTLP/HTTP takes traces, and where OTLP/gRPC does.
 const HTTP_PATH: &str = "/v1/traces";
@@ -218,9 +219,7 @@ fn connector(transport: Transport, credentials: &Credentials) -> Result<TlsConne
     match &credentials.authority {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
-            let read = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| unread(path, error.to_string()))?;
+            let read = certificates_in(path).map_err(|error| unread(path, error.to_string()))?;
             for certificate in read {
                 let added = roots.add(certificate);
                 added.map_err(|error| unread(path, error.to_string()))?;
@@ -237,8 +236,7 @@ fn connector(transport: Transport, credentials: &Credentials) -> Result<TlsConne
     let mut config = match &credentials.own {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = CertificateDer::pem_file_iter(certificate)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            let chain = certificates_in(certificate)
                 .map_err(|error| unread(certificate, error.to_string()))?;
             let secret = PrivateKeyDer::from_pem_file(key)
                 .map_err(|error| unread(key, error.to_string()))?;
@@ -267,8 +265,7 @@ fn headers(credentials: &Credentials) -> Result<HeaderMap, LoadError> {
     if let Some(path) = &credentials.token {
         let unread = |why: String| wrong(format!("`{}`: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| unread(error.to_string()))?;
-        let mut lines = text.lines().map(str::trim);
-        let token = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        let token = tokens_in(&text).next();
         let token = token.ok_or_else(|| unread("it holds no token".to_owned()))?;
         let value = HeaderValue::from_str(&format!("Bearer {token}"));
         let mut value =

@@ -294,16 +294,23 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && std::hint::black_box(differ) == 0
 }
 
+/// The tokens of a file: its lines, but for empty ones and comments.
+pub(crate) fn tokens_in(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The certificates of a file in PEM, if there are any.
+pub(crate) fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    CertificateDer::pem_file_iter(path)?.collect()
+}
+
 fn read_tokens(path: &Path) -> Result<Vec<String>, AccessError> {
     let text = fs::read_to_string(path).map_err(|source| AccessError::Read {
         path: path.to_owned(),
         source,
     })?;
-    let lines = text.lines().map(str::trim);
-    let tokens: Vec<String> = lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect();
+    let tokens: Vec<String> = tokens_in(&text).map(str::to_owned).collect();
     let wrong = if tokens.is_empty() {
         "holds no token; without one nobody could send".to_owned()
     } else if tokens.iter().any(|it| it.len() < MIN_TOKEN_BYTES) {
@@ -324,10 +331,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError
         what: "certificate",
         source,
     };
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(failed)?
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+    let found = certificates_in(path).map_err(failed)?;
     match found.is_empty() {
         true => Err(failed(pem::Error::NoItemsFound)),
         false => Ok(found),

@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 pub use access::{AccessError, AccessFiles, TlsFiles};
+pub(crate) use access::{certificates_in, tokens_in};
 pub use intake::Batch;
 pub use quota::SourceLimits;
 pub use refusal::Class;

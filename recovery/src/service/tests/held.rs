@@ -254,14 +254,20 @@ async fn what_is_held_off_may_be_left_to_people() {
 
 const STORM: [(u64, &str); 3] = [(1, "shop.cart"), (2, "bank"), (3, "desk.a")];
 
+/// A story in which they have been told of for some seconds.
+async fn storm(world: &World) -> Story {
+    let mut story = Story::new(world);
+    world.break_down("nobody", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    tell(world, &mut story, 10, &STORM).await;
+    story
+}
+
 /// Two that are left don't look like no storm because a person took the third one: it is as sick as before.
 #[tokio::test(start_paused = true)]
 async fn who_is_left_to_people_is_sick_all_the_same() {
     let world = World::new();
-    let mut story = Story::new(&world);
-    world.break_down("nobody", 1.0);
-    sleep(Duration::from_secs(1)).await;
-    tell(&world, &mut story, 10, &STORM).await;
+    let mut story = storm(&world).await;
     assert_eq!(states(&story), [State::HeldOff; 3], "{}", story.text);
     let (_, plan) = held_off(&story);
     let reply = story.recovery.command(leave(plan)).await;
@@ -309,10 +315,7 @@ async fn what_is_held_off_is_so_after_a_restart_of_the_engine() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_outlives_the_engine() {
     let world = World::new();
-    let mut story = Story::new(&world);
-    world.break_down("nobody", 1.0);
-    sleep(Duration::from_secs(1)).await;
-    tell(&world, &mut story, 10, &STORM).await;
+    let story = storm(&world).await;
     assert_eq!(times_told(&world), 3);
     story.end().await;
     sleep(Duration::from_secs(600)).await;
@@ -368,10 +371,7 @@ async fn what_was_held_off_waits_for_room() {
 #[tokio::test(start_paused = true)]
 async fn who_is_left_to_people_is_sick_for_the_next_engine_too() {
     let world = World::new();
-    let mut story = Story::new(&world);
-    world.break_down("nobody", 1.0);
-    sleep(Duration::from_secs(1)).await;
-    tell(&world, &mut story, 10, &STORM).await;
+    let story = storm(&world).await;
     let (_, plan) = held_off(&story);
     let reply = story.recovery.command(leave(plan)).await;
     assert_eq!(reply, Ok(Reply::Rejected));
