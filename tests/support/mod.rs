@@ -54,11 +54,7 @@ impl Stage {
         )
         .expect("a plan")
         // Three such sites, unoptimized, start on two cores at a time: the story needs users, not rows.
-        .with_scale(Scale {
-            items: 6_000,
-            bids: 15_000,
-            users: 1_000,
-        })
+        .with_scale(Scale::SMALL)
         .with_program(
             PathBuf::from(env!("CARGO_BIN_EXE_rekindle")),
             vec!["auction".to_owned()],
@@ -104,15 +100,14 @@ impl Stage {
             .spawn()
             .expect("the engine starts");
         self.engine = Some(child);
-        self.until("the engine answers", |stage| stage.try_view().is_some());
+        self.view();
         self.site.wait_ready(PATIENCE).expect("the site is ready");
         if self.users.is_none() {
             let mut load = LoadConfig::new(self.site.world());
             load.users = 40;
             self.users = Some(Users::start(3, self.site.web(), load).expect("users come"));
         }
-        for service in ServiceName::ALL {
-            let pid = self.site.status(service).expect("up").pid;
+        for pid in self.process_ids().into_values() {
             self.seen.insert(i32::try_from(pid).expect("a process id"));
         }
     }
@@ -159,6 +154,16 @@ impl Stage {
             assert!(begun.elapsed() < PATIENCE, "the engine does not stop");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// What the engine shows, as soon as it answers.
+    pub(crate) fn view(&self) -> View {
+        let found = std::cell::RefCell::new(None);
+        self.until("the engine answers", |stage| {
+            *found.borrow_mut() = stage.try_view();
+            found.borrow().is_some()
+        });
+        found.into_inner().expect("it answered")
     }
 
     pub(crate) fn try_view(&self) -> Option<View> {
@@ -240,7 +245,7 @@ impl Stage {
 
     /// The life that a supervised process is in, and how many requests were set apart since they went to an older one.
     pub(crate) fn life_of(&self, service: ServiceName) -> (u64, u64) {
-        let view = self.try_view().expect("the engine answers");
+        let view = self.view();
         let unit = view.tree.iter().find(|unit| unit.name == service.as_str());
         let old = view.status.dropped.get("old_life").copied();
         let life = unit.expect("a unit").generation;
@@ -279,16 +284,20 @@ impl Stage {
         }
     }
 
-    /// The processes of the site, by service.
+    /// The processes of the site, by service. One that is between two lives is waited for.
     pub(crate) fn process_ids(&self) -> BTreeMap<String, u32> {
-        ServiceName::ALL
-            .into_iter()
-            .map(|service| {
-                (
-                    service.to_string(),
-                    self.site.status(service).expect("up").pid,
-                )
-            })
+        let found = std::cell::RefCell::new(BTreeMap::new());
+        self.until("every process answers", |stage| {
+            *found.borrow_mut() = stage.answering();
+            found.borrow().len() == ServiceName::ALL.len()
+        });
+        found.into_inner()
+    }
+
+    /// The processes of the site that answer now, by service.
+    pub(crate) fn answering(&self) -> BTreeMap<String, u32> {
+        let all = ServiceName::ALL.into_iter();
+        all.filter_map(|service| Some((service.to_string(), self.site.status(service).ok()?.pid)))
             .collect()
     }
 
@@ -329,7 +338,7 @@ impl Stage {
 
     /// The units that the ledger has actions on.
     pub(crate) fn restarted_units(&self) -> BTreeSet<String> {
-        let view = self.try_view().expect("the engine answers");
+        let view = self.view();
         view.recovery
             .actions
             .iter()
@@ -337,50 +346,56 @@ impl Stage {
             .collect()
     }
 
-    /// The ledger's actions agree with each other and with what the site counted.
+    /// Waits until the ledger's actions agree with each other and with what the site counted. What is
+    /// wrong stays wrong; what is under way, as a restart that a busy machine gave cause for, ends.
     pub(crate) fn check_ledger(&self, when: &str) {
-        let view = self.try_view().expect("the engine answers");
+        let begun = Instant::now();
+        while let Err(wrong) = self.ledger_agrees() {
+            let patient = begun.elapsed() < PATIENCE;
+            assert!(patient, "{when}: {wrong}; {}", self.logs());
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    }
+
+    fn ledger_agrees(&self) -> Result<(), String> {
+        let view = self.try_view().ok_or("the engine doesn't answer")?;
         let actions = &view.recovery.actions;
         let ids: BTreeSet<u64> = actions.iter().map(|action| action.id).collect();
-        assert_eq!(
-            ids.len(),
-            actions.len(),
-            "{when}: an action stands twice in the ledger"
-        );
+        if ids.len() != actions.len() {
+            return Err("an action stands twice in the ledger".to_owned());
+        }
         for action in actions {
-            let verdict = action.verdict.expect("every action was judged");
-            if action.result.is_none() {
-                assert_eq!(verdict, VerdictView::Unknown, "{when}: {action:?}");
+            let verdict = action.verdict;
+            let verdict = verdict.ok_or_else(|| format!("not judged: {action:?}"))?;
+            if action.result.is_none() && verdict != VerdictView::Unknown {
+                return Err(format!("judged without a result: {action:?}"));
             }
         }
         for service in ServiceName::ALL {
-            let status = self.site.status(service).expect("every process is up");
+            let status = self.site.status(service).map_err(|e| e.to_string())?;
             for component in &status.components {
-                assert!(component.up, "{when}: {} is down", component.name);
-                let known = actions.iter().filter(|a| a.unit == component.name).count() as u64;
-                assert!(
-                    component.reboots <= known,
-                    "{when}: {} was rebooted {} times, the ledger knows {known}",
-                    component.name,
-                    component.reboots
-                );
+                let (name, reboots) = (&component.name, component.reboots);
+                if !component.up {
+                    return Err(format!("{name} is down"));
+                }
+                let known = actions.iter().filter(|a| a.unit == *name).count() as u64;
+                if reboots > known {
+                    return Err(format!(
+                        "{name} was rebooted {reboots} times, the ledger knows {known}"
+                    ));
+                }
             }
-            let units = view.tree.iter().find(|unit| unit.name == service.as_str());
-            let process = units
-                .and_then(|unit| unit.process.as_ref())
-                .expect("supervised");
-            assert_eq!(
-                process.pid,
-                Some(status.pid),
-                "{when}: {service} is not the one supervised"
-            );
+            let unit = view.tree.iter().find(|unit| unit.name == service.as_str());
+            let process = unit.and_then(|unit| unit.process.as_ref());
+            if process.ok_or("no process")?.pid != Some(status.pid) {
+                return Err(format!("{service} is not the one supervised"));
+            }
         }
         let own = self.processes_of_this_state();
-        assert_eq!(
-            own.len(),
-            ServiceName::ALL.len(),
-            "{when}: orphans among {own:?}"
-        );
+        if own.len() != ServiceName::ALL.len() {
+            return Err(format!("orphans among {own:?}"));
+        }
+        Ok(())
     }
 
     /// Processes whose environment names a unit of this stage's state directory.
