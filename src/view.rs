@@ -32,7 +32,7 @@ pub use recovery::{
     StepView, SuspicionView, UnitState, UnitView, VerdictView, WatchStanding, WatchView,
 };
 pub use rejuvenation::{RejuvenationView, TurnView};
-pub use request::{RatePointView, RequestTypeView, SampledView};
+pub use request::{MaskedView, RatePointView, RequestTypeView, SampledView};
 pub use status::{
     GrowingView, HealthView, HeardView, ListeningView, PausedView, RefusedView, SilentView,
     StatusView,

@@ -87,6 +87,12 @@ impl Fences {
         self.fences.values().map(|fence| &fence.intervention)
     }
 
+    /// Those that aren't merely seen.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &Intervention> {
+        let told = self.fences.values().filter(|fence| !fence.is_seen);
+        told.map(|fence| &fence.intervention)
+    }
+
     /// Takes the intervention in; one of the same reference is replaced. The oldest gives way, ours last.
     pub(crate) fn put(
         &mut self,

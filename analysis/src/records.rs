@@ -34,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) failed_inside: bool,
     /// Whether it was given to the type's detector, and as what.
     pub(crate) detected: Option<bool>,
+    /// As what it is counted among the requests whose insides are known, if it is.
+    pub(crate) counted_inside: Option<Outcome>,
     /// Why it is set apart, if it is.
     pub(crate) fenced: Option<LeftOut>,
     rare: Option<Box<Rare>>,
@@ -58,6 +60,7 @@ impl Record {
             stands_for: StandsFor::default(),
             failed_inside: false,
             detected: None,
+            counted_inside: None,
             fenced: None,
             rare: None,
         }

@@ -10,6 +10,7 @@ mod claims;
 mod confounded;
 mod deployed;
 mod laid_out;
+mod masked;
 mod production;
 mod same_bytes;
 mod sampled;

@@ -223,6 +223,8 @@ pub(crate) struct Types {
     services: Vec<Heard>,
     // Only looked up, never iterated.
     service_ids: HashMap<Name, usize>,
+    /// What watches each of them.
+    detector: fn(&AnalysisConfig) -> TypeDetector,
 }
 
 /// A service by which requests enter. Its clock stands still while it isn't heard at all.
@@ -235,12 +237,14 @@ struct Heard {
 }
 
 impl Types {
-    pub(crate) fn new() -> Self {
+    /// None yet. Each will be watched by such a detector.
+    pub(crate) fn watched_by(detector: fn(&AnalysisConfig) -> TypeDetector) -> Self {
         Self {
             ids: HashMap::new(),
             states: Vec::new(),
             services: Vec::new(),
             service_ids: HashMap::new(),
+            detector,
         }
     }
 
@@ -367,7 +371,7 @@ impl Types {
             durations: LogHistogram::default(),
             configured_limit,
             slow_floor: config.slow_floor,
-            detector: TypeDetector::new(config),
+            detector: (self.detector)(config),
             arrivals: Arrivals::default(),
             came: UnixNanos::default(),
             excused: (UnixNanos::default(), Duration::ZERO),

@@ -419,6 +419,9 @@ pub struct AnalyzeArgs {
     /// What was done to the system meanwhile, as `GET /api/v1/interventions` lists it: what overlaps it is left out
     #[arg(long, value_name = "FILE")]
     pub interventions: Option<PathBuf>,
+    /// Explain failures that users didn't see as well: of requests that ended well because of a retry or a fallback
+    #[arg(long)]
+    pub masked: bool,
     /// How to rank
     #[arg(long, value_name = "METHOD", default_value_t = Method::Default)]
     pub method: Method,

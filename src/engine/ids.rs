@@ -25,6 +25,7 @@ pub(crate) struct Former {
     number: u64,
     since: UtcTime,
     is_open: bool,
+    masked: bool,
     request_types: Vec<String>,
     /// The unit and what is wrong with it, of a fault that was seen directly.
     direct: Option<(String, Shape)>,
@@ -43,6 +44,7 @@ impl Former {
             number: view.id,
             since: view.since,
             is_open: view.state == IncidentState::Open,
+            masked: view.masked,
             request_types: view.request_types.clone(),
             direct,
         }
@@ -123,7 +125,7 @@ impl IncidentIds {
     pub(crate) fn of_analysis(
         &mut self,
         id: u64,
-        since: UtcTime,
+        (since, masked): (UtcTime, bool),
         request_types: &[impl ToString],
     ) -> u64 {
         if let Some(known) = self.of_analysis.get(&id) {
@@ -135,7 +137,8 @@ impl IncidentIds {
             own.filter(|name| types.contains(name)).count()
         };
         let alike = self.former.iter().enumerate();
-        let alike = alike.filter(|(_, it)| it.began_with(since) && shared(it) > 0);
+        let alike =
+            alike.filter(|(_, it)| it.masked == masked && it.began_with(since) && shared(it) > 0);
         // What had joined another one began with it, and had its types.
         let best =
             alike.max_by_key(|(_, it)| (it.is_open, shared(it), std::cmp::Reverse(it.number)));
@@ -192,7 +195,8 @@ mod tests {
     fn no_number_is_given_twice() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut first = IncidentIds::open(folder.path(), 0).expect("reserved");
-        let found = |ids: &mut IncidentIds| ids.of_analysis(1, UtcTime::default(), &["web GET /"]);
+        let found =
+            |ids: &mut IncidentIds| ids.of_analysis(1, (UtcTime::default(), false), &["web GET /"]);
         assert_eq!(
             (found(&mut first), first.fresh(), found(&mut first)),
             (1, 2, 1)
@@ -238,10 +242,18 @@ mod tests {
         ] {
             let (mut ids, _folder) = begin();
             let since = UtcTime::from_millis(since);
-            assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
-            assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
+            assert_eq!(
+                ids.of_analysis(1, (since, false), &types),
+                number,
+                "{types:?}"
+            );
+            assert_eq!(
+                ids.of_analysis(1, (since, false), &types),
+                number,
+                "{types:?}"
+            );
             // Only one can be it.
-            assert!(ids.of_analysis(2, since, &types) > 20);
+            assert!(ids.of_analysis(2, (since, false), &types) > 20);
         }
         let now = UtcTime::from_millis(200_000);
         for (unit, shape, number) in [
@@ -276,7 +288,7 @@ mod tests {
         let mut ids = IncidentIds::open(folder.path(), 20).expect("reserved");
         ids.remember([joined, other, open].iter().map(Former::of).collect());
         let since = UtcTime::from_millis(100_000);
-        let mut found = |id, types: &[&str]| ids.of_analysis(id, since, types);
+        let mut found = |id, types: &[&str]| ids.of_analysis(id, (since, false), types);
         assert_eq!(found(1, &["web GET /a", "web GET /b"]), 7);
         assert_eq!(found(2, &["web GET /b"]), 6);
         assert_eq!(found(3, &["web GET /b"]), 8);

@@ -73,6 +73,7 @@ impl Analyzer {
             }
             let was_set_apart = record.is_failure_set_apart();
             record.fenced = fenced;
+            self.hidden.recount(record, slice);
             let is_set_apart = record.is_failure_set_apart();
             let state = self.types.get_mut(record.request_type);
             state.set_apart(record.start, was_set_apart, is_set_apart);
@@ -97,6 +98,13 @@ impl Analyzer {
                 .settle(settle_before, exemplary, &self.config);
         }
         self.types.forget_before(begin);
+        self.hidden.settle(
+            &self.types,
+            &self.fences,
+            (settled, settle_before),
+            &self.config,
+        );
+        self.hidden.forget_before(begin);
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
         self.spectrum.settle(self.slice(now));
@@ -112,10 +120,18 @@ impl Analyzer {
             spectrum: &self.spectrum,
             registry: &self.observer.registry,
             config: &self.config,
+            masked: false,
         };
         let (types, fences) = (&mut self.types, &self.fences);
-        let changes = self.watch.tick(types, now, self.newest, fences, causes);
-        let remembered = self.watch.incidents.iter().map(|incident| incident.id);
+        let mut changes = self.watch.tick(types, now, self.newest, fences, causes);
+        let causes = Causes {
+            masked: true,
+            ..causes
+        };
+        let (users, newest) = ((&self.types, &mut self.watch), self.newest);
+        changes.extend(self.hidden.tick(users, (now, newest), fences, causes));
+        let remembered = self.watch.incidents.iter().chain(self.hidden.incidents());
+        let remembered = remembered.map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         self.follow();
         changes
@@ -129,14 +145,11 @@ impl Analyzer {
             return;
         }
         self.followed = slice;
-        let open = self
-            .watch
-            .incidents
-            .iter()
-            .filter(|incident| incident.is_open());
+        let all = self.watch.incidents.iter().chain(self.hidden.incidents());
+        let open = all.filter(|incident| incident.is_open());
         let mut open: Vec<&Incident> = open.rev().collect();
-        // Who asks for a ranking mostly asks why something fails now.
-        open.sort_by_key(|incident| incident.well_since.is_some());
+        // Who asks for a ranking mostly asks why something fails now, for users.
+        open.sort_by_key(|incident| (incident.masked, incident.well_since.is_some()));
         let asked = open.into_iter().take(FOLLOWED);
         let asked = asked.map(|it| self.sources().asked_next(it, self.now));
         let asked: Vec<AskedNext> = asked.collect();
@@ -158,7 +171,7 @@ impl Analyzer {
             [places, types.places()]
         });
         for AskedNext { incident: id, .. } in asked {
-            if let Some(incident) = self.watch.get(id) {
+            if let Some(incident) = self.incident(id) {
                 let laid = self
                     .sources()
                     .lay_out(incident, self.now, known.remove(&id));
