@@ -287,6 +287,7 @@ impl Engine {
             from,
             until: Some(until),
             began: Life::default(),
+            ended_by: None,
             reference: "the engine was down".into(),
         });
         // Who came meanwhile couldn't reach us.
@@ -410,6 +411,7 @@ impl Engine {
                     .part
                     .filter(|_| shadow.selector.contains_key("code.namespace")),
             },
+            ended_by: None,
             // An action on a group casts one shadow per part.
             reference: format!("action {} on {}", shadow.action, shadow.unit).into(),
         });

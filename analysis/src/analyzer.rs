@@ -430,9 +430,7 @@ impl Analyzer {
         for intervention in &reading.touched {
             record.touch(intervention.clone());
         }
-        record.fenced = self
-            .fences
-            .sets_apart(record.touched(), record.start, record.end);
+        record.fence(&self.fences);
         record.row = reading.row;
         let slice = record.start.0 / slice_nanos;
         if let Some(why) = record.fenced {
@@ -451,7 +449,13 @@ impl Analyzer {
         let bad = record.outcome().is_bad();
         let state = self.types.get_mut(record.request_type);
         let is_fenced = record.fenced.is_some();
-        state.set_apart(record.start, false, record.is_failure_set_apart());
+        state.set_apart(record.start, None, record.apart());
+        // Its entry was counted before anybody knew what it would touch.
+        if record.not_by_restart
+            && let Some(bad) = record.detected.take()
+        {
+            state.detector.take_back(slice, bad);
+        }
         let calm = state.incident.is_none() && !is_fenced && !bad;
         if calm {
             state.learn_duration(record.end.since(record.start));
@@ -640,12 +644,12 @@ impl Analyzer {
             return;
         };
         let (before, cell_before) = (record.outcome(), record.cell());
-        let was_set_apart = record.is_failure_set_apart();
+        let was_set_apart = record.apart();
         record.report(report.outcome, report.reporter);
         let (after, cell_after) = (record.outcome(), record.cell());
         let id = record.request_type;
         let start = record.start;
-        let is_set_apart = record.is_failure_set_apart();
+        let is_set_apart = record.apart();
         self.hidden.recount(record, start.0 / slice_nanos);
         let detected = record.detected;
         if detected.is_some() && after.is_known() {

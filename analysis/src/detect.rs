@@ -209,6 +209,24 @@ impl TypeDetector {
         });
     }
 
+    /// Takes back one that was counted and is no evidence.
+    pub(crate) fn take_back(&mut self, slice: u64, bad: bool) {
+        if !self.open.contains_key(&slice) {
+            return;
+        }
+        self.change(slice, |counted| {
+            let side = if bad {
+                &mut counted.bad
+            } else {
+                &mut counted.ok
+            };
+            *side = side.saturating_sub(1);
+            if counted.bad == 0 {
+                counted.first_bad = None;
+            }
+        });
+    }
+
     fn change(&mut self, slice: u64, how: impl FnOnce(&mut Slice)) {
         how(self.open.entry(slice).or_default());
         let mut state = self

@@ -90,6 +90,7 @@ impl Rollouts {
             from: start,
             until: Some(until),
             began: Life::default(),
+            ended_by: None,
             reference: rollout.in_words().into(),
         })
     }

@@ -471,6 +471,7 @@ mod tests {
             from: at(from).into(),
             until: Some(at(until).into()),
             began: rekindle_model::Life::default(),
+            ended_by: None,
             reference: "rollout 7, told by ci".into(),
         }
     }

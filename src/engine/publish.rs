@@ -125,17 +125,17 @@ fn sampled(standing: Standing) -> Option<SampledView> {
     }
 }
 
-/// What failed of a type up to here, without what failed in incidents.
+/// What failed of a type up to here, without what failed in incidents and what is set apart.
 fn usual(summary: &RequestTypeSummary, analyzer: &Analyzer, until: UnixNanos) -> Option<ShareView> {
     let types = [summary.request_type.clone()];
-    let (mut ok, mut bad) = analyzer.fared(&types, UnixNanos(0), until);
+    let (mut ok, mut bad) = analyzer.fared_as_usual(&types, UnixNanos(0), until);
     let incidents = analyzer.incidents().iter();
     for incident in incidents.filter(|one| one.request_types.contains(&summary.request_type)) {
         let end = incident
             .closed
             .map_or(until, |closing| closing.at.min(until));
         if incident.since < end {
-            let within = analyzer.fared(&types, incident.since, end);
+            let within = analyzer.fared_as_usual(&types, incident.since, end);
             ok = ok.saturating_sub(within.0);
             bad = bad.saturating_sub(within.1);
         }

@@ -4,6 +4,7 @@
 //! change that.
 
 use rekindle_ingest::receive::Class;
+use rekindle_model::InterventionKind;
 
 use super::{ago, count, names, when};
 use crate::view::{RefusedView, SilentView, UtcTime, View};
@@ -38,10 +39,26 @@ pub(crate) fn calm(view: &View) -> (String, bool) {
             "Of what comes, all is as usual; nothing comes from {}",
             names(&silent)
         )
+    } else if let [first, others @ ..] = &set_apart(view)[..] {
+        let more = match others.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        format!("Of what is judged, all is as usual; set apart is a {first}{more}")
     } else {
         return ("All is as usual".to_owned(), true);
     };
     (heading, false)
+}
+
+/// What goes on whose requests count for nobody, and until when that is so: `deployment of service.name=catalog until 10:01:30`.
+fn set_apart(view: &View) -> Vec<String> {
+    let all = view.status.interventions.iter();
+    let goes_on = all.filter(|it| {
+        let is_over = it.until.is_some_and(|until| until <= view.now);
+        it.kind != InterventionKind::Blind && it.from <= view.now && !is_over
+    });
+    goes_on.map(super::done::to_what).collect()
 }
 
 /// What isn't seen and why, a sentence each, whatever else is the matter.
@@ -76,6 +93,11 @@ pub(crate) fn unheard(view: &View) -> Vec<String> {
             }
         }
     }
+    sentences.extend(set_apart(view).into_iter().map(|what| {
+        format!(
+            "Not judged: a {what}. What touches it meanwhile counts for nobody, however it ends."
+        )
+    }));
     if heard.given_way > 0 {
         sentences.push(format!(
             "More services came than are remembered: {} are forgotten, and nobody would notice that they are silent.",
@@ -195,6 +217,44 @@ mod tests {
                 ..StatusView::default()
             },
             ..View::default()
+        }
+    }
+
+    #[test]
+    fn what_is_set_apart_is_not_said_to_be_as_usual() {
+        let at = |seconds: u64| UtcTime::from_millis(1_060_000 + 1_000 * seconds);
+        let deployment = |from, until| crate::view::InterventionView {
+            kind: InterventionKind::Deployment,
+            target: [("service.name".to_owned(), "catalog".to_owned())].into(),
+            from,
+            until: Some(until),
+            began: rekindle_model::Life::default(),
+            id: None,
+            by: None,
+            ended_by: None,
+            reference: "rollout 7, told by ci".to_owned(),
+        };
+        let (before, now) = (UtcTime::from_millis(1_000_000), at(0));
+        for (from, until, goes_on) in [
+            (before, at(90), true),
+            (before, now, false),
+            (at(1), at(90), false),
+        ] {
+            let mut view = view(9, false, &[], &[]);
+            view.status.interventions = vec![deployment(from, until)];
+            let (said, is_well) = calm(&view);
+            assert_eq!(is_well, !goes_on);
+            let what = "a deployment of service.name=catalog until 00:19:10";
+            assert_eq!(
+                said.ends_with(&format!("; set apart is {what}")),
+                goes_on,
+                "{said}"
+            );
+            let told = format!(
+                "Not judged: {what}. What touches it meanwhile counts for nobody, however it ends."
+            );
+            let expected: &[String] = if goes_on { &[told] } else { &[] };
+            assert_eq!(unheard(&view), expected);
         }
     }
 

@@ -102,6 +102,19 @@ impl Analyzer {
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
+    /// As [`Self::fared`], without those that are set apart: what is usual.
+    pub fn fared_as_usual(
+        &self,
+        types: &[RequestType],
+        from: UnixNanos,
+        until: UnixNanos,
+    ) -> (u64, u64) {
+        let named = self.types.named(types).into_iter();
+        named
+            .map(|id| self.types.get(id).evidence(from, until))
+            .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
     /// As [`Self::fared`], with those requests that should have begun and did not: of types whose silence is an
     /// incident, or was one in the window. Of these, what came is counted for the same time as what didn't, which
     /// ends when telemetry is `complete` and leaves out the shadows of what was done to them.

@@ -51,10 +51,10 @@ impl Analyzer {
             if !record.is_touched_by(&reference) {
                 continue;
             }
-            let fenced = self
-                .fences
-                .sets_apart(record.touched(), record.start, record.end);
-            if fenced == record.fenced {
+            let mut now = record.clone();
+            now.fence(&self.fences);
+            let fenced = now.fenced;
+            if fenced == record.fenced && now.not_by_restart == record.not_by_restart {
                 continue;
             }
             let slice = record.start.0 / slice_nanos;
@@ -71,12 +71,16 @@ impl Analyzer {
             if let Some(cell) = record.cell() {
                 self.spectrum.remove(slice, cell);
             }
-            let was_set_apart = record.is_failure_set_apart();
-            record.fenced = fenced;
+            let was_set_apart = record.apart();
+            record.fence(&self.fences);
             self.hidden.recount(record, slice);
-            let is_set_apart = record.is_failure_set_apart();
             let state = self.types.get_mut(record.request_type);
-            state.set_apart(record.start, was_set_apart, is_set_apart);
+            state.set_apart(record.start, was_set_apart, record.apart());
+            if record.not_by_restart
+                && let Some(bad) = record.detected.take()
+            {
+                state.detector.take_back(slice, bad);
+            }
             if let Some(cell) = record.cell() {
                 self.spectrum.add(slice, cell);
             }

@@ -140,6 +140,7 @@ fn a_report_and_a_shadow_take_back_what_was_masked() {
                 from,
                 until: Some(site.now),
                 began: rekindle_model::Life::default(),
+                ended_by: None,
                 reference: "rollout".into(),
             });
         }

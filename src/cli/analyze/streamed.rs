@@ -570,6 +570,7 @@ mod tests {
             from: UnixNanos::from_millis(SINCE),
             until: Some(UnixNanos::from_millis(SINCE + 30_000)),
             began: Life::default(),
+            ended_by: None,
             reference: "rollout".into(),
         }];
         let mut streamed = streamed(&config, &args(&place), &keep, &done)
