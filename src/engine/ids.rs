@@ -24,6 +24,7 @@ const SAME_BEGINNING: Duration = Duration::from_secs(5);
 pub(crate) struct Former {
     number: u64,
     since: UtcTime,
+    opened: UtcTime,
     is_open: bool,
     masked: bool,
     request_types: Vec<String>,
@@ -43,6 +44,7 @@ impl Former {
         Self {
             number: view.id,
             since: view.since,
+            opened: view.opened,
             is_open: view.state == IncidentState::Open,
             masked: view.masked,
             request_types: view.request_types.clone(),
@@ -151,9 +153,14 @@ impl IncidentIds {
         number
     }
 
-    /// The number of a fault that was seen directly, and since when it is there: both from a former
-    /// life where it was open when that ended.
-    pub(crate) fn of_direct(&mut self, unit: &str, shape: Shape, since: UtcTime) -> (u64, UtcTime) {
+    /// The number of a fault that was seen directly, since when it is there, and when it was noticed, if that was before now: all
+    /// from a former life where it was open when that ended.
+    pub(crate) fn of_direct(
+        &mut self,
+        unit: &str,
+        shape: Shape,
+        since: UtcTime,
+    ) -> (u64, UtcTime, Option<UtcTime>) {
         let former = self.former.iter().position(|former| {
             let direct = former.direct.as_ref();
             direct.is_some_and(|(of, what)| of == unit && *what == shape) && former.is_open
@@ -161,9 +168,9 @@ impl IncidentIds {
         match former {
             Some(index) => {
                 let former = self.former.swap_remove(index);
-                (former.number, former.since.min(since))
+                (former.number, former.since.min(since), Some(former.opened))
             }
-            None => (self.fresh(), since),
+            None => (self.fresh(), since, None),
         }
     }
 
@@ -218,6 +225,7 @@ mod tests {
             ..IncidentView::default()
         };
         let mut died = view(9, 50_000, &[]);
+        died.opened = UtcTime::from_millis(51_000);
         died.ranking = Some(crate::view::RankingView {
             suspects: vec![crate::view::SuspectView {
                 unit: Some("catalog".to_owned()),
@@ -265,11 +273,12 @@ mod tests {
             assert_eq!(ids.of_direct(unit, shape, now).0, number, "{unit} {shape}");
             let (mut ids, _folder) = begin();
             ids.is_over(unit, shape);
-            assert_eq!(ids.of_direct(unit, shape, now), (21, now));
+            assert_eq!(ids.of_direct(unit, shape, now), (21, now, None));
         }
         let (mut ids, _folder) = begin();
-        let (_, since) = ids.of_direct("catalog", Shape::Exited, now);
+        let (_, since, noticed) = ids.of_direct("catalog", Shape::Exited, now);
         assert_eq!(since, UtcTime::from_millis(50_000));
+        assert_eq!(noticed, Some(UtcTime::from_millis(51_000)));
     }
 
     #[test]

@@ -161,10 +161,10 @@ pub(crate) const fn refusal(why: Class) -> (&'static str, &'static str) {
     }
 }
 
-/// Senders, each once.
+/// Senders, each once; one request that went wrong isn't what a sender sends.
 fn distinct(refused: &[RefusedView]) -> Vec<&str> {
     let mut who: Vec<&str> = Vec::new();
-    for one in refused {
+    for one in refused.iter().filter(|one| one.requests > 1) {
         if !who.contains(&one.who.as_str()) {
             who.push(&one.who);
         }
@@ -305,6 +305,10 @@ mod tests {
             assert_eq!(is_well, heading == "All is as usual");
             assert_eq!(unheard(&view).len(), sentences, "{:?}", unheard(&view));
         }
+        let mut once = view(9, false, &[], &["10.0.0.1"]);
+        once.status.refused[0].requests = 1;
+        assert_eq!(calm(&once), ("All is as usual".to_owned(), true));
+        assert!(unheard(&once)[0].contains("(one request, 1m ago)"));
         let refused = unheard(&view(9, true, &["web"], &["10.0.0.1"]));
         let told = format!(
             "Refused: 10.0.0.1: it sends too much (3 requests since {since}, the last 1m ago). Raise the limit."
