@@ -211,7 +211,8 @@ pub(crate) fn masked_only(view: &View) -> Option<String> {
 
 /// What is said of open incidents whose requests are all well again; `None` while any isn't.
 pub(crate) fn well_again(view: &View) -> Option<String> {
-    let since: Option<Vec<UtcTime>> = view.open_incidents().map(|it| it.well_since).collect();
+    let suffered = view.open_incidents().filter(|it| !it.masked);
+    let since: Option<Vec<UtcTime>> = suffered.map(|it| it.well_since).collect();
     let since = since?.into_iter().max()?;
     let lasted = millis(view.now.since(since).as_secs().max(1) * 1000);
     Some(format!(

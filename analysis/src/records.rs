@@ -119,11 +119,16 @@ impl Record {
         })
     }
 
-    /// Sets it apart, or frees it, as these say.
-    pub(crate) fn fence(&mut self, fences: &Fences) {
-        let (start, end) = (self.start, self.end);
-        self.fenced = fences.sets_apart(self.touched(), start, end);
-        self.not_by_restart = fences.does_more_than_restart(self.touched(), start, end);
+    /// Sets it apart, or frees it, as these say; whether that is news.
+    pub(crate) fn fence(&mut self, fences: &Fences) -> bool {
+        let (touched, start, end) = (self.touched(), self.start, self.end);
+        let now = (
+            fences.sets_apart(touched, start, end),
+            fences.does_more_than_restart(touched, start, end),
+        );
+        let was = (self.fenced, self.not_by_restart);
+        (self.fenced, self.not_by_restart) = now;
+        now != was
     }
 
     /// Where it is counted in the spectrum; `None` when it isn't.

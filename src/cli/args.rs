@@ -439,7 +439,7 @@ pub struct InterventionArgs {
     /// What was done
     #[arg(value_enum)]
     pub kind: DeedWord,
-    /// By which you know it; the same one told again is the same
+    /// By which you know it; told again of the same unit or target it is the same one, whoever tells
     pub id: String,
     /// To which unit
     #[arg(long, required_unless_present = "target")]

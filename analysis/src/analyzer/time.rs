@@ -51,31 +51,28 @@ impl Analyzer {
             if !record.is_touched_by(&reference) {
                 continue;
             }
-            let mut now = record.clone();
-            now.fence(&self.fences);
-            let fenced = now.fenced;
-            if fenced == record.fenced && now.not_by_restart == record.not_by_restart {
+            let (before, was_cell, was_apart) = (record.fenced, record.cell(), record.apart());
+            if !record.fence(&self.fences) {
                 continue;
             }
+            let fenced = record.fenced;
             let slice = record.start.0 / slice_nanos;
             let of_slice = self.fenced.entry(slice).or_default();
-            if record.fenced == Some(LeftOut::Fenced) {
+            if before == Some(LeftOut::Fenced) {
                 *of_slice = of_slice.saturating_sub(1);
             }
             if fenced == Some(LeftOut::Fenced) {
                 *of_slice += 1;
             }
-            if let Some(why) = fenced {
+            if let Some(why) = fenced.filter(|_| fenced != before) {
                 self.counts.add(why);
             }
-            if let Some(cell) = record.cell() {
+            if let Some(cell) = was_cell {
                 self.spectrum.remove(slice, cell);
             }
-            let was_set_apart = record.apart();
-            record.fence(&self.fences);
             self.hidden.recount(record, slice);
             let state = self.types.get_mut(record.request_type);
-            state.set_apart(record.start, was_set_apart, record.apart());
+            state.set_apart(record.start, was_apart, record.apart());
             if record.not_by_restart
                 && let Some(bad) = record.detected.take()
             {
