@@ -8,6 +8,7 @@ mod analyze;
 mod args;
 mod ask;
 mod bench;
+mod case;
 mod check;
 mod learned;
 mod load;
@@ -36,7 +37,7 @@ use crate::exit::Exit;
 pub use args::{
     AnalyzeArgs, BenchCommand, Cli, Command, DemoArgs, ExportArgs, ExportForm, Grouping,
     ImportArgs, LearnedCommand, LoadArgs, LoadCompression, LoadTransport, LocalizationArgs, Output,
-    ReplayArgs, RunArgs, SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
+    RecordArgs, ReplayArgs, RunArgs, SimulateArgs, SimulateScenario, StoreArgs, TreeCommand,
 };
 pub use replay::Speed;
 pub(crate) use terminal::Terminal;
@@ -165,6 +166,7 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Analyze(args) => analyze::analyze(terminal, &args),
         Command::Replay(args) => replay::replay(terminal, &args),
         Command::Bench(BenchCommand::Localization(args)) => bench::localization(terminal, &args),
+        Command::Bench(BenchCommand::Record(args)) => case::record(terminal, &client(), &args),
         Command::Import(args) => store::import(terminal, &args),
         Command::Export(args) => store::export(&args),
         Command::Trace { id } => store::trace(terminal, &client(), id),

@@ -287,6 +287,7 @@ impl Engine {
             from,
             until: Some(until),
             began: Life::default(),
+            ended_by: None,
             reference: "the engine was down".into(),
         });
         // Who came meanwhile couldn't reach us.
@@ -410,6 +411,7 @@ impl Engine {
                     .part
                     .filter(|_| shadow.selector.contains_key("code.namespace")),
             },
+            ended_by: None,
             // An action on a group casts one shadow per part.
             reference: format!("action {} on {}", shadow.action, shadow.unit).into(),
         });
@@ -460,11 +462,7 @@ impl Engine {
     fn announce(&mut self, change: Change) {
         let analyzer = self.shared.analyzer();
         let (Change::Opened(id) | Change::Updated(id) | Change::Closed(id)) = change;
-        let incident = analyzer
-            .incidents()
-            .iter()
-            .find(|incident| incident.id == id);
-        let Some(incident) = incident else {
+        let Some(incident) = all_incidents(&analyzer).find(|incident| incident.id == id) else {
             return;
         };
         let types: Vec<String> = incident
@@ -472,10 +470,15 @@ impl Engine {
             .iter()
             .map(ToString::to_string)
             .collect();
-        let number = self.ids.of_analysis(id, incident.since.into(), &types);
+        let number = number_of(&mut self.ids, incident);
         match change {
             Change::Opened(_) => {
-                tracing::warn!(incident = number, requests = %types.join(", "), "incident opened");
+                tracing::warn!(
+                    incident = number,
+                    requests = %types.join(", "),
+                    masked = incident.masked,
+                    "incident opened"
+                );
             }
             Change::Closed(_) => tracing::info!(incident = number, "incident closed"),
             Change::Updated(_) => {}
@@ -486,8 +489,7 @@ impl Engine {
     fn rank(&mut self) {
         let began = Instant::now();
         let analyzer = self.shared.analyzer();
-        let incidents = analyzer.incidents().iter();
-        let open = incidents.filter(|incident| incident.is_open());
+        let open = all_incidents(&analyzer).filter(|incident| incident.is_open());
         let inputs: Vec<Input> = open.filter_map(|it| analyzer.input(it.id)).collect();
         drop(analyzer);
         match inputs.is_empty() {
@@ -527,9 +529,11 @@ impl Engine {
         let traffic = LazyCell::new(|| mapping::traffic(&analyzer, &self.tree));
         let mut told = Vec::new();
         let mut shown = Vec::new();
+        // A restart costs users' requests, and a masked failure none: what nobody suffers from is no evidence to recovery.
+        let masked = analyzer.masked_incidents().iter();
+        shown.extend(masked.map(|incident| incident.id));
         for incident in analyzer.incidents() {
-            let (since, types) = (incident.since.into(), &incident.request_types);
-            let id = self.ids.of_analysis(incident.id, since, types);
+            let id = number_of(&mut self.ids, incident);
             shown.push(incident.id);
             if !incident.is_open() && !self.ids.first_time_closed(incident.id) {
                 continue;
@@ -584,16 +588,8 @@ impl Engine {
         }
         self.published = Some((at, self.spans_seen));
         let analyzer = self.shared.analyzer();
-        self.changes.look(
-            analyzer.components(),
-            |instance, since| {
-                let (ok, bad) = analyzer.fared_through(instance, &[], since.into(), at);
-                ok + bad > 0
-            },
-            &self.tree,
-            &status.recent,
-            mapping::wall(at),
-        );
+        self.changes
+            .follow(&analyzer, &self.tree, &status.recent, at);
         drop(analyzer);
         self.heard.tell(at);
         let view = self.snapshot(at, &status);
@@ -603,10 +599,9 @@ impl Engine {
     fn snapshot(&mut self, at: UnixNanos, status: &RecoveryStatus) -> View {
         let analyzer = self.shared.analyzer();
         let mut incidents: Vec<IncidentView> = Vec::new();
-        for incident in analyzer.incidents() {
+        for incident in all_incidents(&analyzer) {
             let ranking = self.rankings.get(&incident.id);
-            let (since, types) = (incident.since.into(), &incident.request_types);
-            let id = self.ids.of_analysis(incident.id, since, types);
+            let id = number_of(&mut self.ids, incident);
             let mut shown = publish::incident(id, incident, ranking, &self.tree, status);
             if matches!(
                 incident.closed.map(|it| it.reason),
@@ -614,6 +609,9 @@ impl Engine {
             ) {
                 let other = joined_into(incident, &analyzer, &mut self.ids);
                 shown.ended = match other {
+                    Some(other) if incident.masked => {
+                        format!("users see such failures by now: it goes on as incident {other}")
+                    }
                     Some(other) => {
                         format!("joined with incident {other}: their failures have one cause")
                     }
@@ -628,6 +626,7 @@ impl Engine {
         incidents.sort_by_key(|incident| {
             (
                 incident.closed.is_some(),
+                incident.masked && incident.closed.is_none(),
                 std::cmp::Reverse(incident.opened),
                 incident.id,
             )
@@ -682,7 +681,7 @@ impl Engine {
         }
         own.incidents_open = incidents
             .iter()
-            .filter(|incident| incident.closed.is_none())
+            .filter(|incident| incident.closed.is_none() && !incident.masked)
             .count() as u64;
         if let Some(reason) = &status.disabled {
             own.ledger.ok = false;
@@ -712,7 +711,19 @@ fn joined_into(incident: &Incident, analyzer: &Analyzer, ids: &mut IncidentIds) 
         return None;
     };
     let other = analyzer.incidents().iter().find(|it| it.id == into)?;
-    Some(ids.of_analysis(other.id, other.since.into(), &other.request_types))
+    Some(number_of(ids, other))
+}
+
+/// Those that users suffer from, and those that they don't see.
+fn all_incidents(analyzer: &Analyzer) -> impl Iterator<Item = &Incident> {
+    let users = analyzer.incidents().iter();
+    users.chain(analyzer.masked_incidents())
+}
+
+/// The incident's public number.
+fn number_of(ids: &mut IncidentIds, incident: &Incident) -> u64 {
+    let known_by = (incident.since.into(), incident.masked);
+    ids.of_analysis(incident.id, known_by, &incident.request_types)
 }
 
 /// The wall's time. Only the engine's rim reads it; what it calls takes it as an argument.

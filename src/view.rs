@@ -24,6 +24,7 @@ pub use incident::{
     Shape, ShareView, SuspectView,
 };
 pub use intervention::InterventionView;
+pub(crate) use intervention::{is_no_id, reference_beside, reference_of, told_as};
 pub use learned::{About, BeliefRecord, CostRecord, FigureRecord, LearnedView, SeenRecord};
 pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{
@@ -32,7 +33,7 @@ pub use recovery::{
     StepView, SuspicionView, UnitState, UnitView, VerdictView, WatchStanding, WatchView,
 };
 pub use rejuvenation::{RejuvenationView, TurnView};
-pub use request::{RatePointView, RequestTypeView, SampledView};
+pub use request::{MaskedView, RatePointView, RequestTypeView, SampledView};
 pub use status::{
     GrowingView, HealthView, HeardView, ListeningView, PausedView, RefusedView, SilentView,
     StatusView,

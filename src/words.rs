@@ -20,7 +20,7 @@ use crate::view::{
 pub(crate) use done::interventions;
 pub(crate) use growing::growing;
 pub(crate) use heard::{calm, refusal, unheard};
-pub(crate) use matter::{matter, watch};
+pub(crate) use matter::{failed, matter, watch};
 
 /// Names that are spelled out in a list; of more, how many there are.
 const NAMED: usize = 3;
@@ -108,6 +108,24 @@ pub(crate) fn usually(request_type: &RequestTypeView) -> String {
     }
 }
 
+/// `12 of 40 (30%), usually 0%; hides 12 of 12 (100%); 0.3 calls made again per request`: what users don't see; nothing where
+/// nothing was hidden.
+pub(crate) fn masked(request_type: &RequestTypeView) -> Option<String> {
+    let masked = request_type.masked.as_ref()?;
+    let mut said = of(&masked.share);
+    if let Some(usual) = masked.usual {
+        said.push_str(&format!(", usually {}", percent(usual)));
+    }
+    if let Some(hidden) = &masked.still_hidden {
+        said.push_str(&format!("; still hides {}", of(hidden)));
+    }
+    if masked.again_per_request > 0.0 {
+        let again = masked.again_per_request;
+        said.push_str(&format!("; {again:.2} calls made again per request"));
+    }
+    Some(said)
+}
+
 /// `auto for prices, propose elsewhere`: how far Rekindle may go, and where.
 pub(crate) fn modes(tree: &[UnitView]) -> String {
     let of = |unit: &UnitView| {
@@ -182,9 +200,19 @@ pub(crate) fn number_of(number: usize, one: &str) -> String {
     format!("{} {one}{plural}", count(number as u64))
 }
 
+/// What is said where users suffer from nothing, and more than usual is hidden from them.
+pub(crate) fn masked_only(view: &View) -> Option<String> {
+    let mut open = view.open_incidents().peekable();
+    let first = open.peek()?.id;
+    open.all(|incident| incident.masked).then(|| {
+        format!("No more requests fail than usual, but more failures are masked: incident {first}")
+    })
+}
+
 /// What is said of open incidents whose requests are all well again; `None` while any isn't.
 pub(crate) fn well_again(view: &View) -> Option<String> {
-    let since: Option<Vec<UtcTime>> = view.open_incidents().map(|it| it.well_since).collect();
+    let suffered = view.open_incidents().filter(|it| !it.masked);
+    let since: Option<Vec<UtcTime>> = suffered.map(|it| it.well_since).collect();
     let since = since?.into_iter().max()?;
     let lasted = millis(view.now.since(since).as_secs().max(1) * 1000);
     Some(format!(
@@ -490,6 +518,40 @@ mod tests {
             per_second(&request_type),
             format!("unknown ({kept} were kept)")
         );
+    }
+
+    #[test]
+    fn what_is_hidden_is_said_where_anything_is() {
+        use crate::view::MaskedView;
+        let share = |count, total| ShareView {
+            count,
+            total,
+            share: count as f64 / total as f64,
+            ..ShareView::default()
+        };
+        let mut request_type = RequestTypeView::default();
+        assert_eq!(masked(&request_type), None);
+        request_type.masked = Some(MaskedView {
+            share: share(12, 40),
+            usual: Some(0.0),
+            still_hidden: Some(share(12, 16)),
+            again_per_request: 0.3,
+            rising: true,
+        });
+        let said = "12 of 40 (30%), usually 0%; still hides 12 of 16 (75%); 0.30 calls made again per request";
+        assert_eq!(masked(&request_type).as_deref(), Some(said));
+        let mut view = View::default();
+        assert_eq!(masked_only(&view), None);
+        for (id, masked) in [(7, true), (3, false)] {
+            view.incidents.push(IncidentView {
+                id,
+                masked,
+                ..IncidentView::default()
+            });
+            let said = masked_only(&view);
+            // What users suffer from comes first.
+            assert_eq!(said.is_some(), masked, "{said:?}");
+        }
     }
 
     #[test]

@@ -19,8 +19,10 @@ use rekindle_model::{
 };
 
 use crate::causes::Causes;
+use crate::detect::TypeDetector;
 use crate::examples::ExampleStore;
 use crate::fence::Fences;
+use crate::hidden::Hidden;
 use crate::observe::Observer;
 use crate::outcome::failure;
 use crate::paths::{Path, Paths, Reading};
@@ -78,6 +80,7 @@ pub struct Analyzer {
     /// Memory for the outlines of traces that come whole.
     buffer: OutlineBuffer,
     watch: Watch,
+    hidden: Hidden,
     samplings: Samplings,
     cut: u64,
     now: UnixNanos,
@@ -98,7 +101,7 @@ impl Analyzer {
         Self {
             counts: Counts::default(),
             requests: Requests::new(&config.health_routes),
-            types: Types::new(),
+            types: Types::watched_by(TypeDetector::new),
             observer: Observer::new(&config),
             paths: Paths::new(),
             spectrum: Spectrum::new(config.max_rows),
@@ -118,6 +121,7 @@ impl Analyzer {
             examples: ExampleStore::new(config.max_example_spans),
             buffer: OutlineBuffer::default(),
             watch: Watch::default(),
+            hidden: Hidden::default(),
             samplings: Samplings::default(),
             cut: 0,
             now: UnixNanos::default(),
@@ -380,6 +384,7 @@ impl Analyzer {
             failed_inside: observed.failed_inside,
             cell: cell.map(|cell| (cell, self.spectrum.number(cell))),
             trail: observed.trail,
+            again: observed.again,
             registry: version,
             touched,
             fences,
@@ -425,9 +430,7 @@ impl Analyzer {
         for intervention in &reading.touched {
             record.touch(intervention.clone());
         }
-        record.fenced = self
-            .fences
-            .sets_apart(record.touched(), record.start, record.end);
+        record.fence(&self.fences);
         record.row = reading.row;
         let slice = record.start.0 / slice_nanos;
         if let Some(why) = record.fenced {
@@ -446,16 +449,44 @@ impl Analyzer {
         let bad = record.outcome().is_bad();
         let state = self.types.get_mut(record.request_type);
         let is_fenced = record.fenced.is_some();
-        state.set_apart(record.start, false, record.is_failure_set_apart());
+        state.set_apart(record.start, None, record.apart());
+        // Its entry was counted before anybody knew what it would touch.
+        if record.not_by_restart
+            && let Some(bad) = record.detected.take()
+        {
+            state.detector.take_back(slice, bad);
+        }
         let calm = state.incident.is_none() && !is_fenced && !bad;
         if calm {
             state.learn_duration(record.end.since(record.start));
         }
         let request_type = record.request_type;
         if !is_fenced {
+            self.count_hidden(number, reading, slice);
             self.measure(outline, slice, request_type, reading, calm);
         }
         (request_type, bad)
+    }
+
+    /// Counts what users don't see of a request that is evidence.
+    fn count_hidden(&mut self, number: RecordNumber, reading: &Reading, slice: u64) {
+        self.hidden.keep_up_with(&self.types, &self.config);
+        let record = self.records.at(number);
+        if self
+            .fences
+            .may_cover(record.request_type, record.start, record.end)
+        {
+            return;
+        }
+        self.hidden.count(record, reading.again, slice);
+        let causes = Causes {
+            spectrum: &self.spectrum,
+            registry: &self.observer.registry,
+            config: &self.config,
+            masked: true,
+        };
+        let id = record.request_type;
+        self.hidden.look(id, &mut self.watch, self.now, causes);
     }
 
     /// Counts how long the request's visits took.
@@ -603,6 +634,7 @@ impl Analyzer {
     /// The last word counts.
     pub fn report(&mut self, report: OutcomeReport, now: UnixNanos) {
         let trace_id = report.trace_id;
+        let slice_nanos = self.slice_nanos();
         let Some(record) = self.records.get_mut(trace_id) else {
             if self.waiting_reports.len() >= self.config.max_waiting_reports {
                 self.counts.add(LeftOut::ReportOverflow);
@@ -612,12 +644,13 @@ impl Analyzer {
             return;
         };
         let (before, cell_before) = (record.outcome(), record.cell());
-        let was_set_apart = record.is_failure_set_apart();
+        let was_set_apart = record.apart();
         record.report(report.outcome, report.reporter);
         let (after, cell_after) = (record.outcome(), record.cell());
         let id = record.request_type;
         let start = record.start;
-        let is_set_apart = record.is_failure_set_apart();
+        let is_set_apart = record.apart();
+        self.hidden.recount(record, start.0 / slice_nanos);
         let detected = record.detected;
         if detected.is_some() && after.is_known() {
             record.detected = Some(after.is_bad());
@@ -650,6 +683,7 @@ impl Analyzer {
             spectrum: &self.spectrum,
             registry: &self.observer.registry,
             config: &self.config,
+            masked: false,
         };
         self.watch.look(&mut self.types, request_type, now, causes);
     }
@@ -660,6 +694,7 @@ impl Analyzer {
             profiles: &self.profiles,
             registry: &self.observer.registry,
             types: &self.types,
+            hidden: self.hidden.types(),
             records: &self.records,
             samplings: &self.samplings,
             fences: &self.fences,

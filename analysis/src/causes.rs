@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rekindle_model::UnixNanos;
+use rekindle_model::{Outcome, UnixNanos};
 
 use crate::registry::Registry;
 use crate::spectrum::{Cell, Spectrum};
@@ -85,9 +85,15 @@ pub(crate) struct Causes<'a> {
     pub(crate) spectrum: &'a Spectrum,
     pub(crate) registry: &'a Registry,
     pub(crate) config: &'a AnalysisConfig,
+    /// Whether the failures are those that users don't see.
+    pub(crate) masked: bool,
 }
 
 impl<'a> Causes<'a> {
+    fn is_failure(self, outcome: Outcome) -> bool {
+        outcome.is_bad() || (self.masked && outcome == Outcome::Masked)
+    }
+
     /// What those requests say that began at this time or later.
     pub(crate) fn since(self, from: UnixNanos) -> Look<'a> {
         let cells = self.spectrum.between(self.slice(from), u64::MAX).collect();
@@ -145,7 +151,7 @@ impl Look<'_> {
         let types: BTreeSet<u32> = types.iter().copied().collect();
         let mut failures: BTreeMap<u32, (u64, BTreeMap<u32, u64>)> = BTreeMap::new();
         for (cell, count) in &self.cells {
-            if !types.contains(&cell.request_type) || !cell.outcome.is_bad() {
+            if !types.contains(&cell.request_type) || !self.causes.is_failure(cell.outcome) {
                 continue;
             }
             let touches = &self.causes.spectrum.row(cell.row).touches;
@@ -238,7 +244,8 @@ impl Look<'_> {
             if !cell.outcome.is_known() || !touches.iter().any(|it| it.component == whole) {
                 continue;
             }
-            let bad = if cell.outcome.is_bad() { *count } else { 0 };
+            let is_bad = self.causes.is_failure(cell.outcome);
+            let bad = if is_bad { *count } else { 0 };
             all = (all.0 + bad, all.1 + count);
             if !touches.iter().any(|it| parts.contains(&it.component)) {
                 others = (others.0 + bad, others.1 + count);

@@ -136,6 +136,8 @@ pub struct TypeDetector {
     /// Slices before this one are settled.
     settled_before: Option<u64>,
     rise: ShareRise,
+    /// Whether only what was learned is compared with, and nothing that stands in for it.
+    only_jumps: bool,
 }
 
 impl TypeDetector {
@@ -151,7 +153,21 @@ impl TypeDetector {
             held: Held::default(),
             settled_before: None,
             rise: ShareRise::above(Probability::clamped(baseline)),
+            only_jumps: false,
         }
+    }
+
+    /// One that knows nothing yet, and is silent until it knows what is usual: of what may be a habit of the system from its
+    /// first request on.
+    pub(crate) fn of_jumps(config: &AnalysisConfig) -> Self {
+        Self {
+            only_jumps: true,
+            ..Self::new(config)
+        }
+    }
+
+    fn knows_enough(&self, config: &AnalysisConfig) -> bool {
+        self.history.ok + self.history.bad >= config.enough_history
     }
 
     /// The share of failures that is usual, in `[0, 1]`.
@@ -189,6 +205,24 @@ impl TypeDetector {
             } else if !bad && counted.bad > 0 {
                 counted.bad -= 1;
                 counted.ok += 1;
+            }
+        });
+    }
+
+    /// Takes back one that was counted and is no evidence.
+    pub(crate) fn take_back(&mut self, slice: u64, bad: bool) {
+        if !self.open.contains_key(&slice) {
+            return;
+        }
+        self.change(slice, |counted| {
+            let side = if bad {
+                &mut counted.bad
+            } else {
+                &mut counted.ok
+            };
+            *side = side.saturating_sub(1);
+            if counted.bad == 0 {
+                counted.first_bad = None;
             }
         });
     }
@@ -233,12 +267,13 @@ impl TypeDetector {
     /// count of requests does alone: the first thousand then bring an alarm in one case of a
     /// thousand.
     pub fn is_alarmed(&self, config: &AnalysisConfig) -> bool {
-        self.evidence() >= self.wanted(config)
+        let may_tell = !self.only_jumps || self.knows_enough(config);
+        may_tell && self.evidence() >= self.wanted(config)
     }
 
     fn wanted(&self, config: &AnalysisConfig) -> f64 {
         let requests = self.history.ok + self.history.bad;
-        if requests < config.enough_history {
+        if !self.knows_enough(config) {
             return config.requests_between_false_alarms;
         }
         let seconds = self.history.slices.max(1) as f64 * config.slice.as_secs_f64();
@@ -265,6 +300,7 @@ impl TypeDetector {
             return;
         };
         self.settled = last.after;
+        let is_learning = self.only_jumps && !self.knows_enough(config);
         for (at, slice) in &settled {
             if exemplary {
                 self.history.add(*at, slice.bad, slice.ok);
@@ -275,6 +311,19 @@ impl TypeDetector {
         if exemplary {
             self.held = Held::default();
             self.learn(config);
+        }
+        if is_learning {
+            self.bet_anew();
+        }
+    }
+
+    /// What was bet on while less was known is over; slices that are open are bet on by what is known now.
+    fn bet_anew(&mut self) {
+        self.settled = DetectorState::default();
+        let mut state = self.settled;
+        for slice in self.open.values_mut() {
+            state = self.rise.step(state, slice.bad, slice.ok);
+            slice.after = state;
         }
     }
 
@@ -304,7 +353,7 @@ impl TypeDetector {
 
     fn careful_baseline(&self, config: &AnalysisConfig) -> f64 {
         let history = self.history.share();
-        if self.history.ok + self.history.bad >= config.enough_history {
+        if self.knows_enough(config) {
             return history
                 .upper_bound(Probability::P95)
                 .max(config.tolerated_failure_share);

@@ -72,6 +72,14 @@ pub struct Compared {
     /// The share of failed requests that touched the suspect less that of good ones (both times): the
     /// 95 % interval by Newcombe, in `[−1, 1]`.
     pub difference: Interval,
+    /// Whether "failed" is masked throughout: something failed, and the request ended well.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub masked: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_no(it: &bool) -> bool {
+    !*it
 }
 
 impl Default for Compared {
@@ -84,6 +92,7 @@ impl Default for Compared {
                 low: -1.0,
                 high: 1.0,
             },
+            masked: false,
         }
     }
 }
@@ -96,7 +105,10 @@ pub struct Origin {
     /// Of all requests of the window that touched it, those in which a failure began in it, masked
     /// ones included.
     pub now: Counted,
-    /// The same before.
+    /// Of the hits of `now`, those that were masked: a retry or a fallback hid the failure from the user.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub masked: u64,
+    /// The same as `now`, before.
     pub before: Counted,
     /// The types of the errors that began in it, by requests, the most frequent first.
     pub errors: Vec<(Name, u64)>,

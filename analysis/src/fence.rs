@@ -87,6 +87,12 @@ impl Fences {
         self.fences.values().map(|fence| &fence.intervention)
     }
 
+    /// Those that aren't merely seen.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &Intervention> {
+        let told = self.fences.values().filter(|fence| !fence.is_seen);
+        told.map(|fence| &fence.intervention)
+    }
+
     /// Takes the intervention in; one of the same reference is replaced. The oldest gives way, ours last.
     pub(crate) fn put(
         &mut self,
@@ -208,6 +214,19 @@ impl Fences {
         touched
     }
 
+    /// Whether what overlaps a request that touched these targets is more than restarts.
+    pub(crate) fn does_more_than_restart(
+        &self,
+        touched: &[Touched],
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> bool {
+        let known = touched.iter();
+        let mut known =
+            known.filter_map(|it| Some(&self.fences.get(&it.intervention)?.intervention));
+        known.any(|it| it.kind != InterventionKind::Restart && it.overlaps(start, end))
+    }
+
     /// Why a request that touched these targets is set apart, if it is: it overlaps one of their shadows, or came later to
     /// a life that should have been over.
     pub(crate) fn sets_apart(
@@ -298,6 +317,7 @@ mod tests {
                 process,
                 part: None,
             },
+            ended_by: None,
             reference: n.to_string().into(),
         };
         let mut fences = Fences::new(4);

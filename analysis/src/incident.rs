@@ -42,6 +42,10 @@ pub struct Incident {
     pub ok: u64,
     /// Requests of its types that failed or were too slow, of each since it began to.
     pub bad: u64,
+    /// Whether no user is let down: `bad` counts requests that ended well though something failed in them, and shares are
+    /// of these.
+    #[serde(default)]
+    pub masked: bool,
     /// The share of failed requests before, in `[0, 1]`, over its types by their traffic.
     pub baseline_failure_share: f64,
     /// Requests of its types that should have come since `since` and did not, at least: an estimate from how
@@ -72,6 +76,7 @@ impl Incident {
             closed: None,
             ok: 0,
             bad: 0,
+            masked: false,
             baseline_failure_share: 0.0,
             missing: 0.0,
             well_since: None,

@@ -21,6 +21,7 @@ mod detect;
 mod examples;
 mod explanation;
 mod fence;
+mod hidden;
 mod hops;
 mod incident;
 mod missed;
@@ -61,10 +62,12 @@ pub use explanation::{
     Alternative, Compared, Counted, Doubt, Explanation, LatencyShift, Measured, Origin, Pair,
     Relation, Requests, StructureChange, Support, Times,
 };
+pub use hidden::Masked;
 pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use missed::Told;
 pub use observe::State;
-pub use offline::{Heap, Offline, input_around, input_of};
+pub use offline::{Heap, MaskedOf, Offline, input_around, input_of};
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
+pub use rollouts::Rollout;
 pub use sampling::{Standing, StandsFor, Weights};
 pub use spectrum::{MergeError, PORTABLE_VERSION, PortableCell, PortableSpectrum};

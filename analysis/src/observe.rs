@@ -74,6 +74,8 @@ pub(crate) struct Observed {
     pub(crate) works: Vec<Work>,
     /// Whether something failed inside, seen from outside or not.
     pub(crate) failed_inside: bool,
+    /// How many failed calls were made again, to the same callee.
+    pub(crate) again: u32,
     /// Which spans say how long each work took, in the same order.
     pub(crate) timings: Vec<Timing>,
     /// What it depended on.
@@ -201,6 +203,10 @@ impl Observer {
             None => self.learn_addresses(&mut reading, counts),
         }
         let failed_inside = self.blame_failures(&mut reading, counts);
+        let again = match failed_inside {
+            true => self.calls_again(&mut reading),
+            false => 0,
+        };
         self.touch_dependencies(&mut reading, counts);
         self.note_callees(&mut reading);
         if outcome == Outcome::Slow {
@@ -234,6 +240,7 @@ impl Observer {
             },
             works,
             failed_inside,
+            again,
             timings,
             trail,
         }
@@ -362,10 +369,10 @@ impl Observer {
         let mut explained = vec![false; spans.len()];
         for position in (0..reading.hops.order.len()).rev() {
             let index = reading.hops.order[position];
-            explained[index] = trace
-                .children(index)
-                .iter()
-                .any(|child| exposed[*child] && !self.was_retried(reading, &exposed, *child));
+            explained[index] = trace.children(index).iter().any(|child| {
+                let went_well = |other: usize| !exposed[other];
+                exposed[*child] && !self.was_made_again(reading, *child, went_well)
+            });
             // What a process answers is its word: when it says fine, it dealt with what failed
             // below. Inside a process, many spans say nothing, and a failure passes through them.
             let crossed = trace
@@ -397,8 +404,24 @@ impl Observer {
         any
     }
 
-    /// Whether the failed call was made again later, to the same callee, and went well.
-    fn was_retried(&mut self, reading: &mut Reading<'_>, exposed: &[bool], call: usize) -> bool {
+    /// How many failed calls were made again, however that ended.
+    fn calls_again(&mut self, reading: &mut Reading<'_>) -> u32 {
+        let mut again = 0;
+        for position in 0..reading.hops.order.len() {
+            let index = reading.hops.order[position];
+            let has_failed = reading.failed[index].is_some();
+            again += u32::from(has_failed && self.was_made_again(reading, index, |_| true));
+        }
+        again
+    }
+
+    /// Whether the failed call was made again later, to the same callee, by a call that counts.
+    fn was_made_again(
+        &mut self,
+        reading: &mut Reading<'_>,
+        call: usize,
+        counts: impl Fn(usize) -> bool,
+    ) -> bool {
         let spans = reading.trace.spans();
         let Some(parent) = reading.trace.parent(call) else {
             return false;
@@ -406,15 +429,21 @@ impl Observer {
         if !is_call(&spans[call]) {
             return false;
         }
+        let children = reading.trace.children(parent);
+        let is_like = |other: usize| {
+            other != call
+                && is_call(&spans[other])
+                && spans[other].name == spans[call].name
+                && counts(other)
+        };
+        if !children.iter().any(|other| is_like(*other)) {
+            return false;
+        }
         let Some(target) = self.target(reading, call) else {
             return false;
         };
-        reading.trace.children(parent).iter().any(|other| {
-            let alike = *other != call
-                && !exposed[*other]
-                && is_call(&spans[*other])
-                && spans[*other].name == spans[call].name
-                && self.target(reading, *other).as_ref() == Some(&target);
+        children.iter().any(|other| {
+            let alike = is_like(*other) && self.target(reading, *other).as_ref() == Some(&target);
             if alike {
                 reading.trail.single = true;
             }

@@ -6,12 +6,14 @@
 //! heaps may come from any days, and ten million spans are counted in as little memory as a thousand.
 //! Durations and the order within a trace stay.
 
+use serde::Serialize;
+
 use rekindle_model::{
     Intervention, Outline, OutlineParts, ReleaseReason, RequestType, Shape, Span, Trace, UnixNanos,
 };
 
 use crate::rank::Input;
-use crate::{AnalysisConfig, Analyzer, LeftOut};
+use crate::{AnalysisConfig, Analyzer, LeftOut, Masked};
 
 /// Where the time line begins. Any time will do that leaves room on both sides.
 const BEGINNING: UnixNanos = UnixNanos::from_secs(1_000_000_000);
@@ -44,6 +46,19 @@ pub struct Offline {
     interventions: Vec<Intervention>,
     /// Traces that were left out for it.
     fenced: u64,
+    /// Whether failures that users didn't see are to be explained.
+    masked: bool,
+}
+
+/// What of a type's failures its users didn't see.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MaskedOf {
+    /// The type.
+    pub request_type: RequestType,
+    /// Before the fault.
+    pub before: Masked,
+    /// With the fault.
+    pub now: Masked,
 }
 
 impl Offline {
@@ -54,7 +69,15 @@ impl Offline {
             slice: (config.slice.as_nanos() as u64).max(1),
             interventions: Vec::new(),
             fenced: 0,
+            masked: false,
         }
+    }
+
+    /// Failures that users didn't see are to be explained as well: those of requests that ended well.
+    #[must_use]
+    pub const fn of_masked(mut self, masked: bool) -> Self {
+        self.masked = masked;
+        self
     }
 
     /// Leaves out what overlaps any of these in its own time and touches its target, as online; what is taken from here
@@ -146,11 +169,50 @@ impl Offline {
     pub fn input_about(&self, types: &[RequestType]) -> Input {
         let since = self.begin(Heap::Window);
         let until = since.plus(std::time::Duration::from_nanos(self.slice));
-        let mut input = self.analyzer.input_between(types, since, until);
+        let mut input = match self.masked {
+            true => self.analyzer.masked_between(types, since, until),
+            false => self.analyzer.input_between(types, since, until),
+        };
         // Nobody corrects what was counted.
         input.left_out.ignore(LeftOut::RecordOverflow);
         input.left_out.add_many(LeftOut::Fenced, self.fenced);
         input
+    }
+}
+
+impl Offline {
+    /// What users didn't see, of types in which anything was hidden.
+    pub fn masked(&self) -> Vec<MaskedOf> {
+        let (first, since) = (self.begin(Heap::Earlier), self.begin(Heap::Window));
+        let until = since.plus(std::time::Duration::from_nanos(self.slice));
+        let before = self.analyzer.masked_types(first, since);
+        let now = self.analyzer.masked_types(since, until);
+        let both = before.into_iter().zip(now);
+        let both = both.map(|((request_type, before), (_, now))| MaskedOf {
+            request_type,
+            before,
+            now,
+        });
+        let is_any = |it: &Masked| it.masked > 0 || it.calls_again > 0;
+        both.filter(|it| is_any(&it.before) || is_any(&it.now))
+            .collect()
+    }
+
+    /// Takes what came before the fault, and with it.
+    #[must_use]
+    pub fn with(mut self, baseline: &[Trace], window: &[Trace]) -> Self {
+        let earlier = Self::earlier_of(baseline.len() as u64);
+        for (place, trace) in (0..).zip(baseline) {
+            let heap = match place < earlier {
+                true => Heap::Earlier,
+                false => Heap::Later,
+            };
+            self.take(heap, trace.spans().to_vec());
+        }
+        for trace in window {
+            self.take(Heap::Window, trace.spans().to_vec());
+        }
+        self
     }
 }
 
@@ -166,19 +228,8 @@ pub fn input_around(
     window: &[Trace],
     interventions: &[Intervention],
 ) -> Input {
-    let mut offline = Offline::new(config).around(interventions);
-    let earlier = Offline::earlier_of(baseline.len() as u64);
-    for (place, trace) in (0..).zip(baseline) {
-        let heap = match place < earlier {
-            true => Heap::Earlier,
-            false => Heap::Later,
-        };
-        offline.take(heap, trace.spans().to_vec());
-    }
-    for trace in window {
-        offline.take(Heap::Window, trace.spans().to_vec());
-    }
-    offline.input()
+    let offline = Offline::new(config).around(interventions);
+    offline.with(baseline, window).input()
 }
 
 /// An incident must not open, since none is asked about and the baseline is learned outside of

@@ -138,6 +138,8 @@ pub(crate) struct Reading {
     pub(crate) course: Option<u32>,
     pub(crate) row: Option<u32>,
     pub(crate) failed_inside: bool,
+    /// How many of its failed calls were made again.
+    pub(crate) again: u32,
     pub(crate) works: Vec<PathWork>,
     /// The indexes of the spans through which work left each visit, one visit's after the other's.
     pub(crate) ways_out: Vec<u32>,

@@ -13,7 +13,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use rekindle_model::{Name, Outcome, TraceId, UnixNanos};
 
-use crate::fence::Touched;
+use crate::fence::{Fences, Touched};
 use crate::sampling::StandsFor;
 use crate::spectrum::Cell;
 use crate::{Counts, LeftOut};
@@ -34,8 +34,12 @@ pub(crate) struct Record {
     pub(crate) failed_inside: bool,
     /// Whether it was given to the type's detector, and as what.
     pub(crate) detected: Option<bool>,
+    /// As what it is counted among the requests whose insides are known, if it is.
+    pub(crate) counted_inside: Option<Outcome>,
     /// Why it is set apart, if it is.
     pub(crate) fenced: Option<LeftOut>,
+    /// Whether something else than a restart sets it apart: a deployment, a scaling, our own blindness.
+    pub(crate) not_by_restart: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -44,6 +48,15 @@ pub(crate) struct Record {
 struct Rare {
     reported: Option<(Outcome, Name)>,
     touched: Vec<Touched>,
+}
+
+/// A request that is no evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Apart {
+    /// Whether it ended badly.
+    pub(crate) bad: bool,
+    /// Whether nothing but restarts sets it apart: what fails in these fails users, and is a restart's price.
+    pub(crate) by_restart: bool,
 }
 
 impl Record {
@@ -58,7 +71,9 @@ impl Record {
             stands_for: StandsFor::default(),
             failed_inside: false,
             detected: None,
+            counted_inside: None,
             fenced: None,
+            not_by_restart: false,
             rare: None,
         }
     }
@@ -95,9 +110,25 @@ impl Record {
         }
     }
 
-    /// Whether it ended badly and is no evidence.
-    pub(crate) fn is_failure_set_apart(&self) -> bool {
-        self.fenced.is_some() && self.outcome().is_bad()
+    /// As what it is set apart, if it is and it is known how it ended.
+    pub(crate) fn apart(&self) -> Option<Apart> {
+        let outcome = self.outcome();
+        (self.fenced.is_some() && outcome.is_known()).then(|| Apart {
+            bad: outcome.is_bad(),
+            by_restart: !self.not_by_restart,
+        })
+    }
+
+    /// Sets it apart, or frees it, as these say; whether that is news.
+    pub(crate) fn fence(&mut self, fences: &Fences) -> bool {
+        let (touched, start, end) = (self.touched(), self.start, self.end);
+        let now = (
+            fences.sets_apart(touched, start, end),
+            fences.does_more_than_restart(touched, start, end),
+        );
+        let was = (self.fenced, self.not_by_restart);
+        (self.fenced, self.not_by_restart) = now;
+        now != was
     }
 
     /// Where it is counted in the spectrum; `None` when it isn't.

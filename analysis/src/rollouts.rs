@@ -7,7 +7,7 @@
 //! Instances that come are none, because one that crashes again and again shows a new one each time, and those that go aren't
 //! either: by traces alone nobody can tell an instance that was taken away from one that died.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
@@ -25,8 +25,7 @@ const SHADOW_AT_MOST: Duration = Duration::from_secs(1);
 /// So many services are remembered; the one whose last version is the oldest gives way.
 const MAX_SERVICES: usize = 1_000;
 
-/// So many versions of a service are remembered, which is more than are rolled out while anybody remembers the first. Of a
-/// service that has more, no further one counts as a rollout.
+/// So many versions of a service are remembered, the last ones: more than are rolled out while anybody remembers the first.
 const MAX_VERSIONS: usize = 100;
 
 /// Services whose versions are known: for longer than their components are, so that one that comes back is none that appears.
@@ -39,7 +38,27 @@ pub(crate) struct Rollouts {
 struct Known {
     /// When the last version appeared.
     last: UnixNanos,
-    versions: BTreeSet<Name>,
+    /// In the order in which they appeared.
+    versions: VecDeque<Name>,
+    /// The last one that was rolled out, and when it was seen first.
+    rollout: Option<(Name, UnixNanos)>,
+}
+
+/// A version of a service that was rolled out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// The version.
+    pub version: Component,
+    /// When it was seen first.
+    pub at: UnixNanos,
+}
+
+impl Rollout {
+    /// In words: `version 2 of catalog appeared`.
+    pub fn in_words(&self) -> String {
+        let Component { service, name, .. } = &self.version;
+        format!("version {name} of {service} appeared")
+    }
 }
 
 impl Rollouts {
@@ -57,8 +76,12 @@ impl Rollouts {
         }
         let start = start.min(now);
         let until = end.min(now).min(start.plus(SHADOW_AT_MOST));
-        let last = self.learn(&component.service, &component.name, start)?;
-        (start.since(last) >= KNOWN_FOR).then(|| Intervention {
+        let is_first = self.learn(&component.service, &component.name, start)?;
+        let rollout = Rollout {
+            version: component.clone(),
+            at: start,
+        };
+        is_first.then(|| Intervention {
             kind: InterventionKind::Deployment,
             target: Selector(vec![
                 ("service.name".into(), component.service.clone()),
@@ -67,21 +90,43 @@ impl Rollouts {
             from: start,
             until: Some(until),
             began: Life::default(),
-            reference: format!(
-                "version {} of {} appeared",
-                component.name, component.service
-            )
-            .into(),
+            ended_by: None,
+            reference: rollout.in_words().into(),
         })
     }
 
-    /// When the version before this one appeared; `None` where this one is the first, or known.
-    fn learn(&mut self, service: &Name, version: &Name, at: UnixNanos) -> Option<UnixNanos> {
+    /// The last version of each service that was rolled out, as far as it is remembered.
+    pub(crate) fn last(&self) -> impl Iterator<Item = Rollout> {
+        self.services.iter().filter_map(|(service, known)| {
+            let (name, at) = known.rollout.as_ref()?;
+            Some(Rollout {
+                version: Component::new(Level::Version, service, name),
+                at: *at,
+            })
+        })
+    }
+
+    /// Whether this version is the first one of a rollout; `None` where it is of none, or known.
+    fn learn(&mut self, service: &Name, version: &Name, at: UnixNanos) -> Option<bool> {
         if let Some(known) = self.services.get_mut(service) {
-            if known.versions.len() >= MAX_VERSIONS || !known.versions.insert(version.clone()) {
+            if known.versions.contains(version) {
                 return None;
             }
-            return Some(std::mem::replace(&mut known.last, at));
+            if known.versions.len() >= MAX_VERSIONS {
+                known.versions.pop_front();
+            }
+            known.versions.push_back(version.clone());
+            let last = std::mem::replace(&mut known.last, at);
+            let is_first = at.since(last) >= KNOWN_FOR;
+            let goes_on = known
+                .rollout
+                .as_ref()
+                .is_some_and(|(_, begun)| *begun == last);
+            if !is_first && !goes_on {
+                return None;
+            }
+            known.rollout = Some((version.clone(), at));
+            return Some(is_first);
         }
         if self.services.len() >= MAX_SERVICES {
             let oldest = self.services.iter().min_by_key(|(_, known)| known.last);
@@ -89,8 +134,11 @@ impl Rollouts {
                 self.services.remove(&oldest);
             }
         }
-        let versions = BTreeSet::from([version.clone()]);
-        let known = Known { last: at, versions };
+        let known = Known {
+            last: at,
+            versions: VecDeque::from([version.clone()]),
+            rollout: None,
+        };
         self.services.insert(service.clone(), known);
         None
     }
@@ -139,6 +187,26 @@ mod tests {
     }
 
     #[test]
+    fn versions_that_follow_one_another_are_one_rollout_that_goes_on() {
+        let mut rollouts = Rollouts::default();
+        for (version, at, begins, last) in [
+            // All comes up.
+            ("1", 1, false, None),
+            ("2", 30, false, None),
+            ("3", 100, true, Some(("3", 100))),
+            ("4", 130, false, Some(("4", 130))),
+            ("4", 140, false, Some(("4", 130))),
+        ] {
+            let seen = appears(&mut rollouts, version, [at; 3]);
+            assert_eq!(seen.is_some(), begins, "{version} at {at}");
+            let found = rollouts.last().next();
+            let found = found.map(|it| (it.version.name.to_string(), it.at));
+            let expected = last.map(|(name, at)| (name.to_owned(), UnixNanos::from_secs(at)));
+            assert_eq!(found, expected, "{version} at {at}");
+        }
+    }
+
+    #[test]
     fn what_is_remembered_has_bounds() {
         let mut rollouts = Rollouts::default();
         let versions = 0..MAX_VERSIONS as u64 + 100;
@@ -146,7 +214,10 @@ mod tests {
             let at = [100 * (n + 1); 3];
             appears(&mut rollouts, &n.to_string(), at).is_some()
         });
-        assert_eq!(seen.count(), MAX_VERSIONS - 1);
+        assert_eq!(seen.count(), MAX_VERSIONS + 99, "each but the first");
+        for known in rollouts.services.values() {
+            assert_eq!(known.versions.len(), MAX_VERSIONS);
+        }
         for n in 0..MAX_SERVICES as u64 + 100 {
             let service = Name::from(format!("made-up-{n}"));
             rollouts.learn(&service, &"1".into(), UnixNanos::from_secs(n));

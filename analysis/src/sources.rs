@@ -38,6 +38,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) profiles: &'a Profiles,
     pub(crate) registry: &'a Registry,
     pub(crate) types: &'a Types,
+    /// The same types, by what their users don't see.
+    pub(crate) hidden: &'a Types,
     pub(crate) records: &'a Records,
     pub(crate) samplings: &'a Samplings,
     pub(crate) fences: &'a Fences,
@@ -94,8 +96,14 @@ impl Sources<'_> {
         let counted = [&*baseline, &*window];
         let profile = self.profiles.around(incident.id, &measured);
         let laid = self.laid(known.cloned(), counted, &profile, &failing);
-        let cases = |counted: &[u64]| self.cases(&laid.cells, counted, &laid.rows, &failing);
-        let (shown, reports) = self.shown(stretch, &failing, &laid);
+        let cases = |counted: &[u64]| {
+            let cases = self.cases(&laid.cells, counted, &laid.rows, &failing);
+            match incident.masked {
+                true => unmasked(cases),
+                false => cases,
+            }
+        };
+        let (shown, reports) = self.shown(incident, stretch, &failing, &laid);
         let (in_window, before) = (cases(&window), cases(&baseline));
         Input {
             incident: incident.id,
@@ -104,7 +112,11 @@ impl Sources<'_> {
             weights: self.weights(&failing, in_window.iter().chain(&before)),
             window: in_window,
             baseline: before,
-            missing: self.missing(&baseline, &failing, &laid),
+            missing: match incident.masked {
+                true => Vec::new(),
+                false => self.missing(&baseline, &failing, &laid),
+            },
+            masked: incident.masked,
             touched: laid.cells.touched([&baseline, &measured_window]),
             shown,
             reports: reports.into_iter().collect(),
@@ -177,8 +189,8 @@ impl Sources<'_> {
         until: UnixNanos,
         failing: &BTreeSet<u32>,
     ) -> (Stretch, AskedNext) {
-        let stretch = self.stretch(incident.since, until, failing);
-        let troubled = Arc::new(self.troubled_before(incident.since));
+        let stretch = self.stretch(incident, until, failing);
+        let troubled = Arc::new(self.troubled_before(incident));
         let asked = AskedNext {
             incident: incident.id,
             measured: self.measured_stretches(incident, stretch, failing, &troubled),
@@ -190,11 +202,12 @@ impl Sources<'_> {
         (stretch, asked)
     }
 
-    /// When request types were in incidents before this time.
-    fn troubled_before(&self, since: UnixNanos) -> Troubled {
-        let end = self.slice(since);
+    /// When request types were in incidents before this one began: in masked ones, too, where it is one.
+    fn troubled_before(&self, incident: &Incident) -> Troubled {
+        let end = self.slice(incident.since);
         let mut troubled = Troubled::default();
-        for (id, state) in self.types.iter() {
+        let hidden = self.hidden.iter().filter(|_| incident.masked);
+        for (id, state) in self.types.iter().chain(hidden) {
             for (from, over) in state.troubles() {
                 troubled.add(
                     id,
@@ -219,9 +232,13 @@ impl Sources<'_> {
 
     /// The last stretch between restarts in which enough requests that are evidence failed to tell why; the first one
     /// when there is none.
-    fn stretch(&self, since: UnixNanos, until: UnixNanos, failing: &BTreeSet<u32>) -> Stretch {
+    fn stretch(&self, incident: &Incident, until: UnixNanos, failing: &BTreeSet<u32>) -> Stretch {
+        let types = match incident.masked {
+            true => self.hidden,
+            false => self.types,
+        };
         let mut stretches = vec![Stretch {
-            from: since,
+            from: incident.since,
             until: until.plus(Duration::from_nanos(1)),
             cut_before: false,
             cut_after: false,
@@ -244,7 +261,7 @@ impl Sources<'_> {
         let enough = |stretch: &&Stretch| {
             let (from, until) = (stretch.from, stretch.until);
             let failed = failing.iter();
-            let failed = failed.map(|id| self.types.get(*id).failed(from, until));
+            let failed = failed.map(|id| types.get(*id).failed(from, until));
             failed.sum::<u64>() >= self.config.min_failed
         };
         *stretches.iter().rev().find(enough).unwrap_or(&stretches[0])
@@ -355,6 +372,7 @@ impl Sources<'_> {
     /// Traces that can be shown, and who reported failures of the incident.
     fn shown(
         &self,
+        incident: &Incident,
         stretch: Stretch,
         failing: &BTreeSet<u32>,
         laid: &Laid,
@@ -378,7 +396,8 @@ impl Sources<'_> {
             .filter_map(|trace_id| {
                 let record = self.records.get(trace_id)?;
                 let row = placed(record.row?)?;
-                let bad = record.outcome().is_bad();
+                let outcome = record.outcome();
+                let bad = outcome.is_bad() || incident.masked && outcome == Outcome::Masked;
                 let of_incident = failing.contains(&record.request_type);
                 let fits = record.fenced.is_none()
                     && (!bad || (of_incident && stretch.holds(record.start)));
@@ -392,4 +411,24 @@ impl Sources<'_> {
             .collect();
         (shown, reports)
     }
+}
+
+/// The cases with those as failed whose failures their users didn't see.
+fn unmasked(cases: Vec<Case>) -> Vec<Case> {
+    let mut cases: Vec<Case> = cases
+        .into_iter()
+        .map(|case| match case.outcome {
+            Outcome::Masked if case.of_incident => Case {
+                outcome: Outcome::Failed,
+                ..case
+            },
+            _ => case,
+        })
+        .collect();
+    cases.sort_unstable();
+    let mut merged = Vec::new();
+    cases
+        .into_iter()
+        .for_each(|case| add_case(&mut merged, case));
+    merged
 }

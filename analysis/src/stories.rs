@@ -10,6 +10,7 @@ mod claims;
 mod confounded;
 mod deployed;
 mod laid_out;
+mod masked;
 mod production;
 mod same_bytes;
 mod sampled;
@@ -595,6 +596,7 @@ fn restart_of_bidding(from: UnixNanos, until: Option<UnixNanos>) -> Intervention
         from,
         until,
         began: Life::default(),
+        ended_by: None,
         reference: "action-1".into(),
     }
 }
@@ -637,6 +639,7 @@ fn while_we_were_blind_nothing_counts_for_or_against_anyone() {
         from,
         until: Some(until),
         began: Life::default(),
+        ended_by: None,
         reference: "outage".into(),
     });
     site.run(5, Fault::CatalogRaises);
@@ -661,6 +664,7 @@ fn a_ranking_tells_of_fenced_requests_while_they_would_be_in_it() {
         from,
         until: Some(from.plus(Duration::from_secs(5))),
         began: Life::default(),
+        ended_by: None,
         reference: "outage".into(),
     });
     site.run(20, Fault::None).run(10, Fault::CatalogRaises);

@@ -10,6 +10,7 @@ use rekindle_stats::{Arrivals, LogHistogram, Probability, Silence};
 use crate::detect::TypeDetector;
 use crate::missed::{Stops, Stretch, Told};
 use crate::rates::{Ends, RATE_SLICE, Rates, rate_slice, slices_between};
+use crate::records::Apart;
 use crate::{AnalysisConfig, Counts, LeftOut};
 
 /// A limit is learned from so many good requests. The 99th percentile of thirty is the longest of
@@ -33,8 +34,10 @@ const WARM_UP: Duration = HEARD_WITHIN;
 pub(crate) struct TypeState {
     pub(crate) request_type: RequestType,
     rates: Rates,
-    /// Per rate slice: how many ended badly and are no evidence.
-    set_apart: BTreeMap<u64, u64>,
+    /// Per rate slice: how many are no evidence.
+    set_apart: BTreeMap<u64, Ends>,
+    /// Of these, those that something else than a restart sets apart.
+    not_by_restart: BTreeMap<u64, Ends>,
     durations: LogHistogram,
     configured_limit: Option<Duration>,
     slow_floor: Duration,
@@ -153,24 +156,29 @@ impl TypeState {
         self.rates.remove(start, bad);
     }
 
-    /// A request that began then was a failure that is set apart, or not, and is so now, or not.
-    pub(crate) fn set_apart(&mut self, start: UnixNanos, was: bool, is: bool) {
+    /// A request that began then was set apart as this, or not at all, and is so now.
+    pub(crate) fn set_apart(&mut self, start: UnixNanos, was: Option<Apart>, is: Option<Apart>) {
         if was == is {
             return;
         }
-        let count = self.set_apart.entry(rate_slice(start)).or_default();
-        *count = if is {
-            *count + 1
-        } else {
-            count.saturating_sub(1)
-        };
+        let slice = rate_slice(start);
+        for (apart, is_one) in [(was, false), (is, true)] {
+            let Some(apart) = apart else { continue };
+            change(&mut self.set_apart, slice, apart.bad, is_one);
+            if !apart.by_restart {
+                change(&mut self.not_by_restart, slice, apart.bad, is_one);
+            }
+        }
     }
 
     /// Requests that ended badly and are evidence, of the slices that begin in `[from, until)`.
     pub(crate) fn failed(&self, from: UnixNanos, until: UnixNanos) -> u64 {
-        let slices = slices_between(from, until);
-        let set_apart: u64 = self.set_apart.range(slices).map(|(_, count)| count).sum();
-        self.ends(from, until).1.saturating_sub(set_apart)
+        self.evidence(from, until).1
+    }
+
+    /// Requests (ended well, badly) that are evidence, of the slices that begin in `[from, until)`.
+    pub(crate) fn evidence(&self, from: UnixNanos, until: UnixNanos) -> Ends {
+        less(self.ends(from, until), &self.set_apart, (from, until))
     }
 
     /// Requests (ended well, badly) of the slices that begin in `[from, until)`.
@@ -179,9 +187,11 @@ impl TypeState {
     }
 
     /// Its requests (ended well, badly) in its incident so far, of those that began before this time. The slice before
-    /// its failures began may have the first of them.
+    /// its failures began may have the first of them. What a deployment shook isn't the incident's; what failed while something
+    /// was restarted is.
     pub(crate) fn ends_in_incident(&self, until: UnixNanos) -> (u64, u64) {
-        self.ends(self.failing_since.minus(RATE_SLICE), until)
+        let from = self.failing_since.minus(RATE_SLICE);
+        less(self.ends(from, until), &self.not_by_restart, (from, until))
     }
 
     /// When the first request failed that began at this time or later; the time itself, where none did.
@@ -202,7 +212,9 @@ impl TypeState {
 
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
         self.rates.forget_before(time);
-        self.set_apart = self.set_apart.split_off(&rate_slice(time));
+        for apart in [&mut self.set_apart, &mut self.not_by_restart] {
+            *apart = apart.split_off(&rate_slice(time));
+        }
         self.stops.forget_before(time);
         self.troubles.retain(|(_, over)| *over >= time);
     }
@@ -211,6 +223,24 @@ impl TypeState {
     pub(crate) fn is_quiet(&self) -> bool {
         self.rates.is_empty()
     }
+}
+
+/// Counts one more that began in this slice, or one less.
+fn change(counts: &mut BTreeMap<u64, Ends>, slice: u64, bad: bool, is_one: bool) {
+    let ends = counts.entry(slice).or_default();
+    let side = if bad { &mut ends.1 } else { &mut ends.0 };
+    *side = match is_one {
+        true => *side + 1,
+        false => side.saturating_sub(1),
+    };
+}
+
+/// All of a stretch less those that are counted for themselves.
+fn less(all: Ends, apart: &BTreeMap<u64, Ends>, (from, until): Stretch) -> Ends {
+    let apart = apart.range(slices_between(from, until));
+    apart.fold(all, |sum, (_, apart)| {
+        (sum.0.saturating_sub(apart.0), sum.1.saturating_sub(apart.1))
+    })
 }
 
 /// All request types by number.
@@ -223,6 +253,8 @@ pub(crate) struct Types {
     services: Vec<Heard>,
     // Only looked up, never iterated.
     service_ids: HashMap<Name, usize>,
+    /// What watches each of them.
+    detector: fn(&AnalysisConfig) -> TypeDetector,
 }
 
 /// A service by which requests enter. Its clock stands still while it isn't heard at all.
@@ -235,12 +267,14 @@ struct Heard {
 }
 
 impl Types {
-    pub(crate) fn new() -> Self {
+    /// None yet. Each will be watched by such a detector.
+    pub(crate) fn watched_by(detector: fn(&AnalysisConfig) -> TypeDetector) -> Self {
         Self {
             ids: HashMap::new(),
             states: Vec::new(),
             services: Vec::new(),
             service_ids: HashMap::new(),
+            detector,
         }
     }
 
@@ -364,10 +398,11 @@ impl Types {
             request_type,
             rates: Rates::default(),
             set_apart: BTreeMap::new(),
+            not_by_restart: BTreeMap::new(),
             durations: LogHistogram::default(),
             configured_limit,
             slow_floor: config.slow_floor,
-            detector: TypeDetector::new(config),
+            detector: (self.detector)(config),
             arrivals: Arrivals::default(),
             came: UnixNanos::default(),
             excused: (UnixNanos::default(), Duration::ZERO),

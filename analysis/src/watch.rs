@@ -38,7 +38,9 @@ pub(crate) struct Watch {
     /// What is known of why the open ones fail.
     known: BTreeMap<u64, Known>,
     changes: Vec<Change>,
-    last_id: u64,
+    pub(crate) last_id: u64,
+    /// Whether its incidents are of failures that no user sees.
+    masked: bool,
     /// Open incidents that look like one, and since when.
     alike: BTreeMap<(u64, u64), UnixNanos>,
     /// When it is looked next whether open incidents are one, while they are these.
@@ -46,6 +48,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Of failures that no user sees. What stops coming is no such failure.
+    pub(crate) fn of_masked() -> Self {
+        Self {
+            masked: true,
+            ..Self::default()
+        }
+    }
+
     /// Asks the type's detector, and opens or widens an incident.
     pub(crate) fn look(
         &mut self,
@@ -139,7 +149,9 @@ impl Watch {
         let id = self.last_id;
         state.begin_trouble(id, since);
         let types = vec![state.request_type.clone()];
-        self.incidents.push(Incident::opened(id, types, since, now));
+        let mut incident = Incident::opened(id, types, since, now);
+        incident.masked = self.masked;
+        self.incidents.push(incident);
         self.known.insert(id, Known::default());
         self.changes.push(Change::Opened(id));
         id
@@ -156,7 +168,9 @@ impl Watch {
         causes: Causes<'_>,
     ) -> Vec<Change> {
         let config = causes.config;
-        self.look_for_silence(types, now, fences, causes);
+        if !self.masked {
+            self.look_for_silence(types, now, fences, causes);
+        }
         self.tell_apart(types, now, newest, causes);
         self.join(types, now, fences, causes);
         for incident in self.incidents.iter_mut().filter(|i| i.is_open()) {
@@ -226,6 +240,30 @@ impl Watch {
             self.incidents.remove(oldest);
         }
         std::mem::take(&mut self.changes)
+    }
+
+    /// Ends an open incident whose failures go on in another watch's.
+    pub(crate) fn hand_over(
+        &mut self,
+        types: &mut Types,
+        (id, into): (u64, u64),
+        now: UnixNanos,
+        config: &AnalysisConfig,
+    ) {
+        for member in types.of_incident(id) {
+            let state = types.get_mut(member);
+            state.end_trouble(now);
+            state.reset(false, now, config);
+        }
+        self.known.remove(&id);
+        if let Some(incident) = self.incidents.iter_mut().find(|it| it.id == id) {
+            incident.well_since = None;
+            incident.closed = Some(Closing {
+                at: now,
+                reason: ClosingReason::Joined(into),
+            });
+            self.changes.push(Change::Closed(id));
+        }
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Incident> {

@@ -31,11 +31,11 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rekindle_analysis::rank::{Choice, Method, rank, rank_without};
-use rekindle_analysis::{AnalysisConfig, Level, Ranking, Verdict, input_of};
+use rekindle_analysis::{AnalysisConfig, Level, Ranking, Verdict, input_around};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::public::{CaseInfo, PublicError, Set};
+use crate::public::{CaseInfo, LabelledTraces, PublicError, Set};
 use crate::score::rank_of;
 
 pub use both::pairs;
@@ -176,7 +176,16 @@ pub fn judge(
         ..AnalysisConfig::default()
     };
     let before = cpu_seconds();
-    let input = input_of(&config, &traces.baseline, &traces.window);
+    let asked = |traces: &LabelledTraces| {
+        let LabelledTraces {
+            baseline,
+            window,
+            interventions,
+            ..
+        } = traces;
+        input_around(&config, baseline, window, interventions)
+    };
+    let input = asked(&traces);
     let read_seconds = cpu_seconds() - before;
     let only_failures = questions
         .methods
@@ -184,11 +193,11 @@ pub fn judge(
         .any(|of| slow::knows_failures_alone(*of));
     let slow_failed = (only_failures && !slow::more_failed(&input)).then(|| {
         let marked = slow::slow_ones_failed(&traces);
-        input_of(&config, &marked.baseline, &marked.window)
+        asked(&marked)
     });
     let abnormal_failed = questions.methods.contains(&Method::TraceRca).then(|| {
         let marked = invocations::abnormal_ones_failed(&traces);
-        input_of(&config, &marked.baseline, &marked.window)
+        asked(&marked)
     });
     let ways = questions.methods.iter().map(|method| (*method, None));
     let left_out = questions.without.iter();
@@ -245,7 +254,7 @@ pub fn judge(
             };
             half.push(trace);
         }
-        let input = input_of(&config, &some, &others);
+        let input = input_around(&config, &some, &others, &traces.interventions);
         for method in &questions.methods {
             let ranking = rank(*method, &input);
             let first = ranking.suspects.first();

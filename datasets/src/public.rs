@@ -17,10 +17,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rekindle_model::Trace;
+use rekindle_model::{Intervention, Trace};
 use serde::{Deserialize, Serialize};
 
 pub use manifest::CaseInfo;
+pub use recorded::{CULPRIT_LEVELS, INCIDENT, INTERVENTIONS, MANIFEST, TREE};
 
 /// A public set whose layout is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,6 +122,8 @@ pub struct LabelledTraces {
     pub window: Vec<Trace>,
     /// Lines, rows or traces that could not be read.
     pub unreadable: u64,
+    /// What was done to the system meanwhile: what overlaps it is left out.
+    pub interventions: Vec<Intervention>,
 }
 
 /// The sets that are in this folder.

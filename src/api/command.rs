@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use rekindle_model::TraceId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use super::problem::Segment;
 use super::read::{known_unit, number};
@@ -274,8 +275,16 @@ pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
         }
         Problem::invalid(rejection.body_text())
     })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::invalid(format!("the body can't be read: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::invalid(match error.classify() {
+            Category::Syntax => {
+                format!("the body is no JSON: look at line {line}, column {column}")
+            }
+            Category::Eof => "the body is no JSON: it ends before it is complete".to_owned(),
+            Category::Data | Category::Io => format!("the body can't be read: {error}"),
+        })
+    })
 }
 
 /// Where nothing in the body is needed, the body isn't either.

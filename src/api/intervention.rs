@@ -47,7 +47,7 @@ impl From<DeedWord> for InterventionKind {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InterventionBody {
-    /// By which its maker knows it; said again, it is the same intervention.
+    /// By which its maker knows it; said again of the same unit or target, it is the same intervention, whoever says so.
     pub id: String,
     /// What was done.
     pub kind: DeedWord,
@@ -115,6 +115,11 @@ pub(super) async fn told(
     if id.is_empty() {
         return Err(Problem::invalid(
             "id is empty: say by what you know it, so that it can be told again when it is over",
+        ));
+    }
+    if crate::view::is_no_id(&id) {
+        return Err(Problem::invalid(
+            "id has \", told by \" in it, which stands between an id and who told of it: leave that out",
         ));
     }
     let whom = match (body.unit, body.target.is_empty()) {

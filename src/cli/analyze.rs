@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
-use rekindle_analysis::{AnalysisConfig, Ranking, Verdict, Weights, input_around};
+use rekindle_analysis::{AnalysisConfig, Masked, MaskedOf, Offline, Ranking, Verdict, Weights};
 use rekindle_ingest::KeepAttributes;
 use rekindle_model::Intervention;
 use rekindle_stats::{LogHistogram, Probability};
@@ -33,6 +33,9 @@ struct Analysis {
     baseline_traces: usize,
     window_traces: usize,
     unreadable: u64,
+    /// What users didn't see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    masked: Vec<MaskedOf>,
     #[serde(serialize_with = "as_known")]
     ranking: Ranking,
 }
@@ -108,6 +111,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         baseline_traces,
         window_traces,
         unreadable,
+        masked,
     } = match streamed {
         Some(streamed) => streamed,
         None => in_memory(&config, args, &keep, &interventions)?,
@@ -129,6 +133,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         baseline_traces,
         window_traces,
         unreadable,
+        masked,
         ranking: rank(args.method, &input),
     };
     terminal.answer(&analysis, show)?;
@@ -163,8 +168,12 @@ fn in_memory(
         let first = window.partition_point(|trace| trace.spans()[0].start < since);
         baseline.traces.extend(window.drain(..first));
     }
+    let offline = Offline::new(config).around(interventions);
+    let offline = offline.of_masked(args.masked);
+    let offline = offline.with(&baseline.traces, &window);
     Ok(Streamed {
-        input: input_around(config, &baseline.traces, &window, interventions),
+        input: offline.input(),
+        masked: offline.masked(),
         baseline_traces: baseline.traces.len(),
         window_traces: window.len(),
         unreadable: inputs.unreadable + baseline.unreadable,
@@ -200,10 +209,33 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
             .map(|fact| vec![plain(fact.what), plain(fact.found)]);
         terminal.table(&["FIRST SUSPECT", ""], rows.collect())?;
     }
+    if !analysis.masked.is_empty() {
+        let rows = analysis.masked.iter().map(|it| {
+            vec![
+                plain(it.request_type.to_string()),
+                plain(masked(&it.before)),
+                plain(masked(&it.now)),
+            ]
+        });
+        let header = ["MASKED FAILURES", "BEFORE", "WITH THE FAULT"];
+        terminal.table(&header, rows.collect())?;
+    }
     for (reason, n) in ranking.left_out.iter() {
         terminal.line(format!("Left out: {n} {}", reason.in_words()))?;
     }
     Ok(())
+}
+
+/// `3 of 40 requests; still hides 75%; 0.10 calls made again per request`.
+fn masked(masked: &Masked) -> String {
+    let mut said = format!("{} of {} requests", masked.masked, masked.requests);
+    if let Some(share) = masked.still_hidden() {
+        said.push_str(&format!("; still hides {}", words::percent(share)));
+    }
+    if let Some(again) = masked.again_per_request().filter(|again| *again > 0.0) {
+        said.push_str(&format!("; {again:.2} calls made again per request"));
+    }
+    said
 }
 
 /// A row per component and request type: how often and how long, before and with the fault.

@@ -419,6 +419,9 @@ pub struct AnalyzeArgs {
     /// What was done to the system meanwhile, as `GET /api/v1/interventions` lists it: what overlaps it is left out
     #[arg(long, value_name = "FILE")]
     pub interventions: Option<PathBuf>,
+    /// Explain failures that users didn't see as well: of requests that ended well because of a retry or a fallback
+    #[arg(long)]
+    pub masked: bool,
     /// How to rank
     #[arg(long, value_name = "METHOD", default_value_t = Method::Default)]
     pub method: Method,
@@ -436,7 +439,7 @@ pub struct InterventionArgs {
     /// What was done
     #[arg(value_enum)]
     pub kind: DeedWord,
-    /// By which you know it; the same one told again is the same
+    /// By which you know it; told again of the same unit or target it is the same one, whoever tells
     pub id: String,
     /// To which unit
     #[arg(long, required_unless_present = "target")]
@@ -461,7 +464,7 @@ pub struct InterventionArgs {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
-        .ok_or_else(|| "write it as in service.name=catalog".to_owned())?;
+        .ok_or_else(|| "write it as in service.name=catalog, or service=catalog".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -504,15 +507,46 @@ pub enum BenchCommand {
         rekindle bench localization --window first-half           who comes early, with half of the fault\n  \
         rekindle bench localization --both                        two cases of different kinds at once\n  \
         rekindle bench localization --method all -o json > r.json for notebooks\n\n\
-        FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json, and own cases: \
-        recorded/NAME/ with what `rekindle export --since … --until … --out FILE` wrote, from well before the fault on, and \
-        a case.json:\n\n  \
+        FOLDER holds nezha/, tracerca/ or shapleyiq/, each with its manifest.json, and own cases, which `rekindle bench \
+        record` writes: recorded/NAME/ with spans from well before the fault on, as `rekindle export` writes them, and a \
+        case.json:\n\n  \
         {\"system\": \"shop\", \"fault\": \"kill\", \"culprits\": [{\"level\": \"service\", \"service\": \"cart\"}],\n   \
         \"since\": \"2026-11-21T10:30:00Z\", \"until\": \"2026-11-21T10:32:00Z\"}\n\n\
         (of a host or a dependency, its \"name\" instead of a service). Nothing is fitted: \
         every case is judged by itself. AC@k: the first k hold as many of the true culprits as they \
         can; intervals are 95 % bootstraps over cases (with --both over the cases that pairs share).")]
     Localization(LocalizationArgs),
+    /// Write an incident as a labelled case for `bench localization`: its spans from the store, what was done meanwhile, the
+    /// restart tree, and what you know was broken
+    Record(RecordArgs),
+}
+
+/// The arguments of `bench record`.
+#[derive(Clone, Debug, Args)]
+pub struct RecordArgs {
+    /// What to call the case
+    pub name: String,
+    /// Which incident, as `rekindle incidents` numbers it
+    #[arg(long)]
+    pub incident: u64,
+    /// What was broken: service=NAME, host=NAME or dependency=NAME; may be given more than once
+    #[arg(long = "culprit", value_name = "LEVEL=NAME", required = true, value_parser = pair)]
+    pub culprits: Vec<(String, String)>,
+    /// In which way, such as kill
+    #[arg(long, value_name = "WORD")]
+    pub fault: String,
+    /// What to call the system that it happened in
+    #[arg(long, value_name = "NAME", default_value = "own")]
+    pub system: String,
+    /// The folder of sets that it goes into
+    #[arg(long, value_name = "FOLDER", default_value = "cases")]
+    pub into: PathBuf,
+    /// How much of the time before the incident it is compared with
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
+    pub before: Duration,
+    /// Where the spans are.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// The arguments of `bench localization`.

@@ -62,6 +62,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         (words, Tone::Bad)
     } else if let Some(words) = words::well_again(view) {
         (words, Tone::Attention)
+    } else if let Some(words) = words::masked_only(view) {
+        (format!("{words}: see `rekindle suspects`"), Tone::Attention)
     } else if open > 0 {
         (
             format!(
@@ -174,7 +176,16 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         ]
     });
     let header = ["Request type", "Per second", "Fails now", "Usually", ""];
-    terminal.table(&header, rows.collect())
+    terminal.table(&header, rows.collect())?;
+    let masked = view.request_types.iter().filter_map(|request_type| {
+        let said = words::masked(request_type)?;
+        Some(vec![plain(&request_type.name), plain(said)])
+    });
+    let masked: Vec<Vec<Words>> = masked.collect();
+    match masked.is_empty() {
+        true => Ok(()),
+        false => terminal.table(&["Masked failures", "Now"], masked),
+    }
 }
 
 fn health(health: &HealthView) -> Words {
@@ -280,7 +291,10 @@ pub(super) fn incidents(terminal: &mut Terminal, client: &Client) -> Result<Exit
             let first = incident.ranking.as_ref().and_then(|r| r.suspects.first());
             vec![
                 plain(incident.id.to_string()),
-                (incident.state.to_string(), tone),
+                match incident.masked {
+                    true => (format!("{}, masked", incident.state), Tone::Plain),
+                    false => (incident.state.to_string(), tone),
+                },
                 plain(words::when(incident.since)),
                 plain(closed),
                 plain(match incident.missing {

@@ -257,11 +257,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         found += spans.len();
         progress.add(spans.len());
         match args.form {
-            ExportForm::OtlpJson => {
-                for spans in spans.chunks(SPANS_PER_REQUEST) {
-                    writeln!(out, "{}", json_of(spans))?;
-                }
-            }
+            ExportForm::OtlpJson => write_lines(&mut out, spans)?,
             // Requests one behind the other are one request, as protobuf has it.
             ExportForm::OtlpProtobuf => out.write_all(&protobuf_of(spans))?,
             ExportForm::Jaeger | ExportForm::Parquet => {
@@ -304,6 +300,14 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     }
     out.finish()?;
     Ok(Exit::Ok)
+}
+
+/// Spans as OTLP in JSON, a request a line.
+pub(super) fn write_lines(out: &mut impl Write, spans: &[StoredSpan]) -> Result<(), Failure> {
+    for spans in spans.chunks(SPANS_PER_REQUEST) {
+        writeln!(out, "{}", json_of(spans))?;
+    }
+    Ok(())
 }
 
 impl From<StoreError> for Failure {

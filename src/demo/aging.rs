@@ -124,7 +124,7 @@ pub(super) fn run(options: &DemoOptions, interrupt: &Interrupt) -> anyhow::Resul
     }
     let view = engine.view()?;
     let after = users.snapshot().total;
-    report.incidents = view.incidents.len();
+    report.incidents = view.incidents.iter().filter(|it| !it.masked).count();
     report.failed_requests = after.failed_requests - before.failed_requests;
     report.requests = report.failed_requests + after.ok_requests - before.ok_requests;
     story.says(&format!(

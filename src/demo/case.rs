@@ -448,7 +448,7 @@ fn watch(watched: &Watched<'_>, interrupt: &Interrupt, story: &mut Story) -> any
         let incident = view
             .incidents
             .iter()
-            .filter(|incident| incident.opened >= begun)
+            .filter(|incident| incident.opened >= begun && !incident.masked)
             .min_by_key(|incident| (incident.opened, incident.id));
         if let Some(incident) = incident {
             if !opened_told {

@@ -30,7 +30,10 @@ use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome, ToldIntervention,
 };
-use crate::view::{ComponentView, KeptView, LearnedView, PostMortemView, TraceView, UtcTime, View};
+use crate::view::{
+    ComponentView, InterventionView, KeptView, LearnedView, PostMortemView, TraceView, UtcTime,
+    View,
+};
 use crate::words;
 
 /// How old the newest snapshot may be. One is made four times a second; the engine that has missed
@@ -308,17 +311,20 @@ impl EngineBackend {
     async fn intervention(&self, told: &ToldIntervention) -> Result<Reply, Problem> {
         let now = UnixNanos::from(SystemTime::now());
         let is_known;
+        let target = told::target(told, &self.tree.now())?;
         let intervention = {
             let analyzer = self.shared.analyzer();
             let known = analyzer.interventions();
             let known: Vec<&Intervention> = known.into_iter().collect();
-            let same = told::goes_on(told, &known, now);
+            let same = told::goes_on(told, &target, &known, now);
             let (first, window) = (same.map(|it| it.from), analyzer.config().window);
-            let mut it = told::intervention(told, first, &self.tree.now(), window, now)?;
-            it.reference = match same {
-                Some(same) => same.reference.clone(),
-                None => told::name_beside(&it, &known),
-            };
+            let mut it = told::intervention(told, target, first, window, now)?;
+            if let Some(same) = same {
+                it.ended_by = told::ended_by(told, same);
+                it.reference = same.reference.clone();
+            } else {
+                it.reference = told::name_beside(&it, &known);
+            }
             is_known = analyzer.knows(&it.target);
             it
         };
@@ -341,12 +347,20 @@ impl EngineBackend {
             let detail = format!("the intervention could not be written down: {error}");
             Problem::new(ProblemKind::Internal, detail)
         })?;
-        let shown = words::interventions(&[(&intervention).into()]).join("");
+        let as_shown = InterventionView::from(&intervention);
+        let shown = words::interventions(std::slice::from_ref(&as_shown)).join("");
         let entry = Entry::note(now, &text);
         let hand_on = move |_| {
             place.send(intervention);
         };
-        match self.journal.append_and(entry, hand_on).await {
+        let kept = self.journal.append_and(entry, hand_on).await;
+        if kept.is_ok() {
+            // Whoever is answered and looks at once sees it.
+            let mut view = self.view.clone();
+            let is_shown = |view: &Arc<View>| view.status.interventions.contains(&as_shown);
+            let _ = tokio::time::timeout(SEEN_WITHIN, view.wait_for(is_shown)).await;
+        }
+        match kept {
             Ok(_) if is_known => Ok(Reply::done(format!("set apart: {shown}"))),
             Ok(_) => Ok(Reply::done(format!(
                 "set apart: {shown}; nothing that is known has these attributes yet, so look whether they are right"

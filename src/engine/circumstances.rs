@@ -1,15 +1,16 @@
 //! What else goes on while something fails: is more asked than usual, is somebody else changing the
 //! system, does the likeliest suspect belong to nobody?
 //!
-//! Guards veto by it. A rollout is seen as everybody sees it who only has telemetry: a version or an
-//! instance of a service that wasn't there before, though the service was, and that we didn't start. An
-//! instance counts only beside an older one that still serves: what crashes has a new one each time.
+//! Guards veto by it. A deployment or scaling that somebody told of is one while it goes on. Where nobody tells, a rollout
+//! is seen as everybody sees it who only has telemetry: a version that the analysis finds rolled out, by which it sets
+//! requests apart as well, or an instance of a service that wasn't there before, though the service was; and neither was
+//! started by us. An instance counts only beside an older one that still serves: what crashes has a new one each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking};
-use rekindle_model::{Name, UnixNanos};
+use rekindle_analysis::{AnalysisConfig, Analyzer, Component, Incident, Level, Ranking, Rollout};
+use rekindle_model::{Intervention, InterventionKind, Name, UnixNanos};
 use rekindle_recovery::clock::Shift;
 use rekindle_recovery::executor::ActionId;
 use rekindle_recovery::service::ActionView;
@@ -43,8 +44,12 @@ const STRETCH: Duration = Duration::from_secs(5 * 60);
 /// Who was there, and who changed.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Versions and instances at the last look, and when each was first seen.
+    /// Instances at the last look, and when each was first seen.
     there: BTreeMap<Component, SystemTime>,
+    /// The rollouts that were looked at, and when the analysis saw them.
+    rolled_out: BTreeMap<Component, UnixNanos>,
+    /// What was told and is over, as far as it is remembered, and when it was.
+    ended: BTreeMap<Name, UnixNanos>,
     /// New instances of which it isn't known yet whether they replace others or stand beside them.
     pending: BTreeSet<Component>,
     /// When each service was first seen, while it is remembered.
@@ -54,34 +59,89 @@ pub(super) struct Changes {
     ends: BTreeMap<ActionId, (SystemTime, SystemTime)>,
 }
 
+/// A deployment or a scaling that somebody told of.
+#[derive(Debug)]
+pub(super) struct ToldChange<'a> {
+    told: &'a Intervention,
+    /// What it is done to, as far as that is known.
+    units: BTreeSet<UnitName>,
+}
+
+/// What was told and what traces show, beside who is there.
+#[derive(Debug, Default)]
+pub(super) struct Seen<'a> {
+    rollouts: Vec<Rollout>,
+    told: Vec<ToldChange<'a>>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn by(analyzer: &'a Analyzer, tree: &RestartTree) -> Self {
+        let is_change = |it: &&Intervention| {
+            let kinds = [InterventionKind::Deployment, InterventionKind::Scaling];
+            kinds.contains(&it.kind)
+        };
+        let told = analyzer.told_interventions().filter(is_change);
+        let told = told.map(|told| {
+            // Whatever has these attributes, and what they name themselves.
+            let named: BTreeMap<Name, Name> = told.target.0.iter().cloned().collect();
+            let having = analyzer.having(&told.target).chain([&named]);
+            let units = having.filter_map(|it| mapping::unit_of_attributes(it, tree));
+            ToldChange {
+                told,
+                units: units.collect(),
+            }
+        });
+        Self {
+            rollouts: analyzer.rollouts().collect(),
+            told: told.collect(),
+        }
+    }
+}
+
 impl Changes {
-    /// Looks who is there. `serves` says whether an instance has taken requests that began after a time.
-    pub(super) fn look<'a>(
+    /// Looks who is there, and what is told of others' deeds.
+    pub(super) fn follow(
+        &mut self,
+        analyzer: &Analyzer,
+        tree: &RestartTree,
+        recent: &[ActionView],
+        now: UnixNanos,
+    ) {
+        let serves = |instance: &Component, since: SystemTime| {
+            let (ok, bad) = analyzer.fared_through(instance, &[], since.into(), now);
+            ok + bad > 0
+        };
+        let seen = Seen::by(analyzer, tree);
+        let (components, now) = (analyzer.components(), mapping::wall(now));
+        self.look(components, serves, &seen, tree, recent, now);
+    }
+
+    /// The same of what is known. `serves` says whether an instance has taken requests that began after a time.
+    fn look<'a>(
         &mut self,
         components: impl Iterator<Item = &'a Component>,
         serves: impl Fn(&Component, SystemTime) -> bool,
+        seen: &Seen<'_>,
         tree: &RestartTree,
         recent: &[ActionView],
         now: SystemTime,
     ) {
         let ours = self.ours(recent, now);
+        self.look_at_rollouts(&seen.rollouts, tree, &ours);
+        self.look_at_told(&seen.told, now);
         let mut there = BTreeMap::new();
         let mut services = BTreeSet::new();
         for component in components {
-            if !matches!(component.level, Level::Version | Level::Instance) {
+            if component.level != Level::Instance {
                 continue;
             }
             services.insert(component.service.clone());
             let seen = self.there.get(component).copied();
             if seen.is_none()
                 && self.is_known(&component.service, now)
-                && let Some(unit) = not_ours(component, tree, &ours, now)
+                && not_ours(component, tree, &ours, now).is_some()
             {
-                if component.level == Level::Version {
-                    self.changed(unit, component, now);
-                } else {
-                    self.pending.insert(component.clone());
-                }
+                self.pending.insert(component.clone());
             }
             there.insert(component.clone(), seen.unwrap_or(now));
         }
@@ -92,6 +152,52 @@ impl Changes {
             self.services.entry(service).or_insert(now);
         }
         self.look_at_pending(serves, tree, now);
+    }
+
+    /// Takes the versions that were rolled out since the last look, unless our own restart brought them.
+    fn look_at_rollouts(
+        &mut self,
+        rollouts: &[Rollout],
+        tree: &RestartTree,
+        ours: &[(&UnitName, SystemTime)],
+    ) {
+        let known = std::mem::take(&mut self.rolled_out);
+        for rollout in rollouts {
+            let at = mapping::wall(rollout.at);
+            if known.get(&rollout.version) != Some(&rollout.at)
+                && let Some(unit) = not_ours(&rollout.version, tree, ours, at)
+            {
+                self.changed(unit, true, rollout.in_words(), at);
+            }
+            self.rolled_out.insert(rollout.version.clone(), rollout.at);
+        }
+    }
+
+    /// Takes what others said that they do: it was seen last when it was over, and is seen now while it goes on.
+    fn look_at_told(&mut self, told: &[ToldChange<'_>], now: SystemTime) {
+        let known = std::mem::take(&mut self.ended);
+        for ToldChange { told, units } in told {
+            let until = told.until.map(mapping::wall);
+            let ended = until.filter(|until| *until <= now);
+            if let Some(until) = told.until.filter(|_| ended.is_some()) {
+                self.ended.insert(told.reference.clone(), until);
+                if known.get(&told.reference) == Some(&until) {
+                    continue;
+                }
+            }
+            if mapping::wall(told.from) > now {
+                continue;
+            }
+            let (from, at) = (mapping::wall(told.from), ended.unwrap_or(now));
+            let what = format!("a {} went on ({})", told.kind.in_words(), told.reference);
+            for unit in units {
+                match self.changes.get_mut(unit) {
+                    // The version that it brought: recovery minds which one it is.
+                    Some(last) if last.is_version && last.at >= from => last.at = last.at.max(at),
+                    _ => self.changed(unit.clone(), false, what.clone(), at),
+                }
+            }
+        }
     }
 
     /// Which units we restarted, and when that was over.
@@ -141,7 +247,9 @@ impl Changes {
                 });
             if is_beside {
                 if let Some(unit) = unit_of(&component, tree) {
-                    self.changed(unit, &component, seen);
+                    let Component { service, name, .. } = &component;
+                    let what = format!("instance {name} of {service} appeared");
+                    self.changed(unit, false, what, seen);
                 }
             } else if now.duration_since(seen).unwrap_or_default() < BESIDE_WITHIN {
                 self.pending.insert(component);
@@ -170,33 +278,30 @@ impl Changes {
             .is_some_and(|known| known >= KNOWN_FOR)
     }
 
-    fn changed(&mut self, unit: UnitName, component: &Component, at: SystemTime) {
-        let is_version = component.level == Level::Version;
+    fn changed(&mut self, unit: UnitName, is_version: bool, what: String, at: SystemTime) {
         let last = self.changes.get(&unit);
         // An instance of a new version says nothing that the version hasn't said.
         if !is_version && last.is_some_and(|last| last.at >= at) {
             return;
         }
+        let is_new = last.is_none_or(|last| last.what != what);
         let renewals = last.map_or(0, |last| match at.duration_since(last.at) {
+            // What goes on is one change.
+            _ if !is_new => last.renewals,
             Ok(Duration::ZERO) => last.renewals,
             Ok(between) if between <= STRETCH => last.renewals.saturating_add(1),
             _ => 0,
         });
-        let kind = if is_version { "version" } else { "instance" };
-        let what = format!(
-            "{kind} {} of {} appeared",
-            component.name, component.service
-        );
-        tracing::info!(%unit, "{what}");
-        self.changes.insert(
-            unit,
-            Changed {
-                at,
-                what,
-                is_version,
-                renewals,
-            },
-        );
+        if is_new {
+            tracing::info!(%unit, "{what}");
+        }
+        let change = Changed {
+            at,
+            what,
+            is_version,
+            renewals,
+        };
+        self.changes.insert(unit, change);
     }
 
     /// Who changed, and when last.
@@ -330,10 +435,138 @@ mod tests {
 
     /// Everybody who was ever there is remembered; only who is there now serves.
     fn look(changes: &mut Changes, living: &[Component], status: &RecoveryStatus, seconds: u64) {
+        look_with(changes, living, &Seen::default(), status, seconds);
+    }
+
+    fn look_with(
+        changes: &mut Changes,
+        living: &[Component],
+        seen: &Seen<'_>,
+        status: &RecoveryStatus,
+        seconds: u64,
+    ) {
         let mut all: BTreeSet<Component> = changes.there.keys().cloned().collect();
         all.extend(living.iter().cloned());
         let serves = |one: &Component, since| living.contains(one) && at(seconds) > since;
-        changes.look(all.iter(), serves, &tree(), &status.recent, at(seconds));
+        let recent = &status.recent;
+        changes.look(all.iter(), serves, seen, &tree(), recent, at(seconds));
+    }
+
+    /// The analysis saw this version of catalog rolled out then.
+    fn rolled_out(version: &str, seconds: u64) -> Seen<'static> {
+        let rollout = Rollout {
+            version: component(Level::Version, version),
+            at: at(seconds).into(),
+        };
+        Seen {
+            rollouts: vec![rollout],
+            told: Vec::new(),
+        }
+    }
+
+    fn told(from: u64, until: u64) -> Intervention {
+        Intervention {
+            kind: InterventionKind::Deployment,
+            target: rekindle_model::Selector(vec![("service.name".into(), "catalog".into())]),
+            from: at(from).into(),
+            until: Some(at(until).into()),
+            began: rekindle_model::Life::default(),
+            ended_by: None,
+            reference: "rollout 7, told by ci".into(),
+        }
+    }
+
+    fn all_told<'a>(told: &'a Intervention, rollouts: Vec<Rollout>) -> Seen<'a> {
+        Seen {
+            rollouts,
+            told: vec![ToldChange {
+                told,
+                units: BTreeSet::from(["catalog".into()]),
+            }],
+        }
+    }
+
+    /// Nothing of it shows in telemetry, and guards know of it until it is over.
+    #[test]
+    fn what_is_told_goes_on_until_it_is_over() {
+        let unit = UnitName::from("catalog");
+        let mut changes = Changes::default();
+        let told = told(100, 700);
+        for (seconds, last) in [
+            (90, None),
+            (100, Some(100)),
+            (400, Some(400)),
+            (701, Some(700)),
+        ] {
+            look_with(
+                &mut changes,
+                &[],
+                &all_told(&told, Vec::new()),
+                &status(None),
+                seconds,
+            );
+            let found = changes.changes().get(&unit);
+            assert_eq!(found.map(|it| it.at), last.map(at), "{seconds}");
+            if let Some(found) = found {
+                assert_eq!(found.what, "a deployment went on (rollout 7, told by ci)");
+                assert_eq!((found.is_version, found.renewals), (false, 0));
+            }
+        }
+        // Once it is over it is as long ago as it is, also where the clock is set.
+        let by = Duration::from_secs(7200);
+        changes.shift(Shift { by, forward: true });
+        look_with(
+            &mut changes,
+            &[],
+            &all_told(&told, Vec::new()),
+            &status(None),
+            7901,
+        );
+        assert_eq!(changes.changes()[&unit].at, at(7900));
+    }
+
+    #[test]
+    fn a_version_that_a_told_deployment_brings_stays_known_as_one() {
+        let mut changes = Changes::default();
+        let told = told(100, 700);
+        for (seconds, what, is_version) in [
+            (110, "a deployment went on (rollout 7, told by ci)", false),
+            (120, "version 2 of catalog appeared", true),
+            (130, "version 2 of catalog appeared", true),
+        ] {
+            let rollouts = match is_version {
+                true => rolled_out("2", 120).rollouts,
+                false => Vec::new(),
+            };
+            look_with(
+                &mut changes,
+                &[],
+                &all_told(&told, rollouts),
+                &status(None),
+                seconds,
+            );
+            let change = &changes.changes()[&UnitName::from("catalog")];
+            let found = (change.what.as_str(), change.is_version, change.at);
+            assert_eq!(found, (what, is_version, at(seconds)));
+        }
+    }
+
+    /// Whatever has the attributes that are told is meant, by what telemetry knows of it.
+    #[test]
+    fn whom_a_told_deployment_covers_is_found_by_its_attributes() {
+        let mut analyzer = Analyzer::new(AnalysisConfig::default());
+        let tree = tree();
+        for (key, value, expected) in [
+            ("service.name", "catalog", vec!["catalog"]),
+            ("service.name", "nobody", Vec::new()),
+        ] {
+            let mut it = told(100, 700);
+            it.target.0 = vec![(key.into(), value.into())];
+            analyzer.intervene(it);
+            let seen = Seen::by(&analyzer, &tree);
+            let units: Vec<&str> = seen.told[0].units.iter().map(UnitName::as_str).collect();
+            assert_eq!(units, expected, "{key}={value}");
+        }
     }
 
     #[test]
@@ -359,10 +592,9 @@ mod tests {
         );
     }
 
-    /// A rollout of a moment ago is one after the clock was set, and who was known for long is.
+    /// A rollout of a moment ago is one after the clock was set.
     #[test]
     fn what_changed_is_as_long_ago_when_the_clock_is_set() {
-        let version = |name| component(Level::Version, name);
         let unit = UnitName::from("catalog");
         let hours = Duration::from_secs(7200);
         for forward in [true, false] {
@@ -371,14 +603,13 @@ mod tests {
                 false => seconds - hours.as_secs(),
             };
             let mut changes = Changes::default();
-            look(&mut changes, &[version("1")], &status(None), 10_000);
-            let both = [version("1"), version("2")];
-            look(&mut changes, &both, &status(None), 10_061);
+            let two = rolled_out("2", 10_061);
+            look_with(&mut changes, &[], &two, &status(None), 10_061);
             changes.shift(Shift { by: hours, forward });
-            look(&mut changes, &both, &status(None), set(10_065));
+            look_with(&mut changes, &[], &two, &status(None), set(10_065));
             assert_eq!(changes.changes()[&unit].at, at(set(10_061)));
-            let next = [version("2"), version("3")];
-            look(&mut changes, &next, &status(None), set(10_070));
+            let three = rolled_out("3", set(10_070));
+            look_with(&mut changes, &[], &three, &status(None), set(10_070));
             let change = &changes.changes()[&unit];
             assert_eq!(
                 (change.at, change.renewals),
@@ -392,7 +623,6 @@ mod tests {
     #[test]
     fn a_rollout_is_what_we_did_not_start() {
         let instance = |name| component(Level::Instance, name);
-        let version = |name| component(Level::Version, name);
         for (seen, restarted, expected) in [
             (vec![(0, vec![instance("a")])], None, None),
             // All comes up at once.
@@ -412,14 +642,6 @@ mod tests {
                 ],
                 None,
                 Some(("instance b of catalog appeared", 61, false)),
-            ),
-            (
-                vec![
-                    (0, vec![version("1")]),
-                    (61, vec![version("1"), version("2")]),
-                ],
-                None,
-                Some(("version 2 of catalog appeared", 61, true)),
             ),
             // We restarted it.
             (
@@ -470,28 +692,23 @@ mod tests {
             for (again, is_change) in [(200, true), (30, false)] {
                 let status = status(Some(8000));
                 let mut changes = Changes::default();
-                for seconds in [7900, 8010] {
-                    let one = component(Level::Version, "1");
-                    look(&mut changes, &[one], &status, seconds);
-                }
+                look(&mut changes, &[], &status, 8010);
                 let by_time = Duration::from_secs(by);
                 changes.shift(Shift {
                     by: by_time,
                     forward,
                 });
                 let now = if forward { 8010 + by } else { 8010 - by };
-                let two = component(Level::Version, "2");
-                look(&mut changes, &[two], &status, now + again);
+                let two = rolled_out("2", now + again);
+                look_with(&mut changes, &[], &two, &status, now + again);
                 let found = changes.changes().len() == 1;
                 assert_eq!(found, is_change, "{by} {forward} {again}");
             }
         }
         // Who starts after the clock was set back finds it so in the ledger.
         let mut changes = Changes::default();
-        for (name, seconds) in [("1", 0), ("2", 300)] {
-            let seen = component(Level::Version, name);
-            look(&mut changes, &[seen], &status(Some(8000)), seconds);
-        }
+        let two = rolled_out("2", 300);
+        look_with(&mut changes, &[], &two, &status(Some(8000)), 300);
         assert_eq!(changes.changes().len(), 1);
     }
 
@@ -511,14 +728,8 @@ mod tests {
             status["recent"][0]["judged_at"] = serde_json::json!(judged_at.map(at));
             let status = serde_json::from_value(status).expect("a status");
             let mut changes = Changes::default();
-            for (seconds, name) in [(0, "1"), (300, "2")] {
-                look(
-                    &mut changes,
-                    &[component(Level::Version, name)],
-                    &status,
-                    seconds,
-                );
-            }
+            let two = rolled_out("2", 300);
+            look_with(&mut changes, &[], &two, &status, 300);
             let is_change = !changes.changes().is_empty();
             assert_eq!(is_change, expected, "{outcome} {judged_at:?}");
         }

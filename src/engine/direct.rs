@@ -330,7 +330,7 @@ impl DirectFaults {
         {
             self.faults.remove(oldest);
         }
-        let (incident, since) = ids.of_direct(unit.as_str(), kind.view(), since.into());
+        let (incident, since, noticed) = ids.of_direct(unit.as_str(), kind.view(), since.into());
         tracing::warn!(incident, %unit, "incident opened: {words}");
         self.faults.push(Fault {
             incident,
@@ -339,7 +339,7 @@ impl DirectFaults {
             since: since.into(),
             first: since.into(),
             times: 1,
-            opened: now,
+            opened: noticed.map_or(now, Into::into),
             seen: now,
             words,
             now: String::new(),

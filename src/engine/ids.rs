@@ -24,7 +24,9 @@ const SAME_BEGINNING: Duration = Duration::from_secs(5);
 pub(crate) struct Former {
     number: u64,
     since: UtcTime,
+    opened: UtcTime,
     is_open: bool,
+    masked: bool,
     request_types: Vec<String>,
     /// The unit and what is wrong with it, of a fault that was seen directly.
     direct: Option<(String, Shape)>,
@@ -42,7 +44,9 @@ impl Former {
         Self {
             number: view.id,
             since: view.since,
+            opened: view.opened,
             is_open: view.state == IncidentState::Open,
+            masked: view.masked,
             request_types: view.request_types.clone(),
             direct,
         }
@@ -123,7 +127,7 @@ impl IncidentIds {
     pub(crate) fn of_analysis(
         &mut self,
         id: u64,
-        since: UtcTime,
+        (since, masked): (UtcTime, bool),
         request_types: &[impl ToString],
     ) -> u64 {
         if let Some(known) = self.of_analysis.get(&id) {
@@ -135,7 +139,8 @@ impl IncidentIds {
             own.filter(|name| types.contains(name)).count()
         };
         let alike = self.former.iter().enumerate();
-        let alike = alike.filter(|(_, it)| it.began_with(since) && shared(it) > 0);
+        let alike =
+            alike.filter(|(_, it)| it.masked == masked && it.began_with(since) && shared(it) > 0);
         // What had joined another one began with it, and had its types.
         let best =
             alike.max_by_key(|(_, it)| (it.is_open, shared(it), std::cmp::Reverse(it.number)));
@@ -148,9 +153,14 @@ impl IncidentIds {
         number
     }
 
-    /// The number of a fault that was seen directly, and since when it is there: both from a former
-    /// life where it was open when that ended.
-    pub(crate) fn of_direct(&mut self, unit: &str, shape: Shape, since: UtcTime) -> (u64, UtcTime) {
+    /// The number of a fault that was seen directly, since when it is there, and when it was noticed, if that was before now: all
+    /// from a former life where it was open when that ended.
+    pub(crate) fn of_direct(
+        &mut self,
+        unit: &str,
+        shape: Shape,
+        since: UtcTime,
+    ) -> (u64, UtcTime, Option<UtcTime>) {
         let former = self.former.iter().position(|former| {
             let direct = former.direct.as_ref();
             direct.is_some_and(|(of, what)| of == unit && *what == shape) && former.is_open
@@ -158,9 +168,9 @@ impl IncidentIds {
         match former {
             Some(index) => {
                 let former = self.former.swap_remove(index);
-                (former.number, former.since.min(since))
+                (former.number, former.since.min(since), Some(former.opened))
             }
-            None => (self.fresh(), since),
+            None => (self.fresh(), since, None),
         }
     }
 
@@ -192,7 +202,8 @@ mod tests {
     fn no_number_is_given_twice() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut first = IncidentIds::open(folder.path(), 0).expect("reserved");
-        let found = |ids: &mut IncidentIds| ids.of_analysis(1, UtcTime::default(), &["web GET /"]);
+        let found =
+            |ids: &mut IncidentIds| ids.of_analysis(1, (UtcTime::default(), false), &["web GET /"]);
         assert_eq!(
             (found(&mut first), first.fresh(), found(&mut first)),
             (1, 2, 1)
@@ -214,6 +225,7 @@ mod tests {
             ..IncidentView::default()
         };
         let mut died = view(9, 50_000, &[]);
+        died.opened = UtcTime::from_millis(51_000);
         died.ranking = Some(crate::view::RankingView {
             suspects: vec![crate::view::SuspectView {
                 unit: Some("catalog".to_owned()),
@@ -238,10 +250,18 @@ mod tests {
         ] {
             let (mut ids, _folder) = begin();
             let since = UtcTime::from_millis(since);
-            assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
-            assert_eq!(ids.of_analysis(1, since, &types), number, "{types:?}");
+            assert_eq!(
+                ids.of_analysis(1, (since, false), &types),
+                number,
+                "{types:?}"
+            );
+            assert_eq!(
+                ids.of_analysis(1, (since, false), &types),
+                number,
+                "{types:?}"
+            );
             // Only one can be it.
-            assert!(ids.of_analysis(2, since, &types) > 20);
+            assert!(ids.of_analysis(2, (since, false), &types) > 20);
         }
         let now = UtcTime::from_millis(200_000);
         for (unit, shape, number) in [
@@ -253,11 +273,12 @@ mod tests {
             assert_eq!(ids.of_direct(unit, shape, now).0, number, "{unit} {shape}");
             let (mut ids, _folder) = begin();
             ids.is_over(unit, shape);
-            assert_eq!(ids.of_direct(unit, shape, now), (21, now));
+            assert_eq!(ids.of_direct(unit, shape, now), (21, now, None));
         }
         let (mut ids, _folder) = begin();
-        let (_, since) = ids.of_direct("catalog", Shape::Exited, now);
+        let (_, since, noticed) = ids.of_direct("catalog", Shape::Exited, now);
         assert_eq!(since, UtcTime::from_millis(50_000));
+        assert_eq!(noticed, Some(UtcTime::from_millis(51_000)));
     }
 
     #[test]
@@ -276,7 +297,7 @@ mod tests {
         let mut ids = IncidentIds::open(folder.path(), 20).expect("reserved");
         ids.remember([joined, other, open].iter().map(Former::of).collect());
         let since = UtcTime::from_millis(100_000);
-        let mut found = |id, types: &[&str]| ids.of_analysis(id, since, types);
+        let mut found = |id, types: &[&str]| ids.of_analysis(id, (since, false), types);
         assert_eq!(found(1, &["web GET /a", "web GET /b"]), 7);
         assert_eq!(found(2, &["web GET /b"]), 6);
         assert_eq!(found(3, &["web GET /b"]), 8);

@@ -302,6 +302,7 @@ pub(super) mod tests {
             }),
             ok: 1,
             bad: 9,
+            masked: false,
             baseline_failure_share: 0.01,
             missing: 0.0,
             well_since: None,

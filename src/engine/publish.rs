@@ -21,9 +21,10 @@ use rekindle_recovery::{RestartTree, UnitName};
 use super::mapping;
 use crate::view::{
     ActionResult, ActionView, AlternativeView, BudgetView, ComponentView, ExecutorKind, FactView,
-    IncidentState, IncidentView, PlanState, PlanView, RankingVerdict, RankingView, RatePointView,
-    RecoveryView, ReliefView, RequestTypeView, SampledView, Shape, ShareView, SpanView, StepView,
-    SuspectView, SuspicionView, TraceView, UnitState, UnitView, UtcTime, VerdictView,
+    IncidentState, IncidentView, MaskedView, PlanState, PlanView, RankingVerdict, RankingView,
+    RatePointView, RecoveryView, ReliefView, RequestTypeView, SampledView, Shape, ShareView,
+    SpanView, StepView, SuspectView, SuspicionView, TraceView, UnitState, UnitView, UtcTime,
+    VerdictView,
 };
 
 /// How many points of a request type's history are shown: two minutes of one-second slices, which
@@ -39,6 +40,10 @@ const NOW_REQUESTS: u64 = 20;
 
 /// The largest number of spans that a waterfall shows; a page of more helps nobody.
 const WATERFALL_SPANS: usize = 500;
+
+/// Why nothing is restarted for failures that users don't see.
+const MASKED_IS_LEFT_ALONE: &str = "no user sees these failures: a retry or a fallback hides them. A restart would fail requests \
+     and save none, so none is made or planned unattended; `rekindle restart UNIT` makes one";
 
 /// One request type.
 pub(crate) fn request_type(
@@ -68,6 +73,7 @@ pub(crate) fn request_type(
         baseline: Some(summary.baseline_failure_share),
         usual: usual(summary, analyzer, from),
         unheard_since: None,
+        masked: masked(summary),
         slice_ms,
         series: recent
             .iter()
@@ -78,6 +84,21 @@ pub(crate) fn request_type(
             })
             .collect(),
     }
+}
+
+/// What its users don't see; nothing where nothing was hidden.
+fn masked(summary: &RequestTypeSummary) -> Option<MaskedView> {
+    let masked = &summary.masked;
+    if masked.masked == 0 && masked.calls_again == 0 {
+        return None;
+    }
+    Some(MaskedView {
+        share: share(masked.masked, masked.requests)?,
+        usual: masked.usual,
+        still_hidden: share(masked.masked, masked.masked + masked.failed),
+        again_per_request: masked.again_per_request().unwrap_or(0.0),
+        rising: masked.incident.is_some(),
+    })
 }
 
 /// Whether it is part of an incident whose requests aren't well again.
@@ -104,17 +125,17 @@ fn sampled(standing: Standing) -> Option<SampledView> {
     }
 }
 
-/// What failed of a type up to here, without what failed in incidents.
+/// What failed of a type up to here, without what failed in incidents and what is set apart.
 fn usual(summary: &RequestTypeSummary, analyzer: &Analyzer, until: UnixNanos) -> Option<ShareView> {
     let types = [summary.request_type.clone()];
-    let (mut ok, mut bad) = analyzer.fared(&types, UnixNanos(0), until);
+    let (mut ok, mut bad) = analyzer.fared_as_usual(&types, UnixNanos(0), until);
     let incidents = analyzer.incidents().iter();
     for incident in incidents.filter(|one| one.request_types.contains(&summary.request_type)) {
         let end = incident
             .closed
             .map_or(until, |closing| closing.at.min(until));
         if incident.since < end {
-            let within = analyzer.fared(&types, incident.since, end);
+            let within = analyzer.fared_as_usual(&types, incident.since, end);
             ok = ok.saturating_sub(within.0);
             bad = bad.saturating_sub(within.1);
         }
@@ -165,6 +186,11 @@ pub(crate) fn incident(
             .iter()
             .map(ToString::to_string)
             .collect(),
+        masked: incident.masked,
+        left_alone: match incident.masked {
+            true => MASKED_IS_LEFT_ALONE.to_owned(),
+            false => String::new(),
+        },
         failed: incident.bad,
         missing: incident.missing as u64,
         ok: incident.ok,

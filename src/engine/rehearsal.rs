@@ -190,18 +190,8 @@ impl Rehearsal {
             analyzer.outlines(outlines, now);
         });
         let changes = analyzer.tick(now);
-        let wall = mapping::wall(now);
         let analyzer = &self.analyzer;
-        self.changes.look(
-            analyzer.components(),
-            |instance, since| {
-                let (ok, bad) = analyzer.fared_through(instance, &[], since.into(), now);
-                ok + bad > 0
-            },
-            &self.tree,
-            &[],
-            wall,
-        );
+        self.changes.follow(analyzer, &self.tree, &[], now);
         let mut told = Vec::new();
         for change in changes {
             self.incident_changed(change, now, &mut told);
@@ -232,7 +222,10 @@ impl Rehearsal {
                 });
             }
             (Change::Closed(_), incident) => {
-                self.cases.remove(&id);
+                // Masked failures have no case.
+                if self.cases.remove(&id).is_none() {
+                    return;
+                }
                 let closing = incident.and_then(|incident| incident.closed);
                 told.push(Happening::Closed {
                     at: now.into(),

@@ -202,6 +202,7 @@ mod tests {
                 from: second(640),
                 until: Some(second(641)),
                 began: rekindle_model::Life::default(),
+                ended_by: None,
                 reference: "action-1".into(),
             });
         }

@@ -6,49 +6,58 @@ use rekindle_model::{Intervention, Life, Name, Selector, UnixNanos};
 use rekindle_recovery::{RestartTree, UnitName};
 
 use crate::api::{Problem, ToldIntervention, Whom};
-use crate::view::UtcTime;
+use crate::view::{UtcTime, reference_beside, reference_of, told_as};
 
 /// So long after it was told an intervention counts as over, unless it is told again: a pipeline that broke half-way must
 /// not hide failures for ever. As long as nearly all rollouts of one service take.
 const LAPSES_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// The name by which one is known. That of our own actions is another, whatever is told.
-pub(super) fn reference(told: &ToldIntervention) -> Name {
-    format!("{}, told by {}", told.id, told.by).into()
-}
-
-/// Which of those that are known goes on, and is told of again.
+/// Which of those that are known goes on, and is told of again: the one of the same id and target, whoever told of it.
 pub(super) fn goes_on<'a>(
     told: &ToldIntervention,
+    target: &Selector,
     known: &[&'a Intervention],
     now: UnixNanos,
 ) -> Option<&'a Intervention> {
-    let named = reference(told);
-    let next = format!("{named}, since ");
-    let mut own = known
-        .iter()
-        .filter(|it| it.reference == named || it.reference.starts_with(&next));
-    own.find(|it| it.until.is_none_or(|until| until > now))
+    let is_same = |it: &&&Intervention| {
+        let id = told_as(&it.reference).map(|(id, _)| id);
+        id == Some(told.id.as_str()) && it.target == *target
+    };
+    let mut same = known.iter().filter(is_same);
+    same.find(|it| it.until.is_none_or(|until| until > now))
         .copied()
 }
 
-/// By what name it is known beside those: one that is told anew after it was over must not replace the former one.
-pub(super) fn name_beside(it: &Intervention, known: &[&Intervention]) -> Name {
-    match known.iter().any(|other| other.reference == it.reference) {
-        true => format!("{}, since {}", it.reference, UtcTime::from(it.from)).into(),
-        false => it.reference.clone(),
-    }
+/// Who says that it is over, unless that is who told of it.
+pub(super) fn ended_by(told: &ToldIntervention, same: &Intervention) -> Option<Name> {
+    let first = told_as(&same.reference).map(|(_, by)| by);
+    let is_another = told.is_over && first != Some(told.by.as_str());
+    is_another.then(|| told.by.as_str().into())
 }
 
-/// The intervention that was told at this time; `first` is since when it was told to go on before, and `window` how far back
-/// the analysis remembers.
-pub(super) fn intervention(
-    told: &ToldIntervention,
-    first: Option<UnixNanos>,
-    tree: &RestartTree,
-    window: Duration,
-    now: UnixNanos,
-) -> Result<Intervention, Problem> {
+/// By what name it is known beside those: neither one that is told anew after it was over nor one of the same id that is
+/// done to something else may replace the former one.
+pub(super) fn name_beside(it: &Intervention, known: &[&Intervention]) -> Name {
+    let holder = |name: &str| known.iter().find(|other| *other.reference == *name);
+    let since = UtcTime::from(it.from);
+    let mut name = it.reference.to_string();
+    if holder(&name).is_some_and(|other| other.target != it.target) {
+        let target: Vec<String> = it
+            .target
+            .0
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        name = reference_beside(&name, Some(&target.join(" ")), since);
+    }
+    if holder(&name).is_some() {
+        name = reference_beside(&name, None, since);
+    }
+    name.into()
+}
+
+/// What it is done to, as the tree and its maker say.
+pub(super) fn target(told: &ToldIntervention, tree: &RestartTree) -> Result<Selector, Problem> {
     let pairs = match &told.whom {
         Whom::Attributes(pairs) => pairs,
         Whom::Unit(unit) => tree
@@ -60,12 +69,36 @@ pub(super) fn intervention(
                 ))
             })?,
     };
+    let pairs = pairs.iter();
+    Ok(Selector(
+        pairs
+            .map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())))
+            .collect(),
+    ))
+}
+
+/// The intervention that was told at this time; `first` is since when it was told to go on before, and `window` how far back
+/// the analysis remembers.
+pub(super) fn intervention(
+    told: &ToldIntervention,
+    target: Selector,
+    first: Option<UnixNanos>,
+    window: Duration,
+    now: UnixNanos,
+) -> Result<Intervention, Problem> {
     let nanos = |time: UtcTime| UnixNanos::from(std::time::SystemTime::from(time));
     // As a restarted engine reads no more of the journal than this, nothing may be told for longer.
     let latest = now.plus(LAPSES_AFTER.min(window));
     let earliest = now.minus(window);
     let mut from = told.from.map(nanos).or(first).unwrap_or(now);
     let mut until = told.until.map_or(latest, nanos);
+    if told.is_over && first.is_none() && told.from.is_none() {
+        return Err(Problem::invalid(format!(
+            "nothing of the id {} goes on for this unit or target, so it can't be over: name what it was told of, or say since \
+             when it went on (`from`)",
+            told.id
+        )));
+    }
     if told.is_over {
         // By our clock, as its maker's may be another.
         (from, until) = (from.min(now), now);
@@ -82,18 +115,14 @@ pub(super) fn intervention(
             UtcTime::from(latest),
         )));
     }
-    let pairs = pairs.iter();
     Ok(Intervention {
         kind: told.kind.into(),
-        target: Selector(
-            pairs
-                .map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())))
-                .collect(),
-        ),
+        target,
         from,
         until: Some(until),
         began: Life::default(),
-        reference: reference(told),
+        ended_by: None,
+        reference: reference_of(&told.id, &told.by).into(),
     })
 }
 
@@ -121,6 +150,63 @@ mod tests {
         }
     }
 
+    fn made(
+        told: &ToldIntervention,
+        first: Option<UnixNanos>,
+        now: UnixNanos,
+    ) -> Result<Intervention, Problem> {
+        intervention(told, target(told, &tree())?, first, WINDOW, now)
+    }
+
+    fn again<'a>(
+        told: &ToldIntervention,
+        known: &[&'a Intervention],
+        now: UnixNanos,
+    ) -> Option<&'a Intervention> {
+        goes_on(told, &target(told, &tree()).expect("known"), known, now)
+    }
+
+    #[test]
+    fn one_id_of_two_targets_is_two_and_whoever_knows_both_may_end_it() {
+        let at = |seconds: i64| UnixNanos::from_secs((NOW as i64 + seconds) as u64);
+        let of = |service: &str| {
+            let pairs = BTreeMap::from([("service.name".to_owned(), service.to_owned())]);
+            told(Whom::Attributes(pairs), None, None)
+        };
+        let catalog = made(&of("catalog"), None, at(0)).expect("taken");
+        let mut stock = made(&of("stock"), None, at(1)).expect("taken");
+        assert_eq!(again(&of("stock"), &[&catalog], at(1)), None);
+        stock.reference = name_beside(&stock, &[&catalog]);
+        let both = "rollout 7, told by ci, of service.name=stock";
+        assert_eq!(stock.reference.as_str(), both);
+        let known = [&catalog, &stock];
+        for (it, by, ended_by) in [(&catalog, "ann", Some("ann")), (&stock, "ci", None)] {
+            let service = it.target.0[0].1.as_str();
+            let over = ToldIntervention {
+                by: by.to_owned(),
+                is_over: true,
+                ..of(service)
+            };
+            let found = again(&over, &known, at(60)).expect("it goes on");
+            assert_eq!(found.reference, it.reference);
+            let ended = super::ended_by(&over, found);
+            assert_eq!(ended.as_deref(), ended_by, "{by}");
+            let view = crate::view::InterventionView::from(found);
+            let told = (view.id.as_deref(), view.by.as_deref());
+            assert_eq!(told, (Some("rollout 7"), Some("ci")));
+        }
+        // What nobody told of can't be over.
+        let over = ToldIntervention {
+            is_over: true,
+            ..of("web")
+        };
+        let refused = made(&over, None, at(60)).expect_err("refused");
+        assert!(
+            refused.detail.contains("nothing of the id rollout 7"),
+            "{refused:?}"
+        );
+    }
+
     #[test]
     fn a_name_that_is_used_again_is_another_intervention() {
         let at = |seconds: i64| UnixNanos::from_secs((NOW as i64 + seconds) as u64);
@@ -129,22 +215,22 @@ mod tests {
             is_over: true,
             ..catalog()
         };
-        let first = intervention(&catalog(), None, &tree(), WINDOW, at(-300)).expect("taken");
-        assert!(goes_on(&over, &[&first], at(-200)).is_some());
-        let ended = intervention(&over, Some(first.from), &tree(), WINDOW, at(-200));
+        let first = made(&catalog(), None, at(-300)).expect("taken");
+        assert!(again(&over, &[&first], at(-200)).is_some());
+        let ended = made(&over, Some(first.from), at(-200));
         let ended = ended.expect("taken");
         assert_eq!((ended.from, ended.until), (at(-300), Some(at(-200))));
         // Told again after it was over.
-        assert_eq!(goes_on(&catalog(), &[&ended], at(0)), None);
-        let mut second = intervention(&catalog(), None, &tree(), WINDOW, at(0)).expect("taken");
+        assert_eq!(again(&catalog(), &[&ended], at(0)), None);
+        let mut second = made(&catalog(), None, at(0)).expect("taken");
         second.reference = name_beside(&second, &[&ended]);
         assert_ne!(second.reference, ended.reference);
-        let found = goes_on(&over, &[&ended, &second], at(60));
+        let found = again(&over, &[&ended, &second], at(60));
         assert_eq!(found.map(|it| it.from), Some(at(0)));
         // Whoever's clock is ahead may end it, too.
         let mut ahead = over;
         ahead.from = Some(UtcTime::from(at(90)));
-        let ended = intervention(&ahead, None, &tree(), WINDOW, at(60)).expect("taken");
+        let ended = made(&ahead, None, at(60)).expect("taken");
         assert_eq!((ended.from, ended.until), (at(60), Some(at(60))));
     }
 
@@ -170,7 +256,7 @@ mod tests {
         ] {
             let told = told(whom, from, until);
             let at = |seconds: i64| UnixNanos::from_secs((NOW as i64 + seconds) as u64);
-            let found = intervention(&told, first.map(at), &tree(), WINDOW, at(0)).ok();
+            let found = made(&told, first.map(at), at(0)).ok();
             let span = found.as_ref().map(|it| (it.from, it.until));
             let expected = expected.map(|(from, until)| (at(from), Some(at(until))));
             assert_eq!(span, expected, "{told:?} {first:?}");

@@ -31,6 +31,10 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+fn is_no(it: &bool) -> bool {
+    !*it
+}
+
 /// One or several request types failing significantly above their baseline, or that stopped coming.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IncidentView {
@@ -49,6 +53,13 @@ pub struct IncidentView {
     pub ended: String,
     /// The request types that fail.
     pub request_types: Vec<String>,
+    /// Whether its failures are masked: something failed inside, a retry or a fallback hid it, and the requests ended well.
+    /// `failed` counts these then, and recovery isn't told of it.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub masked: bool,
+    /// Why nothing is restarted for it without a person's order; empty where recovery works on it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub left_alone: String,
     /// Requests that failed in it so far.
     pub failed: u64,
     /// Requests that should have come and did not, at least: an estimate.

@@ -24,9 +24,49 @@ pub struct InterventionView {
     /// The life that began with it, where it was a restart of ours.
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub began: Life,
+    /// What its maker knows it by, where somebody told of it: together with its target this is what it is told again by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Who told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Who said that it is over, where that is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
     /// What it is known by, and whose word it is.
     #[serde(default)]
     pub reference: String,
+}
+
+/// What stands between an intervention's id and who told of it; so no id has it.
+const TOLD_BY: &str = ", told by ";
+
+/// What stands behind who told of it, where the name alone is another's.
+const BESIDE: [&str; 2] = [", of ", ", since "];
+
+/// The reference of what somebody tells of. That of our own actions is another, whatever is told.
+pub(crate) fn reference_of(id: &str, by: &str) -> String {
+    format!("{id}{TOLD_BY}{by}")
+}
+
+/// The same of one beside another that has this reference.
+pub(crate) fn reference_beside(reference: &str, of: Option<&str>, since: UtcTime) -> String {
+    match of {
+        Some(target) => format!("{reference}{}{target}", BESIDE[0]),
+        None => format!("{reference}{}{since}", BESIDE[1]),
+    }
+}
+
+/// The id, and who told of it; nothing of what wasn't told.
+pub(crate) fn told_as(reference: &str) -> Option<(&str, &str)> {
+    let (id, by) = reference.split_once(TOLD_BY)?;
+    let ends = BESIDE.iter().filter_map(|word| by.find(word));
+    Some((id, &by[..ends.min().unwrap_or(by.len())]))
+}
+
+/// Whether an id could be taken for a reference.
+pub(crate) fn is_no_id(id: &str) -> bool {
+    id.contains(TOLD_BY)
 }
 
 fn is_unknown(life: &Life) -> bool {
@@ -38,6 +78,7 @@ impl From<&Intervention> for InterventionView {
         let pairs = it.target.0.iter();
         // What ends within a millisecond ends with it.
         let end = |nanos: u64| UtcTime::from_millis(nanos.div_ceil(1_000_000));
+        let told = told_as(&it.reference);
         Self {
             kind: it.kind,
             target: pairs
@@ -46,6 +87,9 @@ impl From<&Intervention> for InterventionView {
             from: it.from.into(),
             until: it.until.map(|until| end(until.0)),
             began: it.began,
+            id: told.map(|(id, _)| id.to_owned()),
+            by: told.map(|(_, by)| by.to_owned()),
+            ended_by: it.ended_by.as_ref().map(ToString::to_string),
             reference: it.reference.to_string(),
         }
     }
@@ -65,6 +109,7 @@ impl From<&InterventionView> for Intervention {
             from: nanos(view.from),
             until: view.until.map(nanos),
             began: view.began,
+            ended_by: view.ended_by.as_deref().map(Name::from),
             reference: view.reference.as_str().into(),
         }
     }
@@ -86,6 +131,7 @@ mod tests {
             from: rekindle_model::UnixNanos::from_secs(100),
             until: None,
             began,
+            ended_by: None,
             reference: "action 3 on catalog".into(),
         };
         let text = serde_json::to_string(&InterventionView::from(&told)).expect("JSON");

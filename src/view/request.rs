@@ -28,6 +28,9 @@ pub struct RequestTypeView {
     /// was.
     #[serde(default)]
     pub usual: Option<ShareView>,
+    /// Failures that its users don't see; `None` where there were none lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked: Option<MaskedView>,
     /// Set where its service isn't heard of any more: since when. How many requests come, and how many of them
     /// fail, is unknown then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +39,25 @@ pub struct RequestTypeView {
     pub slice_ms: u64,
     /// Requests over time, oldest first; a slice without requests may be absent.
     pub series: Vec<RatePointView>,
+}
+
+/// What failed inside requests, over the last half minute, of those whose traces are known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MaskedView {
+    /// Requests in which something failed and which ended well: a retry or a fallback hid it.
+    pub share: ShareView,
+    /// The share of these that is usual, in `[0, 1]`; `None` before it is known.
+    #[serde(default)]
+    pub usual: Option<f64>,
+    /// Of the requests in which something failed, those that ended well all the same. It falls when a retry budget is spent.
+    #[serde(default)]
+    pub still_hidden: Option<ShareView>,
+    /// Failed calls that were made again, per request: what retry budgets bound. Where the bound lies, no trace says.
+    #[serde(default)]
+    pub again_per_request: f64,
+    /// Whether there are so many more than usual that an incident is open for it.
+    #[serde(default)]
+    pub rising: bool,
 }
 
 /// Requests were thrown away before they were told. What was counted is counted; of all that there were,

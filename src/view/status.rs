@@ -48,7 +48,7 @@ pub struct StatusView {
     pub dropped: BTreeMap<String, u64>,
     /// Resident memory, where the system says.
     pub memory_bytes: Option<u64>,
-    /// Incidents that are open now.
+    /// Incidents that are open now, but for those whose failures no user sees.
     pub incidents_open: u64,
     /// Whether what comes in is kept.
     pub journal: HealthView,

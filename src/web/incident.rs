@@ -32,12 +32,13 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
                 }
             }
             p {
-                @for (index, name) in incident.request_types.iter().enumerate() {
+                @for (index, name) in incident.request_types.iter().enumerate().filter(|_| !incident.masked) {
                     @if index > 0 { ", " }
                     b { (name) }
                 }
-                @if incident.request_types.is_empty() { b { (words::matter(incident)) } }
+                @if incident.request_types.is_empty() || incident.masked { " " b { (words::matter(incident)) } }
             }
+            @if !incident.left_alone.is_empty() { p { "Nothing is restarted for it: " (incident.left_alone) "." } }
             p {
                 @if incident.concerns_requests() { "Failures" } @else { "It" } " began at " time datetime=(incident.since) { (words::when(incident.since)) } " UTC, noticed after "
                 (words::millis(incident.opened.since(incident.since).as_millis() as u64))
@@ -48,7 +49,7 @@ pub(super) fn render(view: &View, incident: &IncidentView, saved: &BTreeSet<u64>
                 }
                 "."
                 @if incident.concerns_requests() {
-                    " " b { (words::count(incident.failed)) } " requests failed, "
+                    " " b { (words::failed(incident)) } ", "
                     @if incident.missing > 0 { "some " b { (words::count(incident.missing)) } " did not come that should have, " }
                     (words::count(incident.ok)) " of the same types ended well."
                 }

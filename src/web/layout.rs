@@ -44,7 +44,7 @@ pub(super) fn page(view: &View, title: &str, live: bool, body: &Markup) -> Marku
 fn title_mark(view: &View) -> &'static str {
     if view.waiting_plans().next().is_some() {
         "(?) "
-    } else if view.open_incidents().next().is_some() {
+    } else if view.open_incidents().any(|incident| !incident.masked) {
         "(!) "
     } else {
         ""

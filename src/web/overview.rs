@@ -78,7 +78,7 @@ fn banner(view: &View) -> Markup {
         )
     } else if let Some(heading) = words::taken_over(view) {
         ("bad", heading)
-    } else if let Some(heading) = words::well_again(view) {
+    } else if let Some(heading) = words::well_again(view).or_else(|| words::masked_only(view)) {
         ("busy", heading)
     } else if let Some(first) = open.first() {
         let heading = match open.iter().any(|incident| incident.concerns_requests()) {
@@ -104,10 +104,11 @@ fn banner(view: &View) -> Markup {
                     ": " b { (words::matter(incident)) } ", for "
                     (words::millis(view.now.since(incident.since).as_secs().max(1) * 1000))
                     @if incident.concerns_requests() {
-                        "; " b { (words::count(incident.failed)) } " requests failed"
+                        "; " (words::failed(incident))
                     }
                     @if incident.missing > 0 { ", some " (words::count(incident.missing)) " did not come" }
                     @if incident.well_since.is_some() { "; well again" }
+                    @if !incident.left_alone.is_empty() { ". Nothing is restarted for it: " (incident.left_alone) }
                 }
             }
             @if let Some((plan, _)) = &given_up {
@@ -196,7 +197,7 @@ fn request_types(view: &View) -> Markup {
                 }
                 @if well.len() > drawn {
                     table.cards {
-                        thead { tr { th { "Request type" } th.number { "Per second" } th.number { "Fails now" } th.number { "Usually" } } }
+                        thead { tr { th { "Request type" } th.number { "Per second" } th.number { "Fails now" } th.number { "Usually" } th { "Masked" } } }
                         tbody {
                             @for request_type in well.iter().skip(drawn) {
                                 tr {
@@ -204,6 +205,7 @@ fn request_types(view: &View) -> Markup {
                                     td.number data-label="Per second" { (words::per_second(request_type)) }
                                     td.number data-label="Fails now" { (words::fails_now(request_type)) }
                                     td.number data-label="Usually" { (words::usually(request_type)) }
+                                    td data-label="Masked" { (words::masked(request_type).unwrap_or_default()) }
                                 }
                             }
                         }
@@ -226,6 +228,7 @@ fn chart_card(view: &View, request_type: &RequestTypeView) -> Markup {
                     } @else {
                         "fails now: " (words::fails_now(request_type)) "; usually: " (words::usually(request_type))
                         "; " (words::per_second(request_type)) " per second"
+                        @if let Some(masked) = words::masked(request_type) { "; masked: " (masked) }
                     }
                 }
             }
@@ -248,7 +251,7 @@ fn closed_incidents(view: &View) -> Markup {
                         li {
                             a href={ "/incidents/" (incident.id) } { "Incident " (incident.id) }
                             ": " b { (words::matter(incident)) } "; "
-                            @if incident.concerns_requests() { (words::count(incident.failed)) " requests failed; " }
+                            @if incident.concerns_requests() { (words::failed(incident)) "; " }
                             "over "
                             @if let Some(closed) = incident.closed { (words::ago(closed, view.now)) }
                             @if !incident.ended.is_empty() { " (" (incident.ended) ")" }

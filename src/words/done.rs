@@ -15,6 +15,18 @@ pub(crate) fn interventions(all: &[InterventionView]) -> Vec<String> {
 }
 
 fn line(it: &InterventionView) -> String {
+    let since = format!(" from {}", it.from.clock());
+    let ended = it.ended_by.as_ref();
+    let ended = ended.map_or_else(String::new, |by| format!(", ended by {by}"));
+    format!("{} ({}{ended})", said(it, &since), it.reference)
+}
+
+/// To what it is done, and until when.
+pub(super) fn to_what(it: &InterventionView) -> String {
+    said(it, "")
+}
+
+fn said(it: &InterventionView, since: &str) -> String {
     let pairs: Vec<String> = it
         .target
         .iter()
@@ -27,12 +39,7 @@ fn line(it: &InterventionView) -> String {
     let until = it
         .until
         .map_or_else(String::new, |until| format!(" until {}", until.clock()));
-    format!(
-        "{}{of} from {}{until} ({})",
-        it.kind.in_words(),
-        it.from.clock(),
-        it.reference
-    )
+    format!("{}{of}{since}{until}", it.kind.in_words())
 }
 
 #[cfg(test)]
@@ -53,6 +60,9 @@ mod tests {
             from: at(0),
             until: Some(at(90)),
             began: rekindle_model::Life::default(),
+            id: None,
+            by: None,
+            ended_by: None,
             reference: "rollout 7, told by ci".to_owned(),
         };
         let blind = InterventionView {
@@ -61,11 +71,19 @@ mod tests {
             from: at(5),
             until: None,
             began: rekindle_model::Life::default(),
+            id: None,
+            by: None,
+            ended_by: None,
             reference: "the engine was down".to_owned(),
         };
         let said = "deployment of service.name=catalog from 10:00:00 until 10:01:30 (rollout 7, told by ci)";
         let unseen = "our own blindness from 10:00:05 (the engine was down)";
         assert_eq!(interventions(&[blind, deployment.clone()]), [unseen, said]);
+        let ended = InterventionView {
+            ended_by: Some("ann".to_owned()),
+            ..deployment.clone()
+        };
+        assert!(interventions(&[ended])[0].ends_with("(rollout 7, told by ci, ended by ann)"));
         let lines = interventions(&vec![deployment; 8]);
         assert_eq!(lines.len(), 6);
         assert_eq!(lines[5], "and 3 more");

@@ -4,6 +4,7 @@
 //! change that.
 
 use rekindle_ingest::receive::Class;
+use rekindle_model::InterventionKind;
 
 use super::{ago, count, names, when};
 use crate::view::{RefusedView, SilentView, UtcTime, View};
@@ -38,10 +39,26 @@ pub(crate) fn calm(view: &View) -> (String, bool) {
             "Of what comes, all is as usual; nothing comes from {}",
             names(&silent)
         )
+    } else if let [first, others @ ..] = &set_apart(view)[..] {
+        let more = match others.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        format!("Of what is judged, all is as usual; set apart is a {first}{more}")
     } else {
         return ("All is as usual".to_owned(), true);
     };
     (heading, false)
+}
+
+/// What goes on whose requests count for nobody, and until when that is so: `deployment of service.name=catalog until 10:01:30`.
+fn set_apart(view: &View) -> Vec<String> {
+    let all = view.status.interventions.iter();
+    let goes_on = all.filter(|it| {
+        let is_over = it.until.is_some_and(|until| until <= view.now);
+        it.kind != InterventionKind::Blind && it.from <= view.now && !is_over
+    });
+    goes_on.map(super::done::to_what).collect()
 }
 
 /// What isn't seen and why, a sentence each, whatever else is the matter.
@@ -76,6 +93,11 @@ pub(crate) fn unheard(view: &View) -> Vec<String> {
             }
         }
     }
+    sentences.extend(set_apart(view).into_iter().map(|what| {
+        format!(
+            "Not judged: a {what}. What touches it meanwhile counts for nobody, however it ends."
+        )
+    }));
     if heard.given_way > 0 {
         sentences.push(format!(
             "More services came than are remembered: {} are forgotten, and nobody would notice that they are silent.",
@@ -139,10 +161,10 @@ pub(crate) const fn refusal(why: Class) -> (&'static str, &'static str) {
     }
 }
 
-/// Senders, each once.
+/// Senders, each once; one request that went wrong isn't what a sender sends.
 fn distinct(refused: &[RefusedView]) -> Vec<&str> {
     let mut who: Vec<&str> = Vec::new();
-    for one in refused {
+    for one in refused.iter().filter(|one| one.requests > 1) {
         if !who.contains(&one.who.as_str()) {
             who.push(&one.who);
         }
@@ -199,6 +221,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_apart_is_not_said_to_be_as_usual() {
+        let at = |seconds: u64| UtcTime::from_millis(1_060_000 + 1_000 * seconds);
+        let deployment = |from, until| crate::view::InterventionView {
+            kind: InterventionKind::Deployment,
+            target: [("service.name".to_owned(), "catalog".to_owned())].into(),
+            from,
+            until: Some(until),
+            began: rekindle_model::Life::default(),
+            id: None,
+            by: None,
+            ended_by: None,
+            reference: "rollout 7, told by ci".to_owned(),
+        };
+        let (before, now) = (UtcTime::from_millis(1_000_000), at(0));
+        for (from, until, goes_on) in [
+            (before, at(90), true),
+            (before, now, false),
+            (at(1), at(90), false),
+        ] {
+            let mut view = view(9, false, &[], &[]);
+            view.status.interventions = vec![deployment(from, until)];
+            let (said, is_well) = calm(&view);
+            assert_eq!(is_well, !goes_on);
+            let what = "a deployment of service.name=catalog until 00:19:10";
+            assert_eq!(
+                said.ends_with(&format!("; set apart is {what}")),
+                goes_on,
+                "{said}"
+            );
+            let told = format!(
+                "Not judged: {what}. What touches it meanwhile counts for nobody, however it ends."
+            );
+            let expected: &[String] = if goes_on { &[told] } else { &[] };
+            assert_eq!(unheard(&view), expected);
+        }
+    }
+
+    #[test]
     fn not_seen_is_never_as_usual() {
         let since = "1970-01-01 00:16:40 UTC (1m ago)";
         let cases: [(View, String, usize); 8] = [
@@ -245,6 +305,10 @@ mod tests {
             assert_eq!(is_well, heading == "All is as usual");
             assert_eq!(unheard(&view).len(), sentences, "{:?}", unheard(&view));
         }
+        let mut once = view(9, false, &[], &["10.0.0.1"]);
+        once.status.refused[0].requests = 1;
+        assert_eq!(calm(&once), ("All is as usual".to_owned(), true));
+        assert!(unheard(&once)[0].contains("(one request, 1m ago)"));
         let refused = unheard(&view(9, true, &["web"], &["10.0.0.1"]));
         let told = format!(
             "Refused: 10.0.0.1: it sends too much (3 requests since {since}, the last 1m ago). Raise the limit."

@@ -1,18 +1,31 @@
 //! What is the matter? In a few words, for lists and headings.
 
-use super::{ago, millis, names};
+use super::{ago, count, millis, names};
 use crate::view::{IncidentView, Shape, UtcTime, WatchStanding, WatchView};
 
 /// An incident's name: the request types that fail or, where none is known to, the unit and what is the matter with it.
 pub(crate) fn matter(incident: &IncidentView) -> String {
     if !incident.request_types.is_empty() {
         let types: Vec<&str> = incident.request_types.iter().map(String::as_str).collect();
-        return names(&types);
+        let types = names(&types);
+        return match incident.masked {
+            true => format!("masked failures of {types}"),
+            false => types,
+        };
     }
     let suspects = incident.ranking.iter().flat_map(|it| &it.suspects);
     match suspects.into_iter().next() {
         Some(suspect) => format!("{}: {}", suspect.name(), shape(suspect.shape)),
         None => "not known yet".to_owned(),
+    }
+}
+
+/// `12 requests failed`, or in how many a failure was masked.
+pub(crate) fn failed(incident: &IncidentView) -> String {
+    let requests = count(incident.failed);
+    match incident.masked {
+        true => format!("{requests} requests hid a failure from their users"),
+        false => format!("{requests} requests failed"),
     }
 }
 
@@ -85,6 +98,9 @@ mod tests {
         assert_eq!(matter(&incident), "catalog: its process ended");
         incident.request_types = vec!["web GET /".to_owned()];
         assert_eq!(matter(&incident), "web GET /");
+        assert_eq!(failed(&incident), "0 requests failed");
+        incident.masked = true;
+        assert_eq!(matter(&incident), "masked failures of web GET /");
     }
 
     #[test]

@@ -133,6 +133,12 @@ fn what_is_said_about_units_is_checked() {
         ),
         (
             "interventions",
+            json!({"reporter": "ci", "id": "7, told by me", "kind": "scaling", "unit": "catalog"}),
+            400,
+            "id has \", told by \" in it, which stands between an id and who told of it: leave that out",
+        ),
+        (
+            "interventions",
             json!({"reporter": "ci", "id": "7", "kind": "blind", "unit": "catalog"}),
             400,
             "the body can't be read: unknown variant `blind`, expected one of `deployment`, `scaling`, `restart` at \
@@ -605,6 +611,18 @@ fn problems_say_what_is_wrong() {
             404,
             "not-found",
             "there is no restart unit \"wbe\"; did you mean \"web\"?",
+        ),
+        (
+            post(&server, "/api/v1/pause", JSON, "{\"reason\":\"x\",}"),
+            400,
+            "invalid",
+            "the body is no JSON: look at line 1, column 15",
+        ),
+        (
+            post(&server, "/api/v1/pause", JSON, "{\"reason\":"),
+            400,
+            "invalid",
+            "the body is no JSON: it ends before it is complete",
         ),
         (
             post(

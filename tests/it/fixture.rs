@@ -99,6 +99,7 @@ fn request_type(name: &str, rate: u64, failing_for: u64, bad_percent: u64) -> Re
             share(1, 1200, 0.0, 0.004)
         }),
         sampled: None,
+        masked: None,
         now_ms: 5000,
         baseline: Some(0.002),
         usual: Some(share(3, 1200, 0.0, 0.004)),

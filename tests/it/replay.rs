@@ -182,6 +182,40 @@ fn what_was_done_meanwhile_is_set_apart() {
     );
 }
 
+/// Nothing in telemetry shows the deployment, which was over before the fault began; guards know of it all the same.
+#[test]
+fn nothing_is_restarted_unattended_around_a_deployment_that_was_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [traces, config] = write(folder.path(), CONFIG);
+    let file = folder.path().join("interventions.json");
+    for (service, is_refused) in [("catalog", true), ("stock", false)] {
+        let listed = json!([{
+            "kind": "deployment", "target": {"service.name": service}, "reference": "rollout-7, told by ci",
+            "from": "2026-08-01T09:30:30Z", "until": "2026-08-01T09:30:50Z",
+        }]);
+        std::fs::write(&file, listed.to_string()).expect("written");
+        let done = file.display().to_string();
+        let arguments = [
+            "replay",
+            &traces,
+            "--config",
+            &config,
+            "-o",
+            "json",
+            "--interventions",
+            &done,
+        ];
+        let outcome = rekindle(None, &arguments);
+        let replayed: Value = serde_json::from_str(&outcome.out).expect("JSON");
+        let planned = first(&replayed, "planned").expect("a plan");
+        assert_eq!(planned["restarts"], json!(["catalog"]));
+        assert_eq!(planned["unattended"], !is_refused, "{service}: {planned:#}");
+        let refusals = planned["refusals"].to_string();
+        let told = "a deployment went on (rollout-7, told by ci) ";
+        assert_eq!(refusals.contains(told), is_refused, "{service}: {refusals}");
+    }
+}
+
 /// Where a sampler doesn't say what it threw away, no program is told how sure one may be.
 #[test]
 fn confidence_that_nobody_knows_is_no_number() {

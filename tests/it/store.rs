@@ -1,10 +1,12 @@
 //! Does what is imported come out as it went in, in each form?
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::cli::rekindle;
+use crate::fixture::{Server, view};
 
 /// When the first span begins, in nanoseconds.
 const BEGAN: u64 = 1_785_576_600_000_000_000;
@@ -130,4 +132,127 @@ fn a_store_that_is_not_there_is_named() {
     assert_eq!((exported.code, exported.out.as_str()), (2, ""));
     let told = format!("there is no store in {store}");
     assert!(exported.err.contains(&told), "{}", exported.err);
+}
+
+/// An incident becomes a case that the harness judges, and one that can't be judged is said and leaves nothing behind.
+#[test]
+fn an_incident_is_recorded_as_a_case_with_its_label() {
+    let server = Server::start(view());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let incident = &view().incidents[1];
+    let began = SystemTime::from(incident.since).duration_since(SystemTime::UNIX_EPOCH);
+    let began = began.expect("after 1970").as_secs();
+    // A shop asks its cart once a second, which fails for ten seconds.
+    let request = |second: u64| {
+        let fails = (began + 1..began + 10).contains(&second);
+        let span = |service: &str, id: u64, parent: u64, kind: u64| {
+            json!({"resourceSpans": [{
+                "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+                "scopeSpans": [{"spans": [{
+                    "traceId": format!("{second:032x}"), "spanId": format!("{id:016x}"), "name": "GET /", "kind": kind,
+                    "parentSpanId": if parent == 0 { String::new() } else { format!("{parent:016x}") },
+                    "startTimeUnixNano": format!("{second}000000000"), "endTimeUnixNano": format!("{second}050000000"),
+                    "status": {"code": if fails { 2 } else { 0 }},
+                }]}],
+            }]})
+            .to_string()
+        };
+        [
+            span("shop", 1, 0, 2),
+            span("shop", 2, 1, 3),
+            span("cart", 3, 2, 2),
+        ]
+        .join("\n")
+    };
+    let lines: Vec<String> = (began - 60..began + 20).map(request).collect();
+    std::fs::write(path("lines"), lines.join("\n")).expect("written");
+    let (store, cases) = (path("store"), path("cases"));
+    assert_eq!(
+        rekindle(None, &["import", "--store", &store, &path("lines")]).code,
+        0
+    );
+    let record = |incident: &str, culprit: &str, store: &str| {
+        let arguments = [
+            "bench",
+            "record",
+            "cart-killed",
+            "--incident",
+            incident,
+            "--culprit",
+            culprit,
+            "--fault",
+            "kill",
+            "--system",
+            "shop",
+            "--store",
+            store,
+            "--into",
+            &cases,
+        ];
+        rekindle(Some(&server), &arguments)
+    };
+    for (incident, culprit, store, told) in [
+        ("6", "unit=cart", &store, "service=NAME"),
+        ("99", "service=cart", &store, "99"),
+        (
+            "6",
+            "service=cart",
+            &path("empty"),
+            "no spans of the incident",
+        ),
+    ] {
+        let outcome = record(incident, culprit, store);
+        assert_ne!(outcome.code, 0, "{outcome:?}");
+        assert!(outcome.err.contains(told), "{told}: {outcome:?}");
+        let case = folder.path().join("cases/recorded/cart-killed");
+        assert!(!case.exists(), "{told}");
+    }
+    let outcome = record("6", "service=cart", &store);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(
+        outcome
+            .out
+            .contains("61 traces from before, 11 with the fault"),
+        "{outcome:?}"
+    );
+    for name in [
+        "case.json",
+        "incident.json",
+        "interventions.json",
+        "tree.json",
+        "spans.jsonl",
+    ] {
+        assert!(
+            folder
+                .path()
+                .join("cases/recorded/cart-killed")
+                .join(name)
+                .is_file(),
+            "{name}"
+        );
+    }
+    let again = record("6", "service=cart", &store);
+    assert!(
+        again.err.contains("failed creating the case's folder"),
+        "{again:?}"
+    );
+    let bench = [
+        "bench",
+        "localization",
+        "--data",
+        &cases,
+        "--by",
+        "case",
+        "-o",
+        "json",
+    ];
+    let judged = rekindle(None, &bench);
+    assert_eq!(judged.code, 0, "{judged:?}");
+    let judged: Value = serde_json::from_str(&judged.out).expect("JSON");
+    let text = judged.to_string();
+    assert!(
+        text.contains("cart-killed") && text.contains("recorded"),
+        "{text}"
+    );
 }

@@ -1,6 +1,6 @@
 //! What can be asked of an analysis: how requests fared, what fails, and why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::rank::{Input, Method, rank};
 use crate::records::Record;
 use crate::sampling::Standing;
 use crate::spectrum::PortableSpectrum;
-use crate::{Component, Counts, Incident, Ranking};
+use crate::{Component, Counts, Incident, Masked, Ranking, Rollout};
 
 /// How one request type fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct RequestTypeSummary {
     /// What these counts stand for, should samplers throw requests away.
     #[serde(default)]
     pub standing: Standing,
+    /// What its users don't see.
+    #[serde(default)]
+    pub masked: Masked,
 }
 
 /// How many requests of a type began in one time slice, by how they ended.
@@ -56,6 +59,17 @@ impl Analyzer {
     /// Open and recent incidents, oldest first.
     pub fn incidents(&self) -> &[Incident] {
         &self.watch.incidents
+    }
+
+    /// Open and recent incidents of failures that no user saw, because a retry or a fallback hid them; oldest first. They
+    /// have numbers among those of the others.
+    pub fn masked_incidents(&self) -> &[Incident] {
+        self.hidden.incidents()
+    }
+
+    /// The incident of this number, whether users see it or not.
+    pub(crate) fn incident(&self, id: u64) -> Option<&Incident> {
+        self.watch.get(id).or_else(|| self.hidden.get(id))
     }
 
     /// The ranking of one incident with the evidence of now; `None` when there is no such incident.
@@ -85,6 +99,19 @@ impl Analyzer {
             .named(types)
             .into_iter()
             .map(|id| self.types.get(id).ends(from, until))
+            .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
+
+    /// As [`Self::fared`], without those that are set apart: what is usual.
+    pub fn fared_as_usual(
+        &self,
+        types: &[RequestType],
+        from: UnixNanos,
+        until: UnixNanos,
+    ) -> (u64, u64) {
+        let named = self.types.named(types).into_iter();
+        named
+            .map(|id| self.types.get(id).evidence(from, until))
             .fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
     }
 
@@ -138,6 +165,7 @@ impl Analyzer {
                     slow_limit: state.slow_limit(),
                     incident: state.incident,
                     standing: self.samplings.standing(id, self.newest, seconds),
+                    masked: self.hidden.masked(id, until.minus(SHOWN_RATE), until),
                 }
             })
             .collect();
@@ -283,9 +311,29 @@ impl Analyzer {
         all
     }
 
+    /// What was told, and our own restarts, as far as they are remembered: what traces alone show isn't among these.
+    pub fn told_interventions(&self) -> impl Iterator<Item = &Intervention> {
+        self.fences.told()
+    }
+
+    /// The last version of each service that traces show to be rolled out.
+    pub fn rollouts(&self) -> impl Iterator<Item = Rollout> {
+        self.rollouts.last()
+    }
+
+    /// What is known of each component that has all these attributes.
+    pub fn having<'a>(
+        &'a self,
+        target: &'a Selector,
+    ) -> impl Iterator<Item = &'a BTreeMap<Name, Name>> {
+        let registry = &self.observer.registry;
+        let all = (0..registry.len() as u32).map(|id| &registry.info(id).attributes);
+        all.filter(|attributes| target.matches(|key| attributes.get(key).map(Name::as_str)))
+    }
+
     /// What an incident's ranking is drawn from.
     pub fn input(&self, incident: u64) -> Option<Input> {
-        let incident = self.watch.get(incident)?;
+        let incident = self.incident(incident)?;
         let until = incident.closed.map_or(self.now, |closing| closing.at);
         let laid = self.laid.get(&incident.id);
         Some(self.sources().input(incident, until, self.cut, laid))
@@ -314,11 +362,42 @@ impl Analyzer {
         since: UnixNanos,
         until: UnixNanos,
     ) -> Input {
-        let asked = self.types.named(types).into_iter();
-        let asked = asked
-            .map(|id| self.types.get(id).request_type.clone())
-            .collect();
-        let named = Incident::opened(0, asked, since, since);
+        let named = self.named(types, since);
         self.sources().input(&named, until, self.cut, None)
+    }
+
+    /// The same with those as failed whose failures their users didn't see.
+    pub fn masked_between(
+        &self,
+        types: &[RequestType],
+        since: UnixNanos,
+        until: UnixNanos,
+    ) -> Input {
+        let named = Incident {
+            masked: true,
+            ..self.named(types, since)
+        };
+        self.sources().input(&named, until, self.cut, None)
+    }
+
+    fn named(&self, types: &[RequestType], since: UnixNanos) -> Incident {
+        let asked = self.types.named(types).into_iter();
+        let asked = asked.map(|id| self.types.get(id).request_type.clone());
+        Incident::opened(0, asked.collect(), since, since)
+    }
+
+    /// What users didn't see of each type, of requests that began in `[from, until)`; sorted.
+    pub(crate) fn masked_types(
+        &self,
+        from: UnixNanos,
+        until: UnixNanos,
+    ) -> Vec<(RequestType, Masked)> {
+        let of = |(id, state): (u32, &crate::types::TypeState)| {
+            let masked = self.hidden.masked(id, from, until);
+            (state.request_type.clone(), masked)
+        };
+        let mut all: Vec<_> = self.types.iter().map(of).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
     }
 }

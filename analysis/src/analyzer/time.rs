@@ -51,31 +51,33 @@ impl Analyzer {
             if !record.is_touched_by(&reference) {
                 continue;
             }
-            let fenced = self
-                .fences
-                .sets_apart(record.touched(), record.start, record.end);
-            if fenced == record.fenced {
+            let (before, was_cell, was_apart) = (record.fenced, record.cell(), record.apart());
+            if !record.fence(&self.fences) {
                 continue;
             }
+            let fenced = record.fenced;
             let slice = record.start.0 / slice_nanos;
             let of_slice = self.fenced.entry(slice).or_default();
-            if record.fenced == Some(LeftOut::Fenced) {
+            if before == Some(LeftOut::Fenced) {
                 *of_slice = of_slice.saturating_sub(1);
             }
             if fenced == Some(LeftOut::Fenced) {
                 *of_slice += 1;
             }
-            if let Some(why) = fenced {
+            if let Some(why) = fenced.filter(|_| fenced != before) {
                 self.counts.add(why);
             }
-            if let Some(cell) = record.cell() {
+            if let Some(cell) = was_cell {
                 self.spectrum.remove(slice, cell);
             }
-            let was_set_apart = record.is_failure_set_apart();
-            record.fenced = fenced;
-            let is_set_apart = record.is_failure_set_apart();
+            self.hidden.recount(record, slice);
             let state = self.types.get_mut(record.request_type);
-            state.set_apart(record.start, was_set_apart, is_set_apart);
+            state.set_apart(record.start, was_apart, record.apart());
+            if record.not_by_restart
+                && let Some(bad) = record.detected.take()
+            {
+                state.detector.take_back(slice, bad);
+            }
             if let Some(cell) = record.cell() {
                 self.spectrum.add(slice, cell);
             }
@@ -97,6 +99,13 @@ impl Analyzer {
                 .settle(settle_before, exemplary, &self.config);
         }
         self.types.forget_before(begin);
+        self.hidden.settle(
+            &self.types,
+            &self.fences,
+            (settled, settle_before),
+            &self.config,
+        );
+        self.hidden.forget_before(begin);
         self.spectrum.forget_before(self.slice(begin));
         self.profiles.forget_before(self.slice(begin));
         self.spectrum.settle(self.slice(now));
@@ -112,10 +121,18 @@ impl Analyzer {
             spectrum: &self.spectrum,
             registry: &self.observer.registry,
             config: &self.config,
+            masked: false,
         };
         let (types, fences) = (&mut self.types, &self.fences);
-        let changes = self.watch.tick(types, now, self.newest, fences, causes);
-        let remembered = self.watch.incidents.iter().map(|incident| incident.id);
+        let mut changes = self.watch.tick(types, now, self.newest, fences, causes);
+        let causes = Causes {
+            masked: true,
+            ..causes
+        };
+        let (users, newest) = ((&self.types, &mut self.watch), self.newest);
+        changes.extend(self.hidden.tick(users, (now, newest), fences, causes));
+        let remembered = self.watch.incidents.iter().chain(self.hidden.incidents());
+        let remembered = remembered.map(|incident| incident.id);
         self.examples.unpin(&remembered.collect());
         self.follow();
         changes
@@ -129,14 +146,11 @@ impl Analyzer {
             return;
         }
         self.followed = slice;
-        let open = self
-            .watch
-            .incidents
-            .iter()
-            .filter(|incident| incident.is_open());
+        let all = self.watch.incidents.iter().chain(self.hidden.incidents());
+        let open = all.filter(|incident| incident.is_open());
         let mut open: Vec<&Incident> = open.rev().collect();
-        // Who asks for a ranking mostly asks why something fails now.
-        open.sort_by_key(|incident| incident.well_since.is_some());
+        // Who asks for a ranking mostly asks why something fails now, for users.
+        open.sort_by_key(|incident| (incident.masked, incident.well_since.is_some()));
         let asked = open.into_iter().take(FOLLOWED);
         let asked = asked.map(|it| self.sources().asked_next(it, self.now));
         let asked: Vec<AskedNext> = asked.collect();
@@ -158,7 +172,7 @@ impl Analyzer {
             [places, types.places()]
         });
         for AskedNext { incident: id, .. } in asked {
-            if let Some(incident) = self.watch.get(id) {
+            if let Some(incident) = self.incident(id) {
                 let laid = self
                     .sources()
                     .lay_out(incident, self.now, known.remove(&id));

@@ -180,6 +180,7 @@ proptest! {
                         from: now,
                         until: Some(now.plus(Duration::from_secs(3))),
                         began: Life::default(),
+                        ended_by: None,
                         reference: "restart".into(),
                     });
                 }

@@ -32,6 +32,8 @@ pub struct Tally {
     pub ok_touching: Vec<u64>,
     /// Per subject: failed requests whose failure began in it.
     pub originated: Vec<u64>,
+    /// Per subject: requests of the window that ended well, though a failure began in it.
+    pub masked: Vec<u64>,
     /// Per subject, of all requests in the window: touched, and origin of a failure.
     pub window: Vec<(u64, u64)>,
     /// The same before the window.
@@ -52,6 +54,7 @@ impl Tally {
             failed_touching: vec![0; n],
             ok_touching: vec![0; n],
             originated: vec![0; n],
+            masked: vec![0; n],
             window: vec![(0, 0); n],
             baseline: vec![(0, 0); n],
             families: families(input),
@@ -81,6 +84,9 @@ impl Tally {
                 };
                 side.0 += case.count;
                 side.1 += if origin { case.count } else { 0 };
+                if in_window && origin && case.outcome == Outcome::Masked {
+                    tally.masked[subject] += case.count;
+                }
                 if failure {
                     tally.failed_touching[subject] += case.count;
                     tally.originated[subject] += if origin { case.count } else { 0 };

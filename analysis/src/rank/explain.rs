@@ -49,6 +49,7 @@ pub(crate) fn explanation(
     let origin = Origin {
         of_failed: tally.of_failed(lead),
         now: tally.began_now(lead),
+        masked: tally.masked[lead],
         before: tally.began_before(lead),
         errors: listed(&told.details.errors),
         operations: listed(&told.details.operations),
@@ -68,6 +69,7 @@ pub(crate) fn explanation(
                 low: difference.low,
                 high: difference.high,
             },
+            masked: input.masked,
         },
         latency: causes().find_map(|cause| match cause {
             Cause::Takes(takes) => Some(takes.shown(input)),

@@ -177,6 +177,8 @@ pub struct Input {
     /// Who said from outside that one of the failures was one: the request's row in
     /// [`Input::rows`], and the name that it reported under. Sorted, each once.
     pub reports: Vec<(usize, Name)>,
+    /// Whether the failures are those that users didn't see: they are `Failed` here.
+    pub masked: bool,
     /// What shares rest on.
     pub weights: Weights,
     /// What was not used.

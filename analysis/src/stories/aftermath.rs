@@ -45,6 +45,7 @@ fn a_restart_that_cured_does_not_change_who_is_named() {
         from,
         until: Some(from.plus(Duration::from_millis(20))),
         began: Life::default(),
+        ended_by: None,
         reference: "action-1".into(),
     });
     ask(&mut site, 100, "GET /", "catalog-after", false);
@@ -245,6 +246,7 @@ fn which_life_began_may_be_told_before_or_after_an_old_one_fails() {
             false => Intervention {
                 until: None,
                 began: Life::default(),
+                ended_by: None,
                 ..restart.clone()
             },
         });

@@ -34,6 +34,7 @@ fn told(kind: InterventionKind, from: UnixNanos, until: UnixNanos) -> Interventi
         from,
         until: Some(until),
         began: Life::default(),
+        ended_by: None,
         reference: "rollout 7, told by ci".into(),
     }
 }
@@ -61,6 +62,45 @@ fn failures_of_what_was_told_of_accuse_nobody_and_those_after_it_do() {
         assert_eq!(first(&ranking).evidence.failed_total, 50, "{kind:?}");
         assert_eq!(ranking.left_out.get(LeftOut::Fenced), 50, "{kind:?}");
     }
+}
+
+/// Entry spans come before anybody knows what their requests touch.
+#[test]
+fn what_a_deployment_shook_is_neither_usual_nor_of_the_incident_after_it() {
+    let mut site = Site::new();
+    ask(&mut site, 600, "1", false);
+    let from = site.now.plus(Duration::from_millis(50));
+    let lapses = from.plus(Duration::from_secs(600));
+    let unknown = |until| Intervention {
+        target: Selector(vec![("service.version".into(), "2".into())]),
+        ..told(InterventionKind::Deployment, from, until)
+    };
+    site.analyzer.intervene(unknown(lapses));
+    let shaken: Vec<Trace> = (0..3).map(|_| page(&mut site, "2", true)).collect();
+    for trace in &shaken {
+        let entry = &trace.spans()[0];
+        site.analyzer.span(entry, entry.end);
+    }
+    ask(&mut site, 30, "1", false);
+    shaken.iter().for_each(|trace| site.take(trace));
+    ask(&mut site, 10, "2", true);
+    let all = site.now.plus(Duration::from_secs(1));
+    let (_, failed) = site.analyzer.fared(&[], UnixNanos(0), all);
+    let (_, failed_usually) = site.analyzer.fared_as_usual(&[], UnixNanos(0), all);
+    assert_eq!((failed, failed_usually), (13, 0));
+    let until = site.now.plus(Duration::from_millis(50));
+    site.analyzer.intervene(unknown(until));
+    ask(&mut site, 50, "2", true);
+    let [incident] = site.analyzer.incidents() else {
+        panic!("{:?}", site.analyzer.incidents());
+    };
+    assert!(incident.since >= until, "{incident:?}");
+    assert_eq!(incident.bad, 50, "{incident:?}");
+    // Told late, it takes back what was counted for the incident.
+    let more = site.now.plus(Duration::from_millis(50));
+    site.analyzer.intervene(unknown(more));
+    ask(&mut site, 5, "2", true);
+    assert_eq!(site.analyzer.incidents()[0].bad, 5);
 }
 
 #[test]

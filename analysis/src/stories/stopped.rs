@@ -218,6 +218,7 @@ fn restart_of_catalog(from: UnixNanos, until: Option<UnixNanos>) -> Intervention
         from,
         until,
         began: Life::default(),
+        ended_by: None,
         reference: "action-1".into(),
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn load_together(
         add(&mut sum.baseline, traces.baseline);
         add(&mut sum.window, traces.window);
         sum.unreadable += traces.unreadable;
+        sum.interventions.extend(traces.interventions);
     }
     Ok((as_one(cases), sum))
 }

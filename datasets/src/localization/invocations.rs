@@ -122,6 +122,7 @@ pub(super) fn abnormal_ones_failed(traces: &LabelledTraces) -> LabelledTraces {
         baseline: traces.baseline.clone(),
         window: traces.window.iter().map(marked).collect(),
         unreadable: traces.unreadable,
+        interventions: traces.interventions.clone(),
     }
 }
 
@@ -173,7 +174,7 @@ mod tests {
             let traces = LabelledTraces {
                 baseline,
                 window,
-                unreadable: 0,
+                ..LabelledTraces::default()
             };
             failed(&abnormal_ones_failed(&traces).window)
         };

@@ -92,6 +92,7 @@ pub(super) fn slow_ones_failed(traces: &LabelledTraces) -> LabelledTraces {
         baseline: marked(&traces.baseline),
         window: marked(&traces.window),
         unreadable: traces.unreadable,
+        interventions: traces.interventions.clone(),
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
                 .map(|millis| trace(1_000 + u128::from(*millis), "shop", *millis))
                 .chain([trace(2_000, "new", 9_000)])
                 .collect(),
-            unreadable: 0,
+            ..LabelledTraces::default()
         };
         let config = AnalysisConfig::default();
         let input = input_of(&config, &traces.baseline, &traces.window);

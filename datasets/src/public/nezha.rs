@@ -66,6 +66,7 @@ pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, Pub
         baseline: build(&normal, &calls, calm, &mut builder),
         window: build(&faulty, &calls, during, &mut builder),
         unreadable,
+        ..LabelledTraces::default()
     })
 }
 

@@ -16,19 +16,63 @@
 //! Requests that began before `since` are the baseline, those from then until `until` (without it: all) have the fault. A
 //! culprit that is a host or a dependency needs its `name` instead of a `service`; rankings are scored by services, whatever
 //! the level of what was broken in one, and other levels may have a `name` for people.
+//!
+//! `rekindle bench record` writes such a folder of an incident. What was done to the system meanwhile may lie beside it, as
+//! `GET /api/v1/interventions` lists it (`interventions.json`): what overlaps it is left out. The incident as it was shown and
+//! the restart tree (`incident.json`, `tree.json`) are for people.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rekindle_analysis::Level;
 use rekindle_ingest::KeepAttributes;
-use rekindle_model::UnixNanos;
+use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::{CaseInfo, LabelledTraces, PublicError};
 
 /// What says what was wrong.
-pub(super) const MANIFEST: &str = "case.json";
+pub const MANIFEST: &str = "case.json";
+/// What was done to the system.
+pub const INTERVENTIONS: &str = "interventions.json";
+/// The incident as it was shown.
+pub const INCIDENT: &str = "incident.json";
+/// The restart tree.
+pub const TREE: &str = "tree.json";
+/// Files of a case that hold no spans.
+const BESIDE: [&str; 4] = [MANIFEST, INTERVENTIONS, INCIDENT, TREE];
+
+/// What a culprit can be, as rankings are scored.
+pub const CULPRIT_LEVELS: [Level; 3] = [Level::Service, Level::Host, Level::Dependency];
+
+/// Something that was done, as far as it matters here.
+#[derive(Deserialize)]
+struct Done {
+    kind: InterventionKind,
+    #[serde(default)]
+    target: BTreeMap<Name, Name>,
+    #[serde(deserialize_with = "point_in_time")]
+    from: UnixNanos,
+    #[serde(default, deserialize_with = "maybe_point_in_time")]
+    until: Option<UnixNanos>,
+    #[serde(default)]
+    reference: Name,
+}
+
+impl From<Done> for Intervention {
+    fn from(done: Done) -> Self {
+        Self {
+            kind: done.kind,
+            target: Selector(done.target.into_iter().collect()),
+            from: done.from,
+            until: done.until,
+            began: Life::default(),
+            ended_by: None,
+            reference: done.reference,
+        }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +152,16 @@ fn some_point_in_time<'de, D: Deserializer<'de>>(
     point_in_time(deserializer).map(Some)
 }
 
+/// The same where `null` says that it goes on.
+fn maybe_point_in_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<UnixNanos>, D::Error> {
+    #[derive(Deserialize)]
+    struct Time(#[serde(deserialize_with = "point_in_time")] UnixNanos);
+    let time: Option<Time> = Option::deserialize(deserializer)?;
+    Ok(time.map(|time| time.0))
+}
+
 /// The folders of cases, in order of their names.
 fn folders(folder: &Path) -> Result<Vec<PathBuf>, PublicError> {
     let mut found = entries(folder)?;
@@ -165,8 +219,12 @@ pub(super) fn cases(folder: &Path) -> Result<Vec<CaseInfo>, PublicError> {
 }
 
 pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, PublicError> {
-    let mut inputs = entries(&folder.join(&case.id))?;
-    inputs.retain(|path| path.file_name().is_none_or(|name| name != MANIFEST));
+    let folder = folder.join(&case.id);
+    let mut inputs = entries(&folder)?;
+    inputs.retain(|path| {
+        let mut beside = BESIDE.iter();
+        !beside.any(|name| path.file_name().is_some_and(|it| it == *name))
+    });
     let recorded = rekindle_store::recorded(&inputs, &KeepAttributes::default(), |_| ());
     let recorded = recorded.map_err(|source| PublicError::Recorded {
         case: case.id.clone(),
@@ -174,6 +232,7 @@ pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, Pub
     })?;
     let mut traces = LabelledTraces {
         unreadable: recorded.unreadable,
+        interventions: interventions(&folder.join(INTERVENTIONS))?,
         ..LabelledTraces::default()
     };
     for trace in recorded.traces {
@@ -185,6 +244,19 @@ pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, Pub
         }
     }
     Ok(traces)
+}
+
+/// What was done to the system, where that is known.
+fn interventions(path: &Path) -> Result<Vec<Intervention>, PublicError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let listed: Vec<Done> =
+        serde_json::from_slice(&super::read(path)?).map_err(|source| PublicError::Manifest {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(listed.into_iter().map(Into::into).collect())
 }
 
 #[cfg(test)]
@@ -244,6 +316,50 @@ mod tests {
         assert_eq!((result.traces, result.unreadable), ((60, 30), 0));
         assert!(result.hit(1) && result.answered, "{result:?}");
         assert_eq!(result.class(), "recorded shop kill");
+    }
+
+    /// What a deployment shook is left out, and what people keep beside the spans is no trace.
+    #[test]
+    fn what_was_done_meanwhile_is_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "one", MANIFEST_OF_CART);
+        let case = folder.path().join("recorded/one");
+        for name in [INCIDENT, TREE] {
+            std::fs::write(case.join(name), "{}").expect("written");
+        }
+        let of = |folder: &Path| {
+            let cases = cases(folder, Set::Recorded).expect("a case");
+            let questions = Questions {
+                methods: vec![Method::Default],
+                ..Questions::default()
+            };
+            let judged = judge(folder, Set::Recorded, &[&cases[0]], &questions);
+            judged.map(|judged| judged.results[0].answered)
+        };
+        let done = |service: &str, until: &str| {
+            let text = format!(
+                r#"[{{"kind": "deployment", "target": {{"service.name": "{service}"}}, "from": "2025-11-21T10:31:00.000Z",
+                "until": {until}, "reference": "7, told by ci", "id": "7", "by": "ci"}}]"#
+            );
+            std::fs::write(case.join(INTERVENTIONS), text).expect("written");
+        };
+        for (service, until, answered) in [
+            ("cart", r#""2025-11-21T10:31:30Z""#, false),
+            ("cart", "null", false),
+            ("pay", "null", true),
+        ] {
+            done(service, until);
+            assert_eq!(
+                of(folder.path()).expect("judged"),
+                answered,
+                "{service} {until}"
+            );
+        }
+        done("cart", "7");
+        assert!(matches!(
+            of(folder.path()),
+            Err(PublicError::Manifest { .. })
+        ));
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(super) fn load(folder: &Path, case: &CaseInfo) -> Result<LabelledTraces, Pub
         baseline,
         window,
         unreadable,
+        ..LabelledTraces::default()
     })
 }
 

@@ -63,6 +63,9 @@ pub struct Intervention {
     /// The life that began with it, as the target's spans tell theirs. What comes later of an older one says nothing of
     /// this one.
     pub began: Life,
+    /// Who said that it is over, where that is somebody else than who told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Name>,
     /// The name by which its maker knows it, such as the ledger's action.
     pub reference: Name,
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rekindle_analysis::rank::Input;
-use rekindle_analysis::{AnalysisConfig, Heap, Offline};
+use rekindle_analysis::{AnalysisConfig, Heap, MaskedOf, Offline};
 use rekindle_ingest::{DecodeContext, KeepAttributes};
 use rekindle_model::{
     Intervention, Link, OutlineParts, ReleaseReason, Shape, SpanId, Step, TraceId, UnixNanos,
@@ -42,6 +42,7 @@ pub(super) struct Streamed {
     pub(super) baseline_traces: usize,
     pub(super) window_traces: usize,
     pub(super) unreadable: u64,
+    pub(super) masked: Vec<MaskedOf>,
 }
 
 /// Why a pass ended early.
@@ -97,6 +98,7 @@ fn analyzed(
         false => Heap::Later,
     };
     let mut offline = Offline::new(config).around(interventions);
+    offline = offline.of_masked(args.masked);
     let (mut baseline_traces, mut window_traces) = (0, 0);
     let mut count_before = |offline: &mut Offline, mut traces: Traces| {
         baseline_traces += traces.ends.len();
@@ -151,6 +153,7 @@ fn analyzed(
     }
     Ok(Streamed {
         input: offline.input(),
+        masked: offline.masked(),
         baseline_traces,
         window_traces,
         unreadable,
@@ -567,6 +570,7 @@ mod tests {
             from: UnixNanos::from_millis(SINCE),
             until: Some(UnixNanos::from_millis(SINCE + 30_000)),
             began: Life::default(),
+            ended_by: None,
             reference: "rollout".into(),
         }];
         let mut streamed = streamed(&config, &args(&place), &keep, &done)

@@ -1,8 +1,8 @@
 //! A suspect's evidence as a table: what was looked at, and what was found.
 
 use super::sentence::{
-    SHARES_UNKNOWN, failed_before, latency, list, percent, structure, support, told_from,
-    who_touched,
+    ALL_MASKED, SHARES_UNKNOWN, failed, failed_before, latency, list, masked, percent, structure,
+    support, told_from, who_touched,
 };
 use crate::{Alternative, Counted, Doubt, Relation, ShareInterval, Suspect};
 
@@ -23,8 +23,11 @@ pub fn facts(suspect: &Suspect) -> Vec<Fact> {
     rows.push((
         "compared",
         format!(
-            "{} failed requests with {} good ones of the same time and {} from before",
-            compared.window.failed, compared.window.ok, compared.baseline.ok
+            "{} {} requests with {} good ones of the same time and {} from before",
+            compared.window.failed,
+            failed(suspect),
+            compared.window.ok,
+            compared.baseline.ok
         ),
     ));
     let evidence = &suspect.evidence;
@@ -40,12 +43,13 @@ pub fn facts(suspect: &Suspect) -> Vec<Fact> {
         match explanation.against.contains(&Doubt::SharesUnknown) {
             true => who_touched(suspect),
             false => format!(
-                "{} of failed and {} of good requests; {} to {} points more",
+                "{} of {} and {} of good requests; {} to {} points more",
                 share(
                     evidence.failed_touching,
                     evidence.failed_total,
                     evidence.failed_share
                 ),
+                failed(suspect),
                 share(evidence.ok_touching, evidence.ok_total, evidence.ok_share),
                 points(compared.difference.low),
                 points(compared.difference.high),
@@ -55,6 +59,11 @@ pub fn facts(suspect: &Suspect) -> Vec<Fact> {
     let origin = &explanation.origin;
     if origin.of_failed.total > 0 {
         rows.push(("failures began in it", counted(&origin.of_failed)));
+    }
+    if compared.masked {
+        rows.push(("masked", ALL_MASKED.to_owned()));
+    } else if origin.masked > 0 {
+        rows.push(("masked", masked(origin.masked)));
     }
     let ranked = |list: &[(rekindle_model::Name, u64)]| {
         let each = list.iter().map(|(name, n)| format!("{name} ({n})"));

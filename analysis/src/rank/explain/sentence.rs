@@ -9,6 +9,10 @@ use crate::{
 pub(super) const SHARES_UNKNOWN: &str =
     "a sampler doesn't say how many requests it threw away, so shares and confidence are unknown";
 
+/// What is said of failures that are all hidden.
+pub(super) const ALL_MASKED: &str =
+    "all of these requests ended well: a retry or a fallback hid the failure from the user";
+
 /// So many names of a group, or of callers, are spelled out.
 const NAMED: usize = 3;
 
@@ -45,8 +49,9 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
         evidence.originated
     };
     let mut text = format!(
-        "{who} {deed} in {many} of {} failed requests",
-        evidence.failed_total
+        "{who} {deed} in {many} of {} {} requests",
+        evidence.failed_total,
+        failed(suspect),
     );
     if let Some(error) = &suspect.error_type {
         text.push_str(&format!(" ({error})"));
@@ -58,6 +63,9 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
         text.push_str(&format!(", mostly in {operation}"));
     }
     text.push_str(&format!("; {} touched it", who_touched(suspect)));
+    if explanation.origin.masked > 0 && !explanation.compared.masked {
+        text.push_str(&format!("; {}", masked(explanation.origin.masked)));
+    }
     if explanation.origin.before.hits > 0 {
         text.push_str(&format!("; {}", failed_before(&explanation.origin.before)));
     }
@@ -77,21 +85,35 @@ pub(crate) fn sentence(suspect: &Suspect) -> String {
     text
 }
 
+/// How the requests ended that are to be explained.
+pub(super) const fn failed(suspect: &Suspect) -> &'static str {
+    match suspect.explanation.compared.masked {
+        true => "masked",
+        false => "failed",
+    }
+}
+
+pub(super) fn masked(requests: u64) -> String {
+    format!("failures in it were masked in {requests} more, whose users saw none")
+}
+
 /// Shares, where these are known; else what was kept.
 pub(super) fn who_touched(suspect: &Suspect) -> String {
     let evidence = &suspect.evidence;
     if suspect.explanation.against.contains(&Doubt::SharesUnknown) {
         return format!(
-            "{} of {} failed and {} of {} good requests that were kept",
+            "{} of {} {} and {} of {} good requests that were kept",
             evidence.failed_touching,
             evidence.failed_total,
+            failed(suspect),
             evidence.ok_touching,
             evidence.ok_total
         );
     }
     format!(
-        "{} of failed and {} of good requests",
+        "{} of {} and {} of good requests",
         percent(evidence.failed_share.share),
+        failed(suspect),
         percent(evidence.ok_share.share),
     )
 }
