@@ -47,6 +47,7 @@ fn row(view: &View, unit: &UnitView) -> Markup {
                         }
                     }
                     @if let Some(parts) = how(unit) { div.quiet { (parts) } }
+                    @if let Some(why) = &unit.inferred { div.quiet { "inferred: " (why) } }
                     @for watch in &unit.watches {
                         div.(watch_class(watch.standing)) { (watch.what) ": " (words::watch(watch, view.now)) }
                     }

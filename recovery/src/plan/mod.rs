@@ -226,19 +226,15 @@ fn candidates(
     chains: &[Chain],
     constraints: &Constraints<'_>,
 ) -> Vec<UnitName> {
-    let beside = chains.iter().flat_map(|chain| &chain.beside);
-    let beside: BTreeSet<&UnitName> = beside.map(|one| &one.unit).collect();
     let mut units: Vec<UnitName> = Vec::new();
     let mut suspects: Vec<_> = evidence.suspects.iter().collect();
     suspects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     for suspect in suspects {
-        // What shows in it may sit in whose failures make it fail.
-        let sources = evidence.circumstances.sources.get(&suspect.unit);
-        let beside = sources
-            .into_iter()
-            .flatten()
-            .map(|source| &source.unit)
-            .filter(|unit| beside.contains(unit));
+        // What shows in it may sit beside it.
+        let of_it = |chain: &&Chain| chain.units.first() == Some(&suspect.unit);
+        let beside = chains.iter().find(of_it);
+        let beside = beside.into_iter().flat_map(|chain| &chain.beside);
+        let beside = beside.map(|one| &one.unit);
         let new: Vec<UnitName> = tree
             .chain(&suspect.unit)
             .into_iter()
@@ -395,6 +391,13 @@ pub fn plan(
     }
     let why = preferred.map_or(Why::Cheapest, |(_, why)| why);
     explain(&mut considered, why);
+    for candidate in &mut considered {
+        if let Choice::Restart(unit) = &candidate.choice
+            && let Some(group) = tree.group(unit)
+        {
+            candidate.reason = format!("{}; inferred: {}", candidate.reason, group.why);
+        }
+    }
     let (choice, ladder, expected_total, sentence) = match considered.first() {
         Some(best) => {
             let sentence = sentence(best, why == Why::Trial);

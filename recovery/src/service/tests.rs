@@ -7,4 +7,5 @@ mod kinds;
 mod property;
 mod rejuvenation;
 mod story;
+mod together;
 mod world;
