@@ -410,6 +410,13 @@ pub fn plan(
         }
         None => (Choice::Human, vec![Choice::Human], giving_up, String::new()),
     };
+    let sentence = match &choice {
+        Choice::Restart(unit) => barred_in(unit, tree, constraints.excluded)
+            .map_or(sentence.clone(), |barred| {
+                format!("{sentence} ({barred} alone could not be restarted)")
+            }),
+        Choice::Wait | Choice::Human => sentence,
+    };
     let restarts = restarts(tree, &choice);
     Plan {
         id: PlanId(0),
@@ -423,6 +430,14 @@ pub fn plan(
         candidates: considered,
         sentence,
     }
+}
+
+/// What in this unit would have been smaller, and can't be restarted; nothing where all can be.
+fn barred_in(unit: &UnitName, tree: &RestartTree, excluded: &BTreeSet<UnitName>) -> Option<String> {
+    let below = excluded.iter();
+    let below = below.filter(|other| *other != unit && tree.contains(unit, other));
+    let names: Vec<&str> = below.map(UnitName::as_str).collect();
+    (!names.is_empty()).then(|| names.join(" or "))
 }
 
 /// A number of requests, or a share in per cent, as people say it.

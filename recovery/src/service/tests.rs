@@ -4,6 +4,7 @@ mod crash;
 mod grow;
 mod held;
 mod kinds;
+mod person;
 mod property;
 mod rejuvenation;
 mod story;
