@@ -30,6 +30,9 @@ const SITE_PATIENCE: Duration = Duration::from_millis(200);
 /// How often the engine is asked what it knows.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How long the site may take until it goes well.
+const CALM_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How long a cure may take before the case is lost.
 const CURE_DEADLINE: Duration = Duration::from_secs(45);
 
@@ -271,10 +274,9 @@ pub(super) fn run(
     })?;
     story.address(&engine.api);
     let users = Users::start(seed, site.web(), options.load(&site))?;
-    interrupt.sleep(case.calm())?;
-    story.calm(&users.snapshot());
+    let before = wait_calm(case, options, &engine, &users, interrupt)?;
+    story.calm(&before);
 
-    let before = users.snapshot();
     let injected = Instant::now();
     let injected_at = SystemTime::now();
     site.inject(&case.fault)?;
@@ -335,6 +337,36 @@ pub(super) fn wait_ready(
                 let whole = format!("the site did not come up within {deadline:?}");
                 return Err(anyhow::Error::from(error).context(whole));
             }
+        }
+    }
+}
+
+/// Waits until the site has gone well for as long as it is watched before the fault. On a slow machine users may give up on
+/// a site that has just started, and the engine may be right to restart some of it: no part of this case.
+fn wait_calm(
+    case: &Case,
+    options: &DemoOptions,
+    engine: &EngineProcess,
+    users: &UsersHandle,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Tally> {
+    let deadline = options.limit(CALM_DEADLINE);
+    let begun = Instant::now();
+    let mut failed = 0;
+    loop {
+        interrupt.sleep(case.calm())?;
+        let tally = users.snapshot();
+        let failed_before = std::mem::replace(&mut failed, tally.total.failed_requests);
+        let is_calm = failed == failed_before && engine.view()?.open_incidents().next().is_none();
+        if is_calm {
+            return Ok(tally);
+        }
+        if begun.elapsed() > deadline {
+            bail!(
+                "users' requests fail before anything is made ill, {failed} of {} within {deadline:?}: this machine is \
+                 too slow or too busy for the site; try `--small`, or again when it has less to do",
+                failed + tally.total.ok_requests
+            );
         }
     }
 }

@@ -63,13 +63,17 @@ impl Engine {
         let gone = || CommandError::Unavailable {
             reason: format!("recovery {id} isn't waiting any more"),
         };
+        let hanging = self.hanging(id, now);
         let case = self.cases.get_mut(&id).ok_or_else(gone)?;
         let mark = case.mark();
         let number = case.attempts + 1;
         let legal = case.apply(lease, now).and_then(|()| {
             // The lease counts from here on: nothing else is decided before the intent is written.
             case.acted_on.clone_from(&case.evidence);
-            case.attempt = Some(Attempt::new(number, target.clone(), now, lease_until));
+            case.attempt = Some(Attempt {
+                hanging,
+                ..Attempt::new(number, target.clone(), now, lease_until)
+            });
             case.apply(Event::Commit, now)
         });
         if let Err(error) = legal {

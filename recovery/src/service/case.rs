@@ -84,6 +84,9 @@ pub(super) struct Attempt {
     pub(super) judge_until: SystemTime,
     pub(super) next_look: SystemTime,
     pub(super) before: Option<Fared>,
+    /// Requests that should have come by the time it was decided on, and had not: what hangs fails when it is restarted,
+    /// and is a failure from then on.
+    pub(super) hanging: u64,
     pub(super) after: Option<Fared>,
     pub(super) relief: Option<Relief>,
     pub(super) probed: Option<Probed>,
@@ -132,6 +135,7 @@ impl Attempt {
             judge_until: at,
             next_look: at,
             before: None,
+            hanging: 0,
             after: None,
             relief: None,
             probed: None,

@@ -302,6 +302,8 @@ impl Engine {
         }
         let ask = |from, until| fared(&request_types, from, until);
         question.before = ask(from, until);
+        let hung = attempt.hanging.min(question.before.bad);
+        question.before.missing = question.before.missing.max(hung);
         question.has_fault = question.before.bad > 0 || evidence.failing_per_second > 0.0;
         question.after = ask(attempt.settle_until, now);
         // Where failing takes longer than answering, the good ones come first; only what is complete
@@ -322,6 +324,21 @@ impl Engine {
             (attempt.settle_until, now),
         );
         Some(question)
+    }
+
+    /// How many requests of a recovery's types should have come by now since its fault began, and have not.
+    pub(super) fn hanging(&self, id: RecoveryId, now: SystemTime) -> u64 {
+        let case = self.cases.get(&id);
+        let evidence = case.and_then(|case| case.evidence.as_ref());
+        let evidence = evidence.filter(|it| !it.signature.request_types.is_empty());
+        evidence.map_or(0, |evidence| {
+            let fared = self.cohort.fared(&CohortQuery {
+                request_types: evidence.signature.request_types.clone(),
+                from: evidence.since,
+                until: now,
+            });
+            fared.missing
+        })
     }
 
     /// How requests through the untouched units that stand in for this one fared, before and after.

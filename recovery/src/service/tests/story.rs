@@ -275,9 +275,22 @@ async fn silence_is_unknown_and_a_persons() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_did_not_come_are_judged_by_what_comes_again() {
+    did_not_come(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_restart_ended_had_not_come_before_it() {
+    did_not_come(true).await;
+}
+
+/// The fault makes requests hang, and the first restart doesn't help.
+async fn did_not_come(fails_when_restarted: bool) {
     let world = World::new();
     let mut story = Story::new(&world);
-    world.with(|state| state.hangs = true);
+    world.with(|state| {
+        state.hangs = true;
+        state.fails_when_restarted = fails_when_restarted;
+    });
     world.break_down("shop", 1.0);
     sleep(Duration::from_secs(1)).await;
     let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);

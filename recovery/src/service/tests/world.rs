@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) silent: bool,
     /// What is bad neither fails nor ends.
     pub(super) hangs: bool,
+    /// What hung has failed once a restart has ended it.
+    pub(super) fails_when_restarted: bool,
     /// Of requests, one in twenty is of this type, the rest of others.
     pub(super) thin: Option<String>,
     /// Half of the requests of this type fail whatever happens; there are as many of them as of all others.
@@ -114,6 +116,7 @@ impl World {
             shares: vec![(UNIX_EPOCH, 0.0)],
             silent: false,
             hangs: false,
+            fails_when_restarted: false,
             thin: None,
             habitual: None,
             bounds: None,
@@ -514,11 +517,12 @@ impl Cohort for World {
         Fared {
             ok,
             bad,
-            missing: if self.with(|state| state.hangs) {
-                bad
-            } else {
-                0
-            },
+            missing: self.with(|state| {
+                // A restart ended what began before the window's end.
+                let ended =
+                    state.fails_when_restarted && !state.calls.is_empty() && query.until < now;
+                if state.hangs && !ended { bad } else { 0 }
+            }),
             missing_error: 0,
             unheard: 0,
             complete_until: now,
