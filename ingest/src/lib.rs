@@ -5,6 +5,7 @@
 
 pub mod assembly;
 pub mod decode;
+mod folder;
 pub mod journal;
 pub mod load;
 mod lock;
@@ -15,6 +16,7 @@ pub use assembly::{Assembler, AssemblerConfig, AssemblyCounts, InFlight, Pushed}
 pub use decode::{
     ContentType, DecodeContext, DecodeCounts, DecodeError, Decoded, KeepAttributes, decode_payload,
 };
+pub use folder::{make_folder, sync_folder};
 pub use journal::{
     AppendError, Durability, Entry, Journal, JournalConfig, JournalError, Protocol, Record,
     Recovered, Replayed,

@@ -5,12 +5,13 @@
 //! only, and so is all that is made in it. A folder that is there already may be shared on purpose and
 //! keeps its own mode, but what Rekindle makes in it is private all the same.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rekindle_ingest::make_folder;
 
 /// Read, write and enter: the owner only.
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -27,10 +28,11 @@ const DATABASES: [&str; 2] = ["ledger.db", "children.sqlite"];
 /// Makes the state directory and what must be private in it, where it is missing. Whether it can be
 /// written is found out by this, too.
 pub(super) fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
-    make_folder(path).with_context(|| format!("making the state directory {}", path.display()))?;
+    make_folder(path, PRIVATE_FOLDER)
+        .with_context(|| format!("making the state directory {}", path.display()))?;
     for folder in FOLDERS {
         let path = path.join(folder);
-        make_folder(&path)
+        make_folder(&path, PRIVATE_FOLDER)
             .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(PRIVATE_FOLDER)))
             .with_context(|| format!("making {}", path.display()))?;
     }
@@ -51,13 +53,6 @@ pub(super) fn open_private(path: &Path) -> io::Result<File> {
         .append(true)
         .mode(PRIVATE_FILE)
         .open(path)
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(PRIVATE_FOLDER)
-        .create(path)
 }
 
 #[cfg(test)]

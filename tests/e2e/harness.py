@@ -90,8 +90,16 @@ class Engine:
     def start(self):
         command = [self.binary, "run", "--config", str(self.config)]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        self.wait_ready()
+
+    def wait_ready(self):
         ready = f"http://{self.api}/-/ready"
-        wait_for("the engine", lambda: urllib.request.urlopen(ready, timeout=5))
+        try:
+            wait_for("the engine", lambda: urllib.request.urlopen(ready, timeout=5))
+        except AssertionError:
+            self.log.seek(0)
+            print(self.log.read()[-5000:])
+            raise
 
     def kill(self):
         self.process.kill()

@@ -145,7 +145,7 @@ fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !there() {
         assert!(
-            begun.elapsed() < Duration::from_secs(30),
+            begun.elapsed() < 3 * PATIENCE,
             "waited for {what}"
         );
         std::thread::sleep(Duration::from_millis(5));
@@ -355,7 +355,7 @@ fn a_microreboot_disturbs_nobody_else() {
 
 #[test]
 fn callers_in_flight_are_told_at_once_that_the_life_is_over() {
-    let site = Site::start_with(|options| options.budget_ms = 20_000);
+    let site = Site::start_with(|options| options.budget_ms = 120_000);
     // In the process's memory, so that whichever life gets the question is stuck with it.
     site.inject(&Fault::new("catalog.search", FaultKind::Hang).in_process());
     let begun = Instant::now();
@@ -363,7 +363,7 @@ fn callers_in_flight_are_told_at_once_that_the_life_is_over() {
         let asking = scope.spawn(|| {
             let question = probes::of_component(&site.world, "catalog.search").expect("one");
             let catalog = site.owner("catalog.search").address();
-            probes::ask(catalog, &question, Duration::from_secs(25)).verdict
+            probes::ask(catalog, &question, Duration::from_secs(150)).verdict
         });
         // When the question has arrived can't be seen from outside: end lives until one had it.
         wait_for("the end of the life that has the question", || {
@@ -374,7 +374,7 @@ fn callers_in_flight_are_told_at_once_that_the_life_is_over() {
     });
     assert_eq!(verdict, Verdict::Failed { status: 503 });
     assert!(
-        begun.elapsed() < Duration::from_secs(19),
+        begun.elapsed() < Duration::from_secs(115),
         "told before its deadline"
     );
 }

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use record::{Entry, Protocol, Record};
 pub use room::Allowance;
 
+use crate::folder::make_folder;
 use crate::lock::{LOCK, lock_folder};
 use record::MIN_RECORD_BYTES;
 use writer::{Append, Order, Sealed, Writer};
@@ -211,7 +212,7 @@ impl Journal {
         if config.durability == Durability::Off {
             return Ok((Self::off(), Recovered::default()));
         }
-        fs::create_dir_all(dir).map_err(|it| JournalError::new("creating", dir, it))?;
+        make_folder(dir, 0o777).map_err(|it| JournalError::new("creating", dir, it))?;
         let lock = lock(dir)?;
         let (sealed, recovered) = recover(dir)?;
         let next_position = recovered.next_position;

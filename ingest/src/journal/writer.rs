@@ -7,7 +7,7 @@
 //! written, and the next group tries again. Positions are never used twice, failed or not.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::mem::Discriminant;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ use super::record::{self, Entry, HEADER_BYTES, Header, MIN_RECORD_BYTES};
 use super::room::{Allowance, Disk, Quota};
 use super::segment::path_of;
 use super::{AppendError, Durability, JournalConfig};
+use crate::folder::sync_folder;
 
 /// Bytes that one write takes together. More would only make the first of them wait.
 const GROUP_BYTES: usize = 8 << 20;
@@ -324,8 +325,7 @@ impl Writer {
         }
         if waits_for_disk {
             // A file is only safe when its name is.
-            let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-            if let Err(error) = synced {
+            if let Err(error) = sync_folder(&self.dir) {
                 let _ = fs::remove_file(&path);
                 return Err(failed(error));
             }

@@ -410,6 +410,6 @@ fn write_note(
     passed("note written")?;
     fs::rename(&partial, &path).map_err(failed)?;
     passed("note named")?;
-    crate::place::sync_folder(journal_dir).map_err(failed)?;
+    rekindle_ingest::sync_folder(journal_dir).map_err(failed)?;
     passed("note synced")
 }

@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rekindle_ingest::{make_folder, sync_folder};
 use rekindle_model::UnixNanos;
 
 use crate::StoreError;
 use crate::partition::Hour;
 use crate::source::Source;
+
+/// The store's folders are for whom the process's mask lets in.
+pub(crate) const FOLDER_MODE: u32 = 0o777;
 
 /// What a file is called while it is being written. Neither we nor others read it.
 const PARTIAL: &str = "partial";
@@ -223,7 +227,7 @@ impl Folder {
         let partial = target.with_extension(PARTIAL);
         let failed = |deed| move |source| StoreError::io(deed, path, source);
         let parent = target.parent().unwrap_or(&self.0);
-        make_folders(parent).map_err(failed("making the folder of"))?;
+        make_folder(parent, FOLDER_MODE).map_err(failed("making the folder of"))?;
         passed("folder made")?;
         let mut file = OpenOptions::new()
             .write(true)
@@ -263,29 +267,6 @@ impl Folder {
     }
 }
 
-/// Makes a folder and all above it, each for good.
-fn make_folders(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    // The folder above a relative path's first part is where the process was started.
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    make_folders(parent)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    sync_folder(parent)
-}
-
-/// Makes the names in a folder safe.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 /// The bytes of a file that isn't in a store.
 pub(crate) fn source_of(bytes: impl Into<Bytes>) -> Source {
     Source::Memory(bytes.into())
@@ -294,17 +275,6 @@ pub(crate) fn source_of(bytes: impl Into<Bytes>) -> Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn folders_are_made_from_where_we_are() {
-        let folder = tempfile::tempdir_in(".").expect("a folder");
-        let name = folder.path().file_name().expect("it has one");
-        // Relative, as people write it.
-        let path = Path::new(name).join("a").join("b");
-        make_folders(&path).expect("made");
-        assert!(path.is_dir());
-        make_folders(Path::new(name)).expect("there already");
-    }
 
     #[test]
     fn what_was_left_half_way_goes() {

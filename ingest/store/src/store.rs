@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use parquet::file::metadata::ParquetMetaData;
-use rekindle_ingest::{LOCK, lock_folder};
+use rekindle_ingest::{LOCK, lock_folder, make_folder};
 use rekindle_model::{TraceId, UnixNanos};
 
 use crate::partition::Hour;
-use crate::place::{Place, StoredFile};
+use crate::place::{FOLDER_MODE, Place, StoredFile};
 use crate::read::{SpanReader, Spans, footer};
 use crate::span::sort_and_deduplicate;
 use crate::write::file_of;
@@ -423,7 +423,7 @@ impl Store {
         let Some(folder) = self.place.folder() else {
             return Ok(None);
         };
-        std::fs::create_dir_all(folder)
+        make_folder(folder, FOLDER_MODE)
             .map_err(|it| StoreError::io("making", folder.display().to_string(), it))?;
         let path = folder.join(LOCK);
         let held = lock_folder(folder)
