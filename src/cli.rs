@@ -208,8 +208,9 @@ fn dispatch(cli: Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
             reason,
             by,
         } => {
+            let after = order::last_action(&client(), wait)?;
             let reply = order::restart(&client(), &unit, dry_run, reason, by)?;
-            order::show(terminal, &client(), &reply, wait)
+            order::show(terminal, &client(), &reply, after)
         }
         Command::Forget { unit, by } => order::forget(terminal, &client(), &unit, by),
         Command::Intervention(args) => order::intervention(terminal, &client(), args),

@@ -39,6 +39,7 @@ use rekindle_recovery::clock::Clocks;
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
 use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
+use rekindle_recovery::tree::Inferred;
 use rekindle_recovery::{Evidence, LiveTree, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
@@ -189,6 +190,8 @@ pub(crate) struct Engine {
     pub(crate) tree: Arc<RestartTree>,
     living: LiveTree,
     courier: Courier,
+    /// What recovery was told last of what follows from what was seen.
+    inferred: Inferred,
     pub(crate) status: watch::Receiver<Arc<RecoveryStatus>>,
     pub(crate) surroundings: Box<dyn Surroundings>,
     pub(crate) view: watch::Sender<Arc<View>>,
@@ -238,6 +241,7 @@ impl Engine {
             tree,
             living,
             courier: Courier::default(),
+            inferred: Inferred::default(),
             status,
             surroundings,
             view,
@@ -439,6 +443,11 @@ impl Engine {
         self.spreading.refresh(at);
         let status = self.status.borrow().clone();
         self.spreading.record(&status.recent, &self.tree);
+        let inferred = self.spreading.inferred(&self.inferred);
+        if inferred != self.inferred {
+            self.inferred = inferred.clone();
+            self.courier.leave_inferred(inferred);
+        }
         for change in &changes {
             self.announce(*change);
         }

@@ -28,7 +28,8 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 
 use crate::api::{
-    ApiCommand, ApiState, Problem, Reply, Segment, find_post_mortem, find_trace, number,
+    ApiCommand, ApiState, Problem, ProblemKind, Reply, Segment, find_post_mortem, find_trace,
+    number,
 };
 use crate::view::View;
 
@@ -50,6 +51,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/post-mortems/{action}", get(post_mortem_page))
         .route("/plans/{id}/approve", post(forms::approve))
         .route("/plans/{id}/reject", post(forms::reject))
+        .route("/units/{unit}", get(unit_page))
         .route("/units/{unit}/restart", post(forms::restart))
         .route("/pause", post(forms::pause))
         .route("/resume", post(forms::resume))
@@ -114,6 +116,26 @@ async fn incident_page(
     let kept = saved(&state).await;
     let body = incident::render(&view, incident, &kept);
     Ok(secured(layout::page(&view, &title, true, &body)))
+}
+
+async fn unit_page(
+    State(state): State<ApiState>,
+    Segment(name): Segment,
+) -> Result<Response, PageProblem> {
+    let view = state.backend.view();
+    let unit = view
+        .unit(&name)
+        .ok_or_else(|| Problem::not_found(format!("there is no unit {name:?}")))?;
+    let explained = state.command(ApiCommand::ExplainUnit(name.clone())).await?;
+    let Reply::Explanation(explained) = explained else {
+        return Err(PageProblem(Problem::new(
+            ProblemKind::Internal,
+            format!("the engine answered {explained:?} to a question about a unit"),
+        )));
+    };
+    let kept = saved(&state).await;
+    let body = tree::unit(&view, unit, &explained.sentences, &kept);
+    Ok(secured(layout::page(&view, &name, true, &body)))
 }
 
 async fn trace_page(

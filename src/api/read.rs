@@ -217,6 +217,10 @@ pub(super) async fn explain(
         explanation.unit = unit.and_then(|name| view.unit(&name).cloned());
     }
     if let Some(unit) = &explanation.unit {
+        let inferred = unit.inferred.iter();
+        explanation.sentences.extend(
+            inferred.map(|why| format!("nobody wrote this unit, which stands for others: {why}")),
+        );
         explanation.sentences.extend(unit.why_it_fails());
         let others = view.tree.iter().filter(|other| other.name != unit.name);
         let taken_along = others.flat_map(|other| other.why_it_fails_with(&unit.name));

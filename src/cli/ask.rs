@@ -352,6 +352,9 @@ fn unit_row(view: &View, unit: &UnitView) -> Vec<Words> {
     if let Some(suspicion) = unit.suspicions.first() {
         name.push_str(&format!(" ← suspect {}", suspicion.rank));
     }
+    if unit.inferred.is_some() {
+        name.push_str(" (inferred)");
+    }
     let last = match unit.last_action.and_then(|id| view.action(id)) {
         Some(action) => {
             let (verdict, tone) = verdict(action);

@@ -24,9 +24,21 @@ pub(super) fn approve(
     wait: bool,
     by: By,
 ) -> Result<Exit, Failure> {
+    let after = last_action(client, wait)?;
     let body = ApproveBody { by: by.name() };
     let reply = client.post(&format!("/plans/{plan}/approve"), &body)?;
-    show(terminal, client, &reply, wait)
+    show(terminal, client, &reply, after)
+}
+
+/// The last action before an order whose verdict is waited for: what the same recovery did before came to something else.
+/// Nothing where nobody waits.
+pub(super) fn last_action(client: &Client, wait: bool) -> Result<Option<u64>, Failure> {
+    if !wait {
+        return Ok(None);
+    }
+    let view: View = client.get("/view")?;
+    let actions = view.recovery.actions.iter().map(|action| action.id);
+    Ok(Some(actions.max().unwrap_or(0)))
 }
 
 pub(super) fn reject(
@@ -41,7 +53,7 @@ pub(super) fn reject(
         by: by.name(),
     };
     let reply = client.post(&format!("/plans/{plan}/reject"), &body)?;
-    show(terminal, client, &reply, false)
+    show(terminal, client, &reply, None)
 }
 
 pub(super) fn restart(
@@ -68,7 +80,7 @@ pub(super) fn forget(
 ) -> Result<Exit, Failure> {
     let path = format!("/units/{}/forget", words::path_segment(unit));
     let reply = client.post(&path, &ForgetBody { by: by.name() })?;
-    show(terminal, client, &reply, false)
+    show(terminal, client, &reply, None)
 }
 
 pub(super) fn intervention(
@@ -91,7 +103,7 @@ pub(super) fn intervention(
         },
     };
     let reply = client.post_as(args.token.as_deref(), "/interventions", &body)?;
-    show(terminal, client, &reply, false)
+    show(terminal, client, &reply, None)
 }
 
 pub(super) fn pause(
@@ -108,23 +120,23 @@ pub(super) fn pause(
         by: by.name(),
     };
     let reply = client.post("/pause", &body)?;
-    show(terminal, client, &reply, false)
+    show(terminal, client, &reply, None)
 }
 
 pub(super) fn resume(terminal: &mut Terminal, client: &Client, by: By) -> Result<Exit, Failure> {
     let reply = client.post("/resume", &ResumeBody { by: by.name() })?;
-    show(terminal, client, &reply, false)
+    show(terminal, client, &reply, None)
 }
 
-/// Shows what an order came to, with its verdict where that is waited for.
+/// Shows what an order came to, with the verdicts of what is done after this action where they are waited for.
 pub(super) fn show(
     terminal: &mut Terminal,
     client: &Client,
     reply: &Reply,
-    wait: bool,
+    wait_after: Option<u64>,
 ) -> Result<Exit, Failure> {
     let begun = match reply {
-        Reply::Done { recovery, .. } if wait => *recovery,
+        Reply::Done { recovery, .. } => recovery.zip(wait_after),
         _ => None,
     };
     // Programs get one answer, so theirs is the end.
@@ -137,8 +149,8 @@ pub(super) fn show(
             }
         })?;
     }
-    if let Some(recovery) = begun {
-        return wait_for(terminal, client, recovery);
+    if let Some((recovery, after)) = begun {
+        return wait_for(terminal, client, recovery, after);
     }
     // A dry run that would be refused is an answer, but scripts want to branch on it.
     match reply {
@@ -147,13 +159,19 @@ pub(super) fn show(
     }
 }
 
-/// Waits until every action of the recovery has its verdict, and tells them; programs get the last one's.
-fn wait_for(terminal: &mut Terminal, client: &Client, recovery: u64) -> Result<Exit, Failure> {
+/// Waits until every action of the recovery after that one has its verdict, and tells them; programs get the last one's.
+fn wait_for(
+    terminal: &mut Terminal,
+    client: &Client,
+    recovery: u64,
+    after: u64,
+) -> Result<Exit, Failure> {
     loop {
         std::thread::sleep(LOOK_EVERY);
         let view: View = client.get("/view")?;
         let actions = view.recovery.actions.iter();
-        let own: Vec<&ActionView> = actions.filter(|one| one.recovery == recovery).collect();
+        let is_own = |one: &&ActionView| one.recovery == recovery && one.id > after;
+        let own: Vec<&ActionView> = actions.filter(is_own).collect();
         // Newest first: what comes last is what it came to.
         let Some(last) = own.first() else {
             continue;

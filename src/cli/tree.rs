@@ -12,7 +12,7 @@ use rekindle_ingest::KeepAttributes;
 use rekindle_model::{Span, Trace};
 use rekindle_recovery::tree::edit::apply;
 use rekindle_recovery::tree::failure_map::{Edge, FailureMap};
-use rekindle_recovery::tree::propose::{Attempt, Episode, Nameless, Proposal, propose};
+use rekindle_recovery::tree::propose::{self, Attempt, Episode, Nameless, Proposal, Step, propose};
 use rekindle_recovery::{Mode, RestartTree, UnitName, UnitSpec};
 use serde::Serialize;
 
@@ -635,32 +635,20 @@ fn nameless(incidents: &[IncidentView], tree: &RestartTree) -> BTreeMap<u64, Nam
 /// The history's restarts by recovery, oldest first. Preventive ones and orders cure nothing, and what was refused
 /// is no restart.
 fn episodes(actions: &[ActionView], suspects: &BTreeMap<u64, Nameless>) -> Vec<Episode> {
-    let mut by_recovery: BTreeMap<u64, Vec<Attempt>> = BTreeMap::new();
     let incidents: BTreeMap<u64, u64> = actions
         .iter()
         .filter_map(|action| Some((action.recovery, action.incident?)))
         .collect();
-    for action in actions
-        .iter()
-        .rev()
-        .filter(|action| action.incident.is_some() && !action.is_refused())
-    {
-        let attempts = by_recovery.entry(action.recovery).or_default();
-        let unit = UnitName(match action.target.as_str() {
-            "" => action.unit.clone(),
-            target => target.to_owned(),
-        });
-        let downtime = action.downtime_ms.map(Duration::from_millis);
-        // Each part of a group is an action of its own; together they are one attempt.
-        if let Some(last) = attempts
-            .last_mut()
-            .filter(|last| last.unit == unit && action.unit != action.target)
-        {
-            last.downtime = last.downtime.zip(downtime).map(|(a, b)| a + b);
-            continue;
-        }
-        attempts.push(Attempt {
-            unit,
+    let steps = actions.iter().rev();
+    let steps = steps.filter(|action| action.incident.is_some() && !action.is_refused());
+    let steps = steps.map(|action| Step {
+        recovery: action.recovery,
+        unit: UnitName(action.unit.clone()),
+        attempt: Attempt {
+            unit: UnitName(match action.target.as_str() {
+                "" => action.unit.clone(),
+                target => target.to_owned(),
+            }),
             began: action.began.map(Into::into),
             at: action.intent_at.into(),
             cured: match action.verdict {
@@ -668,20 +656,19 @@ fn episodes(actions: &[ActionView], suspects: &BTreeMap<u64, Nameless>) -> Vec<E
                 Some(VerdictView::Helped | VerdictView::NotCured) => Some(false),
                 Some(VerdictView::Unknown) | None => None,
             },
-            downtime,
+            downtime: action.downtime_ms.map(Duration::from_millis),
             failed_requests: action.failed_meanwhile.map(|failed| failed as f64),
-        });
-    }
-    by_recovery
-        .into_iter()
-        .map(|(recovery, attempts)| Episode {
-            attempts,
-            suspect: incidents
-                .get(&recovery)
-                .and_then(|incident| suspects.get(incident))
-                .cloned(),
-        })
-        .collect()
+        },
+    });
+    let found = propose::episodes(steps).into_iter();
+    let with_suspect = found.map(|(recovery, episode)| Episode {
+        suspect: incidents
+            .get(&recovery)
+            .and_then(|incident| suspects.get(incident))
+            .cloned(),
+        ..episode
+    });
+    with_suspect.collect()
 }
 
 #[cfg(test)]

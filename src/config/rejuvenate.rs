@@ -33,7 +33,10 @@ pub(super) fn rules(
     units: &[UnitSpec],
     templates: &[Template],
 ) -> Vec<Rule> {
-    let tree = RestartTree::growing(units.to_vec(), template::kinds(templates)).ok();
+    let tree = match units.is_empty() {
+        true => Some(RestartTree::empty()),
+        false => RestartTree::growing(units.to_vec(), template::kinds(templates)).ok(),
+    };
     let mut rules: Vec<Rule> = Vec::new();
     for (path, node) in section.items(key) {
         let Some(item) = Section::open(section.reader, &path, "rejuvenate", node) else {
@@ -44,8 +47,12 @@ pub(super) fn rules(
                 let wrong = format!("there is another rule of the name {:?}", rule.name);
                 item.complain("name", item.at(), &wrong);
             }
-            // A tree that is wrong has been complained about.
-            if let Some(Err(error)) = tree.as_ref().map(|tree| rule.check(tree)) {
+            let checked = match &tree {
+                Some(tree) => rule.check(tree),
+                // What is wrong with the tree has been complained about.
+                None => rule.names_units(|unit| units.iter().any(|spec| spec.name == *unit)),
+            };
+            if let Err(error) = checked {
                 item.complain_about_itself(&error.to_string());
             }
             rules.push(rule);

@@ -371,6 +371,16 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              container's name, with `recreate`, and only there",
         ),
         (
+            "restart:\n  rejuvenate:\n    - {name: m, units: [a], age: {at_most: 1h}}\n",
+            "r.yaml: `restart.rejuvenate[0]` at line 3, column 7: there is no unit a",
+        ),
+        (
+            "restart:\n  mode: auto\n  tree: [{unit: a}]\n  rejuvenate:\n    - {name: m, units: [a, b], age: {at_most: 1h}}\n",
+            "r.yaml: `restart.tree` at line 3, column 10: a can't be restarted: it has no executor and no \
+             units below it; give it an executor, or units that have one, or leave it in mode observe\n\
+             r.yaml: `restart.rejuvenate[0]` at line 5, column 7: there is no unit b",
+        ),
+        (
             "restart:\n  tree: [{unit: a, command: {run: [x]}}]\n  rejuvenate:\n    - {name: m, units: [a], memory: {of: a, alarm: 2MiB, sufficient: 1MiB}}\n    - {name: m, units: [b], age: {at_most: 1h}}\n    - {name: n, units: [a], age: {at_most: 1h}, random: {every: 1h}}\n    - {name: o, units: [a], failures: {alarm: 1%, sufficient: 1%}}\n    - {name: p, units: [a], number: {http: x, alarm: 1}}\n",
             "r.yaml: `restart.rejuvenate[0]` at line 4, column 7: a is no `process` that Rekindle \
              starts, so its memory can't be read; use `number` or `heartbeat`\n\

@@ -9,7 +9,7 @@ use rekindle_model::{Intervention, Name, Outcome, OutcomeReport, TraceId, UnixNa
 use rekindle_recovery::around::Cabinet;
 use rekindle_recovery::belief::Origin;
 use rekindle_recovery::executor::Recall;
-use rekindle_recovery::guard::{Guard, Refusal};
+use rekindle_recovery::guard::{Guard, Pause, Refusal};
 use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::rejuvenate::Board;
 use rekindle_recovery::service::{
@@ -260,7 +260,7 @@ impl EngineBackend {
             reply,
             RecoveryReply::Started { .. }
                 | RecoveryReply::Rejected
-                | RecoveryReply::Paused(_)
+                | RecoveryReply::Paused { .. }
                 | RecoveryReply::Resumed
         ) {
             let mut view = self.view.clone();
@@ -277,24 +277,23 @@ impl EngineBackend {
                 message: "it waits for approval: `rekindle plan`".to_owned(),
                 recovery: Some(recovery.0),
             },
-            RecoveryReply::Started { recovery } => Reply::Done {
+            RecoveryReply::Started {
+                recovery,
+                instead_of,
+            } => Reply::Done {
                 message: format!(
-                    "under way as recovery {recovery}; `rekindle history` tells how it ends"
+                    "under way as recovery {recovery}; `rekindle history` tells how it ends{}",
+                    match instead_of {
+                        Some(plan) => format!("; plan {plan} is dropped for it"),
+                        None => String::new(),
+                    }
                 ),
                 recovery: Some(recovery.0),
             },
             RecoveryReply::Rejected => Reply::done("the plan was dropped"),
-            RecoveryReply::Paused(pause) => Reply::done(match pause.until {
-                Some(until) => format!(
-                    "nothing happens unattended until {}: {}",
-                    publish::utc(until),
-                    pause.reason
-                ),
-                None => format!(
-                    "nothing happens unattended until `rekindle resume`: {}",
-                    pause.reason
-                ),
-            }),
+            RecoveryReply::Paused { pause, instead_of } => {
+                Reply::done(paused(&pause, instead_of.as_ref()))
+            }
             RecoveryReply::Resumed => Reply::done("recovery goes on"),
             RecoveryReply::DryRun(dry_run) => Reply::DryRun(Box::new(self.dry_run(&dry_run))),
             RecoveryReply::History(actions) => Reply::History {
@@ -678,6 +677,31 @@ fn dry_run_view(dry_run: &service::DryRun, traffic: Option<f64>) -> DryRun {
     }
 }
 
+/// What a pause means, and which one it takes the place of: that may have been longer.
+fn paused(pause: &Pause, instead_of: Option<&Pause>) -> String {
+    let until = |pause: &Pause| match pause.until {
+        Some(until) => format!("until {}", publish::utc(until)),
+        None => "until `rekindle resume`".to_owned(),
+    };
+    let words = format!(
+        "nothing happens unattended {}: {}",
+        until(pause),
+        pause.reason
+    );
+    match instead_of {
+        Some(before) => format!(
+            "{words}; this takes the place of the pause {} by {}: {}",
+            until(before),
+            match before.by.as_str() {
+                "" => "somebody",
+                by => by,
+            },
+            before.reason
+        ),
+        None => words,
+    }
+}
+
 /// Why a plan can't be decided on: it was, or nobody remembers it.
 fn no_such_plan(number: u64, view: &View) -> Problem {
     let Some(plan) = view.plan(number).filter(|_| number > 0) else {
@@ -686,8 +710,9 @@ fn no_such_plan(number: u64, view: &View) -> Problem {
              number of its own: see `rekindle plan`"
         ));
     };
-    let actions = plan.actions.iter();
-    let since = actions.filter_map(|id| view.action(*id)).next();
+    // Those of the recovery's earlier plans are none of its own.
+    let mut actions = plan.actions.iter().filter_map(|id| view.action(*id));
+    let since = actions.find(|action| action.plan == Some(number));
     let words = match (&plan.decided, since) {
         (Some(decided), Some(action)) => {
             format!("{decided}, and begun at {}", action.intent_at)
@@ -736,11 +761,29 @@ mod tests {
             decided: Some(String::from("approved by ada")),
             ..Default::default()
         });
+        // It followed another plan of its recovery, which was begun.
+        view.recovery.plans.push(crate::view::PlanView {
+            id: 5,
+            state: crate::view::PlanState::Rejected,
+            decided: Some(String::from("rejected by ada: later")),
+            actions: vec![1],
+            ..Default::default()
+        });
+        view.recovery.actions.push(crate::view::ActionView {
+            id: 1,
+            plan: Some(4),
+            ..Default::default()
+        });
         for (number, kind, words) in [
             (
                 3,
                 ProblemKind::Refused,
                 "it was approved by ada; now it is judging",
+            ),
+            (
+                5,
+                ProblemKind::Refused,
+                "it was rejected by ada: later; now it is rejected",
             ),
             (77, ProblemKind::NotFound, "there is no plan 77"),
             (0, ProblemKind::NotFound, "there is no plan 0"),
@@ -749,6 +792,25 @@ mod tests {
             assert_eq!(problem.kind, kind, "{number}");
             assert!(problem.detail.contains(words), "{}", problem.detail);
         }
+    }
+
+    #[test]
+    fn a_pause_says_which_one_it_takes_the_place_of() {
+        let pause = |minute: Option<u64>, by: &str, reason: &str| Pause {
+            reason: reason.to_owned(),
+            by: by.to_owned(),
+            since: SystemTime::UNIX_EPOCH,
+            until: minute.map(|it| SystemTime::UNIX_EPOCH + Duration::from_secs(60 * it)),
+        };
+        let long = pause(None, "ann", "audit");
+        let short = pause(Some(5), "bob", "lunch");
+        assert_eq!(
+            paused(&long, None),
+            "nothing happens unattended until `rekindle resume`: audit"
+        );
+        let words = paused(&short, Some(&long));
+        let end = "lunch; this takes the place of the pause until `rekindle resume` by ann: audit";
+        assert!(words.ends_with(end), "{words}");
     }
 
     #[test]

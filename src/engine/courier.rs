@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rekindle_recovery::Evidence;
 use rekindle_recovery::service::Recovery;
+use rekindle_recovery::tree::Inferred;
 use tokio::sync::Notify;
 
 /// Incidents whose evidence may wait. Recovery works on fewer at once; with more, everything fails at
@@ -25,6 +26,7 @@ pub(crate) struct Courier {
 #[derive(Debug, Default)]
 struct Bag {
     waiting: Mutex<BTreeMap<u64, Evidence>>,
+    inferred: Mutex<Option<Inferred>>,
     filled: Notify,
 }
 
@@ -48,6 +50,18 @@ impl Courier {
         has_room
     }
 
+    /// Leaves what was inferred of the tree, in place of what waits of it. Never waits.
+    pub(crate) fn leave_inferred(&self, inferred: Inferred) {
+        let waiting = self.bag.inferred.lock();
+        *waiting.unwrap_or_else(PoisonError::into_inner) = Some(inferred);
+        self.bag.filled.notify_one();
+    }
+
+    fn take_inferred(&self) -> Option<Inferred> {
+        let waiting = self.bag.inferred.lock();
+        waiting.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// What waits, and nothing waits any more.
     fn take(&self) -> BTreeMap<u64, Evidence> {
         std::mem::take(&mut *self.bag.waiting())
@@ -57,6 +71,13 @@ impl Courier {
     pub(crate) async fn run(self, recovery: Recovery) {
         loop {
             self.bag.filled.notified().await;
+            // First, as plans for the evidence go by it.
+            if let Some(inferred) = self.take_inferred()
+                && let Err(error) = recovery.infer(inferred).await
+            {
+                tracing::error!(%error, "recovery takes nothing that is inferred any more");
+                return;
+            }
             for evidence in self.take().into_values() {
                 if let Err(error) = recovery.evidence(evidence).await {
                     tracing::error!(%error, "recovery takes no evidence any more");
@@ -121,5 +142,18 @@ mod tests {
         assert!(courier.leave(evidence(0, 2.0, false)), "it is known");
         assert!(courier.leave(evidence(9999, 1.0, true)), "it is over");
         assert_eq!(courier.take().len(), WAITING + 1);
+    }
+
+    #[test]
+    fn what_was_inferred_last_waits_beside_evidence() {
+        let courier = Courier::default();
+        let inferred = |unit: &str| Inferred {
+            groups: Vec::new(),
+            orders: vec![(unit.into(), "b".into())],
+        };
+        courier.leave_inferred(inferred("a"));
+        courier.leave_inferred(inferred("c"));
+        assert_eq!(courier.take_inferred(), Some(inferred("c")));
+        assert_eq!(courier.take_inferred(), None);
     }
 }

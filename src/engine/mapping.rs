@@ -143,8 +143,13 @@ pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitN
         .sum();
     let mut traffic: BTreeMap<UnitName, f64> = BTreeMap::new();
     let units: Vec<_> = tree.units().collect();
-    // Parents come before their children, so children are known first this way round.
-    for unit in units.iter().rev() {
+    // Parents come before their children, so children are known first this way round. What stands for others has what they
+    // have, and adds nothing to what contains it.
+    for unit in units
+        .iter()
+        .rev()
+        .filter(|unit| tree.group(&unit.name).is_none())
+    {
         let own = tree
             .selector(&unit.name)
             .and_then(component_of)
@@ -156,6 +161,16 @@ pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitN
             .sum();
         // A unit that is gone is touched by nothing, but its parts' callers still are.
         traffic.insert(unit.name.clone(), own.unwrap_or(0.0).max(parts).min(all));
+    }
+    for unit in units {
+        let members = tree.group(&unit.name).map(|group| &group.members);
+        let of_members = members
+            .into_iter()
+            .flatten()
+            .filter_map(|it| traffic.get(it));
+        if members.is_some() {
+            traffic.insert(unit.name.clone(), of_members.sum::<f64>().min(all));
+        }
     }
     traffic
 }

@@ -359,7 +359,12 @@ pub(crate) fn units(
             depth: unit.depth,
             mode: unit.mode,
             executor: ExecutorKind::named(&unit.executor),
-            selector: tree.selector(&unit.unit).cloned().unwrap_or_default(),
+            // What stands for others matches nothing itself.
+            selector: match unit.group {
+                Some(_) => BTreeMap::new(),
+                None => tree.selector(&unit.unit).cloned().unwrap_or_default(),
+            },
+            inferred: unit.group.as_ref().map(|group| group.why.clone()),
             generation: unit.generation,
             state: match unit.state {
                 service::UnitState::Quiet

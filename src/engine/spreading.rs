@@ -10,9 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use rekindle_model::{Name, Outline, Span, Status, UnixNanos};
 use rekindle_recovery::executor::ActionId;
+use rekindle_recovery::judge::Verdict;
 use rekindle_recovery::ledger::Outcome;
 use rekindle_recovery::service::{ActionView, RecoveryId};
 use rekindle_recovery::tree::failure_map::{Away, FailureMap, GROUPED, after_restarts, infer};
+use rekindle_recovery::tree::inferred::cured_together;
+use rekindle_recovery::tree::propose::{Attempt, Episode, Step, episodes};
+use rekindle_recovery::tree::{Group, Inferred};
 use rekindle_recovery::{Evidence, RestartTree, Source, UnitName};
 
 use crate::propagation::Pairs;
@@ -40,6 +44,8 @@ const INFER_EVERY: Duration = Duration::from_secs(1);
 const MOST_GONE: usize = 4;
 /// … where it has at least so many: counting anew forgets what was seen, and a few names cost nothing.
 const LEAST_UNITS: usize = 250;
+/// A share that is other than before by less than this is the same: what it was inferred from changes all the time.
+const ANOTHER_SHARE: f64 = 0.1;
 /// Recorded actions that are looked at: of a unit that is restarted once a week beside others, some years.
 const MAX_ACTIONS: usize = 1_000;
 
@@ -69,6 +75,8 @@ pub(super) struct Spreading {
     /// What was recorded of restarts, and who fails after whose.
     actions: BTreeMap<ActionId, Recorded>,
     recorded: FailureMap,
+    /// Who was cured only together, by what was recorded.
+    cured_together: Vec<Group>,
     inferred_at: Option<UnixNanos>,
 }
 
@@ -197,6 +205,60 @@ impl Spreading {
         // Whose restart brings the other's can't be followed by it.
         seen.retain(|seen| !tree.overlap(&self.units[seen.source], &self.units[seen.target]));
         self.recorded = infer(&seen);
+        let steps = self.actions.values().filter_map(Recorded::step);
+        let episodes: Vec<Episode> = episodes(steps).into_values().collect();
+        self.cured_together = cured_together(tree, &episodes);
+    }
+
+    /// What follows for the tree: who goes together, by recoveries or because each makes the other fail more often than not,
+    /// and who is restarted after whom, because he fails after that one's restart more often than not. What hardly changed
+    /// since `last` is as it was then: whoever goes by it lays out a tree.
+    pub(super) fn inferred(&self, last: &Inferred) -> Inferred {
+        let name = |unit: &usize| self.units[*unit].clone();
+        let is_there = |unit: &usize| self.there[*unit];
+        let of_traces = self
+            .map
+            .groups
+            .iter()
+            .filter(|ring| ring.iter().all(is_there));
+        let of_traces = of_traces.map(|ring| {
+            let mut members: Vec<UnitName> = ring.iter().map(name).collect();
+            members.sort();
+            let within = ring.iter().flat_map(|source| {
+                let targets = self.map.targets(*source);
+                targets.filter(|(target, _)| ring.contains(target))
+            });
+            let names: Vec<&str> = members.iter().map(UnitName::as_str).collect();
+            Group {
+                share: within.map(|(_, least)| least).fold(1.0, f64::min),
+                why: format!(
+                    "{} make each other fail more often than not",
+                    names.join(" and ")
+                ),
+                members,
+            }
+        });
+        let mut groups: Vec<Group> = Vec::new();
+        for mut group in self.cured_together.iter().cloned().chain(of_traces) {
+            let is_it = |other: &&Group| other.members == group.members;
+            let before = last.groups.iter().find(is_it);
+            let is_near = |before: &&Group| (before.share - group.share).abs() < ANOTHER_SHARE;
+            if groups.iter().all(|other| !is_it(&other)) {
+                if let Some(before) = before.filter(is_near) {
+                    group.share = before.share;
+                }
+                groups.push(group);
+            }
+        }
+        let edges = self.recorded.edges.iter();
+        let strong = edges.filter(|edge| edge.least > GROUPED);
+        let strong = strong.filter(|edge| is_there(&edge.source) && is_there(&edge.target));
+        Inferred {
+            groups,
+            orders: strong
+                .map(|edge| (name(&edge.source), name(&edge.target)))
+                .collect(),
+        }
     }
 
     /// Infers what follows from what was seen, when it is time to.
@@ -340,6 +402,7 @@ struct Recorded {
     from: SystemTime,
     until: Option<SystemTime>,
     is_refused: bool,
+    verdict: Option<Verdict>,
 }
 
 impl Recorded {
@@ -352,12 +415,35 @@ impl Recorded {
             from: action.stopped_at.unwrap_or(action.intended_at),
             until: action.ready_at,
             is_refused: matches!(action.outcome, Some(Outcome::Refused { .. })),
+            verdict: action.verdict,
         }
+    }
+
+    /// What it says of cures; nothing for what nobody suspected, and for what was refused.
+    fn step(&self) -> Option<Step> {
+        let began = self.began.filter(|_| !self.is_refused)?;
+        Some(Step {
+            recovery: self.recovery.0,
+            unit: self.unit.clone(),
+            attempt: Attempt {
+                unit: self.target.clone(),
+                began: Some(began),
+                at: self.from,
+                cured: match self.verdict? {
+                    Verdict::Cured => Some(true),
+                    Verdict::Helped | Verdict::NotCured => Some(false),
+                    Verdict::Unknown => None,
+                },
+                downtime: None,
+                failed_requests: None,
+            },
+        })
     }
 
     /// Whether nothing has come of the action since.
     fn is_of(&self, action: &ActionView) -> bool {
         self.until == action.ready_at
+            && self.verdict == action.verdict
             && self.is_refused == matches!(action.outcome, Some(Outcome::Refused { .. }))
     }
 }
@@ -543,6 +629,80 @@ mod tests {
             let mut told = vec![evidence(&["catalog.search"])];
             spreading.add(&mut told, &restarting, &tree());
             assert_eq!(told.len(), 1);
+        }
+    }
+
+    /// From pairs of traces and from recorded restarts to what recovery is told of the tree.
+    #[test]
+    fn who_goes_together_and_after_whom_is_inferred() {
+        let mut spreading = seen();
+        let nothing = Inferred::default();
+        assert_eq!(spreading.inferred(&nothing), nothing);
+        // The other way round, too: each takes the other along.
+        let number = |name: &str| spreading.number[&UnitName::from(name)];
+        let (search, items) = (number("catalog.search"), number("catalog.items"));
+        for (asking, asked, count) in [(true, true, 90), (false, true, 10), (false, false, 1000)] {
+            let trace = crate::propagation::testing::asks(asking, asked);
+            spreading
+                .pairs
+                .add(&trace, &[Some(items), Some(search)], count);
+        }
+        spreading.refresh(UnixNanos::from_secs(2_000));
+        spreading.record(&recorded(6), &tree());
+        let told = spreading.inferred(&nothing);
+        let [group] = &told.groups[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(group.name(), "catalog.items-with-catalog.search".into());
+        assert!(group.share > GROUPED && group.share < 1.0, "{group:?}");
+        assert_eq!(
+            told.orders,
+            [("catalog.items".into(), "catalog.search".into())]
+        );
+        // What hardly changed is told as before.
+        let mut before = told.clone();
+        before.groups[0].share -= ANOTHER_SHARE / 2.0;
+        assert_eq!(spreading.inferred(&before), before);
+        before.groups[0].share -= ANOTHER_SHARE;
+        assert_eq!(spreading.inferred(&before), told);
+    }
+
+    /// Each of the two in vain, then all, three times.
+    #[test]
+    fn who_was_cured_only_together_goes_together() {
+        let action = |number: u64, recovery: u64, unit: &str, target: &str, verdict: &str| {
+            let mut action = recorded(1)[0].clone();
+            action.action.0 = number;
+            action.recovery.0 = recovery;
+            action.unit = unit.into();
+            action.target = target.into();
+            action.verdict = serde_json::from_value(verdict.into()).expect("a verdict");
+            action
+        };
+        let (search, items) = ("catalog.search", "catalog.items");
+        for (times, last, expected) in [(2, "cured", 0), (3, "cured", 1), (3, "helped", 0)] {
+            let actions: Vec<ActionView> = (0..times)
+                .flat_map(|at| {
+                    [
+                        action(10 * at, at, search, search, "not_cured"),
+                        action(10 * at + 1, at, items, items, "not_cured"),
+                        action(10 * at + 2, at, "catalog", "catalog", last),
+                    ]
+                })
+                .collect();
+            let mut spreading = Spreading::new(&tree());
+            // A verdict comes after its action.
+            let undecided: Vec<ActionView> = actions
+                .iter()
+                .map(|action| ActionView {
+                    verdict: None,
+                    ..action.clone()
+                })
+                .collect();
+            spreading.record(&undecided, &tree());
+            spreading.record(&actions, &tree());
+            let told = spreading.inferred(&Inferred::default());
+            assert_eq!(told.groups.len(), expected, "{times} {last} {told:?}");
         }
     }
 

@@ -237,6 +237,9 @@ pub struct UnitView {
     pub selector: BTreeMap<String, String>,
     /// The number of its present life; 0 when it isn't known.
     pub generation: u64,
+    /// Whence it is known that its members go together, of a unit that nobody wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred: Option<String>,
     /// Its process, where Rekindle supervises one.
     pub process: Option<ProcessView>,
     /// What is going on with it.

@@ -254,11 +254,13 @@ fn a_verdict_can_be_waited_for() {
         let mut judged = view();
         judged.recovery.actions.truncate(1);
         judged.recovery.actions[0].verdict = Some(verdict);
-        let server = Server::start(judged);
+        let server = judged_after_an_order(judged);
         let outcome = rekindle(Some(&server), &["approve", "3", "--wait"]);
         assert_eq!(outcome.code, code, "{outcome:?}");
         let told = format!("catalog.search: {verdict} (600 requests after, 1 failed)");
         assert!(outcome.out.contains(&told), "{outcome:?}");
+        // What the same recovery did before came to something else.
+        assert!(!outcome.out.contains("earlier"), "{outcome:?}");
     }
 }
 
@@ -272,10 +274,24 @@ fn an_order_of_what_was_well_is_done_when_it_is_back() {
         (action.incident, action.began) = (None, None);
         action.verdict = Some(VerdictView::Unknown);
         action.result = Some(result);
-        let server = Server::start(judged);
+        let server = judged_after_an_order(judged);
         let outcome = rekindle(Some(&server), &["approve", "3", "--wait"]);
         assert_eq!(outcome.code, code, "{outcome:?}");
     }
+}
+
+/// A daemon whose recovery has failed before, and that shows this view's one action as soon as it is told to act.
+fn judged_after_an_order(mut judged: View) -> Server {
+    let mut earlier = judged.recovery.actions[0].clone();
+    earlier.id -= 1;
+    earlier.unit = "earlier".to_owned();
+    earlier.verdict = Some(VerdictView::NotCured);
+    judged.recovery.actions.push(earlier);
+    let mut before = judged.clone();
+    before.recovery.actions.remove(0);
+    let server = Server::start(before);
+    server.fixture.then_shows(judged);
+    server
 }
 
 #[test]

@@ -511,9 +511,11 @@ pub(crate) fn trace(failed: bool) -> TraceView {
     }
 }
 
-/// A backend that shows one view and remembers what it was told.
+/// A backend that shows one view, or another one as soon as it was told something, and remembers what it was told.
 pub(crate) struct Fixture {
     view: Arc<View>,
+    /// The other one.
+    then: Mutex<Option<Arc<View>>>,
     pub(crate) told: Mutex<Vec<ApiCommand>>,
 }
 
@@ -521,8 +523,14 @@ impl Fixture {
     pub(crate) fn new(view: View) -> Arc<Self> {
         Arc::new(Self {
             view: Arc::new(view),
+            then: Mutex::default(),
             told: Mutex::default(),
         })
+    }
+
+    /// From the first command on it shows this.
+    pub(crate) fn then_shows(&self, view: View) {
+        *self.then.lock().expect("no test panics with it") = Some(Arc::new(view));
     }
 
     pub(crate) fn told(&self) -> Vec<ApiCommand> {
@@ -540,7 +548,11 @@ pub(crate) fn components() -> Vec<ComponentView> {
 
 impl Backend for Fixture {
     fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view)
+        let then = self.then.lock().expect("no test panics with it").clone();
+        match then {
+            Some(then) if !self.told().is_empty() => then,
+            _ => Arc::clone(&self.view),
+        }
     }
 
     fn trace(&self, id: TraceId) -> BoxFuture<'_, Result<Option<TraceView>, Problem>> {

@@ -225,6 +225,33 @@ fn the_incident_page_holds_all_evidence() {
 }
 
 #[test]
+fn a_unit_has_a_page_with_what_is_in_it_and_what_was_done_to_it() {
+    let mut view = view();
+    for unit in &mut view.tree {
+        if unit.name == "catalog.search" {
+            unit.inferred = Some("3 times they were cured only together".to_owned());
+        }
+    }
+    let server = Server::start(view);
+    let (status, html) = page(&server, "/units/catalog");
+    let text = words(&html);
+    assert_eq!(status, 200, "{text}");
+    for expected in [
+        "catalog was restarted 5 times, which cured 5 faults.",
+        "catalog.search",
+        "inferred: 3 times they were cured only together",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(html.contains("href=\"/units/catalog.search\""), "{html}");
+    let (_, html) = page(&server, "/");
+    assert!(html.contains("href=\"/units/catalog\""), "{html}");
+    let (status, html) = page(&server, "/units/nobody");
+    assert_eq!(status, 404);
+    assert!(words(&html).contains("there is no unit"), "{html}");
+}
+
+#[test]
 fn the_waterfall_marks_where_it_failed() {
     let server = Server::start(view());
     let (status, html) = page(&server, &format!("/traces/{FAILED_TRACE}"));

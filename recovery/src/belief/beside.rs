@@ -5,15 +5,16 @@
 //! use. Restarting that costs a hundredth of restarting the process. Whose failures make whom fail is known
 //! from the failure map ([`crate::tree::failure_map`]); each such source inside the smallest unit that
 //! contains both takes a part of what is believed of that unit: at first as often as the map says beside the
-//! unit as a whole, then as often as it turned out.
+//! unit as a whole, then as often as it turned out. So does a group of units that are only cured together, where
+//! one was inferred ([`crate::tree::inferred`]).
 
 use std::time::SystemTime;
 
 use super::{Beliefs, Chain, Key, STRENGTH_OF_SHAPE, Seen, Time, Tried};
 use crate::belief::Trial;
-use crate::{Evidence, RestartTree, Source, UnitName};
+use crate::{Evidence, RestartTree, UnitName};
 
-/// At most so many sources of one suspect: each is one more action to plan for.
+/// At most so many sources of one suspect, and as many groups: each is one more action to plan for.
 const MAX_SOURCES: usize = 2;
 
 /// A unit outside the chain, and how likely its restart is the smallest that cures.
@@ -45,37 +46,29 @@ impl Beliefs {
         levels: &mut [f64],
         now: SystemTime,
     ) -> Vec<Beside> {
-        let sources = &evidence.circumstances.sources;
-        let Some(sources) = units.first().and_then(|suspect| sources.get(suspect)) else {
+        let Some(suspect) = units.first() else {
             return Vec::new();
         };
-        // What contains the suspect is in its chain, and what its own restart covers needs no other.
-        let place_of = |source: &Source| {
-            let above = units
-                .iter()
-                .position(|unit| tree.contains(unit, &source.unit));
-            let level = above.map_or(0, |at| at + 1);
+        let sources = evidence.circumstances.sources.get(suspect);
+        let sources = sources.into_iter().flatten().filter_map(|source| {
             let place = tree.chain_places(&source.unit).first().copied()?;
-            let is_beside = level > 1 && !units.contains(&source.unit);
-            (is_beside && source.share > 0.0).then_some((level, place))
-        };
-        let mut sources: Vec<_> = sources
-            .iter()
-            .filter_map(|source| Some((source, place_of(source)?)))
-            .collect();
-        sources.sort_by(|(a, _), (b, _)| b.share.total_cmp(&a.share).then(a.unit.cmp(&b.unit)));
-        sources.truncate(MAX_SOURCES);
+            Some((&source.unit, source.share, place))
+        });
+        let groups = tree.groups_of(suspect);
+        let groups = groups.map(|(place, unit, group)| (unit, group.share, place));
+        let mut likely = likeliest(sources, units, tree);
+        likely.extend(likeliest(groups, units, tree));
         // One more for the whole that contains them.
-        let all = 1.0 + sources.iter().map(|(source, _)| source.share).sum::<f64>();
+        let all = 1.0 + likely.iter().map(|(_, share, _)| share).sum::<f64>();
         let mut found: Vec<(Beside, f64)> = Vec::new();
-        for (source, (level, place)) in sources {
-            let usual = source.share / all;
-            let names = [tree.kind(&source.unit)];
+        for (unit, share, (level, place)) in likely {
+            let usual = share / all;
+            let names = [tree.kind(unit)];
             let mean = [0.0, usual, 1.0 - usual];
             let key = key(evidence, &names[0]);
             let (believed, _) = self.refine(&key, &names, &mean, STRENGTH_OF_SHAPE, now);
             let beside = Beside {
-                unit: source.unit.clone(),
+                unit: unit.clone(),
                 place,
                 level,
                 weight: 0.0,
@@ -94,6 +87,28 @@ impl Beliefs {
         }
         found.into_iter().map(|(beside, _)| beside).collect()
     }
+}
+
+/// Of units with their shares and places, those that lie beside the chain, the likeliest of them, with the level that
+/// contains each.
+fn likeliest<'a>(
+    of: impl Iterator<Item = (&'a UnitName, f64, usize)>,
+    chain: &[UnitName],
+    tree: &RestartTree,
+) -> Vec<(&'a UnitName, f64, (usize, usize))> {
+    // What contains the suspect is in its chain, and what its own restart covers needs no other.
+    let level_of = |unit: &UnitName| {
+        let above = chain.iter().position(|above| tree.contains(above, unit));
+        let level = above.map_or(0, |at| at + 1);
+        (level > 1 && !chain.contains(unit)).then_some(level)
+    };
+    let likely = of.filter(|(_, share, _)| *share > 0.0);
+    let mut found: Vec<_> = likely
+        .filter_map(|(unit, share, place)| Some((unit, share, (level_of(unit)?, place))))
+        .collect();
+    found.sort_by(|(a, of_a, _), (b, of_b, _)| of_b.total_cmp(of_a).then(a.cmp(b)));
+    found.truncate(MAX_SOURCES);
+    found
 }
 
 /// The likelihood of what the trials brought, if the fault sits in the unit at this place.

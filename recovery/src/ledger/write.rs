@@ -81,7 +81,7 @@ pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(),
     let changed_at = entry.events.last().map(|(at, _)| nanos(*at));
     transaction.execute(
         "UPDATE recoveries SET evidence = coalesce(?2, evidence), state = ?3, is_over = ?4,
-             changed_at = coalesce(?5, changed_at), decided = coalesce(?6, decided), held = ?7
+             changed_at = coalesce(?5, changed_at), decided = ?6, held = ?7
              WHERE id = ?1",
         params![
             id,

@@ -226,19 +226,15 @@ fn candidates(
     chains: &[Chain],
     constraints: &Constraints<'_>,
 ) -> Vec<UnitName> {
-    let beside = chains.iter().flat_map(|chain| &chain.beside);
-    let beside: BTreeSet<&UnitName> = beside.map(|one| &one.unit).collect();
     let mut units: Vec<UnitName> = Vec::new();
     let mut suspects: Vec<_> = evidence.suspects.iter().collect();
     suspects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     for suspect in suspects {
-        // What shows in it may sit in whose failures make it fail.
-        let sources = evidence.circumstances.sources.get(&suspect.unit);
-        let beside = sources
-            .into_iter()
-            .flatten()
-            .map(|source| &source.unit)
-            .filter(|unit| beside.contains(unit));
+        // What shows in it may sit beside it.
+        let of_it = |chain: &&Chain| chain.units.first() == Some(&suspect.unit);
+        let beside = chains.iter().find(of_it);
+        let beside = beside.into_iter().flat_map(|chain| &chain.beside);
+        let beside = beside.map(|one| &one.unit);
         let new: Vec<UnitName> = tree
             .chain(&suspect.unit)
             .into_iter()
@@ -395,6 +391,13 @@ pub fn plan(
     }
     let why = preferred.map_or(Why::Cheapest, |(_, why)| why);
     explain(&mut considered, why);
+    for candidate in &mut considered {
+        if let Choice::Restart(unit) = &candidate.choice
+            && let Some(group) = tree.group(unit)
+        {
+            candidate.reason = format!("{}; inferred: {}", candidate.reason, group.why);
+        }
+    }
     let (choice, ladder, expected_total, sentence) = match considered.first() {
         Some(best) => {
             let sentence = sentence(best, why == Why::Trial);
@@ -406,6 +409,13 @@ pub fn plan(
             )
         }
         None => (Choice::Human, vec![Choice::Human], giving_up, String::new()),
+    };
+    let sentence = match &choice {
+        Choice::Restart(unit) => barred_in(unit, tree, constraints.excluded)
+            .map_or(sentence.clone(), |barred| {
+                format!("{sentence} ({barred} alone could not be restarted)")
+            }),
+        Choice::Wait | Choice::Human => sentence,
     };
     let restarts = restarts(tree, &choice);
     Plan {
@@ -420,6 +430,14 @@ pub fn plan(
         candidates: considered,
         sentence,
     }
+}
+
+/// What in this unit would have been smaller, and can't be restarted; nothing where all can be.
+fn barred_in(unit: &UnitName, tree: &RestartTree, excluded: &BTreeSet<UnitName>) -> Option<String> {
+    let below = excluded.iter();
+    let below = below.filter(|other| *other != unit && tree.contains(unit, other));
+    let names: Vec<&str> = below.map(UnitName::as_str).collect();
+    (!names.is_empty()).then(|| names.join(" or "))
 }
 
 /// A number of requests, or a share in per cent, as people say it.

@@ -525,3 +525,69 @@ fn no_order_over_a_tree_with_groups_and_shared_ancestors_is_cheaper() {
         }
     }
 }
+
+/// Two that are only cured together: without the group everything is restarted after both were in vain, with it they are.
+#[test]
+fn units_that_are_only_cured_together_are_one_action_beside_the_others() {
+    use crate::tree::{Group, Inferred};
+
+    let group = Group {
+        members: vec!["shop.cart".into(), "shop.search".into()],
+        share: 0.5,
+        why: "3 times both were cured only together".to_owned(),
+    };
+    let inferred = Inferred {
+        groups: vec![group],
+        orders: Vec::new(),
+    };
+    let written = tree(&TREE.replace("shop process ~5000", "shop process ~60000"));
+    let grown = written.with_inferred(&inferred);
+    let pair = Choice::Restart("shop.cart-with-shop.search".into());
+    let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
+    let planned = |given: &Given, tree: &RestartTree| {
+        plan(&evidence, tree, &given.beliefs, &given.constraints(), now())
+    };
+    let mut given = Given::default();
+    let first = planned(&given, &grown);
+    let offered = first.candidates.iter().find(|it| it.choice == pair);
+    let offered = offered.expect("the group");
+    assert!(
+        offered
+            .reason
+            .ends_with("inferred: 3 times both were cured only together"),
+        "{offered:?}"
+    );
+    given.trials = vec![trial("shop.cart", 0.0)];
+    let second = planned(&given, &grown).ladder;
+    assert_eq!(second[0], pair, "{second:?}");
+    let without = planned(&given, &written).ladder;
+    assert_ne!(without, second);
+    assert!(!without.contains(&pair));
+    // What it cured again and again comes first; whether waiting would be enough is known.
+    for _ in 0..10 {
+        let trials = [
+            trial("shop.cart", 0.0),
+            trial("shop.cart-with-shop.search", 1.0),
+        ];
+        given
+            .beliefs
+            .learn(&evidence, &grown, &trials, Time::NotGiven, now());
+    }
+    given.trials.clear();
+    given.waited = true;
+    let learned = planned(&given, &grown);
+    assert_eq!(learned.choice, pair);
+    assert_eq!(
+        learned.restarts,
+        ["shop.cart".into(), "shop.search".into()],
+        "{learned:?}"
+    );
+    // Whose restart can't be had is no candidate, nor what needs it.
+    given.excluded = BTreeSet::from(["shop.search".into()]);
+    assert!(
+        planned(&given, &grown)
+            .candidates
+            .iter()
+            .all(|it| it.choice != pair)
+    );
+}

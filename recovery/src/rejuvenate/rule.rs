@@ -245,22 +245,7 @@ impl Rule {
         if self.units.is_empty() {
             return Err(RuleError::NoUnits);
         }
-        let named = match &self.trigger {
-            Trigger::Gauge {
-                gauge: Gauge::Memory { of: unit } | Gauge::Heartbeat { unit, .. },
-                ..
-            } => Some(unit),
-            _ => None,
-        };
-        if let Some(unit) = self
-            .units
-            .iter()
-            .chain(named)
-            .find(|unit| tree.spec(unit).is_none())
-        {
-            let unit = unit.clone();
-            return Err(RuleError::NoSuchUnit { unit });
-        }
+        self.names_units(|unit| tree.spec(unit).is_some())?;
         for (place, unit) in self.units.iter().enumerate() {
             if self.units[..place].contains(unit) {
                 let unit = unit.clone();
@@ -280,6 +265,24 @@ impl Rule {
             }
         }
         Ok(())
+    }
+
+    /// Whether there are all units that it names: all that can be asked of a list that is no tree.
+    ///
+    /// # Errors
+    /// The first that there isn't.
+    pub fn names_units(&self, is_unit: impl Fn(&UnitName) -> bool) -> Result<(), RuleError> {
+        let named = match &self.trigger {
+            Trigger::Gauge {
+                gauge: Gauge::Memory { of: unit } | Gauge::Heartbeat { unit, .. },
+                ..
+            } => Some(unit),
+            _ => None,
+        };
+        match self.units.iter().chain(named).find(|unit| !is_unit(unit)) {
+            Some(unit) => Err(RuleError::NoSuchUnit { unit: unit.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// The levels, where there are any.

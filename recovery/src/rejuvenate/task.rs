@@ -360,7 +360,7 @@ impl Task {
             }
         }
         match answer {
-            Ok(Reply::Started { recovery } | Reply::Proposed { recovery }) => {
+            Ok(Reply::Started { recovery, .. } | Reply::Proposed { recovery }) => {
                 self.rules[place].recovery = Some((recovery, false));
             }
             Ok(_) => self.refused(place, &unit, "recovery gave another answer".to_owned()),

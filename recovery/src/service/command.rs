@@ -87,6 +87,9 @@ pub enum Reply {
     Started {
         /// The recovery.
         recovery: RecoveryId,
+        /// The plan of it that waited for a person, or was held off, and is dropped for this.
+        #[serde(default)]
+        instead_of: Option<PlanId>,
     },
     /// It waits for a person's approval in this recovery.
     Proposed {
@@ -98,7 +101,12 @@ pub enum Reply {
     /// What a restart would do.
     DryRun(Box<DryRun>),
     /// Nothing happens unattended any more.
-    Paused(Pause),
+    Paused {
+        /// The pause.
+        pause: Pause,
+        /// The one that it takes the place of.
+        instead_of: Option<Pause>,
+    },
     /// The pause is over, or there was none.
     Resumed,
     /// What is known about the unit.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::case::Case;
 use super::consider::FORGOTTEN;
+use super::grow::former_groups;
 use super::{
     ActionView, Command, CommandError, RecoveryId, RecoveryStatus, RecoveryView, Reply,
     ServiceConfig, Shadow,
@@ -28,6 +29,7 @@ use crate::plan::Choice;
 use crate::policy::Policy;
 use crate::ports::{Notice, NoticeKind};
 use crate::template::Grown;
+use crate::tree::Inferred;
 use crate::{Cohort, Evidence, LiveTree, RestartTree, UnitName};
 
 /// How often everything is looked at when nothing happens: pauses and leases end, backoffs pass.
@@ -62,6 +64,7 @@ pub(super) enum Input {
     Evidence(Box<Evidence>),
     Command(Box<Command>, oneshot::Sender<Result<Reply, CommandError>>),
     Grown(Box<Grown>, oneshot::Sender<bool>),
+    Inferred(Inferred),
 }
 
 /// What comes back from executors and probes.
@@ -122,6 +125,10 @@ pub(super) struct Engine {
     pub(super) config: ServiceConfig,
     /// What is gone by; only replaced between two decisions.
     pub(super) tree: Arc<RestartTree>,
+    /// The same as it was written and grew …
+    pub(super) grown: Arc<RestartTree>,
+    /// … and what was inferred of it.
+    pub(super) inferred: Inferred,
     /// What is known of those of its units that come and go.
     pub(super) comings: Comings,
     /// What those that keep units alive have against restarts of them; of those that were asked.
@@ -219,9 +226,16 @@ impl Engine {
             };
             Some((recovery.incident?, ended))
         });
+        let grown = live.now();
+        let left = (memory.unfinished.iter()).flat_map(|recovery| &recovery.actions);
+        let inferred = former_groups(left.chain(&memory.actions), &grown);
+        let tree = Arc::new(grown.with_inferred(&inferred));
+        live.replace(Arc::clone(&tree));
         let engine = Self {
             executors: config.executors.keys().cloned().collect(),
-            tree: live.now(),
+            tree,
+            grown,
+            inferred,
             comings: Comings::default(),
             standing: BTreeMap::new(),
             live,
@@ -315,6 +329,7 @@ impl Engine {
                     // Whoever offered it may be gone; it holds all the same.
                     let _ = answer.send(self.take_tree(*grown));
                 }
+                Woken::Input(Some(Input::Inferred(inferred))) => self.infer(inferred),
                 Woken::Time => {}
             }
             self.look().await;

@@ -3,12 +3,69 @@
 //! Between two decisions, and whole. As long as a recovery is at work on a unit that the new tree lacks, the old one
 //! stays: what is restarted, settles or is judged keeps its unit until it has ended. What merely waits (for evidence, or
 //! for a person) is planned anew in the new tree.
+//!
+//! What is inferred of the tree ([`Inferred`]) is put onto whichever holds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::engine::Engine;
-use crate::UnitName;
+use crate::ledger::StoredAction;
+use crate::plan::Choice;
 use crate::template::Grown;
+use crate::tree::{Group, Inferred};
+use crate::{RestartTree, UnitName};
+
+/// The groups that an engine before this one restarted. As units they are needed for what that still counts for: budgets,
+/// and what is asked and judged.
+pub(super) fn former_groups<'a>(
+    actions: impl IntoIterator<Item = &'a StoredAction>,
+    tree: &RestartTree,
+) -> Inferred {
+    let targets = actions.into_iter().map(|action| &action.target);
+    let unknown: BTreeSet<&UnitName> = targets.filter(|it| tree.spec(it).is_none()).collect();
+    Inferred {
+        groups: unknown.into_iter().filter_map(Group::named).collect(),
+        orders: Vec::new(),
+    }
+}
 
 impl Engine {
+    /// Goes by what was inferred of the tree from now on. A group that somebody may still be at work on stays a unit, but
+    /// no candidate.
+    pub(super) fn infer(&mut self, mut inferred: Inferred) {
+        let is_told = |group: &Group| inferred.groups.iter().any(|it| it.members == group.members);
+        let mut left = self.inferred.groups.clone();
+        left.retain(|group| !is_told(group) && self.needs(&group.name()));
+        left.iter_mut().for_each(|group| group.share = 0.0);
+        // First of all: they must have room.
+        inferred.groups.splice(0..0, left);
+        if inferred == self.inferred {
+            return;
+        }
+        for group in &inferred.groups {
+            if !self.inferred.groups.contains(group) {
+                tracing::info!(group = %group.name(), share = group.share, "inferred: {}", group.why);
+            }
+        }
+        self.inferred = inferred;
+        self.tree = Arc::new(self.grown.with_inferred(&self.inferred));
+        self.live.replace(Arc::clone(&self.tree));
+    }
+
+    /// Whether anything that isn't over, or counts for a budget, is about this unit.
+    fn needs(&self, unit: &UnitName) -> bool {
+        let is_it = |choice: &Choice| matches!(choice, Choice::Restart(of) if of == unit);
+        let mut cases = self.cases.values();
+        self.past.iter().any(|past| past.target == *unit)
+            || cases.any(|case| {
+                let attempt = case.attempt.as_ref();
+                attempt.is_some_and(|attempt| attempt.target == *unit)
+                    || case.trials.iter().any(|trial| trial.unit == *unit)
+                    || case.plan.as_ref().is_some_and(|plan| is_it(&plan.choice))
+            })
+    }
+
     /// Takes the tree, unless something in it is still needed that the new one lacks. Whether it was taken.
     pub(super) fn take_tree(&mut self, grown: Grown) -> bool {
         let Grown {
@@ -17,6 +74,8 @@ impl Engine {
             missing,
             down,
         } = grown;
+        let grown = tree;
+        let tree = Arc::new(grown.with_inferred(&self.inferred));
         // They hold in any tree, and whether it is taken may take a while.
         self.comings.missing = missing;
         self.comings.down = down;
@@ -31,6 +90,7 @@ impl Engine {
         if needed.any(is_lost) {
             return false;
         }
+        self.grown = grown;
         let before = std::mem::replace(&mut self.tree, tree);
         let came = self
             .tree
@@ -66,7 +126,7 @@ impl Engine {
             .retain(|unit, _| self.tree.spec(unit).is_some());
         self.versions
             .retain(|unit, _| self.tree.spec(unit).is_some());
-        self.live.replace(std::sync::Arc::clone(&self.tree));
+        self.live.replace(Arc::clone(&self.tree));
         true
     }
 }

@@ -53,6 +53,7 @@ use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading}
 use crate::policy::Policy;
 use crate::ports::{Clock, Notifier, Prober};
 use crate::template::Grown;
+use crate::tree::Inferred;
 use crate::{Cohort, Evidence, LiveTree, UnitName};
 
 /// Evidence and commands that wait for the task. It is busy for some milliseconds at a time, when it
@@ -167,6 +168,15 @@ impl Recovery {
         let input = Input::Grown(Box::new(grown), answer);
         self.inputs.send(input).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())
+    }
+
+    /// Says what was inferred of the tree. Replaces what was said before.
+    ///
+    /// # Errors
+    /// When the service has ended.
+    pub async fn infer(&self, inferred: Inferred) -> Result<(), CommandError> {
+        let input = Input::Inferred(inferred);
+        self.inputs.send(input).await.map_err(|_| ended())
     }
 
     /// Waits until the service's task has ended. It does so by itself only by a panic: as long as this

@@ -66,11 +66,14 @@ impl Engine {
                     since,
                     until,
                 };
-                self.pause = Some(pause.clone());
+                let before = self.pause.replace(pause.clone());
                 // It holds even where it can't be written; a restart of the engine forgets it then,
                 // and nothing can be done without a ledger anyway.
                 self.write_pause().await;
-                Ok(Reply::Paused(pause))
+                Ok(Reply::Paused {
+                    pause,
+                    instead_of: before.filter(|before| before.holds(since)),
+                })
             }
             Command::Resume => {
                 self.pause = None;
@@ -148,7 +151,10 @@ impl Engine {
             case.decided = decided;
         }
         begun?;
-        Ok(Reply::Started { recovery: id })
+        Ok(Reply::Started {
+            recovery: id,
+            instead_of: None,
+        })
     }
 
     async fn reject(
@@ -288,6 +294,10 @@ impl Engine {
             let reason = "too many recoveries are under way".to_owned();
             return Err(CommandError::Unavailable { reason });
         }
+        let undecided = known
+            .and_then(|id| self.cases.get(&id))
+            .filter(|case| matches!(case.state, State::Proposed | State::HeldOff));
+        let instead_of = undecided.and_then(Case::plan_number);
         let id = match known {
             Some(id) => {
                 let back = match self.cases.get(&id).map(|case| case.state) {
@@ -318,7 +328,10 @@ impl Engine {
             self.cases.remove(&id);
         }
         begun?;
-        Ok(Reply::Started { recovery: id })
+        Ok(Reply::Started {
+            recovery: id,
+            instead_of,
+        })
     }
 
     /// All that was learned, of units that there are: what was learned of others fits no tree.

@@ -55,7 +55,10 @@ impl Engine {
                 self.cases.remove(&id);
             }
             begun?;
-            return Ok(Reply::Started { recovery: id });
+            return Ok(Reply::Started {
+                recovery: id,
+                instead_of: None,
+            });
         }
         let choice = Choice::Restart(unit.clone());
         let plan = Plan {

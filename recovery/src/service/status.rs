@@ -12,6 +12,7 @@ use crate::plan::{Plan, PlanId};
 use crate::ports::Notice;
 use crate::service::ActionView;
 use crate::spec::Mode;
+use crate::tree::Group;
 use crate::{Fared, FaultSignature, SuspectUnit, UnitName};
 
 /// A recovery's number in the ledger.
@@ -100,6 +101,9 @@ pub struct UnitStatus {
     pub generation: u64,
     /// How it is restarted: `process`, `http`, `command`, or `parts` when by restarting all below.
     pub executor: String,
+    /// What it stands for, where nobody wrote it.
+    #[serde(default)]
+    pub group: Option<Group>,
     /// What its restart is expected to take.
     pub expected_downtime: Duration,
     /// How long nine of ten of its restarts take at most.

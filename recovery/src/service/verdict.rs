@@ -725,6 +725,10 @@ impl Engine {
                 Self::exclude_refused(case);
             }
             if self.apply(id, Event::Climb) {
+                // What a person said was about the plan that was carried out.
+                if let Some(case) = self.cases.get_mut(&id) {
+                    case.decided = None;
+                }
                 self.save(id).await;
             }
         }

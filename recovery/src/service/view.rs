@@ -141,6 +141,7 @@ impl Engine {
                     state: self.unit_state(unit),
                     generation: self.generation(unit),
                     executor: executor.to_owned(),
+                    group: self.tree.group(unit).cloned(),
                     expected_downtime: downtime.duration(),
                     downtime_mostly: downtime.duration_mostly(),
                     last_action: self

@@ -308,7 +308,7 @@ fn below(units: &mut [UnitSpec], moved: &[UnitName], parent: &UnitName) {
 }
 
 /// A unit that only groups others.
-fn grouping(name: &UnitName, parent: &UnitName) -> UnitSpec {
+pub(super) fn grouping(name: &UnitName, parent: &UnitName) -> UnitSpec {
     UnitSpec {
         name: name.clone(),
         parent: Some(parent.clone()),

@@ -16,6 +16,7 @@ mod check;
 pub mod edit;
 mod error;
 pub mod failure_map;
+pub mod inferred;
 mod kinds;
 mod live;
 mod order;
@@ -28,6 +29,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 pub use self::error::TreeError;
+pub use self::inferred::{Group, Inferred};
 pub use self::kinds::{Kinds, OF_KIND};
 pub use self::live::LiveTree;
 use self::order::Rules;
@@ -44,6 +46,10 @@ pub struct RestartTree {
     rules: Rules,
     /// What grows in it.
     kinds: Kinds,
+    /// What nobody wrote, and is to be had all the same, by the places of the units that stand for them …
+    groups: BTreeMap<usize, Group>,
+    /// … and those places by members'.
+    groups_with: BTreeMap<usize, Vec<usize>>,
 }
 
 /// What follows from a unit's place in the tree.
@@ -94,19 +100,7 @@ impl RestartTree {
     /// # Errors
     /// As [`Self::build`].
     pub fn growing(specs: Vec<UnitSpec>, kinds: Kinds) -> Result<Self, Vec<TreeError>> {
-        let mut graph = DiGraph::new();
-        let mut by_name = BTreeMap::new();
-        for spec in specs {
-            let name = spec.name.clone();
-            let node = graph.add_node(spec);
-            by_name.entry(name).or_insert(node);
-        }
-        for node in graph.node_indices() {
-            let parent = graph[node].parent.as_ref();
-            if let Some(parent) = parent.and_then(|parent| by_name.get(parent)) {
-                graph.add_edge(*parent, node, ());
-            }
-        }
+        let (graph, by_name) = Self::graph(specs);
         let mut errors = check::structure(&graph, &by_name);
         if !errors.is_empty() {
             // What follows from a tree isn't known yet; who is named and isn't there is.
@@ -133,6 +127,24 @@ impl RestartTree {
         } else {
             Err(errors)
         }
+    }
+
+    /// The list with who is whose parent, tree or not.
+    fn graph(specs: Vec<UnitSpec>) -> (DiGraph<UnitSpec, ()>, BTreeMap<UnitName, NodeIndex>) {
+        let mut graph = DiGraph::new();
+        let mut by_name = BTreeMap::new();
+        for spec in specs {
+            let name = spec.name.clone();
+            let node = graph.add_node(spec);
+            by_name.entry(name).or_insert(node);
+        }
+        for node in graph.node_indices() {
+            let parent = graph[node].parent.as_ref();
+            if let Some(parent) = parent.and_then(|parent| by_name.get(parent)) {
+                graph.add_edge(*parent, node, ());
+            }
+        }
+        (graph, by_name)
     }
 
     fn lay_out(graph: &DiGraph<UnitSpec, ()>) -> Self {
@@ -224,7 +236,7 @@ impl RestartTree {
         unit..self.places[unit].end
     }
 
-    /// The subtrees that a unit's restart covers: its own first, then those of its recovery group.
+    /// The subtrees that a unit's restart covers: its own first, then those of its recovery group, or of its members.
     fn covered(&self, unit: usize) -> impl Iterator<Item = Range<usize>> + '_ {
         let tops = self.rules.tops(unit);
         let own = tops.is_none().then_some(unit);
@@ -343,6 +355,7 @@ impl RestartTree {
         };
         self.range(at)
             .filter(|below| self.places[*below].parent == Some(at))
+            .filter(|below| !self.groups.contains_key(below))
             .map(|below| &self.units[below].name)
             .collect()
     }

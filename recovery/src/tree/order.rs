@@ -105,6 +105,33 @@ impl Rules {
         self.tops.get(&unit).map(Vec::as_slice)
     }
 
+    /// From now on this unit's restart covers these, too, and all that goes with them.
+    pub(super) fn cover(&mut self, unit: usize, members: &[usize]) {
+        let mut all = vec![unit];
+        for member in members {
+            match self.tops(*member) {
+                Some(tops) => all.extend(tops),
+                None => all.push(*member),
+            }
+        }
+        self.tops.insert(unit, all);
+    }
+
+    /// Orders that hold as far as those which there are leave room for them.
+    pub(super) fn add_orders(
+        &mut self,
+        pairs: impl IntoIterator<Item = (usize, usize)>,
+        units: &[UnitSpec],
+        range: impl Fn(usize) -> Range<usize>,
+    ) {
+        for pair in pairs {
+            self.order.push(pair);
+            if !self.rings(units, &range).is_empty() {
+                self.order.pop();
+            }
+        }
+    }
+
     /// Puts units that are restarted in one go into order; those that no rule concerns stay as they are.
     pub(super) fn sort(
         &self,

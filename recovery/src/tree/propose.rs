@@ -63,7 +63,7 @@ pub struct Episode {
 }
 
 impl Episode {
-    fn cure(&self) -> Option<&UnitName> {
+    pub(super) fn cure(&self) -> Option<&UnitName> {
         let last = self.attempts.last()?;
         (last.cured == Some(true)).then_some(&last.unit)
     }
@@ -75,6 +75,54 @@ impl Episode {
             .map(|attempt| &attempt.unit)
             .collect()
     }
+
+    /// What was tried in vain of the cure's parts, of one and what contains it the larger: that was in vain for both.
+    pub(super) fn in_vain_below(&self, tree: &RestartTree, cure: &UnitName) -> Vec<&UnitName> {
+        let tried = self.in_vain();
+        let is_part = |unit: &UnitName| unit != cure && tree.contains(cure, unit);
+        let is_largest = |unit: &UnitName| {
+            let mut others = tried.iter();
+            !others.any(|other| *other != unit && is_part(other) && tree.contains(other, unit))
+        };
+        let parts = tried.iter().copied();
+        parts
+            .filter(|unit| is_part(unit) && is_largest(unit))
+            .collect()
+    }
+}
+
+/// One executor's part of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The recovery's number.
+    pub recovery: u64,
+    /// Who was restarted, of what was decided on.
+    pub unit: UnitName,
+    /// The attempt, as far as this part says.
+    pub attempt: Attempt,
+}
+
+/// The recoveries of these steps, which come oldest first. Each part of a unit is a step of its own; together they are one
+/// attempt.
+pub fn episodes(steps: impl IntoIterator<Item = Step>) -> BTreeMap<u64, Episode> {
+    let mut episodes: BTreeMap<u64, Episode> = BTreeMap::new();
+    for step in steps {
+        let Step {
+            recovery,
+            unit,
+            attempt,
+        } = step;
+        let attempts = &mut episodes.entry(recovery).or_default().attempts;
+        let is_part = |last: &&mut Attempt| last.unit == attempt.unit && unit != attempt.unit;
+        match attempts.last_mut().filter(is_part) {
+            Some(last) => {
+                let both = last.downtime.zip(attempt.downtime);
+                last.downtime = both.map(|(one, other)| one + other);
+            }
+            None => attempts.push(attempt),
+        }
+    }
+    episodes
 }
 
 /// A change that the history speaks for.
@@ -192,20 +240,7 @@ impl<'a> Books<'a> {
         let mut kinds: BTreeMap<(&UnitName, Vec<&UnitName>), usize> = BTreeMap::new();
         for episode in self.episodes {
             let Some(cure) = episode.cure() else { continue };
-            let tried = episode.in_vain();
-            let is_part = |unit: &UnitName| unit != cure && self.tree.contains(cure, unit);
-            // Of one and what contains it, the larger was in vain for both.
-            let is_largest = |unit: &UnitName| {
-                let mut others = tried.iter();
-                !others.any(|other| {
-                    *other != unit && is_part(other) && self.tree.contains(other, unit)
-                })
-            };
-            let vain: Vec<&UnitName> = tried
-                .iter()
-                .copied()
-                .filter(|unit| is_part(unit) && is_largest(unit))
-                .collect();
+            let vain = episode.in_vain_below(self.tree, cure);
             // All the parts of the cure are it already.
             let parts = children(self.tree, cure);
             let is_all = vain.len() == parts.len() && parts.iter().all(|part| vain.contains(&part));

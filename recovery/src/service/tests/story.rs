@@ -459,7 +459,7 @@ async fn one_source_asks_and_a_pause_waits() {
     };
     assert!(matches!(
         story.recovery.command(pause).await,
-        Ok(Reply::Paused(_))
+        Ok(Reply::Paused { .. })
     ));
     world.break_down("shop.cart", 1.0);
     sleep(Duration::from_secs(1)).await;

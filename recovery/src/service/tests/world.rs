@@ -39,6 +39,9 @@ site - auto
 /// Requests per second that go through the whole system, and through what is broken.
 const RATE: f64 = 40.0;
 
+/// Within this time a unit that is well catches the fault again from another that isn't.
+const HANDED_ON: Duration = Duration::from_secs(3);
+
 /// How an executor behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
@@ -54,6 +57,10 @@ pub(super) enum Manner {
 pub(super) struct State {
     /// The smallest unit whose restart cures; `None` while all is well.
     pub(super) broken: Option<UnitName>,
+    /// Units that hand a fault on to each other: only restarts of all of them within [`HANDED_ON`] cure.
+    pub(super) hand_on: Vec<UnitName>,
+    /// When those were restarted last.
+    renewed: BTreeMap<UnitName, SystemTime>,
     /// The share of the failures that a restart of the broken unit takes away.
     pub(super) relief: f64,
     /// When the failing share changed, and to what.
@@ -103,6 +110,8 @@ impl World {
     pub(super) fn new() -> Self {
         let state = State {
             broken: None,
+            hand_on: Vec::new(),
+            renewed: BTreeMap::new(),
             relief: 1.0,
             shares: vec![(UNIX_EPOCH, 0.0)],
             silent: false,
@@ -379,10 +388,21 @@ impl World {
         let ready_at = self.now();
         self.with(|state| {
             state.done.insert(permit.action());
-            let cures = state
-                .broken
-                .as_ref()
-                .is_some_and(|broken| self.tree.contains(&unit, broken));
+            for member in &state.hand_on {
+                if self.tree.contains(&unit, member) {
+                    state.renewed.insert(member.clone(), ready_at);
+                }
+            }
+            let is_renewed = |member: &UnitName| {
+                let at = state.renewed.get(member);
+                at.and_then(|at| ready_at.duration_since(*at).ok())
+                    .is_some_and(|age| age <= HANDED_ON)
+            };
+            let is_of = |broken: &UnitName| self.tree.contains(&unit, broken);
+            let cures = match state.hand_on.is_empty() {
+                true => state.broken.as_ref().is_some_and(is_of),
+                false => state.broken.is_some() && state.hand_on.iter().all(is_renewed),
+            };
             if cures {
                 let left = state.shares.last().map_or(0.0, |(_, share)| *share);
                 let left = left * (1.0 - state.relief);
