@@ -144,10 +144,7 @@ fn request(
 fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !there() {
-        assert!(
-            begun.elapsed() < 3 * PATIENCE,
-            "waited for {what}"
-        );
+        assert!(begun.elapsed() < 3 * PATIENCE, "waited for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
