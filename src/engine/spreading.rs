@@ -231,6 +231,7 @@ impl Spreading {
             let names: Vec<&str> = members.iter().map(UnitName::as_str).collect();
             Group {
                 share: within.map(|(_, least)| least).fold(1.0, f64::min),
+                is_proven: false,
                 why: format!(
                     "{} make each other fail more often than not",
                     names.join(" and ")
@@ -653,7 +654,7 @@ mod tests {
         let [group] = &told.groups[..] else {
             panic!("{told:?}");
         };
-        assert_eq!(group.name(), "catalog.items-with-catalog.search".into());
+        assert_eq!(group.name(), "catalog.items+catalog.search".into());
         assert!(group.share > GROUPED && group.share < 1.0, "{group:?}");
         assert_eq!(
             told.orders,

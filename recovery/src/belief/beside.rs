@@ -145,6 +145,16 @@ pub(super) fn seen(
             let covers = whole.is_some_and(|whole| tree.contains(&later.unit, whole));
             covers && later.relief > 0.0
         });
+        // A group cures the suspect's own fault as well: where that wasn't tried, nobody knows whose it was.
+        let is_group = tree.group(&beside.unit).is_some();
+        let was_tried = || {
+            let mut before = trials[..at].iter();
+            let suspect = chain.units.first();
+            before.any(|trial| suspect.is_some_and(|it| tree.contains(&trial.unit, it)))
+        };
+        if is_group && !was_tried() {
+            continue;
+        }
         let relief = trials[at].relief.clamp(0.0, 1.0);
         let cured = weight * relief;
         let failed = cured_whole.map_or(0.0, |later| weight * (1.0 - relief) * later.relief);

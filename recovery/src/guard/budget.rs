@@ -2,7 +2,8 @@
 //!
 //! Budgets bound what recovery can do to users when everything else about it is wrong: in restarts and
 //! in failed requests, for a unit, a subtree, and the whole, over one sliding period. What is spent
-//! counts from the intent on, and a request budget is charged what was expected until it is measured.
+//! counts from the intent on until a period after the unit was ready again, and a request budget is
+//! charged what was expected until it is measured.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -17,9 +18,11 @@ impl World<'_> {
         period: Duration,
         now: SystemTime,
     ) -> impl Iterator<Item = &Past> {
-        self.past
-            .iter()
-            .filter(move |past| past.at.checked_add(period).is_none_or(|until| until > now))
+        self.past.iter().filter(move |past| {
+            // An executor may be called long after the intent: after the units before it, announcing and preparing.
+            let last = past.ready_at.map_or(past.at, |ready| ready.max(past.at));
+            last.checked_add(period).is_none_or(|until| until > now)
+        })
     }
 
     /// Attempts in the period that restarted the unit: its own, those of what it stands for now, and those of what

@@ -345,6 +345,17 @@ fn one_thing_at_a_time() {
             &[Guard::UnitBudget],
         ),
         (
+            "six decided on long ago and done since",
+            |given| {
+                let done = Past {
+                    at: now() - secs(3700),
+                    ..past("shop.cart", 3500, None)
+                };
+                given.past = vec![done; 6];
+            },
+            &[Guard::UnitBudget],
+        ),
+        (
             "six that were refused",
             |given| {
                 let refused = Past {

@@ -20,7 +20,7 @@ use self::ladder::{Action, Hypothesis, MAX_ACTIONS};
 use crate::belief::{Beliefs, Chain, Trial};
 use crate::cost::{Costs, Price};
 use crate::policy::Policy;
-use crate::tree::Cover;
+use crate::tree::{Cover, Group};
 use crate::{Evidence, RestartTree, UnitName};
 
 /// A plan's number in the ledger: what a person approves.
@@ -219,46 +219,52 @@ fn failing(evidence: &Evidence) -> f64 {
 }
 
 /// The units that could be restarted on this evidence, likeliest suspects' first, each before what
-/// contains it; at most as many as can be planned for exactly.
+/// contains it, and what their faults may sit in beside them at the end; at most as many as can be planned for exactly.
 fn candidates(
     evidence: &Evidence,
     tree: &RestartTree,
     chains: &[Chain],
     constraints: &Constraints<'_>,
 ) -> Vec<UnitName> {
-    let mut units: Vec<UnitName> = Vec::new();
+    let can_be_tried = |unit: &&UnitName| {
+        // What is restarted through something that can't be can't be either.
+        let mut parts = tree.restarts(unit).into_iter().chain([*unit]);
+        let was_tried = |unit: &UnitName| {
+            let mut trials = constraints.trials.iter();
+            trials.any(|trial| tree.contains(&trial.unit, unit))
+        };
+        let is_early = |group: &Group| !group.is_proven && !group.members.iter().any(was_tried);
+        !parts.any(|part| constraints.excluded.contains(part))
+            // A part of what was restarted already was restarted with it.
+            && !was_tried(unit)
+            && !tree.group(unit).is_some_and(is_early)
+    };
     let mut suspects: Vec<_> = evidence.suspects.iter().collect();
     suspects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    // One place is for waiting.
+    let room = MAX_ACTIONS - 1;
+    let mut units: Vec<UnitName> = Vec::new();
+    for suspect in &suspects {
+        let chain = tree.chain(&suspect.unit).into_iter();
+        let new = chain
+            .filter(|unit| !units.contains(unit))
+            .filter(can_be_tried);
+        let new: Vec<UnitName> = new.cloned().collect();
+        if units.len() + new.len() > room {
+            break;
+        }
+        units.extend(new);
+    }
     for suspect in suspects {
         // What shows in it may sit beside it.
         let of_it = |chain: &&Chain| chain.units.first() == Some(&suspect.unit);
         let beside = chains.iter().find(of_it);
         let beside = beside.into_iter().flat_map(|chain| &chain.beside);
-        let beside = beside.map(|one| &one.unit);
-        let new: Vec<UnitName> = tree
-            .chain(&suspect.unit)
-            .into_iter()
-            .chain(beside)
-            .filter(|unit| !units.contains(unit) && !constraints.excluded.contains(*unit))
-            // What is restarted through something that can't be can't be either.
-            .filter(|unit| {
-                let mut parts = tree.restarts(unit).into_iter();
-                !parts.any(|part| constraints.excluded.contains(part))
-            })
-            // A part of what was restarted already was restarted with it.
-            .filter(|unit| {
-                !constraints
-                    .trials
-                    .iter()
-                    .any(|trial| tree.contains(&trial.unit, unit))
-            })
-            .cloned()
-            .collect();
-        // One place is for waiting.
-        if units.len() + new.len() >= MAX_ACTIONS {
-            break;
+        for unit in beside.map(|one| &one.unit).filter(can_be_tried) {
+            if units.len() < room && !units.contains(unit) {
+                units.push(unit.clone());
+            }
         }
-        units.extend(new);
     }
     units
 }

@@ -534,6 +534,7 @@ fn units_that_are_only_cured_together_are_one_action_beside_the_others() {
     let group = Group {
         members: vec!["shop.cart".into(), "shop.search".into()],
         share: 0.5,
+        is_proven: true,
         why: "3 times both were cured only together".to_owned(),
     };
     let inferred = Inferred {
@@ -542,7 +543,7 @@ fn units_that_are_only_cured_together_are_one_action_beside_the_others() {
     };
     let written = tree(&TREE.replace("shop process ~5000", "shop process ~60000"));
     let grown = written.with_inferred(&inferred);
-    let pair = Choice::Restart("shop.cart-with-shop.search".into());
+    let pair = Choice::Restart("shop.cart+shop.search".into());
     let evidence = evidence(&[("shop.cart", 0.9)], 10.0, 10.0);
     let planned = |given: &Given, tree: &RestartTree| {
         plan(&evidence, tree, &given.beliefs, &given.constraints(), now())
@@ -557,18 +558,25 @@ fn units_that_are_only_cured_together_are_one_action_beside_the_others() {
             .ends_with("inferred: 3 times both were cured only together"),
         "{offered:?}"
     );
+    // What only traces say comes after one of them was in vain.
+    let mut said = inferred;
+    said.groups[0].is_proven = false;
+    let said = written.with_inferred(&said);
+    let candidates = planned(&given, &said).candidates;
+    assert!(
+        candidates.iter().all(|it| it.choice != pair),
+        "{candidates:?}"
+    );
     given.trials = vec![trial("shop.cart", 0.0)];
     let second = planned(&given, &grown).ladder;
     assert_eq!(second[0], pair, "{second:?}");
+    assert_eq!(planned(&given, &said).ladder, second);
     let without = planned(&given, &written).ladder;
     assert_ne!(without, second);
     assert!(!without.contains(&pair));
     // What it cured again and again comes first; whether waiting would be enough is known.
     for _ in 0..10 {
-        let trials = [
-            trial("shop.cart", 0.0),
-            trial("shop.cart-with-shop.search", 1.0),
-        ];
+        let trials = [trial("shop.cart", 0.0), trial("shop.cart+shop.search", 1.0)];
         given
             .beliefs
             .learn(&evidence, &grown, &trials, Time::NotGiven, now());

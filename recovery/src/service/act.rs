@@ -63,7 +63,7 @@ impl Engine {
         let gone = || CommandError::Unavailable {
             reason: format!("recovery {id} isn't waiting any more"),
         };
-        let hanging = self.hanging(id, now);
+        let hanging = self.hanging(id, &target, now);
         let case = self.cases.get_mut(&id).ok_or_else(gone)?;
         let mark = case.mark();
         let number = case.attempts + 1;

@@ -1,6 +1,6 @@
 //! One recovery in memory: what its ledger has, and what is not written yet.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::SystemTime;
 
 use crate::belief::Trial;
@@ -84,9 +84,9 @@ pub(super) struct Attempt {
     pub(super) judge_until: SystemTime,
     pub(super) next_look: SystemTime,
     pub(super) before: Option<Fared>,
-    /// Requests that should have come by the time it was decided on, and had not: what hangs fails when it is restarted,
-    /// and is a failure from then on.
-    pub(super) hanging: u64,
+    /// Requests that should have come by the time it was decided on, and had not, by type: what hangs fails when it is
+    /// restarted, and is a failure from then on. Of an attempt that was begun by an engine that ended, nobody knows.
+    pub(super) hanging: BTreeMap<String, u64>,
     pub(super) after: Option<Fared>,
     pub(super) relief: Option<Relief>,
     pub(super) probed: Option<Probed>,
@@ -135,7 +135,7 @@ impl Attempt {
             judge_until: at,
             next_look: at,
             before: None,
-            hanging: 0,
+            hanging: BTreeMap::new(),
             after: None,
             relief: None,
             probed: None,

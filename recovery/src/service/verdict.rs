@@ -1,5 +1,6 @@
 //! From ready to a verdict, and what follows from it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use rekindle_stats::{Probability, Share};
@@ -302,7 +303,10 @@ impl Engine {
         }
         let ask = |from, until| fared(&request_types, from, until);
         question.before = ask(from, until);
-        let hung = attempt.hanging.min(question.before.bad);
+        let hung = request_types
+            .iter()
+            .filter_map(|name| attempt.hanging.get(name));
+        let hung = hung.sum::<u64>().min(question.before.bad);
         question.before.missing = question.before.missing.max(hung);
         question.has_fault = question.before.bad > 0 || evidence.failing_per_second > 0.0;
         question.after = ask(attempt.settle_until, now);
@@ -326,19 +330,29 @@ impl Engine {
         Some(question)
     }
 
-    /// How many requests of a recovery's types should have come by now since its fault began, and have not.
-    pub(super) fn hanging(&self, id: RecoveryId, now: SystemTime) -> u64 {
+    /// How many requests of each of a recovery's types should have come by now, and have not, since its fault or this life of
+    /// the target began.
+    pub(super) fn hanging(
+        &self,
+        id: RecoveryId,
+        target: &UnitName,
+        now: SystemTime,
+    ) -> BTreeMap<String, u64> {
         let case = self.cases.get(&id);
-        let evidence = case.and_then(|case| case.evidence.as_ref());
-        let evidence = evidence.filter(|it| !it.signature.request_types.is_empty());
-        evidence.map_or(0, |evidence| {
+        let Some(evidence) = case.and_then(|case| case.evidence.as_ref()) else {
+            return BTreeMap::new();
+        };
+        let ready = self.restarted_before(target, now).filter(|it| *it < now);
+        let from = ready.map_or(evidence.since, |ready| ready.max(evidence.since));
+        let types = evidence.signature.request_types.iter().map(|name| {
             let fared = self.cohort.fared(&CohortQuery {
-                request_types: evidence.signature.request_types.clone(),
-                from: evidence.since,
+                request_types: vec![name.clone()],
+                from,
                 until: now,
             });
-            fared.missing
-        })
+            (name.clone(), fared.missing)
+        });
+        types.collect()
     }
 
     /// How requests through the untouched units that stand in for this one fared, before and after.

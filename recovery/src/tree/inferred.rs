@@ -21,8 +21,9 @@ use super::propose::{Episode, LEAST};
 use super::{Kinds, RestartTree, Rules};
 use crate::{UnitName, UnitSpec};
 
-/// What stands between the members in a group's name, which therefore says who they are: a ledger keeps no more of it.
-const WITH: &str = "-with-";
+/// What stands between the members in a group's name, which therefore says who they are: a ledger keeps no more of it. No
+/// unit's own name has it.
+const WITH: &str = "+";
 /// A name is no longer: it stands in paths and tables. What would need a longer one is too many for one action.
 const MAX_NAME: usize = 200;
 /// At most so many groups, and as many orders: telemetry is written by strangers.
@@ -36,6 +37,10 @@ pub struct Group {
     /// Of the faults that show in one of them and that its own restart doesn't cure, the share at least (95 %) that is theirs
     /// together, in `[0, 1]`; at 0 it is no candidate any more.
     pub share: f64,
+    /// Whether recoveries showed it. That two make each other fail, which is all that traces can say, is also so where one of
+    /// them is sick and its own restart cures: then they are restarted together only after one of them was in vain.
+    #[serde(default)]
+    pub is_proven: bool,
     /// Whence that is known, in a sentence for people.
     pub why: String,
 }
@@ -53,6 +58,7 @@ impl Group {
         (members.len() > 1).then_some(Self {
             members,
             share: 0.0,
+            is_proven: false,
             why: "restarted together before".to_owned(),
         })
     }
@@ -131,7 +137,8 @@ impl RestartTree {
         let is_lasting =
             |unit: &UnitName| self.at(unit).is_some() && self.grown_below(unit).is_none();
         let are_there = members.len() > 1 && members.iter().all(is_lasting);
-        if !are_sorted || !are_there || !group.name().is_plain(MAX_NAME) {
+        let are_plain = members.iter().all(|unit| unit.is_plain(MAX_NAME));
+        if !are_sorted || !are_there || !are_plain || group.name().as_str().len() > MAX_NAME {
             return None;
         }
         let whole = self.common_ancestor(members)?;
@@ -169,18 +176,20 @@ impl RestartTree {
     }
 }
 
-/// Groups of units that recoveries cured only together: each of them in vain, then a restart that covers all of them and more.
-/// Those that were cured as what was inferred from earlier ones count on.
+/// Groups of units that recoveries cured only together: each of them in vain, then a restart that covers all of them. That a
+/// group cured where its members weren't tried says nothing of it: the one of them that was sick was among them.
 pub fn cured_together(tree: &RestartTree, episodes: &[Episode]) -> Vec<Group> {
     let mut cured: BTreeMap<&UnitName, u64> = BTreeMap::new();
     let mut kinds: BTreeMap<Vec<&UnitName>, (u64, BTreeSet<&UnitName>)> = BTreeMap::new();
     for episode in episodes {
         let Some(cure) = episode.cure() else { continue };
+        let mut members = episode.in_vain_below(tree, cure);
+        members.sort();
+        let group = tree.group(cure);
+        if group.is_some_and(|group| !group.members.iter().eq(members.iter().copied())) {
+            continue;
+        }
         *cured.entry(cure).or_default() += 1;
-        let members = match tree.group(cure) {
-            Some(group) => group.members.iter().collect(),
-            None => episode.in_vain_below(tree, cure),
-        };
         if members.len() > 1 {
             let kind = kinds.entry(members).or_default();
             kind.0 += 1;
@@ -197,6 +206,7 @@ pub fn cured_together(tree: &RestartTree, episodes: &[Episode]) -> Vec<Group> {
             let names: Vec<&str> = members.iter().map(|unit| unit.as_str()).collect();
             Group {
                 share: share.wilson(Probability::P95).low,
+                is_proven: true,
                 why: format!(
                     "{count} times {} were cured only together",
                     names.join(" and ")

@@ -9,7 +9,7 @@ use crate::service::Command;
 use crate::tree::tests::tree;
 use crate::tree::{Group, Inferred};
 
-const PAIR: &str = "pay-with-shop.cart";
+const PAIR: &str = "pay+shop.cart";
 
 /// A cart and a bank that hand a fault on to each other, in a site that is dear to restart.
 fn world() -> World {
@@ -27,6 +27,7 @@ fn inferred() -> Inferred {
     let group = Group {
         members: vec!["pay".into(), "shop.cart".into()],
         share: 0.9,
+        is_proven: true,
         why: "3 times pay and shop.cart were cured only together".to_owned(),
     };
     Inferred {

@@ -20,6 +20,7 @@ fn group(members: &[&str]) -> Group {
     Group {
         members: members.iter().map(|it| UnitName::from(*it)).collect(),
         share: 0.5,
+        is_proven: true,
         why: String::new(),
     }
 }
@@ -40,7 +41,7 @@ fn names(units: Vec<&UnitName>) -> String {
 #[test]
 fn a_group_is_a_unit_that_restarts_its_members_and_nothing_else() {
     let tree = tree(SITE).with_inferred(&inferred(&[&["bank.pay", "shop.cart"]], &[]));
-    let pair = UnitName::from("bank.pay-with-shop.cart");
+    let pair = UnitName::from("bank.pay+shop.cart");
     let cart = UnitName::from("shop.cart");
     assert_eq!(names(tree.restarts(&pair)), "bank.pay shop.cart");
     // The strictest mode of its members, and no minimum counts it as one more that is up.
@@ -58,10 +59,7 @@ fn a_group_is_a_unit_that_restarts_its_members_and_nothing_else() {
     // What is told of next takes its place, and nothing is left of it without anything.
     let other = tree.with_inferred(&inferred(&[&["mail", "shop"]], &[]));
     assert!(other.spec(&pair).is_none());
-    assert_eq!(
-        names(other.restarts(&"mail-with-shop".into())),
-        "mail log shop"
-    );
+    assert_eq!(names(other.restarts(&"mail+shop".into())), "mail log shop");
     let none = other.with_inferred(&Inferred::default());
     assert_eq!(none.len(), super::super::tests::tree(SITE).len());
 }
@@ -81,17 +79,21 @@ fn what_no_tree_can_have_or_has_already_is_left_out() {
         let grown = tree.with_inferred(&inferred(&[members], &[]));
         assert_eq!(grown.len(), tree.len(), "{members:?}");
     }
-    let many: Vec<Group> = (0..MOST + 5)
-        .map(|at| Group {
-            why: at.to_string(),
-            ..group(&["bank", "shop"])
-        })
+    // Twice the same is one, and no more than so many are taken.
+    let same = inferred(&[&["bank", "shop"], &["bank", "shop"]], &[]);
+    assert_eq!(tree.with_inferred(&same).len(), tree.len() + 1);
+    let lines: Vec<String> = (0..MOST + 5)
+        .map(|at| format!("  part{at:02} process service.name=part{at:02}"))
+        .collect();
+    let wide = super::super::tests::tree(&format!("site -\n{}", lines.join("\n")));
+    let pairs: Vec<Group> = (1..MOST + 5)
+        .map(|at| group(&["part00", &format!("part{at:02}")]))
         .collect();
     let told = Inferred {
-        groups: many,
+        groups: pairs,
         orders: Vec::new(),
     };
-    assert_eq!(tree.with_inferred(&told).len(), tree.len() + 1);
+    assert_eq!(wide.with_inferred(&told).len(), wide.len() + MOST);
 }
 
 #[test]
@@ -104,10 +106,7 @@ fn inferred_orders_hold_unless_written_ones_say_otherwise() {
     let ordered = tree.with_inferred(&inferred(&[&["bank", "log"]], &orders));
     assert_eq!(names(ordered.restarts(&site)), "mail log bank shop");
     // The group, too, and with it what goes with its members.
-    assert_eq!(
-        names(ordered.restarts(&"bank-with-log".into())),
-        "log bank mail"
-    );
+    assert_eq!(names(ordered.restarts(&"bank+log".into())), "log bank mail");
 }
 
 /// `a! b! site`: what was tried, the last cured.
@@ -135,7 +134,8 @@ fn episode(text: &str) -> Episode {
 #[test]
 fn what_only_more_than_both_cured_goes_together() {
     let pair = "shop.cart! bank.pay! site";
-    let grown = "bank.pay-with-shop.cart";
+    let grown = "bank.pay+shop.cart";
+    let tried = "shop.cart! bank.pay! bank.pay+shop.cart";
     for (texts, expected) in [
         (&[pair, pair][..], None),
         (&[pair, "bank.pay! shop.cart! site", pair], Some((3, 0.43))),
@@ -146,8 +146,13 @@ fn what_only_more_than_both_cured_goes_together() {
             &[pair, pair, pair, "mail! site", "mail! site", "mail! site"],
             Some((3, 0.18)),
         ),
-        // What was cured as the group counts on.
-        (&[pair, grown, grown, grown], Some((4, 0.51))),
+        // The group counts where each of it was in vain before, and says nothing where they weren't tried.
+        (&[pair, tried, tried, tried], Some((4, 0.51))),
+        (&[pair, grown, grown, grown], None),
+        (
+            &[pair, pair, pair, "bank.pay! bank.pay+shop.cart"],
+            Some((3, 0.43)),
+        ),
         (&["shop.cart", "bank.pay", "shop.cart", "bank.pay"], None),
     ] {
         let tree = tree(SITE).with_inferred(&inferred(&[&["bank.pay", "shop.cart"]], &[]));
