@@ -24,7 +24,7 @@ pub use incident::{
     Shape, ShareView, SuspectView,
 };
 pub use intervention::InterventionView;
-pub(crate) use intervention::{is_no_id, reference_beside, reference_of, told_as};
+pub(crate) use intervention::{is_no_id, reference_anew, reference_of, told_as};
 pub use learned::{About, BeliefRecord, CostRecord, FigureRecord, LearnedView, SeenRecord};
 pub use post_mortem::{KeptView, PostMortemView};
 pub use recovery::{

@@ -73,6 +73,8 @@ pub(crate) struct Hidden {
     types: Types,
     beside: Vec<Beside>,
     watch: Watch,
+    /// Whether users suffered from something at the last tick.
+    was_suffered: bool,
 }
 
 impl Default for Hidden {
@@ -81,6 +83,7 @@ impl Default for Hidden {
             types: Types::watched_by(TypeDetector::of_jumps),
             beside: Vec::new(),
             watch: Watch::of_masked(),
+            was_suffered: false,
         }
     }
 }
@@ -163,7 +166,7 @@ impl Hidden {
 
     /// Opens an incident where a type's masked requests became more, unless users suffer from something.
     pub(crate) fn look(&mut self, id: u32, users: &mut Watch, now: UnixNanos, causes: Causes<'_>) {
-        if users.incidents.iter().any(Incident::is_open) {
+        if is_suffered(users) {
             return;
         }
         self.watch.last_id = users.last_id;
@@ -204,12 +207,25 @@ impl Hidden {
         causes: Causes<'_>,
     ) -> Vec<Change> {
         self.hand_over(users, watch, now, causes.config);
+        let is_suffered = is_suffered(watch);
+        if std::mem::replace(&mut self.was_suffered, is_suffered) && !is_suffered {
+            self.bet_anew(now, causes.config);
+        }
         self.watch.last_id = watch.last_id;
         let changes = self
             .watch
             .tick(&mut self.types, now, newest, fences, causes);
         watch.last_id = self.watch.last_id;
         changes
+    }
+
+    /// What was masked while users suffered was of the same fault, and is over with it. What goes on is seen again at once.
+    fn bet_anew(&mut self, now: UnixNanos, config: &AnalysisConfig) {
+        for (_, state) in self.types.iter_mut() {
+            if state.incident.is_none() {
+                state.reset(false, now, config);
+            }
+        }
     }
 
     /// A masked incident goes on in that of users which has one of its types, or began with it.
@@ -251,6 +267,10 @@ impl Hidden {
             incident: state.incident,
         }
     }
+}
+
+fn is_suffered(users: &Watch) -> bool {
+    users.incidents.iter().any(Incident::is_open)
 }
 
 impl Beside {

@@ -18,6 +18,8 @@ pub struct Circumstances {
     pub outside: Option<Outside>,
     /// Units whose software or number of instances somebody else changed lately.
     pub changes: BTreeMap<UnitName, Changed>,
+    /// The last change that somebody told of to something that no unit is known to be: it may be any of them.
+    pub unplaced: Option<Changed>,
     /// Whether successes are thrown away before they are told (a sampler that keeps failures): then the
     /// share that fails is unknown.
     pub sampled: bool,
@@ -66,6 +68,9 @@ pub struct Changed {
     /// is no rollout.
     #[serde(default)]
     pub renewals: u32,
+    /// Whether it was still under way then, as whoever makes it says.
+    #[serde(default)]
+    pub goes_on: bool,
 }
 
 /// The key under which cures are remembered.

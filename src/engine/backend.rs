@@ -148,6 +148,12 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
     })
 }
 
+/// What is answered to whoever says of what is over that it is.
+fn over_already(over: &Intervention) -> String {
+    let shown = words::interventions(&[InterventionView::from(over)]).join("");
+    format!("it was over already, as it was ended or not told again in time: {shown}")
+}
+
 /// Whether telemetry is taken and something can be done about what it says, or why not.
 fn readiness(view: &View, now: UtcTime) -> Result<(), String> {
     if view.now == UtcTime::default() {
@@ -316,6 +322,11 @@ impl EngineBackend {
             let known = analyzer.interventions();
             let known: Vec<&Intervention> = known.into_iter().collect();
             let same = told::goes_on(told, &target, &known, now);
+            if same.is_none()
+                && let Some(over) = told::was_over(told, &target, &known)
+            {
+                return Ok(Reply::done(over_already(over)));
+            }
             let (first, window) = (same.map(|it| it.from), analyzer.config().window);
             let mut it = told::intervention(told, target, first, window, now)?;
             if let Some(same) = same {

@@ -55,6 +55,8 @@ pub(super) struct Changes {
     /// When each service was first seen, while it is remembered.
     services: BTreeMap<Name, SystemTime>,
     changes: BTreeMap<UnitName, Changed>,
+    /// The last change that was told to something that no unit is known to be.
+    unplaced: Option<Changed>,
     /// When our actions were over: as it was told, and by the clock as it goes now.
     ends: BTreeMap<ActionId, (SystemTime, SystemTime)>,
 }
@@ -176,6 +178,8 @@ impl Changes {
     /// Takes what others said that they do: it was seen last when it was over, and is seen now while it goes on.
     fn look_at_told(&mut self, told: &[ToldChange<'_>], now: SystemTime) {
         let known = std::mem::take(&mut self.ended);
+        let all = self.changes.values_mut().chain(&mut self.unplaced);
+        all.for_each(|change| change.goes_on = false);
         for ToldChange { told, units } in told {
             let until = told.until.map(mapping::wall);
             let ended = until.filter(|until| *until <= now);
@@ -190,13 +194,34 @@ impl Changes {
             }
             let (from, at) = (mapping::wall(told.from), ended.unwrap_or(now));
             let what = format!("a {} went on ({})", told.kind.in_words(), told.reference);
+            let goes_on = ended.is_none();
             for unit in units {
                 match self.changes.get_mut(unit) {
                     // The version that it brought: recovery minds which one it is.
                     Some(last) if last.is_version && last.at >= from => last.at = last.at.max(at),
                     _ => self.changed(unit.clone(), false, what.clone(), at),
                 }
+                if let Some(change) = self.changes.get_mut(unit).filter(|_| goes_on) {
+                    change.goes_on = true;
+                }
             }
+            if units.is_empty() {
+                self.changed_somewhere(&what, at, goes_on);
+            }
+        }
+    }
+
+    /// Nobody knows what it is done to, so it may be anything.
+    fn changed_somewhere(&mut self, what: &str, at: SystemTime, goes_on: bool) {
+        let is_later = self.unplaced.as_ref().is_none_or(|last| last.at <= at);
+        if is_later || goes_on {
+            self.unplaced = Some(Changed {
+                at,
+                what: format!("{what} to what no unit is known to be"),
+                is_version: false,
+                renewals: 0,
+                goes_on,
+            });
         }
     }
 
@@ -260,7 +285,8 @@ impl Changes {
     /// The wall's clock was set: all that is remembered is as long ago as it was.
     pub(super) fn shift(&mut self, shift: Shift) {
         let seen = self.there.values_mut().chain(self.services.values_mut());
-        let changed = self.changes.values_mut().map(|change| &mut change.at);
+        let changed = self.changes.values_mut().chain(&mut self.unplaced);
+        let changed = changed.map(|change| &mut change.at);
         let ends = self.ends.values_mut().map(|(_, end)| end);
         let all = seen.chain(changed).chain(ends);
         all.for_each(|at| shift.apply(at));
@@ -300,6 +326,7 @@ impl Changes {
             what,
             is_version,
             renewals,
+            goes_on: false,
         };
         self.changes.insert(unit, change);
     }
@@ -368,6 +395,7 @@ pub(super) fn add_common(
     config: &AnalysisConfig,
 ) {
     circumstances.changes.clone_from(changes.changes());
+    circumstances.unplaced.clone_from(&changes.unplaced);
     circumstances.sampled |= config.failures_first;
 }
 
@@ -510,6 +538,7 @@ mod tests {
             if let Some(found) = found {
                 assert_eq!(found.what, "a deployment went on (rollout 7, told by ci)");
                 assert_eq!((found.is_version, found.renewals), (false, 0));
+                assert_eq!(found.goes_on, seconds < 700);
             }
         }
         // Once it is over it is as long ago as it is, also where the clock is set.
@@ -548,6 +577,40 @@ mod tests {
             let change = &changes.changes()[&UnitName::from("catalog")];
             let found = (change.what.as_str(), change.is_version, change.at);
             assert_eq!(found, (what, is_version, at(seconds)));
+        }
+    }
+
+    /// It may be any unit, until it is over and forgotten as any.
+    #[test]
+    fn what_is_told_of_what_no_unit_is_counts_for_all() {
+        let mut changes = Changes::default();
+        let told = told(100, 700);
+        let seen = Seen {
+            rollouts: Vec::new(),
+            told: vec![ToldChange {
+                told: &told,
+                units: BTreeSet::new(),
+            }],
+        };
+        for (seconds, expected) in [
+            (90, None),
+            (100, Some((100, true))),
+            (400, Some((400, true))),
+            (701, Some((700, false))),
+            (800, Some((700, false))),
+        ] {
+            look_with(&mut changes, &[], &seen, &status(None), seconds);
+            let mut around = Circumstances::default();
+            add_common(&mut around, &changes, &AnalysisConfig::default());
+            let found = around.unplaced.as_ref().map(|it| (it.at, it.goes_on));
+            let expected = expected.map(|(seconds, goes_on)| (at(seconds), goes_on));
+            assert_eq!(found, expected, "{seconds}");
+            assert!(around.changes.is_empty());
+            if let Some(found) = around.unplaced {
+                let words =
+                    "a deployment went on (rollout 7, told by ci) to what no unit is known to be";
+                assert_eq!(found.what, words);
+            }
         }
     }
 

@@ -6,26 +6,44 @@ use rekindle_model::{Intervention, Life, Name, Selector, UnixNanos};
 use rekindle_recovery::{RestartTree, UnitName};
 
 use crate::api::{Problem, ToldIntervention, Whom};
-use crate::view::{UtcTime, reference_beside, reference_of, told_as};
+use crate::view::{UtcTime, reference_anew, reference_of, told_as};
 
 /// So long after it was told an intervention counts as over, unless it is told again: a pipeline that broke half-way must
 /// not hide failures for ever. As long as nearly all rollouts of one service take.
 const LAPSES_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// Which of those that are known goes on, and is told of again: the one of the same id and target, whoever told of it.
+/// Which of those that are known are of this id and target, whoever told of them.
+fn same<'a>(
+    told: &ToldIntervention,
+    target: &Selector,
+    known: &[&'a Intervention],
+) -> impl Iterator<Item = &'a Intervention> {
+    known.iter().copied().filter(|it| {
+        let id = told_as(&it.reference).map(|(id, _)| id);
+        id == Some(told.id.as_str()) && it.target == *target
+    })
+}
+
+/// Which of those that are known goes on, and is told of again.
 pub(super) fn goes_on<'a>(
     told: &ToldIntervention,
     target: &Selector,
     known: &[&'a Intervention],
     now: UnixNanos,
 ) -> Option<&'a Intervention> {
-    let is_same = |it: &&&Intervention| {
-        let id = told_as(&it.reference).map(|(id, _)| id);
-        id == Some(told.id.as_str()) && it.target == *target
-    };
-    let mut same = known.iter().filter(is_same);
-    same.find(|it| it.until.is_none_or(|until| until > now))
-        .copied()
+    same(told, target, known).find(|it| it.until.is_none_or(|until| until > now))
+}
+
+/// The last one that is over, where nothing more is said than that it is: it was ended, or wasn't told again in time.
+pub(super) fn was_over<'a>(
+    told: &ToldIntervention,
+    target: &Selector,
+    known: &[&'a Intervention],
+) -> Option<&'a Intervention> {
+    let says_no_more = told.is_over && told.from.is_none();
+    let mut over: Vec<_> = same(told, target, known).filter(|_| says_no_more).collect();
+    over.sort_by_key(|it| it.until);
+    over.pop()
 }
 
 /// Who says that it is over, unless that is who told of it.
@@ -35,25 +53,12 @@ pub(super) fn ended_by(told: &ToldIntervention, same: &Intervention) -> Option<N
     is_another.then(|| told.by.as_str().into())
 }
 
-/// By what name it is known beside those: neither one that is told anew after it was over nor one of the same id that is
-/// done to something else may replace the former one.
+/// By what name it is known beside those: one that is told anew after it was over may not replace the former one.
 pub(super) fn name_beside(it: &Intervention, known: &[&Intervention]) -> Name {
-    let holder = |name: &str| known.iter().find(|other| *other.reference == *name);
-    let since = UtcTime::from(it.from);
-    let mut name = it.reference.to_string();
-    if holder(&name).is_some_and(|other| other.target != it.target) {
-        let target: Vec<String> = it
-            .target
-            .0
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        name = reference_beside(&name, Some(&target.join(" ")), since);
+    match known.iter().any(|other| other.reference == it.reference) {
+        true => reference_anew(&it.reference, UtcTime::from(it.from)).into(),
+        false => it.reference.clone(),
     }
-    if holder(&name).is_some() {
-        name = reference_beside(&name, None, since);
-    }
-    name.into()
 }
 
 /// What it is done to, as the tree and its maker say.
@@ -94,9 +99,10 @@ pub(super) fn intervention(
     let mut until = told.until.map_or(latest, nanos);
     if told.is_over && first.is_none() && told.from.is_none() {
         return Err(Problem::invalid(format!(
-            "nothing of the id {} goes on for this unit or target, so it can't be over: name what it was told of, or say since \
+            "nothing of the id {} was told of this unit or target within the last {} min, so it can't be over: name what it was told of, or say since \
              when it went on (`from`)",
-            told.id
+            told.id,
+            window.as_secs().div_ceil(60),
         )));
     }
     if told.is_over {
@@ -116,13 +122,13 @@ pub(super) fn intervention(
         )));
     }
     Ok(Intervention {
+        reference: reference_of(&told.id, &told.by, &target).into(),
         kind: told.kind.into(),
         target,
         from,
         until: Some(until),
         began: Life::default(),
         ended_by: None,
-        reference: reference_of(&told.id, &told.by).into(),
     })
 }
 
@@ -174,9 +180,9 @@ mod tests {
             told(Whom::Attributes(pairs), None, None)
         };
         let catalog = made(&of("catalog"), None, at(0)).expect("taken");
-        let mut stock = made(&of("stock"), None, at(1)).expect("taken");
+        // Neither knew of the other when it was told.
+        let stock = made(&of("stock"), None, at(1)).expect("taken");
         assert_eq!(again(&of("stock"), &[&catalog], at(1)), None);
-        stock.reference = name_beside(&stock, &[&catalog]);
         let both = "rollout 7, told by ci, of service.name=stock";
         assert_eq!(stock.reference.as_str(), both);
         let known = [&catalog, &stock];
@@ -222,6 +228,23 @@ mod tests {
         assert_eq!((ended.from, ended.until), (at(-300), Some(at(-200))));
         // Told again after it was over.
         assert_eq!(again(&catalog(), &[&ended], at(0)), None);
+        // That it is over is said again, or after it lapsed: whoever didn't get the answer is told the same.
+        let said_again = |it: &Intervention| {
+            let target = target(&over, &tree()).expect("known");
+            was_over(&over, &target, &[it]).and_then(|it| it.until)
+        };
+        assert_eq!(said_again(&ended), Some(at(-200)));
+        assert_eq!(said_again(&first), Some(at(300)));
+        let another = made(
+            &told(
+                Whom::Attributes([("service.name".to_owned(), "web".to_owned())].into()),
+                None,
+                None,
+            ),
+            None,
+            at(-300),
+        );
+        assert_eq!(said_again(&another.expect("taken")), None);
         let mut second = made(&catalog(), None, at(0)).expect("taken");
         second.reference = name_beside(&second, &[&ended]);
         assert_ne!(second.reference, ended.reference);
@@ -261,7 +284,8 @@ mod tests {
             let expected = expected.map(|(from, until)| (at(from), Some(at(until))));
             assert_eq!(span, expected, "{told:?} {first:?}");
             if let Some(found) = found {
-                assert_eq!(found.reference.as_str(), "rollout 7, told by ci");
+                let name = "rollout 7, told by ci, of service.name=catalog";
+                assert_eq!(found.reference.as_str(), name);
                 let target = [("service.name".into(), "catalog".into())];
                 assert_eq!(found.target.0, target, "{told:?}");
             }

@@ -41,20 +41,20 @@ pub struct InterventionView {
 /// What stands between an intervention's id and who told of it; so no id has it.
 const TOLD_BY: &str = ", told by ";
 
-/// What stands behind who told of it, where the name alone is another's.
+/// What stands behind who told of it: of what, and since when where it is told anew.
 const BESIDE: [&str; 2] = [", of ", ", since "];
 
-/// The reference of what somebody tells of. That of our own actions is another, whatever is told.
-pub(crate) fn reference_of(id: &str, by: &str) -> String {
-    format!("{id}{TOLD_BY}{by}")
+/// The reference of what somebody tells of: another one for each target, as one id may be told of several, even at once.
+/// That of our own actions is another, whatever is told.
+pub(crate) fn reference_of(id: &str, by: &str, target: &Selector) -> String {
+    let target = target.0.iter().map(|(key, value)| format!("{key}={value}"));
+    let target: Vec<String> = target.collect();
+    format!("{id}{TOLD_BY}{by}{}{}", BESIDE[0], target.join(" "))
 }
 
-/// The same of one beside another that has this reference.
-pub(crate) fn reference_beside(reference: &str, of: Option<&str>, since: UtcTime) -> String {
-    match of {
-        Some(target) => format!("{reference}{}{target}", BESIDE[0]),
-        None => format!("{reference}{}{since}", BESIDE[1]),
-    }
+/// The same of one that is told anew after that of this reference.
+pub(crate) fn reference_anew(reference: &str, since: UtcTime) -> String {
+    format!("{reference}{}{since}", BESIDE[1])
 }
 
 /// The id, and who told of it; nothing of what wasn't told.
@@ -71,6 +71,16 @@ pub(crate) fn is_no_id(id: &str) -> bool {
 
 fn is_unknown(life: &Life) -> bool {
     *life == Life::default()
+}
+
+impl InterventionView {
+    /// What it is called where it is told what it is done to.
+    pub(crate) fn name(&self) -> String {
+        match (&self.id, &self.by) {
+            (Some(id), Some(by)) => format!("{id}{TOLD_BY}{by}"),
+            _ => self.reference.clone(),
+        }
+    }
 }
 
 impl From<&Intervention> for InterventionView {

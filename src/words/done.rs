@@ -18,7 +18,7 @@ fn line(it: &InterventionView) -> String {
     let since = format!(" from {}", it.from.clock());
     let ended = it.ended_by.as_ref();
     let ended = ended.map_or_else(String::new, |by| format!(", ended by {by}"));
-    format!("{} ({}{ended})", said(it, &since), it.reference)
+    format!("{} ({}{ended})", said(it, &since), it.name())
 }
 
 /// To what it is done, and until when.

@@ -79,6 +79,21 @@ fn what_reaches_users_goes_on_as_theirs() {
     assert_eq!(site.analyzer.masked_incidents().len(), 1);
 }
 
+/// A fault that is masked in its last seconds is over with the incident of its users; one that stays masked is news.
+#[test]
+fn what_was_masked_while_users_suffered_is_over_with_it() {
+    for (after, expected) in [(Fault::None, 0), (Fault::SearchMasked, 1)] {
+        let mut site = Site::new();
+        site.run(KNOWN, Fault::None).run(10, Fault::SearchRaises);
+        site.run(5, Fault::SearchMasked);
+        assert!(site.analyzer.incidents()[0].is_open());
+        site.run(120, after);
+        assert!(!site.analyzer.incidents()[0].is_open());
+        let masked = site.analyzer.masked_incidents();
+        assert_eq!(masked.len(), expected, "{after:?}: {masked:?}");
+    }
+}
+
 #[test]
 fn what_was_masked_from_the_beginning_is_usual() {
     let mut site = Site::new();

@@ -380,6 +380,7 @@ fn version(unit: &str, at: SystemTime) -> NewVersion {
         what: format!("version 2 of {unit} appeared"),
         is_version: true,
         renewals: 0,
+        goes_on: false,
     };
     NewVersion::of(&unit.into(), &change, &tree(TREE))
 }

@@ -5,10 +5,10 @@
 //! successes away makes everything look sick. What the driver could tell of these comes as plain
 //! evidence ([`crate::Circumstances`]).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Authority, Consequence, Deed, Guard, Refusal, World, no};
-use crate::{Circumstances, Evidence};
+use crate::{Changed, Circumstances, Evidence};
 
 /// A load below this many requests per second is no overload of anything, however unusual.
 const LEAST_LOAD: f64 = 1.0;
@@ -16,6 +16,9 @@ const LEAST_LOAD: f64 = 1.0;
 /// What was renewed so often in one stretch may be a crash loop as well as a rollout: waiting for its end
 /// might be for ever, so a person is asked.
 const MAX_RENEWALS: u32 = 3;
+
+/// What goes on is asked for again after so long at the latest.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 /// Refusals that nothing but time or a person stands in for: who approves can see the rollout.
 pub(super) fn check(deed: &Deed<'_>, world: &World<'_>, now: SystemTime) -> Vec<Refusal> {
@@ -45,11 +48,17 @@ fn rollout(
     now: SystemTime,
 ) -> Option<Refusal> {
     let quiet = world.policy.rollout_quiet;
-    let (change, until) = circumstances
-        .changes
-        .iter()
+    // What goes on is told anew with each look; nobody knows before when it is over.
+    let over = |change: &Changed| match change.goes_on {
+        true => now.checked_add(quiet.max(LOOKED_AT_EVERY)),
+        false => change.at.checked_add(quiet),
+    };
+    let changes = circumstances.changes.iter();
+    let (change, until) = changes
         .filter(|(unit, _)| world.tree.overlap(unit, deed.target))
-        .filter_map(|(_, change)| Some((change, change.at.checked_add(quiet)?)))
+        .map(|(_, change)| change)
+        .chain(&circumstances.unplaced)
+        .filter_map(|change| Some((change, over(change)?)))
         .max_by_key(|(_, until)| *until)?;
     if until <= now {
         return None;

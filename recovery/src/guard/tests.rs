@@ -220,6 +220,7 @@ fn changed(given: &mut Given, unit: &str, ago: u64) {
         what: "version 2 appeared".to_owned(),
         is_version: true,
         renewals: 0,
+        goes_on: false,
     };
     given.circumstances().changes.insert(unit.into(), change);
 }
@@ -244,6 +245,34 @@ fn a_rollout_is_waited_for_within_bounds() {
         let found = found.iter().find(|no| no.guard == Guard::Rollout);
         let found = found.map(|no| no.consequence);
         assert_eq!(found, expected, "{renewals} {authority:?}");
+    }
+}
+
+/// What goes on vetoes however short the quiet after it is, and where it is may be unknown.
+#[test]
+fn what_is_told_vetoes_while_it_goes_on_wherever_it_is() {
+    for (goes_on, is_placed, ago, quiet, expected) in [
+        (true, true, 0, 0, true),
+        (true, false, 0, 0, true),
+        (true, false, 0, 60, true),
+        (false, true, 0, 0, false),
+        (false, false, 59, 60, true),
+        (false, false, 61, 60, false),
+    ] {
+        let mut given = Given::new("shop.cart");
+        given.policy.rollout_quiet = secs(quiet);
+        changed(&mut given, "shop", ago);
+        let around = given.circumstances();
+        let change = around.changes.values_mut().next().expect("one");
+        change.goes_on = goes_on;
+        if !is_placed {
+            around.unplaced = around.changes.pop_first().map(|(_, change)| change);
+        }
+        let found = given.check();
+        let found = found.iter().any(|no| no.guard == Guard::Rollout);
+        assert_eq!(found, expected, "{goes_on} {is_placed} {ago} {quiet}");
+        given.authority = Authority::Approved;
+        assert!(given.check().iter().all(|no| no.guard != Guard::Rollout));
     }
 }
 

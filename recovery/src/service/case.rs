@@ -246,7 +246,8 @@ impl Case {
         shift.apply(&mut self.since);
         for evidence in self.evidence.iter_mut().chain(&mut self.acted_on) {
             shift.apply(&mut evidence.at);
-            let changes = evidence.circumstances.changes.values_mut();
+            let around = &mut evidence.circumstances;
+            let changes = around.changes.values_mut().chain(&mut around.unplaced);
             changes.for_each(|change| shift.apply(&mut change.at));
         }
         if let Some((began, _)) = &mut self.told_in_pause {

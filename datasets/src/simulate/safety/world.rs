@@ -376,6 +376,7 @@ impl World {
                 what: format!("{unit} was renewed"),
                 is_version: false,
                 renewals: 0,
+                goes_on: false,
             };
             Some((unit, change))
         });

@@ -720,6 +720,7 @@ async fn a_rollout_goes_on_when_the_clock_is_set() {
         what: "version 2 of bank appeared".to_owned(),
         is_version: false,
         renewals: 0,
+        goes_on: false,
     };
     let changes = &mut evidence.circumstances.changes;
     changes.insert("bank".into(), change);
@@ -809,6 +810,7 @@ async fn a_new_version_is_one_for_the_next_engine_too() {
         what: "version 2 of bank appeared".to_owned(),
         is_version: true,
         renewals: 0,
+        goes_on: false,
     };
     let changes = &mut evidence.circumstances.changes;
     changes.insert("bank".into(), change);
