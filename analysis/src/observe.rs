@@ -6,7 +6,7 @@
 //! named by whatever is known of it: a killed process exports nothing itself. A failure that was
 //! retried, or replaced by a fallback, explains nothing above it, but stays evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use rekindle_model::{Name, Outcome, Resource, Span, SpanKind, Trace, UnixNanos};
@@ -404,13 +404,49 @@ impl Observer {
         any
     }
 
-    /// How many failed calls were made again, however that ended.
+    /// How many failed calls were made again, however that ended. Whom a call asked is looked up once for each: one request
+    /// may ask a dead callee thousands of times.
     fn calls_again(&mut self, reading: &mut Reading<'_>) -> u32 {
+        let spans = reading.trace.spans();
+        let failed = reading.hops.order.iter().copied();
+        let failed =
+            failed.filter(|index| reading.failed[*index].is_some() && is_call(&spans[*index]));
+        let alike: BTreeSet<(usize, Name)> = failed
+            .filter_map(|index| Some((reading.trace.parent(index)?, spans[index].name.clone())))
+            .collect();
         let mut again = 0;
-        for position in 0..reading.hops.order.len() {
-            let index = reading.hops.order[position];
-            let has_failed = reading.failed[index].is_some();
-            again += u32::from(has_failed && self.was_made_again(reading, index, |_| true));
+        for (parent, name) in alike {
+            let trace = reading.trace;
+            let calls = trace.children(parent).iter().copied();
+            let calls: Vec<usize> = calls
+                .filter(|index| is_call(&spans[*index]) && spans[*index].name == name)
+                .collect();
+            if calls.len() < 2 {
+                continue;
+            }
+            let mut by_target: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
+            for call in calls {
+                if let Some(target) = self.target(reading, call) {
+                    by_target.entry(target).or_default().push(call);
+                }
+            }
+            for mut calls in by_target.into_values().filter(|calls| calls.len() > 1) {
+                calls.sort_by_key(|call| std::cmp::Reverse(spans[*call].start));
+                let mut failed = calls
+                    .iter()
+                    .filter(|call| reading.failed[**call].is_some())
+                    .peekable();
+                reading.trail.single |= failed.peek().is_some();
+                let made_again = failed.filter(|call| {
+                    let last = if calls[0] == **call {
+                        calls[1]
+                    } else {
+                        calls[0]
+                    };
+                    spans[last].start >= spans[**call].end
+                });
+                again += u32::try_from(made_again.count()).unwrap_or(u32::MAX);
+            }
         }
         again
     }

@@ -29,7 +29,8 @@ pub(super) fn status(terminal: &mut Terminal, client: &Client) -> Result<Exit, F
 
 fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Result<()> {
     let status = &view.status;
-    let open = view.open_incidents().count();
+    // Where only what is masked is open, that is said in other words.
+    let open = view.open_incidents().filter(|it| !it.masked).count();
     let waiting = view.waiting_plans().count();
     let given_up = words::given_up(view);
     if let Some(paused) = &status.paused {

@@ -80,8 +80,10 @@ fn banner(view: &View) -> Markup {
         ("bad", heading)
     } else if let Some(heading) = words::well_again(view).or_else(|| words::masked_only(view)) {
         ("busy", heading)
-    } else if let Some(first) = open.first() {
-        let heading = match open.iter().any(|incident| incident.concerns_requests()) {
+    } else if let Some(first) = open.iter().find(|it| !it.masked).or(open.first()) {
+        // What is masked fails for no user.
+        let fails = |it: &&&IncidentView| !it.masked && it.concerns_requests();
+        let heading = match open.iter().find(fails).is_some() {
             true => "Requests fail more than usual".to_owned(),
             false => words::matter(first),
         };

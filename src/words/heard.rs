@@ -29,26 +29,35 @@ pub(crate) fn calm(view: &View) -> (String, bool) {
             false => format!("what {} sends is refused", names(&refused)),
         };
         format!("Nothing has come since {since}: {why}")
-    } else if !refused.is_empty() {
-        format!(
-            "Of what comes, all is as usual; what {} sends is refused",
-            names(&refused)
-        )
-    } else if !silent.is_empty() {
-        format!(
-            "Of what comes, all is as usual; nothing comes from {}",
-            names(&silent)
-        )
-    } else if let [first, others @ ..] = &set_apart(view)[..] {
-        let more = match others.len() {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        format!("Of what is judged, all is as usual; set apart is a {first}{more}")
+    } else if let Some(heading) = as_usual_but(view, &refused, &silent) {
+        heading
     } else {
         return ("All is as usual".to_owned(), true);
     };
     (heading, false)
+}
+
+/// What is as usual, where that isn't all: what is set apart may fail, and nobody knows of what doesn't come.
+fn as_usual_but(view: &View, refused: &[&str], silent: &[&str]) -> Option<String> {
+    let apart = set_apart(view);
+    let what = match apart.is_empty() {
+        true => "comes",
+        false => "is judged",
+    };
+    let mut but = Vec::new();
+    if let [first, others @ ..] = &apart[..] {
+        let more = match others.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        but.push(format!("set apart is a {first}{more}"));
+    }
+    if !refused.is_empty() {
+        but.push(format!("what {} sends is refused", names(refused)));
+    } else if !silent.is_empty() {
+        but.push(format!("nothing comes from {}", names(silent)));
+    }
+    (!but.is_empty()).then(|| format!("Of what {what}, all is as usual; {}", but.join("; ")))
 }
 
 /// What goes on whose requests count for nobody, and until when that is so: `deployment of service.name=catalog until 10:01:30`.
@@ -93,11 +102,15 @@ pub(crate) fn unheard(view: &View) -> Vec<String> {
             }
         }
     }
-    sentences.extend(set_apart(view).into_iter().map(|what| {
+    let apart = set_apart(view);
+    sentences.extend(apart.iter().take(super::NAMED).map(|what| {
         format!(
             "Not judged: a {what}. What touches it meanwhile counts for nobody, however it ends."
         )
     }));
+    if let Some(more @ 1..) = apart.len().checked_sub(super::NAMED) {
+        sentences.push(format!("Nor is what touches {more} more."));
+    }
     if heard.given_way > 0 {
         sentences.push(format!(
             "More services came than are remembered: {} are forgotten, and nobody would notice that they are silent.",
@@ -255,6 +268,35 @@ mod tests {
             );
             let expected: &[String] = if goes_on { &[told] } else { &[] };
             assert_eq!(unheard(&view), expected);
+        }
+    }
+
+    /// What is refused, or silent, hides nothing of what is set apart; and of many, a few are named.
+    #[test]
+    fn all_that_is_not_as_usual_is_said_together() {
+        let deployment = |service: usize| crate::view::InterventionView {
+            kind: InterventionKind::Deployment,
+            target: [("service.name".to_owned(), format!("s{service}"))].into(),
+            from: UtcTime::from_millis(1_000_000),
+            until: None,
+            began: rekindle_model::Life::default(),
+            id: None,
+            by: None,
+            ended_by: None,
+            reference: format!("rollout {service}, told by ci"),
+        };
+        for (silent, refused, end) in [
+            (vec![], vec!["10.0.0.1"], "what 10.0.0.1 sends is refused"),
+            (vec!["web"], vec![], "nothing comes from web"),
+        ] {
+            let mut view = view(9, false, &silent, &refused);
+            view.status.interventions = (0..60).map(deployment).collect();
+            let begin = "Of what is judged, all is as usual; set apart is a deployment of service.name=s0, and 59 more";
+            assert_eq!(calm(&view), (format!("{begin}; {end}"), false));
+            let said = unheard(&view);
+            let apart = said.iter().filter(|it| it.starts_with("Not judged: "));
+            assert_eq!(apart.count(), super::super::NAMED);
+            assert!(said.contains(&"Nor is what touches 57 more.".to_owned()));
         }
     }
 

@@ -188,7 +188,7 @@ fn nothing_is_restarted_unattended_around_a_deployment_that_was_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let [traces, config] = write(folder.path(), CONFIG);
     let file = folder.path().join("interventions.json");
-    for (service, is_refused) in [("catalog", true), ("stock", false)] {
+    for (service, is_refused) in [("catalog", true), ("web", false), ("stock", true)] {
         let listed = json!([{
             "kind": "deployment", "target": {"service.name": service}, "reference": "rollout-7, told by ci",
             "from": "2026-08-01T09:30:30Z", "until": "2026-08-01T09:30:50Z",
