@@ -312,14 +312,41 @@ impl Stage {
         });
     }
 
-    /// Waits until the component works again, whoever's doing it was, and nothing is in flight.
+    /// Waits until the component works again, whoever's doing it was, and nothing is in flight. Where a starved machine has
+    /// made another part fail, and that was restarted instead, what is left may look usual: then a person orders it.
     pub(crate) fn wait_cured(&self, component: &str) {
         let (address, question) = self.site.question(component).expect("it has a question");
-        self.until(&format!("{component} works"), |_| {
+        let ordered = std::cell::Cell::new(Instant::now());
+        self.until(&format!("{component} works"), |stage| {
             let asked = rekindle_datasets::probes::ask(address, &question, Duration::from_secs(2));
-            asked.verdict == rekindle_datasets::probes::Verdict::Right
+            let works = asked.verdict == rekindle_datasets::probes::Verdict::Right;
+            if !works
+                && ordered.get().elapsed() > PATIENCE / 6
+                && stage.has_restarted_others(component)
+            {
+                stage.order(component);
+                ordered.set(Instant::now());
+            }
+            works
         });
         self.wait_settled();
+    }
+
+    /// Whether something was restarted that neither is the component nor contains it.
+    fn has_restarted_others(&self, component: &str) -> bool {
+        let process = ServiceName::of_component(component);
+        let is_its = |unit: &String| {
+            unit == component || process.is_some_and(|process| unit == process.as_str())
+        };
+        !self.restarted_units().iter().all(is_its)
+    }
+
+    /// Orders a restart, and leaves it at that if it isn't to be had now.
+    fn order(&self, unit: &str) {
+        let ordered = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+            .args(["restart", unit, "--reason", "a test", "--api", &self.api])
+            .status();
+        ordered.expect("it runs");
     }
 
     /// Waits until no action has waited for its verdict for a while: a view is a moment old, and an
