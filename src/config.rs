@@ -9,6 +9,7 @@ mod access;
 mod around;
 mod document;
 mod guards;
+mod its;
 pub mod learned;
 mod probe;
 mod quantity;

@@ -94,8 +94,7 @@ pub fn tree_of(config: &Config) -> anyhow::Result<RestartTree> {
     if config.restart.tree.is_empty() {
         return Ok(RestartTree::empty());
     }
-    let kinds = template::kinds(&config.restart.templates);
-    RestartTree::growing(units_of(config), kinds).map_err(|errors| {
+    RestartTree::growing(units_of(config), config.restart.kinds.clone()).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
         anyhow::anyhow!("the restart tree is wrong:\n{}", lines.join("\n"))
     })
@@ -155,6 +154,7 @@ async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
     let supervisor = Arc::clone(executors.supervisor());
     let (mut gardener, growing) = Gardener::new(
         units_of(&config),
+        config.restart.kinds.clone(),
         config.restart.templates.clone(),
         executors.clone(),
         system_clock(),
@@ -280,7 +280,6 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         clock: system_clock(),
     });
     let watcher = Arc::new(Watcher::new(
-        config.restart.watches.clone(),
         tree.clone(),
         Arc::clone(&gauges),
         system_clock(),
@@ -461,13 +460,20 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     );
     spawn_checks(
         &mut askers,
-        parts::checks(&tree.now()),
+        &tree,
         CHECK_EVERY,
         &probes,
         &check_sender,
         &stopped,
     );
-    spawn_watches(&mut askers, &watcher, CHECK_EVERY, &check_sender, &stopped);
+    spawn_watches(
+        &mut askers,
+        &tree,
+        &watcher,
+        CHECK_EVERY,
+        &check_sender,
+        &stopped,
+    );
     running.adopt("probes", askers);
     // Only now, too: what is starting has no age and no memory worth speaking of.
     let mut told = stopped.clone();

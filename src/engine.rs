@@ -429,7 +429,7 @@ impl Engine {
         let tree = self.living.now();
         if !Arc::ptr_eq(&tree, &self.tree) {
             self.spreading.follow(&tree);
-            self.direct.grew(&tree);
+            self.direct.grew(&tree, SystemTime::now(), &mut self.ids);
             self.changes.grew(&tree);
             self.tree = tree;
         }

@@ -34,6 +34,7 @@ fn unit(name: String, parent: Option<String>) -> UnitSpec {
         start_deadline: Duration::from_secs(10),
         ready: None,
         check: None,
+        watches: Vec::new(),
         mode: Some(Mode::Auto),
         expected_downtime: None,
         around: rekindle_recovery::Around::default(),

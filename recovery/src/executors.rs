@@ -213,6 +213,7 @@ mod tests {
             start_deadline: Duration::from_secs(5),
             ready: None,
             check: None,
+            watches: Vec::new(),
             mode: None,
             expected_downtime: None,
             rules: crate::UnitRules::default(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::around::Around;
+use crate::watch::Watch;
 
 /// The name of a restart unit, unique in its tree: `catalog`, `catalog.search`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,7 +66,7 @@ pub enum Mode {
 }
 
 /// One unit as configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UnitSpec {
     /// Its name.
     pub name: UnitName,
@@ -82,6 +83,8 @@ pub struct UnitSpec {
     pub ready: Option<ProbeSpec>,
     /// How to ask whether it works, at any time: a question with a known answer.
     pub check: Option<ProbeSpec>,
+    /// What its figures must keep to.
+    pub watches: Vec<Watch>,
     /// How far Rekindle may go; `None` takes the parent's, and at the root [`Mode::Observe`].
     pub mode: Option<Mode>,
     /// The downtime that a restart is expected to cost, until it has been measured.

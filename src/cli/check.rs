@@ -1,11 +1,12 @@
 //! Reading configuration files, and saying what is wrong with them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
 use rekindle_recovery::belief::Learned;
 use rekindle_recovery::rejuvenate::Gauge;
-use rekindle_recovery::{ExecutorSpec, UnitName};
+use rekindle_recovery::{ExecutorSpec, UnitName, template};
 use serde::Serialize;
 
 use super::{Failure, Terminal};
@@ -251,9 +252,22 @@ fn meaning(config: &Config) -> Vec<String> {
     .collect()
 }
 
-/// What units come and go by themselves.
+/// What units come and go by themselves, or are replicas.
 fn growth(config: &Config) -> impl Iterator<Item = String> + '_ {
-    config.restart.templates.iter().map(|template| {
+    let mut replicas: BTreeMap<&UnitName, usize> = BTreeMap::new();
+    for unit in &config.restart.tree {
+        if let Some(kind) = config.restart.kinds.kind_of(&unit.name) {
+            *replicas.entry(kind).or_default() += 1;
+        }
+    }
+    let replicas = replicas.into_iter().map(|(kind, number)| {
+        let first = template::instance_of(kind, "1");
+        format!(
+            "starts {} of {kind}, from {first} on",
+            words::number_of(number, "replica")
+        )
+    });
+    let grown = config.restart.templates.iter().map(|template| {
         let apart = template.apart.keys().map(String::as_str);
         format!(
             "lets up to {} {} grow below {} as {}@NAME, told apart by {}",
@@ -263,13 +277,18 @@ fn growth(config: &Config) -> impl Iterator<Item = String> + '_ {
             template.unit.name,
             apart.collect::<Vec<_>>().join(", ")
         )
-    })
+    });
+    replicas.chain(grown)
 }
 
 /// Which heartbeats the units' watches live on: of a number that nobody tells nothing is ever measured.
 fn heartbeats(config: &Config) -> impl Iterator<Item = String> + '_ {
-    config.restart.watches.iter().filter_map(|(unit, watches)| {
-        let told: Vec<&str> = watches
+    let grown = config.restart.templates.iter().map(|it| &it.unit);
+    let units = config.restart.tree.iter().chain(grown);
+    units.filter_map(|spec| {
+        let unit = &spec.name;
+        let told: Vec<&str> = spec
+            .watches
             .iter()
             .flat_map(|watch| watch.bound.gauges())
             .filter_map(|gauge| match gauge {

@@ -31,6 +31,9 @@ use crate::view::{ActionView, ComponentView, IncidentView, Level, UnitView, Verd
 /// reviews no more than this.
 const MAX_COMPONENTS: usize = 2000;
 
+/// So many instances of a service are counted: beyond that, how many they are changes nothing.
+const MAX_INSTANCES: usize = 100;
+
 /// A component as it was seen: its service, and its code component where it has one.
 type Seat = (String, Option<String>);
 
@@ -40,6 +43,8 @@ struct Observed {
     /// From what, for people.
     from: String,
     seats: Vec<Seat>,
+    /// The instances of each service.
+    instances: BTreeMap<String, BTreeSet<String>>,
     /// Traces that touched each, where that was counted.
     touched: Vec<u64>,
     map: FailureMap,
@@ -122,7 +127,14 @@ fn of_daemon(components: &[ComponentView], view: &View) -> Observed {
         })
         .collect();
     let known = view.tree.iter().flat_map(UnitView::why_it_fails);
+    let mut instances: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let all = components.iter().take(MAX_COMPONENTS);
+    for component in all.filter(|it| it.level == Level::Instance) {
+        let of_service = instances.entry(component.service.clone()).or_default();
+        of_service.insert(component.name.clone());
+    }
     Observed {
+        instances,
         from: format!("{} requests that the daemon saw", view.status.requests),
         left_out: seats.len().saturating_sub(MAX_COMPONENTS) as u64,
         seats: seats.into_iter().take(MAX_COMPONENTS).collect(),
@@ -134,6 +146,7 @@ fn of_daemon(components: &[ComponentView], view: &View) -> Observed {
 fn observe(traces: &[Trace]) -> Observed {
     let mut numbers: BTreeMap<Seat, usize> = BTreeMap::new();
     let mut touched: Vec<u64> = Vec::new();
+    let mut instances: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut left_out = 0;
     let mut pairs = Pairs::default();
     for trace in traces {
@@ -146,6 +159,12 @@ fn observe(traces: &[Trace]) -> Observed {
                 if next >= MAX_COMPONENTS && !numbers.contains_key(&seat) {
                     left_out += 1;
                     return None;
+                }
+                if let Some(instance) = &span.resource.instance {
+                    let of_service = instances.entry(seat.0.clone()).or_default();
+                    if of_service.len() < MAX_INSTANCES && !of_service.contains(&**instance) {
+                        of_service.insert(instance.to_string());
+                    }
                 }
                 let number = *numbers.entry(seat).or_insert(next);
                 touched.resize(touched.len().max(number + 1), 0);
@@ -165,6 +184,7 @@ fn observe(traces: &[Trace]) -> Observed {
     Observed {
         from: format!("{} traces", traces.len()),
         seats,
+        instances,
         touched,
         map: pairs.map(),
         left_out,
@@ -275,6 +295,12 @@ fn yaml(observed: &Observed) -> String {
             serde_json::json!({ "service.name": service })
         ));
         line("          # command: { run: [program, argument] }".to_owned());
+        let instances = observed.instances.get(service).map_or(0, BTreeSet::len);
+        if instances > 1 {
+            line(format!(
+                "          # {instances} instances were seen, those before a restart included: replicas are a template's (processes, containers, services or pods)"
+            ));
+        }
         let parts: Vec<usize> = seats
             .into_iter()
             .filter(|at| observed.seats[*at].1.is_some())
@@ -833,6 +859,8 @@ mod tests {
             component(Level::CodeComponent, "shop", "shop.cart"),
             component(Level::Service, "shop", "shop"),
             component(Level::Instance, "shop", "shop-7f"),
+            component(Level::Instance, "shop", "shop-80"),
+            component(Level::Instance, "bank", "bank-1"),
             component(Level::Service, "bank", "bank"),
         ];
         let mut view = View::default();
@@ -850,9 +878,11 @@ mod tests {
             "from 1234 requests that the daemon saw",
             "# Of the units that there are: when stock fails, cart fails, too, at least 87 times",
             "            - unit: shop.cart\n",
+            "# 2 instances were seen, ",
         ] {
             assert!(text.contains(words), "{words}:\n{text}");
         }
+        assert!(!text.contains("1 instances"), "{text}");
         let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
         let derived = Derived::of(&of_daemon(&shown, &view), &text);
         assert_eq!(derived.configuration, read);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::its::Its;
+
 /// Units of time, longest name first so that `ms` isn't read as `m`.
 const TIME_UNITS: [(&str, f64); 5] = [
     ("ms", 0.001),
@@ -120,6 +122,7 @@ fn leading_number(text: &str) -> Option<(f64, &str)> {
 pub(super) fn expand(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
+    its: Its,
 ) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -138,6 +141,11 @@ pub(super) fn expand(
         let (inside, after) = after
             .split_once('}')
             .ok_or_else(|| format!("{text:?} has a `${{` without its `}}`"))?;
+        if let Some(word) = inside.strip_prefix("its:") {
+            expanded.push_str(&its.word(word)?);
+            rest = after;
+            continue;
+        }
         let name = inside.strip_prefix("env:").ok_or_else(|| {
             format!("`${{{inside}}}` means nothing; write `${{env:{inside}}}`, or `$$` for a dollar sign")
         })?;
@@ -252,7 +260,7 @@ mod tests {
                 Err("\"${env:HOME\" has a `${` without its `}`"),
             ),
         ] {
-            let found = expand(text, &known);
+            let found = expand(text, &known, Its::Nobody);
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{text}");
         }
     }

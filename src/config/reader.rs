@@ -4,7 +4,7 @@
 //! for, and what is left over when it closes is unknown. So there is no list of keys that could
 //! disagree with the code, and one pass finds every mistake.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use super::Complaint;
 use super::document::{Node, Place, Value};
+use super::its::Its;
 use super::quantity;
 use crate::nearest::nearest;
 
 /// Collects complaints, and knows the environment.
 pub(super) struct Reader<'e> {
     environment: &'e dyn Fn(&str) -> Option<String>,
+    /// What `${its:WORD}` stands for at present.
+    its: Cell<Its>,
     complaints: RefCell<Vec<Complaint>>,
     /// For the test of the default file: keys asked for and keys seen, by kind of section.
     asked: RefCell<BTreeSet<(&'static str, &'static str)>>,
@@ -31,6 +34,7 @@ impl<'e> Reader<'e> {
     pub(super) fn new(environment: &'e dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             environment,
+            its: Cell::new(Its::Nobody),
             complaints: RefCell::default(),
             asked: RefCell::default(),
             seen: RefCell::default(),
@@ -39,11 +43,28 @@ impl<'e> Reader<'e> {
 
     /// Notes that something is wrong with the subject.
     pub(super) fn complain(&self, subject: impl Into<String>, at: Option<Place>, wrong: &str) {
-        self.complaints.borrow_mut().push(Complaint {
+        let complaint = Complaint {
             subject: subject.into(),
             at,
             wrong: format!(": {wrong}"),
-        });
+        };
+        self.add(complaint);
+    }
+
+    /// What is read once for each of several units is complained of once.
+    fn add(&self, complaint: Complaint) {
+        let mut complaints = self.complaints.borrow_mut();
+        if !complaints.contains(&complaint) {
+            complaints.push(complaint);
+        }
+    }
+
+    /// Reads something in which `${its:WORD}` stands for this.
+    pub(super) fn within<T>(&self, its: Its, read: impl FnOnce() -> T) -> T {
+        let before = self.its.replace(its);
+        let read = read();
+        self.its.set(before);
+        read
     }
 
     /// How many complaints there are.
@@ -72,7 +93,7 @@ impl<'e> Reader<'e> {
 
     pub(super) fn text(&self, node: &Node) -> Read<String> {
         match &node.value {
-            Value::Text(text) => quantity::expand(text, self.environment),
+            Value::Text(text) => quantity::expand(text, self.environment, self.its.get()),
             Value::Bool(_) | Value::Integer(_) | Value::Float(_) => Err(format!(
                 "{} is no text; put it in quotes",
                 node.value.described()
@@ -310,7 +331,11 @@ impl<'a> Section<'a> {
 
     /// The value of the key; `None` when it is absent or null, which is the same here.
     pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
+        drop(asked);
         self.reader.asked.borrow_mut().insert((self.kind, key));
         let Value::Map(entries) = &self.node.value else {
             return None;
@@ -460,7 +485,7 @@ impl<'a> Section<'a> {
                     format!("known {place}: {}", asked.join(", "))
                 }
             };
-            self.reader.complaints.borrow_mut().push(Complaint {
+            self.reader.add(Complaint {
                 subject: format!("unknown key `{}`", key.name),
                 at: Some(key.at),
                 wrong: format!("; {hint}"),

@@ -7,8 +7,7 @@ use rekindle_recovery::rejuvenate::rule::{
     DEFAULT_EVERY, DEFAULT_JITTER, DEFAULT_REST, DEFAULT_SETTLE,
 };
 use rekindle_recovery::rejuvenate::{Gauge, Levels, Order, Rule, Trigger};
-use rekindle_recovery::template::{self, Template};
-use rekindle_recovery::{RestartTree, UnitName, UnitSpec};
+use rekindle_recovery::{Kinds, RestartTree, UnitName, UnitSpec};
 
 use super::document::{Node, Value};
 use super::reader::{Read, Reader, Section};
@@ -31,11 +30,11 @@ pub(super) fn rules(
     section: &Section<'_>,
     key: &'static str,
     units: &[UnitSpec],
-    templates: &[Template],
+    kinds: &Kinds,
 ) -> Vec<Rule> {
     let tree = match units.is_empty() {
         true => Some(RestartTree::empty()),
-        false => RestartTree::growing(units.to_vec(), template::kinds(templates)).ok(),
+        false => RestartTree::growing(units.to_vec(), kinds.clone()).ok(),
     };
     let mut rules: Vec<Rule> = Vec::new();
     for (path, node) in section.items(key) {

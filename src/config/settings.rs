@@ -1,6 +1,6 @@
 //! The checked configuration, section by section: fields, defaults, and how each is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,7 @@ use rekindle_recovery::judge::Strictness;
 use rekindle_recovery::policy::Unclear;
 use rekindle_recovery::rejuvenate::Rule;
 use rekindle_recovery::template::Template;
-use rekindle_recovery::watch::Watch;
-use rekindle_recovery::{Mode, ProbeSpec, UnitName, UnitSpec};
+use rekindle_recovery::{Kinds, Mode, ProbeSpec, UnitSpec};
 
 use super::BEYOND_LOOPBACK_WORDS;
 use super::access;
@@ -207,8 +206,8 @@ pub struct RestartSettings {
     pub tree: Vec<UnitSpec>,
     /// What units grow among them.
     pub templates: Vec<Template>,
-    /// What units' figures must keep to.
-    pub watches: BTreeMap<UnitName, Vec<Watch>>,
+    /// What units are of a kind, whether they grow or are replicas among those in the tree.
+    pub kinds: Kinds,
     /// What is restarted before it fails.
     pub rejuvenate: Vec<Rule>,
     /// The file with what was learned elsewhere …
@@ -335,7 +334,7 @@ impl Default for Config {
                 webhook: None,
                 tree: Vec::new(),
                 templates: Vec::new(),
-                watches: BTreeMap::new(),
+                kinds: Kinds::default(),
                 rejuvenate: Vec::new(),
                 learned_file: None,
                 learned: Learned::default(),
@@ -551,9 +550,14 @@ impl RestartSettings {
                 self.webhook = Some(url);
             }
         });
-        (self.tree, self.templates, self.watches) = units::tree(section, "tree", self.mode);
+        let units::Tree {
+            specs,
+            templates,
+            kinds,
+        } = units::tree(section, "tree", self.mode);
+        (self.tree, self.templates, self.kinds) = (specs, templates, kinds);
         guards::groups(section, &self.guards, &self.tree, &self.templates);
-        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree, &self.templates);
+        self.rejuvenate = rejuvenate::rules(section, "rejuvenate", &self.tree, &self.kinds);
         self.learned_file = section.read("learned", |r, n| r.filled_text(n).map(PathBuf::from));
     }
 }

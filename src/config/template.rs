@@ -3,26 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rekindle_recovery::template::{Source, Template, Trait};
+use rekindle_recovery::process::INSTANCE_ATTRIBUTE;
+use rekindle_recovery::template::{ITS, Source, Template, Trait, instance_of};
 use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitName, UnitSpec};
 
+use super::document::{Node, Value};
+use super::its::Its;
 use super::reader::{Reader, Section};
-use super::units::{bus, engine, kubernetes};
+use super::units::{bus, engine, kubernetes, process, unit};
 
 /// So many units may grow from one template when nobody says so: more than most services have replicas, and few
 /// enough that a wrong label is noticed.
 const DEFAULT_MOST: usize = 50;
 
+/// So many replicas of a process may be asked for: more on one machine are a slip of the finger.
+const MOST_REPLICAS: u64 = 1000;
+
 /// How long an instance must be off the list to be gone when nobody says so: longer than exporters are late, and than
 /// one that is made anew under its name is away.
 const DEFAULT_GONE_AFTER: Duration = Duration::from_secs(60);
 
-/// The words for [`Trait`].
-const TRAITS: [(&str, Trait); 3] = [
-    ("name", Trait::Name),
-    ("id", Trait::Id),
-    ("short_id", Trait::ShortId),
-];
+/// Said of a template with none of them, or several.
+const ONE_SOURCE: &str = "needs exactly one of `processes`, `containers`, `services` and `pods`: who starts or lists its units";
 
 /// What the section says, of units that are otherwise like this one.
 pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template> {
@@ -35,9 +37,7 @@ pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template
     let source = match (named.next(), named.next()) {
         (Some(source), None) => source,
         _ => {
-            section.complain_about_itself(
-                "needs exactly one of `containers`, `services` and `pods`: who lists its units",
-            );
+            section.complain_about_itself(ONE_SOURCE);
             None
         }
     };
@@ -49,11 +49,12 @@ pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template
     };
     let mut apart: BTreeMap<String, Trait> = BTreeMap::new();
     for (attribute, word) in section.pairs("told_apart_by") {
-        match TRAITS.iter().find(|(known, _)| *known == word) {
-            Some((_, of)) => {
-                apart.insert(attribute, *of);
+        match Trait::of_word(&word) {
+            // Another may have it tomorrow, and then it has the spans of both.
+            Some(of) if of != Trait::Address => {
+                apart.insert(attribute, of);
             }
-            None => {
+            _ => {
                 let wrong =
                     format!("{word:?} is not known; it must be one of `name`, `id`, `short_id`");
                 section.complain("told_apart_by", section.at(), &wrong);
@@ -68,13 +69,10 @@ pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template
     let gone_after = section
         .read("gone_after", Reader::duration)
         .unwrap_or(DEFAULT_GONE_AFTER);
-    if section.node("units").is_some() {
-        section.complain_about_itself(
-            "is a template, and nothing can be below the units that grow from one",
-        );
-    }
-    if unit.parent.is_none() {
-        section.complain_about_itself("is a template, and must stand below a unit that stays");
+    below_a_unit_with_none_below(section, unit.parent.as_ref());
+    if matches!(source, Some(Source::Pods(_))) && unit.ready.is_some() {
+        let wrong = "is known of no pod: one that is restarted ends, and the cluster says when the next is ready";
+        section.complain("ready", section.at(), wrong);
     }
     Some(Template {
         unit,
@@ -83,6 +81,64 @@ pub(super) fn template(section: &Section<'_>, unit: UnitSpec) -> Option<Template
         most,
         gone_after,
     })
+}
+
+/// Where a template stands in the tree.
+fn below_a_unit_with_none_below(section: &Section<'_>, parent: Option<&UnitName>) {
+    if section.node("units").is_some() {
+        section.complain_about_itself(
+            "is a template, and nothing can be below the units that grow from one",
+        );
+    }
+    if parent.is_none() {
+        section.complain_about_itself("is a template, and must stand below a unit that stays");
+    }
+}
+
+/// The replicas of a process that we start: each is a unit as if it had been written, since their number is.
+pub(super) fn replicas(
+    section: &Section<'_>,
+    kind: &UnitName,
+    parent: Option<&UnitName>,
+) -> Vec<UnitSpec> {
+    below_a_unit_with_none_below(section, parent);
+    let others = ["containers", "services", "pods"].map(|other| section.node(other));
+    if others.iter().any(Option::is_some) {
+        section.complain_about_itself(ONE_SOURCE);
+    }
+    let Some(processes) = section.section("processes", "unit.process") else {
+        return Vec::new();
+    };
+    let number = processes.read("replicas", |r, n| r.integer(n, 1..=MOST_REPLICAS));
+    let number = processes.required("replicas", number, "how many of them are to run");
+    let says_apart = says_its(section.node("match"));
+    let unit = |number: u64| {
+        let its = Its::Replica(number);
+        section.reader.within(its, || {
+            let name = instance_of(kind, &number.to_string());
+            let executor = process(&processes);
+            let mut unit = unit(section, name, parent, executor, its);
+            if !says_apart {
+                let instance = unit.name.to_string();
+                unit.selector
+                    .insert(INSTANCE_ATTRIBUTE.to_owned(), instance);
+            }
+            unit
+        })
+    };
+    // All that is said is read, be it of nobody.
+    let units: Vec<UnitSpec> = (1..=number.unwrap_or(1)).map(unit).collect();
+    processes.close();
+    if number.is_none() { Vec::new() } else { units }
+}
+
+/// Whether something in it differs from unit to unit.
+fn says_its(node: Option<&Node>) -> bool {
+    let Some(Value::Map(entries)) = node.map(|node| &node.value) else {
+        return false;
+    };
+    let mut values = entries.iter().map(|(_, node)| &node.value);
+    values.any(|value| matches!(value, Value::Text(text) if text.contains(ITS)))
 }
 
 fn containers(section: Section<'_>) -> Option<Source> {
@@ -155,12 +211,12 @@ fn pods(section: Section<'_>) -> Option<Source> {
     }
 }
 
-/// What is wrong with the names of templates: units that grow are told from others by them.
-pub(super) fn clashes(templates: &[Template], units: &[UnitSpec]) -> Vec<String> {
+/// What is wrong with the names of templates: units that grow are told from others by them. `units` are those that were
+/// written one by one.
+pub(super) fn clashes(kinds: &[UnitName], units: &[&UnitSpec]) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (at, template) in templates.iter().enumerate() {
-        let kind = &template.unit.name;
-        if templates[..at].iter().any(|other| other.unit.name == *kind) {
+    for (at, kind) in kinds.iter().enumerate() {
+        if kinds[..at].contains(kind) {
             wrong.push(format!("two templates are called {kind}"));
         }
         let grew_here = |name: &UnitName| {

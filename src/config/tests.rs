@@ -95,6 +95,10 @@ fn the_examples_mean_what_they_say() {
             ("search", Some("shop")),
             ("offers", Some("shop")),
             ("jobs", Some("shop")),
+            ("resize", Some("shop")),
+            ("resize.worker@1", Some("resize")),
+            ("resize.worker@2", Some("resize")),
+            ("resize.worker@3", Some("resize")),
             ("mail", Some("shop")),
         ]
     );
@@ -328,25 +332,25 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              r.yaml: unknown key `sokcet` at line 4, column 30; did you mean `socket`?",
         ),
         (
-            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, check: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n        - {template: g, services: {pattern: a.service}}\n        - {template: h, services: {pattern: 'h@*'}}\n        - {template: i, services: {pattern: '*.service'}}\n        - {template: j, services: {pattern: '*-j@[0-9].service'}}\n    - {template: f, pods: {evict: {x: y}}}\n",
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, told_apart_by: {k: v}, process: {}}\n        - {template: c, pods: {rollout: deployment/x}, units: []}\n        - {template: d, containers: {}, pods: {}}\n        - {template: e}\n        - {template: g, services: {pattern: a.service}}\n        - {template: h, services: {pattern: 'h@*'}}\n        - {template: i, services: {pattern: '*.service'}}\n        - {template: j, services: {pattern: '*-j@[0-9].service'}}\n    - {template: f, pods: {evict: {x: y}}}\n",
             "r.yaml: `restart.tree[0].units[0].told_apart_by` at line 5, column 11: \"v\" is not \
              known; it must be one of `name`, `id`, `short_id`\n\
-             r.yaml: unknown key `check` at line 5, column 78; known in `restart.tree[0].units[0]`: \
-             template, match, start_deadline, mode, expected_downtime, budget, minimum_healthy, capacity_group, \
-             before, after, together, loses, drain, prepare, post_mortem, containers, services, pods, told_apart_by, most, \
-             gone_after, units\n\
+             r.yaml: unknown key `process` at line 5, column 78; known in `restart.tree[0].units[0]`: \
+             template, match, start_deadline, ready, check, watch, mode, expected_downtime, budget, minimum_healthy, \
+             capacity_group, before, after, together, loses, drain, prepare, post_mortem, containers, services, pods, \
+             told_apart_by, most, gone_after, units\n\
              r.yaml: `restart.tree[0].units[1]` at line 6, column 11: is a template, and nothing can be \
              below the units that grow from one\n\
              r.yaml: `restart.tree[0].units[1].pods` at line 6, column 31: needs `evict` or `delete`: pods \
              are restarted one by one\n\
-             r.yaml: `restart.tree[0].units[2]` at line 7, column 11: needs exactly one of `containers`, \
-             `services` and `pods`: who lists its units\n\
+             r.yaml: `restart.tree[0].units[2]` at line 7, column 11: needs exactly one of `processes`, \
+             `containers`, `services` and `pods`: who starts or lists its units\n\
              r.yaml: `restart.tree[0].units[2].containers` at line 7, column 37: names no label, so it would be \
              every container\n\
              r.yaml: `restart.tree[0].units[2].pods` at line 7, column 47: needs exactly one of `rollout`, \
              `evict`, `delete` and `recreate`\n\
-             r.yaml: `restart.tree[0].units[3]` at line 8, column 11: needs exactly one of `containers`, \
-             `services` and `pods`: who lists its units\n\
+             r.yaml: `restart.tree[0].units[3]` at line 8, column 11: needs exactly one of `processes`, \
+             `containers`, `services` and `pods`: who starts or lists its units\n\
              r.yaml: `restart.tree[0].units[4].services.pattern` at line 9, column 35: \"a.service\" is one unit's \
              name; write one with `*` in it\n\
              r.yaml: `restart.tree[0].units[5].services.pattern` at line 10, column 35: \"h@*\" matches more than services; \
@@ -359,6 +363,22 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
         (
             "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: y}}, match: {k: v}}\n        - {unit: b@1, match: {k: w}, command: {run: [x]}}\n",
             "r.yaml: `restart.tree` at line 2, column 3: the unit b@1 is called as if it grew from the template b",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n        - {template: b, containers: {labels: {x: '${its:name}'}}, ready: {tcp: '${its:address}:1'}, check: {tcp: '${its:color}:1'}}\n        - {template: c, pods: {evict: {x: y}}, ready: {tcp: 'x:1'}}\n        - {template: d, processes: {replicas: 2, command: ['${its:name}'], prots: []}, most: 3}\n        - {template: e, processes: {command: [x]}}\n        - {template: f, processes: {replicas: 2, command: [x], ports: [80]}, containers: {}}\n        - {unit: f@3, command: {run: ['${its:number}']}}\n",
+            "r.yaml: `restart.tree` at line 2, column 3: the unit f@3 is called as if it grew from the template f\n\
+             r.yaml: `restart.tree[0].units[0].containers` at line 5, column 37: names no label, so it would be every container\n\
+             r.yaml: `restart.tree[0].units[0].containers.labels.x` at line 5, column 50: `${its:name}` is known in a `template` only, where each unit has its own\n\
+             r.yaml: `restart.tree[0].units[0].ready.tcp` at line 5, column 80: `${its:address}` may be another after a restart; name it otherwise, as by `${its:name}`\n\
+             r.yaml: `restart.tree[0].units[0].check.tcp` at line 5, column 114: `${its:color}` is not known; it must be one of `${its:name}`, `${its:id}`, `${its:short_id}`, `${its:address}`\n\
+             r.yaml: `restart.tree[0].units[1].ready` at line 6, column 11: is known of no pod: one that is restarted ends, and the cluster says when the next is ready\n\
+             r.yaml: `restart.tree[0].units[2].processes.command` at line 7, column 59: `${its:name}` is not known of processes that Rekindle starts; write `${its:number}`, or `${its:number+8080}` for 8081 and so on\n\
+             r.yaml: unknown key `prots` at line 7, column 76; did you mean `ports`?\n\
+             r.yaml: unknown key `most` at line 7, column 88; known in `restart.tree[0].units[2]`: template, units, containers, services, pods, processes, match, start_deadline, ready, check, watch, mode, expected_downtime, budget, minimum_healthy, capacity_group, before, after, together, loses, drain, prepare, post_mortem\n\
+             r.yaml: `restart.tree[0].units[3].processes` at line 8, column 36: lacks `replicas`: how many of them are to run\n\
+             r.yaml: `restart.tree[0].units[4]` at line 9, column 11: needs exactly one of `processes`, `containers`, `services` and `pods`: who starts or lists its units\n\
+             r.yaml: `restart.tree` at line 9, column 11: f@1 and f@2 both have port 80 among their `ports`, so `ports` can't tell them apart\n\
+             r.yaml: `restart.tree[0].units[5].command.run` at line 10, column 38: `${its:number}` is known in a `template` only, where each unit has its own",
         ),
         (
             "restart:\n  tree:\n    - unit: a\n      kubernetes: {rollout: pod/x}\n",
@@ -446,6 +466,64 @@ fn units_at_the_top_take_the_general_mode() {
     let config = parse(text).expect("is right");
     let modes: Vec<Option<Mode>> = config.restart.tree.iter().map(|unit| unit.mode).collect();
     assert_eq!(modes, [Some(Mode::Propose), None]);
+}
+
+/// What is written once is as if each replica had been written, and so is what is wrong with one of them.
+#[test]
+fn replicas_are_units_each_with_what_is_its_own() {
+    let text = "restart:\n  mode: propose\n  tree:\n    - unit: web\n      match: { service.name: web }\n      minimum_healthy: 2\n      units:\n        - template: web.worker\n          mode: auto\n          processes:\n            replicas: 3\n            command: [web, --port, \"${its:number+8080}\"]\n            env: { NUMBER: \"${its:number}\" }\n            ports: [\"${its:number+8080}\"]\n          ready: { http: \"http://127.0.0.1:${its:number+8080}/\" }\n          check: { tcp: \"127.0.0.1:${its:number+8080}\" }\n          watch: { memory: { above: 1GiB } }\n";
+    let config = parse(text).expect("right");
+    let tree = crate::daemon::tree_of(&config).expect("a tree");
+    for number in 1..=3_u16 {
+        let name = UnitName(format!("web.worker@{number}"));
+        let unit = tree.spec(&name).expect("a unit");
+        let port = 8080 + number;
+        let Some(ExecutorSpec::Process(process)) = &unit.executor else {
+            panic!("{unit:?}");
+        };
+        assert_eq!(process.command[2], port.to_string());
+        assert_eq!(process.environment["NUMBER"], number.to_string());
+        assert_eq!(process.ports, [port]);
+        assert_eq!(unit.selector["service.instance.id"], name.as_str());
+        let asked = format!("{:?} {:?}", unit.ready, unit.check);
+        let (url, address) = (format!(":{port}/\""), format!(":{port}\""));
+        assert!(asked.contains(&url) && asked.contains(&address), "{asked}");
+        let words = unit.watches[0].bound.what();
+        assert_eq!(words, format!("the memory of {name}"));
+        assert_eq!(tree.mode(&name), Mode::Auto);
+        assert_eq!(tree.kind(&name), UnitName::from("web.worker"));
+    }
+    assert_eq!(tree.units().count(), 4);
+    // Who says apart what they are in their telemetry is believed.
+    let apart = "          match: { worker: \"w${its:number}\" }\n          mode: auto\n";
+    let config = parse(&text.replacen("          mode: auto\n", apart, 1)).expect("right");
+    let selector: Vec<(&str, &str)> = config.restart.tree[2]
+        .selector
+        .iter()
+        .map(|(attribute, value)| (attribute.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(selector, [("worker", "w2")]);
+    for (from, to, told) in [
+        (
+            "replicas: 3",
+            "replicas: 1",
+            "web has 1 units directly below it, of which 2 can't be up",
+        ),
+        (
+            "ports: [\"${its:number+8080}\"]",
+            "ports: [8081]",
+            "web.worker@1 and web.worker@2 both have port 8081",
+        ),
+        (
+            "+8080}\"]\n          ready",
+            "+65533}\"]\n          ready",
+            "`65536` is out of range",
+        ),
+    ] {
+        let error = parse(&text.replace(from, to)).expect_err(told);
+        assert!(error.contains(told), "{error}");
+        assert_eq!(error.matches(told).count(), 1, "{error}");
+    }
 }
 
 #[test]

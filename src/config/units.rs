@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rekindle_recovery::template::{self, Template};
+use rekindle_recovery::template::Template;
 use rekindle_recovery::tree::{RestartTree, TreeError};
-use rekindle_recovery::watch::Watch;
 use rekindle_recovery::{
-    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, KubernetesRestart, KubernetesSpec, Mode,
-    ProbeSpec, ProcessSpec, Stop, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
+    CommandSpec, DockerSpec, ExecutorSpec, HttpSpec, Kinds, KubernetesRestart, KubernetesSpec,
+    Mode, ProbeSpec, ProcessSpec, Stop, SystemdSpec, UnitName, UnitSpec, WorkloadKind,
 };
 
 use super::around;
 use super::document::{Node, Place};
 use super::guards;
+use super::its::Its;
 use super::probe;
 use super::reader::{Read, Reader, Section};
 use super::settings::MODES;
-use super::template::{clashes, template};
+use super::template::{clashes, replicas, template};
 use super::watch;
 
 /// The longest time to ready when nobody says so. Process starts are slower than most people think.
@@ -51,36 +51,53 @@ const MAX_DEPTH: usize = 32;
 /// Bytes of a name that is written down: who writes a longer one means it for a description.
 const MAX_NAME: usize = 100;
 
-/// What units' figures must keep to.
-pub(super) type Watches = BTreeMap<UnitName, Vec<Watch>>;
+/// What is written about the restart tree.
+pub(super) struct Tree {
+    /// The units, parents before children, each replica of a process by itself.
+    pub(super) specs: Vec<UnitSpec>,
+    /// What grows among them.
+    pub(super) templates: Vec<Template>,
+    /// What units are of a kind, whether they grow or were written.
+    pub(super) kinds: Kinds,
+}
 
-/// The units of the list under the key, parents before children, what grows among them, and what is watched of them.
-/// `mode` is for units at the top that don't say.
-pub(super) fn tree(
-    section: &Section<'_>,
-    key: &'static str,
-    mode: Mode,
-) -> (Vec<UnitSpec>, Vec<Template>, Watches) {
+/// The tree of the list under the key. `mode` is for units at the top that don't say.
+pub(super) fn tree(section: &Section<'_>, key: &'static str, mode: Mode) -> Tree {
     let mut units = Units::default();
     read_units(section, key, None, 0, &mut units);
     let Units {
         mut specs,
         templates,
+        replicated,
+        replicas,
         places,
         unclear,
-        watches,
     } = units;
+    let grown = templates.iter().map(|it| &it.unit);
+    let grown = grown.map(|it| (it.name.clone(), it.parent.clone()));
+    let of_each: Vec<_> = grown.chain(replicated.iter().cloned()).collect();
+    let kinds: Kinds = of_each
+        .iter()
+        .filter_map(|(kind, parent)| Some((kind.clone(), parent.clone()?)))
+        .collect();
     for spec in specs.iter_mut().filter(|spec| spec.parent.is_none()) {
         spec.mode = spec.mode.or(Some(mode));
     }
     if specs.is_empty() {
-        return (specs, templates, watches);
+        return Tree {
+            specs,
+            templates,
+            kinds,
+        };
     }
     let subject = format!("`{}`", section.path_of(key));
     let complain = |place: Option<Place>, wrong: &str| {
         section.reader.complain(subject.clone(), place, wrong);
     };
-    for wrong in clashes(&templates, &specs) {
+    let singly = specs.iter().filter(|spec| !replicas.contains(&spec.name));
+    let singly: Vec<&UnitSpec> = singly.collect();
+    let names: Vec<UnitName> = of_each.into_iter().map(|(kind, _)| kind).collect();
+    for wrong in clashes(&names, &singly) {
         complain(Some(section.at()), &wrong);
     }
     for (at, wrong) in shared_ports(&specs) {
@@ -91,7 +108,7 @@ pub(super) fn tree(
     let examples = below.map(Template::example);
     let tree = RestartTree::growing(
         specs.iter().cloned().chain(examples).collect(),
-        template::kinds(&templates),
+        kinds.clone(),
     );
     let errors = tree.err().unwrap_or_default();
     for error in errors.iter().filter(|error| is_sure(error, &unclear)) {
@@ -102,7 +119,11 @@ pub(super) fn tree(
         });
         complain(place, &wrong);
     }
-    (specs, templates, watches)
+    Tree {
+        specs,
+        templates,
+        kinds,
+    }
 }
 
 /// Whether the tree would be wrong in this way even if what couldn't be read of these units were as it should.
@@ -179,10 +200,12 @@ fn told(error: &TreeError) -> (Option<&UnitName>, String) {
 struct Units {
     specs: Vec<UnitSpec>,
     templates: Vec<Template>,
+    /// The kinds of those replicas that are among the units, and below what they are.
+    replicated: Vec<(UnitName, Option<UnitName>)>,
+    replicas: BTreeSet<UnitName>,
     places: Vec<Place>,
     /// Those of which something couldn't be read.
     unclear: BTreeSet<UnitName>,
-    watches: Watches,
 }
 
 fn read_units(
@@ -226,16 +249,8 @@ fn read_units(
 /// What it is called. What is below it isn't read.
 fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) -> UnitName {
     let name = own_name(section, "unit", "the unit's name");
-    let spec = UnitSpec {
-        executor: executor(section),
-        ready: question(section, "ready"),
-        check: question(section, "check"),
-        ..in_common(section, name.clone(), parent)
-    };
-    let watched = watch::watches(section, &name, spec.executor.as_ref());
-    if !watched.is_empty() {
-        units.watches.insert(name.clone(), watched);
-    }
+    let executor = executor(section);
+    let spec = unit(section, name.clone(), parent, executor, Its::Nobody);
     units.specs.push(spec);
     units.places.push(section.at());
     name
@@ -243,26 +258,53 @@ fn read_unit(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units
 
 fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut Units) {
     let name = own_name(section, "template", "the template's name");
-    let unit = in_common(section, name, parent);
+    if section.has("processes") {
+        let before = section.reader.complaints();
+        let replicas = replicas(section, &name, parent);
+        if section.reader.complaints() > before {
+            units
+                .unclear
+                .extend(replicas.iter().map(|it| it.name.clone()));
+        }
+        units.places.extend(replicas.iter().map(|_| section.at()));
+        units
+            .replicas
+            .extend(replicas.iter().map(|it| it.name.clone()));
+        units.specs.extend(replicas);
+        units.replicated.push((name, parent.cloned()));
+        return;
+    }
+    let reader = section.reader;
+    let unit = reader.within(Its::Listed, || {
+        unit(section, name, parent, None, Its::Restarted)
+    });
     units.templates.extend(template(section, unit));
 }
 
-/// What a unit and a template say alike.
-fn in_common(section: &Section<'_>, name: UnitName, parent: Option<&UnitName>) -> UnitSpec {
+/// What a unit and a template say alike. `after` is whose own words are while what is asked after a restart is read.
+pub(super) fn unit(
+    section: &Section<'_>,
+    name: UnitName,
+    parent: Option<&UnitName>,
+    executor: Option<ExecutorSpec>,
+    after: Its,
+) -> UnitSpec {
+    let selector = section.pairs("match").into_iter().collect();
     UnitSpec {
-        name,
         parent: parent.cloned(),
-        selector: section.pairs("match").into_iter().collect(),
-        executor: None,
+        selector,
         start_deadline: section
             .read("start_deadline", Reader::some_time)
             .unwrap_or(DEFAULT_START_DEADLINE),
-        ready: None,
-        check: None,
+        ready: section.reader.within(after, || question(section, "ready")),
+        check: question(section, "check"),
+        watches: watch::watches(section, &name, executor.as_ref()),
         mode: section.read("mode", |r, n| r.choice(n, &MODES)),
         expected_downtime: section.read("expected_downtime", Reader::duration),
         rules: guards::rules(section),
         around: around::around(section),
+        executor,
+        name,
     }
 }
 
@@ -293,7 +335,11 @@ fn question(unit: &Section<'_>, key: &'static str) -> Option<ProbeSpec> {
 
 /// At most one of the ways in which a unit can be restarted.
 fn executor(unit: &Section<'_>) -> Option<ExecutorSpec> {
-    let process = unit.section("process", "unit.process").map(process);
+    let process = unit.section("process", "unit.process").map(|section| {
+        let process = process(&section);
+        section.close();
+        process
+    });
     let http = unit.section("http", "unit.http").map(http);
     let command = unit.section("command", "unit.command").map(command);
     let docker = unit.section("docker", "unit.docker").map(docker);
@@ -313,17 +359,17 @@ fn executor(unit: &Section<'_>) -> Option<ExecutorSpec> {
     first.flatten()
 }
 
-fn process(section: Section<'_>) -> Option<ExecutorSpec> {
+/// A process that Rekindle starts.
+pub(super) fn process(section: &Section<'_>) -> Option<ExecutorSpec> {
     let command = section.read("command", Reader::command);
     let command = section.required("command", command, "program and arguments, as a list");
     let environment = section.pairs("env").into_iter().collect();
     let directory = section.read("directory", |r, n| r.filled_text(n).map(PathBuf::from));
-    let stop_grace = stop_grace(&section);
+    let stop_grace = stop_grace(section);
     let mut stop = Stop::Term;
     section.set("stop", &mut stop, |r, n| r.choice(n, &STOPS));
     let mut ports = Vec::new();
     section.set("ports", &mut ports, Reader::ports);
-    section.close();
     Some(ExecutorSpec::Process(ProcessSpec {
         command: command?,
         environment,

@@ -18,7 +18,7 @@ use rekindle_recovery::probe::Probes;
 use rekindle_recovery::process::Supervisor;
 use rekindle_recovery::service::RecoveryEvents;
 use rekindle_recovery::watch::Watcher;
-use rekindle_recovery::{ProbeSpec, RestartTree, UnitName};
+use rekindle_recovery::{ProbeSpec, UnitName};
 
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Question};
@@ -140,13 +140,6 @@ pub(super) fn questions(config: &Config) -> Vec<Question> {
             spec: probe.probe.clone(),
             every: probe.every,
         })
-        .collect()
-}
-
-/// The units' checks.
-pub(super) fn checks(tree: &RestartTree) -> Vec<(UnitName, ProbeSpec)> {
-    tree.units()
-        .filter_map(|unit| Some((unit.name.clone(), unit.check.clone()?)))
         .collect()
 }
 

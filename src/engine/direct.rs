@@ -262,9 +262,21 @@ impl DirectFaults {
         self.words.take(said, now);
     }
 
-    /// The tree is another: what was said of units that went is forgotten.
-    pub(crate) fn grew(&mut self, tree: &RestartTree) {
-        self.words.keep(|unit| tree.spec(unit).is_some());
+    /// The tree is another: of units that went, what was said and answered is forgotten, and what nobody asks any more
+    /// is no longer the matter.
+    pub(crate) fn grew(&mut self, tree: &RestartTree, now: SystemTime, ids: &mut IncidentIds) {
+        let is_unit = |unit: &UnitName| tree.spec(unit).is_some();
+        self.words.keep(is_unit);
+        self.checks.retain(|unit, _| is_unit(unit));
+        let asked = |kind| matches!(kind, Kind::WrongAnswer | Kind::OutOfBounds { .. });
+        let open = self.faults.iter().filter(|it| it.closed.is_none());
+        let of_gone = open.filter(|it| asked(it.kind) && !is_unit(&it.unit));
+        for (unit, kind) in of_gone
+            .map(|it| (it.unit.clone(), it.kind))
+            .collect::<Vec<_>>()
+        {
+            self.close(&unit, kind, now, ids);
+        }
     }
 
     /// What was said, and what should have been said by now.
@@ -718,5 +730,29 @@ mod tests {
         faults.said(said(None), now);
         faults.listen(now, &mut ids);
         assert!(faults.evidence(now, &BTreeMap::new())[0].closed);
+    }
+
+    /// Nobody asks who is no unit any more, so nobody would ever hear that its fault is over.
+    #[test]
+    fn the_fault_of_a_unit_that_went_is_over() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let unit = crate::engine::mapping::tests::unit;
+        let units = vec![unit("shop", None, &[]), unit("web@1", Some("shop"), &[])];
+        let tree = RestartTree::build(units).expect("a tree");
+        for unit in ["web@1", "web@2"] {
+            for _ in 0..WRONG_IN_A_ROW {
+                faults.check(check(unit, Err("no answer")), now, &mut ids);
+            }
+        }
+        faults.grew(&tree, now, &mut ids);
+        let told = faults.evidence(now, &BTreeMap::new());
+        let told: Vec<(&str, bool)> = told
+            .iter()
+            .map(|it| (it.suspects[0].unit.as_str(), it.closed))
+            .collect();
+        assert_eq!(told, [("web@1", false), ("web@2", true)]);
     }
 }

@@ -217,7 +217,7 @@ pub(super) mod tests {
     use rekindle_recovery::{ExecutorSpec, HttpSpec, UnitSpec};
     use std::time::Duration;
 
-    fn unit(name: &str, parent: Option<&str>, selector: &[(&str, &str)]) -> UnitSpec {
+    pub(crate) fn unit(name: &str, parent: Option<&str>, selector: &[(&str, &str)]) -> UnitSpec {
         UnitSpec {
             name: name.into(),
             parent: parent.map(Into::into),
@@ -234,6 +234,7 @@ pub(super) mod tests {
             start_deadline: Duration::from_secs(1),
             ready: None,
             check: None,
+            watches: Vec::new(),
             mode: None,
             expected_downtime: None,
             rules: rekindle_recovery::UnitRules::default(),

@@ -10,6 +10,8 @@
 //! can be had. And one that is wrong while all was well is asked again soon: one wrong answer may be chance,
 //! and the next would come only when it is due.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,9 +22,9 @@ use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::probe::Probes;
 use rekindle_recovery::service::RecoveryStatus;
 use rekindle_recovery::watch::Watcher;
-use rekindle_recovery::{ProbeSpec, UnitName};
+use rekindle_recovery::{LiveTree, ProbeSpec, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::{Asked, CheckResult};
@@ -227,55 +229,74 @@ async fn ask(question: &Question, probes: &Probes, prober: &Arc<Resource>) -> Ju
     }
 }
 
-/// Asks the units' checks until the daemon stops.
+/// Asks the checks of whoever is a unit, until the daemon stops.
 pub(crate) fn spawn_checks(
     tasks: &mut JoinSet<()>,
-    checks: Vec<(UnitName, ProbeSpec)>,
+    tree: &LiveTree,
     every: Duration,
     probes: &Probes,
     results: &mpsc::Sender<CheckResult>,
     shutdown: &watch::Receiver<bool>,
 ) {
-    for (unit, spec) in checks {
+    let checks = |tree: &RestartTree| -> BTreeMap<UnitName, ProbeSpec> {
+        let units = tree.units();
+        units
+            .filter_map(|unit| Some((unit.name.clone(), unit.check.clone()?)))
+            .collect()
+    };
+    let (probes, results) = (probes.clone(), results.clone());
+    let ask = move |unit: UnitName, spec: ProbeSpec| {
         let (probes, results) = (probes.clone(), results.clone());
-        let mut shutdown = shutdown.clone();
-        tasks.spawn(async move {
+        async move {
             let mut ticks = steady(every);
-            while is_due(&mut ticks, &mut shutdown).await {
+            loop {
+                ticks.tick().await;
                 let answer = probes.probe_traced(&spec, None).await;
                 let answer = answer.map_err(|failure| failure.to_string());
-                if results
-                    .send(CheckResult {
-                        unit: unit.clone(),
-                        asked: Asked::Question,
-                        answer,
-                    })
-                    .await
-                    .is_err()
-                {
+                let result = CheckResult {
+                    unit: unit.clone(),
+                    asked: Asked::Question,
+                    answer,
+                };
+                if results.send(result).await.is_err() {
                     return;
                 }
             }
-        });
-    }
+        }
+    };
+    let tree = tree.clone();
+    tasks.spawn(each(
+        move || tree.now(),
+        every,
+        shutdown.clone(),
+        checks,
+        ask,
+    ));
 }
 
-/// Looks at the figures that units must keep to until the daemon stops.
+/// Looks at the figures that whoever is a unit must keep to, until the daemon stops.
 pub(crate) fn spawn_watches(
     tasks: &mut JoinSet<()>,
+    tree: &LiveTree,
     watcher: &Arc<Watcher>,
     every: Duration,
     results: &mpsc::Sender<CheckResult>,
     shutdown: &watch::Receiver<bool>,
 ) {
-    for unit in watcher.units().cloned().collect::<Vec<_>>() {
-        let (watcher, results) = (Arc::clone(watcher), results.clone());
-        let mut shutdown = shutdown.clone();
-        tasks.spawn(async move {
+    let watched = |tree: &RestartTree| -> BTreeMap<UnitName, ()> {
+        let units = tree.units().filter(|unit| !unit.watches.is_empty());
+        units.map(|unit| (unit.name.clone(), ())).collect()
+    };
+    let (watcher, results) = (Arc::clone(watcher), results.clone());
+    let look = move |unit: UnitName, (): ()| {
+        let (watcher, results) = (Arc::clone(&watcher), results.clone());
+        async move {
             let mut ticks = steady(every);
-            while is_due(&mut ticks, &mut shutdown).await {
+            loop {
+                ticks.tick().await;
+                // It may have gone, and come again by the next tick.
                 let Some(seen) = watcher.look(&unit).await else {
-                    return;
+                    continue;
                 };
                 let bounds = Asked::Bounds {
                     is_proof: seen.is_proof,
@@ -296,7 +317,56 @@ pub(crate) fn spawn_watches(
                     return;
                 }
             }
+        }
+    };
+    let tree = tree.clone();
+    tasks.spawn(each(
+        move || tree.now(),
+        every,
+        shutdown.clone(),
+        watched,
+        look,
+    ));
+}
+
+/// Has the work done for each unit of the present tree for which it is wanted, as long as it is wanted as it is. Units
+/// come and go, and what is asked of one changes with its address.
+async fn each<S, W>(
+    tree: impl Fn() -> Arc<RestartTree>,
+    every: Duration,
+    mut shutdown: watch::Receiver<bool>,
+    wanted: impl Fn(&RestartTree) -> BTreeMap<UnitName, S>,
+    work: impl Fn(UnitName, S) -> W,
+) where
+    S: PartialEq + Clone,
+    W: Future<Output = ()> + Send + 'static,
+{
+    // They end with this.
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<UnitName, (S, AbortHandle)> = BTreeMap::new();
+    let mut last: Option<Arc<RestartTree>> = None;
+    let mut ticks = steady(every);
+    while is_due(&mut ticks, &mut shutdown).await {
+        while tasks.try_join_next().is_some() {}
+        let now = tree();
+        if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &now)) {
+            continue;
+        }
+        let wanted = wanted(&now);
+        running.retain(|unit, (how, task)| {
+            let goes_on = wanted.get(unit) == Some(how);
+            if !goes_on {
+                task.abort();
+            }
+            goes_on
         });
+        for (unit, how) in wanted {
+            if let Entry::Vacant(vacant) = running.entry(unit) {
+                let task = tasks.spawn(work(vacant.key().clone(), how.clone()));
+                vacant.insert((how, task));
+            }
+        }
+        last = Some(now);
     }
 }
 
@@ -420,5 +490,58 @@ mod tests {
             }
             assert_eq!(pace.pause(then, usual), expected, "{answers:?} {then:?}");
         }
+    }
+
+    /// Units come, change and go, and each is at work as long as it is one, as it is.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_a_unit_now_is_asked_and_nobody_else() {
+        let every = Duration::from_millis(500);
+        let tree = |units: &[(&str, &str)]| {
+            let unit = crate::engine::mapping::tests::unit;
+            let below = units
+                .iter()
+                .map(|(name, value)| unit(name, Some("site"), &[("k", value)]));
+            let units = std::iter::once(unit("site", None, &[])).chain(below);
+            Arc::new(RestartTree::build(units.collect()).expect("a tree"))
+        };
+        let living = Arc::new(std::sync::Mutex::new(tree(&[("a", "1"), ("b", "2")])));
+        let living_tree = Arc::clone(&living);
+        let now = move || Arc::clone(&living_tree.lock().expect("whole"));
+        let (sender, mut asked) = mpsc::channel(100);
+        let (stop, stopped) = watch::channel(false);
+        let wanted = |tree: &RestartTree| -> BTreeMap<UnitName, String> {
+            let units = tree.units().filter(|unit| unit.parent.is_some());
+            let how = units.map(|unit| (unit.name.clone(), unit.selector["k"].clone()));
+            how.collect()
+        };
+        let work = move |unit: UnitName, how: String| {
+            let sender = sender.clone();
+            async move {
+                let mut ticks = steady(every);
+                loop {
+                    ticks.tick().await;
+                    if sender.send(format!("{unit}{how}")).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        let follows = tokio::spawn(each(now, every, stopped, wanted, work));
+        let mut heard = async || {
+            tokio::time::sleep(every * 2).await;
+            while asked.try_recv().is_ok() {}
+            tokio::time::sleep(every * 2).await;
+            let mut heard = std::collections::BTreeSet::new();
+            while let Ok(one) = asked.try_recv() {
+                heard.insert(one);
+            }
+            heard.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(heard().await, ["a1", "b2"]);
+        *living.lock().expect("whole") = tree(&[("b", "3"), ("c", "4")]);
+        assert_eq!(heard().await, ["b3", "c4"]);
+        stop.send_replace(true);
+        follows.await.expect("it ended");
+        assert!(heard().await.is_empty());
     }
 }

@@ -307,6 +307,7 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         start_deadline: downtime * 3,
         ready: None,
         check: None,
+        watches: Vec::new(),
         mode: Some(rekindle_recovery::Mode::Auto),
         expected_downtime: Some(downtime),
         rules: rekindle_recovery::UnitRules::default(),

@@ -25,6 +25,7 @@ fn unit(name: &str, parent: Option<&str>, executor: ExecutorSpec, around: Around
         start_deadline: PATIENCE,
         ready: None,
         check: None,
+        watches: Vec::new(),
         mode: None,
         expected_downtime: None,
         rules: crate::UnitRules::default(),

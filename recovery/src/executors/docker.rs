@@ -77,6 +77,22 @@ struct Line {
     state: String,
     #[serde(default)]
     status: String,
+    #[serde(default)]
+    network_settings: NetworkSettings,
+}
+
+/// The networks that a listed container is in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NetworkSettings {
+    networks: Option<BTreeMap<String, Network>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Network {
+    /// Empty while it doesn't run.
+    #[serde(rename = "IPAddress", default)]
+    address: String,
 }
 
 impl Line {
@@ -100,6 +116,13 @@ impl Line {
             name: names.find(|name| !name.contains('/'))?.to_owned(),
             is_up: self.state == "running",
             id: self.id,
+            // Of several networks the first by name, so that it is the same each time.
+            address: self
+                .network_settings
+                .networks
+                .unwrap_or_default()
+                .values()
+                .find_map(|network| network.address.parse().ok()),
         })
     }
 }

@@ -163,6 +163,7 @@ pub(crate) async fn list(spec: &KubernetesSpec) -> Result<Vec<Listed>, CallFailu
     let pods = some_pods(&client, pods).await?;
     let listed = pods.into_iter().map(|pod| Listed {
         is_up: pod.condition() == Condition::Ready,
+        address: pod.status.pod_ip.parse().ok(),
         name: pod.metadata.name,
         id: pod.metadata.uid,
     });

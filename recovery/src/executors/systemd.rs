@@ -204,6 +204,7 @@ fn listed((name, _, load, active, ..): Loaded) -> Option<Listed> {
         id: name.clone(),
         name,
         is_up: matches!(active.as_str(), "active" | "reloading"),
+        address: None,
     })
 }
 

@@ -22,6 +22,8 @@ use crate::{ProcessSpec, UnitName};
 const RESOURCE_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The attribute that says of which life a span is.
 pub const GENERATION_ATTRIBUTE: &str = "rekindle.generation";
+/// The attribute that tells one replica from another: of a kind's unit, its name, unless somebody says otherwise.
+pub const INSTANCE_ATTRIBUTE: &str = "service.instance.id";
 /// A log beyond this is put aside: when its child is started, and now and then while it runs. One
 /// predecessor is kept, so a unit takes up about twice this, plus what it writes between two looks.
 const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
@@ -150,12 +152,13 @@ fn environment(
         .filter(|pair| !pair.is_empty())
         .filter(|pair| pair.split('=').next() != Some(GENERATION_ATTRIBUTE))
         .collect();
-    let mut resource = attributes.join(",");
-    if !resource.is_empty() {
-        resource.push(',');
+    let mut resource: Vec<String> = attributes.iter().map(|&it| it.to_owned()).collect();
+    let says_instance = |pair: &&str| pair.split('=').next() == Some(INSTANCE_ATTRIBUTE);
+    if unit.kind_and_instance().is_some() && !attributes.iter().any(says_instance) {
+        resource.push(format!("{INSTANCE_ATTRIBUTE}={unit}"));
     }
-    resource.push_str(&format!("{GENERATION_ATTRIBUTE}={generation}"));
-    environment.insert(RESOURCE_VARIABLE.to_owned(), resource);
+    resource.push(format!("{GENERATION_ATTRIBUTE}={generation}"));
+    environment.insert(RESOURCE_VARIABLE.to_owned(), resource.join(","));
     environment.insert(UNIT_VARIABLE.to_owned(), unit.to_string());
     environment.insert(GENERATION_VARIABLE.to_owned(), generation.to_string());
     environment.insert(STATE_VARIABLE.to_owned(), state_id.to_owned());
@@ -252,6 +255,28 @@ mod tests {
             assert_eq!(made[UNIT_VARIABLE], "web");
             assert_eq!(made[GENERATION_VARIABLE], "4");
             assert_eq!(made[STATE_VARIABLE], "id");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_told_apart_from_the_others() {
+        for (unit, own, expected) in [
+            (
+                "web@2",
+                "a=1",
+                "a=1,service.instance.id=web@2,rekindle.generation=1",
+            ),
+            (
+                "web@2",
+                "service.instance.id=w2",
+                "service.instance.id=w2,rekindle.generation=1",
+            ),
+            // Of one of its own kind, SDKs say it.
+            ("web", "", "rekindle.generation=1"),
+        ] {
+            let inherited = Some(own.to_owned());
+            let made = environment(&unit.into(), &spec(&["true"]), 1, "id", inherited);
+            assert_eq!(made[RESOURCE_VARIABLE], expected);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Growth, Template, kinds, listing};
+use super::{Growth, Template, listing};
 use crate::executor::Executor;
 use crate::executors::Executors;
 use crate::ports::Clock;
@@ -69,9 +69,10 @@ pub struct Gardener {
 }
 
 impl Gardener {
-    /// Of a tree that was written with these templates. Whoever holds the receiver sees how it stands with each.
+    /// Of a tree that was written with these templates, which are among its kinds. Whoever holds the receiver sees how it stands with each.
     pub fn new(
         written: Vec<UnitSpec>,
+        kinds: Kinds,
         templates: Vec<Template>,
         executors: Executors,
         clock: Clock,
@@ -84,7 +85,7 @@ impl Gardener {
         let (growing, receiver) = watch::channel(Arc::new(standing.collect()));
         let gardener = Self {
             written,
-            kinds: kinds(&templates),
+            kinds,
             before: Growth::new(templates.clone()),
             growth: Growth::new(templates),
             executors,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use super::{Listed, Template, name_of};
+use super::{Listed, Template, instance_of};
 use crate::{UnitName, UnitSpec};
 
 /// Names that units can have are no longer: they stand in paths, environments and tables.
@@ -54,6 +54,37 @@ struct Instance {
     template: usize,
     listed: Listed,
     stage: Stage,
+    /// Whether it ever ran and was ready: until then it is starting, and whoever asks it how it is learns nothing.
+    was_up: bool,
+}
+
+impl Instance {
+    fn new(template: usize, listed: Listed, stage: Stage) -> Self {
+        Self {
+            template,
+            stage,
+            was_up: listed.is_up,
+            listed,
+        }
+    }
+
+    /// Another look at who it is.
+    fn follow(&mut self, listed: &Listed) {
+        let is_same_life = self.listed.id == listed.id;
+        self.was_up = listed.is_up || (is_same_life && self.was_up);
+        self.listed.clone_from(listed);
+    }
+
+    /// The unit that it is, as if it had been written. What isn't on its list isn't where it was, either: who answers
+    /// there is somebody else.
+    fn unit(&self, template: &Template) -> UnitSpec {
+        let mut unit = template.grow(&self.listed);
+        if self.stage != Stage::There || !self.was_up {
+            unit.check = None;
+            unit.watches.clear();
+        }
+        unit
+    }
 }
 
 /// All that grew.
@@ -99,7 +130,7 @@ impl Growth {
         };
         let mut listed: BTreeMap<UnitName, &Listed> = BTreeMap::new();
         for one in list {
-            listed.insert(name_of(&unit.name, &one.name), one);
+            listed.insert(instance_of(&unit.name, &one.name), one);
         }
         let mut is_changed = false;
         self.instances.retain(|name, instance| {
@@ -128,7 +159,7 @@ impl Growth {
         for (name, listed) in listed {
             if let Some(known) = self.instances.get_mut(&name) {
                 is_changed |= known.listed != *listed;
-                known.listed.clone_from(listed);
+                known.follow(listed);
                 continue;
             }
             let stage = next(None, Event::Listed, now, *gone_after);
@@ -136,15 +167,8 @@ impl Growth {
                 Some(stage) => {
                     room -= 1;
                     is_changed = true;
-                    let listed = listed.clone();
-                    self.instances.insert(
-                        name,
-                        Instance {
-                            template,
-                            listed,
-                            stage,
-                        },
-                    );
+                    let instance = Instance::new(template, listed.clone(), stage);
+                    self.instances.insert(name, instance);
                 }
                 None => left_out += 1,
             }
@@ -173,13 +197,9 @@ impl Growth {
             id: instance.to_owned(),
             name: instance.to_owned(),
             is_up: false,
+            address: None,
         };
-        let stage = Stage::Missing(now);
-        let instance = Instance {
-            template,
-            listed,
-            stage,
-        };
+        let instance = Instance::new(template, listed, Stage::Missing(now));
         self.instances.insert(unit.clone(), instance);
         true
     }
@@ -214,7 +234,7 @@ impl Growth {
     pub fn units(&self) -> Vec<UnitSpec> {
         let unit = |instance: &Instance| {
             let template = self.templates.get(instance.template)?;
-            Some(template.grow(&instance.listed))
+            Some(instance.unit(template))
         };
         self.instances.values().filter_map(unit).collect()
     }

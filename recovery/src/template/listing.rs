@@ -1,5 +1,7 @@
 //! Who is there, by those who can restart them?
 
+use std::net::IpAddr;
+
 use super::{Source, Template, Trait};
 use crate::executors::{self, SHORT_ID};
 
@@ -12,15 +14,22 @@ pub struct Listed {
     pub id: String,
     /// Whether it runs, and is ready as far as its platform knows.
     pub is_up: bool,
+    /// Where it is reached in its platform's network, where that is known.
+    pub address: Option<IpAddr>,
 }
 
 impl Listed {
-    pub(super) fn value(&self, of: Trait) -> String {
-        match of {
+    /// `None` if the list doesn't say it.
+    pub(super) fn value(&self, of: Trait) -> Option<String> {
+        Some(match of {
             Trait::Name => self.name.clone(),
             Trait::Id => self.id.clone(),
             Trait::ShortId => self.id.chars().take(SHORT_ID).collect(),
-        }
+            Trait::Address => match self.address? {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            },
+        })
     }
 }
 

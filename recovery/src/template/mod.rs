@@ -11,10 +11,12 @@
 //! Only lists of those who can restart an instance make units. What telemetry says is matched against them, and
 //! never names whom to restart: an instance that somebody merely claims to be belongs to the unit above.
 
+mod fill;
 mod gardener;
 mod growth;
 mod listing;
 
+pub use self::fill::BEFORE as ITS;
 pub use self::gardener::{Gardener, Growing, Grown};
 pub use self::growth::{Growth, Stage};
 pub use self::listing::Listed;
@@ -28,10 +30,11 @@ use crate::tree::Kinds;
 use crate::{DockerSpec, ExecutorSpec, KubernetesSpec, SystemdSpec, UnitName, UnitSpec};
 
 /// What units of one kind have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Template {
     /// As each of them would be written: the kind's name, the parent, the attributes that all have, what limits
-    /// them. Without an executor of its own.
+    /// them, what they are asked. Without an executor of its own. `${its:name}` and its like ([`Trait::WORDS`]) in its
+    /// texts stand for what the list says of the one that it is about.
     pub unit: UnitSpec,
     /// Who lists them, and restarts them.
     pub source: Source,
@@ -53,6 +56,8 @@ pub enum Trait {
     Id,
     /// The first twelve characters of that: what a container is told as its host name.
     ShortId,
+    /// Where it is reached in its platform's network: an IP address, in brackets for version 6.
+    Address,
 }
 
 /// Who lists instances.
@@ -123,17 +128,21 @@ impl Template {
             name: format!("example-of-{}", self.unit.name),
             id: format!("{:016x}", hasher.finish()),
             is_up: true,
+            address: None,
         })
     }
 
     /// The unit that this instance is, as if it had been written.
     fn grow(&self, listed: &Listed) -> UnitSpec {
         let mut unit = self.unit.clone();
-        unit.name = name_of(&self.unit.name, &listed.name);
+        unit.name = instance_of(&self.unit.name, &listed.name);
         unit.executor = Some(self.source.executor(&listed.name));
+        fill::unit(&mut unit, listed);
         let told = self.apart.iter();
-        unit.selector
-            .extend(told.map(|(attribute, of)| (attribute.clone(), listed.value(*of))));
+        unit.selector.extend(told.filter_map(|(attribute, of)| {
+            let value = listed.value(*of)?;
+            Some((attribute.clone(), value))
+        }));
         unit
     }
 }
@@ -147,7 +156,7 @@ pub fn kinds(templates: &[Template]) -> Kinds {
 }
 
 /// The name of a kind's instance.
-fn name_of(kind: &UnitName, instance: &str) -> UnitName {
+pub fn instance_of(kind: &UnitName, instance: &str) -> UnitName {
     UnitName(format!("{kind}{}{instance}", crate::tree::OF_KIND))
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn listed(names: &[&str]) -> Vec<Listed> {
         name: (*name).to_owned(),
         id: format!("{name}-0123456789abcdef"),
         is_up: true,
+        address: None,
     };
     names.iter().map(one).collect()
 }
@@ -75,7 +76,9 @@ async fn gardener(
     ));
     let told = Arc::clone(&clock);
     let clock_of = move || *told.lock().expect("not poisoned");
-    let (gardener, growing) = Gardener::new(written, templates, executors, Arc::new(clock_of));
+    let kinds = kinds(&templates);
+    let (gardener, growing) =
+        Gardener::new(written, kinds, templates, executors, Arc::new(clock_of));
     (gardener, clock, growing)
 }
 

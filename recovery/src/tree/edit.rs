@@ -19,7 +19,7 @@ use super::{RestartTree, TreeError};
 use crate::{UnitName, UnitSpec};
 
 /// A change of the tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
     /// Depth augmentation.
     Deepen {
@@ -318,6 +318,7 @@ pub(super) fn grouping(name: &UnitName, parent: &UnitName) -> UnitSpec {
         start_deadline: std::time::Duration::from_secs(30),
         ready: None,
         check: None,
+        watches: Vec::new(),
         mode: None,
         expected_downtime: None,
         rules: crate::UnitRules::default(),

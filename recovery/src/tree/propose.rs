@@ -515,6 +515,7 @@ fn observed(name: &UnitName, selector: &BTreeMap<String, String>) -> UnitSpec {
         start_deadline: Duration::from_secs(30),
         ready: None,
         check: None,
+        watches: Vec::new(),
         mode: Some(Mode::Observe),
         expected_downtime: None,
         rules: UnitRules::default(),

@@ -25,6 +25,7 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
             start_deadline: Duration::from_secs(10),
             ready: None,
             check: None,
+            watches: Vec::new(),
             mode: None,
             expected_downtime: None,
             rules: crate::UnitRules::default(),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use super::{Bound, Reading, Standing, Watch, Watched};
+use super::{Bound, Reading, Standing, Watched};
 use crate::ports::Clock;
 use crate::rejuvenate::task::last_ready;
 use crate::rejuvenate::{Gauge, Gauges, Life};
@@ -65,7 +65,6 @@ struct Remembered {
 
 /// Looks at units' figures.
 pub struct Watcher {
-    watches: BTreeMap<UnitName, Vec<Watch>>,
     tree: LiveTree,
     gauges: Arc<dyn Gauges>,
     clock: Clock,
@@ -75,14 +74,8 @@ pub struct Watcher {
 
 impl Watcher {
     /// Ready to look.
-    pub fn new(
-        watches: BTreeMap<UnitName, Vec<Watch>>,
-        tree: impl Into<LiveTree>,
-        gauges: Arc<dyn Gauges>,
-        clock: Clock,
-    ) -> Self {
+    pub fn new(tree: impl Into<LiveTree>, gauges: Arc<dyn Gauges>, clock: Clock) -> Self {
         Self {
-            watches,
             tree: tree.into(),
             gauges,
             clock,
@@ -97,14 +90,14 @@ impl Watcher {
         let _ = self.recovery.set(recovery);
     }
 
-    /// The units that have something to keep to.
-    pub fn units(&self) -> impl Iterator<Item = &UnitName> {
-        self.watches.keys()
-    }
-
-    /// Looks at one unit; `None` when it has nothing to keep to. For one caller, who looks every now and then.
+    /// Looks at one unit; `None` when it has nothing to keep to, or is none any more. For one caller, who looks every
+    /// now and then.
     pub async fn look(&self, unit: &UnitName) -> Option<Seen> {
-        let watches = self.watches.get(unit)?;
+        let tree = self.tree.now();
+        let watches = tree.spec(unit).map_or(&[][..], |spec| &spec.watches);
+        if watches.is_empty() {
+            return None;
+        }
         let restarted = self.restarted(unit);
         let life = self.gauges.started(unit).max(restarted);
         let mut readings = Vec::new();
@@ -113,6 +106,10 @@ impl Watcher {
             readings.push((watch, reading, (self.clock)()));
         }
         let mut remembered = self.remembered();
+        if !remembered.contains_key(unit) {
+            // Whoever comes makes room: units of a kind come and go for as long as we run.
+            remembered.retain(|known, _| tree.spec(known).is_some());
+        }
         let remembered = remembered.entry(unit.clone()).or_default();
         let (mut proofs, mut others): (Vec<String>, Vec<String>) = Default::default();
         let mut since: Option<SystemTime> = None;
@@ -262,7 +259,17 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RestartTree;
     use crate::executor::BoxFuture;
+    use crate::tree::tests::specs;
+    use crate::watch::Watch;
+
+    /// A tree of one unit that must keep to these.
+    fn watched(unit: &str, watches: Vec<Watch>) -> RestartTree {
+        let mut units = specs(unit);
+        units[0].watches = watches;
+        RestartTree::build(units).expect("a tree")
+    }
 
     /// Says what the test says, gauge by gauge.
     #[derive(Default)]
@@ -303,13 +310,11 @@ mod tests {
         let watches = vec![above(&heartbeat), above(&memory)];
         let told = Arc::new(Told::default());
         let watcher = Watcher::new(
-            BTreeMap::from([("a".into(), watches)]),
-            Arc::new(crate::RestartTree::empty()),
+            watched("a", watches),
             Arc::clone(&told) as Arc<dyn Gauges>,
             Arc::new(SystemTime::now),
         );
         assert_eq!(watcher.look(&"b".into()).await, None);
-        assert_eq!(watcher.units().count(), 1);
         for (queue, bytes, is_beyond, is_proof, is_within) in [
             (None, None, false, false, false),
             // Nobody knows whether what can't be read accused it before this engine began.
@@ -356,6 +361,26 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn who_is_no_unit_any_more_is_not_looked_at_and_forgotten() {
+        let memory = |of: &str| Watch {
+            bound: Bound::Above {
+                gauge: Gauge::Memory { of: of.into() },
+                limit: 10.0,
+            },
+            lasts: Duration::ZERO,
+        };
+        let tree = LiveTree::from(watched("a", vec![memory("a")]));
+        let told = Arc::new(Told::default());
+        let watcher = Watcher::new(tree.clone(), told, Arc::new(SystemTime::now));
+        assert!(watcher.look(&"a".into()).await.is_some());
+        tree.replace(Arc::new(watched("b", vec![memory("b")])));
+        assert_eq!(watcher.look(&"a".into()).await, None);
+        assert!(watcher.look(&"b".into()).await.is_some());
+        assert!(watcher.looks(&"a".into()).is_empty());
+        assert_eq!(watcher.looks(&"b".into()).len(), 1);
+    }
+
     /// A restart of this unit that was over then.
     fn restarted(target: &str, ready_at: SystemTime) -> RecoveryStatus {
         let action = crate::service::ActionView {
@@ -396,8 +421,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_restart_begins_a_life_of_what_it_restarts_and_not_of_what_that_is_part_of() {
-        let tree = crate::tree::tests::tree("site - auto\n  shop process\n    shop.cart code=cart");
-        let tree = Arc::new(tree);
         for (target, is_new) in [("shop.cart", false), ("shop", true)] {
             let memory = Gauge::Memory { of: "shop".into() };
             let told = Arc::new(Told::default());
@@ -410,9 +433,10 @@ mod tests {
                 },
                 lasts: Duration::from_secs(3600),
             };
+            let mut units = specs("site - auto\n  shop process\n    shop.cart code=cart");
+            units[1].watches = vec![watch];
             let watcher = Watcher::new(
-                BTreeMap::from([("shop".into(), vec![watch])]),
-                Arc::clone(&tree),
+                RestartTree::build(units).expect("a tree"),
                 told as Arc<dyn Gauges>,
                 Arc::new(SystemTime::now),
             );

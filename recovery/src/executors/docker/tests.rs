@@ -205,3 +205,29 @@ fn what_ended_in_order_is_not_restarted_with_the_others() {
         assert!(listed.is_none_or(|it| it.name == "shop-1" && it.id == "abc"));
     }
 }
+
+#[test]
+fn a_container_is_reached_in_the_first_network_that_it_is_in() {
+    for (networks, expected) in [
+        (serde_json::json!({}), None),
+        (serde_json::json!({ "Networks": null }), None),
+        (
+            serde_json::json!({ "Networks": { "a": { "IPAddress": "" } } }),
+            None,
+        ),
+        (
+            serde_json::json!({ "Networks": {
+                "c": { "IPAddress": "10.0.0.9" }, "b": { "IPAddress": "10.0.0.7" }, "a": { "IPAddress": "" },
+            } }),
+            Some("10.0.0.7"),
+        ),
+    ] {
+        let line = serde_json::json!({
+            "Id": "abc", "Names": ["/shop-1"], "State": "running", "NetworkSettings": networks,
+        });
+        let line: Line = serde_json::from_value(line).expect("a line");
+        let address = line.listed().and_then(|it| it.address);
+        let expected = expected.map(|it| it.parse().expect("an address"));
+        assert_eq!(address, expected, "{networks}");
+    }
+}

@@ -40,6 +40,8 @@ pub(super) struct Pod {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodStatus {
     pub phase: String,
+    #[serde(rename = "podIP")]
+    pub pod_ip: String,
     pub conditions: Vec<StatusCondition>,
     pub container_statuses: Vec<ContainerStatus>,
 }

@@ -220,3 +220,37 @@ proptest! {
         }
     }
 }
+
+/// Who starts, or isn't where it was, isn't asked how it is; who was up and fell is.
+#[test]
+fn only_who_was_up_and_is_on_the_list_is_asked() {
+    let mut kind = template("x service.name=web", "replica", "web");
+    kind.unit.check = Some(crate::ProbeSpec::Tcp {
+        address: "${its:name}:1".to_owned(),
+        timeout: Duration::from_secs(1),
+    });
+    let mut growth = Growth::new(vec![kind]);
+    let nobody = BTreeSet::new();
+    let look = |id: &str, is_up: bool| {
+        let mut listed = listed(&["a"]);
+        listed[0].id = id.to_owned();
+        listed[0].is_up = is_up;
+        listed
+    };
+    for (at_second, list, is_new, is_asked) in [
+        (0, look("1", false), true, false),
+        (5, look("1", true), true, true),
+        (10, look("1", false), true, true),
+        // Another life of the name starts as others do.
+        (15, look("2", false), true, false),
+        (20, look("2", true), true, true),
+        (25, Vec::new(), true, false),
+        (30, look("2", true), true, true),
+        (35, look("2", true), false, true),
+    ] {
+        let is_changed = growth.take(0, &list, &nobody, at(at_second));
+        assert_eq!(is_changed, is_new, "{at_second}");
+        let asked = growth.units()[0].check.is_some();
+        assert_eq!(asked, is_asked, "{at_second}");
+    }
+}
