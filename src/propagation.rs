@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_model::{Status, Trace};
-use rekindle_recovery::tree::failure_map::{FailureMap, Seen, infer};
+use rekindle_recovery::tree::failure_map::{FailureMap, Seen, infer_since};
 
 /// Pairs counted; what more there are is counted as left out. Thirty for each of a thousand units.
 const MAX_PAIRS: usize = 30_000;
@@ -95,8 +95,8 @@ impl Pairs {
         });
     }
 
-    /// What follows.
-    pub(crate) fn map(&self) -> FailureMap {
+    /// What follows, where this followed before.
+    pub(crate) fn map(&self, last: &FailureMap) -> FailureMap {
         let seen: Vec<Seen> = self
             .pairs
             .iter()
@@ -109,7 +109,7 @@ impl Pairs {
                 anyway: counts.anyway,
             })
             .collect();
-        infer(&seen)
+        infer_since(last, &seen)
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
             }
         }
         assert_eq!(pairs.add(&asks(false, false), &places, 1), 3);
-        let edges = pairs.map().edges;
+        let edges = pairs.map(&FailureMap::default()).edges;
         assert_eq!(edges.len(), 1);
         assert_eq!((edges[0].source, edges[0].target), (8, 3));
         assert!((edges[0].share - 0.9).abs() < 0.05, "{edges:?}");
@@ -170,7 +170,7 @@ mod tests {
         for _ in 0..10 {
             pairs.fade();
         }
-        assert!(pairs.map().edges.is_empty());
+        assert!(pairs.map(&FailureMap::default()).edges.is_empty());
     }
 
     #[test]

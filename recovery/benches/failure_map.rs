@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use rekindle_recovery::tree::failure_map::{Seen, infer};
+use rekindle_recovery::tree::failure_map::{Seen, infer, infer_since};
 
 const UNITS: usize = 10_000;
 const CALLS: usize = 4;
@@ -51,7 +51,9 @@ fn inferring(criterion: &mut Criterion) {
         map.edges.len(),
         map.groups.len()
     );
-    criterion.bench_function(&name, |bencher| bencher.iter(|| infer(black_box(&pairs))));
+    criterion.bench_function(&name, |bencher| {
+        bencher.iter(|| infer_since(&map, black_box(&pairs)))
+    });
 }
 
 criterion_group!(benches, inferring);

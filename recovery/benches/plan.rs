@@ -12,6 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rekindle_recovery::belief::{Beliefs, Time, Trial};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::plan::{Constraints, plan};
+use rekindle_recovery::tree::{Group, Inferred};
 use rekindle_recovery::{
     Circumstances, CommandSpec, Evidence, ExecutorSpec, FaultSignature, Mode, Policy, RestartTree,
     SuspectUnit, UnitName, UnitRules, UnitSpec,
@@ -93,6 +94,43 @@ fn evidence(tree: &RestartTree, now: SystemTime) -> Evidence {
     }
 }
 
+/// Fifty pairs of components of different processes: as many as there may be.
+fn inferred(tree: &RestartTree) -> Inferred {
+    let pair = |at: usize| {
+        let component = |process: usize| format!("host{}.process{process}.component0", at % HOSTS);
+        let mut members = vec![UnitName(component(at)), UnitName(component(at + 1))];
+        members.sort();
+        Group {
+            members,
+            share: 0.8,
+            is_proven: true,
+            why: "3 times both were cured only together".to_owned(),
+        }
+    };
+    let groups: Vec<Group> = (0..50).map(pair).collect();
+    let orders = groups
+        .iter()
+        .map(|it| (it.members[0].clone(), it.members[1].clone()));
+    let inferred = Inferred {
+        orders: orders.collect(),
+        groups,
+    };
+    assert_eq!(tree.with_inferred(&inferred).len(), tree.len() + 50);
+    inferred
+}
+
+fn laying_out(criterion: &mut Criterion) {
+    let tree = tree();
+    let inferred = inferred(&tree);
+    let name = format!(
+        "{} units laid out with 50 inferred groups and 50 orders",
+        tree.len()
+    );
+    criterion.bench_function(&name, |bencher| {
+        bencher.iter(|| tree.with_inferred(black_box(&inferred)));
+    });
+}
+
 fn planning(criterion: &mut Criterion) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     let tree = tree();
@@ -115,7 +153,8 @@ fn planning(criterion: &mut Criterion) {
         };
         beliefs.learn(&single, &tree, &[trial], Time::NotGiven, now);
     }
-    for tried in [0, 2] {
+    let grouped = tree.with_inferred(&inferred(&tree));
+    for (tree, groups, tried) in [(&tree, 0, 0), (&tree, 0, 2), (&grouped, 50, 2)] {
         let trials: Vec<Trial> = evidence.suspects[1..=tried]
             .iter()
             .map(|suspect| Trial {
@@ -132,14 +171,14 @@ fn planning(criterion: &mut Criterion) {
             excluded: &BTreeSet::new(),
         };
         let name = format!(
-            "{SUSPECTS} suspects over {} units, {tried} tried",
-            tree.len()
+            "{SUSPECTS} suspects over {} units, {tried} tried, {groups} inferred groups",
+            tree.len() - groups
         );
         criterion.bench_function(&name, |bencher| {
-            bencher.iter(|| plan(black_box(&evidence), &tree, &beliefs, &constraints, now));
+            bencher.iter(|| plan(black_box(&evidence), tree, &beliefs, &constraints, now));
         });
     }
 }
 
-criterion_group!(benches, planning);
+criterion_group!(benches, planning, laying_out);
 criterion_main!(benches);

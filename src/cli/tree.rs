@@ -186,7 +186,7 @@ fn observe(traces: &[Trace]) -> Observed {
         seats,
         instances,
         touched,
-        map: pairs.map(),
+        map: pairs.map(&FailureMap::default()),
         left_out,
         ..Observed::default()
     }

@@ -224,13 +224,9 @@ impl Spreading {
         let of_traces = of_traces.map(|ring| {
             let mut members: Vec<UnitName> = ring.iter().map(name).collect();
             members.sort();
-            let within = ring.iter().flat_map(|source| {
-                let targets = self.map.targets(*source);
-                targets.filter(|(target, _)| ring.contains(target))
-            });
             let names: Vec<&str> = members.iter().map(UnitName::as_str).collect();
             Group {
-                share: within.map(|(_, least)| least).fold(1.0, f64::min),
+                share: self.map.least_within(ring),
                 is_proven: false,
                 why: format!(
                     "{} make each other fail more often than not",
@@ -267,7 +263,7 @@ impl Spreading {
         let is_due = |last: UnixNanos| now.since(last) >= INFER_EVERY;
         if !self.keys.is_empty() && self.inferred_at.is_none_or(is_due) {
             self.inferred_at = Some(now);
-            self.map = self.pairs.map();
+            self.map = self.pairs.map(&self.map);
         }
     }
 
@@ -774,11 +770,11 @@ mod tests {
             .filter_map(|_| spreading.stands_for(false, 10, now))
             .sum();
         assert_eq!((all, spreading.counted), (FADE_AFTER, FADE_AFTER / ONE_IN));
-        let before = spreading.pairs.map().edges[0];
+        let before = spreading.pairs.map(&FailureMap::default()).edges[0];
         for _ in 0..FADE_AFTER {
             spreading.stands_for(true, 10, now);
         }
-        let after = spreading.pairs.map().edges[0];
+        let after = spreading.pairs.map(&FailureMap::default()).edges[0];
         assert!(after.least < before.least, "{before:?} {after:?}");
     }
 

@@ -61,6 +61,8 @@ pub struct FailureMap {
     pub edges: Vec<Edge>,
     /// Units that must be restarted together, each group sorted; groups of one are left out.
     pub groups: Vec<Vec<usize>>,
+    /// What holds groups together that were there before, by source, then target.
+    kept: Vec<Edge>,
     /// The places of [`Self::edges`], by target.
     into: Vec<usize>,
 }
@@ -74,6 +76,13 @@ impl FailureMap {
         edges
             .take_while(move |edge| edge.target == target)
             .map(|edge| (edge.source, edge.least))
+    }
+
+    /// How often at least (95 %) one of this group fails when another does, as far as one makes the other fail.
+    pub fn least_within(&self, group: &[usize]) -> f64 {
+        let is_within = |edge: &&Edge| group.contains(&edge.source) && group.contains(&edge.target);
+        let edges = self.edges.iter().chain(&self.kept).filter(is_within);
+        edges.map(|edge| edge.least).fold(1.0, f64::min)
     }
 
     /// Who fails when this unit does, and how often at least (95 %).
@@ -91,6 +100,22 @@ pub const GROUPED: f64 = 0.5;
 
 /// Infers the map. Takes time proportional to what was seen (sorting apart).
 pub fn infer(seen: &[Seen]) -> FailureMap {
+    infer_since(&FailureMap::default(), seen)
+}
+
+/// As [`infer`], some time after another map was inferred of the same units. Counts go up and down by every request, and
+/// whoever goes by a group shouldn't see it come and go with them. So a group comes when its edges are clear and more
+/// likely than not ([`GROUPED`]), and between its members these stay until the opposite is as clear: the share's upper limit
+/// at 95 % isn't above that, or the target fails no more often with the source than otherwise.
+pub fn infer_since(last: &FailureMap, seen: &[Seen]) -> FailureMap {
+    let mut group_of: BTreeMap<usize, usize> = BTreeMap::new();
+    for (number, group) in last.groups.iter().enumerate() {
+        group_of.extend(group.iter().map(|unit| (*unit, number)));
+    }
+    let are_grouped = |pair: &Seen| {
+        let (source, target) = (group_of.get(&pair.source), group_of.get(&pair.target));
+        source.is_some() && source == target
+    };
     let mut seen: Vec<Seen> = seen
         .iter()
         .copied()
@@ -98,6 +123,7 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
         .collect();
     seen.sort_unstable_by_key(|pair| (pair.source, pair.target));
     let mut edges = Vec::new();
+    let mut kept = Vec::new();
     for pairs in seen.chunk_by(|a, b| (a.source, a.target) == (b.source, b.target)) {
         let sum = |of: fn(&Seen) -> u64| pairs.iter().map(of).fold(0, u64::saturating_add);
         let failed = sum(|pair| pair.failed);
@@ -108,32 +134,34 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
         if also == 0 {
             continue;
         }
-        let with = Share::of(also, failed - also);
-        let least = with.wilson(Probability::P95).low;
+        let with = Share::of(also, failed - also).wilson(Probability::P95);
         // Of nothing seen nothing follows: the target may fail all the time.
-        let usually = match well {
-            0 => continue,
-            _ => {
-                Share::of(anyway, well - anyway)
-                    .wilson(Probability::P95)
-                    .high
-            }
+        if well == 0 {
+            continue;
+        }
+        let usually = Share::of(anyway, well - anyway);
+        let edge = Edge {
+            source: pairs[0].source,
+            target: pairs[0].target,
+            share: also as f64 / failed as f64,
+            least: with.low,
         };
-        if least > usually {
-            edges.push(Edge {
-                source: pairs[0].source,
-                target: pairs[0].target,
-                share: also as f64 / failed as f64,
-                least,
-            });
+        if with.low > usually.wilson(Probability::P95).high {
+            edges.push(edge);
+        }
+        let is_above = edge.share > anyway as f64 / well as f64;
+        if are_grouped(&pairs[0]) && with.high > GROUPED && is_above {
+            kept.push(edge);
         }
     }
-    let groups = groups(&edges);
+    let strong = edges.iter().filter(|edge| edge.share > GROUPED);
+    let groups = groups(strong.chain(&kept));
     let mut into: Vec<usize> = (0..edges.len()).collect();
     into.sort_by_key(|at| edges[*at].target);
     FailureMap {
         edges,
         groups,
+        kept,
         into,
     }
 }
@@ -201,11 +229,10 @@ pub fn after_restarts(restarts: &[Away], alarms: &[(usize, SystemTime)]) -> Vec<
         .collect()
 }
 
-/// Units that make each other fail more often than not.
-fn groups(edges: &[Edge]) -> Vec<Vec<usize>> {
-    let strong = edges.iter().filter(|edge| edge.share > GROUPED);
+/// Units that these edges lead round to each other.
+fn groups<'a>(edges: impl Iterator<Item = &'a Edge>) -> Vec<Vec<usize>> {
     let mut graph: GraphMap<usize, (), Directed> = GraphMap::new();
-    for edge in strong {
+    for edge in edges {
         graph.add_edge(edge.source, edge.target, ());
     }
     let mut groups: Vec<Vec<usize>> = tarjan_scc(&graph)
@@ -292,6 +319,39 @@ mod tests {
         let targets: Vec<usize> = map.targets(2).map(|one| one.0).collect();
         assert_eq!(targets, [3, 5]);
         assert_eq!(map.targets(3).count(), 0);
+    }
+
+    /// What is near the bound is in or out by a request more or less; a group that is there stays until it clearly isn't one.
+    #[test]
+    fn a_group_stays_until_it_is_clearly_none() {
+        let back = seen(5, 2, 90, 1);
+        let mut map = FailureMap::default();
+        for (also, anyway, is_there) in [
+            (49, 1, false),
+            (51, 1, true),
+            (49, 1, true),
+            (45, 1, true),
+            // 40 of 100 may be up to 49.8 %.
+            (40, 1, false),
+            (49, 1, false),
+            (90, 1, true),
+            // It fails as often when the other is well.
+            (90, 850, true),
+            (90, 901, false),
+            (90, 850, false),
+        ] {
+            map = infer_since(&map, &[seen(2, 5, also, anyway), back]);
+            assert_eq!(!map.groups.is_empty(), is_there, "{also} {anyway}");
+            if is_there {
+                let least = map.least_within(&[2, 5]);
+                assert!(least > 0.0 && least < 0.9, "{least}");
+            }
+        }
+        // Who was in no group of theirs doesn't come into it by what keeps one.
+        let pair = infer(&[seen(2, 5, 90, 1), back]);
+        let third = [seen(5, 7, 49, 1), seen(7, 2, 90, 1)];
+        let wider = infer_since(&pair, &[&[seen(2, 5, 45, 1), back][..], &third].concat());
+        assert_eq!(wider.groups, [vec![2, 5]]);
     }
 
     #[test]

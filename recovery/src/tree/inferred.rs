@@ -108,8 +108,7 @@ impl RestartTree {
         let orders = orders.filter_map(|(first, second)| Some((tree.at(first)?, tree.at(second)?)));
         let orders: Vec<(usize, usize)> = orders.take(MOST).collect();
         let ends: Vec<usize> = tree.places.iter().map(|place| place.end).collect();
-        tree.rules
-            .add_orders(orders, &tree.units, |unit| unit..ends[unit]);
+        tree.rules.add_orders(orders, |unit| unit..ends[unit]);
         tree
     }
 

@@ -199,6 +199,26 @@ impl RestartTree {
             .or_else(|| self.at(self.kinds.parent_of(unit)?))
     }
 
+    /// As [`Self::home`]; of a group that this tree doesn't have, where its members are: what was done to it was done to
+    /// them, and they can't be without it by forgetting that it was one.
+    fn homes(&self, unit: &UnitName) -> impl Iterator<Item = usize> + Clone + use<> {
+        let home = self.home(unit);
+        let members = match home {
+            Some(_) => Vec::new(),
+            None => self.members_of_former(unit),
+        };
+        home.into_iter().chain(members)
+    }
+
+    /// The members, as far as they are there, of a group that isn't.
+    fn members_of_former(&self, unit: &UnitName) -> Vec<usize> {
+        let members = Group::named(unit).map_or(Vec::new(), |group| group.members);
+        members
+            .iter()
+            .filter_map(|member| self.home(member))
+            .collect()
+    }
+
     /// What the unit is one of: the template that it grew from, or itself. What is learned of units is learned of their
     /// kinds, so that a new one has its kind's experience, and names that come and go fill nothing.
     pub fn kind(&self, unit: &UnitName) -> UnitName {
@@ -379,32 +399,37 @@ impl RestartTree {
     /// Whether restarting `unit` restarts `other`: it is the same, contains it, or a recovery group
     /// brings it.
     pub fn contains(&self, unit: &UnitName, other: &UnitName) -> bool {
-        match (self.at(unit), self.at(other)) {
-            (Some(unit), Some(other)) => self.covered(unit).any(|covered| covered.contains(&other)),
-            _ => false,
+        let Some(other) = self.at(other) else {
+            return false;
+        };
+        let covers = |at| self.covered(at).any(|covered| covered.contains(&other));
+        match self.at(unit) {
+            Some(at) => covers(at),
+            None => self.members_of_former(unit).into_iter().any(covers),
         }
     }
 
     /// Whether what the one's restart restarts and what the other's does have anything in common, so that
     /// they must not be restarted at once.
     pub fn overlap(&self, one: &UnitName, other: &UnitName) -> bool {
-        let (Some(one), Some(other)) = (self.home(one), self.home(other)) else {
-            return false;
-        };
-        self.covered(one).any(|a| {
-            self.covered(other)
-                .any(|b| a.contains(&b.start) || b.contains(&a.start))
+        let others = self.homes(other);
+        self.homes(one).any(|one| {
+            let mut others = others.clone().flat_map(|at| self.covered(at));
+            others.any(|b| {
+                self.covered(one)
+                    .any(|a| a.contains(&b.start) || b.contains(&a.start))
+            })
         })
     }
 
     /// Whether restarting `unit` restarts `other`, something in it, or what it is part of.
     pub fn touches(&self, unit: &UnitName, other: &UnitName) -> bool {
-        let (Some(unit), Some(other)) = (self.home(unit), self.home(other)) else {
-            return false;
-        };
-        let other = self.range(other);
-        self.covered(unit)
-            .any(|covered| covered.contains(&other.start) || other.contains(&covered.start))
+        let others = self.homes(other).map(|at| self.range(at));
+        let mut covered = self.homes(unit).flat_map(|at| self.covered(at));
+        covered.any(|covered| {
+            let mut others = others.clone();
+            others.any(|other| covered.contains(&other.start) || other.contains(&covered.start))
+        })
     }
 
     /// The smallest unit that contains all of these; `None` when there is none of them.

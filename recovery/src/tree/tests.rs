@@ -359,7 +359,7 @@ fn rules_that_cannot_be_kept_are_named() {
         ),
         (
             "r\n  a @before=b\n    a.x @after=b.x\n  b\n    b.x",
-            "each of a.x and b.x is to be",
+            "each of a, a.x, b and b.x is to be",
         ),
     ] {
         let errors = RestartTree::build(specs(text)).expect_err(text);

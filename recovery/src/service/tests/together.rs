@@ -129,3 +129,44 @@ async fn the_next_engine_knows_the_group_that_was_being_restarted() {
     );
     story.end().await;
 }
+
+/// A configuration that has one of a group no more, or has them together, can't have the group; what it did to the other
+/// was done to it all the same.
+#[tokio::test(start_paused = true)]
+async fn a_tree_that_can_not_have_the_group_remembers_what_it_cost() {
+    for text in [
+        "site - auto\n  shop process service.name=shop ~2000\n    shop.search code=search ~200\n  \
+         bank - service.name=bank\n    pay process code=pay ~200\n    books process code=books ~20000",
+        "site - auto\n  shop process service.name=shop ~2000\n    shop.cart code=cart @together=pay ~200\n  \
+         bank - service.name=bank\n    pay process code=pay ~200\n    books process code=books ~20000",
+    ] {
+        let mut world = world();
+        world.with(|state| state.manner.insert("pay".into(), Manner::Hangs));
+        let mut story = Story::new(&world);
+        story.recovery.infer(inferred()).await.expect("taken");
+        story.go(1).await;
+        let order = |unit: &str| Command::Restart {
+            unit: unit.into(),
+            dry_run: false,
+            by: "ann".to_owned(),
+            reason: "they hand it on".to_owned(),
+        };
+        assert!(story.recovery.command(order(PAIR)).await.is_ok());
+        story.go(1).await;
+        story.end().await;
+        world.tree = Arc::new(tree(text));
+        world.with(|state| state.manner.clear());
+        let mut story = Story::new(&world);
+        // Nobody knows yet what became of it.
+        let refused = story.recovery.command(order("pay")).await;
+        let refused = refused.expect_err("it is leased").to_string();
+        assert!(refused.contains(PAIR), "{refused}");
+        story.go(60).await;
+        let status = story.recovery.status().borrow().clone();
+        assert!(status.units.iter().all(|it| it.unit != PAIR.into()));
+        let pay = status.budgets.iter().find(|it| it.name == "pay");
+        let spent = pay.map_or(0.0, |budget| budget.spent);
+        assert!((spent - 1.0).abs() < 0.1, "{:?}", status.budgets);
+        story.end().await;
+    }
+}
