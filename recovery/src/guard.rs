@@ -205,6 +205,8 @@ pub struct Past {
     pub at: SystemTime,
     /// When the unit was ready again, where known.
     pub ready_at: Option<SystemTime>,
+    /// Until when all of it may have been done, where that isn't known.
+    pub due_at: Option<SystemTime>,
     /// What it cost in failed user requests: measured, or expected as long as it isn't.
     pub failed_requests: f64,
     /// The fault; `None` for an order.

@@ -2,8 +2,8 @@
 //!
 //! Budgets bound what recovery can do to users when everything else about it is wrong: in restarts and
 //! in failed requests, for a unit, a subtree, and the whole, over one sliding period. What is spent
-//! counts from the intent on until a period after the unit was ready again, and a request budget is
-//! charged what was expected until it is measured.
+//! counts from the intent on until a period after the unit was ready again, or may have been at the latest, and a request
+//! budget is charged what was expected until it is measured.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -19,8 +19,10 @@ impl World<'_> {
         now: SystemTime,
     ) -> impl Iterator<Item = &Past> {
         self.past.iter().filter(move |past| {
-            // An executor may be called long after the intent: after the units before it, announcing and preparing.
-            let last = past.ready_at.map_or(past.at, |ready| ready.max(past.at));
+            // An executor may be called long after the intent: after the units before it, announcing and preparing. When
+            // nobody knows when it was done, it may have been done as late as it could.
+            let last = Some(past.at).max(past.ready_at).max(past.due_at);
+            let last = last.unwrap_or(past.at);
             last.checked_add(period).is_none_or(|until| until > now)
         })
     }

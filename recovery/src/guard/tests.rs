@@ -186,6 +186,7 @@ fn past(target: &str, ago: u64, verdict: Option<Verdict>) -> Past {
         by_person: false,
         at: now() - secs(ago),
         ready_at: Some(now() - secs(ago)),
+        due_at: None,
         failed_requests: 10.0,
         signature: Some(evidence(target).signature),
         verdict,

@@ -57,7 +57,7 @@ pub(super) fn uint(number: i64) -> u64 {
 pub(super) const ACTION: &str =
     "SELECT actions.id, actions.recovery, attempt, target, unit, generation,
     deadline, actions.by, actions.reason, actions.evidence, expected_cost, intended_at, result,
-    verdict, relief, failed_requests, judged, judged_at, plan";
+    verdict, relief, failed_requests, judged, judged_at, plan, hanging";
 
 pub(super) fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
     Ok(StoredAction {
@@ -80,5 +80,6 @@ pub(super) fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
         judged: row.get(16)?,
         judged_at: row.get::<_, Option<i64>>(17)?.map(time),
         plan: row.get::<_, Option<i64>>(18)?.map(|id| PlanId(uint(id))),
+        hanging: optional(row.get(19)?)?.unwrap_or_default(),
     })
 }

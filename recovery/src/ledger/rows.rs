@@ -67,6 +67,8 @@ pub struct Intent {
     pub plan: Option<PlanId>,
     /// What it is expected to cost, in failed user requests: charged until it is measured.
     pub expected_cost: f64,
+    /// Requests that should have come by then, and had not, by type: those that hang, which the restart fails.
+    pub hanging: BTreeMap<String, u64>,
     /// When.
     pub at: SystemTime,
 }
@@ -207,6 +209,8 @@ pub struct StoredAction {
     pub judged_at: Option<SystemTime>,
     /// The plan it was part of.
     pub plan: Option<PlanId>,
+    /// Requests that hung when it was decided on, by type; none where an older engine decided.
+    pub hanging: BTreeMap<String, u64>,
 }
 
 impl StoredAction {

@@ -75,6 +75,7 @@ const MIGRATIONS: &[&str] = &[
         kinds TEXT NOT NULL,
         PRIMARY KEY (unit, at)
      ) STRICT, WITHOUT ROWID",
+    "ALTER TABLE actions ADD COLUMN hanging TEXT",
 ];
 
 /// Brings the database to the newest format.

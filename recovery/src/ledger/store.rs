@@ -209,16 +209,15 @@ impl Store {
                     |row| row.get(0),
                 )?;
                 let deadline = i64::try_from(restart.deadline.as_nanos()).unwrap_or(i64::MAX);
-                // The whole cost is charged to the first part: it is the attempt's.
-                let cost = if place == 0 {
-                    intent.expected_cost
-                } else {
-                    0.0
+                // The whole cost is charged to the first part: it is the attempt's, as is what hung.
+                let (cost, hanging) = match place {
+                    0 => (intent.expected_cost, Some(json(&intent.hanging)?)),
+                    _ => (0.0, None),
                 };
                 transaction.execute(
                     "INSERT INTO actions (recovery, attempt, target, unit, generation, deadline, by,
-                         reason, plan, evidence, expected_cost, intended_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                         reason, plan, evidence, expected_cost, intended_at, hanging)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                     params![
                         int(entry.recovery.0),
                         intent.attempt,
@@ -232,6 +231,7 @@ impl Store {
                         evidence,
                         cost,
                         nanos(intent.at),
+                        hanging,
                     ],
                 )?;
                 let action = ActionId(uint(transaction.last_insert_rowid()));
@@ -287,7 +287,7 @@ impl Store {
                  ORDER BY actions.id DESC LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![unit.map(UnitName::as_str), limit], |row| {
-                let incident: Option<i64> = row.get(19)?;
+                let incident: Option<i64> = row.get(20)?;
                 Ok((action(row)?, incident.map(uint)))
             })?;
             rows.collect()

@@ -49,6 +49,7 @@ fn intent(units: &[&str]) -> Intent {
         reason: "it fails".to_owned(),
         plan: None,
         expected_cost: 12.5,
+        hanging: [("web GET /".to_owned(), 3)].into(),
         at: at(1),
     }
 }

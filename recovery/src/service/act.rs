@@ -19,7 +19,7 @@ use crate::service::CommandError;
 use crate::{RestartTree, UnitName};
 
 /// Beyond its deadline an executor may need a moment to say so; after this nobody waits for it.
-const EXECUTOR_SLACK: Duration = Duration::from_secs(10);
+pub(super) const EXECUTOR_SLACK: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Reserves the subtree, writes the intent, and calls the first executor. The guards have been
@@ -71,7 +71,7 @@ impl Engine {
             // The lease counts from here on: nothing else is decided before the intent is written.
             case.acted_on.clone_from(&case.evidence);
             case.attempt = Some(Attempt {
-                hanging,
+                hanging: hanging.clone(),
                 ..Attempt::new(number, target.clone(), now, lease_until)
             });
             case.apply(Event::Commit, now)
@@ -97,6 +97,7 @@ impl Engine {
             reason: reason.to_owned(),
             plan: case.plan_number(),
             expected_cost,
+            hanging,
             at: now,
         };
         self.crash(CrashPoint::BeforeIntent);
@@ -124,6 +125,7 @@ impl Engine {
             by_person: is_person(by),
             at: now,
             ready_at: None,
+            due_at: now.checked_add(acting),
             failed_requests: expected_cost,
             signature: signature.clone(),
             verdict: None,
@@ -460,6 +462,10 @@ impl Engine {
         let is_charged = matches!(outcome, Outcome::Refused { is_felt: true, .. });
         if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
             past.ready_at = ready_at.or(Some(now));
+            if event.is_some() {
+                // Of a part that isn't ready nobody knows more than that it was called before now.
+                past.due_at = (event != Some(Event::Done)).then_some(now);
+            }
             let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX) - u32::from(is_charged);
             past.restarts = past.restarts.saturating_sub(refused);
             if past.restarts == 0 {

@@ -85,7 +85,7 @@ pub(super) struct Attempt {
     pub(super) next_look: SystemTime,
     pub(super) before: Option<Fared>,
     /// Requests that should have come by the time it was decided on, and had not, by type: what hangs fails when it is
-    /// restarted, and is a failure from then on. Of an attempt that was begun by an engine that ended, nobody knows.
+    /// restarted, and is a failure from then on.
     pub(super) hanging: BTreeMap<String, u64>,
     pub(super) after: Option<Fared>,
     pub(super) relief: Option<Relief>,

@@ -349,6 +349,7 @@ impl Engine {
         for past in &mut self.past {
             shift.apply(&mut past.at);
             past.ready_at.iter_mut().for_each(|at| shift.apply(at));
+            past.due_at.iter_mut().for_each(|at| shift.apply(at));
         }
         for came in self.comings.came.values_mut() {
             shift.apply(came);

@@ -7,6 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::RecoveryId;
+use super::act::EXECUTOR_SLACK;
 use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
 use crate::executor::{ActionId, Effect, Life};
@@ -21,7 +22,21 @@ const INQUIRY: Duration = Duration::from_secs(10);
 /// The attempts behind actions, as guards count them.
 pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
     let mut past: Vec<(u32, Past)> = Vec::new();
+    // Of several in one attempt, each may have had to wait for those before it.
+    let mut may_take = Duration::ZERO;
+    let mut last = None;
     for action in actions {
+        let attempt = Some((action.recovery, action.attempt));
+        if std::mem::replace(&mut last, attempt) != attempt {
+            may_take = Duration::ZERO;
+        }
+        may_take = may_take.saturating_add(action.deadline + EXECUTOR_SLACK);
+        let is_known = matches!(
+            action.outcome,
+            Some(Outcome::Done { .. } | Outcome::Refused { .. })
+        );
+        let due_at = action.intended_at.checked_add(may_take);
+        let due_at = due_at.filter(|_| !is_known);
         let ready_at = match &action.outcome {
             Some(Outcome::Done { ready_at, .. }) => Some(*ready_at),
             _ => None,
@@ -38,6 +53,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
         if let Some((_, past)) = same {
             past.restarts = past.restarts.saturating_add(restarts);
             past.failed_requests += cost;
+            past.due_at = past.due_at.max(due_at);
             past.ready_at = past.ready_at.max(ready_at);
         } else {
             past.push((
@@ -49,6 +65,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
                     by_person: is_person(&action.by),
                     at: action.intended_at,
                     ready_at,
+                    due_at,
                     failed_requests: cost,
                     signature: action
                         .evidence
@@ -140,6 +157,7 @@ fn case(stored: &StoredRecovery, now: SystemTime) -> Case {
             SystemTime::UNIX_EPOCH,
         );
         attempt.is_resumed = true;
+        attempt.hanging.clone_from(&first.hanging);
         attempt.parts = last
             .map(|action| Part {
                 action: action.action,
@@ -305,5 +323,68 @@ impl Engine {
             },
         };
         self.result(id, action, outcome, false).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An attempt of three, of which only the first is known to be done.
+    #[test]
+    fn what_may_still_be_done_counts_from_when_it_can_be_at_the_latest() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let done = Outcome::Done {
+            stopped_at: at(100),
+            ready_at: at(103),
+            began: Life::default(),
+            note: String::new(),
+        };
+        let lost = Outcome::Unknown {
+            reason: "nobody can tell".to_owned(),
+        };
+        let action = |attempt: u32, outcome: Option<Outcome>| StoredAction {
+            action: ActionId(1),
+            recovery: RecoveryId(1),
+            attempt,
+            target: "shop".into(),
+            unit: "shop".into(),
+            generation: 2,
+            deadline: Duration::from_secs(10),
+            by: "auto".to_owned(),
+            reason: String::new(),
+            evidence: None,
+            expected_cost: 1.0,
+            intended_at: at(100),
+            outcome,
+            verdict: None,
+            relief: None,
+            failed_requests: None,
+            judged: None,
+            judged_at: None,
+            plan: None,
+            hanging: std::collections::BTreeMap::new(),
+        };
+        let three = |last: Option<Outcome>| {
+            let first = action(1, Some(done.clone()));
+            past(&[
+                first,
+                action(2, Some(done.clone())),
+                action(2, None),
+                action(2, last),
+            ])
+        };
+        let slack = EXECUTOR_SLACK.as_secs();
+        for (last, due_at) in [
+            (Some(done.clone()), at(120 + 2 * slack)),
+            (Some(lost), at(130 + 3 * slack)),
+            (None, at(130 + 3 * slack)),
+        ] {
+            let [known, open] = &three(last)[..] else {
+                panic!("two attempts");
+            };
+            assert_eq!((known.due_at, known.ready_at), (None, Some(at(103))));
+            assert_eq!((open.due_at, open.restarts), (Some(due_at), 3));
+        }
     }
 }

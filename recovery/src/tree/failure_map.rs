@@ -108,13 +108,15 @@ pub fn infer(seen: &[Seen]) -> FailureMap {
 /// likely than not ([`GROUPED`]), and between its members these stay until the opposite is as clear: the share's upper limit
 /// at 95 % isn't above that, or the target fails no more often with the source than otherwise.
 pub fn infer_since(last: &FailureMap, seen: &[Seen]) -> FailureMap {
-    let mut group_of: BTreeMap<usize, usize> = BTreeMap::new();
+    let grouped = last.groups.iter().flatten().max();
+    let mut group_of: Vec<Option<usize>> = vec![None; grouped.map_or(0, |last| last + 1)];
     for (number, group) in last.groups.iter().enumerate() {
-        group_of.extend(group.iter().map(|unit| (*unit, number)));
+        group.iter().for_each(|unit| group_of[*unit] = Some(number));
     }
+    let group_of = |unit: usize| group_of.get(unit).copied().flatten();
     let are_grouped = |pair: &Seen| {
-        let (source, target) = (group_of.get(&pair.source), group_of.get(&pair.target));
-        source.is_some() && source == target
+        let source = group_of(pair.source);
+        source.is_some() && source == group_of(pair.target)
     };
     let mut seen: Vec<Seen> = seen
         .iter()

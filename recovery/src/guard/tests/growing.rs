@@ -163,6 +163,7 @@ fn play(steps: Vec<Step>) -> usize {
                     restarts,
                     at: clock,
                     ready_at: None,
+                    due_at: None,
                     failed_requests: 1.0,
                     signature: (!prevents).then(|| evidence.signature.clone()),
                     verdict: None,

@@ -29,6 +29,8 @@ const PER_UNIT: u32 = 4;
 const IN_ALL: u32 = 20;
 const REQUESTS: f64 = 150.0;
 const FRONT: u32 = 2;
+/// How long after its intent a restart may be done.
+const LATE: u64 = 300;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ enum Step {
     Want(usize, Authority, f64),
     /// The oldest restart under way ends.
     Done(bool),
+    /// What became of the oldest restart under way is never known: it is done when it can be at the latest.
+    Lost,
     /// A unit falls sick, or isn't any more.
     Sick(usize),
     Well,
@@ -56,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..17usize, authority(), 0.0..20.0f64).prop_map(|(unit, by, cost)| Step::Want(unit, by, cost)),
         4 => any::<bool>().prop_map(Step::Done),
+        2 => Just(Step::Lost),
         2 => (0..17usize).prop_map(Step::Sick),
         1 => Just(Step::Well),
         3 => (1..200u64).prop_map(Step::Pass),
@@ -224,6 +229,7 @@ fn play(steps: Vec<Step>) -> usize {
                     by_person: false,
                     at: clock,
                     ready_at: None,
+                    due_at: Some(clock + secs(LATE)),
                     failed_requests: cost,
                     signature: (!prevents).then(|| evidence.signature.clone()),
                     verdict: None,
@@ -241,11 +247,24 @@ fn play(steps: Vec<Step>) -> usize {
                     let done = past.iter_mut().find(|past| past.recovery == lease.recovery);
                     let done = done.expect("it was begun");
                     done.ready_at = Some(clock);
+                    done.due_at = None;
                     done.verdict = Some(if cured {
                         Verdict::Cured
                     } else {
                         Verdict::NotCured
                     });
+                }
+            }
+            Step::Lost => {
+                if !leases.is_empty() {
+                    let lease = leases.remove(0);
+                    let mut begun = past.iter().filter(|past| past.recovery == lease.recovery);
+                    let begun = begun.next_back().expect("it was begun");
+                    let is_it = |done: &&mut (SystemTime, UnitName, u32, f64)| {
+                        done.0 == begun.at && done.1 == begun.target
+                    };
+                    let done = log.done.iter_mut().rfind(is_it);
+                    done.expect("it was begun").0 += secs(LATE);
                 }
             }
             Step::Sick(unit) => {

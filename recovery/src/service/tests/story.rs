@@ -283,6 +283,37 @@ async fn what_a_restart_ended_had_not_come_before_it() {
     did_not_come(true).await;
 }
 
+/// What hung when it was decided on is known to the engine that comes after, which would otherwise see only silence after a
+/// restart that ended them.
+#[tokio::test(start_paused = true)]
+async fn what_hung_before_a_restart_is_known_to_the_next_engine() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.with(|state| {
+        state.hangs = true;
+        state.fails_when_restarted = true;
+    });
+    world.break_down("shop", 1.0);
+    sleep(Duration::from_secs(1)).await;
+    let told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    while states(&story) != [State::Settling] {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let status = story.recovery.status().borrow().clone();
+    assert_eq!(status.recent[0].verdict, None, "{}", story.text);
+    story.end().await;
+    drop(told);
+    let mut story = Story::new(&world);
+    let _told = world.tell(&story.recovery, 1, &[("shop.cart", 0.9)]);
+    story.go(90).await;
+    let status = story.recovery.status().borrow().clone();
+    let first = status.recent.last().expect("it was restarted");
+    let words = first.judged.clone().unwrap_or_default();
+    assert_eq!(first.verdict, Some(Verdict::NotCured), "{words}");
+    assert!(words.contains("of them did not come"), "{words}");
+    story.end().await;
+}
+
 /// The fault makes requests hang, and the first restart doesn't help.
 async fn did_not_come(fails_when_restarted: bool) {
     let world = World::new();
