@@ -26,6 +26,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
     let mut may_take = Duration::ZERO;
     let mut last = None;
     for action in actions {
+        let at = action.by_now(action.intended_at);
         let attempt = Some((action.recovery, action.attempt));
         if std::mem::replace(&mut last, attempt) != attempt {
             may_take = Duration::ZERO;
@@ -35,10 +36,11 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
             action.outcome,
             Some(Outcome::Done { .. } | Outcome::Refused { .. })
         );
-        let due_at = action.intended_at.checked_add(may_take);
+        let due_at = at.checked_add(may_take);
         let due_at = due_at.filter(|_| !is_known);
         let ready_at = match &action.outcome {
-            Some(Outcome::Done { ready_at, .. }) => Some(*ready_at),
+            // Where the clock was set before it was ready, nobody can tell by how much it is off.
+            Some(Outcome::Done { ready_at, .. }) => Some(action.by_now(*ready_at).max(at)),
             _ => None,
         };
         let (restarts, cost) = match &action.outcome {
@@ -63,7 +65,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
                     target: action.target.clone(),
                     restarts,
                     by_person: is_person(&action.by),
-                    at: action.intended_at,
+                    at,
                     ready_at,
                     due_at,
                     failed_requests: cost,
@@ -363,6 +365,7 @@ mod tests {
             judged: None,
             judged_at: None,
             plan: None,
+            shifted: crate::clock::Shift::of_nanos(0),
             hanging: std::collections::BTreeMap::new(),
         };
         let three = |last: Option<Outcome>| {

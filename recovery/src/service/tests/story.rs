@@ -288,7 +288,7 @@ async fn what_a_restart_ended_had_not_come_before_it() {
 #[tokio::test(start_paused = true)]
 async fn what_hung_before_a_restart_is_known_to_the_next_engine() {
     let world = World::new();
-    let mut story = Story::new(&world);
+    let story = Story::new(&world);
     world.with(|state| {
         state.hangs = true;
         state.fails_when_restarted = true;
