@@ -41,6 +41,10 @@ pub enum CrashPoint {
     BeforeVerdict,
     /// The verdict is on disk.
     AfterVerdict,
+    /// The ledger is about to be asked or written, whatever for.
+    BeforeWrite,
+    /// It has answered, and nobody was told.
+    AfterWrite,
 }
 
 impl CrashPoint {
@@ -62,6 +66,9 @@ impl CrashPoint {
         Self::AfterVerdict,
     ];
 
+    /// The places around whatever the ledger does. They are passed many times in each recovery: a sweep counts.
+    pub const OF_LEDGER: [Self; 2] = [Self::BeforeWrite, Self::AfterWrite];
+
     /// Its name: `before-intent` and so on.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,6 +86,8 @@ impl CrashPoint {
             Self::AfterResult => "after-result",
             Self::BeforeVerdict => "before-verdict",
             Self::AfterVerdict => "after-verdict",
+            Self::BeforeWrite => "before-write",
+            Self::AfterWrite => "after-write",
         }
     }
 }
@@ -96,16 +105,20 @@ pub struct UnknownCrashPoint {
     text: String,
 }
 
+fn all() -> impl Iterator<Item = CrashPoint> {
+    CrashPoint::ALL.into_iter().chain(CrashPoint::OF_LEDGER)
+}
+
 fn names() -> String {
-    CrashPoint::ALL.map(CrashPoint::as_str).join(", ")
+    let names: Vec<&str> = all().map(CrashPoint::as_str).collect();
+    names.join(", ")
 }
 
 impl FromStr for CrashPoint {
     type Err = UnknownCrashPoint;
 
     fn from_str(text: &str) -> Result<Self, UnknownCrashPoint> {
-        Self::ALL
-            .into_iter()
+        all()
             .find(|point| point.as_str() == text)
             .ok_or_else(|| UnknownCrashPoint {
                 text: text.to_owned(),
@@ -145,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_place_is_read_by_its_name() {
-        for point in CrashPoint::ALL {
+        for point in all() {
             assert_eq!(point.as_str().parse(), Ok(point));
             let json = serde_json::to_string(&point).expect("a name");
             assert_eq!(json, format!("\"{point}\""));

@@ -30,6 +30,8 @@ pub use self::rows::{
 pub use self::store::Store;
 use reserve::Reserve;
 
+use crate::crash::{CrashPoint, Passing};
+
 /// Gives up the reserve of this ledger where its disk is full, before anything is opened: what was in flight must be taken
 /// up again, and that takes some bytes, also of others than the ledger. It is made again when there is room. Whether it
 /// was there and given up.
@@ -56,6 +58,7 @@ const QUEUE: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     owner: Arc<Owner>,
+    passing: Passing,
 }
 
 #[derive(Debug)]
@@ -117,7 +120,13 @@ impl Ledger {
         };
         Ok(Self {
             owner: Arc::new(owner),
+            passing: Passing::default(),
         })
+    }
+
+    /// The same, which tells where it passes.
+    pub(crate) fn passing(self, passing: Passing) -> Self {
+        Self { passing, ..self }
     }
 
     /// Runs this on the database and waits for what it says.
@@ -125,6 +134,16 @@ impl Ledger {
     /// # Errors
     /// What it says, or that the ledger is closed.
     pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.passing.at(CrashPoint::BeforeWrite);
+        let answer = self.ask(job).await;
+        self.passing.at(CrashPoint::AfterWrite);
+        answer
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Store) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {

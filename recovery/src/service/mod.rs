@@ -48,7 +48,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::engine::{Engine, Input};
 use crate::belief::Learned;
 use crate::clock::{BootClock, Reading};
-use crate::crash::CrashHook;
+use crate::crash::{CrashHook, Passing};
 use crate::executor::{ActionId, Executor, Life};
 use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
 use crate::policy::Policy;
@@ -266,7 +266,8 @@ pub fn prepare(
     mind_the_clocks(&mut store, &config, now)?;
     let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
     let history = store.history(None, MAX_FORMER.max(config.policy.recent_actions))?;
-    let ledger = Ledger::of(store, &path, threading)?;
+    let passing = Passing::told_to(config.crash.clone());
+    let ledger = Ledger::of(store, &path, threading)?.passing(passing);
     Ok(assemble(
         config,
         tree.into(),

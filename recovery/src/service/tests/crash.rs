@@ -11,7 +11,10 @@ use crate::Policy;
 use crate::crash::{CrashHook, CrashPoint};
 use crate::judge::Verdict;
 use crate::ledger::{Outcome, audit};
-use crate::service::{Command, Reply};
+use crate::service::{Command, Recovery, Reply};
+
+/// By then a recovery that nothing kills is over.
+const ENDED: Duration = Duration::from_secs(60);
 
 fn policy() -> Policy {
     Policy {
@@ -47,17 +50,26 @@ async fn killed_when(
     cured_by: &str,
     suspects: &'static [(&'static str, f64)],
 ) -> World {
+    let world = try_kill(point, time, can_tell, cured_by, suspects).await;
+    world.unwrap_or_else(|| panic!("{point}: the engine was not killed"))
+}
+
+/// The same; `None` where the place isn't passed so often.
+async fn try_kill(
+    point: CrashPoint,
+    time: u32,
+    can_tell: bool,
+    cured_by: &str,
+    suspects: &'static [(&'static str, f64)],
+) -> Option<World> {
     let world = World::new();
     world.with(|state| state.can_tell = can_tell);
     let (recovery, _shadows, task) = world.service(policy(), Some(at(point, time)));
     world.break_down(cured_by, 1.0);
     sleep(Duration::from_secs(1)).await;
     let told = world.tell(&recovery, 1, suspects);
-    let ended = task.await;
-    assert!(
-        ended.is_err_and(|error| error.is_panic()),
-        "{point}: the engine was not killed"
-    );
+    let ended = tokio::time::timeout(ENDED, task).await.ok()?;
+    assert!(ended.is_err_and(|error| error.is_panic()), "{point}");
     drop(told.await);
     let problems = audit(world.path().join("ledger.db")).expect("a ledger");
     assert_eq!(problems, Vec::<String>::new(), "{point}");
@@ -107,7 +119,7 @@ async fn killed_when(
     );
     let problems = audit(world.path().join("ledger.db")).expect("a ledger");
     assert_eq!(problems, Vec::<String>::new(), "{point}");
-    world
+    Some(world)
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,6 +181,78 @@ async fn of_several_parts_each_is_done_in_its_turn_wherever_the_engine_is_killed
             };
             assert_eq!(world.calls(), expected, "{point} {time}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_ledger_was_about_to_do_or_had_done_it_is_done_once_and_cured() {
+    for point in CrashPoint::OF_LEDGER {
+        let mut time = 1;
+        while let Some(world) = try_kill(point, time, true, "shop", &[("shop.cart", 0.9)]).await {
+            assert!(world.failing_share() <= 0.0, "{point} {time}");
+            assert_eq!(world.calls(), ["shop.cart", "shop"], "{point} {time}");
+            time += 1;
+        }
+        // Intents, results, verdicts and ends of two restarts, at least.
+        assert!(time > 8, "{point} is passed {time} times only");
+    }
+}
+
+/// A person pauses, approves what waits, and resumes, and the engine dies anywhere in that.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_was_answered_outlives_the_engine_and_what_is_approved_is_done_once() {
+    for point in CrashPoint::OF_LEDGER {
+        let mut was_killed = true;
+        let mut time = 0;
+        while was_killed {
+            time += 1;
+            let world = World::new();
+            let (recovery, _shadows, task) = world.service(policy(), Some(at(point, time)));
+            let pause = |minutes: u64| Command::Pause {
+                by: "ann".to_owned(),
+                reason: "to look".to_owned(),
+                duration: Some(Duration::from_secs(60 * minutes)),
+            };
+            let is_paused = recovery.command(pause(10)).await.is_ok();
+            world.break_down("mail", 1.0);
+            let told = world.tell(&recovery, 1, &[("mail", 0.9)]);
+            sleep(Duration::from_secs(3)).await;
+            approve(&recovery).await;
+            sleep(Duration::from_secs(20)).await;
+            was_killed = task.is_finished();
+            task.abort();
+            drop(task.await);
+            drop(told.await);
+            let (recovery, _shadows, task) = world.service(policy(), None);
+            let status = recovery.status().borrow().clone();
+            assert!(!is_paused || status.paused.is_some(), "{point} {time}");
+            let _told = world.tell(&recovery, 1, &[("mail", 0.9)]);
+            sleep(Duration::from_secs(20)).await;
+            // What was approved and not begun waits again; what was begun isn't begun twice.
+            approve(&recovery).await;
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(world.calls(), ["mail"], "{point} {time}");
+            assert!(world.failing_share() <= 0.0, "{point} {time}");
+            task.abort();
+            drop(task.await);
+            let crimes = world.with(|state| state.crimes.clone());
+            assert_eq!(crimes, Vec::<String>::new(), "{point} {time}");
+            let problems = audit(world.path().join("ledger.db")).expect("a ledger");
+            assert_eq!(problems, Vec::<String>::new(), "{point} {time}");
+        }
+        assert!(time > 5, "{point} is passed {time} times only");
+    }
+}
+
+/// Approves what waits, if anything does and anybody is there.
+async fn approve(recovery: &Recovery) {
+    let proposal = recovery.status().borrow().proposals.first().cloned();
+    if let Some(proposal) = proposal {
+        let approve = Command::Approve {
+            plan: proposal.plan,
+            by: "ann".to_owned(),
+        };
+        drop(recovery.command(approve).await);
     }
 }
 
