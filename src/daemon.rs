@@ -22,6 +22,7 @@ use rekindle_analysis::{AnalysisConfig, Analyzer};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::journal::Journal;
 use rekindle_ingest::receive::{IngestStats, Receivers};
+use rekindle_recovery::clock::boot_clock;
 use rekindle_recovery::crash::{CrashHook, CrashPoint};
 use rekindle_recovery::executor::Executor;
 use rekindle_recovery::executors::Executors;
@@ -295,6 +296,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
             seeds: config.restart.learned.clone(),
             crash,
             clock: system_clock(),
+            boot: boot_clock(),
         },
         tree.clone(),
         cohort,

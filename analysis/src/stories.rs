@@ -502,6 +502,17 @@ fn what_a_fallback_masks_is_no_incident_but_counted_as_masked() {
     assert_eq!(masked, 33);
 }
 
+/// A probe's word that a request was answered wrongly.
+fn found_wrong(trace: &rekindle_model::Trace, at: UnixNanos) -> OutcomeReport {
+    OutcomeReport {
+        trace_id: trace.trace_id(),
+        outcome: Outcome::Failed,
+        reporter: "probe".into(),
+        at,
+        detail: None,
+    }
+}
+
 #[test]
 fn wrong_answers_are_found_by_what_good_requests_do_not_touch() {
     let mut site = Site::new();
@@ -509,13 +520,7 @@ fn wrong_answers_are_found_by_what_good_requests_do_not_touch() {
     for n in 0..300 {
         let trace = site.make(Fault::SearchWrong);
         let wrong = trace.spans()[0].name.as_str() == "GET /search";
-        let report = OutcomeReport {
-            trace_id: trace.trace_id(),
-            outcome: Outcome::Failed,
-            reporter: "probe".into(),
-            at: site.now,
-            detail: None,
-        };
+        let report = found_wrong(&trace, site.now);
         // Some reports come before the trace, some after.
         if wrong && n % 2 == 0 {
             site.analyzer.report(report.clone(), site.now);

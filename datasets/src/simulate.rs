@@ -6,6 +6,7 @@
 
 mod detection;
 mod informed;
+mod manner;
 mod mercury;
 mod parallel;
 mod play;
@@ -14,7 +15,9 @@ mod policies;
 mod random;
 mod rejuvenation;
 mod report;
+mod reserve;
 mod safety;
+mod story;
 mod sweeps;
 mod world;
 
@@ -23,6 +26,7 @@ use rekindle_recovery::lifecycle::IllegalTransition;
 use rekindle_recovery::service::StartError;
 
 pub use self::report::{Claim, Plot, Report, Table};
+pub use self::story::{Line, Script, ScriptError, Told};
 
 /// What can be simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,9 @@ pub enum SimulateError {
     /// The simulated service can't start.
     #[error("the simulated service can't start")]
     Start(#[from] StartError),
+    /// A story's units.
+    #[error("the story's units are no tree: {0}")]
+    NoTree(String),
     /// Its ledger can't be read again.
     #[error("the simulated service's ledger can't be read")]
     Ledger(#[from] LedgerError),

@@ -4,7 +4,12 @@
 //! remembered would be long ago; back, and it would be yet to come. A steady clock tells by how much. (A machine that slept
 //! has let no time pass.)
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::process::procfs;
 
 /// The wall's clock was set when it is so far from where a steady clock has it. What is less, no guard
 /// is about, and clocks are slewed by as much all the time.
@@ -30,6 +35,20 @@ impl Shift {
         }
     }
 
+    /// In nanoseconds, negative where the clock was set back.
+    pub(crate) fn nanos(self) -> i64 {
+        let by = i64::try_from(self.by.as_nanos()).unwrap_or(i64::MAX);
+        if self.forward { by } else { -by }
+    }
+
+    /// Of so many nanoseconds.
+    pub(crate) const fn of_nanos(nanos: i64) -> Self {
+        Self {
+            by: Duration::from_nanos(nanos.unsigned_abs()),
+            forward: nanos >= 0,
+        }
+    }
+
     /// Sets what is remembered as the clock was set. What that would put before or after all times stays.
     pub fn apply(self, at: &mut SystemTime) {
         let shifted = match self.forward {
@@ -37,6 +56,51 @@ impl Shift {
             false => at.checked_sub(self.by),
         };
         *at = shifted.unwrap_or(*at);
+    }
+}
+
+/// Tells which boot of the machine this is, and for how long it has lasted.
+pub type BootClock = Arc<dyn Fn() -> (String, Duration) + Send + Sync>;
+
+/// The machine's own.
+pub fn boot_clock() -> BootClock {
+    let boot = procfs::boot_id();
+    Arc::new(move || {
+        let since = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
+        let nanos = u32::try_from(since.tv_nsec).unwrap_or(0);
+        (boot.clone(), Duration::new(seconds, nanos))
+    })
+}
+
+/// What the wall's clock said at a moment that another engine can find again: one of a boot of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Which boot; empty where nobody can tell.
+    pub boot: String,
+    /// For how long it had lasted.
+    pub lasted: Duration,
+    /// What the wall's clock said.
+    pub wall: SystemTime,
+}
+
+impl Reading {
+    /// Now.
+    pub fn now(boot: &BootClock, wall: SystemTime) -> Self {
+        let (boot, lasted) = boot();
+        Self { boot, lasted, wall }
+    }
+
+    /// Whether the wall's clock was set since an earlier one; `None` where it wasn't, or that can't be told: the machine
+    /// was started again since.
+    pub fn shift_since(&self, earlier: &Self) -> Option<Shift> {
+        if self.boot.is_empty() || self.boot != earlier.boot {
+            return None;
+        }
+        let passed = self.lasted.checked_sub(earlier.lasted)?;
+        let expected = earlier.wall.checked_add(passed)?;
+        let shift = Shift::between(expected, self.wall);
+        (shift.by >= WAS_SET).then_some(shift)
     }
 }
 
@@ -94,5 +158,35 @@ mod tests {
                 assert_eq!(age, Some(passed + second));
             }
         }
+    }
+
+    #[test]
+    fn an_engine_sees_what_was_set_before_it_began() {
+        let reading = |boot: &str, lasted: u64, wall: u64| Reading {
+            boot: boot.to_owned(),
+            lasted: Duration::from_secs(lasted),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(wall),
+        };
+        let set = |by: u64, forward| {
+            let by = Duration::from_secs(by);
+            Some(Shift { by, forward })
+        };
+        let before = reading("a", 100, 1_000_000);
+        for (now, expected) in [
+            (reading("a", 160, 1_000_060), None),
+            (reading("a", 160, 1_007_260), set(7200, true)),
+            (reading("a", 160, 992_860), set(7200, false)),
+            // Another boot, or one that can't be told, has another beginning.
+            (reading("b", 160, 1_007_260), None),
+            (reading("a", 50, 1_007_260), None),
+        ] {
+            assert_eq!(now.shift_since(&before), expected, "{now:?}");
+            let same = now
+                .shift_since(&before)
+                .map(|it| Shift::of_nanos(it.nanos()));
+            assert_eq!(same, expected);
+        }
+        let unknown = reading("", 100, 1_000_000);
+        assert_eq!(reading("", 100, 2_000_000).shift_since(&unknown), None);
     }
 }

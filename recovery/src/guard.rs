@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::comings::Comings;
 pub use self::standing::Standing;
+use crate::clock::Shift;
 use crate::judge::Verdict;
 use crate::policy::Policy;
 use crate::service::RecoveryId;
@@ -146,6 +147,12 @@ impl Pause {
     /// Whether it holds.
     pub fn holds(&self, now: SystemTime) -> bool {
         self.until.is_none_or(|until| now < until)
+    }
+
+    /// The wall's clock was set: it goes on for as long as it would have.
+    pub(crate) fn shift(&mut self, shift: Shift) {
+        shift.apply(&mut self.since);
+        self.until.iter_mut().for_each(|at| shift.apply(at));
     }
 }
 

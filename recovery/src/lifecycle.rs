@@ -17,6 +17,22 @@
 //!                         └── give up ──▶ given up ◀┘           cured ◀────┘
 //! ```
 
+//! How long each state lasts at most:
+//!
+//! | state | until |
+//! |---|---|
+//! | watching, held off | nobody has told of the incident for five minutes (`service/consider.rs`) |
+//! | proposed | the plan's approval expires (`Policy::approval_expiry`) |
+//! | leased, committed | the intent is written, or can't be: nothing else happens meanwhile |
+//! | acting | each part's start-up deadline, and the lease's slack (`service/act.rs`) |
+//! | settling | the warm-up is over (`Policy::warm_up`) |
+//! | judging | `Policy::judging`; what can't be told then is unknown (`service/verdict.rs`) |
+//! | not done, helped, not cured, unknown | the same moment: a climb, or a person |
+//!
+//! Two things are no way around it: `Case::go_back_to` takes back what could not be written, and a resumed recovery gets the
+//! state that its ledger's events come to. Processes that nobody runs are started by the supervisor
+//! without any of this ([`crate::process`]): that ends nothing, and so is no restart.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -46,7 +46,7 @@ mod group;
 mod launch;
 mod phase;
 mod ports;
-mod procfs;
+pub(crate) mod procfs;
 mod report;
 mod resume;
 mod supervisor;

@@ -697,12 +697,21 @@ pub struct DemoArgs {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Nothing is restarted and no daemon is asked. The same options give the same \
-    figures. It ends with 0 only if everything held that should."
+    figures. It ends with 0 only if everything held that should.\n\nA story is a text like this:\n  \
+    tree\n    site\n      shop        4s     30/s     how long its restart takes, requests a second\n        \
+    shop.cart 400ms  10/s\n      mail        3s     5/s      propose\n  policy restarts per unit 3\n  \
+    at 10s shop.cart fails 80% until shop is restarted, told as shop 60% shop.cart 30%\n  \
+    at 12s executor of shop.cart hangs\n  at 1m approve\n\nThere are also `fails 80% for 30s`, `by one` (source), \
+    `with overload|database|sampler`,\n`every 10m 5 times`, reject, pause 60s, resume, restart UNIT, rollout of UNIT, \
+    clock -2h, kill, end."
 )]
 pub struct SimulateArgs {
     /// What to try
     #[arg(value_enum)]
     pub scenario: SimulateScenario,
+    /// With `story`: the texts to play; `-` for the standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// The first seed
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -744,6 +753,9 @@ pub enum SimulateScenario {
     /// Lies, overload, flapping, clock jumps: what recovery's guards let through. A million steps
     /// take long; --seeds 8 --steps 100000 a few minutes
     Safety,
+    /// What recovery does when this and that happens, as texts tell it: your own units, faults and people. See
+    /// `datasets/stories` for some
+    Story,
 }
 
 /// What is sent, and where to.

@@ -1,9 +1,11 @@
 //! `rekindle simulate`: what recovery would do in a world that really heals or doesn't.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use rekindle_datasets::simulate::{Options, Report, Scenario, run};
+use rekindle_datasets::simulate::{Options, Report, Scenario, Script, ScriptError, Told, run};
+use serde::Serialize;
 
 use super::Failure;
 use super::args::{SimulateArgs, SimulateScenario};
@@ -12,7 +14,12 @@ use super::terminal::{Terminal, Tone, plain};
 use crate::exit::Exit;
 
 pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<Exit, Failure> {
+    if args.scenario != SimulateScenario::Story && !args.files.is_empty() {
+        let what = "only `simulate story` plays files";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     let scenario = match args.scenario {
+        SimulateScenario::Story => return stories(terminal, &args.files),
         SimulateScenario::Policies => Scenario::Policies,
         SimulateScenario::Mercury => Scenario::Mercury,
         SimulateScenario::FalsePositives => Scenario::FalsePositives,
@@ -44,6 +51,58 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
     } else {
         Exit::Failed
     })
+}
+
+/// What came of one file.
+#[derive(Serialize)]
+struct Played {
+    file: PathBuf,
+    #[serde(flatten)]
+    told: Told,
+}
+
+fn stories(terminal: &mut Terminal, files: &[PathBuf]) -> Result<Exit, Failure> {
+    if files.is_empty() {
+        let what = "say which stories: `rekindle simulate story FILE`; `rekindle simulate --help` says how one is written";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let mut all = Vec::new();
+    for file in files {
+        let named = || format!("`{}`", file.display());
+        let text = read(file).with_context(|| format!("reading {}", named()))?;
+        let script: Result<Script, ScriptError> = text.parse();
+        let script =
+            script.map_err(|error| Failure::Usage(format!("{} is no story: {error}", named())))?;
+        let told = script
+            .play()
+            .with_context(|| format!("playing {}", named()))?;
+        let file = file.clone();
+        all.push(Played { file, told });
+    }
+    let is_sound = all.iter().all(|one| one.told.crimes.is_empty());
+    terminal.answer(&all, |terminal, all| {
+        for (place, one) in all.iter().enumerate() {
+            if all.len() > 1 {
+                terminal.heading(&one.file.display().to_string(), Tone::Plain)?;
+            }
+            for line in one.told.to_string().lines() {
+                terminal.line(line)?;
+            }
+            if place + 1 < all.len() {
+                terminal.line("")?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(if is_sound { Exit::Ok } else { Exit::Failed })
+}
+
+/// A file's text, or the standard input's, which is called `-`.
+fn read(file: &Path) -> io::Result<String> {
+    match file == Path::new("-") {
+        true => io::read_to_string(io::stdin()),
+        false => std::fs::read_to_string(file),
+    }
 }
 
 fn show(terminal: &mut Terminal, report: &Report) -> io::Result<()> {

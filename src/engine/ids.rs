@@ -13,6 +13,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rekindle_ingest::sync_folder;
+
 use crate::view::{IncidentState, IncidentView, Shape, UtcTime};
 
 /// How far apart the beginnings of one incident may lie when it is found twice: the second time, what
@@ -108,7 +110,7 @@ impl IncidentIds {
         file.sync_all()?;
         fs::rename(&new, &self.file)?;
         match self.file.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
+            Some(folder) => sync_folder(folder),
             None => Ok(()),
         }
     }

@@ -142,6 +142,7 @@ pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitN
         .map(|one| one.per_second)
         .sum();
     let mut traffic: BTreeMap<UnitName, f64> = BTreeMap::new();
+    let mut of_parts: BTreeMap<&UnitName, f64> = BTreeMap::new();
     let units: Vec<_> = tree.units().collect();
     // Parents come before their children, so children are known first this way round. What stands for others has what they
     // have, and adds nothing to what contains it.
@@ -154,13 +155,13 @@ pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitN
             .selector(&unit.name)
             .and_then(component_of)
             .map(|component| analyzer.throughput(&component));
-        let parts: f64 = units
-            .iter()
-            .filter(|part| part.parent.as_ref() == Some(&unit.name))
-            .filter_map(|part| traffic.get(&part.name))
-            .sum();
+        let parts = of_parts.remove(&unit.name).unwrap_or(0.0);
         // A unit that is gone is touched by nothing, but its parts' callers still are.
-        traffic.insert(unit.name.clone(), own.unwrap_or(0.0).max(parts).min(all));
+        let rate = own.unwrap_or(0.0).max(parts).min(all);
+        if let Some(parent) = &unit.parent {
+            *of_parts.entry(parent).or_default() += rate;
+        }
+        traffic.insert(unit.name.clone(), rate);
     }
     for unit in units {
         let members = tree.group(&unit.name).map(|group| &group.members);

@@ -594,3 +594,28 @@ fn load_needs_a_receiver() {
     assert_eq!(outcome.code, 64);
     assert!(outcome.err.contains("between 0 and 1"), "{}", outcome.err);
 }
+
+#[test]
+fn stories_are_played_or_say_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("it is written");
+        file.to_str().expect("a name").to_owned()
+    };
+    let tree = "tree\n  site\n    shop 4s 30/s\n    bank 5s 10/s\n";
+    let good = file(
+        "good",
+        &format!("{tree}at 10s shop fails 60% until shop is restarted\n"),
+    );
+    let played = rekindle(None, &["simulate", "story", &good]);
+    assert_eq!(played.code, 0, "{}", played.err);
+    assert!(played.out.contains("shop: cured"), "{}", played.out);
+    let bad = file("bad", &format!("{tree}at 10s mail fails 60% for 1m\n"));
+    let refused = rekindle(None, &["simulate", "story", &bad]);
+    assert_eq!(refused.code, 64);
+    assert!(refused.err.contains("line 5"), "{}", refused.err);
+    assert!(refused.err.contains("no unit mail"), "{}", refused.err);
+    let aimless = rekindle(None, &["simulate", "story"]);
+    assert_eq!(aimless.code, 64, "{}", aimless.err);
+}

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rekindle::view::{InterventionView, VerdictView, View};
@@ -210,10 +210,7 @@ impl Stage {
 
     /// Has a unit restarted, and waits for the verdict.
     pub(crate) fn restart(&self, unit: &str) {
-        let ordered = Command::new(env!("CARGO_BIN_EXE_rekindle"))
-            .args(["restart", unit, "--reason", "a test", "--api", &self.api])
-            .status();
-        assert!(ordered.expect("it runs").success(), "{}", self.logs());
+        assert!(self.order(unit).success(), "{}", self.logs());
         self.until("the ordered restart is done", |stage| {
             let view = stage.try_view();
             view.is_some_and(|view| view.recovery.actions.iter().any(|it| it.unit == unit))
@@ -341,12 +338,12 @@ impl Stage {
         !self.restarted_units().iter().all(is_its)
     }
 
-    /// Orders a restart, and leaves it at that if it isn't to be had now.
-    fn order(&self, unit: &str) {
+    /// Orders a restart: whether it is to be had now.
+    fn order(&self, unit: &str) -> ExitStatus {
         let ordered = Command::new(env!("CARGO_BIN_EXE_rekindle"))
             .args(["restart", unit, "--reason", "a test", "--api", &self.api])
             .status();
-        ordered.expect("it runs");
+        ordered.expect("it runs")
     }
 
     /// Waits until no action has waited for its verdict for a while: a view is a moment old, and an

@@ -140,13 +140,7 @@ fn a_report_and_a_shadow_take_back_what_was_masked() {
         let before = masked_of(&site, "GET /search");
         assert_eq!((before.masked, before.failed), (1, 0));
         if is_report {
-            let report = OutcomeReport {
-                trace_id: trace.trace_id(),
-                outcome: Outcome::Failed,
-                reporter: "probe".into(),
-                at: site.now,
-                detail: None,
-            };
+            let report = found_wrong(&trace, site.now);
             site.analyzer.report(report, site.now);
         } else {
             site.analyzer.intervene(Intervention {

@@ -3,39 +3,50 @@
 //! The service itself (its task, its ledger on disk, its guards) in virtual time, in a world that
 //! lies: false evidence, numbers that are none, overload, a shared database that is down, faults that
 //! no restart cures, flapping, cold starts, executors that hang, refuse or panic, clocks that jump, a
-//! person who pauses and approves at random. Whoever carries out a restart checks the rules for
+//! person who pauses, approves and refuses at random, inferred groups that are none, an engine that is
+//! killed at work. Whoever carries out a restart checks the rules for
 //! himself, from what he has seen; he shares no code with the guards. Beside it, what a liveness
 //! probe would do to the same world.
 
 mod liveness;
+mod rules;
+mod troubles;
 mod world;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rekindle_recovery::ledger::{Threading, audit};
-use rekindle_recovery::service::{Command, Recovery, prepare};
-use rekindle_recovery::{Cohort, Evidence, FaultSignature, Mode, Policy, SuspectUnit, UnitName};
+use rekindle_recovery::lifecycle::State;
+use rekindle_recovery::service::{ActionView, Command, Recovery, Reply, prepare};
+use rekindle_recovery::tree::{Group, Inferred};
+use rekindle_recovery::{Cohort, Evidence, FaultSignature, Policy, SuspectUnit, UnitName};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use self::world::{Harm, Manner, Reserve, World};
+use self::world::{Harm, World};
+use super::manner::Manner;
 use super::parallel::over_seeds;
 use super::random::{exponential, stream, weighted};
 use super::report::{Mean, Report, Table, number};
+use super::reserve::Reserve;
 use super::{Options, SimulateError};
 
 /// Between two things that happen, on average.
 const BETWEEN: f64 = 1.0;
 /// The longest that a clock jumps, either way.
 const LONGEST_JUMP: u64 = 2 * 3600;
+/// Who is to kill the engine in the middle of something waits for it so long, in seconds.
+const PATIENCE: f64 = 600.0;
 /// Incidents that lies are told about.
 const INCIDENTS: u64 = 24;
 
 /// What the adversary does, and how often.
-const DEEDS: [(Deed, f64); 10] = [
+const DEEDS: [(Deed, f64); 13] = [
     (Deed::Lie, 30.0),
     (Deed::Truth, 40.0),
     (Deed::Garbage, 5.0),
@@ -46,6 +57,9 @@ const DEEDS: [(Deed, f64); 10] = [
     (Deed::Pause, 0.3),
     (Deed::Resume, 1.0),
     (Deed::Clock, 0.2),
+    (Deed::Leave, 0.3),
+    (Deed::Infer, 0.3),
+    (Deed::Kill, 0.1),
 ];
 
 #[derive(Clone, Copy)]
@@ -67,7 +81,20 @@ enum Deed {
     Pause,
     Resume,
     Clock,
+    /// A person says that nothing is to be done about an incident.
+    Leave,
+    /// Somebody makes the engine believe that units are only cured together, or in an order.
+    Infer,
+    /// The engine is killed, if there is something in flight, and starts again.
+    Kill,
 }
+
+/// What else is to be survived, and shown to have come about.
+const CHECKED: [&str; 3] = [
+    "the engine was killed and started again",
+    "a person said to leave an incident",
+    "one of a pair was restarted, while the other was up",
+];
 
 /// What one seed came to.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +106,8 @@ struct Outcome {
     nothing: Harm,
     /// Incidents told with each reserve, and restarts for them that a person approved.
     reserves: BTreeMap<Reserve, (u64, u64)>,
+    /// How often each of [`CHECKED`] came about.
+    checked: [u64; CHECKED.len()],
     steps: u64,
     virtual_seconds: f64,
 }
@@ -98,6 +127,50 @@ fn policy() -> Policy {
     }
 }
 
+/// The engine's part that is under test, as long as nobody kills it.
+struct Engine {
+    recovery: Recovery,
+    task: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Begins it, on what the last one left in the folder.
+    fn begin(world: &World, folder: &Path) -> Result<Self, SimulateError> {
+        let cohort: Arc<dyn Cohort> = Arc::new(world.clone());
+        let config = world.config(folder);
+        let (recovery, shadows, task) =
+            prepare(config, world.tree.clone(), cohort, Threading::Caller)?;
+        // Nobody reads the shadows; the service must not mind.
+        drop(shadows);
+        world.note(|account, now| account.engine_began(now));
+        let task = tokio::spawn(task);
+        Ok(Self { recovery, task })
+    }
+
+    /// Kills it, wherever it is.
+    async fn kill(self) -> Result<(), SimulateError> {
+        self.task.abort();
+        match self.task.await {
+            Err(ended) if ended.is_panic() => Err(panicked()),
+            _ => Ok(()),
+        }
+    }
+
+    /// All that was ever done.
+    async fn history(&self) -> Result<Vec<ActionView>, SimulateError> {
+        let limit = usize::MAX;
+        match self.recovery.command(Command::History { limit }).await {
+            Ok(Reply::History(rows)) => Ok(rows),
+            Ok(other) => Err(SimulateError::Ended(format!("no history but {other:?}"))),
+            Err(error) => Err(SimulateError::Ended(error.to_string())),
+        }
+    }
+}
+
+fn panicked() -> SimulateError {
+    SimulateError::Ended("recovery's task panicked".to_owned())
+}
+
 fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -106,25 +179,33 @@ fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
     let folder = tempfile::tempdir()?;
     runtime.block_on(async {
         let world = World::new(seed, policy(), steps as f64 * BETWEEN * 1.5);
-        let cohort: Arc<dyn Cohort> = Arc::new(world.clone());
-        let config = world.config(folder.path());
-        let (recovery, shadows, task) =
-            prepare(config, world.tree.clone(), cohort, Threading::Caller)?;
-        let task = tokio::spawn(task);
-        // Nobody reads the shadows; the service must not mind.
-        drop(shadows);
+        let mut engine = Engine::begin(&world, folder.path())?;
         let mut random = stream(seed, &[1]);
+        let mut kills = 0;
+        let mut doomed: Option<f64> = None;
         for _ in 0..steps {
             let seconds = exponential(&mut random, BETWEEN).min(30.0);
             sleep(Duration::from_secs_f64(seconds)).await;
-            do_something(&world, &recovery, &mut random).await?;
+            let is_time = |since: f64| world.seconds() > since + PATIENCE;
+            let is_at_work = world.note(|account, _| account.is_any_in_flight());
+            if doomed.is_some_and(|since| is_at_work || is_time(since)) {
+                doomed = None;
+                kills += 1;
+                engine.kill().await?;
+                engine = Engine::begin(&world, folder.path())?;
+            }
+            let deed = do_something(&world, &engine.recovery, &mut random).await?;
+            if matches!(deed, Deed::Kill) {
+                doomed.get_or_insert(world.seconds());
+            }
         }
         // What is in flight may end.
         sleep(Duration::from_secs(120)).await;
+        let rows = engine.history().await?;
+        let Engine { recovery, task } = engine;
         drop(recovery);
-        task.await
-            .map_err(|_| SimulateError::Ended("recovery's task panicked".to_owned()))?;
-        let mut violations = world.violations();
+        task.await.map_err(|_| panicked())?;
+        let mut violations = world.note(|account, _| account.violations(&rows));
         for crime in audit(folder.path().join("ledger.db"))? {
             violations.push(format!("ledger: {crime}"));
         }
@@ -134,7 +215,8 @@ fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
             violations,
             restarts,
             ours,
-            reserves: world.reserves(),
+            reserves: world.note(|account, _| account.reserves()),
+            checked: world.note(|account, _| [kills, account.times_left(), account.covered()]),
             liveness: liveness::play(&world, seconds, true),
             nothing: liveness::play(&world, seconds, false),
             steps,
@@ -147,11 +229,12 @@ async fn do_something(
     world: &World,
     recovery: &Recovery,
     random: &mut StdRng,
-) -> Result<(), SimulateError> {
+) -> Result<Deed, SimulateError> {
     let weights: Vec<f64> = DEEDS.iter().map(|deed| deed.1).collect();
     let units: Vec<UnitName> = world.tree.units().map(|spec| spec.name.clone()).collect();
     let any = |random: &mut StdRng| units[random.random_range(0..units.len())].clone();
-    match DEEDS[weighted(random, &weights)].0 {
+    let deed = DEEDS[weighted(random, &weights)].0;
+    match deed {
         Deed::Lie => {
             let incident = 1 + random.random_range(0..INCIDENTS);
             let suspects = (0..random.random_range(1..4usize))
@@ -159,13 +242,12 @@ async fn do_something(
                 .collect::<Vec<_>>();
             let mut evidence = world.evidence(incident, &suspects);
             evidence.failing_per_second = exponential(random, 20.0);
-            say(world, recovery, evidence).await
+            say(world, recovery, evidence).await?;
         }
         Deed::Truth => {
             for evidence in world.truth() {
                 say(world, recovery, evidence).await?;
             }
-            Ok(())
         }
         Deed::Garbage => {
             let incident = 1 + random.random_range(0..INCIDENTS);
@@ -181,13 +263,13 @@ async fn do_something(
                     rates.for_each(|rate| *rate = -1.0);
                 }
             }
-            say(world, recovery, evidence).await
+            say(world, recovery, evidence).await?;
         }
         Deed::Close => {
             let incident = 1 + random.random_range(0..INCIDENTS);
             let mut evidence = world.evidence(incident, &[]);
             evidence.closed = true;
-            say(world, recovery, evidence).await
+            say(world, recovery, evidence).await?;
         }
         Deed::Executor => {
             let manners = [
@@ -201,16 +283,15 @@ async fn do_something(
             ];
             let manner = manners[random.random_range(0..manners.len())];
             world.with(|state| state.manner.insert(any(random), manner));
-            Ok(())
         }
         Deed::Rollout => {
-            world.roll_out(&any(random));
-            Ok(())
+            let unit = any(random);
+            world.note(|account, now| account.roll_out(&unit, now));
         }
         Deed::Approve => {
             let proposal = recovery.status().borrow().proposals.first().cloned();
             if let Some(proposal) = proposal {
-                world.approve(&proposal.unit);
+                world.note(|account, now| account.approve(&proposal.unit, now));
                 let approve = Command::Approve {
                     plan: proposal.plan,
                     by: "ann".to_owned(),
@@ -218,7 +299,6 @@ async fn do_something(
                 // A proposal that is gone by now is refused, as it should be.
                 drop(recovery.command(approve).await);
             }
-            Ok(())
         }
         Deed::Pause => {
             let seconds = random.random_range(10..600);
@@ -228,21 +308,63 @@ async fn do_something(
                 duration: Some(Duration::from_secs(seconds)),
             };
             drop(recovery.command(pause).await);
-            world.pause(Some(Duration::from_secs(seconds)));
-            Ok(())
+            let seconds = Some(Duration::from_secs(seconds));
+            world.note(|account, now| account.pause(now, seconds));
         }
         Deed::Resume => {
             // Noted first: what waited may begin in the very moment in which it is told.
-            world.pause(None);
+            world.note(|account, now| account.pause(now, None));
             drop(recovery.command(Command::Resume).await);
-            Ok(())
         }
         Deed::Clock => {
             let seconds = random.random_range(1..LONGEST_JUMP);
             world.jump(random.random::<bool>(), Duration::from_secs(seconds));
-            Ok(())
         }
+        Deed::Leave => {
+            let status = recovery.status().borrow().clone();
+            let waiting = status.recoveries.iter().filter(|it| {
+                let is_undecided = matches!(it.state, State::Proposed | State::HeldOff);
+                is_undecided && it.plan.is_some()
+            });
+            let waiting: Vec<_> = waiting.collect();
+            if waiting.is_empty() {
+                return Ok(deed);
+            }
+            let one = waiting[random.random_range(0..waiting.len())];
+            let Some((plan, incident)) = one.plan.as_ref().map(|it| it.id).zip(one.incident) else {
+                return Ok(deed);
+            };
+            let reject = Command::Reject {
+                plan,
+                by: "ann".to_owned(),
+                reason: "leave it".to_owned(),
+            };
+            if recovery.command(reject).await.is_ok() {
+                world.note(|account, _| account.leave(incident));
+            }
+        }
+        Deed::Infer => {
+            let mut inferred = Inferred::default();
+            for _ in 0..random.random_range(0..3) {
+                let mut members = vec![any(random), any(random)];
+                members.sort();
+                inferred.groups.push(Group {
+                    members,
+                    share: random.random(),
+                    is_proven: random.random(),
+                    why: "somebody said so".to_owned(),
+                });
+            }
+            for _ in 0..random.random_range(0..3) {
+                inferred.orders.push((any(random), any(random)));
+            }
+            let inferred = recovery.infer(inferred).await;
+            inferred.map_err(|error| SimulateError::Ended(error.to_string()))?;
+        }
+        // By who holds it, as soon as there is something that it breaks off.
+        Deed::Kill => {}
     }
+    Ok(deed)
 }
 
 async fn say(world: &World, recovery: &Recovery, evidence: Evidence) -> Result<(), SimulateError> {
@@ -269,11 +391,12 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
             "the service itself, with its ledger, in virtual time; two in three messages are lies, \
              garbage, or about incidents that aren't there"
                 .to_owned(),
-            "the world: one fault in about five minutes (half of them cured by no restart: overload, \
-             a shared database, poison messages; of the others one in ten is told by a sampler that \
-             throws successes away), executors that hang, refuse, panic or start cold, \
-             clocks that jump by up to two hours, rollouts of others, pauses and approvals at random"
-                .to_owned(),
+            format!(
+                "the world: one trouble in about five minutes: {}; executors that hang, refuse, panic or start cold, \
+                 clocks that jump by up to two hours, rollouts of others, pauses, approvals and refusals at random, groups \
+                 and orders inferred from lies, an engine that is killed",
+                troubles::shares()
+            ),
             format!(
                 "limits: {} restarts of a unit and {} in all per {} min, {} failed requests",
                 policy.restarts_per_unit,
@@ -334,6 +457,12 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
     }
     report.tables.push(table);
     report.tables.push(reserves(&outcomes));
+    let mut table = Table::new("What came about", &["what", "how often"]);
+    for (place, what) in CHECKED.iter().enumerate() {
+        let times: u64 = outcomes.iter().map(|seed| seed.checked[place]).sum();
+        table.row([(*what).to_owned(), times.to_string()]);
+    }
+    report.tables.push(table);
     if !violations.is_empty() {
         let mut table = Table::new("Rules broken (the first 20)", &["what"]);
         for violation in violations.iter().take(20) {
@@ -417,9 +546,4 @@ fn evidence_of(
         joined_into: None,
         circumstances: rekindle_recovery::Circumstances::default(),
     }
-}
-
-/// Whether nobody may touch the unit without a person's word.
-const fn needs_approval(mode: Mode) -> bool {
-    !matches!(mode, Mode::Auto)
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::rows::StoredAction;
 use crate::UnitName;
+use crate::clock::Shift;
 use crate::executor::ActionId;
 use crate::plan::PlanId;
 use crate::service::RecoveryId;
@@ -57,7 +58,7 @@ pub(super) fn uint(number: i64) -> u64 {
 pub(super) const ACTION: &str =
     "SELECT actions.id, actions.recovery, attempt, target, unit, generation,
     deadline, actions.by, actions.reason, actions.evidence, expected_cost, intended_at, result,
-    verdict, relief, failed_requests, judged, judged_at, plan";
+    verdict, relief, failed_requests, judged, judged_at, plan, shifted";
 
 pub(super) fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
     Ok(StoredAction {
@@ -80,5 +81,6 @@ pub(super) fn action(row: &SqlRow<'_>) -> Sql<StoredAction> {
         judged: row.get(16)?,
         judged_at: row.get::<_, Option<i64>>(17)?.map(time),
         plan: row.get::<_, Option<i64>>(18)?.map(|id| PlanId(uint(id))),
+        shifted: Shift::of_nanos(row.get(19)?),
     })
 }

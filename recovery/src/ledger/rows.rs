@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::belief::{Key, NewVersion, Row};
+use crate::clock::Shift;
 use crate::cost::{CostKey, Measured};
 use crate::executor::{ActionId, Life};
 use crate::guard::{Guard, Pause};
@@ -207,9 +208,17 @@ pub struct StoredAction {
     pub judged_at: Option<SystemTime>,
     /// The plan it was part of.
     pub plan: Option<PlanId>,
+    /// By how much the wall's clock was set since it was written. Times above are those of their time, as spans have them.
+    pub shifted: Shift,
 }
 
 impl StoredAction {
+    /// One of its times by the clock as it is set now.
+    pub fn by_now(&self, mut at: SystemTime) -> SystemTime {
+        self.shifted.apply(&mut at);
+        at
+    }
+
     /// Whether nothing was done, and no life was begun.
     pub fn is_refused(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Refused { .. }))

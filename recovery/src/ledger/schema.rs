@@ -75,6 +75,14 @@ const MIGRATIONS: &[&str] = &[
         kinds TEXT NOT NULL,
         PRIMARY KEY (unit, at)
      ) STRICT, WITHOUT ROWID",
+    // By how many nanoseconds clocks were set since an action was written, and what they last said.
+    "ALTER TABLE actions ADD COLUMN shifted INTEGER NOT NULL DEFAULT 0;
+     CREATE TABLE clocks (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        boot TEXT NOT NULL,
+        lasted INTEGER NOT NULL,
+        wall INTEGER NOT NULL
+     ) STRICT",
 ];
 
 /// Brings the database to the newest format.

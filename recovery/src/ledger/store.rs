@@ -14,6 +14,7 @@ use super::write::{Failure, append, write_plan};
 use super::{LedgerError, schema};
 use crate::UnitName;
 use crate::belief::NewVersion;
+use crate::clock::{Reading, Shift};
 use crate::cost::CostKey;
 use crate::executor::{ActionId, Permit};
 use crate::guard::Pause;
@@ -287,10 +288,62 @@ impl Store {
                  ORDER BY actions.id DESC LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![unit.map(UnitName::as_str), limit], |row| {
-                let incident: Option<i64> = row.get(19)?;
+                let incident: Option<i64> = row.get(20)?;
                 Ok((action(row)?, incident.map(uint)))
             })?;
             rows.collect()
+        })
+    }
+
+    /// What the clocks said when they were last written down.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn clocks(&self) -> Result<Option<Reading>, LedgerError> {
+        self.read("reading what the clocks said", |database| {
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok(Reading {
+                    boot: row.get(0)?,
+                    lasted: Duration::from_nanos(uint(row.get(1)?)),
+                    wall: time(row.get(2)?),
+                })
+            };
+            database
+                .query_row("SELECT boot, lasted, wall FROM clocks", [], row)
+                .optional()
+        })
+    }
+
+    /// Writes down what the clocks say, and by how much the wall's was set since the last time: then all that was done and
+    /// still counts for something was done by so much later or earlier, and a pause with it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn set_clocks(
+        &mut self,
+        now: &Reading,
+        shift: Option<Shift>,
+        oldest: SystemTime,
+    ) -> Result<(), LedgerError> {
+        let lasted = i64::try_from(now.lasted.as_nanos()).unwrap_or(i64::MAX);
+        self.write("writing what the clocks say", |transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO clocks VALUES (1, ?1, ?2, ?3)",
+                params![now.boot, lasted, nanos(now.wall)],
+            )?;
+            let Some(shift) = shift else { return Ok(()) };
+            transaction.execute(
+                "UPDATE actions SET shifted = shifted + ?1 WHERE intended_at + shifted + ?1 >= ?2",
+                params![shift.nanos(), nanos(oldest)],
+            )?;
+            let pause: Option<String> = transaction
+                .query_row("SELECT pause FROM pauses", [], |row| row.get(0))
+                .optional()?;
+            if let Some(mut pause) = optional::<Pause>(pause)? {
+                pause.shift(shift);
+                transaction.execute("UPDATE pauses SET pause = ?1", [json(&pause)?])?;
+            }
+            Ok(())
         })
     }
 
@@ -320,7 +373,7 @@ impl Store {
         )?;
         self.read("reading what was learned", |database| {
             let mut statement = database.prepare(&format!(
-                "{ACTION} FROM actions WHERE intended_at >= ?1 ORDER BY id"
+                "{ACTION} FROM actions WHERE intended_at + shifted >= ?1 ORDER BY id"
             ))?;
             let actions = statement
                 .query_map([nanos(since)], action)?

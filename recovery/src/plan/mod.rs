@@ -250,10 +250,10 @@ fn candidates(
             .filter(|unit| !units.contains(unit))
             .filter(can_be_tried);
         let new: Vec<UnitName> = new.cloned().collect();
-        if units.len() + new.len() > room {
-            break;
+        // A chain in part would be planned without its way up. A shorter one of a less likely suspect may still fit.
+        if units.len() + new.len() <= room {
+            units.extend(new);
         }
-        units.extend(new);
     }
     for suspect in suspects {
         // What shows in it may sit beside it.

@@ -89,7 +89,7 @@ pub(crate) fn group_memory(pid: i32) -> Option<u64> {
 }
 
 /// The boot that this host is in. Empty if the kernel won't say, which then tells no boots apart.
-pub(super) fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()

@@ -166,10 +166,12 @@ impl Engine {
         // What the last engine ended stays ended, though its number is new.
         let is_left = |number: u64, ended: &Ended| {
             let old = ended.evidence.as_ref();
-            // Clocks of two hosts don't agree on when it began, and what outlives an engine keeps its number.
+            // What outlives an engine keeps its number, whoever is suspected of it by then; what lost it is told by what it
+            // was like. (Clocks of two hosts don't agree on when it began.)
             ended.is_orphan
-                && (number == evidence.incident || evidence.since <= ended.at)
-                && old.is_some_and(|old| self.is_same(old, evidence))
+                && (number == evidence.incident
+                    || (evidence.since <= ended.at
+                        && old.is_some_and(|old| self.is_same(old, evidence))))
         };
         let number = match self.ended.get(&evidence.incident) {
             Some(ended) if !ended.is_orphan => evidence.incident,

@@ -16,7 +16,7 @@ use super::{
     ServiceConfig, Shadow,
 };
 use crate::belief::{Beliefs, NewVersion, Time};
-use crate::clock::Clocks;
+use crate::clock::{Clocks, Reading};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Veto};
@@ -368,9 +368,16 @@ impl Engine {
         shift.apply(&mut self.ledger_retry);
         self.storm_since.iter_mut().for_each(|at| shift.apply(at));
         if let Some(pause) = &mut self.pause {
-            shift.apply(&mut pause.since);
-            pause.until.iter_mut().for_each(|at| shift.apply(at));
-            self.write_pause().await;
+            pause.shift(shift);
+        }
+        let reading = Reading::now(&self.config.boot, wall);
+        let oldest = oldest_of_interest(&self.config.policy, wall);
+        let written = self
+            .ledger
+            .run(move |store| store.set_clocks(&reading, Some(shift), oldest))
+            .await;
+        if let Err(error) = written {
+            self.ledger_failed(&error);
         }
     }
 

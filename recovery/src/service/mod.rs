@@ -47,6 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{Engine, Input};
 use crate::belief::Learned;
+use crate::clock::{BootClock, Reading};
 use crate::crash::CrashHook;
 use crate::executor::{ActionId, Executor, Life};
 use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
@@ -81,6 +82,9 @@ pub struct ServiceConfig {
     pub crash: Option<CrashHook>,
     /// The wall's time; [`system_clock`] in the daemon.
     pub clock: Clock,
+    /// What tells, from one engine to the next, whether the wall's clock was set; [`boot_clock`](crate::clock::boot_clock)
+    /// in the daemon.
+    pub boot: BootClock,
 }
 
 /// The clock of the system.
@@ -259,6 +263,7 @@ pub fn prepare(
     let path = ledger_in(&config.state_dir);
     let mut store = Store::open(&path)?;
     let now = (config.clock)();
+    mind_the_clocks(&mut store, &config, now)?;
     let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
     let history = store.history(None, MAX_FORMER.max(config.policy.recent_actions))?;
     let ledger = Ledger::of(store, &path, threading)?;
@@ -270,6 +275,25 @@ pub fn prepare(
         memory,
         history,
     ))
+}
+
+/// What was done by a clock that was set since is counted by the clock as it is now.
+fn mind_the_clocks(
+    store: &mut Store,
+    config: &ServiceConfig,
+    now: SystemTime,
+) -> Result<(), LedgerError> {
+    let reading = Reading::now(&config.boot, now);
+    let shift = store.clocks()?.and_then(|last| reading.shift_since(&last));
+    if let Some(shift) = shift {
+        tracing::warn!(by = ?shift.by, forward = shift.forward, "the clock was set while no engine ran");
+    }
+    let oldest = engine::oldest_of_interest(&config.policy, now);
+    if let Err(error) = store.set_clocks(&reading, shift, oldest) {
+        // Nothing is done as long as the ledger can't be written, and the next start finds the same.
+        tracing::warn!(%error, "what the clocks say could not be written");
+    }
+    Ok(())
 }
 
 /// The service on a ledger that is open and was read.

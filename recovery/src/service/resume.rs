@@ -22,8 +22,10 @@ const INQUIRY: Duration = Duration::from_secs(10);
 pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
     let mut past: Vec<(u32, Past)> = Vec::new();
     for action in actions {
+        let at = action.by_now(action.intended_at);
         let ready_at = match &action.outcome {
-            Some(Outcome::Done { ready_at, .. }) => Some(*ready_at),
+            // Where the clock was set before it was ready, nobody can tell by how much it is off.
+            Some(Outcome::Done { ready_at, .. }) => Some(action.by_now(*ready_at).max(at)),
             _ => None,
         };
         let (restarts, cost) = match &action.outcome {
@@ -47,7 +49,7 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
                     target: action.target.clone(),
                     restarts,
                     by_person: is_person(&action.by),
-                    at: action.intended_at,
+                    at,
                     ready_at,
                     failed_requests: cost,
                     signature: action

@@ -1,6 +1,6 @@
 //! Everything that must hold before a list of units is a tree. All errors are found, not the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -124,27 +124,47 @@ pub(super) fn meaning<'a>(
             }
         }
     }
-    for first in 0..units.len() {
-        for second in 0..units.len() {
-            let both_match =
-                !units[first].selector.is_empty() && !units[second].selector.is_empty();
-            if first == second || !both_match {
+    errors.extend(ambiguous(units, &chain, &effective));
+    errors
+}
+
+/// Of units that don't contain each other, all pairs of which the first matches all that the second does. Who has all of a
+/// selector has the pair of it that the fewest have, too: ten thousand units are searched in one pass.
+fn ambiguous<'a>(
+    units: &'a [UnitSpec],
+    chain: impl Fn(usize) -> Vec<usize>,
+    effective: impl Fn(usize) -> &'a BTreeMap<String, String>,
+) -> Vec<TreeError> {
+    let matching = || (0..units.len()).filter(|unit| !units[*unit].selector.is_empty());
+    let mut having: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for unit in matching() {
+        for (key, value) in effective(unit) {
+            having.entry((key, value)).or_default().push(unit);
+        }
+    }
+    let mut errors = Vec::new();
+    for first in matching() {
+        let wide = effective(first);
+        let fewest = wide
+            .iter()
+            .filter_map(|(key, value)| having.get(&(key.as_str(), value.as_str())))
+            .min_by_key(|them| them.len());
+        for second in fewest.into_iter().flatten().copied() {
+            let narrow = effective(second);
+            let is_second_time = wide == narrow && first > second;
+            if first == second || is_second_time || !is_subset(wide, narrow) {
                 continue;
             }
-            let (wide, narrow) = (effective(first), effective(second));
-            let same_twice = wide == narrow && first > second;
-            let related = chain(first).contains(&second) || chain(second).contains(&first);
-            if !same_twice && !related && is_subset(wide, narrow) {
-                errors.push(TreeError::Ambiguous {
-                    first: units[first].name.clone(),
-                    second: units[second].name.clone(),
-                    selector: narrow
-                        .iter()
-                        .map(|(key, value)| format!("{key}={value}"))
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                });
+            if chain(first).contains(&second) || chain(second).contains(&first) {
+                continue;
             }
+            let pairs = narrow.iter();
+            let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+            errors.push(TreeError::Ambiguous {
+                first: units[first].name.clone(),
+                second: units[second].name.clone(),
+                selector: pairs.join(", "),
+            });
         }
     }
     errors

@@ -1,5 +1,6 @@
 //! What a liveness probe does to the same world: Kubernetes' defaults, and no idea of why.
 
+use super::troubles::{downtime_of, traffic_of};
 use super::world::{Harm, World};
 
 /// Between two probes, in seconds.
@@ -38,7 +39,7 @@ pub(super) fn play(world: &World, seconds: f64, with_probes: bool) -> Harm {
     let mut at = 0.0;
     while at < seconds {
         for process in &mut processes {
-            let traffic = World::traffic_of(process.name);
+            let traffic = traffic_of(process.name);
             let sick = world.share_at(process.name, at, &cured);
             if process.back_at > at {
                 // Away: what would have gone well fails too.
@@ -64,7 +65,7 @@ pub(super) fn play(world: &World, seconds: f64, with_probes: bool) -> Harm {
                 harm.restarts += 1.0;
                 process.restarted_at = at;
                 process.back_at =
-                    at + PERIOD + World::downtime_of(process.name) + process.backoff - BACKOFF;
+                    at + PERIOD + downtime_of(process.name) + process.backoff - BACKOFF;
                 process.backoff = (2.0 * process.backoff).min(BACKOFF_LIMIT);
                 for (place, trouble) in world.troubles.iter().enumerate() {
                     if trouble.from <= at && trouble.is_cured_by_process(process.name) {

@@ -287,7 +287,7 @@ impl World {
 
     pub(super) fn config(&self, policy: Policy, crash: Option<CrashHook>) -> ServiceConfig {
         let executor: Arc<dyn Executor> = Arc::new(self.clone());
-        let clock = self.clone();
+        let (clock, start) = (self.clone(), self.start);
         ServiceConfig {
             policy,
             state_dir: self.path().to_owned(),
@@ -302,6 +302,7 @@ impl World {
             seeds: Learned::default(),
             crash,
             clock: Arc::new(move || clock.now()),
+            boot: Arc::new(move || ("simulated".to_owned(), start.elapsed())),
         }
     }
 

@@ -1,0 +1,211 @@
+//! A story: a text says what the units are and what happens to them when; recovery itself (its task,
+//! its ledger on disk, its guards, through the executors' own trait) plays it in virtual time, and what
+//! comes of it is told line by line. The same text gives the same lines.
+
+mod script;
+mod stage;
+mod teller;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rekindle_recovery::ledger::{Threading, audit};
+use rekindle_recovery::lifecycle::State;
+use rekindle_recovery::service::{Command, Recovery, RecoveryView, prepare};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::script::Event;
+pub use self::script::{Script, ScriptError};
+use self::stage::Stage;
+use super::SimulateError;
+
+/// How often recovery is told what is wrong.
+const TICK: Duration = Duration::from_secs(1);
+/// Who is meant where a person says something.
+const PERSON: &str = "ann";
+
+/// What came of a story.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Told {
+    /// What happened, in order.
+    pub lines: Vec<Line>,
+    /// Executors' calls that were restarts.
+    pub restarts: u64,
+    /// Requests that failed for whatever reason.
+    pub failed_requests: f64,
+    /// Those of them that would have gone well without the restarts.
+    pub failed_by_restarts: f64,
+    /// What the ledger says that can't have been, and never should say.
+    pub crimes: Vec<String>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// When, in seconds since the beginning.
+    pub at: f64,
+    /// What, in words.
+    pub what: String,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:>9.1} s  {}", self.at, self.what)
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        for crime in &self.crimes {
+            writeln!(f, "the ledger: {crime}")?;
+        }
+        let restarts = if self.restarts == 1 {
+            "restart"
+        } else {
+            "restarts"
+        };
+        writeln!(
+            f,
+            "{} {restarts}; {:.0} requests failed, {:.0} of them only because of restarts",
+            self.restarts, self.failed_requests, self.failed_by_restarts
+        )
+    }
+}
+
+/// Recovery, as long as nobody kills it.
+struct Engine {
+    recovery: Recovery,
+    task: JoinHandle<()>,
+    teller: JoinHandle<()>,
+}
+
+impl Engine {
+    fn begin(stage: &Stage, folder: &Path) -> Result<Self, SimulateError> {
+        let (recovery, shadows, task) = prepare(
+            stage.config(folder),
+            stage.tree.clone(),
+            std::sync::Arc::new(stage.clone()),
+            Threading::Caller,
+        )?;
+        // Nobody analyses requests here.
+        drop(shadows);
+        let teller = tokio::spawn(teller::tell(stage.clone(), recovery.status()));
+        let task = tokio::spawn(task);
+        Ok(Self {
+            recovery,
+            task,
+            teller,
+        })
+    }
+
+    async fn end(self) {
+        self.task.abort();
+        self.teller.abort();
+        // Both were broken off, which is no news.
+        drop(self.task.await);
+        drop(self.teller.await);
+    }
+}
+
+impl Script {
+    /// Plays it.
+    ///
+    /// # Errors
+    /// When the units are no tree, or the simulated service has nowhere to live or ends by itself.
+    pub fn play(&self) -> Result<Told, SimulateError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()?;
+        let folder = tempfile::tempdir()?;
+        runtime.block_on(self.act(folder.path()))
+    }
+
+    async fn act(&self, folder: &Path) -> Result<Told, SimulateError> {
+        let stage = Stage::new(self)?;
+        let start = Instant::now();
+        let mut engine = Engine::begin(&stage, folder)?;
+        let mut events = self.events.iter().peekable();
+        let mut tick = start + TICK;
+        let end = start + self.end;
+        loop {
+            let event = events.peek().map(|(at, _)| start + *at);
+            let next = event.map_or(tick, |at| at.min(tick)).min(end);
+            sleep_until(next).await;
+            if next == end && event.is_none_or(|at| at > end) {
+                break;
+            }
+            while let Some((_, event)) = events.next_if(|(at, _)| start + *at <= next) {
+                stage.say(event.words());
+                if *event == Event::Kill {
+                    engine.end().await;
+                    engine = Engine::begin(&stage, folder)?;
+                } else {
+                    happen(event, &stage, &engine.recovery).await;
+                }
+            }
+            if next == tick {
+                tick += TICK;
+                for evidence in stage.evidence() {
+                    let told = engine.recovery.evidence(evidence).await;
+                    told.map_err(|error| SimulateError::Ended(error.to_string()))?;
+                }
+            }
+        }
+        // What was told in this moment may be heard.
+        sleep(Duration::from_millis(1)).await;
+        engine.end().await;
+        let crimes = audit(folder.join("ledger.db"))?;
+        let crimes = crimes.iter().map(ToString::to_string).collect();
+        Ok(stage.told(crimes))
+    }
+}
+
+async fn happen(event: &Event, stage: &Stage, recovery: &Recovery) {
+    let undecided = || {
+        let status = recovery.status().borrow().clone();
+        let held = |it: &&RecoveryView| it.state == State::HeldOff;
+        let held = status.recoveries.iter().find(held);
+        let first = status.proposals.first().map(|proposal| proposal.plan);
+        first.or_else(|| held?.plan.as_ref().map(|plan| plan.id))
+    };
+    let command = match event {
+        Event::Fails(fault) => return stage.begin(fault),
+        Event::Executor(unit, manner) => return stage.behave(unit, *manner),
+        Event::Rollout(unit) => return stage.renew(unit),
+        Event::Clock(seconds) => return stage.jump(*seconds),
+        Event::Kill => return,
+        Event::Approve => undecided().map(|plan| Command::Approve {
+            plan,
+            by: PERSON.to_owned(),
+        }),
+        Event::Reject => undecided().map(|plan| Command::Reject {
+            plan,
+            by: PERSON.to_owned(),
+            reason: "leave it".to_owned(),
+        }),
+        Event::Pause(duration) => Some(Command::Pause {
+            by: PERSON.to_owned(),
+            reason: "to look".to_owned(),
+            duration: Some(*duration),
+        }),
+        Event::Resume => Some(Command::Resume),
+        Event::Restart(unit) => Some(Command::Restart {
+            unit: unit.clone(),
+            dry_run: false,
+            by: PERSON.to_owned(),
+            reason: "to see".to_owned(),
+        }),
+    };
+    let Some(command) = command else {
+        return stage.say("and nothing waits for a person".to_owned());
+    };
+    if let Err(error) = recovery.command(command).await {
+        stage.say(format!("and is told: {error}"));
+    }
+}
