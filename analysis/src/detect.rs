@@ -193,6 +193,10 @@ impl TypeDetector {
                 counted.ok += 1;
             }
         });
+        // Whether there is an alarm will be asked next.
+        if bad {
+            self.catch_up();
+        }
     }
 
     /// Corrects one that was counted: it was bad and is fine, or the other way round.
