@@ -199,6 +199,8 @@ pub struct RestartSettings {
     pub approval_expires: Duration,
     /// How the effect is judged.
     pub judge: JudgeSettings,
+    /// What plans are weighed by.
+    pub weighing: WeighingSettings,
     /// How long what is saved before restarts is kept.
     pub keeping: Keeping,
     /// Where to POST when a person is needed.
@@ -245,6 +247,17 @@ pub struct JudgeSettings {
     pub unclear: Unclear,
     /// How long is waited for more of them in all.
     pub longest: Duration,
+}
+
+/// What plans are weighed by, in users' failed requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeighingSettings {
+    /// How long a person takes to come and mend what is left to him.
+    pub person: Duration,
+    /// How long is waited once to see whether a fault goes by itself.
+    pub wait: Duration,
+    /// How long a usual request is in flight.
+    pub in_flight: Duration,
 }
 
 impl Default for Config {
@@ -324,6 +337,11 @@ impl Default for Config {
                 storm_units: 3,
                 guards: GuardSettings::default(),
                 approval_expires: 10 * MINUTE,
+                weighing: WeighingSettings {
+                    person: 15 * MINUTE,
+                    wait: Duration::from_secs(10),
+                    in_flight: Duration::from_millis(100),
+                },
                 judge: JudgeSettings {
                     deadline: MINUTE,
                     warm_up: Duration::from_millis(250),
@@ -543,6 +561,7 @@ impl RestartSettings {
             Reader::some_time,
         );
         take(section, "judge", |s| self.judge.take(s));
+        take(section, "weighing", |s| self.weighing.take(s));
         take(section, "post_mortems", |s| {
             around::keeping(s, &mut self.keeping);
         });
@@ -593,6 +612,14 @@ impl JudgeSettings {
             r.choice(n, &words)
         });
         section.set("longest", &mut self.longest, Reader::some_time);
+    }
+}
+
+impl WeighingSettings {
+    fn take(&mut self, section: &Section<'_>) {
+        section.set("person", &mut self.person, Reader::some_time);
+        section.set("wait", &mut self.wait, Reader::some_time);
+        section.set("in_flight", &mut self.in_flight, Reader::duration);
     }
 }
 

@@ -126,6 +126,9 @@ pub(super) fn policy(config: &Config) -> Policy {
         strictness: settings.judge.strictness,
         unclear: settings.judge.unclear,
         judge_longest: settings.judge.longest,
+        human_response: settings.weighing.person,
+        wait: settings.weighing.wait,
+        in_flight: settings.weighing.in_flight,
         ..Policy::default()
     }
 }
