@@ -479,6 +479,9 @@ impl Analyzer {
             return;
         }
         self.hidden.count(record, reading.again, slice);
+        if record.outcome() != Outcome::Masked {
+            return;
+        }
         let causes = Causes {
             spectrum: &self.spectrum,
             registry: &self.observer.registry,
@@ -573,23 +576,26 @@ impl Analyzer {
         self.newest = self.newest.max(start.min(now));
         self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
         let outcome = record.outcome();
+        let is_bad = outcome.is_bad();
         let may_be_fenced = self.fences.may_cover(id, start, end);
         self.types.come(id, now, self.pause_before(id, start, end));
         if outcome.is_known() {
             let slice = self.slice(start);
-            let bad = outcome.is_bad();
-            self.samplings.add(id, start, bad, sampling);
+            self.samplings.add(id, start, is_bad, sampling);
             let state = self.types.get_mut(id);
-            state.count(start, bad);
+            state.count(start, is_bad);
             if !may_be_fenced {
-                state.detector.add(slice, start, bad);
-                record.detected = Some(bad);
+                state.detector.add(slice, start, is_bad);
+                record.detected = Some(is_bad);
             }
         }
         // An example whose record is gone can't be shown.
         let stays = |id| self.examples.get(id).is_some();
         let number = self.records.add(trace_id, record, stays, &mut self.counts);
-        self.look(id, now);
+        // A request that ended well is no reason for an alarm.
+        if is_bad {
+            self.look(id, now);
+        }
         Some(number)
     }
 

@@ -131,6 +131,8 @@ impl Held {
 pub struct TypeDetector {
     settled: DetectorState,
     open: BTreeMap<u64, Slice>,
+    /// The bets of this slice and of those behind it are out of date, since something was counted in it.
+    stale_from: Option<u64>,
     history: History,
     held: Held,
     /// Slices before this one are settled.
@@ -149,6 +151,7 @@ impl TypeDetector {
         Self {
             settled: DetectorState::default(),
             open: BTreeMap::new(),
+            stale_from: None,
             history: History::default(),
             held: Held::default(),
             settled_before: None,
@@ -190,6 +193,10 @@ impl TypeDetector {
                 counted.ok += 1;
             }
         });
+        // Whether there is an alarm will be asked next.
+        if bad {
+            self.catch_up();
+        }
     }
 
     /// Corrects one that was counted: it was bad and is fine, or the other way round.
@@ -227,27 +234,40 @@ impl TypeDetector {
         });
     }
 
+    /// Bets are dear, and most requests end well, which nobody asks the detector about: so they are taken up again when
+    /// somebody asks.
     fn change(&mut self, slice: u64, how: impl FnOnce(&mut Slice)) {
         how(self.open.entry(slice).or_default());
-        let mut state = self
-            .open
-            .range(..slice)
-            .next_back()
-            .map_or(self.settled, |(_, before)| before.after);
-        for (_, later) in self.open.range_mut(slice..) {
-            state = self.rise.step(state, later.bad, later.ok);
-            later.after = state;
+        self.stale_from = Some(self.stale_from.map_or(slice, |from| from.min(slice)));
+    }
+
+    /// The bets before this slice.
+    fn before(&self, slice: u64) -> DetectorState {
+        let before = self.open.range(..slice).next_back();
+        before.map_or(self.settled, |(_, before)| before.after)
+    }
+
+    /// Takes up all bets that are out of date.
+    fn catch_up(&mut self) {
+        let Some(from) = self.stale_from.take() else {
+            return;
+        };
+        let mut state = self.before(from);
+        for (_, slice) in self.open.range_mut(from..) {
+            state = self.rise.step(state, slice.bad, slice.ok);
+            slice.after = state;
         }
     }
 
     /// The evidence for a rise, in requests: an alarm is due when it reaches the wanted number of
     /// requests between false alarms.
     pub fn evidence(&self) -> f64 {
-        self.open
-            .values()
-            .next_back()
-            .map_or(self.settled, |slice| slice.after)
-            .value()
+        let from = self.stale_from.unwrap_or(u64::MAX);
+        let stale = self.open.range(from..);
+        let state = stale.fold(self.before(from), |state, (_, slice)| {
+            self.rise.step(state, slice.bad, slice.ok)
+        });
+        state.value()
     }
 
     /// When the failures most likely began.
@@ -285,6 +305,8 @@ impl TypeDetector {
     /// Closes slices before this one. They become history, unless an incident or an intervention
     /// makes them no example.
     pub fn settle(&mut self, before: u64, exemplary: bool, config: &AnalysisConfig) {
+        // By the baseline that they were counted at.
+        self.catch_up();
         let open = self.open.split_off(&before);
         let settled = std::mem::replace(&mut self.open, open);
         let from = self
@@ -337,6 +359,7 @@ impl TypeDetector {
     /// nothing done about it, and quickly, it was a hiccup, and belongs to what is usual, where a day is known.
     pub fn reset(&mut self, by_itself: bool, config: &AnalysisConfig) {
         self.settled = DetectorState::default();
+        self.stale_from = None;
         let mut held = std::mem::take(&mut self.held);
         for (at, slice) in std::mem::take(&mut self.open) {
             held.add(at, slice.bad, slice.ok);
@@ -368,6 +391,7 @@ impl TypeDetector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn fed(slices: &[(u64, u64)]) -> TypeDetector {
         let mut detector = TypeDetector::new(&AnalysisConfig::default());
@@ -493,5 +517,29 @@ mod tests {
         }
         detector.reset(true, &config);
         assert!((detector.baseline() - before).abs() < 1e-12);
+    }
+
+    proptest! {
+        /// Bets that are taken up when somebody asks are those that are taken up with each request.
+        #[test]
+        fn when_bets_are_taken_up_makes_no_difference(
+            deeds in prop::collection::vec((0u64..20, any::<bool>(), prop::bool::weighted(0.1)), 1..200),
+        ) {
+            let config = AnalysisConfig::default();
+            let mut asked = TypeDetector::new(&config);
+            let mut each = asked.clone();
+            for (slice, bad, settles) in deeds {
+                for detector in [&mut asked, &mut each] {
+                    detector.add(slice, UnixNanos::from_secs(slice), bad);
+                }
+                each.catch_up();
+                prop_assert_eq!(asked.evidence().to_bits(), each.evidence().to_bits());
+                if settles {
+                    for detector in [&mut asked, &mut each] {
+                        detector.settle(slice, true, &config);
+                    }
+                }
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use rekindle_model::{Trace, TraceId, UnixNanos};
 
 use crate::{Counts, LeftOut};
@@ -45,7 +46,8 @@ fn are_apart(one: UnixNanos, other: UnixNanos) -> bool {
 
 #[derive(Debug)]
 pub(crate) struct ExampleStore {
-    traces: BTreeMap<TraceId, Trace>,
+    /// Each request that is forgotten is looked for here.
+    traces: HashMap<TraceId, Trace>,
     /// Per request type and whether bad.
     kinds: BTreeMap<(u32, bool), Kind>,
     /// Per incident: the traces that its rankings showed, the last shown at the end.
@@ -57,7 +59,7 @@ pub(crate) struct ExampleStore {
 impl ExampleStore {
     pub(crate) fn new(max_spans: usize) -> Self {
         Self {
-            traces: BTreeMap::new(),
+            traces: HashMap::new(),
             kinds: BTreeMap::new(),
             pinned: BTreeMap::new(),
             spans: 0,
@@ -183,8 +185,11 @@ impl ExampleStore {
         self.traces.get(&trace_id)
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = TraceId> + '_ {
-        self.traces.keys().copied()
+    /// In order, since rankings show them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = TraceId> + use<> {
+        let mut ids: Vec<TraceId> = self.traces.keys().copied().collect();
+        ids.sort_unstable();
+        ids.into_iter()
     }
 }
 

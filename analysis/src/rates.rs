@@ -4,7 +4,7 @@
 //! types, over ever longer stretches, many times a second. So blocks of slices are added up beside them, and a long
 //! stretch is mostly blocks.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,22 +19,64 @@ const BLOCK: u64 = 64;
 /// Requests that ended well, and badly.
 pub(crate) type Ends = (u64, u64);
 
+/// Ends by the numbers of slices or blocks, in their order. One list, because nearly all are counted near its end, where the
+/// number says the place as long as none is missing.
+#[derive(Debug, Default)]
+struct Series(VecDeque<(u64, Ends)>);
+
+impl Series {
+    /// The place of this number, or where it would be.
+    fn place(&self, number: u64) -> Result<usize, usize> {
+        let Some((last, _)) = self.0.back() else {
+            return Err(0);
+        };
+        let Some(behind) = last.checked_sub(number) else {
+            return Err(self.0.len());
+        };
+        let guess = usize::try_from(behind).ok();
+        let guess = guess.and_then(|behind| (self.0.len() - 1).checked_sub(behind));
+        match guess.filter(|guess| self.0[*guess].0 == number) {
+            Some(guess) => Ok(guess),
+            None => self.0.binary_search_by_key(&number, |(known, _)| *known),
+        }
+    }
+
+    /// The ends of this number, from now on if there were none.
+    fn at(&mut self, number: u64) -> &mut Ends {
+        let place = self.place(number).unwrap_or_else(|place| {
+            self.0.insert(place, (number, (0, 0)));
+            place
+        });
+        &mut self.0[place].1
+    }
+
+    /// The ends of this number, if there are any.
+    fn get_mut(&mut self, number: u64) -> Option<&mut Ends> {
+        let place = self.place(number).ok()?;
+        Some(&mut self.0[place].1)
+    }
+
+    fn sum(&self, range: Range<u64>) -> Ends {
+        let [from, until] =
+            [range.start, range.end].map(|it| self.place(it).unwrap_or_else(|it| it));
+        let within = self.0.range(from..until).map(|(_, ends)| *ends);
+        within.fold((0, 0), plus)
+    }
+}
+
 /// The requests of one type, by when they began.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     /// Per slice in which any began.
-    slices: BTreeMap<u64, Ends>,
+    slices: Series,
     /// The sums of these, per block.
-    blocks: BTreeMap<u64, Ends>,
+    blocks: Series,
 }
 
 impl Rates {
     pub(crate) fn add(&mut self, start: UnixNanos, bad: bool) {
         let slice = rate_slice(start);
-        for ends in [
-            self.slices.entry(slice).or_default(),
-            self.blocks.entry(slice / BLOCK).or_default(),
-        ] {
+        for ends in [self.slices.at(slice), self.blocks.at(slice / BLOCK)] {
             if bad { ends.1 += 1 } else { ends.0 += 1 }
         }
     }
@@ -43,16 +85,11 @@ impl Rates {
     pub(crate) fn remove(&mut self, start: UnixNanos, bad: bool) {
         let slice = rate_slice(start);
         let side = |ends: &mut Ends| if bad { ends.1 } else { ends.0 };
-        if self.slices.get_mut(&slice).map_or(0, side) == 0 {
+        if self.slices.get_mut(slice).map_or(0, side) == 0 {
             return;
         }
-        for ends in [
-            self.slices.get_mut(&slice),
-            self.blocks.get_mut(&(slice / BLOCK)),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        let block = self.blocks.get_mut(slice / BLOCK);
+        for ends in [self.slices.get_mut(slice), block].into_iter().flatten() {
             if bad { ends.1 -= 1 } else { ends.0 -= 1 }
         }
     }
@@ -62,27 +99,28 @@ impl Rates {
         let Range { start, end } = slices_between(from, until);
         let (first, last) = (start.div_ceil(BLOCK), end / BLOCK);
         if first >= last {
-            return sum(&self.slices, start..end);
+            return self.slices.sum(start..end);
         }
         let parts = [
-            sum(&self.slices, start..first * BLOCK),
-            sum(&self.blocks, first..last),
-            sum(&self.slices, last * BLOCK..end),
+            self.slices.sum(start..first * BLOCK),
+            self.blocks.sum(first..last),
+            self.slices.sum(last * BLOCK..end),
         ];
         parts.into_iter().fold((0, 0), plus)
     }
 
     /// When the first request failed that began at this time or later, to a slice.
     pub(crate) fn first_failed(&self, from: UnixNanos) -> Option<UnixNanos> {
-        let mut later = self.slices.range(rate_slice(from)..);
+        let place = self.slices.place(rate_slice(from));
+        let mut later = self.slices.0.range(place.unwrap_or_else(|it| it)..);
         let (slice, _) = later.find(|(_, ends)| ends.1 > 0)?;
         Some(start_of(*slice))
     }
 
     /// The starts of the first and of the last slice in which any began.
     pub(crate) fn reach(&self) -> Option<(UnixNanos, UnixNanos)> {
-        let (first, _) = self.slices.first_key_value()?;
-        let (last, _) = self.slices.last_key_value()?;
+        let (first, _) = self.slices.0.front()?;
+        let (last, _) = self.slices.0.back()?;
         Some((start_of(*first), start_of(*last)))
     }
 
@@ -90,7 +128,7 @@ impl Rates {
     pub(crate) fn last(&self, length: Duration, most: usize) -> Vec<(UnixNanos, Ends)> {
         let length = (length.as_nanos() as u64).max(1);
         let mut series: Vec<(UnixNanos, Ends)> = Vec::new();
-        for (slice, ends) in self.slices.iter().rev() {
+        for (slice, ends) in self.slices.0.iter().rev() {
             let at = UnixNanos(start_of(*slice).0 / length * length);
             let are_enough = series.len() == most;
             match series.last_mut() {
@@ -106,28 +144,20 @@ impl Rates {
     /// Forgets the slices that are over before this time.
     pub(crate) fn forget_before(&mut self, time: UnixNanos) {
         let until = rate_slice(time);
-        while let Some(oldest) = self.slices.first_entry()
-            && *oldest.key() < until
-        {
-            let (slice, ends) = oldest.remove_entry();
+        while let Some((slice, ends)) = self.slices.0.pop_front_if(|(oldest, _)| *oldest < until) {
             let block = slice / BLOCK;
-            if let Some(sum) = self.blocks.get_mut(&block) {
+            if let Some(sum) = self.blocks.get_mut(block) {
                 *sum = (sum.0 - ends.0, sum.1 - ends.1);
             }
-            if self.slices.first_key_value().map(|(next, _)| next / BLOCK) != Some(block) {
-                self.blocks.remove(&block);
+            if self.slices.0.front().map(|(next, _)| next / BLOCK) != Some(block) {
+                self.blocks.0.pop_front();
             }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.slices.is_empty()
+        self.slices.0.is_empty()
     }
-}
-
-fn sum(counts: &BTreeMap<u64, Ends>, range: Range<u64>) -> Ends {
-    let within = counts.range(range).map(|(_, ends)| *ends);
-    within.fold((0, 0), plus)
 }
 
 fn plus(a: Ends, b: Ends) -> Ends {
@@ -190,10 +220,10 @@ mod tests {
                 });
                 prop_assert_eq!(rates.between(at(from), at(until)), ends);
             }
-            for block in rates.blocks.keys() {
-                let mut slices = rates.slices.range(block * BLOCK..(block + 1) * BLOCK);
-                prop_assert!(slices.next().is_some());
-            }
+            let blocks = rates.blocks.0.iter().map(|(block, _)| *block);
+            let mut of_slices: Vec<u64> = rates.slices.0.iter().map(|(it, _)| it / BLOCK).collect();
+            of_slices.dedup();
+            prop_assert_eq!(blocks.collect::<Vec<u64>>(), of_slices);
             let all = rates.last(Duration::from_secs(1), usize::MAX);
             let counted: u64 = all.iter().map(|(_, ends)| ends.0 + ends.1).sum();
             prop_assert_eq!(counted, expected.len() as u64);

@@ -56,10 +56,19 @@ impl PathTable {
             for (place, hash) in found.iter_mut().zip(hashes) {
                 *place = self.younger.find(*hash, |known| known.hash == *hash);
             }
-            for known in found.iter().take(hashes.len()).flatten() {
-                black_box((known.steps.first(), known.steps.last()));
+            let found = || found.iter().take(hashes.len()).flatten();
+            for known in found() {
+                let [first, last] = [known.steps.first(), known.steps.last()];
+                black_box((first.copied(), last.copied()));
                 if let Path::Request { first, .. } = &known.path {
                     black_box(first.held_at.load(Ordering::Relaxed));
+                    black_box((first.works.len(), first.trail.reached.len()));
+                }
+            }
+            for known in found() {
+                if let Path::Request { first, .. } = &known.path {
+                    let trail = &first.trail;
+                    black_box((trail.usual.first().copied(), trail.reached.first().copied()));
                 }
             }
         }
@@ -68,12 +77,16 @@ impl PathTable {
     /// The path of these steps, of which this is the hash.
     pub(super) fn get(&mut self, hash: u64, steps: &Steps) -> Option<&mut Path> {
         let is_it = |known: &Known| known.is(hash, steps);
-        if self.younger.find(hash, is_it).is_none() {
-            let entry = self.older.find_entry(hash, is_it).ok()?;
-            let (known, _) = entry.remove();
-            self.add(known);
-        }
-        let known = self.younger.find_mut(hash, is_it);
+        let place = match self.younger.find_bucket_index(hash, is_it) {
+            Some(place) => place,
+            None => {
+                let entry = self.older.find_entry(hash, is_it).ok()?;
+                let (known, _) = entry.remove();
+                self.add(known);
+                self.younger.find_bucket_index(hash, is_it)?
+            }
+        };
+        let known = self.younger.get_bucket_mut(place);
         known.map(|known| &mut known.path)
     }
 

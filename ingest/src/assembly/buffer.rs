@@ -80,6 +80,7 @@ impl Buffer {
 impl Contents {
     /// Takes a span of the trace of this buffer, which is at this place; `false` when its id was there. Of two with
     /// one id the later-ending is kept, so that the order of arrival makes no difference.
+    #[inline(always)]
     pub(super) fn take(
         &mut self,
         (place, buffer): (u32, &mut Buffer),
@@ -89,26 +90,33 @@ impl Contents {
         now: UnixNanos,
     ) -> bool {
         buffer.last_at = buffer.last_at.max(now);
+        let is_new = buffer.seen & bit_of(span.span_id) == 0;
+        if is_new && links.is_empty() && buffer.len() < SEARCHED {
+            self.add(buffer, (span, shape), shapes, now);
+            return true;
+        }
+        self.take_rare((place, buffer), (span, shape), links, shapes, now)
+    }
+
+    /// The same of one whose id may have come, that has links, or whose trace has many spans.
+    #[inline(never)]
+    fn take_rare(
+        &mut self,
+        (place, buffer): (u32, &mut Buffer),
+        (span, shape): (&PackedSpan, u32),
+        links: &[Link],
+        shapes: &mut ShapeSlots,
+        now: UnixNanos,
+    ) -> bool {
         let id = span.span_id;
-        let held = Step {
-            span_id: id,
-            parent_id: span.parent_id,
-            start: span.start,
-            end: span.end,
-            shape,
-            parent_is_remote: span.parent_is_remote,
-        };
         if let Some(known) = self.find(place, buffer, id) {
             if span.end > known.end {
-                let before = std::mem::replace(known, held);
+                let before = std::mem::replace(known, step_of(span, shape));
                 shapes.hold(shape);
                 shapes.let_go(before.shape);
                 self.link_anew(place, id, links);
             }
             return false;
-        }
-        if span.parent_id.is_none() && buffer.root_at == NEVER {
-            buffer.root_at = now;
         }
         if buffer.len() == SEARCHED {
             let places = self.chunks.places(buffer.steps);
@@ -116,9 +124,7 @@ impl Contents {
             self.rare.entry(place).or_default().places = places;
         }
         let are_many = buffer.len() >= SEARCHED;
-        buffer.seen |= bit_of(id);
-        shapes.hold(shape);
-        let at = self.chunks.push(&mut buffer.steps, held);
+        let at = self.add(buffer, (span, shape), shapes, now);
         if are_many || !links.is_empty() {
             let rare = self.rare.entry(place).or_default();
             if are_many {
@@ -129,6 +135,23 @@ impl Contents {
             }
         }
         true
+    }
+
+    /// Adds a span whose id is new.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        buffer: &mut Buffer,
+        (span, shape): (&PackedSpan, u32),
+        shapes: &mut ShapeSlots,
+        now: UnixNanos,
+    ) -> StepPlace {
+        if span.parent_id.is_none() && buffer.root_at == NEVER {
+            buffer.root_at = now;
+        }
+        buffer.seen |= bit_of(span.span_id);
+        shapes.hold(shape);
+        self.chunks.push(&mut buffer.steps, || step_of(span, shape))
     }
 
     fn find(&mut self, place: u32, buffer: &Buffer, id: SpanId) -> Option<&mut Step> {
@@ -186,6 +209,19 @@ impl Contents {
         if self.rare.is_empty() {
             self.rare = HashMap::new();
         }
+    }
+}
+
+/// A span as it is held, with its shape in this slot.
+#[inline(always)]
+fn step_of(span: &PackedSpan, shape: u32) -> Step {
+    Step {
+        span_id: span.span_id,
+        parent_id: span.parent_id,
+        start: span.start,
+        end: span.end,
+        shape,
+        parent_is_remote: span.parent_is_remote,
     }
 }
 

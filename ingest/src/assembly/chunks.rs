@@ -77,15 +77,19 @@ impl Chunks {
         &mut self.segments[(number >> SEGMENT_BITS) as usize][number as usize % (1 << SEGMENT_BITS)]
     }
 
-    /// A chunk that begins with this step.
-    fn begin(&mut self, step: Step) -> u32 {
+    /// A chunk whose first step will be written, or is this one.
+    #[inline]
+    fn begin(&mut self, step: impl Fn() -> Step) -> u32 {
         self.used += 1;
         if let Some(number) = self.free.pop() {
-            let chunk = self.at_mut(number);
-            chunk.next = NONE;
-            chunk.steps[0] = step;
+            self.at_mut(number).next = NONE;
             return number;
         }
+        self.make(step())
+    }
+
+    #[cold]
+    fn make(&mut self, step: Step) -> u32 {
         let is_full = |segment: &Vec<Chunk>| segment.len() == 1 << SEGMENT_BITS;
         if self.segments.last().is_none_or(is_full) {
             self.segments.push(Vec::with_capacity(1 << SEGMENT_BITS));
@@ -101,19 +105,22 @@ impl Chunks {
     }
 
     /// Adds a step to the end of a list. Where it is now.
-    #[inline]
-    pub(super) fn push(&mut self, list: &mut StepList, step: Step) -> StepPlace {
+    ///
+    /// It is made where it will lie. One that is made elsewhere, field by field, and then copied in larger pieces is a wait
+    /// for all that was written before: a read of what several writes in flight make up has to wait for them, and these
+    /// wait for the memory of other traces.
+    #[inline(always)]
+    pub(super) fn push(&mut self, list: &mut StepList, step: impl Fn() -> Step) -> StepPlace {
         let place = list.place_of_next();
-        if place > 0 {
-            self.at_mut(list.last).steps[place] = step;
-        } else {
-            let chunk = self.begin(step);
+        if place == 0 {
+            let chunk = self.begin(&step);
             match list.len {
                 0 => list.first = chunk,
                 _ => self.at_mut(list.last).next = chunk,
             }
             list.last = chunk;
         }
+        self.at_mut(list.last).steps[place] = step();
         list.len += 1;
         StepPlace {
             chunk: list.last,
@@ -225,7 +232,7 @@ mod tests {
                     expected[which].clear();
                 } else {
                     number += 1;
-                    let place = chunks.push(&mut lists[which], step(number));
+                    let place = chunks.push(&mut lists[which], || step(number));
                     expected[which].push(number);
                     prop_assert_eq!(chunks.step_mut(place).shape, number);
                     let mut places = chunks.places(lists[which]);

@@ -37,13 +37,17 @@ impl Deadlines {
         self.len
     }
 
+    /// Made where it will lie, as the steps in [`super::chunks`] are.
+    #[inline(always)]
     pub(super) fn add(&mut self, due: Due) {
         self.len += 1;
-        let key = due.deadline.0 >> BOX_BITS;
+        self.box_of(due.deadline).push(due);
+    }
+
+    fn box_of(&mut self, deadline: UnixNanos) -> &mut Vec<Due> {
         let spare = &mut self.spare;
-        let entries = self.boxes.entry(key);
-        let entries = entries.or_insert_with(|| spare.pop().unwrap_or_default());
-        entries.push(due);
+        let entries = self.boxes.entry(deadline.0 >> BOX_BITS);
+        entries.or_insert_with(|| spare.pop().unwrap_or_default())
     }
 
     /// Takes out all that are due, and adds them to `due`.

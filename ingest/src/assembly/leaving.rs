@@ -10,6 +10,7 @@ use std::hint::black_box;
 use rekindle_model::{EmptyTrace, Outline, OutlineParts, ReleaseReason, Step};
 
 use super::open::OpenTraces;
+use super::released::Released;
 use super::shape_slots::ShapeSlots;
 
 /// So many are handed out together: more than a processor can wait for at a time, and few enough that the first is
@@ -92,14 +93,22 @@ pub(super) fn wait_for_end(place: u32, open: &OpenTraces) {
     }
 }
 
-/// Waits for the buffers at these places, and for where their traces are found.
-pub(super) fn look_ahead_to_close(places: impl Iterator<Item = u32> + Clone, open: &OpenTraces) {
-    for place in places.clone() {
-        black_box(open.look(place).map(|buffer| buffer.number));
-    }
-    for place in places {
-        let half = open.look(place).map(|it| open.half_of(it.trace_id));
-        black_box(half.map(|half| open.look_ahead(half)));
+/// Waits for the buffers at these places.
+pub(super) fn wait_for_buffers(places: impl Iterator<Item = u32>, open: &OpenTraces) {
+    let buffers = places.filter_map(|place| open.look(place));
+    black_box(buffers.fold(0, |all, buffer| all ^ buffer.number));
+}
+
+/// Waits for the buffers at these places, for where their traces are found, and for where they will be known as released.
+pub(super) fn look_ahead_to_close(
+    places: impl Iterator<Item = u32> + Clone,
+    open: &OpenTraces,
+    released: &Released,
+) {
+    wait_for_buffers(places.clone(), open);
+    for buffer in places.filter_map(|place| open.look(place)) {
+        black_box(open.look_ahead(open.half_of(buffer.trace_id)));
+        released.look_ahead_to_insert(buffer.trace_id);
     }
 }
 

@@ -36,7 +36,7 @@ use crate::packed::{PackedSpan, PackedSpans};
 use buffer::{Buffer, NO_TRACE};
 use deadlines::{Deadlines, Due};
 use lag::ExporterLag;
-use leaving::{Leaving, TOGETHER, look_ahead_to_close, wait_for_end};
+use leaving::{Leaving, TOGETHER, look_ahead_to_close, wait_for_buffers, wait_for_end};
 use open::OpenTraces;
 use released::Released;
 use shape_slots::ShapeSlots;
@@ -252,11 +252,13 @@ impl Assembler {
         black_box(looked_at.fold(0, |all, place| all ^ place));
         for run in &mut runs {
             run.place = self.open.guess(run.half);
-            match run.place {
-                Some(place) => wait_for_end(place, &self.open),
-                None => self.released.look_ahead(run.trace_id),
+            if run.place.is_none() {
+                self.released.look_ahead(run.trace_id);
             }
         }
+        let known = || runs.iter().filter_map(|run| run.place);
+        wait_for_buffers(known(), &self.open);
+        known().for_each(|place| wait_for_end(place, &self.open));
         let ends = runs.iter().skip(1).map(|next| next.from);
         for (run, until) in runs.iter().zip(ends.chain([packed.len()])) {
             self.take_run(run, spans, run.from..until, now);
@@ -421,7 +423,8 @@ impl Assembler {
         let mut due = std::mem::take(&mut self.looked_at);
         self.due.take(now, &mut due);
         for together in due.chunks(TOGETHER) {
-            look_ahead_to_close(together.iter().map(|entry| entry.place), &self.open);
+            let places = together.iter().map(|entry| entry.place);
+            look_ahead_to_close(places, &self.open, &self.released);
             together.iter().for_each(|entry| self.look_at(entry, now));
             // Now that they are in the processor's cache.
             self.hand_out(&mut take);

@@ -94,14 +94,13 @@ impl OpenTraces {
 
     /// Opens a trace that isn't open, and says its place.
     pub(super) fn open(&mut self, id: TraceId, number: u32, now: UnixNanos) -> u32 {
-        let buffer = Buffer::new(id, number, now);
         let place = match self.free.pop() {
             Some(place) => {
-                self.buffers[place as usize] = buffer;
+                self.buffers[place as usize] = Buffer::new(id, number, now);
                 place
             }
             None => {
-                self.buffers.push(buffer);
+                self.buffers.push(Buffer::new(id, number, now));
                 // Four billion of them don't fit into any memory.
                 (self.buffers.len() - 1) as u32
             }

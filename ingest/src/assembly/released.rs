@@ -96,6 +96,13 @@ impl Released {
         std::hint::black_box(words);
     }
 
+    /// The same for remembering it.
+    #[inline]
+    pub(super) fn look_ahead_to_insert(&self, id: TraceId) {
+        self.look_ahead(id);
+        std::hint::black_box(self.younger.ids.contains(&id));
+    }
+
     pub(super) fn insert(&mut self, id: TraceId) {
         if self.younger.ids.len() >= self.per_set {
             std::mem::swap(&mut self.younger, &mut self.older);

@@ -238,7 +238,13 @@ impl KeyTable {
         Self {
             uses,
             by_length,
-            routes: keep.routes.clone(),
+            // What is behind a question mark belongs to no path.
+            routes: keep
+                .routes
+                .iter()
+                .filter(|it| !it.contains('?'))
+                .cloned()
+                .collect(),
         }
     }
 
@@ -255,9 +261,12 @@ impl KeyTable {
 
     /// The known route that a path is, whatever is asked with it.
     pub(crate) fn route_of<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
-        let path = path.split(|byte| *byte == b'?').next()?;
-        let mut routes = self.routes.iter();
-        routes.any(|route| route.as_bytes() == path).then_some(path)
+        // Where it would have to end first: that tells nearly all paths from a route, and none is looked through.
+        let is_it = |route: &&[u8]| {
+            matches!(path.get(route.len()), None | Some(b'?')) && path.starts_with(route)
+        };
+        let route = self.routes.iter().map(|it| it.as_bytes()).find(is_it)?;
+        path.get(..route.len())
     }
 
     /// The number of this key, if it means something.

@@ -126,7 +126,8 @@ fn scope_spans(
         match tag {
             SPANS => {
                 let bytes = reader.bytes()?;
-                if let Some((raw, known)) = context.seen.find(root, bytes, context.span.keys()) {
+                let (mut raw, keys) = (RawSpan::default(), context.span.keys());
+                if let Some(known) = context.seen.find(root, bytes, keys, &mut raw) {
                     context.known(&raw, known, decoded);
                     continue;
                 }

@@ -155,18 +155,17 @@ impl Seen {
         Root(self.roots.get(&numbers).copied().unwrap_or(NONE))
     }
 
-    /// Holds a span against those that were read before. If it is as one of them, its ids, times and flags, and the place
-    /// of the shape here.
+    /// Holds a span against those that were read before. If it is as one of them, the place of the shape here; its ids,
+    /// times and flags are put into `raw`, where some may be found in any case.
     #[inline]
     pub(crate) fn find<'a>(
         &self,
         Root(root): Root,
         span: &'a [u8],
         keys: &KeyTable,
-    ) -> Option<(RawSpan<'a>, u32)> {
-        let mut raw = RawSpan::default();
-        let known = self.follow(root, span, keys, &mut raw).ok()?;
-        Some((raw, known))
+        raw: &mut RawSpan<'a>,
+    ) -> Option<u32> {
+        self.follow(root, span, keys, raw).ok()
     }
 
     /// The place of the shape of a span; or the first step in the place where it is as none before it, and what it has
@@ -222,7 +221,7 @@ impl Seen {
     #[inline(always)]
     fn behind_same<'a>(&self, step: &Step, rest: &'a [u8]) -> Option<&'a [u8]> {
         let (here, behind) = rest.split_at_checked(usize::from(step.len))?;
-        (tail_of(here) == step.tail && *here == *self.bytes_of(step)).then_some(behind)
+        (tail_of(here) == step.tail && are_same(here, self.bytes_of(step))).then_some(behind)
     }
 
     fn behind_rare<'a>(
@@ -605,6 +604,18 @@ fn split_attribute(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 fn value_of<'a>(key: &[u8], rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let (attribute, behind) = split_attribute(rest)?;
     Some((only(VALUE, attribute.strip_prefix(key)?)?, behind))
+}
+
+/// Whether these are the same bytes. Some dozens of them are compared several times for each span, for which a call of the
+/// library's comparison would cost as much as the comparison.
+#[inline(always)]
+fn are_same(one: &[u8], other: &[u8]) -> bool {
+    let (Some(last), Some(other_last)) = (one.last_chunk::<16>(), other.last_chunk()) else {
+        return *one == *other;
+    };
+    let (chunks, other_chunks) = (one.as_chunks::<16>().0, other.as_chunks::<16>().0);
+    let mut both = chunks.iter().zip(other_chunks);
+    one.len() == other.len() && last == other_last && both.all(|(one, other)| one == other)
 }
 
 /// The last eight bytes; of fewer, all of them.

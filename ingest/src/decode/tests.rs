@@ -398,7 +398,7 @@ type Texts = [(&'static str, &'static str)];
 fn a_path_is_a_route_where_it_is_a_known_one() {
     const SERVER: i32 = 2;
     const CLIENT: i32 = 3;
-    let cases: [(i32, &Texts, Option<&str>); 8] = [
+    let cases: [(i32, &Texts, Option<&str>); 9] = [
         (SERVER, &[("url.path", "/healthz")], Some("/healthz")),
         (
             SERVER,
@@ -407,6 +407,7 @@ fn a_path_is_a_route_where_it_is_a_known_one() {
         ),
         (SERVER, &[("url.path", "/cart/7")], None),
         (SERVER, &[("url.path", "/healthz/7")], None),
+        (SERVER, &[("http.target", "/healthy?full=1")], None),
         (SERVER, &[("url.path", "")], None),
         (CLIENT, &[("url.path", "/healthz")], None),
         (
