@@ -324,6 +324,8 @@ impl Engine {
                 Event::Child(event) => self.direct.child(&event, SystemTime::now(), &mut self.ids),
                 // What we restart is expected not to answer.
                 Event::Check(check) if self.is_disturbed(&check.unit) => {}
+                // It may have gone while it was asked.
+                Event::Check(check) if self.tree.spec(&check.unit).is_none() => {}
                 Event::Check(check) => {
                     self.direct.check(check, SystemTime::now(), &mut self.ids);
                 }

@@ -451,9 +451,8 @@ impl Analyzer {
         let is_fenced = record.fenced.is_some();
         state.set_apart(record.start, None, record.apart());
         // Its entry was counted before anybody knew what it would touch.
-        if record.not_by_restart
-            && let Some(bad) = record.detected.take()
-        {
+        let taken_back = record.detected.take_if(|_| record.not_by_restart);
+        if let Some(bad) = taken_back {
             state.detector.take_back(slice, bad);
         }
         let calm = state.incident.is_none() && !is_fenced && !bad;
@@ -464,6 +463,10 @@ impl Analyzer {
         if !is_fenced {
             self.count_hidden(number, reading, slice);
             self.measure(outline, slice, request_type, reading, calm);
+        }
+        // Without what ended well the share of the others is greater.
+        if taken_back == Some(false) {
+            self.look(request_type, self.now);
         }
         (request_type, bad)
     }

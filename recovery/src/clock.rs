@@ -49,6 +49,11 @@ impl Shift {
         }
     }
 
+    /// Both, one after the other.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self::of_nanos(self.nanos().saturating_add(other.nanos()))
+    }
+
     /// Sets what is remembered as the clock was set. What that would put before or after all times stays.
     pub fn apply(self, at: &mut SystemTime) {
         let shifted = match self.forward {
@@ -59,14 +64,14 @@ impl Shift {
     }
 }
 
-/// Tells which boot of the machine this is, and for how long it has lasted.
+/// Tells which boot of the machine this is, and for how long it has lasted, sleep left out.
 pub type BootClock = Arc<dyn Fn() -> (String, Duration) + Send + Sync>;
 
 /// The machine's own.
 pub fn boot_clock() -> BootClock {
     let boot = procfs::boot_id();
     Arc::new(move || {
-        let since = clock_gettime(ClockId::Boottime);
+        let since = clock_gettime(ClockId::Monotonic);
         let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
         let nanos = u32::try_from(since.tv_nsec).unwrap_or(0);
         (boot.clone(), Duration::new(seconds, nanos))

@@ -16,7 +16,7 @@
 //!                         │                    unknown ◀──────────────────-┤
 //!                         └── give up ──▶ given up ◀┘           cured ◀────┘
 //! ```
-
+//!
 //! How long each state lasts at most:
 //!
 //! | state | until |
@@ -24,7 +24,7 @@
 //! | watching, held off | nobody has told of the incident for five minutes (`service/consider.rs`) |
 //! | proposed | the plan's approval expires (`Policy::approval_expiry`) |
 //! | leased, committed | the intent is written, or can't be: nothing else happens meanwhile |
-//! | acting | each part's start-up deadline, and the lease's slack (`service/act.rs`) |
+//! | acting | of each part: what comes beforehand, its start-up deadline, and slack for its executor (`service/act.rs`) |
 //! | settling | the warm-up is over (`Policy::warm_up`) |
 //! | judging | `Policy::judging`; what can't be told then is unknown (`service/verdict.rs`) |
 //! | not done, helped, not cured, unknown | the same moment: a climb, or a person |

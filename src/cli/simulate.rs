@@ -18,6 +18,10 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
         let what = "only `simulate story` plays files";
         return Err(Failure::Usage(what.to_owned()));
     }
+    if args.scenario == SimulateScenario::Story && (args.csv.is_some() || args.plot.is_some()) {
+        let what = "a story has no table and no curve; `-o json` tells it to programs";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     let scenario = match args.scenario {
         SimulateScenario::Story => return stories(terminal, &args.files),
         SimulateScenario::Policies => Scenario::Policies,

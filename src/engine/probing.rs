@@ -347,7 +347,12 @@ async fn each<S, W>(
     let mut last: Option<Arc<RestartTree>> = None;
     let mut ticks = steady(every);
     while is_due(&mut ticks, &mut shutdown).await {
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            // They go on for as long as they are wanted: that nobody is asked any more is news, and the daemon's.
+            if ended.is_err_and(|error| error.is_panic()) {
+                return;
+            }
+        }
         let now = tree();
         if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &now)) {
             continue;

@@ -47,6 +47,7 @@ impl Analyzer {
         }
         self.fences.put(intervention, types, &mut self.counts);
         let slice_nanos = self.slice_nanos();
+        let mut raised = BTreeSet::new();
         for record in self.records.values_mut() {
             if !record.is_touched_by(&reference) {
                 continue;
@@ -77,10 +78,17 @@ impl Analyzer {
                 && let Some(bad) = record.detected.take()
             {
                 state.detector.take_back(slice, bad);
+                if !bad {
+                    raised.insert(record.request_type);
+                }
             }
             if let Some(cell) = record.cell() {
                 self.spectrum.add(slice, cell);
             }
+        }
+        // Without what ended well the share of the others is greater.
+        for id in raised {
+            self.look(id, self.now);
         }
     }
 

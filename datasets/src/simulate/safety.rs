@@ -156,7 +156,7 @@ impl Engine {
         }
     }
 
-    /// All that was ever done.
+    /// What was done, as far back as the ledger tells at once.
     async fn history(&self) -> Result<Vec<ActionView>, SimulateError> {
         let limit = usize::MAX;
         match self.recovery.command(Command::History { limit }).await {

@@ -27,6 +27,8 @@ const SHAPES_PER_TABLE: usize = 1 << 15;
 /// Places for the marks of shapes that came once, four bytes each: twice as many as there are shapes
 /// worth remembering, so that few push each other out.
 const MARKS: usize = 1 << 16;
+/// Marks in one place.
+const IN_PLACE: usize = 2;
 
 /// Bytes of a signature worth remembering. Beyond, a span has attributes of some length, which are
 /// hardly the same twice.
@@ -86,8 +88,9 @@ pub(crate) struct ShapeTable {
     per_table: usize,
     /// Shapes that weren't remembered since the last change of tables, for want of room for names.
     not_remembered: usize,
-    /// What came once leaves a mark of its hash; two that fall onto one place push each other out.
-    marks: Box<[u32]>,
+    /// What came once leaves a mark of its hash. Of one place, the older is pushed out: of two that come in turns for ever
+    /// neither would be remembered if they had room for one.
+    marks: Box<[[u32; IN_PLACE]]>,
     /// What new shapes can still be paid with.
     credit: usize,
     /// The number of the request being read.
@@ -108,7 +111,7 @@ impl ShapeTable {
             hasher: DefaultHashBuilder::default(),
             per_table,
             not_remembered: 0,
-            marks: vec![0; MARKS].into(),
+            marks: vec![[0; IN_PLACE]; MARKS / IN_PLACE].into(),
             credit: NEW_COSTS * per_table,
             request: 0,
             changes: 0,
@@ -263,8 +266,12 @@ impl ShapeTable {
     /// Whether something of this hash came before, but for a few.
     fn leave_mark(&mut self, hash: u64) -> bool {
         let mark = (hash >> 32) as u32 | 1;
-        let place = &mut self.marks[hash as usize % MARKS];
-        std::mem::replace(place, mark) == mark
+        let [newer, older] = &mut self.marks[hash as usize % (MARKS / IN_PLACE)];
+        let came = [*newer, *older].contains(&mark);
+        if !came {
+            *older = std::mem::replace(newer, mark);
+        }
+        came
     }
 
     fn change_tables(&mut self) {

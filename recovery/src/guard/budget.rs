@@ -127,8 +127,9 @@ impl World<'_> {
                 self.is_past_of(past, deed.target)
                     || (others && self.tree.overlap(&past.target, deed.target))
             })
-            .max_by_key(|past| past.ready_at.unwrap_or(past.at))?;
-        let until = last.ready_at.unwrap_or(last.at).checked_add(wait)?;
+            .max_by_key(|past| past.ready_at.or(past.due_at).unwrap_or(past.at))?;
+        let done_at = last.ready_at.or(last.due_at).unwrap_or(last.at);
+        let until = done_at.checked_add(wait)?;
         (until > now).then(|| {
             let ago = now.duration_since(last.at).unwrap_or_default().as_secs();
             let words = match last.restarts {

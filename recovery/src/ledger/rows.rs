@@ -282,4 +282,22 @@ pub struct Memory {
     pub versions: Vec<NewVersion>,
     /// A person's stop.
     pub pause: Option<Pause>,
+    /// By how much the wall's clock was set, where the ledger could not be told of it.
+    pub unwritten: Option<Shift>,
+}
+
+impl Memory {
+    /// The wall's clock was set, and the ledger doesn't know: what it says is by the clock as it was.
+    pub(crate) fn shift(&mut self, shift: Shift) {
+        for action in &mut self.actions {
+            action.shifted = action.shifted.and(shift);
+        }
+        for recovery in self.settled.iter_mut().chain(&mut self.unfinished) {
+            shift.apply(&mut recovery.since);
+        }
+        if let Some(pause) = &mut self.pause {
+            pause.shift(shift);
+        }
+        self.unwritten = Some(shift);
+    }
 }

@@ -336,6 +336,12 @@ impl Store {
                 "UPDATE actions SET shifted = shifted + ?1 WHERE intended_at + shifted + ?1 >= ?2",
                 params![shift.nanos(), nanos(oldest)],
             )?;
+            // What is left to a person, or cured, was so before: what is told next is later.
+            transaction.execute(
+                "UPDATE recoveries SET changed_at = max(changed_at + ?1, 0)
+                 WHERE id > (SELECT max(id) FROM recoveries) - 100",
+                [shift.nanos()],
+            )?;
             let pause: Option<String> = transaction
                 .query_row("SELECT pause FROM pauses", [], |row| row.get(0))
                 .optional()?;
@@ -364,8 +370,11 @@ impl Store {
             }
         }
         let settled = self.recoveries(
-            "is_over = 1 AND incident IS NOT NULL AND state IN ('\"given_up\"', '\"rejected\"', '\"cured\"')
-             AND id > (SELECT max(id) FROM recoveries) - 100",
+            // What is a person's stays so for as long as it lasts, whatever else comes meanwhile; nobody writes down that it
+            // is over.
+            "is_over = 1 AND incident IS NOT NULL AND
+             (state IN ('\"given_up\"', '\"rejected\"') AND id > (SELECT max(id) FROM recoveries) - 10000
+              OR state = '\"cured\"' AND id > (SELECT max(id) FROM recoveries) - 100)",
         )?;
         let finished = self.recoveries(
             "is_over = 1 AND id IN (SELECT recovery FROM plans)
@@ -373,7 +382,7 @@ impl Store {
         )?;
         self.read("reading what was learned", |database| {
             let mut statement = database.prepare(&format!(
-                "{ACTION} FROM actions WHERE intended_at + shifted >= ?1 ORDER BY id"
+                "{ACTION} FROM actions WHERE intended_at + shifted + deadline >= ?1 ORDER BY id"
             ))?;
             let actions = statement
                 .query_map([nanos(since)], action)?
@@ -425,6 +434,7 @@ impl Store {
                 costs,
                 versions,
                 pause: optional(pause)?,
+                unwritten: None,
             })
         })
     }

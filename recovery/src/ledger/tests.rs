@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::UnitName;
 use crate::belief::NewVersion;
+use crate::clock::{Reading, Shift};
 use crate::executor::{Life, Permit};
 use crate::guard::Pause;
 use crate::judge::Verdict;
@@ -134,7 +135,7 @@ fn a_whole_recovery_is_remembered() {
     assert_eq!(memory.actions[0].outcome, Some(done()));
     assert_eq!(memory.actions[0].failed_requests, Some(4.0));
     assert_eq!(memory.actions[1].verdict, Some(Verdict::Cured));
-    assert_eq!(store.remember(at(2)).expect("memory").actions, []);
+    assert_eq!(store.remember(at(5)).expect("memory").actions, []);
     let history = store.history(Some(&"b".into()), 10).expect("history");
     assert_eq!(history.len(), 1);
     assert_eq!(history[0].1, Some(5));
@@ -295,4 +296,87 @@ fn of_many_versions_of_a_unit_the_last_are_kept() {
     let shop = (12..20).map(|second| version("shop", second));
     let expected: Vec<NewVersion> = [version("bank", 3)].into_iter().chain(shop).collect();
     assert_eq!(found, expected);
+}
+
+/// What an engine wrote before clocks and what hung were kept is read as ever.
+#[test]
+fn an_older_ledger_is_converted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let mut store = Store::open(&path).expect("a ledger");
+    let commit = entry(1, &TO_COMMIT);
+    store
+        .commit_intent(&commit, &intent(&["a"]))
+        .expect("written");
+    drop(store);
+    let database = rusqlite::Connection::open(&path).expect("a database");
+    database
+        .execute_batch(
+            "ALTER TABLE actions DROP COLUMN shifted;
+             ALTER TABLE actions DROP COLUMN hanging;
+             DROP TABLE clocks;
+             PRAGMA user_version = 3",
+        )
+        .expect("as it was");
+    drop(database);
+    let mut store = Store::open(&path).expect("it is converted");
+    let memory = store.remember(at(0)).expect("memory");
+    assert_eq!(memory.actions.len(), 1);
+    assert_eq!(memory.actions[0].by_now(at(1)), at(1));
+    assert!(memory.actions[0].hanging.is_empty());
+    assert_eq!(store.clocks().expect("read"), None);
+    assert_eq!(store.history(None, 10).expect("read")[0].1, Some(5));
+}
+
+/// Whichever way and however often, all that counts for something is moved, and what is too old for that isn't touched.
+#[test]
+fn a_clock_that_was_set_moves_what_is_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let mut store = Store::open(&path).expect("a ledger");
+    let commit = entry(1, &TO_COMMIT);
+    store
+        .commit_intent(&commit, &intent(&["a"]))
+        .expect("written");
+    let pause = Pause {
+        reason: "to look".to_owned(),
+        by: "ann".to_owned(),
+        since: at(10),
+        until: Some(at(70)),
+    };
+    store.pause(Some(&pause)).expect("written");
+    let hour = Duration::from_secs(3600);
+    let reading = |wall: SystemTime| Reading {
+        boot: "this".to_owned(),
+        lasted: Duration::from_secs(5),
+        wall,
+    };
+    for (forward, by) in [(true, 2 * hour), (false, hour)] {
+        let shift = Some(Shift { by, forward });
+        let now = reading(at(20) + by);
+        store
+            .set_clocks(&now, shift, at(0) - 10 * hour)
+            .expect("written");
+        assert_eq!(store.clocks().expect("read"), Some(now));
+    }
+    let memory = store.remember(at(0)).expect("memory");
+    let action = &memory.actions[0];
+    assert_eq!(action.intended_at, at(1), "spans have that time, too");
+    assert_eq!(action.by_now(action.intended_at), at(1) + hour);
+    assert_eq!(memory.unfinished[0].since, at(1) + hour);
+    let moved = memory.pause.expect("a pause");
+    assert_eq!(
+        (moved.since, moved.until),
+        (at(10) + hour, Some(at(70) + hour))
+    );
+    // What nobody looks at any more stays.
+    let shift = Some(Shift {
+        by: hour,
+        forward: false,
+    });
+    store
+        .set_clocks(&reading(at(20)), shift, at(2) + hour)
+        .expect("written");
+    let memory = store.remember(at(0)).expect("memory");
+    assert_eq!(memory.actions[0].by_now(at(1)), at(1) + hour);
 }

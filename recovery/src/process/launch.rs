@@ -141,11 +141,9 @@ fn environment(
     inherited_resource: Option<String>,
 ) -> BTreeMap<String, String> {
     let mut environment = spec.environment.clone();
-    let resource = environment
-        .get(RESOURCE_VARIABLE)
-        .cloned()
-        .or(inherited_resource)
-        .unwrap_or_default();
+    let own_resource = environment.get(RESOURCE_VARIABLE).cloned();
+    let is_own = own_resource.is_some();
+    let resource = own_resource.or(inherited_resource).unwrap_or_default();
     let attributes: Vec<&str> = resource
         .split(',')
         .map(str::trim)
@@ -153,9 +151,13 @@ fn environment(
         .filter(|pair| pair.split('=').next() != Some(GENERATION_ATTRIBUTE))
         .collect();
     let mut resource: Vec<String> = attributes.iter().map(|&it| it.to_owned()).collect();
-    let says_instance = |pair: &&str| pair.split('=').next() == Some(INSTANCE_ATTRIBUTE);
-    if unit.kind_and_instance().is_some() && !attributes.iter().any(says_instance) {
-        resource.push(format!("{INSTANCE_ATTRIBUTE}={unit}"));
+    let says_instance = |pair: &str| pair.split('=').next() == Some(INSTANCE_ATTRIBUTE);
+    if unit.kind_and_instance().is_some() {
+        // What all replicas have from our own environment tells none of them apart.
+        resource.retain(|pair| is_own || !says_instance(pair));
+        if !resource.iter().any(|pair| says_instance(pair)) {
+            resource.push(format!("{INSTANCE_ATTRIBUTE}={unit}"));
+        }
     }
     resource.push(format!("{GENERATION_ATTRIBUTE}={generation}"));
     environment.insert(RESOURCE_VARIABLE.to_owned(), resource.join(","));
@@ -260,22 +262,26 @@ mod tests {
 
     #[test]
     fn a_replica_is_told_apart_from_the_others() {
-        for (unit, own, expected) in [
+        let ours = "service.instance.id=web@2,rekindle.generation=1";
+        for (unit, own, inherited, expected) in [
+            ("web@2", None, "a=1", format!("a=1,{ours}")),
+            // Each would have it from the engine's environment …
+            ("web@2", None, "service.instance.id=host", ours.to_owned()),
+            // … and its own is its own.
             (
                 "web@2",
-                "a=1",
-                "a=1,service.instance.id=web@2,rekindle.generation=1",
-            ),
-            (
-                "web@2",
-                "service.instance.id=w2",
-                "service.instance.id=w2,rekindle.generation=1",
+                Some("service.instance.id=w2"),
+                "",
+                "service.instance.id=w2,rekindle.generation=1".to_owned(),
             ),
             // Of one of its own kind, SDKs say it.
-            ("web", "", "rekindle.generation=1"),
+            ("web", None, "", "rekindle.generation=1".to_owned()),
         ] {
-            let inherited = Some(own.to_owned());
-            let made = environment(&unit.into(), &spec(&["true"]), 1, "id", inherited);
+            let mut spec = spec(&["true"]);
+            let own = own.map(|own| (RESOURCE_VARIABLE.to_owned(), own.to_owned()));
+            spec.environment.extend(own);
+            let inherited = Some(inherited.to_owned());
+            let made = environment(&unit.into(), &spec, 1, "id", inherited);
             assert_eq!(made[RESOURCE_VARIABLE], expected);
         }
     }

@@ -463,8 +463,13 @@ impl Engine {
         if let Some(past) = self.past.iter_mut().rev().find(|past| past.recovery == id) {
             past.ready_at = ready_at.or(Some(now));
             if event.is_some() {
-                // Of a part that isn't ready nobody knows more than that it was called before now.
-                past.due_at = (event != Some(Event::Done)).then_some(now);
+                past.due_at = match event {
+                    Some(Event::Done | Event::Refused) => None,
+                    // It may still be done.
+                    Some(Event::Lost) => past.due_at.max(Some(now)),
+                    // Of a part that isn't ready nobody knows more than that it was called before now.
+                    _ => Some(now),
+                };
             }
             let refused = u32::try_from(refused.len()).unwrap_or(u32::MAX) - u32::from(is_charged);
             past.restarts = past.restarts.saturating_sub(refused);

@@ -16,7 +16,7 @@ use super::{
     ServiceConfig, Shadow,
 };
 use crate::belief::{Beliefs, NewVersion, Time};
-use crate::clock::{Clocks, Reading};
+use crate::clock::{Clocks, Reading, Shift};
 use crate::cost::Costs;
 use crate::crash::CrashPoint;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Veto};
@@ -161,6 +161,8 @@ pub(super) struct Engine {
     pub(super) disabled: Option<String>,
     ledger_retry: SystemTime,
     clocks: Clocks,
+    /// By how much the wall's clock was set and the ledger doesn't know.
+    unwritten: Option<Shift>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) executors: BTreeSet<UnitName>,
     /// What the last engine left; taken up when the task starts.
@@ -254,7 +256,10 @@ impl Engine {
                 .with_versions(&memory.versions),
             costs: Costs::with_rows(half_life, memory.costs)
                 .with_seeds(config.seeds.costs.iter().cloned()),
-            past: super::resume::past(&memory.actions),
+            past: super::resume::past(&memory.actions, |unit| {
+                let executor = config.executors.get(unit);
+                executor.map_or(Duration::ZERO, |it| it.beforehand())
+            }),
             actions: recent,
             finished: memory
                 .finished
@@ -271,7 +276,10 @@ impl Engine {
                 .collect(),
             pause: memory.pause,
             storm_since: None,
-            disabled: None,
+            disabled: memory
+                .unwritten
+                .map(|_| "it could not be told that the wall's clock was set".to_owned()),
+            unwritten: memory.unwritten,
             ledger_retry: now,
             clocks: Clocks::new(now, Instant::now().into_std()),
             notices: VecDeque::new(),
@@ -371,15 +379,29 @@ impl Engine {
         if let Some(pause) = &mut self.pause {
             pause.shift(shift);
         }
-        let reading = Reading::now(&self.config.boot, wall);
-        let oldest = oldest_of_interest(&self.config.policy, wall);
+        let before = self.unwritten.take();
+        self.unwritten = Some(before.map_or(shift, |before| before.and(shift)));
+        self.write_clocks().await;
+    }
+
+    /// Tells the ledger by how much the wall's clock was set, if it doesn't know yet; whether it knows.
+    async fn write_clocks(&mut self) -> bool {
+        let Some(shift) = self.unwritten else {
+            return true;
+        };
+        let now = self.now();
+        let reading = Reading::now(&self.config.boot, now);
+        let oldest = oldest_of_interest(&self.config.policy, now);
         let written = self
             .ledger
             .run(move |store| store.set_clocks(&reading, Some(shift), oldest))
             .await;
-        if let Err(error) = written {
-            self.ledger_failed(&error);
+        match written {
+            Ok(()) => self.unwritten = None,
+            // Nothing is done, and so nothing written that this doesn't hold for, until it is.
+            Err(error) => self.ledger_failed(&error),
         }
+        self.unwritten.is_none()
     }
 
     /// How long nothing can happen by the mere passing of time.
@@ -415,7 +437,7 @@ impl Engine {
         }
         if self.disabled.is_some() && now >= self.ledger_retry {
             self.ledger_retry = now + LEDGER_RETRY;
-            if self.ledger.run(|store| store.probe()).await.is_ok() {
+            if self.write_clocks().await && self.ledger.run(|store| store.probe()).await.is_ok() {
                 tracing::info!("the ledger can be written again");
                 self.disabled = None;
             }

@@ -47,7 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{Engine, Input};
 use crate::belief::Learned;
-use crate::clock::{BootClock, Reading};
+use crate::clock::{BootClock, Reading, Shift};
 use crate::crash::{CrashHook, Passing};
 use crate::executor::{ActionId, Executor, Life};
 use crate::ledger::{Ledger, LedgerError, Memory, Store, StoredAction, Threading};
@@ -263,8 +263,11 @@ pub fn prepare(
     let path = ledger_in(&config.state_dir);
     let mut store = Store::open(&path)?;
     let now = (config.clock)();
-    mind_the_clocks(&mut store, &config, now)?;
-    let memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
+    let unwritten = mind_the_clocks(&mut store, &config, now)?;
+    let mut memory = store.remember(engine::oldest_of_interest(&config.policy, now))?;
+    if let Some(shift) = unwritten {
+        memory.shift(shift);
+    }
     let history = store.history(None, MAX_FORMER.max(config.policy.recent_actions))?;
     let passing = Passing::told_to(config.crash.clone());
     let ledger = Ledger::of(store, &path, threading)?.passing(passing);
@@ -278,23 +281,27 @@ pub fn prepare(
     ))
 }
 
-/// What was done by a clock that was set since is counted by the clock as it is now.
+/// What was done by a clock that was set since is counted by the clock as it is now. By how much it was set, where that
+/// could not be written.
 fn mind_the_clocks(
     store: &mut Store,
     config: &ServiceConfig,
     now: SystemTime,
-) -> Result<(), LedgerError> {
+) -> Result<Option<Shift>, LedgerError> {
     let reading = Reading::now(&config.boot, now);
     let shift = store.clocks()?.and_then(|last| reading.shift_since(&last));
     if let Some(shift) = shift {
         tracing::warn!(by = ?shift.by, forward = shift.forward, "the clock was set while no engine ran");
     }
     let oldest = engine::oldest_of_interest(&config.policy, now);
-    if let Err(error) = store.set_clocks(&reading, shift, oldest) {
-        // Nothing is done as long as the ledger can't be written, and the next start finds the same.
-        tracing::warn!(%error, "what the clocks say could not be written");
+    match store.set_clocks(&reading, shift, oldest) {
+        Ok(()) => Ok(None),
+        // The engine tells it as soon as it can, and does nothing before.
+        Err(error) => {
+            tracing::warn!(%error, "what the clocks say could not be written");
+            Ok(shift)
+        }
     }
-    Ok(())
 }
 
 /// The service on a ledger that is open and was read.

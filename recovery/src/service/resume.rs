@@ -10,6 +10,7 @@ use super::RecoveryId;
 use super::act::EXECUTOR_SLACK;
 use super::case::{Attempt, Case, Part, is_person};
 use super::engine::{Engine, Job, Work};
+use crate::UnitName;
 use crate::executor::{ActionId, Effect, Life};
 use crate::guard::Past;
 use crate::ledger::{Outcome, StoredAction, StoredRecovery};
@@ -19,8 +20,12 @@ use crate::service::Tried;
 /// How long an executor may take to say what became of an action.
 const INQUIRY: Duration = Duration::from_secs(10);
 
-/// The attempts behind actions, as guards count them.
-pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
+/// The attempts behind actions, as guards count them. `beforehand` says how long a unit's executor may take before its
+/// restart begins.
+pub(super) fn past(
+    actions: &[StoredAction],
+    beforehand: impl Fn(&UnitName) -> Duration,
+) -> Vec<Past> {
     let mut past: Vec<(u32, Past)> = Vec::new();
     // Of several in one attempt, each may have had to wait for those before it.
     let mut may_take = Duration::ZERO;
@@ -31,7 +36,8 @@ pub(super) fn past(actions: &[StoredAction]) -> Vec<Past> {
         if std::mem::replace(&mut last, attempt) != attempt {
             may_take = Duration::ZERO;
         }
-        may_take = may_take.saturating_add(action.deadline + EXECUTOR_SLACK);
+        let takes = beforehand(&action.unit) + action.deadline + EXECUTOR_SLACK;
+        may_take = may_take.saturating_add(takes);
         let is_known = matches!(
             action.outcome,
             Some(Outcome::Done { .. } | Outcome::Refused { .. })
@@ -261,7 +267,8 @@ impl Engine {
             return;
         };
         let ready = attempt.span().1.unwrap_or(now);
-        attempt.settle_until = ready.checked_add(warm_up).unwrap_or(ready);
+        // By a clock that was set back it would be ready in hours.
+        attempt.settle_until = ready.min(now).checked_add(warm_up).unwrap_or(now);
         // Whoever knows how requests fared has just started as well, so it gets the whole time.
         attempt.judge_until = now.checked_add(deadline).unwrap_or(now);
     }
@@ -368,16 +375,18 @@ mod tests {
             shifted: crate::clock::Shift::of_nanos(0),
             hanging: std::collections::BTreeMap::new(),
         };
+        let beforehand = Duration::from_secs(7);
         let three = |last: Option<Outcome>| {
             let first = action(1, Some(done.clone()));
-            past(&[
+            let actions = [
                 first,
                 action(2, Some(done.clone())),
                 action(2, None),
                 action(2, last),
-            ])
+            ];
+            past(&actions, |_| beforehand)
         };
-        let slack = EXECUTOR_SLACK.as_secs();
+        let slack = (EXECUTOR_SLACK + beforehand).as_secs();
         for (last, due_at) in [
             (Some(done.clone()), at(120 + 2 * slack)),
             (Some(lost), at(130 + 3 * slack)),

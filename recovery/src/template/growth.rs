@@ -72,7 +72,10 @@ impl Instance {
     fn follow(&mut self, listed: &Listed) {
         let is_same_life = self.listed.id == listed.id;
         self.was_up = listed.is_up || (is_same_life && self.was_up);
+        let address = self.listed.address.filter(|_| is_same_life);
         self.listed.clone_from(listed);
+        // Who was up and fell has none on some lists, and is asked all the same: that nobody answers there is the news.
+        self.listed.address = listed.address.or(address);
     }
 
     /// The unit that it is, as if it had been written. What isn't on its list isn't where it was, either: who answers
@@ -158,8 +161,9 @@ impl Growth {
         let mut left_out = 0;
         for (name, listed) in listed {
             if let Some(known) = self.instances.get_mut(&name) {
-                is_changed |= known.listed != *listed;
+                let before = known.listed.clone();
                 known.follow(listed);
+                is_changed |= known.listed != before;
                 continue;
             }
             let stage = next(None, Event::Listed, now, *gone_after);

@@ -405,7 +405,12 @@ impl RestartTree {
         let covers = |at| self.covered(at).any(|covered| covered.contains(&other));
         match self.at(unit) {
             Some(at) => covers(at),
-            None => self.members_of_former(unit).into_iter().any(covers),
+            // Who of them has gone contains nobody any more.
+            None => {
+                let group = Group::named(unit);
+                let mut members = group.iter().flat_map(|group| &group.members);
+                members.any(|member| self.at(member).is_some_and(covers))
+            }
         }
     }
 

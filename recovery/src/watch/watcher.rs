@@ -58,6 +58,8 @@ struct Remembered {
     watches: BTreeMap<usize, Watched>,
     /// Which of them accused the unit since it was last wholly well.
     accused: BTreeSet<usize>,
+    /// What was looked at, in order.
+    bounds: Vec<Bound>,
     /// What was seen last, and in which life, unless it was told already.
     last: Option<(Seen, Option<SystemTime>)>,
     looks: Vec<Look>,
@@ -96,6 +98,7 @@ impl Watcher {
         let tree = self.tree.now();
         let watches = tree.spec(unit).map_or(&[][..], |spec| &spec.watches);
         if watches.is_empty() {
+            self.remembered().remove(unit);
             return None;
         }
         let restarted = self.restarted(unit);
@@ -111,6 +114,16 @@ impl Watcher {
             remembered.retain(|known, _| tree.spec(known).is_some());
         }
         let remembered = remembered.entry(unit.clone()).or_default();
+        // Histories are by place in the list: in another list they are others'.
+        if remembered
+            .bounds
+            .iter()
+            .ne(watches.iter().map(|watch| &watch.bound))
+        {
+            *remembered = Remembered::default();
+            let bounds = watches.iter().map(|watch| watch.bound.clone());
+            remembered.bounds = bounds.collect();
+        }
         let (mut proofs, mut others): (Vec<String>, Vec<String>) = Default::default();
         let mut since: Option<SystemTime> = None;
         let mut within = BTreeSet::new();

@@ -185,7 +185,13 @@ impl Account {
         let mut all = self.violations.clone();
         let targets: BTreeMap<ActionId, &UnitName> =
             rows.iter().map(|row| (row.action, &row.target)).collect();
-        for call in &self.calls {
+        // A ledger gives so much of its history at once, newest first.
+        let oldest = targets.keys().next().copied();
+        for call in self
+            .calls
+            .iter()
+            .filter(|call| oldest.is_none_or(|it| call.action >= it))
+        {
             let Some(target) = targets.get(&call.action) else {
                 all.push(format!("the ledger has no row of action {}", call.action));
                 continue;

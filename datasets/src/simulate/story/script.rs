@@ -27,6 +27,10 @@ use super::super::reserve::Reserve;
 use super::super::world::unit;
 use super::PERSON;
 
+/// No time in a story is longer: a year.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How often one line may happen.
+const MOST_TIMES: u32 = 10_000;
 /// After the last thing that happens, where nothing else is said.
 const AFTERMATH: Duration = Duration::from_secs(600);
 
@@ -171,7 +175,14 @@ impl Script {
             let every = words.duration()?;
             let count: u32 = words.number("a number of times")?;
             words.expect("times")?;
-            times = (0..count).map(|n| at + every * n).collect();
+            if count > MOST_TIMES {
+                return Err(format!(
+                    "{count} times are too many; {MOST_TIMES} can be told"
+                ));
+            }
+            let time = |n| every.checked_mul(n).and_then(|by| at.checked_add(by));
+            let all: Option<Vec<Duration>> = (0..count).map(time).collect();
+            times = all.ok_or("that is later than any time")?;
         }
         let what = words.any("what happens")?;
         let event = match what {
@@ -346,6 +357,7 @@ fn duration(word: &str) -> Result<Duration, String> {
     let parsed: Option<SignedDuration> = word.parse().ok();
     parsed
         .and_then(|it| Duration::try_from(it).ok())
+        .filter(|it| *it <= LONGEST)
         .ok_or_else(|| format!("{word} is no time; write 400ms, 4s, 10m or 2h"))
 }
 
@@ -400,8 +412,11 @@ impl<'a> Words<'a> {
     /// `+2h`, `-90s`, in seconds.
     fn signed(&mut self) -> Result<i64, String> {
         let word = self.any("by how much the clock jumps")?;
-        let by = duration(word.trim_start_matches(['+', '-']))?.as_secs();
-        let by = i64::try_from(by).map_err(|_| format!("{word} is too much"))?;
+        let by = duration(word.trim_start_matches(['+', '-']))?;
+        if by.subsec_nanos() > 0 {
+            return Err(format!("{word} is no whole number of seconds"));
+        }
+        let by = i64::try_from(by.as_secs()).map_err(|_| format!("{word} is too much"))?;
         Ok(if word.starts_with('-') { -by } else { by })
     }
 
@@ -522,6 +537,9 @@ mod tests {
             ("at 10s approve twice", "nothing may follow"),
             ("at 10s executor of shop sings", "sings is none of works"),
             ("at 10s shop fails 80% for 1m with luck", "luck is none of"),
+            ("at 1s every 1h 4000000000 times approve", "too many"),
+            ("at 10s clock -500ms", "no whole number of seconds"),
+            ("at 9000000h approve", "is no time"),
             ("policy be kind", "of the policy there is"),
         ] {
             let error = format!("{TREE}{line}\n").parse::<Script>().expect_err(line);

@@ -221,6 +221,39 @@ proptest! {
     }
 }
 
+/// A list that doesn't say where a fallen one was must not keep it from being asked; another life is somewhere else.
+#[test]
+fn who_fell_is_asked_where_it_was() {
+    let mut kind = template("x service.name=web", "replica", "web");
+    kind.unit.check = Some(crate::ProbeSpec::Tcp {
+        address: "${its:address}:1".to_owned(),
+        timeout: Duration::from_secs(1),
+    });
+    let mut growth = Growth::new(vec![kind]);
+    let look = |id: &str, address: Option<&str>| {
+        let mut listed = listed(&["a"]);
+        listed[0].id = id.to_owned();
+        listed[0].is_up = address.is_some();
+        listed[0].address = address.map(|it| it.parse().expect("an address"));
+        listed
+    };
+    for (list, is_new, asked_at) in [
+        (look("1", Some("10.0.0.1")), true, Some("10.0.0.1:1")),
+        (look("1", None), true, Some("10.0.0.1:1")),
+        (look("1", None), false, Some("10.0.0.1:1")),
+        (look("1", Some("10.0.0.2")), true, Some("10.0.0.2:1")),
+        (look("2", None), true, None),
+    ] {
+        assert_eq!(growth.take(0, &list, &BTreeSet::new(), at(0)), is_new);
+        let check = growth.units()[0].check.clone();
+        let address = check.map(|check| match check {
+            crate::ProbeSpec::Tcp { address, .. } => address,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(address.as_deref(), asked_at);
+    }
+}
+
 /// Who starts, or isn't where it was, isn't asked how it is; who was up and fell is.
 #[test]
 fn only_who_was_up_and_is_on_the_list_is_asked() {
