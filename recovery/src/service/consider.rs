@@ -66,7 +66,10 @@ impl Engine {
             .values()
             .find(|case| case.incident == Some(evidence.incident))
             .map(|case| case.id);
-        let id = match known.or_else(|| self.orphan(&evidence)) {
+        // Whose own recovery is over takes up nobody else's, however much they are alike.
+        let is_over = self.ended.contains_key(&evidence.incident);
+        let adopted = || self.orphan(&evidence).filter(|_| !is_over);
+        let id = match known.or_else(adopted) {
             Some(id) => id,
             None if evidence.closed => {
                 self.ended.remove(&evidence.incident);

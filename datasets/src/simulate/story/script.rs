@@ -231,6 +231,7 @@ impl Script {
             _ => return Err("a unit fails for a time, or until something is restarted".to_owned()),
         };
         let mut told = Vec::new();
+        let mut two_sided = true;
         let mut reserve = None;
         while let Some(word) = words.next() {
             match word {
@@ -238,20 +239,22 @@ impl Script {
                     words.expect("as")?;
                     while let Some(name) = words.peek().filter(|it| !["by", "with"].contains(it)) {
                         words.next();
-                        told.push((self.known(name)?, words.share()?, true));
+                        told.push((self.known(name)?, words.share()?));
                     }
                 }
                 "by" => {
                     words.expect("one")?;
-                    told.iter_mut().for_each(|it| it.2 = false);
+                    two_sided = false;
                 }
                 "with" => reserve = Some(words.reserve()?),
                 _ => return Err("`told as UNIT SHARE … by one` or `with …` may follow".to_owned()),
             }
         }
         if told.is_empty() {
-            told.push((unit.clone(), 0.9, true));
+            told.push((unit.clone(), 0.9));
         }
+        let told = told.into_iter();
+        let told = told.map(|(unit, share)| (unit, share, two_sided)).collect();
         Ok(Fault {
             unit,
             share,
@@ -524,6 +527,16 @@ mod tests {
             script.events[1].1,
             Event::Executor("shop.cart".into(), Manner::Hangs)
         );
+    }
+
+    #[test]
+    fn who_is_suspected_is_so_by_one_where_nobody_is_named() {
+        let text = format!("{TREE}at 10s shop fails 80% for 1m by one\n");
+        let script: Script = text.parse().expect("a story");
+        let Event::Fails(fault) = &script.events[0].1 else {
+            panic!("{:?}", script.events);
+        };
+        assert_eq!(fault.told, [("shop".into(), 0.9, false)]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::Policy;
 use crate::crash::{CrashHook, CrashPoint};
 use crate::judge::Verdict;
 use crate::ledger::{Outcome, audit};
-use crate::service::{Command, Recovery, Reply};
+use crate::service::{Command, Recovery, RecoveryStatus, Reply};
 
 /// By then a recovery that nothing kills is over.
 const ENDED: Duration = Duration::from_secs(60);
@@ -283,6 +283,38 @@ async fn a_kill_while_people_decide_loses_nothing_but_the_number() {
         recovery.status().borrow().recent[0].verdict,
         Some(Verdict::Cured)
     );
+    task.abort();
+}
+
+/// Two incidents of one kind in one unit: the one that a person left doesn't take up the other's recovery.
+#[tokio::test(start_paused = true)]
+async fn what_a_person_left_stays_so_beside_another_that_is_like_it() {
+    let world = World::new();
+    let (recovery, _shadows, task) = world.service(policy(), None);
+    world.break_down("mail", 1.0);
+    let told = world.tell(&recovery, 1, &[("mail", 0.9)]);
+    sleep(Duration::from_secs(3)).await;
+    let reject = Command::Reject {
+        plan: recovery.status().borrow().proposals[0].plan,
+        by: "ann".to_owned(),
+        reason: "leave it".to_owned(),
+    };
+    assert_eq!(recovery.command(reject).await, Ok(Reply::Rejected));
+    let other = world.tell(&recovery, 2, &[("mail", 0.9)]);
+    sleep(Duration::from_secs(3)).await;
+    task.abort();
+    for ended in [task, told, other] {
+        drop(ended.await);
+    }
+
+    let (recovery, _shadows, task) = world.service(policy(), None);
+    let _told = world.tell(&recovery, 1, &[("mail", 0.9)]);
+    sleep(Duration::from_secs(10)).await;
+    let of_first = |status: &RecoveryStatus| {
+        let mut recoveries = status.recoveries.iter();
+        recoveries.any(|it| it.incident == Some(1))
+    };
+    assert!(!of_first(&recovery.status().borrow()), "it was left");
     task.abort();
 }
 
