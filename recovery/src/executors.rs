@@ -175,6 +175,7 @@ pub(crate) async fn services(pattern: &str, bus: &str) -> Result<Vec<Listed>, Ca
     let all = SystemdSpec {
         service: pattern.to_owned(),
         bus: bus.to_owned(),
+        stop: None,
     };
     Systemd::new(all).list().await
 }
@@ -234,8 +235,7 @@ mod tests {
                     command: command.clone(),
                     environment: BTreeMap::new(),
                     directory: None,
-                    stop_grace: timeout,
-                    stop: crate::Stop::Term,
+                    stop: crate::Stop::Term(timeout),
                     ports: Vec::new(),
                 })),
             ),

@@ -183,20 +183,28 @@ pub struct ProcessSpec {
     pub directory: Option<PathBuf>,
     /// How it is ended.
     pub stop: Stop,
-    /// How long it may take to end after TERM before KILL.
-    pub stop_grace: Duration,
     /// The TCP ports that it listens on: its end is confirmed once nobody does any more.
     pub ports: Vec<u16>,
 }
 
-/// How a process is ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a life is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// TERM, grace, KILL: it may finish what it is at.
-    #[default]
-    Term,
+    /// It is told to (TERM, or the signal that its platform has for it), so it may finish what it is at, and killed when it
+    /// takes longer than this.
+    Term(Duration),
     /// KILL at once: it is crash-only, and starting is its only way of recovering anyway.
     Kill,
+}
+
+impl Stop {
+    /// How long it may take to end.
+    pub fn grace(self) -> Duration {
+        match self {
+            Self::Term(grace) => grace,
+            Self::Kill => Duration::ZERO,
+        }
+    }
 }
 
 /// A microreboot endpoint. It is sent the action's id as `Idempotency-Key` and the generation to
@@ -226,8 +234,8 @@ pub struct DockerSpec {
     pub container: String,
     /// The engine's socket.
     pub socket: PathBuf,
-    /// How long the container may take to end after its stop signal before it is killed.
-    pub stop_grace: Duration,
+    /// How the container is ended.
+    pub stop: Stop,
 }
 
 /// Something that Kubernetes keeps alive.
@@ -241,6 +249,9 @@ pub struct KubernetesSpec {
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context; its current one where `None`.
     pub context: Option<String>,
+    /// How what is evicted, deleted or recreated is ended, to the second; as its pod says where `None`. Of those, only
+    /// a container that is recreated can be killed at once: a node gives each pod that ends a second at least. Pods of a rollout end as they say.
+    pub stop: Option<Stop>,
 }
 
 /// The ways in which Kubernetes restarts.
@@ -315,6 +326,8 @@ pub struct SystemdSpec {
     pub service: String,
     /// The bus that systemd is on, as D-Bus writes addresses.
     pub bus: String,
+    /// How it is ended; as the unit itself says (`TimeoutStopSec=`) where `None`.
+    pub stop: Option<Stop>,
 }
 
 /// A question whose answer is known.
@@ -374,18 +387,18 @@ mod tests {
             command: Vec::new(),
             environment: BTreeMap::new(),
             directory: None,
-            stop_grace: Duration::ZERO,
-            stop: Stop::Term,
+            stop: Stop::Kill,
             ports: Vec::new(),
         });
         let docker = ExecutorSpec::Docker(DockerSpec {
             container: String::new(),
             socket: PathBuf::new(),
-            stop_grace: Duration::ZERO,
+            stop: Stop::Kill,
         });
         let systemd = ExecutorSpec::Systemd(SystemdSpec {
             service: String::new(),
             bus: String::new(),
+            stop: None,
         });
         let kubernetes = |restart| {
             ExecutorSpec::Kubernetes(KubernetesSpec {
@@ -393,6 +406,7 @@ mod tests {
                 namespace: None,
                 kubeconfig: None,
                 context: None,
+                stop: None,
             })
         };
         let pods = BTreeMap::new();

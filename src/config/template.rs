@@ -10,7 +10,7 @@ use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitName, UnitSpec};
 use super::document::{Node, Value};
 use super::its::Its;
 use super::reader::{Reader, Section};
-use super::units::{bus, engine, kubernetes, process, unit};
+use super::units::{bus, engine, kubernetes, process, stop, unit};
 
 /// So many units may grow from one template when nobody says so: more than most services have replicas, and few
 /// enough that a wrong label is noticed.
@@ -146,12 +146,12 @@ fn containers(section: Section<'_>) -> Option<Source> {
     if labels.is_empty() {
         section.complain_about_itself("names no label, so it would be every container");
     }
-    let (socket, stop_grace) = engine(&section);
+    let (socket, stop) = engine(&section);
     section.close();
     Some(Source::Containers {
         labels,
         socket,
-        stop_grace,
+        stop,
     })
 }
 
@@ -159,12 +159,13 @@ fn services(section: Section<'_>) -> Option<Source> {
     let pattern = section.read("pattern", Reader::filled_text);
     let pattern = section.required("pattern", pattern, "the names of systemd's units");
     let bus = bus(&section);
+    let stop = stop(&section);
     if let Some(wrong) = pattern.as_deref().and_then(wrong_pattern) {
         section.complain("pattern", section.at(), &wrong);
     }
     section.close();
     let pattern = pattern?;
-    Some(Source::Services { pattern, bus })
+    Some(Source::Services { pattern, bus, stop })
 }
 
 /// What is wrong with a pattern of services' names.

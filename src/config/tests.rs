@@ -391,6 +391,14 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              container's name, with `recreate`, and only there",
         ),
         (
+            "restart:\n  tree:\n    - unit: a\n      units:\n      - {unit: b, process: {command: [x], stop: kill, stop_grace: 1s}}\n      - {unit: c, kubernetes: {rollout: deployment/c, stop_grace: 1s}}\n      - {unit: d, kubernetes: {evict: {app: d}, stop: kill}}\n      - {template: e, pods: {delete: {app: e}, stop_grace: 0s}}\n      - {unit: f, kubernetes: {recreate: {app: f}, container: f, stop: kill}}\n      - {unit: g, command: {run: [x], stop: kill}}\n",
+            "r.yaml: `restart.tree[0].units[0].process.stop_grace` at line 5, column 28: is of `stop: term`; what is killed has no time\n\
+             r.yaml: `restart.tree[0].units[1].kubernetes.stop_grace` at line 6, column 31: is not for a `rollout`, whose pods end as their own `terminationGracePeriodSeconds` says; use `evict` or `delete`\n\
+             r.yaml: `restart.tree[0].units[2].kubernetes.stop` at line 7, column 31: can't be at once for pods: Kubernetes would forget them before they have ended, and nodes give each a second all the same; write `stop_grace: 1s`\n\
+             r.yaml: `restart.tree[0].units[3].pods.stop_grace` at line 8, column 29: can't be at once for pods: Kubernetes would forget them before they have ended, and nodes give each a second all the same; write `stop_grace: 1s`\n\
+             r.yaml: unknown key `stop` at line 10, column 39; known in `restart.tree[0].units[5].command`: run, timeout",
+        ),
+        (
             "restart:\n  rejuvenate:\n    - {name: m, units: [a], age: {at_most: 1h}}\n",
             "r.yaml: `restart.rejuvenate[0]` at line 3, column 7: there is no unit a",
         ),

@@ -25,12 +25,12 @@ use super::watch;
 /// The longest time to ready when nobody says so. Process starts are slower than most people think.
 const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a process may take to end after TERM when nobody says so: less than Kubernetes' 30 s,
-/// because a sick process often doesn't end at all, and users wait.
-const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long a process or container may take to end after it was told to when nobody says so: less than Kubernetes' 30 s,
+/// because a sick process often doesn't end at all, and users wait. Services and pods have times of their own.
+const DEFAULT_STOP: Stop = Stop::Term(Duration::from_secs(5));
 
-/// The words for [`Stop`].
-const STOPS: [(&str, Stop); 2] = [("term", Stop::Term), ("kill", Stop::Kill)];
+/// Whether it is killed at once.
+const STOPS: [(&str, bool); 2] = [("term", false), ("kill", true)];
 
 /// How long a microreboot endpoint may take to answer when nobody says so.
 const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -365,9 +365,7 @@ pub(super) fn process(section: &Section<'_>) -> Option<ExecutorSpec> {
     let command = section.required("command", command, "program and arguments, as a list");
     let environment = section.pairs("env").into_iter().collect();
     let directory = section.read("directory", |r, n| r.filled_text(n).map(PathBuf::from));
-    let stop_grace = stop_grace(section);
-    let mut stop = Stop::Term;
-    section.set("stop", &mut stop, |r, n| r.choice(n, &STOPS));
+    let stop = stop(section).unwrap_or(DEFAULT_STOP);
     let mut ports = Vec::new();
     section.set("ports", &mut ports, Reader::ports);
     Some(ExecutorSpec::Process(ProcessSpec {
@@ -375,7 +373,6 @@ pub(super) fn process(section: &Section<'_>) -> Option<ExecutorSpec> {
         environment,
         directory,
         stop,
-        stop_grace,
         ports,
     }))
 }
@@ -406,27 +403,58 @@ fn command(section: Section<'_>) -> Option<ExecutorSpec> {
 fn docker(section: Section<'_>) -> Option<ExecutorSpec> {
     let container = section.read("container", Reader::filled_text);
     let container = section.required("container", container, "the container's name or id");
-    let (socket, stop_grace) = engine(&section);
+    let (socket, stop) = engine(&section);
     section.close();
     Some(ExecutorSpec::Docker(DockerSpec {
         container: container?,
         socket,
-        stop_grace,
+        stop,
     }))
 }
 
-/// How a Docker-compatible engine is reached, and how long its containers have to stop.
-pub(super) fn engine(section: &Section<'_>) -> (PathBuf, Duration) {
+/// How a Docker-compatible engine is reached, and how its containers are ended.
+pub(super) fn engine(section: &Section<'_>) -> (PathBuf, Stop) {
     let socket = section
         .read("socket", |r, n| r.filled_text(n).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DOCKER_SOCKET));
-    (socket, stop_grace(section))
+    (socket, stop(section).unwrap_or(DEFAULT_STOP))
 }
 
-fn stop_grace(section: &Section<'_>) -> Duration {
-    section
-        .read("stop_grace", Reader::duration)
-        .unwrap_or(DEFAULT_STOP_GRACE)
+/// How lives are ended, if that is said: `stop`, or `stop_grace` alone.
+pub(super) fn stop(section: &Section<'_>) -> Option<Stop> {
+    let is_killed = section.read("stop", |r, n| r.choice(n, &STOPS));
+    let grace = section.read("stop_grace", Reader::duration);
+    match (is_killed, grace) {
+        (Some(true), Some(_)) => {
+            let wrong = "is of `stop: term`; what is killed has no time";
+            section.complain("stop_grace", section.at(), wrong);
+            None
+        }
+        (Some(true), None) => Some(Stop::Kill),
+        (_, grace) => grace.map(Stop::Term),
+    }
+}
+
+/// How pods are ended, if that is said, and can be held.
+fn stop_of_pods(section: &Section<'_>, restart: Option<&KubernetesRestart>) -> Option<Stop> {
+    let stop = stop(section)?;
+    let wrong = match restart {
+        Some(KubernetesRestart::Rollout { .. }) => {
+            "is not for a `rollout`, whose pods end as their own `terminationGracePeriodSeconds` says; use `evict` or `delete`"
+        }
+        Some(KubernetesRestart::Recreate { .. }) | None => return Some(stop),
+        _ if stop.grace().is_zero() => {
+            "can't be at once for pods: Kubernetes would forget them before they have ended, and nodes give each a second \
+             all the same; write `stop_grace: 1s`"
+        }
+        _ => return Some(stop),
+    };
+    let key = match section.has("stop") {
+        true => "stop",
+        false => "stop_grace",
+    };
+    section.complain(key, section.at(), wrong);
+    None
 }
 
 pub(super) fn kubernetes(section: Section<'_>) -> Option<ExecutorSpec> {
@@ -476,12 +504,15 @@ pub(super) fn kubernetes(section: Section<'_>) -> Option<ExecutorSpec> {
     let path = |r: &Reader<'_>, n: &Node| r.filled_text(n).map(PathBuf::from);
     let kubeconfig = section.read("kubeconfig", path);
     let context = section.read("context", Reader::filled_text);
+    let restart = restart.flatten();
+    let stop = stop_of_pods(&section, restart.as_ref());
     section.close();
     Some(ExecutorSpec::Kubernetes(KubernetesSpec {
-        restart: restart.flatten()?,
+        restart: restart?,
         namespace,
         kubeconfig,
         context,
+        stop,
     }))
 }
 
@@ -515,11 +546,12 @@ fn systemd(section: Section<'_>) -> Option<ExecutorSpec> {
     let service = section.read("service", Reader::filled_text);
     let service = section.required("service", service, "the name of systemd's unit");
     let bus = bus(&section);
+    let stop = stop(&section);
     section.close();
     let mut service = service?;
     // As `systemctl` does.
     if !service.contains('.') {
         service.push_str(".service");
     }
-    Some(ExecutorSpec::Systemd(SystemdSpec { service, bus }))
+    Some(ExecutorSpec::Systemd(SystemdSpec { service, bus, stop }))
 }

@@ -38,8 +38,7 @@ fn process(script: &str) -> ExecutorSpec {
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         environment: BTreeMap::new(),
         directory: None,
-        stop_grace: Duration::from_secs(5),
-        stop: crate::Stop::Term,
+        stop: crate::Stop::Term(Duration::from_secs(5)),
         ports: Vec::new(),
     })
 }

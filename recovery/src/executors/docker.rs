@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use super::connection::{Answered, Ask, Endpoint, ask, escaped};
 use super::lives::{Condition, LOOK, Platform, Sight};
-use crate::DockerSpec;
 use crate::executor::{BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
+use crate::{DockerSpec, Stop};
 
 /// A socket on the same machine answers in a millisecond, and downtime counts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,7 +37,7 @@ const ENGINE_SLACK: Duration = Duration::from_secs(2);
 pub(crate) struct Docker {
     endpoint: Endpoint,
     container: String,
-    stop_grace: Duration,
+    stop: Stop,
 }
 
 /// As much of an inspected container as matters.
@@ -163,7 +163,7 @@ impl Docker {
         Self {
             endpoint,
             container: spec.container.clone(),
-            stop_grace: spec.stop_grace,
+            stop: spec.stop,
         }
     }
 
@@ -248,8 +248,12 @@ impl Platform for Docker {
             }
             // Whole seconds are all that the API takes; a part of one is rounded up, so that a short
             // grace is not none.
-            let grace = self.stop_grace.as_millis().div_ceil(1000);
-            let path = format!("/containers/{}/restart?t={grace}", escaped(&seen.id));
+            let how = match self.stop {
+                Stop::Term(grace) => format!("t={}", grace.as_millis().div_ceil(1000)),
+                // No time alone would still be its stop signal first, to some engines.
+                Stop::Kill => "t=0&signal=SIGKILL".to_owned(),
+            };
+            let path = format!("/containers/{}/restart?{how}", escaped(&seen.id));
             let limit = until.saturating_duration_since(Instant::now());
             let answered = ask(&self.endpoint, Ask::new(Method::POST, path), limit).await?;
             match answered.status {
@@ -262,7 +266,7 @@ impl Platform for Docker {
     }
 
     fn untouched(&self) -> Duration {
-        self.stop_grace + ENGINE_SLACK
+        self.stop.grace() + ENGINE_SLACK
     }
 
     fn pause(&self) -> Duration {

@@ -34,7 +34,7 @@ use super::lives::{Condition, Platform, Sight};
 use crate::executor::{ActionId, BoxFuture, Permit, Recall, Veto};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
-use crate::{KubernetesRestart, KubernetesSpec};
+use crate::{KubernetesRestart, KubernetesSpec, Stop};
 
 /// Restarts of pods take seconds, and the API server has others to serve.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -77,17 +77,18 @@ impl Kubernetes {
         until: Instant,
     ) -> Result<(), CallFailure> {
         let client = Client::new(&self.spec)?;
+        let grace = self.spec.stop.map(seconds);
         match &self.spec.restart {
             KubernetesRestart::Rollout { kind, name } => {
                 rollout::order(&client, *kind, name, permit, until).await
             }
             KubernetesRestart::Evict { pods } => {
                 let pods = seen_before(some_pods(&client, pods).await?, before);
-                pods::evict(&client, &pods, until).await
+                pods::evict(&client, &pods, grace, until).await
             }
             KubernetesRestart::Delete { pods } => {
                 let pods = seen_before(some_pods(&client, pods).await?, before);
-                pods::delete(&client, &pods, until).await
+                pods::delete(&client, &pods, grace, until).await
             }
             KubernetesRestart::Pod {
                 name,
@@ -97,12 +98,12 @@ impl Kubernetes {
                 let mut pods = seen_before(some_pods(&client, beside).await?, before);
                 pods.retain(|pod| pod.metadata.name == *name);
                 match is_evicted {
-                    true => pods::evict(&client, &pods, until).await,
-                    false => pods::delete(&client, &pods, until).await,
+                    true => pods::evict(&client, &pods, grace, until).await,
+                    false => pods::delete(&client, &pods, grace, until).await,
                 }
             }
             KubernetesRestart::Recreate { pods, container } => {
-                recreate::order(&client, pods, container, permit, until).await
+                recreate::order(&client, pods, container, grace, permit, until).await
             }
         }
     }
@@ -123,6 +124,12 @@ impl Kubernetes {
             | KubernetesRestart::Pod { .. } => Ok(None),
         }
     }
+}
+
+/// As Kubernetes takes it. A part of a second is rounded up, so that a short time is not none.
+fn seconds(stop: Stop) -> u64 {
+    let grace = stop.grace();
+    grace.as_secs() + u64::from(grace.subsec_nanos() > 0)
 }
 
 /// The pods with these labels. None at all is no unit that could be restarted.

@@ -4,6 +4,11 @@
 //! read. systemd gives every life of a unit an invocation id, which is what a life is here. It stops
 //! the whole control group before it starts anew, unless the unit's `KillMode` says otherwise. It
 //! takes no action id, so a crash is answered by comparing invocations (see [`super::lives`]).
+//!
+//! Stop and start are one job of systemd's, which a crash of ours doesn't interrupt. A job can't be told how
+//! long its stop may take, so whoever has less time than the unit itself says (`TimeoutStopSec=`) is
+//! killed beside it: at once, just before the job is queued, so that its own `Restart=` finds the job there; or after its
+//! grace, if the life that was told to end is still ending.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,10 +20,10 @@ use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Type};
 
 use super::lives::{Condition, LOOK, Platform, Sight};
-use crate::SystemdSpec;
 use crate::executor::{BoxFuture, Permit, Recall};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
+use crate::{Stop, SystemdSpec};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -29,6 +34,9 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// A bus on the same machine answers in a millisecond, and downtime counts.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Of Linux.
+const SIGKILL: i32 = 9;
 
 /// A job is seen as soon as it was taken; this is for the bus.
 const UNTOUCHED: Duration = Duration::from_secs(2);
@@ -50,6 +58,8 @@ struct Seen {
     job: u32,
     /// Why a service ended; empty for other kinds of units.
     result: String,
+    /// Whether it may be started and stopped by order.
+    takes_orders: bool,
 }
 
 impl Systemd {
@@ -87,6 +97,11 @@ impl Systemd {
                 .remove("Job")
                 .and_then(|value| <(u32, OwnedObjectPath)>::try_from(value).ok())
                 .map_or(0, |(job, _)| job);
+            let mut is = |name: &str| {
+                let value = properties.remove(name);
+                value.is_some_and(|value| bool::try_from(value).unwrap_or_default())
+            };
+            let takes_orders = is("CanStart") && is("CanStop");
             let result = self
                 .call::<OwnedVariant>(&bus, unit.as_str(), PROPERTIES, "Get", &(SERVICE, "Result"))
                 .await
@@ -102,6 +117,7 @@ impl Systemd {
                     .collect(),
                 job,
                 result: result.unwrap_or_default(),
+                takes_orders,
             })
         };
         let seen = within(LOOK, false, work).await?;
@@ -150,7 +166,61 @@ impl Systemd {
         // `replace`: a job that was queued meanwhile gives way. The job runs on without us.
         let body = (self.spec.service.as_str(), "replace");
         let order = self.call::<OwnedObjectPath>(&bus, MANAGER_PATH, MANAGER, "RestartUnit", &body);
-        within(limit, true, order).await.map(|_job| ())
+        let Some(stop) = self.spec.stop.filter(|_| !before.lives.is_empty()) else {
+            return within(limit, true, order).await.map(|_job| ());
+        };
+        // A job that it refuses would leave dead what was killed.
+        if stop == Stop::Kill && seen.takes_orders {
+            // The bus keeps the order of what one connection sends, and this polls in order.
+            let both = async {
+                let (killed, ordered) = tokio::join!(self.kill(&bus), order);
+                ordered.map_err(|failure| CallFailure {
+                    maybe_sent: failure.maybe_sent || killed.is_ok(),
+                    ..failure
+                })
+            };
+            within(limit, true, both).await?;
+        } else {
+            within(limit, true, order).await?;
+        }
+        self.see_off(&bus, &seen.invocation, stop, until).await;
+        Ok(())
+    }
+
+    /// Waits until who was told to end has ended, and kills who mustn't take longer. That somebody lives on is seen by who
+    /// watches then.
+    async fn see_off(&self, bus: &Connection, old: &str, stop: Stop, until: Instant) {
+        let over = Instant::now() + stop.grace();
+        while Instant::now() < until {
+            // Whom nobody sees nobody can tell from its successor: it is looked again.
+            if let Ok(now) = self.see().await {
+                let is_old = now.invocation == old;
+                if !now.is_ending() || (!is_old && stop != Stop::Kill) {
+                    return;
+                }
+                let must_die = match stop {
+                    // A `RestartSec=` of next to nothing was faster than the job, which then told that life to end.
+                    Stop::Kill => !is_old,
+                    Stop::Term(_) => Instant::now() >= over,
+                };
+                if must_die {
+                    if let Err(CallFailure { reason, .. }) =
+                        within(LOOK, true, self.kill(bus)).await
+                    {
+                        tracing::warn!(service = %self.spec.service, %reason, "it could not be killed");
+                    }
+                    return;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// All of its processes, at once.
+    async fn kill(&self, bus: &Connection) -> Result<(), CallFailure> {
+        let body = (self.spec.service.as_str(), "all", SIGKILL);
+        self.call::<()>(bus, MANAGER_PATH, MANAGER, "KillUnit", &body)
+            .await
     }
 
     async fn connect(&self) -> Result<Connection, CallFailure> {
@@ -244,13 +314,20 @@ async fn within<T>(
 }
 
 impl Seen {
+    /// Whether its processes are on their way out, or will be once a job's turn has come.
+    fn is_ending(&self) -> bool {
+        match self.active.as_str() {
+            "active" | "reloading" => self.job != 0,
+            "deactivating" => true,
+            _ => false,
+        }
+    }
+
     fn sight(&self, service: &str) -> Sight {
         let mut sight = Sight::default();
         let condition = match self.active.as_str() {
-            // A job that waits its turn will end it.
-            "active" | "reloading" if self.job != 0 => Condition::Ending,
+            _ if self.is_ending() => Condition::Ending,
             "active" | "reloading" => Condition::Ready,
-            "deactivating" => Condition::Ending,
             // Between two starts by its own `Restart=`, nothing of it lives.
             "activating" if self.sub != "auto-restart" => {
                 Condition::NotReady(format!("{service} is {}", self.sub))
@@ -315,9 +392,19 @@ mod tests {
     }
 
     fn executor(service: &str, bus: &str, state: &Path) -> LivesExecutor<Systemd> {
+        stopping(service, bus, state, None)
+    }
+
+    fn stopping(
+        service: &str,
+        bus: &str,
+        state: &Path,
+        stop: Option<Stop>,
+    ) -> LivesExecutor<Systemd> {
         let systemd = Systemd::new(SystemdSpec {
             service: service.to_owned(),
             bus: bus.to_owned(),
+            stop,
         });
         LivesExecutor::new(systemd, Notes::new(state), None, Probes::new())
     }
@@ -364,6 +451,7 @@ mod tests {
                 invocation: "ab".to_owned(),
                 job,
                 result: result.to_owned(),
+                takes_orders: true,
             };
             let sight = seen.sight("it");
             let condition = match sight.lives.get("it in invocation ab") {

@@ -225,8 +225,7 @@ mod tests {
             command: command.iter().map(|&part| part.to_owned()).collect(),
             environment: BTreeMap::new(),
             directory: None,
-            stop_grace: std::time::Duration::from_secs(1),
-            stop: crate::Stop::Term,
+            stop: crate::Stop::Term(std::time::Duration::from_secs(1)),
             ports: Vec::new(),
         }
     }

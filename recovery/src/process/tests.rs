@@ -104,8 +104,7 @@ fn unit(name: &str, script: &str) -> ProcessUnit {
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::new(),
             directory: None,
-            stop_grace: Duration::from_secs(5),
-            stop: crate::Stop::Term,
+            stop: crate::Stop::Term(Duration::from_secs(5)),
             ports: Vec::new(),
         },
         ready: None,
@@ -249,7 +248,7 @@ async fn who_ignores_term_and_all_that_it_forked_is_gone_before_the_next_life() 
     let world = World::new();
     let script = "trap '' TERM; (trap '' TERM; while :; do sleep 0.05; done) & setsid sleep 600 & while :; do sleep 0.05; done";
     let mut stubborn = unit("stubborn", script);
-    stubborn.process.stop_grace = Duration::from_millis(100);
+    stubborn.process.stop = crate::Stop::Term(Duration::from_millis(100));
     let supervisor = world.open(vec![stubborn]).await;
     start_all(&supervisor).await;
     wait_until("all are there", || world.processes("stubborn").len() >= 4).await;

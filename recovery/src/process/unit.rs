@@ -23,15 +23,15 @@ use super::report::{ChildEvent, Reports};
 use super::resume::Resume;
 use super::table::{Row, Table};
 use super::{ProcessUnit, SuperviseError};
-use crate::UnitName;
 use crate::executor::{ActionId, Effect, ExecuteError, Executed, Life, Permit};
 use crate::probe::Probes;
+use crate::{Stop, UnitName};
 
 /// How often a child's log is looked at. At a hundred megabytes a second, which is as much as most disks
 /// take, it outgrows its bound by a few hundred.
 const LOG_LOOK: Duration = Duration::from_secs(5);
-/// The grace of a unit that is no longer configured.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+/// The time to end, and to start, of a unit that is no longer configured.
+const DEFAULT_TIME: Duration = Duration::from_secs(10);
 
 /// What a unit can be told to do.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl Unit {
             return Err(refused(error.to_string()));
         }
         // At least half of the time to the deadline is left for the start.
-        let grace = self.grace().min(permit.deadline() / 2);
+        let stop = self.stop_within(permit.deadline() / 2);
         let not_ready = |reason: String| ExecuteError::NotReady {
             unit: unit.clone(),
             deadline: permit.deadline(),
@@ -212,7 +212,7 @@ impl Unit {
         };
         // What can't be ended serves nobody, and a unit that contains it may be able to end it.
         let ended = self
-            .end_life(grace)
+            .end_life(stop)
             .await
             .map_err(|error| not_ready(error.to_string()))?;
         let down = began.elapsed();
@@ -326,16 +326,19 @@ impl Unit {
         }
     }
 
-    fn grace(&self) -> Duration {
-        self.spec
-            .as_ref()
-            .map_or(DEFAULT_GRACE, |spec| spec.process.stop_grace)
+    /// How its life is ended, within this time at most.
+    fn stop_within(&self, most: Duration) -> Stop {
+        match self.spec.as_ref().map(|spec| spec.process.stop) {
+            Some(Stop::Kill) => Stop::Kill,
+            Some(Stop::Term(grace)) => Stop::Term(grace.min(most)),
+            None => Stop::Term(DEFAULT_TIME.min(most)),
+        }
     }
 
     fn start_deadline(&self) -> Duration {
         self.spec
             .as_ref()
-            .map_or(DEFAULT_GRACE, |spec| spec.start_deadline)
+            .map_or(DEFAULT_TIME, |spec| spec.start_deadline)
     }
 
     fn tell_exited(&self, generation: u64, how: Ending) {

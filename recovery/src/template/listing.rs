@@ -37,7 +37,7 @@ impl Listed {
 pub(super) async fn list(template: &Template) -> Result<Vec<Listed>, String> {
     let listed = match &template.source {
         Source::Containers { labels, socket, .. } => executors::containers(socket, labels).await,
-        Source::Services { pattern, bus } => executors::services(pattern, bus).await,
+        Source::Services { pattern, bus, .. } => executors::services(pattern, bus).await,
         Source::Pods(spec) => executors::pods(spec).await,
     };
     let mut listed = listed.map_err(|failure| failure.reason)?;

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tree::Kinds;
-use crate::{DockerSpec, ExecutorSpec, KubernetesSpec, SystemdSpec, UnitName, UnitSpec};
+use crate::{DockerSpec, ExecutorSpec, KubernetesSpec, Stop, SystemdSpec, UnitName, UnitSpec};
 
 /// What units of one kind have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +70,8 @@ pub enum Source {
         labels: BTreeMap<String, String>,
         /// The engine's socket.
         socket: PathBuf,
-        /// How long a container may take to end after its stop signal before it is killed.
-        stop_grace: Duration,
+        /// How a container is ended.
+        stop: Stop,
     },
     /// systemd: the services that it has loaded under such a name, but for those that were stopped in order. One that
     /// exits with an error when it is stopped in order has failed, to systemd, and is down until `reset-failed`.
@@ -80,6 +80,8 @@ pub enum Source {
         pattern: String,
         /// The bus that systemd is on, as D-Bus writes addresses.
         bus: String,
+        /// How a service is ended; as it says itself where `None`.
+        stop: Option<Stop>,
     },
     /// Kubernetes: the pods that this evicts or deletes. One is restarted by ending it alone, and whoever owns it
     /// makes another.
@@ -99,16 +101,15 @@ impl Source {
     /// How the instance of this name on its list is restarted.
     fn executor(&self, name: &str) -> ExecutorSpec {
         match self {
-            Self::Containers {
-                socket, stop_grace, ..
-            } => ExecutorSpec::Docker(DockerSpec {
+            Self::Containers { socket, stop, .. } => ExecutorSpec::Docker(DockerSpec {
                 container: name.to_owned(),
                 socket: socket.clone(),
-                stop_grace: *stop_grace,
+                stop: *stop,
             }),
-            Self::Services { bus, .. } => ExecutorSpec::Systemd(SystemdSpec {
+            Self::Services { bus, stop, .. } => ExecutorSpec::Systemd(SystemdSpec {
                 service: name.to_owned(),
                 bus: bus.clone(),
+                stop: *stop,
             }),
             Self::Pods(all) => ExecutorSpec::Kubernetes(KubernetesSpec {
                 restart: all.restart.of_one(name),

@@ -24,7 +24,7 @@ pub(crate) fn template(text: &str, kind: &str, parent: &str) -> Template {
         source: Source::Containers {
             labels: [("app".to_owned(), kind.to_owned())].into(),
             socket: "/nonexistent/engine.sock".into(),
-            stop_grace: Duration::from_secs(1),
+            stop: crate::Stop::Term(Duration::from_secs(1)),
         },
         apart: [
             ("container.id".to_owned(), Trait::Id),

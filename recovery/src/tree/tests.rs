@@ -39,8 +39,7 @@ pub(crate) fn specs(text: &str) -> Vec<UnitSpec> {
                         command: vec!["true".to_owned()],
                         environment: BTreeMap::new(),
                         directory: None,
-                        stop_grace: Duration::from_secs(1),
-                        stop: crate::Stop::Term,
+                        stop: crate::Stop::Term(Duration::from_secs(1)),
                         ports: Vec::new(),
                     }));
                 }

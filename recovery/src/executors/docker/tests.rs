@@ -16,7 +16,7 @@ fn spec(container: &str) -> DockerSpec {
     DockerSpec {
         container: container.to_owned(),
         socket: "/nonexistent/engine.sock".into(),
-        stop_grace: Duration::from_millis(300),
+        stop: Stop::Term(Duration::from_millis(300)),
     }
 }
 
@@ -42,10 +42,20 @@ struct Paper {
 }
 
 async fn engine(before: &'static str, paper: Paper) -> (Server, Docker) {
+    engine_told(before, paper, spec("a/b"), "t=1").await
+}
+
+/// Where the order must say so how the container is ended.
+async fn engine_told(
+    before: &'static str,
+    paper: Paper,
+    spec: DockerSpec,
+    how: &'static str,
+) -> (Server, Docker) {
     let state = Arc::new(Mutex::new(before));
     let server = Server::start(vec![Script::decide(move |line, _body| {
         let mut state = state.lock().expect("not poisoned");
-        if line == "POST /containers/0123456789abcdef/restart?t=1 HTTP/1.1" {
+        if line == format!("POST /containers/0123456789abcdef/restart?{how} HTTP/1.1") {
             *state = paper.after;
             return (paper.status, r#"{"message": "as I say"}"#.to_owned());
         }
@@ -65,10 +75,30 @@ async fn engine(before: &'static str, paper: Paper) -> (Server, Docker) {
         host: host.to_owned(),
         port: port.parse().expect("a number"),
     };
-    (server, Docker::at(endpoint, &spec("a/b")))
+    (server, Docker::at(endpoint, &spec))
 }
 
 const FIRST: &str = r#"{"Running": true, "StartedAt": "first"}"#;
+#[tokio::test]
+async fn what_is_crash_only_is_killed_without_a_word() {
+    let paper = Paper {
+        status: 204,
+        after: SECOND,
+    };
+    let spec = DockerSpec {
+        stop: Stop::Kill,
+        ..spec("a/b")
+    };
+    let (_server, docker) = engine_told(FIRST, paper, spec, "t=0&signal=SIGKILL").await;
+    let state = tempfile::tempdir().expect("a directory");
+    let said = said(
+        executor(docker, state.path())
+            .restart(permit(DEADLINE))
+            .await,
+    );
+    assert!(said.contains("of first replaced"), "{said}");
+}
+
 const SECOND: &str = r#"{"Running": true, "StartedAt": "second", "Health": {"Status": "healthy"}}"#;
 
 #[tokio::test]

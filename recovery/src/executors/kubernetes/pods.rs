@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use hyper::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::client::{Client, is_by_budget, refusal};
@@ -26,6 +26,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 pub(super) async fn evict(
     client: &Client,
     pods: &[Pod],
+    grace: Option<u64>,
     until: Instant,
 ) -> Result<(), CallFailure> {
     let mut ended = 0;
@@ -35,7 +36,7 @@ pub(super) async fn evict(
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": { "name": meta.name, "namespace": client.namespace() },
-            "deleteOptions": { "preconditions": { "uid": meta.uid } },
+            "deleteOptions": options(pod, grace),
         });
         let path = format!("{}/eviction", client.pod_path(&meta.name));
         loop {
@@ -61,14 +62,13 @@ pub(super) async fn evict(
 pub(super) async fn delete(
     client: &Client,
     pods: &[Pod],
+    grace: Option<u64>,
     until: Instant,
 ) -> Result<(), CallFailure> {
     for (ended, pod) in required(pods)?.iter().enumerate() {
-        let body = json!({
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "preconditions": { "uid": pod.metadata.uid },
-        });
+        let mut body = options(pod, grace);
+        body["apiVersion"] = json!("v1");
+        body["kind"] = json!("DeleteOptions");
         let path = client.pod_path(&pod.metadata.name);
         let answered = client
             .change(Method::DELETE, path, "application/json", &body, until)
@@ -77,6 +77,15 @@ pub(super) async fn delete(
         answered.map_err(|failure| after(ended, pods, failure))?;
     }
     Ok(())
+}
+
+/// Of the ending of this very pod.
+fn options(pod: &Pod, grace: Option<u64>) -> Value {
+    let mut options = json!({ "preconditions": { "uid": pod.metadata.uid } });
+    if let Some(seconds) = grace {
+        options["gracePeriodSeconds"] = json!(seconds);
+    }
+    options
 }
 
 fn required(pods: &[Pod]) -> Result<&[Pod], CallFailure> {

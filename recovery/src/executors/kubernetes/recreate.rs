@@ -74,6 +74,7 @@ pub(super) async fn order(
     client: &Client,
     pods: &BTreeMap<String, String>,
     container: &str,
+    grace: Option<u64>,
     permit: &Permit,
     until: Instant,
 ) -> Result<(), CallFailure> {
@@ -91,7 +92,7 @@ pub(super) async fn order(
     let path = collection(client);
     let mut names = Vec::new();
     for pod in &pods {
-        let (name, body) = request(pod, container, permit, until);
+        let (name, body) = request(pod, container, grace, permit, until);
         let answered = client
             .change(Method::POST, path.clone(), "application/json", &body, until)
             .await?;
@@ -177,13 +178,19 @@ fn collection(client: &Client) -> String {
     )
 }
 
-fn request(pod: &Pod, container: &str, permit: &Permit, until: Instant) -> (String, Value) {
+fn request(
+    pod: &Pod,
+    container: &str,
+    grace: Option<u64>,
+    permit: &Permit,
+    until: Instant,
+) -> (String, Value) {
     let (action, generation) = (permit.action(), permit.generation());
     // A pod's uid makes the name the pod's own; its first part is as good as unique among a few.
     let uid = pod.metadata.uid.split('-').next().unwrap_or_default();
     let name = format!("rekindle-{action}-{generation}-{uid}");
     let left = until.saturating_duration_since(Instant::now());
-    let body = json!({
+    let mut body = json!({
         "apiVersion": "apps.kruise.io/v1alpha1",
         "kind": "ContainerRecreateRequest",
         "metadata": {
@@ -198,5 +205,8 @@ fn request(pod: &Pod, container: &str, permit: &Permit, until: Instant) -> (Stri
             "ttlSecondsAfterFinished": KEPT,
         },
     });
+    if let Some(seconds) = grace {
+        body["spec"]["strategy"]["terminationGracePeriodSeconds"] = json!(seconds);
+    }
     (name, body)
 }

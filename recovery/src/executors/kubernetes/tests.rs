@@ -70,6 +70,7 @@ fn spec_of(server: &Server, folder: &Path, restart: KubernetesRestart) -> Kubern
         namespace: None,
         kubeconfig: Some(kubeconfig),
         context: None,
+        stop: None,
     }
 }
 

@@ -23,7 +23,7 @@ impl Unit {
             self.group =
                 Group::of(child, &owner).or_else(|| Some(Group::without_leader(child, &owner)));
         }
-        self.end_life(self.grace()).await?;
+        self.end_life(self.stop_within(Duration::MAX)).await?;
         self.step(PhaseEvent::Gone);
         self.save_or_log().await;
         match self.row.phase {
@@ -45,23 +45,21 @@ impl Unit {
         self.step(PhaseEvent::Stop(None));
         // An explicit order to end is carried out on a full disk too.
         self.save_or_log().await;
-        self.end_life(self.grace()).await?;
+        self.end_life(self.stop_within(Duration::MAX)).await?;
         self.step(PhaseEvent::Gone);
         self.save_or_log().await;
         Ok(())
     }
 
     /// Ends the child's group and all that carries the unit's marks.
-    pub(super) async fn end_life(&mut self, grace: Duration) -> Result<EndedGroup, SuperviseError> {
+    pub(super) async fn end_life(&mut self, stop: Stop) -> Result<EndedGroup, SuperviseError> {
         let owner = self.owner();
         let group = self.group.take();
         self.watched = None;
-        let process = self.spec.as_ref().map(|spec| &spec.process);
-        let stop = process.map(|process| process.stop).unwrap_or_default();
         let work = tokio::task::spawn_blocking(move || {
             let mut group = group;
             let ended = group.as_mut().map(|group| match stop {
-                Stop::Term => group.end(grace),
+                Stop::Term(grace) => group.end(grace),
                 Stop::Kill => group.kill(),
             });
             let swept = match &ended {

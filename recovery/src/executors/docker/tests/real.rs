@@ -7,6 +7,8 @@ use super::*;
 struct Container {
     endpoint: Endpoint,
     spec: DockerSpec,
+    /// What its script leaves in its folder `/kept`.
+    kept: tempfile::TempDir,
 }
 
 fn setting(name: &str) -> String {
@@ -15,21 +17,23 @@ fn setting(name: &str) -> String {
 }
 
 impl Container {
-    async fn start(name: &str, script: &str, stop_grace: Duration) -> Self {
+    async fn start(name: &str, script: &str, stop: Stop) -> Self {
         let socket = setting("REKINDLE_TEST_DOCKER_SOCKET");
         let container = Self {
             endpoint: Endpoint::Unix(socket.clone().into()),
             spec: DockerSpec {
                 container: format!("rekindle-test-{name}"),
                 socket: socket.into(),
-                stop_grace,
+                stop,
             },
+            kept: tempfile::tempdir().expect("a directory"),
         };
+        let kept = container.kept.path();
         container.remove().await;
         let body = serde_json::json!({
             "Image": setting("REKINDLE_TEST_DOCKER_IMAGE"),
             "Cmd": ["/bin/sh", "-c", script],
-            "HostConfig": { "NetworkMode": "none" },
+            "HostConfig": { "NetworkMode": "none", "Binds": [format!("{}:/kept", kept.display())] },
         });
         let path = format!("/containers/create?name={}", container.spec.container);
         let create = Ask::new(Method::POST, path).with_json("application/json", &body);
@@ -71,13 +75,15 @@ impl Container {
     }
 }
 
+const ONE_SECOND: Stop = Stop::Term(Duration::from_secs(1));
+
 const WELL: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
 const STUBBORN: &str = "trap '' TERM; while :; do sleep 0.1; done";
 
 #[tokio::test]
 async fn a_container_is_restarted_and_its_old_process_is_gone() {
     for (name, script) in [("well", WELL), ("stubborn", STUBBORN)] {
-        let container = Container::start(name, script, Duration::from_secs(1)).await;
+        let container = Container::start(name, script, ONE_SECOND).await;
         let old = container.inspect().await;
         let pid = old["State"]["Pid"].as_i64().expect("a pid");
         let state = tempfile::tempdir().expect("a directory");
@@ -102,10 +108,28 @@ async fn a_container_is_restarted_and_its_old_process_is_gone() {
     }
 }
 
+/// Who would take forty seconds to end is not even told to.
+#[tokio::test]
+async fn a_container_is_killed_at_once() {
+    let slow = "echo began >>/kept/lives; trap 'echo told >>/kept/lives; sleep 40; exit 0' TERM; \
+                while :; do sleep 0.1; done";
+    let container = Container::start("crash", slow, Stop::Kill).await;
+    let lives = || std::fs::read_to_string(container.kept.path().join("lives")).unwrap_or_default();
+    // It must have set its trap before it is killed.
+    while lives().is_empty() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = container.executor(state.path());
+    executor.restart(permit(DEADLINE)).await.expect("restarted");
+    assert_eq!(lives(), "began\nbegan\n");
+    container.remove().await;
+}
+
 #[tokio::test]
 async fn one_that_ended_is_started_and_one_that_is_gone_is_refused() {
     let once = format!("[ -e /tmp/once ] || {{ touch /tmp/once; exit 7; }}; {WELL}");
-    let container = Container::start("ended", &once, Duration::from_secs(1)).await;
+    let container = Container::start("ended", &once, ONE_SECOND).await;
     while container.inspect().await["State"]["Running"] == true {
         tokio::time::sleep(PAUSE).await;
     }
@@ -131,7 +155,7 @@ async fn one_that_ended_is_started_and_one_that_is_gone_is_refused() {
 /// because the order is the container engine's to finish.
 #[tokio::test]
 async fn an_order_that_was_given_before_a_crash_is_found_done() {
-    let container = Container::start("crash", STUBBORN, Duration::from_secs(2)).await;
+    let container = Container::start("asked", STUBBORN, Stop::Term(Duration::from_secs(2))).await;
     let state = tempfile::tempdir().expect("a directory");
     let executor = container.executor(state.path());
     let is_stopping = async {
@@ -157,7 +181,7 @@ async fn an_order_that_was_given_before_a_crash_is_found_done() {
 
 #[tokio::test]
 async fn a_paused_container_is_left_alone() {
-    let container = Container::start("paused", WELL, Duration::from_secs(1)).await;
+    let container = Container::start("paused", WELL, ONE_SECOND).await;
     let path = format!("/containers/{}/pause", container.spec.container);
     let paused = ask(&container.endpoint, Ask::new(Method::POST, path), DEADLINE)
         .await

@@ -31,6 +31,7 @@ fn spec_as(who: &str, restart: KubernetesRestart) -> KubernetesSpec {
         namespace: None,
         kubeconfig: Some(folder().join(format!("{who}.kubeconfig"))),
         context: None,
+        stop: None,
     }
 }
 
@@ -443,6 +444,49 @@ async fn a_pod_that_will_not_go_is_unknown_until_it_has_gone() {
     .await;
 }
 
+/// The API server holds a pod's end to what it is given, whatever the pod says itself.
+#[tokio::test]
+async fn a_pod_is_given_less_time_than_it_says() {
+    let cluster = cluster().await;
+    for name in ["brief-evicted", "brief-deleted"] {
+        let pods = app(name);
+        let restart = match name {
+            "brief-evicted" => KubernetesRestart::Evict { pods },
+            _ => KubernetesRestart::Delete { pods },
+        };
+        cluster.workload("deployments", name, 1).await;
+        let brief = cluster
+            .0
+            .pods(&labels(&app(name)))
+            .await
+            .expect("listed")
+            .remove(0);
+        let path = cluster.0.pod_path(&brief.metadata.name);
+        let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
+        let held = finalizers(json!(["rekindle/test"]));
+        cluster.patch(&path, &held).await;
+        let spec = KubernetesSpec {
+            stop: Some(Stop::Term(Duration::from_millis(2500))),
+            ..spec_as("least", restart)
+        };
+        let state = tempfile::tempdir().expect("a directory");
+        let executor = executor(spec, state.path());
+        let said = said(executor.restart(permit(5, Duration::from_secs(2))).await);
+        assert!(said.contains("had not ended"), "{said}");
+        let ending: Value = cluster.0.get(path.clone()).await.expect("it is held");
+        assert_eq!(ending["spec"]["terminationGracePeriodSeconds"], 30);
+        assert_eq!(
+            ending["metadata"]["deletionGracePeriodSeconds"], 3,
+            "{name}"
+        );
+        cluster.patch(&path, &finalizers(Value::Null)).await;
+        until("it has gone", || async {
+            cluster.0.get::<Value>(path.clone()).await.is_err()
+        })
+        .await;
+    }
+}
+
 /// The test plays OpenKruise's part on the node: it gives the container a new id and says so.
 #[tokio::test]
 async fn a_container_is_recreated_in_place() {
@@ -467,7 +511,11 @@ async fn a_container_is_recreated_in_place() {
         pods: app("recreated"),
         container: "app".to_owned(),
     };
-    let executor = executor(spec_as("least", recreate), state.path());
+    let spec = KubernetesSpec {
+        stop: Some(Stop::Kill),
+        ..spec_as("least", recreate)
+    };
+    let executor = executor(spec, state.path());
     let uid = pod.metadata.uid.split('-').next().expect("a part");
     let request = format!(
         "/apis/apps.kruise.io/v1alpha1/namespaces/shop/containerrecreaterequests/rekindle-5-2-{uid}"
@@ -477,6 +525,9 @@ async fn a_container_is_recreated_in_place() {
             cluster.0.get::<Value>(request.clone()).await.is_ok()
         })
         .await;
+        let asked: Value = cluster.0.get(request.clone()).await.expect("it is there");
+        let strategy = &asked["spec"]["strategy"];
+        assert_eq!(strategy["terminationGracePeriodSeconds"], 0, "{asked}");
         cluster.patch(&path, &status("kwok://second")).await;
         let done = json!({"status": {"phase": "Completed", "containerRecreateStates": [
             {"name": "app", "phase": "Succeeded"}]}});

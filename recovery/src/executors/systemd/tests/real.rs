@@ -16,6 +16,7 @@ async fn seen(service: &str) -> Seen {
     let systemd = Systemd::new(SystemdSpec {
         service: service.to_owned(),
         bus: bus(),
+        stop: None,
     });
     systemd.see().await.expect("systemd answers")
 }
@@ -47,6 +48,7 @@ async fn services_are_listed_by_their_names() {
     let all = Systemd::new(SystemdSpec {
         service: "replica@*.service".to_owned(),
         bus: bus(),
+        stop: None,
     });
     let found = async || {
         let listed = all.list().await.expect("systemd answers");
@@ -105,6 +107,67 @@ async fn what_cannot_be_restarted_says_why() {
             .expect_err(service);
         assert!(error.to_string().starts_with(expected), "{error}");
     }
+}
+
+/// Who would take forty seconds to end is killed at once or after a grace, whatever else its unit says; `Restart=`
+/// gets in nobody's way.
+#[tokio::test]
+async fn a_unit_is_killed_at_once_or_given_less_time_than_it_says() {
+    for (service, stop, ended) in [
+        ("crash.service", Stop::Kill, "killed"),
+        ("hasty.service", Stop::Kill, "killed, by turns"),
+        (
+            "grace.service",
+            Stop::Term(Duration::from_secs(1)),
+            "told, killed",
+        ),
+        (
+            "brief.service",
+            Stop::Term(Duration::from_secs(30)),
+            "told, ended",
+        ),
+    ] {
+        let old = seen(service).await;
+        assert_eq!(old.active, "active", "{old:?}");
+        let state = tempfile::tempdir().expect("a directory");
+        let executor = stopping(service, &bus(), state.path(), Some(stop));
+        let executed = executor.restart(permit(DEADLINE)).await.expect("restarted");
+        println!("{service}: {}", executed.note);
+        let new = seen(service).await;
+        assert_eq!(new.active, "active", "{new:?}");
+        let kept = std::env::var("REKINDLE_TEST_SYSTEMD_KEPT").expect("a folder");
+        let kept = std::fs::read_to_string(format!("{kept}/{service}")).expect("what it wrote");
+        // Of each life: that it began, that it was told to end, that it ended in order.
+        let expected = match ended {
+            "killed" => "began\nbegan\n",
+            "told, killed" => "began\ntold\nbegan\n",
+            "told, ended" => "began\ntold\nended\nbegan\n",
+            // systemd may start one of its own before it has heard of the job, and tells that one to end.
+            _ => {
+                assert!(!kept.contains("ended"), "{service}: {kept}");
+                continue;
+            }
+        };
+        assert_eq!(kept, expected, "{service}");
+    }
+}
+
+/// Whom systemd wouldn't start again isn't killed first.
+#[tokio::test]
+async fn one_that_takes_no_orders_is_not_killed() {
+    let old = seen("unwilling.service").await;
+    assert_eq!(old.active, "active");
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = stopping("unwilling.service", &bus(), state.path(), Some(Stop::Kill));
+    let refused = executor
+        .restart(permit(DEADLINE))
+        .await
+        .expect_err("refused");
+    assert!(
+        refused.to_string().contains("Operation refused"),
+        "{refused}"
+    );
+    assert_eq!(seen("unwilling.service").await, old);
 }
 
 #[tokio::test]
