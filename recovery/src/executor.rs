@@ -96,7 +96,7 @@ impl Permit {
 /// that process. Different counters, since a new process's parts count from the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Life {
-    /// The process's, where the supervisor started it.
+    /// The process's, where whoever started it could tell it ([`ExecutorSpec::tells_generation`](crate::ExecutorSpec::tells_generation)).
     pub process: Option<u64>,
     /// The part's, where it said that it took the number that it was told.
     pub part: Option<u64>,

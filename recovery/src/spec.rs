@@ -154,6 +154,16 @@ impl ExecutorSpec {
         }
     }
 
+    /// Whether the processes of a life that begins this way are told its number, and may say it with their telemetry. Who
+    /// restarts a container in place, or ends pods that others make anew, can't tell them anything.
+    pub fn tells_generation(&self) -> bool {
+        match self {
+            Self::Process(_) | Self::Systemd(_) => true,
+            Self::Kubernetes(spec) => matches!(spec.restart, KubernetesRestart::Rollout { .. }),
+            Self::Http(_) | Self::Command(_) | Self::Docker(_) => false,
+        }
+    }
+
     /// Whether restarting a unit this way restarts one below it, which has such an executor, too. What lives
     /// in a process, or is reached through it, goes with it; a process, container, service or pod of its
     /// own goes on. Of a command or an endpoint, whoever wrote it into the tree says that it does.

@@ -8,6 +8,10 @@
 //! Of the requests that would have passed through a unit while it was away, more may fail (a cold start), or fewer
 //! (callers that wait and try again hide a short restart): their share is learned from restarts that cured, since
 //! after others the fault goes on failing requests.
+//!
+//! What a restart loses beside (sessions, caches) is a person's word about a life that has lasted. What was lost with the
+//! last life can't be lost again, and a session takes a request to begin: so a life never loses more than the requests
+//! that it had.
 
 mod estimate;
 
@@ -81,6 +85,8 @@ pub struct Costs {
     /// What was measured elsewhere.
     seeds: BTreeMap<CostKey, Measured>,
     half_life: Duration,
+    /// Since when units are in their present lives, where we began these; of as many units as there are in a tree.
+    since: BTreeMap<UnitName, SystemTime>,
 }
 
 /// What a restart costs.
@@ -103,6 +109,7 @@ impl Costs {
             measured: BTreeMap::new(),
             seeds: BTreeMap::new(),
             half_life: half_life.max(Duration::from_secs(1)),
+            since: BTreeMap::new(),
         }
     }
 
@@ -161,6 +168,30 @@ impl Costs {
     ) -> Vec<(CostKey, Measured)> {
         let seconds = downtime.as_secs_f64();
         self.add(tree, unit, |it| &mut it.downtime, seconds, 1.0, now)
+    }
+
+    /// The unit, and what goes with it, is in a new life since then.
+    pub fn began(&mut self, tree: &RestartTree, unit: &UnitName, at: SystemTime) {
+        self.since.retain(|unit, _| tree.spec(unit).is_some());
+        for part in tree.subtree(unit) {
+            let since = self.since.entry(part.clone()).or_insert(at);
+            *since = (*since).max(at);
+        }
+    }
+
+    /// What the restart of a unit loses beside requests, if so many requests a second passed through it since its life, and
+    /// those of what goes with it, began.
+    fn losses(&self, tree: &RestartTree, unit: &UnitName, rate: f64, now: SystemTime) -> f64 {
+        let each = tree.subtree(unit).into_iter().map(|part| {
+            let loses = tree.spec(part).map_or(0, |spec| spec.rules.loses);
+            let lived = self.since.get(part).map(|since| {
+                // A clock that was set back makes no life young.
+                now.duration_since(*since).unwrap_or(Duration::MAX)
+            });
+            let had = lived.map_or(f64::INFINITY, |lived| rate.max(0.0) * lived.as_secs_f64());
+            f64::from(loses).min(had)
+        });
+        each.sum()
     }
 
     /// While this unit was away, so many requests failed of so many that would have passed through it. Returns the
@@ -231,7 +262,7 @@ impl Costs {
         let takes = self.downtime(tree, unit, now);
         let away = takes.plus(Estimate::certain(in_flight.as_secs_f64()));
         let failing = away.times(self.failing(tree, unit, now)).scaled(rate);
-        let losses = Estimate::certain(tree.losses(unit));
+        let losses = Estimate::certain(self.losses(tree, unit, rate, now));
         Price {
             takes,
             requests: failing.counted().plus(losses),

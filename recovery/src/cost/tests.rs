@@ -149,3 +149,41 @@ fn what_was_measured_elsewhere_counts_and_comes_along() {
     let known = Costs::new(HOUR).with_seeds([(CostKey::from("a"), known)]);
     assert_eq!(millis(&known, &tree, "a", at(100_000)), 6500);
 }
+
+#[test]
+fn what_was_lost_with_the_last_life_is_not_lost_again() {
+    let tree =
+        tree("site -\n  shop process @loses=500\n    cart @loses=20\n  bank process @loses=7");
+    let mut costs = Costs::new(HOUR);
+    let lost = |costs: &Costs, unit: &str, now| {
+        // Nothing is in flight, and what comes while it is away is told apart.
+        let price = |costs: &Costs| costs.price(&tree, &unit.into(), 2.0, Duration::ZERO, now);
+        let without = Costs {
+            since: tree.units().map(|unit| (unit.name.clone(), now)).collect(),
+            ..costs.clone()
+        };
+        (price(costs).requests.mean - price(&without).requests.mean).round()
+    };
+    let same =
+        |found: f64, expected: f64| assert!((found - expected).abs() < 0.5, "{found} {expected}");
+    let began = at(0);
+    let later = |seconds| began + Duration::from_secs(seconds);
+    // Of lives that nobody saw begin, all is believed.
+    same(lost(&costs, "shop", later(3)), 520.0);
+    costs.began(&tree, &"cart".into(), began);
+    same(lost(&costs, "shop", later(3)), 506.0);
+    costs.began(&tree, &"shop".into(), later(1));
+    for (unit, seconds, expected) in [
+        ("shop", 1, 0.0),
+        ("shop", 4, 12.0),
+        ("cart", 4, 6.0),
+        ("shop", 101, 220.0),
+        ("shop", 1000, 520.0),
+        ("site", 4, 19.0),
+        ("bank", 4, 7.0),
+    ] {
+        same(lost(&costs, unit, later(seconds)), expected);
+    }
+    // A clock that was set back makes no life young.
+    same(lost(&costs, "shop", began - HOUR), 520.0);
+}

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::connection::{Answered, Ask, Endpoint, ask, escaped};
 use super::lives::{Condition, LOOK, Platform, Sight};
-use crate::executor::{BoxFuture, Permit, Recall};
+use crate::executor::{BoxFuture, Life, Permit, Recall};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
 use crate::{DockerSpec, Stop};
@@ -233,7 +233,7 @@ impl Platform for Docker {
         _permit: &'a Permit,
         before: &'a Sight,
         until: Instant,
-    ) -> BoxFuture<'a, Result<(), CallFailure>> {
+    ) -> BoxFuture<'a, Result<Life, CallFailure>> {
         Box::pin(async move {
             let seen = self.inspect().await?;
             let refuse = |reason: &str| CallFailure {
@@ -257,7 +257,8 @@ impl Platform for Docker {
             let limit = until.saturating_duration_since(Instant::now());
             let answered = ask(&self.endpoint, Ask::new(Method::POST, path), limit).await?;
             match answered.status {
-                200..300 => Ok(()),
+                // A container's environment stays what it was.
+                200..300 => Ok(Life::default()),
                 // The engine's own failure may have come after the stop.
                 500.. => Err(self.refusal(&answered, true)),
                 _ => Err(self.refusal(&answered, false)),

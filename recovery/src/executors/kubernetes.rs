@@ -31,7 +31,7 @@ use self::client::Client;
 pub(super) use self::namespace::Namespaces;
 use self::object::{Pod, labels};
 use super::lives::{Condition, Platform, Sight};
-use crate::executor::{ActionId, BoxFuture, Permit, Recall, Veto};
+use crate::executor::{ActionId, BoxFuture, Life, Permit, Recall, Veto};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
 use crate::{KubernetesRestart, KubernetesSpec, Stop};
@@ -199,8 +199,16 @@ impl Platform for Kubernetes {
         permit: &'a Permit,
         before: &'a Sight,
         until: Instant,
-    ) -> BoxFuture<'a, Result<(), CallFailure>> {
-        Box::pin(self.give(permit, before, until))
+    ) -> BoxFuture<'a, Result<Life, CallFailure>> {
+        Box::pin(async move {
+            self.give(permit, before, until).await?;
+            // The mark in the template is what new pods can read.
+            let is_marked = matches!(self.spec.restart, KubernetesRestart::Rollout { .. });
+            Ok(Life {
+                process: is_marked.then_some(permit.generation()),
+                part: None,
+            })
+        })
     }
 
     fn remembers<'a>(

@@ -132,14 +132,14 @@ pub(crate) trait Platform: Send + Sync {
     /// Who lives now.
     fn look(&self) -> BoxFuture<'_, Result<Sight, CallFailure>>;
 
-    /// Orders the restart of those that were seen. A failure says whether anything may have been
-    /// done.
+    /// Orders the restart of those that were seen, and says what the lives that begin are told of themselves. A failure
+    /// says whether anything may have been done.
     fn order<'a>(
         &'a self,
         permit: &'a Permit,
         before: &'a Sight,
         until: Instant,
-    ) -> BoxFuture<'a, Result<(), CallFailure>>;
+    ) -> BoxFuture<'a, Result<Life, CallFailure>>;
 
     /// Whether the platform itself remembers this order; `None` where it can't tell.
     fn remembers<'a>(
@@ -207,9 +207,9 @@ impl<P: Platform> LivesExecutor<P> {
             .await
             .map_err(|error| refused(format!("failed writing down who lives: {error}")))?;
         let stopped_at = SystemTime::now();
-        let lost = match self.platform.order(&permit, &before, until).await {
-            Ok(()) => None,
-            Err(failure) if failure.maybe_sent => Some(failure.reason),
+        let (told, lost) = match self.platform.order(&permit, &before, until).await {
+            Ok(life) => (life, None),
+            Err(failure) if failure.maybe_sent => (Life::default(), Some(failure.reason)),
             Err(failure) => return Err(refused(failure.reason)),
         };
         let (up_since, mut ready_at) = self.watch(&permit, &before, until, lost).await?;
@@ -230,7 +230,7 @@ impl<P: Platform> LivesExecutor<P> {
         Ok(Executed {
             stopped_at,
             ready_at,
-            began: Life::default(),
+            began: told,
             note: format!(
                 "{} replaced after {replaced:.1?}, ready after {ready:.1?}",
                 named(&note.lives),

@@ -20,7 +20,7 @@ use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Type};
 
 use super::lives::{Condition, LOOK, Platform, Sight};
-use crate::executor::{BoxFuture, Permit, Recall};
+use crate::executor::{BoxFuture, Life, Permit, Recall};
 use crate::http_call::CallFailure;
 use crate::template::Listed;
 use crate::{Stop, SystemdSpec};
@@ -148,7 +148,12 @@ impl Systemd {
         Ok(loaded.into_iter().filter_map(listed).collect())
     }
 
-    async fn give(&self, before: &Sight, until: Instant) -> Result<(), CallFailure> {
+    async fn give(
+        &self,
+        generation: u64,
+        before: &Sight,
+        until: Instant,
+    ) -> Result<Life, CallFailure> {
         let seen = self.see().await?;
         if seen.job != 0
             || seen
@@ -162,12 +167,16 @@ impl Systemd {
             ));
         }
         let bus = within(LOOK, false, self.connect()).await?;
+        let began = Life {
+            process: self.tell(&bus, generation).await,
+            part: None,
+        };
         let limit = until.saturating_duration_since(Instant::now()).min(LOOK);
         // `replace`: a job that was queued meanwhile gives way. The job runs on without us.
         let body = (self.spec.service.as_str(), "replace");
         let order = self.call::<OwnedObjectPath>(&bus, MANAGER_PATH, MANAGER, "RestartUnit", &body);
         let Some(stop) = self.spec.stop.filter(|_| !before.lives.is_empty()) else {
-            return within(limit, true, order).await.map(|_job| ());
+            return within(limit, true, order).await.map(|_job| began);
         };
         // A job that it refuses would leave dead what was killed.
         if stop == Stop::Kill && seen.takes_orders {
@@ -184,7 +193,22 @@ impl Systemd {
             within(limit, true, order).await?;
         }
         self.see_off(&bus, &seen.invocation, stop, until).await;
-        Ok(())
+        Ok(began)
+    }
+
+    /// Puts the number of the life that is about to begin into the environment that all services are started with, under a
+    /// name of this one's: nothing else of a service can be set while it runs. What a restart that is then refused leaves
+    /// there is overwritten by the next. Returns what was told: whoever may restart may not need to be allowed this.
+    async fn tell(&self, bus: &Connection, generation: u64) -> Option<u64> {
+        let assignments = vec![format!("{}={generation}", variable(&self.spec.service))];
+        let told = self.call::<()>(bus, MANAGER_PATH, MANAGER, "SetEnvironment", &assignments);
+        match within(LOOK, false, told).await {
+            Ok(()) => Some(generation),
+            Err(CallFailure { reason, .. }) => {
+                tracing::debug!(service = %self.spec.service, %reason, "its generation could not be told");
+                None
+            }
+        }
     }
 
     /// Waits until who was told to end has ended, and kills who mustn't take longer. That somebody lives on is seen by who
@@ -285,6 +309,20 @@ fn refusal(reason: String) -> CallFailure {
     }
 }
 
+/// The variable that tells a service which life it is: names of variables have letters, digits and `_`.
+fn variable(service: &str) -> String {
+    let stem = service.strip_suffix(".service").unwrap_or(service);
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter
+        } else {
+            '_'
+        }
+    };
+    let stem: String = stem.chars().map(plain).collect();
+    format!("REKINDLE_GENERATION_{stem}")
+}
+
 /// An error in answer says that nothing was done; anything else, that it isn't known.
 fn failure(error: &zbus::Error) -> CallFailure {
     match error {
@@ -357,11 +395,11 @@ impl Platform for Systemd {
 
     fn order<'a>(
         &'a self,
-        _permit: &'a Permit,
+        permit: &'a Permit,
         before: &'a Sight,
         until: Instant,
-    ) -> BoxFuture<'a, Result<(), CallFailure>> {
-        Box::pin(self.give(before, until))
+    ) -> BoxFuture<'a, Result<Life, CallFailure>> {
+        Box::pin(self.give(permit.generation(), before, until))
     }
 
     fn untouched(&self) -> Duration {
@@ -463,6 +501,17 @@ mod tests {
             let missing = sight.missing.unwrap_or_default();
             let stays = missing.replacen("it is ", ", stays ", 1);
             assert_eq!(format!("{condition}{stays}"), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_a_variable() {
+        for (service, expected) in [
+            ("mail.service", "REKINDLE_GENERATION_mail"),
+            ("worker@3.service", "REKINDLE_GENERATION_worker_3"),
+            ("a-b\\x2dé.socket", "REKINDLE_GENERATION_a_b_x2d__socket"),
+        ] {
+            assert_eq!(variable(service), expected);
         }
     }
 

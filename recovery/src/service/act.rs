@@ -450,6 +450,7 @@ impl Engine {
         } = &outcome
         {
             let downtime = ready_at.duration_since(*stopped_at).unwrap_or_default();
+            self.costs.began(&self.tree, &unit, *ready_at);
             if is_measured {
                 let rows = self.costs.learn(&self.tree, &unit, downtime, now);
                 if let Some(case) = self.cases.get_mut(&id) {
@@ -569,13 +570,13 @@ fn shaded(tree: &RestartTree, unit: &UnitName) -> Vec<(UnitName, BTreeMap<String
 /// lives, and so does each part; what may lie on the spans of another doesn't tell a number, for that other's, which it
 /// counts from the beginning, would look like one of a life that is over.
 fn told_by(tree: &RestartTree, restarted: &UnitName, shaded: &UnitName, began: Life) -> Life {
-    let process = tree.process_of(shaded);
+    let process = tree.numbered_by(shaded);
     let below = tree.own_subtree(shaded).into_iter().skip(1);
     let under: Vec<&UnitName> = below
         .filter(|part| may_share_spans(tree, shaded, part))
         .collect();
-    let is_one_process = process == tree.process_of(restarted)
-        && under.iter().all(|part| tree.process_of(part) == process);
+    let is_one_process = process == tree.numbered_by(restarted)
+        && under.iter().all(|part| tree.numbered_by(part) == process);
     Life {
         process: began.process.filter(|_| is_one_process),
         part: began

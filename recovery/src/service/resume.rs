@@ -205,6 +205,7 @@ impl Engine {
                     ..
                 }) => {
                     life = *began;
+                    self.costs.began(&self.tree, &stored.unit, *ready_at);
                     (*stopped_at, ready_at.checked_add(warm_up))
                 }
                 Some(Outcome::Refused { .. }) => continue,

@@ -284,17 +284,6 @@ impl RestartTree {
         places.iter().map(|place| &self.units[*place].name)
     }
 
-    /// What the restart of a unit loses beside requests: its own and that of all that goes with it, in
-    /// failed user requests.
-    pub fn losses(&self, unit: &UnitName) -> f64 {
-        let Some(at) = self.at(unit) else {
-            return 0.0;
-        };
-        let lost = self.covered(at).flatten();
-        lost.map(|place| f64::from(self.units[place].rules.loses))
-            .sum()
-    }
-
     /// All units, parents before children.
     pub fn units(&self) -> impl Iterator<Item = &UnitSpec> {
         self.units.iter()
@@ -343,10 +332,15 @@ impl RestartTree {
         chain
     }
 
-    /// The supervised process that the unit is, or is a part of.
-    pub fn process_of(&self, unit: &UnitName) -> Option<&UnitName> {
-        let chain = self.chain_at(self.at(unit)?);
-        nearest_process(chain.map(|at| &self.units[at]))
+    /// Whose lives are counted by the number that the unit's process tells: of the unit and all that contain it, the nearest
+    /// that has a process of its own and can be told ([`ExecutorSpec::tells_generation`]).
+    pub(crate) fn numbered_by(&self, unit: &UnitName) -> Option<&UnitName> {
+        let mut chain = self.chain_at(self.at(unit)?).map(|at| &self.units[at]);
+        let tells = |unit: &&UnitSpec| {
+            let executor = unit.executor.as_ref();
+            executor.is_some_and(ExecutorSpec::tells_generation)
+        };
+        chain.find(tells).map(|unit| &unit.name)
     }
 
     /// All that a restart of the unit restarts: itself and all below it, parents before children, then

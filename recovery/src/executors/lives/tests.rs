@@ -116,7 +116,7 @@ impl Platform for World {
         _permit: &'a Permit,
         _before: &'a Sight,
         _until: Instant,
-    ) -> BoxFuture<'a, Result<(), CallFailure>> {
+    ) -> BoxFuture<'a, Result<Life, CallFailure>> {
         Box::pin(async {
             let failure = |maybe_sent| CallFailure {
                 maybe_sent,
@@ -126,7 +126,7 @@ impl Platform for World {
                 *self.ordered.lock().expect("not poisoned") = Some(Instant::now());
             }
             match self.paper.answer {
-                Answer::Taken => Ok(()),
+                Answer::Taken => Ok(Life::default()),
                 Answer::Lost | Answer::LostAndNotDone => Err(failure(true)),
                 Answer::Refused => Err(failure(false)),
             }

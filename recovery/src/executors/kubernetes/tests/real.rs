@@ -209,6 +209,7 @@ async fn each_kind_of_workload_is_rolled_and_marked() {
         let executor = executor(spec_as("least", restart), state.path());
         let executed = executor.restart(permit(5, DEADLINE)).await.expect(&name);
         println!("{name}: {}", executed.note);
+        assert_eq!(executed.began.process, Some(2), "what its pods can read");
         let new = cluster.identities(&name).await;
         assert!(old.iter().all(|pod| !new.contains(pod)), "{old:?} {new:?}");
         let seen: Value = cluster.0.get(path).await.expect("read");

@@ -42,6 +42,23 @@ async fn a_service_is_restarted_and_can_be_asked_about() {
     }
 }
 
+/// The number is in the new process's environment, as its unit's file spells it out, and in what recovery is told of it.
+#[tokio::test]
+async fn a_service_can_say_which_life_it_is() {
+    let state = tempfile::tempdir().expect("a directory");
+    let executor = executor("told.service", &bus(), state.path());
+    for generation in [2, 3] {
+        let permit = Permit::new(ActionId(generation), "web".into(), generation, DEADLINE);
+        let executed = executor.restart(permit).await.expect("restarted");
+        assert_eq!(executed.began.process, Some(generation));
+    }
+    let kept = std::env::var("REKINDLE_TEST_SYSTEMD_KEPT").expect("a folder");
+    let kept = std::fs::read_to_string(format!("{kept}/told")).expect("what it wrote");
+    let resource = |number: &str| format!("service.name=told,rekindle.generation={number}\n");
+    let lives = ["", "2", "3"].map(resource);
+    assert_eq!(kept, lives.concat());
+}
+
 /// Instances of one template come, fail, and go when they are stopped in order.
 #[tokio::test]
 async fn services_are_listed_by_their_names() {
