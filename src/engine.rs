@@ -327,7 +327,8 @@ impl Engine {
                 // It may have gone while it was asked.
                 Event::Check(check) if self.tree.spec(&check.unit).is_none() => {}
                 Event::Check(check) => {
-                    self.direct.check(check, SystemTime::now(), &mut self.ids);
+                    self.direct
+                        .check(check, &self.tree, SystemTime::now(), &mut self.ids);
                 }
                 // It may have gone since the API was told of it.
                 Event::Said(said) if self.tree.spec(&said.unit).is_none() => {}

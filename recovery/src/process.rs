@@ -61,7 +61,7 @@ use std::time::Duration;
 pub use figures::ProcessFigures;
 pub(crate) use figures::group_figures;
 pub(crate) use group::end_own_group;
-pub use launch::{GENERATION_ATTRIBUTE, INSTANCE_ATTRIBUTE};
+pub use launch::{GENERATION_ATTRIBUTE, INSTANCE_ATTRIBUTE, RESOURCE_VARIABLE};
 pub(crate) use launch::{explain, log_path};
 pub use phase::{ChildIdentity, Ending, IllegalTransition, Phase, PhaseEvent};
 pub use ports::listener_on;

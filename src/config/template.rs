@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rekindle_recovery::process::INSTANCE_ATTRIBUTE;
+use rekindle_recovery::process::{INSTANCE_ATTRIBUTE, RESOURCE_VARIABLE};
 use rekindle_recovery::template::{ITS, Source, Template, Trait, instance_of};
 use rekindle_recovery::{ExecutorSpec, KubernetesRestart, UnitName, UnitSpec};
 
@@ -112,6 +112,9 @@ pub(super) fn replicas(
     let number = processes.read("replicas", |r, n| r.integer(n, 1..=MOST_REPLICAS));
     let number = processes.required("replicas", number, "how many of them are to run");
     let says_apart = says_its(section.node("match"));
+    if !says_apart {
+        own_instance(&processes, kind);
+    }
     let unit = |number: u64| {
         let its = Its::Replica(number);
         section.reader.within(its, || {
@@ -130,6 +133,31 @@ pub(super) fn replicas(
     let units: Vec<UnitSpec> = (1..=number.unwrap_or(1)).map(unit).collect();
     processes.close();
     if number.is_none() { Vec::new() } else { units }
+}
+
+/// Complains of an environment that says another instance than the one by which each unit's spans are told.
+fn own_instance(processes: &Section<'_>, kind: &UnitName) {
+    let Some(Value::Map(entries)) = processes.node("env").map(|node| &node.value) else {
+        return;
+    };
+    for (key, node) in entries {
+        let Value::Text(text) = &node.value else {
+            continue;
+        };
+        let name = instance_of(kind, &format!("{ITS}number}}"));
+        let mut pairs = text
+            .split(',')
+            .filter_map(|pair| pair.trim().split_once('='));
+        let says_another =
+            pairs.any(|(key, value)| key == INSTANCE_ATTRIBUTE && value != name.as_str());
+        if key.name == RESOURCE_VARIABLE && says_another {
+            let wrong = format!(
+                "{RESOURCE_VARIABLE} says another `{INSTANCE_ATTRIBUTE}` than the unit's name, by which its spans are told \
+                 from the others': leave it out, or write it into `match` as well"
+            );
+            processes.complain("env", processes.at(), &wrong);
+        }
+    }
 }
 
 /// Whether something in it differs from unit to unit.

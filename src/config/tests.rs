@@ -398,6 +398,15 @@ fn mistakes_are_told_with_their_place_and_what_is_right() {
              r.yaml: `restart.tree[0].units[3].pods.stop_grace` at line 8, column 29: can't be at once for pods: Kubernetes would forget them before they have ended, and nodes give each a second all the same; write `stop_grace: 1s`\n\
              r.yaml: unknown key `stop` at line 10, column 39; known in `restart.tree[0].units[5].command`: run, timeout",
         ),
+        // How many there are isn't known, so any of them may be the one that a rule names.
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n      - {template: b, processes: {replicas: 0, command: [x]}}\n      - {unit: c, before: [b@1], command: {run: [x]}}\n",
+            "r.yaml: `restart.tree[0].units[0].processes.replicas` at line 5, column 45: `0` is out of range; it must be from 1 to 1000",
+        ),
+        (
+            "restart:\n  tree:\n    - unit: a\n      units:\n      - {template: b, processes: {replicas: 2, command: [x], env: {OTEL_RESOURCE_ATTRIBUTES: 'a=1, service.instance.id=b-${its:number}'}}}\n      - {template: c, processes: {replicas: 2, command: [x], env: {OTEL_RESOURCE_ATTRIBUTES: 'service.instance.id=c@${its:number}'}}}\n",
+            "r.yaml: `restart.tree[0].units[0].processes.env` at line 5, column 34: OTEL_RESOURCE_ATTRIBUTES says another `service.instance.id` than the unit's name, by which its spans are told from the others': leave it out, or write it into `match` as well",
+        ),
         (
             "restart:\n  rejuvenate:\n    - {name: m, units: [a], age: {at_most: 1h}}\n",
             "r.yaml: `restart.rejuvenate[0]` at line 3, column 7: there is no unit a",

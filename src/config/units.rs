@@ -266,6 +266,10 @@ fn read_template(section: &Section<'_>, parent: Option<&UnitName>, units: &mut U
                 .unclear
                 .extend(replicas.iter().map(|it| it.name.clone()));
         }
+        if replicas.is_empty() {
+            // Any of them may be the one that a rule names.
+            units.unclear.insert(UnitName(String::new()));
+        }
         units.places.extend(replicas.iter().map(|_| section.at()));
         units
             .replicas

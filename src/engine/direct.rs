@@ -184,7 +184,13 @@ impl DirectFaults {
     }
 
     /// A check was answered.
-    pub(crate) fn check(&mut self, check: CheckResult, now: SystemTime, ids: &mut IncidentIds) {
+    pub(crate) fn check(
+        &mut self,
+        check: CheckResult,
+        tree: &RestartTree,
+        now: SystemTime,
+        ids: &mut IncidentIds,
+    ) {
         match check.asked {
             Asked::Question => {}
             Asked::Bounds { is_proof, since } => {
@@ -199,6 +205,9 @@ impl DirectFaults {
                 return;
             }
         }
+        let is_gone = self.faults.iter().any(|it| {
+            it.kind == Kind::Exited && it.closed.is_none() && tree.contains(&it.unit, &check.unit)
+        });
         let seen = self.checks.entry(check.unit.clone()).or_default();
         match check.answer {
             Ok(()) => {
@@ -208,6 +217,15 @@ impl DirectFaults {
                     words: String::new(),
                 };
                 self.close(&check.unit, Kind::WrongAnswer, now, ids);
+            }
+            // Whose process has ended can't answer, and that is an incident already. Who answers wrongly once it is back
+            // is another one.
+            Err(words) if is_gone => {
+                *seen = Checked {
+                    wrong: 0,
+                    state: Some(false),
+                    words,
+                };
             }
             Err(words) => {
                 seen.wrong = seen.wrong.saturating_add(1);
@@ -267,8 +285,21 @@ impl DirectFaults {
     pub(crate) fn grew(&mut self, tree: &RestartTree, now: SystemTime, ids: &mut IncidentIds) {
         let is_unit = |unit: &UnitName| tree.spec(unit).is_some();
         self.words.keep(is_unit);
-        self.checks.retain(|unit, _| is_unit(unit));
+        let is_checked = |unit: &UnitName| tree.spec(unit).is_some_and(|it| it.check.is_some());
+        self.checks.retain(|unit, _| is_checked(unit));
         let asked = |kind| matches!(kind, Kind::WrongAnswer | Kind::OutOfBounds { .. });
+        for fault in self.faults.iter_mut().filter(|it| it.closed.is_none()) {
+            let is_asked = match (fault.kind, tree.spec(&fault.unit)) {
+                (Kind::WrongAnswer, Some(unit)) => unit.check.is_some(),
+                (Kind::OutOfBounds { .. }, Some(unit)) => !unit.watches.is_empty(),
+                _ => true,
+            };
+            if !is_asked {
+                fault.now =
+                    "it isn't asked at present: it is off its list, or has not come up".to_owned();
+                fault.seen = now;
+            }
+        }
         let open = self.faults.iter().filter(|it| it.closed.is_none());
         let of_gone = open.filter(|it| asked(it.kind) && !is_unit(&it.unit));
         for (unit, kind) in of_gone
@@ -328,11 +359,11 @@ impl DirectFaults {
             .iter_mut()
             .find(|fault| fault.is_open(unit, kind));
         if let Some(known) = known {
+            known.now.clear();
             // Another figure may be out of bounds by now, and whether that is proof is another question.
             if matches!(kind, Kind::OutOfBounds { .. }) {
                 known.kind = kind;
                 known.words = words;
-                known.now.clear();
                 known.seen = now;
             }
             return;
@@ -537,6 +568,98 @@ mod tests {
         }
     }
 
+    /// A shop whose process and its part are checked, and so is another process.
+    fn tree() -> RestartTree {
+        let unit = |name: &str, parent: Option<&str>| {
+            let mut unit = crate::engine::mapping::tests::unit(name, parent, &[]);
+            unit.check = Some(rekindle_recovery::ProbeSpec::Tcp {
+                address: "127.0.0.1:1".to_owned(),
+                timeout: Duration::from_secs(1),
+            });
+            unit
+        };
+        let units = vec![
+            unit("shop", None),
+            unit("catalog", Some("shop")),
+            unit("catalog.search", Some("catalog")),
+            unit("web", Some("shop")),
+        ];
+        RestartTree::build(units).expect("a tree")
+    }
+
+    /// Whose process has ended answers nothing, nor do its parts: that is one incident. Whoever is back and still wrong is
+    /// another.
+    #[test]
+    fn who_has_ended_is_not_accused_of_its_silence_as_well() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let wrong = |faults: &mut DirectFaults, ids: &mut IncidentIds| {
+            for unit in ["catalog", "catalog.search", "web"] {
+                for _ in 0..=WRONG_IN_A_ROW {
+                    faults.check(check(unit, Err("refused")), &tree(), now, ids);
+                }
+            }
+            let told = faults.evidence(now, &BTreeMap::new());
+            let open = told.iter().filter(|it| !it.closed);
+            open.map(|it| (it.suspects[0].unit.to_string(), it.signature.shape.clone()))
+                .collect::<Vec<_>>()
+        };
+        let one = |unit: &str, shape: &str| (unit.to_owned(), shape.to_owned());
+        let words = "the process of catalog ended by itself: exit code 1".to_owned();
+        faults.open(&"catalog".into(), Kind::Exited, now, words, &mut ids);
+        let expected = [one("catalog", "exited"), one("web", "wrong_answer")];
+        assert_eq!(wrong(&mut faults, &mut ids), expected);
+        let shown = |faults: &DirectFaults| {
+            let mut unit = UnitView {
+                name: "catalog.search".to_owned(),
+                ..UnitView::default()
+            };
+            faults.describe(&mut unit, &[]);
+            unit.check
+        };
+        assert_eq!(shown(&faults), HealthState::Sick);
+        faults.close(&"catalog".into(), Kind::Exited, now, &mut ids);
+        let expected = [
+            one("web", "wrong_answer"),
+            one("catalog", "wrong_answer"),
+            one("catalog.search", "wrong_answer"),
+        ];
+        assert_eq!(wrong(&mut faults, &mut ids), expected);
+    }
+
+    #[test]
+    fn what_nobody_asks_any_more_is_not_told_as_if_it_were_so_now() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
+        let mut faults = DirectFaults::default();
+        let reason = |faults: &mut DirectFaults| {
+            let told = faults.evidence(now, &BTreeMap::new());
+            assert!(!told[0].closed);
+            told[0].suspects[0].reason.clone()
+        };
+        for _ in 0..WRONG_IN_A_ROW {
+            faults.check(check("web", Err("refused")), &tree(), now, &mut ids);
+        }
+        assert_eq!(reason(&mut faults), "refused");
+        let units = tree().units().cloned().collect::<Vec<_>>();
+        let unasked = units.into_iter().map(|unit| rekindle_recovery::UnitSpec {
+            check: None,
+            ..unit
+        });
+        let unasked = RestartTree::build(unasked.collect()).expect("a tree");
+        faults.grew(&unasked, now, &mut ids);
+        let expected = "refused; it isn't asked at present: it is off its list, or has not come up";
+        assert_eq!(reason(&mut faults), expected);
+        // It is on its list again, and no better.
+        for _ in 0..WRONG_IN_A_ROW {
+            faults.check(check("web", Err("refused")), &tree(), now, &mut ids);
+        }
+        assert_eq!(reason(&mut faults), "refused");
+    }
+
     #[test]
     fn one_wrong_answer_is_a_hiccup_and_three_are_a_fault() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
@@ -544,18 +667,33 @@ mod tests {
         let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
         let mut faults = DirectFaults::default();
         for _ in 0..2 {
-            faults.check(check("catalog", Err("no such text")), now, &mut ids);
+            faults.check(
+                check("catalog", Err("no such text")),
+                &tree(),
+                now,
+                &mut ids,
+            );
             assert_eq!(faults.evidence(now, &BTreeMap::new()), []);
         }
-        faults.check(check("catalog", Err("no such text")), now, &mut ids);
+        faults.check(
+            check("catalog", Err("no such text")),
+            &tree(),
+            now,
+            &mut ids,
+        );
         let told = faults.evidence(now, &BTreeMap::new());
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].suspects[0].reason, "no such text");
         assert!(!told[0].closed);
         // Still wrong is the same fault; right once ends it, which is told once.
-        faults.check(check("catalog", Err("no such text")), now, &mut ids);
+        faults.check(
+            check("catalog", Err("no such text")),
+            &tree(),
+            now,
+            &mut ids,
+        );
         assert_eq!(faults.evidence(now, &BTreeMap::new()).len(), 1);
-        faults.check(check("catalog", Ok(())), now, &mut ids);
+        faults.check(check("catalog", Ok(())), &tree(), now, &mut ids);
         let told = faults.evidence(now, &BTreeMap::new());
         assert!(told[0].closed);
         assert_eq!(faults.evidence(now, &BTreeMap::new()), []);
@@ -668,7 +806,7 @@ mod tests {
                     is_proof,
                     since: None,
                 };
-                faults.check(seen, now, &mut ids);
+                faults.check(seen, &tree(), now, &mut ids);
                 faults.evidence(now, &BTreeMap::new())
             };
             assert_eq!(look(Ok(())), []);
@@ -697,7 +835,7 @@ mod tests {
                 is_proof,
                 since: None,
             };
-            faults.check(seen, now, &mut ids);
+            faults.check(seen, &tree(), now, &mut ids);
             let told = faults.evidence(now, &BTreeMap::new());
             let suspects: Vec<_> = told.iter().map(|one| &one.suspects[0]).collect();
             assert_eq!(suspects.len(), 1, "{words}");
@@ -744,7 +882,7 @@ mod tests {
         let tree = RestartTree::build(units).expect("a tree");
         for unit in ["web@1", "web@2"] {
             for _ in 0..WRONG_IN_A_ROW {
-                faults.check(check(unit, Err("no answer")), now, &mut ids);
+                faults.check(check(unit, Err("no answer")), &tree, now, &mut ids);
             }
         }
         faults.grew(&tree, now, &mut ids);

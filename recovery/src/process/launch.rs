@@ -19,7 +19,8 @@ use super::procfs::{self, GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
 use crate::{ProcessSpec, UnitName};
 
 /// The variable whose attributes OpenTelemetry SDKs put on every span.
-const RESOURCE_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// The variable that gives OpenTelemetry's SDKs a resource's attributes.
+pub const RESOURCE_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The attribute that says of which life a span is.
 pub const GENERATION_ATTRIBUTE: &str = "rekindle.generation";
 /// The attribute that tells one replica from another: of a kind's unit, its name, unless somebody says otherwise.

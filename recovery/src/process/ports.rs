@@ -36,6 +36,11 @@ pub(super) fn wait_until_free(ports: &[u16]) -> Result<(), String> {
     }
 }
 
+/// Whether nobody listens on any of these ports now.
+pub(super) fn are_free(ports: &[u16]) -> bool {
+    listening(ports).is_empty()
+}
+
 /// Who listens on this port, for people; `None` when nobody does, or nobody who can be seen.
 pub fn listener_on(port: u16) -> Option<String> {
     let held = listening(&[port]);

@@ -825,7 +825,13 @@ async fn a_port_that_another_holds_keeps_the_next_life_from_starting() {
     assert!(reason.starts_with(&wanted), "{reason}");
     assert!(reason.ends_with(&format!("still listens on its port {port}")));
     assert!(world.processes("web").is_empty());
+    // Ended by somebody else's port, it would be down for good.
     drop(listener);
+    wait_until("it is started after all", || {
+        let child = status(&supervisor, "web");
+        child.phase == "running" && child.generation == 2
+    })
+    .await;
     supervisor.restart(permit(2, "web", 3)).await.expect("free");
     let lives = world.processes("web");
     assert!(!lives.is_empty() && lives.iter().all(|(_, generation)| *generation == 3));

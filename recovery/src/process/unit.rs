@@ -27,7 +27,7 @@ use crate::executor::{ActionId, Effect, ExecuteError, Executed, Life, Permit};
 use crate::probe::Probes;
 use crate::{Stop, UnitName};
 
-/// How often a child's log is looked at. At a hundred megabytes a second, which is as much as most disks
+/// How often is looked at a child's log, and at the ports that it waits for. At a hundred megabytes a second, which is as much as most disks
 /// take, it outgrows its bound by a few hundred.
 const LOG_LOOK: Duration = Duration::from_secs(5);
 /// The time to end, and to start, of a unit that is no longer configured.
@@ -138,7 +138,10 @@ impl Unit {
                 () = child_ended(self.watched.as_ref()) => {
                     self.child_ended().await;
                 }
-                _ = look.tick() => self.bound_log().await,
+                _ = look.tick() => {
+                    self.bound_log().await;
+                    self.begin_late().await;
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::super::group::sweep;
 use super::super::launch;
 use super::super::phase::{Ending, Phase, PhaseEvent};
+use super::super::ports;
 use super::super::report::ChildEvent;
 use super::{SuperviseError, Unit, child_ended};
 
@@ -43,6 +44,29 @@ impl Unit {
         };
         let deadline = Instant::now() + self.start_deadline();
         self.begin(generation, deadline, true).await
+    }
+
+    /// Starts the life that was ordered and had to wait for its ports, once nobody holds them any more. Its restart ended
+    /// the old life, and was told to have failed; that it comes after all decides nothing anew.
+    pub(super) async fn begin_late(&mut self) {
+        let Phase::Stopped {
+            next: Some(next), ..
+        } = self.row.phase
+        else {
+            return;
+        };
+        let Some(ports) = self.spec.as_ref().map(|spec| spec.process.ports.clone()) else {
+            return;
+        };
+        let free = tokio::task::spawn_blocking(move || ports::are_free(&ports)).await;
+        if !self.row.wanted || !matches!(free, Ok(true)) {
+            return;
+        }
+        tracing::info!(unit = %self.name, generation = next, "its ports are free: it is started after all");
+        let deadline = Instant::now() + self.start_deadline();
+        if let Err(error) = self.begin(next, deadline, false).await {
+            tracing::warn!(unit = %self.name, %error, "it could not be started after all");
+        }
     }
 
     /// Spawns a child and waits until it is ready.
