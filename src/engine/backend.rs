@@ -286,13 +286,15 @@ impl EngineBackend {
             RecoveryReply::Started {
                 recovery,
                 instead_of,
+                overrules,
             } => Reply::Done {
                 message: format!(
-                    "under way as recovery {recovery}; `rekindle history` tells how it ends{}",
+                    "under way as recovery {recovery}; `rekindle history` tells how it ends{}{}",
                     match instead_of {
                         Some(plan) => format!("; plan {plan} is dropped for it"),
                         None => String::new(),
-                    }
+                    },
+                    overruled(&overrules)
                 ),
                 recovery: Some(recovery.0),
             },
@@ -689,6 +691,15 @@ fn dry_run_view(dry_run: &service::DryRun, traffic: Option<f64>) -> DryRun {
 }
 
 /// What a pause means, and which one it takes the place of: that may have been longer.
+/// What an order does all the same, so that nobody does it unknowingly.
+fn overruled(refusals: &[Refusal]) -> String {
+    let words: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!("; your order overrules {}", words.join("; ")),
+    }
+}
+
 fn paused(pause: &Pause, instead_of: Option<&Pause>) -> String {
     let until = |pause: &Pause| match pause.until {
         Some(until) => format!("until {}", publish::utc(until)),

@@ -90,6 +90,9 @@ pub enum Reply {
         /// The plan of it that waited for a person, or was held off, and is dropped for this.
         #[serde(default)]
         instead_of: Option<PlanId>,
+        /// What would have kept a plan from it, approved or not, and doesn't keep a person.
+        #[serde(default)]
+        overrules: Vec<Refusal>,
     },
     /// It waits for a person's approval in this recovery.
     Proposed {

@@ -154,6 +154,7 @@ impl Engine {
         Ok(Reply::Started {
             recovery: id,
             instead_of: None,
+            overrules: Vec::new(),
         })
     }
 
@@ -289,6 +290,8 @@ impl Engine {
         if !refusals.is_empty() {
             return Err(CommandError::Refused { refusals });
         }
+        let evidence = known.and_then(|id| self.cases.get(&id)?.evidence.as_ref());
+        let overrules = self.check(known, &unit, Authority::Approved, evidence, cost);
         let is_one_more = known.is_none_or(|id| self.is_held_off(id));
         if is_one_more && !self.has_room() {
             let reason = "too many recoveries are under way".to_owned();
@@ -331,6 +334,7 @@ impl Engine {
         Ok(Reply::Started {
             recovery: id,
             instead_of,
+            overrules,
         })
     }
 

@@ -58,6 +58,7 @@ impl Engine {
             return Ok(Reply::Started {
                 recovery: id,
                 instead_of: None,
+                overrules: Vec::new(),
             });
         }
         let choice = Choice::Restart(unit.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::story::{Story, policy};
 use super::world::{Manner, World};
-use crate::service::Command;
+use crate::service::{Command, Reply};
 use crate::template::Grown;
 use crate::tree::Kinds;
 use crate::tree::tests::specs;
@@ -200,6 +200,37 @@ async fn what_would_take_all_along_gives_way_to_what_may_be_taken() {
     let _telling = world.tell(&story.recovery, 1, &[("replica@a", 0.9)]);
     story.go(30).await;
     assert_eq!(world.calls(), ["replica@a"], "{}", story.text);
+    story.end().await;
+}
+
+/// A person may leave nobody up, and is told of it.
+#[tokio::test(start_paused = true)]
+async fn an_order_says_which_guard_it_overrules() {
+    let mut world = world(&["a", "b"]);
+    let mut specs: Vec<crate::UnitSpec> = world.tree.units().cloned().collect();
+    for spec in specs.iter_mut().filter(|spec| spec.name == "shop".into()) {
+        spec.rules.minimum_healthy = Some(1);
+    }
+    world.tree = Arc::new(RestartTree::build(specs).expect("a tree"));
+    let story = Story::new(&world);
+    for (unit, expected) in [
+        ("replica@a", None),
+        // The other one is away.
+        ("replica@b", Some("the units below shop")),
+    ] {
+        let reply = story.recovery.command(restart(unit)).await;
+        let Ok(Reply::Started { overrules, .. }) = reply else {
+            panic!("{unit}: {reply:?}");
+        };
+        let words: Vec<String> = overrules.iter().map(ToString::to_string).collect();
+        assert_eq!(words.len(), usize::from(expected.is_some()), "{words:?}");
+        assert!(
+            words
+                .iter()
+                .all(|it| it.contains(expected.unwrap_or_default())),
+            "{words:?}"
+        );
+    }
     story.end().await;
 }
 
