@@ -188,7 +188,9 @@ impl Costs {
                 // A clock that was set back makes no life young.
                 now.duration_since(*since).unwrap_or(Duration::MAX)
             });
-            let had = lived.map_or(f64::INFINITY, |lived| rate.max(0.0) * lived.as_secs_f64());
+            // Who has no traffic now may have had some: that says nothing of its sessions.
+            let lived = lived.filter(|_| rate > 0.0);
+            let had = lived.map_or(f64::INFINITY, |lived| rate * lived.as_secs_f64());
             f64::from(loses).min(had)
         });
         each.sum()

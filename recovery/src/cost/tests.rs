@@ -184,6 +184,8 @@ fn what_was_lost_with_the_last_life_is_not_lost_again() {
     ] {
         same(lost(&costs, unit, later(seconds)), expected);
     }
+    let silent = costs.price(&tree, &"shop".into(), 0.0, Duration::ZERO, later(2));
+    same(silent.requests.mean, 520.0);
     // A clock that was set back makes no life young.
     same(lost(&costs, "shop", began - HOUR), 520.0);
 }

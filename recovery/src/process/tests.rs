@@ -19,7 +19,7 @@ use crate::executor::{ActionId, Effect, ExecuteError, Executor, Permit};
 use crate::probe::Probes;
 
 /// Longer than anything here takes on a busy machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A child that does its duty until it is told to end.
 const WORKER: &str = "while :; do sleep 0.05; done";
 
