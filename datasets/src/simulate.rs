@@ -17,6 +17,7 @@ mod rejuvenation;
 mod report;
 mod reserve;
 mod safety;
+mod service;
 mod story;
 mod sweeps;
 mod world;

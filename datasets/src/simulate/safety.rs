@@ -15,17 +15,15 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rekindle_recovery::ledger::{Threading, audit};
+use rekindle_recovery::ledger::audit;
 use rekindle_recovery::lifecycle::State;
-use rekindle_recovery::service::{ActionView, Command, Recovery, Reply, prepare};
+use rekindle_recovery::service::{ActionView, Command, Recovery, Reply};
 use rekindle_recovery::tree::{Group, Inferred};
-use rekindle_recovery::{Cohort, Evidence, FaultSignature, Policy, SuspectUnit, UnitName};
-use tokio::task::JoinHandle;
+use rekindle_recovery::{Evidence, FaultSignature, Policy, SuspectUnit, UnitName};
 use tokio::time::sleep;
 
 use self::world::{Harm, World};
@@ -34,12 +32,13 @@ use super::parallel::over_seeds;
 use super::random::{exponential, stream, weighted};
 use super::report::{Mean, Report, Table, number};
 use super::reserve::Reserve;
+use super::service::{Engine, in_virtual_time};
 use super::{Options, SimulateError};
 
 /// Between two things that happen, on average.
 const BETWEEN: f64 = 1.0;
 /// The longest that a clock jumps, either way.
-const LONGEST_JUMP: u64 = 2 * 3600;
+const LONGEST_JUMP: i64 = 2 * 3600;
 /// Who is to kill the engine in the middle of something waits for it so long, in seconds.
 const PATIENCE: f64 = 600.0;
 /// Incidents that lies are told about.
@@ -127,59 +126,27 @@ fn policy() -> Policy {
     }
 }
 
-/// The engine's part that is under test, as long as nobody kills it.
-struct Engine {
-    recovery: Recovery,
-    task: JoinHandle<()>,
+/// Begins the engine, on what the last one left in the folder.
+fn begin(world: &World, folder: &Path) -> Result<Engine, SimulateError> {
+    let engine = Engine::begin(world, folder)?;
+    world.note(|account, now| account.engine_began(now));
+    Ok(engine)
 }
 
-impl Engine {
-    /// Begins it, on what the last one left in the folder.
-    fn begin(world: &World, folder: &Path) -> Result<Self, SimulateError> {
-        let cohort: Arc<dyn Cohort> = Arc::new(world.clone());
-        let config = world.config(folder);
-        let (recovery, shadows, task) =
-            prepare(config, world.tree.clone(), cohort, Threading::Caller)?;
-        // Nobody reads the shadows; the service must not mind.
-        drop(shadows);
-        world.note(|account, now| account.engine_began(now));
-        let task = tokio::spawn(task);
-        Ok(Self { recovery, task })
+/// What was done, as far back as the ledger tells at once.
+async fn history(recovery: &Recovery) -> Result<Vec<ActionView>, SimulateError> {
+    let limit = usize::MAX;
+    match recovery.command(Command::History { limit }).await {
+        Ok(Reply::History(rows)) => Ok(rows),
+        Ok(other) => Err(SimulateError::Ended(format!("no history but {other:?}"))),
+        Err(error) => Err(SimulateError::Ended(error.to_string())),
     }
-
-    /// Kills it, wherever it is.
-    async fn kill(self) -> Result<(), SimulateError> {
-        self.task.abort();
-        match self.task.await {
-            Err(ended) if ended.is_panic() => Err(panicked()),
-            _ => Ok(()),
-        }
-    }
-
-    /// What was done, as far back as the ledger tells at once.
-    async fn history(&self) -> Result<Vec<ActionView>, SimulateError> {
-        let limit = usize::MAX;
-        match self.recovery.command(Command::History { limit }).await {
-            Ok(Reply::History(rows)) => Ok(rows),
-            Ok(other) => Err(SimulateError::Ended(format!("no history but {other:?}"))),
-            Err(error) => Err(SimulateError::Ended(error.to_string())),
-        }
-    }
-}
-
-fn panicked() -> SimulateError {
-    SimulateError::Ended("recovery's task panicked".to_owned())
 }
 
 fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()?;
-    let folder = tempfile::tempdir()?;
-    runtime.block_on(async {
+    in_virtual_time(async |folder| {
         let world = World::new(seed, policy(), steps as f64 * BETWEEN * 1.5);
-        let mut engine = Engine::begin(&world, folder.path())?;
+        let mut engine = begin(&world, folder)?;
         let mut random = stream(seed, &[1]);
         let mut kills = 0;
         let mut doomed: Option<f64> = None;
@@ -192,7 +159,7 @@ fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
                 doomed = None;
                 kills += 1;
                 engine.kill().await?;
-                engine = Engine::begin(&world, folder.path())?;
+                engine = begin(&world, folder)?;
             }
             let deed = do_something(&world, &engine.recovery, &mut random).await?;
             if matches!(deed, Deed::Kill) {
@@ -201,12 +168,10 @@ fn one_seed(seed: u64, steps: u64) -> Result<Outcome, SimulateError> {
         }
         // What is in flight may end.
         sleep(Duration::from_secs(120)).await;
-        let rows = engine.history().await?;
-        let Engine { recovery, task } = engine;
-        drop(recovery);
-        task.await.map_err(|_| panicked())?;
+        let rows = history(&engine.recovery).await?;
+        engine.end().await?;
         let mut violations = world.note(|account, _| account.violations(&rows));
-        for crime in audit(folder.path().join("ledger.db"))? {
+        for crime in audit(folder.join("ledger.db"))? {
             violations.push(format!("ledger: {crime}"));
         }
         let (restarts, ours) = world.harm();
@@ -318,7 +283,7 @@ async fn do_something(
         }
         Deed::Clock => {
             let seconds = random.random_range(1..LONGEST_JUMP);
-            world.jump(random.random::<bool>(), Duration::from_secs(seconds));
+            world.jump(if random.random() { seconds } else { -seconds });
         }
         Deed::Leave => {
             let status = recovery.status().borrow().clone();

@@ -1,22 +1,14 @@
 //! The world that is lied about: whoever restarts in it keeps his own account of what happens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rekindle_recovery::belief::Learned;
-use rekindle_recovery::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
-};
-use rekindle_recovery::ports::{Notice, Notifier, Prober};
-use rekindle_recovery::service::ServiceConfig;
-use rekindle_recovery::{
-    Changed, Cohort, CohortQuery, Evidence, Fared, Policy, ProbeSpec, RestartTree, UnitName,
-};
-use tokio::time::Instant;
+use rekindle_recovery::executor::{ExecuteError, Permit};
+use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
 
 use super::super::manner::Manner;
+use super::super::service::{Clocks, Simulated};
 use super::super::world::unit;
 use super::evidence_of;
 use super::rules::Account;
@@ -44,8 +36,6 @@ pub(super) struct State {
     ended: BTreeMap<usize, f64>,
     /// Troubles that somebody was told of, and not yet that they are over.
     told: BTreeSet<usize>,
-    /// The wall's clock beside the true time, in seconds.
-    offset: i64,
     by_restarts: f64,
 }
 
@@ -56,7 +46,7 @@ pub(super) struct World {
     pub(super) tree: Arc<RestartTree>,
     pub(super) troubles: Arc<Vec<Trouble>>,
     policy: Arc<Policy>,
-    start: Instant,
+    clocks: Clocks,
 }
 
 impl World {
@@ -87,7 +77,6 @@ impl World {
             account: Account::new(tree.clone(), policy.clone()),
             ended: BTreeMap::new(),
             told: BTreeSet::new(),
-            offset: 0,
             by_restarts: 0.0,
         };
         Self {
@@ -95,28 +84,7 @@ impl World {
             tree,
             troubles: Arc::new(draw(seed, seconds)),
             policy,
-            start: Instant::now(),
-        }
-    }
-
-    pub(super) fn config(&self, folder: &Path) -> ServiceConfig {
-        let executor: Arc<dyn Executor> = Arc::new(self.clone());
-        let (clock, start) = (self.clone(), self.start);
-        ServiceConfig {
-            policy: (*self.policy).clone(),
-            state_dir: folder.to_owned(),
-            executors: self
-                .tree
-                .units()
-                .filter(|spec| spec.executor.is_some())
-                .map(|spec| (spec.name.clone(), executor.clone()))
-                .collect(),
-            prober: Arc::new(self.clone()),
-            notifier: Arc::new(self.clone()),
-            seeds: Learned::default(),
-            crash: None,
-            clock: Arc::new(move || clock.wall()),
-            boot: Arc::new(move || ("simulated".to_owned(), start.elapsed())),
+            clocks: Clocks::begin(),
         }
     }
 
@@ -126,20 +94,11 @@ impl World {
 
     /// True seconds since the beginning.
     pub(super) fn seconds(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
+        self.clocks.now()
     }
 
-    /// What the wall's clock says.
-    fn wall(&self) -> SystemTime {
-        let offset = self.with(|state| state.offset);
-        let base = UNIX_EPOCH + Duration::from_secs(1_000_000_000) + self.start.elapsed();
-        let by = Duration::from_secs(offset.unsigned_abs());
-        if offset < 0 { base - by } else { base + by }
-    }
-
-    pub(super) fn jump(&self, forward: bool, by: Duration) {
-        let seconds = i64::try_from(by.as_secs()).unwrap_or(0);
-        self.with(|state| state.offset += if forward { seconds } else { -seconds });
+    pub(super) fn jump(&self, seconds: i64) {
+        self.clocks.jump(seconds);
     }
 
     /// Does something to the account, at the true time.
@@ -200,26 +159,13 @@ impl World {
 
     /// An accusation, by the wall's clock.
     pub(super) fn evidence(&self, incident: u64, suspects: &[(UnitName, f64, bool)]) -> Evidence {
-        let mut evidence = evidence_of(incident, suspects, 10.0, self.wall(), "raised");
+        let mut evidence = evidence_of(incident, suspects, 10.0, self.clocks.wall(), "raised");
         evidence.traffic = UNITS
             .iter()
             .map(|unit| (UnitName::from(unit.0), unit.3))
             .collect();
-        let (wall, now) = (self.wall(), self.seconds());
-        let renewed = self
-            .note(|account, _| account.renewed().clone())
-            .into_iter();
-        let renewed = renewed.filter_map(|(unit, at)| {
-            let change = Changed {
-                at: wall.checked_sub(Duration::from_secs_f64(now - at))?,
-                what: format!("{unit} was renewed"),
-                is_version: false,
-                renewals: 0,
-                goes_on: false,
-            };
-            Some((unit, change))
-        });
-        evidence.circumstances.changes = renewed.collect();
+        let renewed = self.note(|account, _| account.renewed().clone());
+        evidence.circumstances.changes = self.clocks.changes(&renewed);
         evidence
     }
 
@@ -263,7 +209,7 @@ impl World {
     }
 
     pub(super) fn told(&self, evidence: &Evidence) {
-        let age = self.wall().duration_since(evidence.at);
+        let age = self.clocks.wall().duration_since(evidence.at);
         let age = age.unwrap_or_default().as_secs_f64();
         self.note(|account, now| account.told(evidence, age, now));
     }
@@ -275,44 +221,6 @@ impl World {
         hits.filter(|hits| hits.len() == 1)
             .map(|hits| hits[0].0)
             .collect()
-    }
-
-    async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
-        let unit = permit.unit().clone();
-        let now = self.seconds();
-        let manner = self.with(|state| {
-            let manner = state.manner.get(&unit).copied();
-            let ill = self.ill(now, &state.ended);
-            let refuses = manner == Some(Manner::Refuses);
-            state.account.called(&permit, refuses, &ill, now);
-            manner
-        });
-        let usual = Duration::from_secs_f64(downtime_of(unit.as_str()));
-        let deadline = permit.deadline();
-        // Dropped with the engine's patience, as a real one would be.
-        let flight = Flight::new(self, &unit);
-        let stopped_at = self.wall();
-        let manner = manner.unwrap_or(Manner::Works);
-        manner.act(&unit, usual, deadline).await?;
-        let now = self.seconds();
-        self.with(|state| {
-            for place in self.on_at(now, &state.ended) {
-                let cures = self.troubles[place]
-                    .cure
-                    .is_some_and(|cure| self.tree.contains(&unit, &cure.into()));
-                if cures {
-                    state.ended.insert(place, now);
-                }
-            }
-        });
-        drop(flight);
-        // Clocks jump during restarts too, and the service has to bear it.
-        Ok(Executed {
-            stopped_at,
-            ready_at: self.wall(),
-            began: Life::default(),
-            note: String::new(),
-        })
     }
 
     /// The worst share that fails anywhere, which is what the incident's request types see.
@@ -365,58 +273,69 @@ impl Drop for Flight {
     }
 }
 
-impl Executor for World {
-    fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>> {
-        Box::pin(self.carry_out(permit))
+impl Simulated for World {
+    const REMEMBERS: f64 = 120.0;
+
+    fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
-    fn inquire<'a>(
-        &'a self,
-        _action: ActionId,
-        _unit: &'a UnitName,
-        _generation: u64,
-    ) -> BoxFuture<'a, Effect> {
-        Box::pin(std::future::ready(Effect::Unknown))
+    fn tree(&self) -> &Arc<RestartTree> {
+        &self.tree
     }
-}
 
-impl Cohort for World {
-    fn fared(&self, query: &CohortQuery) -> Fared {
-        /// Requests per second, looked at so often, and not further back than this.
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
+        let unit = permit.unit().clone();
+        let now = self.seconds();
+        let manner = self.with(|state| {
+            let manner = state.manner.get(&unit).copied();
+            let ill = self.ill(now, &state.ended);
+            let refuses = manner == Some(Manner::Refuses);
+            state.account.called(&permit, refuses, &ill, now);
+            manner
+        });
+        let usual = Duration::from_secs_f64(downtime_of(unit.as_str()));
+        let deadline = permit.deadline();
+        // Dropped with the engine's patience, as a real one would be.
+        let flight = Flight::new(self, &unit);
+        let manner = manner.unwrap_or(Manner::Works);
+        manner.act(&unit, usual, deadline).await?;
+        let now = self.seconds();
+        self.with(|state| {
+            for place in self.on_at(now, &state.ended) {
+                let cures = self.troubles[place]
+                    .cure
+                    .is_some_and(|cure| self.tree.contains(&unit, &cure.into()));
+                if cures {
+                    state.ended.insert(place, now);
+                }
+            }
+        });
+        drop(flight);
+        Ok(())
+    }
+
+    fn fared(&self, _request_types: &[String], from: f64, until: f64) -> (u64, u64) {
+        /// Requests per second, looked at so often.
         const RATE: f64 = 40.0;
         const STEP: f64 = 0.25;
-        const BACK: f64 = 120.0;
-        let (wall, now) = (self.wall(), self.seconds());
-        let ago = |at: SystemTime| match wall.duration_since(at) {
-            Ok(ago) => ago.as_secs_f64(),
-            Err(ahead) => -ahead.duration().as_secs_f64(),
-        };
-        let from = (now - ago(query.from)).max(now - BACK).max(0.0);
-        let until = (now - ago(query.until)).min(now);
-        let mut fared = Fared::seen(0, 0, wall);
+        let (mut ok, mut bad) = (0.0, 0.0);
         self.with(|state| {
             let mut at = from;
             while at < until {
-                let share = self.worst_share(at, &state.ended);
                 let requests = RATE * STEP.min(until - at);
-                let bad = (requests * share).round();
-                fared.bad += bad as u64;
-                fared.ok += (requests - bad).round() as u64;
+                let failed = (requests * self.worst_share(at, &state.ended)).round();
+                bad += failed;
+                ok += (requests - failed).round();
                 at += STEP;
             }
         });
-        fared
+        (ok as u64, bad as u64)
     }
-}
-
-impl Prober for World {
-    fn probe<'a>(&'a self, _spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-impl Notifier for World {
-    fn notify(&self, _notice: &Notice) {}
 }
 
 #[cfg(test)]
