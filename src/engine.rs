@@ -12,7 +12,7 @@ mod courier;
 mod direct;
 mod heard;
 mod ids;
-mod mapping;
+pub(crate) mod mapping;
 mod probing;
 mod publish;
 mod ranker;

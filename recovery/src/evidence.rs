@@ -1,8 +1,8 @@
 //! What recovery is told about a fault: which units may be at fault, how likely each is, and who
 //! says so.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Circumstances {
     /// By suspect: whose failures are known to make it fail (see [`crate::tree::failure_map`]). What shows in
     /// it may sit there.
     pub sources: BTreeMap<UnitName, Vec<Source>>,
+    /// The units that other open incidents surely accuse, and that fell sick at about the same time, without either being known
+    /// to make the other fail: see [`sick_together`]. Recovery fills this in itself, whatever it is told.
+    pub sick_too: BTreeSet<UnitName>,
 }
 
 /// A unit whose failures make another fail.
@@ -161,4 +164,44 @@ impl Evidence {
         let makes_it_fail = || sources.into_iter().flatten().any(|one| one.unit == *unit);
         tree.contains(unit, &suspect.unit) || makes_it_fail()
     }
+}
+
+/// What begins within so long falls sick at once: one fault is noticed in different parts at different times, as their
+/// requests come.
+const AT_ONCE: Duration = Duration::from_secs(60);
+/// A suspect is surely one from here on: likelier than all others together.
+const SURELY: f64 = 0.5;
+
+/// The suspect that evidence surely accuses: two sides say so.
+fn accused(evidence: &Evidence) -> Option<&UnitName> {
+    let mut suspects = evidence.suspects.iter();
+    let sure = suspects.find(|it| it.two_sided && it.probability > SURELY)?;
+    (!evidence.closed).then_some(&sure.unit)
+}
+
+/// The units that surely are sick of themselves beside what this evidence is about, by that of other open incidents.
+pub fn sick_together<'a>(
+    evidence: &Evidence,
+    others: impl IntoIterator<Item = &'a Evidence>,
+) -> BTreeSet<UnitName> {
+    let Some(own) = accused(evidence) else {
+        return BTreeSet::new();
+    };
+    let apart = |other: &Evidence| {
+        let apart = other.since.duration_since(evidence.since);
+        apart.unwrap_or_else(|before| before.duration())
+    };
+    let makes_fail = |evidence: &Evidence, unit: &UnitName, by: &UnitName| {
+        let sources = evidence.circumstances.sources.get(unit);
+        sources.into_iter().flatten().any(|one| one.unit == *by)
+    };
+    let others = others.into_iter();
+    let others = others.filter(|it| it.incident != evidence.incident && apart(it) <= AT_ONCE);
+    let others = others.filter_map(|it| Some((accused(it)?, it)));
+    others
+        .filter(|(unit, other)| {
+            *unit != own && !makes_fail(evidence, own, unit) && !makes_fail(other, unit, own)
+        })
+        .map(|(unit, _)| unit.clone())
+        .collect()
 }

@@ -38,6 +38,7 @@ pub use around::{Around, PrepareSpec};
 pub use cohort::{Cohort, CohortQuery, Fared};
 pub use evidence::{
     Changed, Circumstances, Evidence, FaultSignature, Load, Outside, Source, SuspectUnit,
+    sick_together,
 };
 pub use policy::Policy;
 pub use spec::{

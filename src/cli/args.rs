@@ -322,7 +322,7 @@ pub enum TreeCommand {
         /// The configuration
         #[arg(value_name = "FILE")]
         config: PathBuf,
-        /// Recorded traces to match the units with
+        /// Recorded traces to match the units with; without any the daemon is asked
         #[arg(long, value_name = "TRACES", num_args = 1..)]
         traces: Vec<PathBuf>,
     },

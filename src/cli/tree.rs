@@ -23,6 +23,7 @@ use crate::api::Reply;
 use crate::client::Client;
 use crate::config::{Overrides, show_duration};
 use crate::daemon::{keep_attributes, tree_of};
+use crate::engine::mapping::{component_of, level_view};
 use crate::exit::Exit;
 use crate::propagation::Pairs;
 use crate::view::{ActionView, ComponentView, IncidentView, Level, UnitView, VerdictView, View};
@@ -355,9 +356,13 @@ pub(super) fn lint(
         [] => None,
         files => Some(recorded(files, &keep_attributes(&config))?.traces),
     };
-    // What was measured, where a daemon runs; without one there is nothing to compare with.
+    // What was measured and seen, where a daemon runs; without one there is nothing to compare with.
     let view: Option<View> = client.get("/view").ok();
-    let findings = findings(&tree, recorded.as_deref(), view.as_ref());
+    let components: Option<Vec<ComponentView>> = client.get("/components").ok();
+    let mut findings = findings(&tree, recorded.as_deref(), view.as_ref());
+    if let (None, Some(view), Some(components)) = (recorded, view, components) {
+        findings.extend(unseen(&tree, view.status.requests, &components));
+    }
     terminal.answer(&findings, |terminal, findings| {
         show_findings(terminal, findings)
     })?;
@@ -506,6 +511,30 @@ fn findings(tree: &RestartTree, traces: Option<&[Trace]>, view: Option<&View>) -
         );
     }
     found
+}
+
+/// The units of which a daemon that saw so many requests never saw anything, where a component's level can tell.
+fn unseen(tree: &RestartTree, requests: u64, components: &[ComponentView]) -> Vec<Finding> {
+    if requests == 0 {
+        return Vec::new();
+    }
+    let seen: BTreeSet<(Level, &str, &str)> = components
+        .iter()
+        .map(|it| (it.level, it.service.as_str(), it.name.as_str()))
+        .collect();
+    let units = tree.units().filter(|spec| !spec.selector.is_empty());
+    let unseen = units.filter_map(|spec| {
+        let wanted = component_of(tree.selector(&spec.name)?)?;
+        let level = level_view(wanted.level);
+        let is_seen = seen.contains(&(level, &*wanted.service, &*wanted.name));
+        (!is_seen).then(|| Finding {
+            unit: spec.name.to_string(),
+            words: format!(
+                "nothing of {wanted} was in the {requests} requests that the daemon has seen since it runs"
+            ),
+        })
+    });
+    unseen.collect()
 }
 
 /// Units that were seen to make each other fail more often than not.
@@ -890,6 +919,12 @@ mod tests {
         // What was derived can be loaded as it is, and what is missing is told.
         let config = crate::config::Config::parse("r", &text, &Overrides::default(), &|_| None);
         let tree = tree_of(&config.expect("a configuration")).expect("a tree");
+        assert_eq!(unseen(&tree, 0, &[]), []);
+        assert_eq!(unseen(&tree, 1234, &shown), []);
+        let without_the_cart = unseen(&tree, 1234, &shown[1..]);
+        assert_eq!(without_the_cart.len(), 1, "{without_the_cart:?}");
+        assert_eq!(without_the_cart[0].unit, "shop.cart");
+        assert!(without_the_cart[0].words.contains("in the 1234 requests"));
         let missing = findings(&tree, None, None);
         let no_way = missing.iter().filter(|finding| finding.words == NO_WAY);
         assert_eq!(no_way.count(), 4, "{missing:?}");

@@ -491,7 +491,7 @@ fn replicas_are_units_each_with_what_is_its_own() {
         let words = unit.watches[0].bound.what();
         assert_eq!(words, format!("the memory of {name}"));
         assert_eq!(tree.mode(&name), Mode::Auto);
-        assert_eq!(tree.kind(&name), UnitName::from("web.worker"));
+        assert_eq!(*tree.kind(&name), UnitName::from("web.worker"));
     }
     assert_eq!(tree.units().count(), 4);
     // Who says apart what they are in their telemetry is believed.

@@ -177,7 +177,7 @@ pub(crate) fn traffic(analyzer: &Analyzer, tree: &RestartTree) -> BTreeMap<UnitN
 }
 
 /// The component that a selector names, by the most specific attribute that is a level of its own.
-pub(super) fn component_of(selector: &BTreeMap<String, String>) -> Option<Component> {
+pub(crate) fn component_of(selector: &BTreeMap<String, String>) -> Option<Component> {
     let name = |key: &str| selector.get(key).map(|value| Name::from(value.as_str()));
     let service = name("service.name")?;
     for (key, level) in [

@@ -15,7 +15,7 @@ use rekindle_recovery::belief::{Beliefs, Learned};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::guard::{self, Authority, Deed, Down, World};
 use rekindle_recovery::plan::{Choice, Constraints, Plan, plan};
-use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
+use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName, sick_together};
 use serde::Serialize;
 
 use super::circumstances::{self, Changes};
@@ -294,6 +294,17 @@ impl Rehearsal {
             circumstances::add_common(around, &self.changes, self.analyzer.config());
         }
         case.evidence = evidence;
+        let open = self.cases.values();
+        let others = open.filter_map(|case| case.evidence.as_ref());
+        let about = self.cases.get(&id).and_then(|case| case.evidence.as_ref());
+        let sick_too = about.map(|evidence| sick_together(evidence, others));
+        let about = self
+            .cases
+            .get_mut(&id)
+            .and_then(|case| case.evidence.as_mut());
+        if let Some((about, sick_too)) = about.zip(sick_too) {
+            about.circumstances.sick_too = sick_too;
+        }
         if self.has_units() {
             self.plan(id, now, told);
         }

@@ -305,14 +305,14 @@ fn chance_per_cost(mind: &Mind, on: &Situation<'_>, tried: &dyn Fn(&UnitName) ->
     let mut best: Option<(f64, UnitName)> = None;
     for chain in &chains {
         let beside = chain.beside.iter().map(|one| &one.unit);
-        let units = chain.units.iter().chain(beside);
+        let units = chain.units.iter().copied().chain(beside);
         for unit in units.filter(|unit| !tried(unit)) {
             let chance: f64 = chains
                 .iter()
                 .flat_map(|other| {
                     let beside = other.beside.iter().map(|one| (&one.unit, &one.weight));
                     let levels = other.levels.iter().skip(1);
-                    other.units.iter().zip(levels).chain(beside)
+                    other.units.iter().copied().zip(levels).chain(beside)
                 })
                 .filter(|(smallest, _)| on.site.tree.contains(unit, smallest))
                 .map(|(_, chance)| chance)

@@ -42,7 +42,7 @@ impl Beliefs {
         &self,
         evidence: &Evidence,
         tree: &RestartTree,
-        units: &[UnitName],
+        units: &[&UnitName],
         levels: &mut [f64],
         now: SystemTime,
     ) -> Vec<Beside> {
@@ -65,7 +65,7 @@ impl Beliefs {
             let usual = share / all;
             let names = [tree.kind(unit)];
             let mean = [0.0, usual, 1.0 - usual];
-            let key = key(evidence, &names[0]);
+            let key = key(evidence, names[0]);
             let (believed, _) = self.refine(&key, &names, &mean, STRENGTH_OF_SHAPE, now);
             let beside = Beside {
                 unit: unit.clone(),
@@ -93,14 +93,14 @@ impl Beliefs {
 /// contains each.
 fn likeliest<'a>(
     of: impl Iterator<Item = (&'a UnitName, f64, usize)>,
-    chain: &[UnitName],
+    chain: &[&UnitName],
     tree: &RestartTree,
 ) -> Vec<(&'a UnitName, f64, (usize, usize))> {
     // What contains the suspect is in its chain, and what its own restart covers needs no other.
     let level_of = |unit: &UnitName| {
         let above = chain.iter().position(|above| tree.contains(above, unit));
         let level = above.map_or(0, |at| at + 1);
-        (level > 1 && !chain.contains(unit)).then_some(level)
+        (level > 1 && !chain.contains(&unit)).then_some(level)
     };
     let likely = of.filter(|(_, share, _)| *share > 0.0);
     let mut found: Vec<_> = likely
@@ -124,14 +124,14 @@ pub(super) fn likelihood(place: usize, tried: &[Tried]) -> f64 {
 
 /// What a recovery says of each unit beside the chain that was tried by itself: it cured, or something that
 /// contains it and the suspect did. Where nothing did, nothing follows.
-pub(super) fn seen(
-    chain: &Chain,
-    tree: &RestartTree,
+pub(super) fn seen<'a>(
+    chain: &'a Chain<'_>,
+    tree: &'a RestartTree,
     trials: &[Trial],
     time: Time,
     weight: f64,
     evidence: &Evidence,
-) -> Vec<(Key, Vec<UnitName>, Seen)> {
+) -> Vec<(Key, Vec<&'a UnitName>, Seen)> {
     let mut all = Vec::new();
     if time == Time::Healed {
         return all;
@@ -167,7 +167,7 @@ pub(super) fn seen(
                 weight,
             };
             let kind = tree.kind(&beside.unit);
-            all.push((key(evidence, &kind), vec![kind], seen));
+            all.push((key(evidence, kind), vec![kind], seen));
         }
     }
     all

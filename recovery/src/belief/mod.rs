@@ -18,11 +18,13 @@
 //! Where two meet, they multiply and are divided by what they have in common, as independent
 //! witnesses of one thing do. A fault that none of the suspects has is believed to sit beside the
 //! likeliest one; which level above that covers it is learned too. Where it is known whose failures make a
-//! suspect fail, what shows in it may sit there: see [`beside`].
+//! suspect fail, what shows in it may sit there: see [`beside`]. Where other parts of what contains it are sick too,
+//! they may have one cause: see [`together`].
 
 mod beside;
 mod row;
 mod seed;
+mod together;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,9 +179,11 @@ impl Elsewhere {
 
 /// What is believed about one suspect, given what was already tried.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chain {
+pub struct Chain<'a> {
     /// The suspect's unit and all that contain it, nearest first.
-    pub units: Vec<UnitName>,
+    pub units: Vec<&'a UnitName>,
+    /// How likely the fault is this suspect's, as the evidence has it.
+    pub probability: f64,
     /// Their places in the tree.
     pub(crate) places: Vec<usize>,
     /// How likely it goes by itself, each unit is the smallest that cures, and nothing cures; of
@@ -190,7 +194,7 @@ pub struct Chain {
     pub beside: Vec<Beside>,
 }
 
-impl Chain {
+impl Chain<'_> {
     /// How likely the fault is this chain's, as the levels have it.
     fn weight(&self) -> f64 {
         self.levels.iter().sum::<f64>() + self.beside.iter().map(|one| one.weight).sum::<f64>()
@@ -261,7 +265,7 @@ fn likelihood(places: &[usize], level: usize, tried: &[Tried]) -> f64 {
 /// (0 is by itself) with weights that add up to `weight`.
 fn intervals(
     tree: &RestartTree,
-    units: &[UnitName],
+    units: &[&UnitName],
     beside: &[Beside],
     trials: &[Trial],
     time: Time,
@@ -320,16 +324,16 @@ struct Seen {
 }
 
 /// How levels are called in rows of named units, and of steps.
-fn named(units: &[UnitName], level: usize) -> Level {
+fn named(units: &[&UnitName], level: usize) -> Level {
     match level {
         0 => Level::ByItself,
         level => units
             .get(level - 1)
-            .map_or(Level::None, |unit| Level::Unit(unit.clone())),
+            .map_or(Level::None, |unit| Level::Unit((*unit).clone())),
     }
 }
 
-fn step(units: &[UnitName], level: usize) -> Level {
+fn step(units: &[&UnitName], level: usize) -> Level {
     match level {
         0 => Level::ByItself,
         level if level > units.len() => Level::None,
@@ -339,10 +343,10 @@ fn step(units: &[UnitName], level: usize) -> Level {
 
 /// Where a level is in a chain; `None` for a unit that isn't in it. A step above the chain's top is
 /// the top.
-fn place(units: &[UnitName], level: &Level) -> Option<usize> {
+fn place(units: &[&UnitName], level: &Level) -> Option<usize> {
     match level {
         Level::ByItself => Some(0),
-        Level::Unit(name) => units.iter().position(|unit| unit == name).map(|at| at + 1),
+        Level::Unit(name) => units.iter().position(|unit| *unit == name).map(|at| at + 1),
         Level::Step(at) => Some((at + 1).min(units.len())),
         Level::None => Some(units.len() + 1),
     }
@@ -379,7 +383,7 @@ impl Beliefs {
     fn refine(
         &self,
         key: &Key,
-        units: &[UnitName],
+        units: &[&UnitName],
         mean: &[f64],
         strength: f64,
         now: SystemTime,
@@ -399,7 +403,7 @@ impl Beliefs {
     pub fn levels(
         &self,
         signature: Option<&FaultSignature>,
-        units: &[UnitName],
+        units: &[&UnitName],
         now: SystemTime,
     ) -> (Vec<f64>, f64) {
         let (Some(unit), Some(signature)) = (units.first(), signature) else {
@@ -413,7 +417,7 @@ impl Beliefs {
     fn elsewhere(
         &self,
         signature: &FaultSignature,
-        units: &[UnitName],
+        units: &[&UnitName],
         now: SystemTime,
     ) -> Elsewhere {
         let FaultSignature {
@@ -433,7 +437,7 @@ impl Beliefs {
         elsewhere: &Elsewhere,
         signature: &FaultSignature,
         unit: &UnitName,
-        units: &[UnitName],
+        units: &[&UnitName],
         now: SystemTime,
     ) -> (Vec<f64>, f64) {
         let refine = |key, mean: &[f64], strength| self.refine(&key, units, mean, strength, now);
@@ -494,13 +498,13 @@ impl Beliefs {
 
     /// What is believed about each suspect, given what was tried; the last chain is of a fault that
     /// none of them has.
-    pub fn chains(
+    pub fn chains<'a>(
         &self,
         evidence: &Evidence,
-        tree: &RestartTree,
+        tree: &'a RestartTree,
         trials: &[Trial],
         now: SystemTime,
-    ) -> Vec<Chain> {
+    ) -> Vec<Chain<'a>> {
         let mut left: f64 = 1.0;
         let mut chains = Vec::new();
         let mut likeliest: Option<(f64, &UnitName)> = None;
@@ -514,29 +518,32 @@ impl Beliefs {
             if places.is_empty() || suspect.probability.is_nan() {
                 continue;
             }
-            let units: Vec<UnitName> = tree.named(&places).cloned().collect();
-            let kinds: Vec<UnitName> = units.iter().map(|unit| tree.kind(unit)).collect();
+            let units: Vec<&UnitName> = tree.named(&places).collect();
             let probability = suspect.probability.clamp(0.0, left);
             left -= probability;
             if likeliest.is_none_or(|(most, _)| probability > most) {
                 likeliest = Some((probability, &suspect.unit));
             }
             let (elsewhere, unseen) = elsewhere.entry(units.len()).or_insert_with(|| {
-                let elsewhere = self.elsewhere(signature, &kinds, now);
+                let elsewhere = self.elsewhere(signature, &units, now);
                 let unseen = elsewhere.agree(&elsewhere.common);
                 (elsewhere, unseen)
             });
-            let levels = match kinds.first().filter(|kind| seen_in.contains(kind)) {
-                Some(kind) => self.here(elsewhere, signature, kind, &kinds, now).0,
-                None => unseen.clone(),
+            let kind = tree.kind(units[0]);
+            let levels = match seen_in.contains(kind) {
+                true => {
+                    let kinds = tree.kinds_of(&units);
+                    self.here(elsewhere, signature, kind, &kinds, now).0
+                }
+                false => unseen.clone(),
             };
             chains.push((units, places, levels, probability));
         }
         // Beside the likeliest suspect, below what contains it; anywhere, where there is none.
         let beside = likeliest.map_or(Vec::new(), |(_, unit)| tree.ancestors(unit));
-        let units: Vec<UnitName> = match beside.is_empty() {
-            true => tree.root().into_iter().cloned().collect(),
-            false => beside.into_iter().cloned().collect(),
+        let units = match beside.is_empty() {
+            true => tree.root().into_iter().collect(),
+            false => beside,
         };
         let places = units
             .first()
@@ -556,6 +563,7 @@ impl Beliefs {
             .into_iter()
             .map(|(units, places, levels, probability)| {
                 let mut levels: Vec<f64> = levels.iter().map(|mean| probability * mean).collect();
+                together::weigh(&mut levels, &places, evidence, tree);
                 let mut beside = self.beside(evidence, tree, &units, &mut levels, now);
                 for one in &mut beside {
                     one.weight *= beside::likelihood(one.place, &tried);
@@ -565,6 +573,7 @@ impl Beliefs {
                 }
                 Chain {
                     units,
+                    probability,
                     places,
                     levels,
                     beside,
@@ -588,7 +597,7 @@ impl Beliefs {
             return Vec::new();
         }
         let chains = self.chains(evidence, tree, trials, now);
-        let weigh = |chain: &Chain| match time {
+        let weigh = |chain: &Chain<'_>| match time {
             Time::Healed => chain.levels[0],
             Time::InVain => chain.weight() - chain.levels[0],
             Time::NotGiven => chain.weight(),
@@ -602,8 +611,8 @@ impl Beliefs {
         } = &evidence.signature;
         let last = chains.len() - 1;
         for (at, chain) in chains.iter().enumerate() {
-            let kinds: Vec<UnitName> = chain.units.iter().map(|unit| tree.kind(unit)).collect();
-            let Some(suspect) = kinds.first() else {
+            let kinds = tree.kinds_of(&chain.units);
+            let Some(suspect) = kinds.first().copied() else {
                 continue;
             };
             let weight = weigh(chain) / total;
@@ -657,9 +666,9 @@ impl Beliefs {
     fn add(
         &mut self,
         key: &Key,
-        units: &[UnitName],
+        units: &[&UnitName],
         seen: &[Seen],
-        name: impl Fn(&[UnitName], usize) -> Level,
+        name: impl Fn(&[&UnitName], usize) -> Level,
         now: SystemTime,
     ) -> bool {
         // A suspect that was hardly believed teaches nothing worth a row.

@@ -10,7 +10,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + 1000 * DAY
 }
 
-fn evidence(suspects: &[(&str, f64)]) -> Evidence {
+pub(super) fn evidence(suspects: &[(&str, f64)]) -> Evidence {
     Evidence {
         incident: 1,
         at: now(),
@@ -48,11 +48,7 @@ fn trial(unit: &str, relief: f64) -> Trial {
 
 fn believed(beliefs: &Beliefs, evidence: &Evidence, at: SystemTime) -> Vec<f64> {
     let tree = tree(TREE);
-    let units: Vec<UnitName> = tree
-        .chain(&evidence.suspects[0].unit)
-        .into_iter()
-        .cloned()
-        .collect();
+    let units = tree.chain(&evidence.suspects[0].unit);
     beliefs.levels(Some(&evidence.signature), &units, at).0
 }
 
@@ -470,8 +466,7 @@ const WITH_SESSIONS: &str =
     "site -\n  shop process\n    shop.cart\n    shop.sessions\n  bank process";
 
 /// Beliefs about what shows in the cart, which fails in eight cases of ten when the sessions do.
-fn shows_in_cart(recoveries: &[&[Trial]]) -> Chain {
-    let tree = tree(WITH_SESSIONS);
+fn shows_in_cart<'a>(tree: &'a RestartTree, recoveries: &[&[Trial]]) -> Chain<'a> {
     let mut evidence = evidence(&[("shop.cart", 1.0)]);
     evidence.circumstances.sources.insert(
         "shop.cart".into(),
@@ -493,14 +488,15 @@ fn shows_in_cart(recoveries: &[&[Trial]]) -> Chain {
     );
     let mut beliefs = Beliefs::new(30 * DAY);
     for trials in recoveries {
-        beliefs.learn(&evidence, &tree, trials, Time::NotGiven, now());
+        beliefs.learn(&evidence, tree, trials, Time::NotGiven, now());
     }
-    beliefs.chains(&evidence, &tree, &[], now()).swap_remove(0)
+    beliefs.chains(&evidence, tree, &[], now()).swap_remove(0)
 }
 
 #[test]
 fn what_shows_in_a_unit_may_sit_in_whose_failures_make_it_fail() {
-    let fresh = shows_in_cart(&[]);
+    let tree = tree(WITH_SESSIONS);
+    let fresh = shows_in_cart(&tree, &[]);
     let alone = learned(&[], &[("shop.cart", 1.0)]);
     assert_eq!(fresh.beside.len(), 1, "{fresh:?}");
     let beside = &fresh.beside[0];
@@ -514,8 +510,9 @@ fn what_shows_in_a_unit_may_sit_in_whose_failures_make_it_fail() {
 
 #[test]
 fn how_often_it_sits_beside_is_learned_from_restarts_of_that_unit() {
+    let tree = tree(WITH_SESSIONS);
     let beside = |recoveries: &[&[Trial]]| {
-        let chain = shows_in_cart(recoveries);
+        let chain = shows_in_cart(&tree, recoveries);
         chain.beside[0].weight / (chain.beside[0].weight + chain.levels[2])
     };
     let fresh = beside(&[]);

@@ -31,7 +31,7 @@ impl NewVersion {
             unit: unit.clone(),
             what: change.what.clone(),
             at: change.at,
-            kinds: parts.map(|part| tree.kind(part)).collect(),
+            kinds: parts.map(|part| tree.kind(part).clone()).collect(),
         }
     }
 }

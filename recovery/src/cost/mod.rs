@@ -191,7 +191,7 @@ impl Costs {
         weight: f64,
         now: SystemTime,
     ) -> Vec<(CostKey, Measured)> {
-        let keys = [CostKey::Unit(tree.kind(unit)), way(tree, unit)];
+        let keys = [CostKey::Unit(tree.kind(unit).clone()), way(tree, unit)];
         let half_life = self.half_life;
         keys.into_iter()
             .map(|key| {
@@ -290,7 +290,7 @@ impl Costs {
     ) -> Option<(f64, f64)> {
         let all = self.moments(&way(tree, unit), figure, now)?;
         let weight = all.weight_at(self.half_life, now);
-        let own = CostKey::Unit(tree.kind(unit));
+        let own = CostKey::Unit(tree.kind(unit).clone());
         let own = [self.measured.get(&own), self.seeds.get(&own)];
         let own = own.into_iter().flatten().filter_map(figure);
         // What a person knows of the unit was measured of none.
@@ -314,7 +314,7 @@ impl Costs {
         figure: ReadFigure,
         now: SystemTime,
     ) -> Estimate {
-        let own = self.moments(&CostKey::Unit(tree.kind(unit)), figure, now);
+        let own = self.moments(&CostKey::Unit(tree.kind(unit).clone()), figure, now);
         let weighed = own
             .as_ref()
             .map(|own| (own, own.weight_at(self.half_life, now)));

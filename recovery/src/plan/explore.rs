@@ -37,12 +37,12 @@ pub(super) fn worth_trying(
             (Choice::Restart(small), Choice::Restart(large))
                 if tree.contains(large, small) && tree.contains(small, &suspect.unit) =>
             {
-                Level::Unit(tree.kind(small))
+                Level::Unit(tree.kind(small).clone())
             }
             _ => return false,
         };
         let (recoveries, tested) =
-            beliefs.tested(&evidence.signature, &tree.kind(&suspect.unit), &level, now);
+            beliefs.tested(&evidence.signature, tree.kind(&suspect.unit), &level, now);
         let price = other.expected_total - best.expected_total;
         let would_be_cheaper = other.cost < best.expected_total;
         would_be_cheaper

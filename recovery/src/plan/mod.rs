@@ -8,6 +8,7 @@
 //!
 //! Pure: the same evidence, beliefs, costs and time give the same plan, with the same words.
 
+mod candidates;
 mod explore;
 mod ladder;
 
@@ -16,11 +17,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use self::ladder::{Action, Hypothesis, MAX_ACTIONS};
-use crate::belief::{Beliefs, Chain, Trial};
+use self::candidates::candidates;
+use self::ladder::{Action, Hypothesis};
+use crate::belief::{Beliefs, Trial};
 use crate::cost::{Costs, Price};
 use crate::policy::Policy;
-use crate::tree::{Cover, Group};
+use crate::tree::{Cover, Covers};
 use crate::{Evidence, RestartTree, UnitName};
 
 /// A plan's number in the ledger: what a person approves.
@@ -130,6 +132,18 @@ impl Plan {
         self.candidates[..=at].rotate_right(1);
         for (place, candidate) in self.candidates.iter_mut().enumerate() {
             candidate.chosen = place == 0;
+            let reason = match place {
+                0 => format!(
+                    "kept to, since nothing is much cheaper: {}",
+                    candidate.reason
+                ),
+                _ if place <= at => format!(
+                    "{}; not so much that a change of mind pays",
+                    candidate.reason
+                ),
+                _ => continue,
+            };
+            candidate.reason = reason;
         }
         let candidate = &self.candidates[0];
         self.choice = candidate.choice.clone();
@@ -218,57 +232,6 @@ fn failing(evidence: &Evidence) -> f64 {
     failing
 }
 
-/// The units that could be restarted on this evidence, likeliest suspects' first, each before what
-/// contains it, and what their faults may sit in beside them at the end; at most as many as can be planned for exactly.
-fn candidates(
-    evidence: &Evidence,
-    tree: &RestartTree,
-    chains: &[Chain],
-    constraints: &Constraints<'_>,
-) -> Vec<UnitName> {
-    let can_be_tried = |unit: &&UnitName| {
-        // What is restarted through something that can't be can't be either.
-        let mut parts = tree.restarts(unit).into_iter().chain([*unit]);
-        let was_tried = |unit: &UnitName| {
-            let mut trials = constraints.trials.iter();
-            trials.any(|trial| tree.contains(&trial.unit, unit))
-        };
-        let is_early = |group: &Group| !group.is_proven && !group.members.iter().any(was_tried);
-        !parts.any(|part| constraints.excluded.contains(part))
-            // A part of what was restarted already was restarted with it.
-            && !was_tried(unit)
-            && !tree.group(unit).is_some_and(is_early)
-    };
-    let mut suspects: Vec<_> = evidence.suspects.iter().collect();
-    suspects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    // One place is for waiting.
-    let room = MAX_ACTIONS - 1;
-    let mut units: Vec<UnitName> = Vec::new();
-    for suspect in &suspects {
-        let chain = tree.chain(&suspect.unit).into_iter();
-        let new = chain
-            .filter(|unit| !units.contains(unit))
-            .filter(can_be_tried);
-        let new: Vec<UnitName> = new.cloned().collect();
-        // A chain in part would be planned without its way up. A shorter one of a less likely suspect may still fit.
-        if units.len() + new.len() <= room {
-            units.extend(new);
-        }
-    }
-    for suspect in suspects {
-        // What shows in it may sit beside it.
-        let of_it = |chain: &&Chain| chain.units.first() == Some(&suspect.unit);
-        let beside = chains.iter().find(of_it);
-        let beside = beside.into_iter().flat_map(|chain| &chain.beside);
-        for unit in beside.map(|one| &one.unit).filter(can_be_tried) {
-            if units.len() < room && !units.contains(unit) {
-                units.push(unit.clone());
-            }
-        }
-    }
-    units
-}
-
 /// The candidate to prefer to the first, if any: the accused unit itself, where the fault was seen directly
 /// in it and what contains it is hardly cheaper.
 fn smallest(candidates: &[Candidate], evidence: &Evidence, tree: &RestartTree) -> Option<usize> {
@@ -314,7 +277,8 @@ pub fn plan(
     let policy = constraints.policy;
     let failing = failing(evidence);
     let chains = beliefs.chains(evidence, tree, constraints.trials, now);
-    let units = candidates(evidence, tree, &chains, constraints);
+    let (places, left_out) = candidates(tree, &chains, constraints);
+    let units: Vec<UnitName> = tree.named(&places).cloned().collect();
 
     let mut choices: Vec<Choice> = units.iter().cloned().map(Choice::Restart).collect();
     let mut takes: Vec<Duration> = Vec::new();
@@ -341,17 +305,13 @@ pub fn plan(
     });
     let giving_up = failing * policy.human_response.as_secs_f64();
 
-    let covers: Vec<Cover> = units.iter().map(|unit| tree.cover(unit)).collect();
+    let covers: Vec<Cover> = places.iter().map(|at| tree.cover_at(*at)).collect();
+    let covers = Covers::new(&covers);
     let mut hypotheses = Vec::new();
-    let curing = |place: usize| {
-        (0..units.len())
-            .filter(|unit| covers[*unit].contains(place))
-            .fold(0, |mask, unit| mask | (1 << unit))
-    };
     for chain in &chains {
         hypotheses.extend(chain.beside.iter().map(|beside| Hypothesis {
             weight: beside.weight,
-            cured_by: curing(beside.place),
+            cured_by: covers.containing(beside.place),
         }));
         for (level, weight) in chain.levels.iter().enumerate() {
             let cured_by = match level {
@@ -360,7 +320,7 @@ pub fn plan(
                 0 => 1 << units.len(),
                 level => match chain.places.get(level - 1) {
                     None => 0,
-                    Some(smallest) => curing(*smallest),
+                    Some(smallest) => covers.containing(*smallest),
                 },
             };
             hypotheses.push(Hypothesis {
@@ -403,6 +363,9 @@ pub fn plan(
         {
             candidate.reason = format!("{}; inferred: {}", candidate.reason, group.why);
         }
+        if let Some(sick) = sick_in(&candidate.choice, evidence, tree) {
+            candidate.reason = format!("{}; {sick}", candidate.reason);
+        }
     }
     let (choice, ladder, expected_total, sentence) = match considered.first() {
         Some(best) => {
@@ -423,6 +386,14 @@ pub fn plan(
             }),
         Choice::Wait | Choice::Human => sentence,
     };
+    let sentence = match sick_in(&choice, evidence, tree) {
+        Some(sick) => format!("{sentence} ({sick})"),
+        None => sentence,
+    };
+    let sentence = match left_out.words() {
+        Some(left_out) => format!("{sentence}; {left_out}"),
+        None => sentence,
+    };
     let restarts = restarts(tree, &choice);
     Plan {
         id: PlanId(0),
@@ -435,6 +406,26 @@ pub fn plan(
         expected_total,
         candidates: considered,
         sentence,
+    }
+}
+
+/// Who else in what is restarted is sick, and speaks for its restart.
+fn sick_in(choice: &Choice, evidence: &Evidence, tree: &RestartTree) -> Option<String> {
+    let Choice::Restart(unit) = choice else {
+        return None;
+    };
+    let too = evidence.circumstances.sick_too.iter();
+    let too: Vec<&str> = too
+        .filter(|other| tree.contains(unit, other))
+        .map(UnitName::as_str)
+        .collect();
+    match too.len() {
+        0 => None,
+        1 => Some(format!("{} in it is sick at the same time", too[0])),
+        more => Some(format!(
+            "{more} others in it are sick at the same time: {}",
+            too.join(", ")
+        )),
     }
 }
 
@@ -491,9 +482,14 @@ fn explain(candidates: &mut [Candidate], why: Why) {
                     true => (-difference, "fewer"),
                     false => (difference, "more"),
                 };
+                let despite = match (difference < 0.0, why) {
+                    (true, Why::Smallest) => "; hardly fewer, and more units would be away",
+                    (true, Why::Trial) => "; but it is worth finding out whether less is enough",
+                    _ => "",
+                };
                 format!(
                     "{total} failed requests expected, {} {word} than to {choice}; cures with \
-                     {chance} %, costs {} by itself",
+                     {chance} %, costs {} by itself{despite}",
                     about(apart),
                     by_itself(candidate)
                 )

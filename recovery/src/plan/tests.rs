@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
+use super::ladder::MAX_ACTIONS;
 use super::*;
+use crate::belief::Chain;
 use crate::belief::Time;
 use crate::tree::tests::tree;
 use crate::{FaultSignature, SuspectUnit};
@@ -233,6 +235,12 @@ fn what_is_kept_to_is_what_is_done_and_comes_first() {
     assert_eq!(planned.candidates[0].choice, second);
     assert!(planned.candidates[0].chosen && !planned.candidates[1].chosen);
     assert_eq!(planned.candidates[1].choice, cheapest.choice);
+    assert!(planned.candidates[0].reason.starts_with("kept to, "));
+    assert!(
+        planned.candidates[1]
+            .reason
+            .ends_with("that a change of mind pays")
+    );
     assert_eq!(planned.candidates.len(), cheapest.candidates.len());
 }
 
@@ -343,6 +351,16 @@ fn a_thousand_suspects_are_planned_for() {
     let constraints = given.constraints();
     let plan = plan(&evidence, &tree, &given.beliefs, &constraints, now());
     assert!(plan.candidates.len() <= MAX_ACTIONS + 1);
+    let planned = plan.candidates.iter();
+    let planned = planned
+        .filter(|it| it.choice.to_string().contains('.'))
+        .count();
+    let left = format!(
+        "; {} suspects more, {:.0} % in all, find no room in a plan",
+        1000 - planned,
+        100.0 - planned as f64 / 10.0
+    );
+    assert!(plan.sentence.ends_with(&left), "{} {left}", plan.sentence);
 }
 
 #[test]
@@ -417,7 +435,7 @@ fn what_is_lost_beside_requests_counts() {
 /// What a ladder comes to, restart by restart, straight from the beliefs: no plan shares this code.
 fn comes_to(
     ladder: &[Choice],
-    chains: &[Chain],
+    chains: &[Chain<'_>],
     tree: &RestartTree,
     given: &Given,
     evidence: &Evidence,
@@ -429,7 +447,7 @@ fn comes_to(
     };
     let still = |done: &[Choice]| -> f64 {
         let levels = chains.iter().flat_map(|chain| {
-            let units = std::iter::once(None).chain(chain.units.iter().map(Some));
+            let units = std::iter::once(None).chain(chain.units.iter().copied().map(Some));
             let units = units.chain(std::iter::once(None));
             let levels = chain.levels.iter().zip(units).enumerate();
             let levels = levels.map(|(at, (weight, unit))| (*weight, unit, at == 0));

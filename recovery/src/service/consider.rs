@@ -12,7 +12,7 @@ use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
 use crate::ports::NoticeKind;
-use crate::{Evidence, Mode, UnitName};
+use crate::{Evidence, Mode, UnitName, sick_together};
 
 /// A recovery that nobody has spoken of for so long is of no incident that still is one.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
@@ -217,7 +217,7 @@ impl Engine {
             self.lapse(id, now).await;
             return;
         }
-        let Some(evidence) = case.evidence.clone() else {
+        let Some(mut evidence) = case.evidence.clone() else {
             return;
         };
         let is_orphan = case.is_orphan;
@@ -236,6 +236,10 @@ impl Engine {
         }
         if self.expire(id, now) {
             self.save(id).await;
+        }
+        evidence.circumstances.sick_too = self.sick_beside(&evidence, now);
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.evidence = Some(evidence.clone());
         }
         let Some(mut plan) = self.affordable(id, &evidence, now) else {
             return;
@@ -257,6 +261,13 @@ impl Engine {
                 self.wants(id, &evidence, plan, target).await;
             }
         }
+    }
+
+    /// Who else is sick at the same time, as other open incidents have it.
+    fn sick_beside(&self, evidence: &Evidence, now: SystemTime) -> BTreeSet<UnitName> {
+        let cases = self.cases.values().filter(|case| self.is_of_now(case, now));
+        let open = cases.filter(|case| !case.state.is_over());
+        sick_together(evidence, open.filter_map(|case| case.evidence.as_ref()))
     }
 
     /// Takes a proposal back that nobody answered in time.

@@ -352,16 +352,16 @@ impl Engine {
             .ledger
             .run(move |store| store.history(Some(&asked), EXPLAINED))
             .await?;
-        let chain: Vec<UnitName> = self.tree.chain(&unit).into_iter().cloned().collect();
+        let chain = self.tree.chain(&unit);
         let signatures: Vec<&FaultSignature> = self
             .beliefs
-            .signatures(&self.tree.kind(&unit))
+            .signatures(self.tree.kind(&unit))
             .take(EXPLAINED)
             .collect();
-        let kinds: Vec<UnitName> = chain.iter().map(|unit| self.tree.kind(unit)).collect();
+        let kinds = self.tree.kinds_of(&chain);
         let believed = |signature: Option<&FaultSignature>| {
             let (levels, weight) = self.beliefs.levels(signature, &kinds, now);
-            let origin = signature.zip(kinds.first());
+            let origin = signature.zip(kinds.first().copied());
             let origin = origin.map(|(signature, kind)| self.beliefs.origin(signature, kind, now));
             let names = std::iter::once("by itself".to_owned())
                 .chain(chain.iter().map(ToString::to_string))
@@ -394,7 +394,7 @@ impl Engine {
                 .is_some_and(|attempt| self.tree.contains(&attempt.target, &unit))
         });
         Ok(UnitExplained {
-            ancestors: chain.iter().skip(1).cloned().collect(),
+            ancestors: chain.iter().skip(1).copied().cloned().collect(),
             selector: self.tree.selector(&unit).cloned().unwrap_or_default(),
             mode: self.tree.mode(&unit),
             recall: self

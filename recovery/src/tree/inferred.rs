@@ -157,7 +157,12 @@ impl RestartTree {
 
     /// The group that this unit stands for, where it is one that was inferred.
     pub fn group(&self, unit: &UnitName) -> Option<&Group> {
-        self.groups.get(&self.at(unit)?)
+        self.group_at(self.at(unit)?)
+    }
+
+    /// As [`Self::group`], of the unit at this place.
+    pub(crate) fn group_at(&self, unit: usize) -> Option<&Group> {
+        self.groups.get(&unit)
     }
 
     /// The groups that this unit is in, or a part of a member, with their places.

@@ -73,6 +73,36 @@ impl Cover {
     }
 }
 
+/// Which of at most 32 covers have a place in them, for those who ask of thousands of places.
+#[derive(Debug)]
+pub(crate) struct Covers {
+    /// Where the answer changes, ascending …
+    starts: Vec<usize>,
+    /// … and from there on, a bit for each cover.
+    masks: Vec<u32>,
+}
+
+impl Covers {
+    pub(crate) fn new(covers: &[Cover]) -> Self {
+        let ranges = covers.iter().flat_map(|cover| &cover.0);
+        let mut starts: Vec<usize> = ranges.flat_map(|it| [it.start, it.end]).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let bit = |(at, cover): (usize, &Cover), place| u32::from(cover.contains(place)) << at;
+        let mask = |place: &usize| {
+            let bits = covers.iter().enumerate().map(|cover| bit(cover, *place));
+            bits.fold(0, |mask, bit| mask | bit)
+        };
+        let masks = starts.iter().map(mask).collect();
+        Self { starts, masks }
+    }
+
+    pub(crate) fn containing(&self, place: usize) -> u32 {
+        let after = self.starts.partition_point(|start| *start <= place);
+        after.checked_sub(1).map_or(0, |at| self.masks[at])
+    }
+}
+
 /// Whom a component belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
@@ -188,7 +218,7 @@ impl RestartTree {
         tree
     }
 
-    fn at(&self, unit: &UnitName) -> Option<usize> {
+    pub(crate) fn at(&self, unit: &UnitName) -> Option<usize> {
         self.index.get(unit).copied()
     }
 
@@ -218,8 +248,13 @@ impl RestartTree {
 
     /// What the unit is one of: the template that it grew from, or itself. What is learned of units is learned of their
     /// kinds, so that a new one has its kind's experience, and names that come and go fill nothing.
-    pub fn kind(&self, unit: &UnitName) -> UnitName {
-        self.kinds.kind_of(unit).unwrap_or(unit).clone()
+    pub fn kind<'a>(&'a self, unit: &'a UnitName) -> &'a UnitName {
+        self.kinds.kind_of(unit).unwrap_or(unit)
+    }
+
+    /// [`Self::kind`] of each.
+    pub(crate) fn kinds_of<'a>(&'a self, units: &[&'a UnitName]) -> Vec<&'a UnitName> {
+        units.iter().map(|unit| self.kind(unit)).collect()
     }
 
     /// A kind of unit and all that contain it, nearest first: of a written unit as [`Self::chain`], of a template with
@@ -245,11 +280,11 @@ impl RestartTree {
         self.kinds.grow_below(unit)
     }
 
-    fn chain_at(&self, unit: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn chain_at(&self, unit: usize) -> impl Iterator<Item = usize> + '_ {
         std::iter::successors(Some(unit), |unit| self.places[*unit].parent)
     }
 
-    fn range(&self, unit: usize) -> Range<usize> {
+    pub(crate) fn range(&self, unit: usize) -> Range<usize> {
         unit..self.places[unit].end
     }
 
@@ -262,12 +297,24 @@ impl RestartTree {
             .map(|top| self.range(top))
     }
 
-    /// What a unit's restart restarts; nothing for what is no unit.
+    /// What a unit's restart restarts, or the restart of a group that this tree doesn't have; nothing for what is neither.
     pub(crate) fn cover(&self, unit: &UnitName) -> Cover {
-        Cover(
-            self.at(unit)
-                .map_or(Vec::new(), |at| self.covered(at).collect()),
-        )
+        let places = match self.at(unit) {
+            Some(at) => vec![at],
+            // Who of a former group has gone is covered by nothing any more.
+            None => {
+                let group = Group::named(unit);
+                let members = group.iter().flat_map(|group| &group.members);
+                members.filter_map(|member| self.at(member)).collect()
+            }
+        };
+        let covered = places.into_iter().flat_map(|at| self.covered(at));
+        Cover(covered.collect())
+    }
+
+    /// As [`Self::cover`], of the unit at this place.
+    pub(crate) fn cover_at(&self, unit: usize) -> Cover {
+        Cover(self.covered(unit).collect())
     }
 
     /// The places of a unit and of all that contain it, nearest first.
@@ -277,7 +324,10 @@ impl RestartTree {
     }
 
     /// The names of the units at these places.
-    pub(crate) fn named<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a UnitName> {
+    pub(crate) fn named<'a, 'b>(
+        &'a self,
+        places: &'b [usize],
+    ) -> impl Iterator<Item = &'a UnitName> + use<'a, 'b> {
         places.iter().map(|place| &self.units[*place].name)
     }
 
@@ -452,11 +502,14 @@ impl RestartTree {
     /// have an executor, and of those below these whom they leave running; with a recovery group, its
     /// members' likewise.
     pub fn restarts(&self, unit: &UnitName) -> Vec<&UnitName> {
-        let Some(start) = self.at(unit) else {
-            return Vec::new();
-        };
+        let places = self.at(unit).map_or(Vec::new(), |at| self.restarts_at(at));
+        places.into_iter().map(|at| &self.units[at].name).collect()
+    }
+
+    /// As [`Self::restarts`], by places.
+    pub(crate) fn restarts_at(&self, unit: usize) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
-        for covered in self.covered(start) {
+        for covered in self.covered(unit) {
             // Those restarted that contain the place looked at, the nearest last.
             let mut above: Vec<(usize, &ExecutorSpec)> = Vec::new();
             for at in covered {
@@ -471,8 +524,7 @@ impl RestartTree {
                 }
             }
         }
-        let sorted = self.rules.sort(found, |unit| self.range(unit));
-        sorted.into_iter().map(|at| &self.units[at].name).collect()
+        self.rules.sort(found, |unit| self.range(unit))
     }
 
     /// The unit that a component with these attributes belongs to: the deepest whose selector it
