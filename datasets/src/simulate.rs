@@ -86,9 +86,6 @@ pub enum SimulateError {
     /// The simulated service can't start.
     #[error("the simulated service can't start")]
     Start(#[from] StartError),
-    /// A story's units.
-    #[error("the story's units are no tree: {0}")]
-    NoTree(String),
     /// Its ledger can't be read again.
     #[error("the simulated service's ledger can't be read")]
     Ledger(#[from] LedgerError),

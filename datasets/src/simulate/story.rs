@@ -5,13 +5,16 @@
 mod script;
 mod stage;
 mod teller;
+mod words;
 
 use std::path::Path;
 use std::time::Duration;
 
 use rekindle_recovery::ledger::audit;
 use rekindle_recovery::lifecycle::State;
+use rekindle_recovery::plan::PlanId;
 use rekindle_recovery::service::{Command, Recovery, RecoveryView};
+use rekindle_recovery::tree::Inferred;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -104,16 +107,17 @@ impl Script {
     /// Plays it.
     ///
     /// # Errors
-    /// When the units are no tree, or the simulated service has nowhere to live or ends by itself.
+    /// When the simulated service has nowhere to live or ends by itself.
     pub fn play(&self) -> Result<Told, SimulateError> {
         in_virtual_time(async |folder| self.act(folder).await)
     }
 
     async fn act(&self, folder: &Path) -> Result<Told, SimulateError> {
-        let stage = Stage::new(self)?;
+        let stage = Stage::new(self);
         let start = Instant::now();
         let mut watched = Watched::begin(&stage, folder)?;
         let mut events = self.events.iter().peekable();
+        let mut inferred = Inferred::default();
         let mut tick = start + TICK;
         let end = start + self.end;
         loop {
@@ -125,11 +129,17 @@ impl Script {
             }
             while let Some((_, event)) = events.next_if(|(at, _)| start + *at <= next) {
                 stage.say(event.words());
-                if *event == Event::Kill {
-                    watched.kill().await?;
-                    watched = Watched::begin(&stage, folder)?;
-                } else {
-                    happen(event, &stage, &watched.engine.recovery).await;
+                match event {
+                    Event::Kill => {
+                        watched.kill().await?;
+                        watched = Watched::begin(&stage, folder)?;
+                    }
+                    Event::Infer(group) => {
+                        inferred.groups.push(group.clone());
+                        let told = watched.engine.recovery.infer(inferred.clone()).await;
+                        told.map_err(|error| SimulateError::Ended(error.to_string()))?;
+                    }
+                    event => happen(event, &stage, &watched.engine.recovery).await,
                 }
             }
             if next == tick {
@@ -162,16 +172,23 @@ async fn happen(event: &Event, stage: &Stage, recovery: &Recovery) {
         Event::Executor(unit, manner) => return stage.behave(unit, *manner),
         Event::Rollout(unit) => return stage.renew(unit),
         Event::Clock(seconds) => return stage.jump(*seconds),
-        Event::Kill => return,
-        Event::Approve => undecided().map(|plan| Command::Approve {
-            plan,
-            by: PERSON.to_owned(),
-        }),
-        Event::Reject => undecided().map(|plan| Command::Reject {
-            plan,
-            by: PERSON.to_owned(),
-            reason: "leave it".to_owned(),
-        }),
+        // By who holds the engine.
+        Event::Kill | Event::Infer(_) => return,
+        Event::Approve(plan) => plan
+            .map(PlanId)
+            .or_else(undecided)
+            .map(|plan| Command::Approve {
+                plan,
+                by: PERSON.to_owned(),
+            }),
+        Event::Reject(plan) => plan
+            .map(PlanId)
+            .or_else(undecided)
+            .map(|plan| Command::Reject {
+                plan,
+                by: PERSON.to_owned(),
+                reason: "leave it".to_owned(),
+            }),
         Event::Pause(duration) => Some(Command::Pause {
             by: PERSON.to_owned(),
             reason: "to look".to_owned(),

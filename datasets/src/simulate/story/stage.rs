@@ -12,7 +12,6 @@ use rekindle_recovery::{
 
 use super::script::{Ends, Fault, Script};
 use super::{Line, Told};
-use crate::simulate::SimulateError;
 use crate::simulate::manner::Manner;
 use crate::simulate::reserve::Reserve;
 use crate::simulate::service::{Clocks, Simulated};
@@ -61,20 +60,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(script: &Script) -> Result<Self, SimulateError> {
-        let tree = RestartTree::build(script.units.clone());
-        let tree = tree.map_err(|errors| {
-            let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            SimulateError::NoTree(words.join("; "))
-        })?;
-        let names = script.units.iter().map(|spec| spec.name.clone());
-        Ok(Self {
+    pub(super) fn new(script: &Script) -> Self {
+        Self {
             state: Arc::new(Mutex::new(State::default())),
-            tree: Arc::new(tree),
-            traffic: Arc::new(names.zip(script.traffic.iter().copied()).collect()),
+            tree: Arc::new(script.tree.clone()),
+            traffic: Arc::new(script.traffic().collect()),
             policy: Arc::new(script.policy.clone()),
             clocks: Clocks::begin(),
-        })
+        }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
