@@ -4,6 +4,7 @@
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
 //! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
 
+mod course;
 mod detection;
 mod informed;
 mod manner;
@@ -20,6 +21,7 @@ mod safety;
 mod service;
 mod story;
 mod sweeps;
+mod ward;
 mod world;
 
 use rekindle_recovery::ledger::LedgerError;
