@@ -348,3 +348,37 @@ impl Simulated for Ward {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_person_ends_is_ended_by_one_and_the_rest_by_its_cure() {
+        let (seed, site, policy) = (1, Site::new(), Policy::default());
+        let bills = learner(seed, 15, Duration::from_secs(7200)).expect("they are played");
+        let mix = Mix::of(seed);
+        let mut people = 0;
+        for (number, bill) in bills.iter().enumerate() {
+            let fault = mix.fault(&site, number as u64, SystemTime::UNIX_EPOCH);
+            assert_eq!(bill.kind, fault.kind);
+            let failing = fault.severity * site.traffic(&fault.shows_in);
+            let by_a_person = failing * policy.human_response.as_secs_f64();
+            match fault.cure {
+                Cure::Person => {
+                    people += 1;
+                    assert!(
+                        bill.by_person && bill.failed > by_a_person,
+                        "{number}: {bill:?}"
+                    );
+                }
+                Cure::Restart(_) if !bill.by_person => {
+                    assert!(bill.restarts > 0, "{number}: {bill:?}");
+                    assert!(bill.failed >= failing * DETECTION, "{number}: {bill:?}");
+                }
+                Cure::Restart(_) | Cure::Time(_) => {}
+            }
+        }
+        assert!(people > 0 && bills.iter().any(|bill| !bill.by_person));
+    }
+}

@@ -214,14 +214,14 @@ impl Account {
 
     /// Notes that an executor was called, and what was wrong with that. `refuses` is whether it leaves
     /// the unit as it was: that is no restart, begins no life and spends nothing. `ill` are those of
-    /// whom a single trouble says at present that they fail.
+    /// whom a single trouble says at present that they fail. Whether a person had approved it.
     pub(super) fn called(
         &mut self,
         permit: &Permit,
         refuses: bool,
         ill: &BTreeSet<&str>,
         now: f64,
-    ) {
+    ) -> bool {
         let unit = permit.unit();
         let mut approved = self.approved.iter();
         let approved =
@@ -260,6 +260,7 @@ impl Account {
                 blamed: (!approved).then(|| self.blamed(permit, now)),
             });
         }
+        approved
     }
 
     fn life(&mut self, permit: &Permit, refuses: bool) -> Option<String> {

@@ -11,32 +11,32 @@ use super::super::manner::Manner;
 use super::super::service::{Clocks, Simulated};
 use super::super::world::unit;
 use super::evidence_of;
+use super::harm::{self, For, Harm, Restart, Sums};
 use super::rules::Account;
 use super::troubles::{PROCESSES, Trouble, UNITS, downtime_of, draw, traffic_of};
 
+/// How long a unit is given to be ready again.
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(15);
+/// The first incident that a trouble makes …
+const FIRST_INCIDENT: u64 = 1000;
+/// … and how many each can make.
+const HITS: u64 = 10;
 /// The capacity group of those through whom people come in.
 const DOORS: &str = "doors";
-
-/// What restarts and troubles cost.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Harm {
-    pub(super) restarts: f64,
-    /// Requests that would have gone well, and failed because of a restart.
-    pub(super) by_restarts: f64,
-    /// Requests that failed for whatever reason.
-    pub(super) in_all: f64,
-}
 
 /// What changes.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) manner: BTreeMap<UnitName, Manner>,
+    /// How each unit's executor behaves, from when on.
+    manners: BTreeMap<UnitName, Vec<(f64, Manner)>>,
+    /// Who was accused by a lie that recovery may act on, and when.
+    lies: BTreeMap<UnitName, Vec<f64>>,
     pub(super) account: Account,
     /// When a restart ended a trouble.
     ended: BTreeMap<usize, f64>,
     /// Troubles that somebody was told of, and not yet that they are over.
     told: BTreeSet<usize>,
-    by_restarts: f64,
+    sums: Sums,
 }
 
 /// The world.
@@ -54,7 +54,7 @@ impl World {
         let specs = UNITS.iter().map(|(name, parent, millis, _, mode)| {
             let mut spec = unit(name, parent, Duration::from_millis(*millis));
             spec.mode = Some(*mode);
-            spec.start_deadline = Duration::from_secs(15);
+            spec.start_deadline = START_DEADLINE;
             if *millis == 0 {
                 spec.executor = None;
                 spec.expected_downtime = None;
@@ -73,11 +73,12 @@ impl World {
             ..policy
         });
         let state = State {
-            manner: BTreeMap::new(),
+            manners: BTreeMap::new(),
+            lies: BTreeMap::new(),
             account: Account::new(tree.clone(), policy.clone()),
             ended: BTreeMap::new(),
             told: BTreeSet::new(),
-            by_restarts: 0.0,
+            sums: Sums::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -112,8 +113,8 @@ impl World {
         self.with(|state| {
             let mut harm = Harm {
                 restarts: state.account.restarts() as f64,
-                by_restarts: state.by_restarts,
-                in_all: state.by_restarts,
+                by_restarts: harm::failed(&state.sums),
+                in_all: harm::failed(&state.sums),
             };
             for (place, trouble) in self.troubles.iter().enumerate() {
                 let until = state.ended.get(&place).copied().unwrap_or(trouble.until);
@@ -126,8 +127,66 @@ impl World {
         })
     }
 
-    pub(super) fn processes() -> impl Iterator<Item = &'static str> {
-        PROCESSES.into_iter()
+    /// What restarts came to, by what they were for.
+    pub(super) fn sums(&self) -> Sums {
+        self.with(|state| state.sums.clone())
+    }
+
+    /// From now on an executor behaves so.
+    pub(super) fn behave(&self, unit: UnitName, manner: Manner) {
+        let now = self.seconds();
+        self.with(|state| state.manners.entry(unit).or_default().push((now, manner)));
+    }
+
+    /// How a unit's executor behaved at a true time.
+    pub(super) fn manner_at(&self, unit: &UnitName, at: f64) -> Manner {
+        self.with(|state| {
+            let manners = state.manners.get(unit).map_or(&[][..], Vec::as_slice);
+            let since = manners.partition_point(|(from, _)| *from <= at);
+            let last = since.checked_sub(1).map(|place| manners[place].1);
+            last.unwrap_or(Manner::Works)
+        })
+    }
+
+    /// Notes that a lie accuses these.
+    pub(super) fn lied(&self, units: impl Iterator<Item = UnitName>) {
+        let now = self.seconds();
+        self.with(|state| {
+            for unit in units {
+                state.lies.entry(unit).or_default().push(now);
+            }
+        });
+    }
+
+    /// Whether a lie accused the process, or something in it, in this time.
+    pub(super) fn is_lied_about(&self, process: &str, from: f64, until: f64) -> bool {
+        let process = UnitName::from(process);
+        self.with(|state| {
+            let lies = state.lies.iter();
+            let mut lies = lies.filter(|(unit, _)| self.tree.overlap(unit, &process));
+            lies.any(|(_, at)| {
+                let next = at.partition_point(|at| *at < from);
+                at.get(next).is_some_and(|at| *at < until)
+            })
+        })
+    }
+
+    /// What a restart of this unit is for, at this time.
+    fn what_for(&self, permit: &Permit, now: f64, ended: &BTreeMap<usize, f64>) -> For {
+        let on = self.on_at(now, ended);
+        match permit.incident().and_then(trouble_of) {
+            None if on.is_empty() => For::Lie,
+            None => For::LieMeanwhile,
+            Some(place) if !on.contains(&place) => For::Gone,
+            Some(place) => {
+                let Trouble { kind, cure, .. } = self.troubles[place];
+                let cures = |cure: &str| self.tree.contains(permit.unit(), &cure.into());
+                match cure.is_some_and(cures) {
+                    true => For::Cure(kind),
+                    false => For::Nothing(kind),
+                }
+            }
+        }
     }
 
     /// The share of a process's requests that fails at a true time.
@@ -235,7 +294,13 @@ impl World {
 
 /// The number of the incident that a trouble makes of a unit. Below are those of lies.
 const fn incident_of(place: usize, hit: usize) -> u64 {
-    1000 + 10 * place as u64 + hit as u64
+    FIRST_INCIDENT + HITS * place as u64 + hit as u64
+}
+
+/// The trouble that an incident is of.
+fn trouble_of(incident: u64) -> Option<usize> {
+    let place = incident.checked_sub(FIRST_INCIDENT)? / HITS;
+    usize::try_from(place).ok()
 }
 
 /// A restart under way: what passes through the unit fails as long as it lasts.
@@ -243,17 +308,9 @@ struct Flight {
     world: World,
     unit: UnitName,
     from: f64,
-}
-
-impl Flight {
-    fn new(world: &World, unit: &UnitName) -> Self {
-        world.note(|account, _| account.took_off(unit));
-        Self {
-            world: world.clone(),
-            unit: unit.clone(),
-            from: world.seconds(),
-        }
-    }
+    of: For,
+    is_approved: bool,
+    manner: Manner,
 }
 
 impl Drop for Flight {
@@ -268,7 +325,18 @@ impl Drop for Flight {
                 .map(|place| self.world.troubles[place].share(&process))
                 .fold(0.0, f64::max);
             let traffic = traffic_of(&process);
-            state.by_restarts += (now - self.from) * traffic * (1.0 - failing);
+            if self.manner == Manner::Refuses {
+                // It leaves the unit as it was, and is no restart.
+                return;
+            }
+            let restart = Restart {
+                of: self.of,
+                is_approved: self.is_approved,
+                is_process: PROCESSES.contains(&process.as_str()),
+                manner: self.manner,
+                failed: (now - self.from) * traffic * (1.0 - failing),
+            };
+            harm::add(&mut state.sums, &restart);
         });
     }
 }
@@ -291,19 +359,24 @@ impl Simulated for World {
     async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
         let unit = permit.unit().clone();
         let now = self.seconds();
-        let manner = self.with(|state| {
-            let manner = state.manner.get(&unit).copied();
+        let manner = self.manner_at(&unit, now);
+        // Dropped with the engine's patience, as a real one would be.
+        let flight = self.with(|state| {
             let ill = self.ill(now, &state.ended);
-            let refuses = manner == Some(Manner::Refuses);
-            state.account.called(&permit, refuses, &ill, now);
-            manner
+            let refuses = manner == Manner::Refuses;
+            let is_approved = state.account.called(&permit, refuses, &ill, now);
+            state.account.took_off(&unit);
+            Flight {
+                world: self.clone(),
+                unit: unit.clone(),
+                from: now,
+                of: self.what_for(&permit, now, &state.ended),
+                is_approved,
+                manner,
+            }
         });
         let usual = Duration::from_secs_f64(downtime_of(unit.as_str()));
-        let deadline = permit.deadline();
-        // Dropped with the engine's patience, as a real one would be.
-        let flight = Flight::new(self, &unit);
-        let manner = manner.unwrap_or(Manner::Works);
-        manner.act(&unit, usual, deadline).await?;
+        manner.act(&unit, usual, permit.deadline()).await?;
         let now = self.seconds();
         self.with(|state| {
             for place in self.on_at(now, &state.ended) {
