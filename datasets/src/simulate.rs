@@ -2,7 +2,8 @@
 //! recovery's own planner, beliefs, guards, judge and state machine.
 //!
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
-//! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
+//! touches a process or a socket; where the whole service plays ([`Scenario::Safety`], [`Scenario::Policies`] in part, and
+//! stories), its ledgers are in folders that are removed.
 
 mod course;
 mod detection;
