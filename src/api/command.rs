@@ -246,18 +246,21 @@ pub(super) async fn outcomes(
     let reports = body
         .outcomes
         .into_iter()
-        .map(|report| {
-            Ok(ReportedOutcome {
-                trace_id: report.trace_id.parse::<TraceId>()?,
-                outcome: report.outcome,
-                // A name of one's own choosing must not pass for one of our probes.
-                reporter: format!("api {reporter}"),
-                detail: report.detail.as_deref().map(words),
-            })
-        })
-        .collect::<Result<Vec<_>, rekindle_model::ParseIdError>>()
-        .map_err(|error| Problem::invalid(error.to_string()))?;
+        .map(|report| reported(report, &reporter))
+        .collect::<Result<Vec<_>, Problem>>()?;
     give(&state, ApiCommand::Outcomes(reports)).await
+}
+
+/// What somebody said of one request, in the words that it is taken in.
+pub(super) fn reported(report: OutcomeBody, reporter: &str) -> Result<ReportedOutcome, Problem> {
+    let trace_id = report.trace_id.parse::<TraceId>();
+    Ok(ReportedOutcome {
+        trace_id: trace_id.map_err(|error| Problem::invalid(error.to_string()))?,
+        outcome: report.outcome,
+        // A name of one's own choosing must not pass for one of our probes.
+        reporter: format!("api {reporter}"),
+        detail: report.detail.as_deref().map(words),
+    })
 }
 
 pub(super) async fn give(state: &ApiState, command: ApiCommand) -> Result<Json<Reply>, Problem> {

@@ -308,7 +308,7 @@ const ENDPOINTS: [(&str, &str); 32] = [
     ("POST /api/v1/heartbeats", "a unit lives"),
     (
         "POST /api/v1/reports",
-        "what a unit, or somebody about it, has to say",
+        "what somebody says about a unit or a request; {reporter, unit or trace_id, verdict, detail}",
     ),
     (
         "GET /api/v1/interventions",

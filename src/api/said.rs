@@ -1,7 +1,7 @@
 //! What is said about units without being asked: a unit's own heartbeats, and reports of monitors,
 //! clients and people.
 //!
-//! (What somebody says about one *request* goes to `/outcomes`.) Nobody's word is proof: it opens an
+//! (Who says something about many *requests* says it to `/outcomes`.) Nobody's word is proof: it opens an
 //! incident, and unattended restarts need a second source. A heartbeat of a life that is over is
 //! refused, so that a late one doesn't speak for the life after it, and so is a report. Where tokens are
 //! configured, only who has one is heard ([`super::speakers`]).
@@ -14,10 +14,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::command::{Body, give, parse, words};
+use super::command::{Body, OutcomeBody, give, parse, reported, words};
 use super::read::known_unit;
 use super::speakers::Speaker;
-use super::{ApiCommand, ApiState, Problem, ProblemKind, Reply};
+use super::{ApiCommand, ApiState, OutcomeWord, Problem, ProblemKind, Reply};
 
 /// The longest time until the next heartbeat that can be promised, a day: silence is meant to be
 /// noticed.
@@ -62,16 +62,20 @@ pub struct HeartbeatBody {
     pub gauges: BTreeMap<String, f64>,
 }
 
-/// Somebody says how a unit is.
+/// Somebody says how a unit is, or how a request ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportBody {
     /// Who says so; may be left out by who has a token, which names it.
     #[serde(default)]
     pub reporter: String,
-    /// The unit.
-    pub unit: String,
-    /// The number of the life that was seen; not compared when absent.
+    /// The unit …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// … or the request. One of both is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The number of the unit's life that was seen; not compared when absent.
     #[serde(default)]
     pub generation: Option<u64>,
     /// How it is.
@@ -127,13 +131,38 @@ pub(super) async fn reports(
 ) -> Result<Json<Reply>, Problem> {
     let speaker = state.speakers.who(&headers).await?;
     let body: ReportBody = parse(body)?;
-    check(&state, speaker.as_ref(), &body.unit, body.generation)?;
-    let reporter = reporter(speaker.as_ref(), &body.reporter)?;
-    let command = ApiCommand::Said {
-        unit: body.unit,
-        reporter: Some(reporter),
-        wrong: wrong(body.verdict, body.detail.as_deref()),
-        next_within: None,
+    let command = match (body.unit, body.trace_id) {
+        (Some(unit), None) => {
+            check(&state, speaker.as_ref(), &unit, body.generation)?;
+            ApiCommand::Said {
+                unit,
+                reporter: Some(reporter(speaker.as_ref(), &body.reporter)?),
+                wrong: wrong(body.verdict, body.detail.as_deref()),
+                next_within: None,
+            }
+        }
+        (None, Some(trace_id)) if body.generation.is_none() => {
+            let outcome = OutcomeBody {
+                trace_id,
+                outcome: match body.verdict {
+                    Condition::Well => OutcomeWord::Ok,
+                    Condition::Sick => OutcomeWord::Failed,
+                },
+                detail: body.detail,
+            };
+            let reporter = reporter(speaker.as_ref(), &body.reporter)?;
+            ApiCommand::Outcomes(vec![reported(outcome, &reporter)?])
+        }
+        (None, Some(_)) => {
+            return Err(Problem::invalid(
+                "a request has no generation: say it of a unit, or leave it out",
+            ));
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(Problem::invalid(
+                "a report is about a unit or a trace_id: say one of both",
+            ));
+        }
     };
     give(&state, command).await
 }

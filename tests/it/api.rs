@@ -648,6 +648,17 @@ fn problems_say_what_is_wrong() {
             "\"0\" is no trace id: expected 32 hexadecimal digits, not all zero",
         ),
         (
+            post(
+                &server,
+                "/api/v1/reports",
+                JSON,
+                "{\"reporter\":\"a\",\"verdict\":\"sick\"}",
+            ),
+            400,
+            "invalid",
+            "a report is about a unit or a trace_id: say one of both",
+        ),
+        (
             post(&server, "/api/v1/pause", "Content-Type: text/plain\n", "{}"),
             415,
             "unsupported-media-type",
@@ -703,6 +714,8 @@ fn orders_reach_the_backend_as_they_were_meant() {
     let report = format!(
         "{{\"reporter\":\"probe\",\"outcomes\":[{{\"trace_id\":\"{OK_TRACE}\",\"outcome\":\"failed\",\"detail\":\"wrong price\"}}]}}"
     );
+    let of_request =
+        format!("{{\"reporter\":\"pager\",\"trace_id\":\"{OK_TRACE}\",\"verdict\":\"sick\"}}");
     for (path, body, message) in [
         ("/plans/3/approve", "", "plan 3 is under way"),
         (
@@ -743,6 +756,7 @@ fn orders_reach_the_backend_as_they_were_meant() {
             "{\"reporter\":\"pager\",\"unit\":\"catalog\",\"verdict\":\"sick\",\"detail\":\"too\\nslow\"}",
             "heard about catalog",
         ),
+        ("/reports", &of_request, "1 reports"),
     ] {
         let answer = post(&server, &format!("/api/v1{path}"), JSON, body);
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
@@ -806,6 +820,12 @@ fn orders_reach_the_backend_as_they_were_meant() {
                 wrong: Some(by("too slow")),
                 next_within: None,
             },
+            ApiCommand::Outcomes(vec![ReportedOutcome {
+                trace_id: OK_TRACE.parse().expect("an id"),
+                outcome: OutcomeWord::Failed,
+                reporter: by("api pager"),
+                detail: None,
+            }]),
         ]
     );
 }
