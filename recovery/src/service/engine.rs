@@ -362,7 +362,9 @@ impl Engine {
             let is_judged = matches!(case.state, State::Settling | State::Judging);
             is_judged.then_some((case.id, case.state))
         });
-        states.collect::<Option<Vec<_>>>().filter(|it| !it.is_empty())
+        states
+            .collect::<Option<Vec<_>>>()
+            .filter(|it| !it.is_empty())
     }
 
     /// Budgets, backoffs, pauses and the age of evidence are about time that passes, and the wall's
