@@ -2,8 +2,10 @@
 //! recovery's own planner, beliefs, guards, judge and state machine.
 //!
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
-//! touches a process or a socket; only [`Scenario::Safety`] keeps ledgers, in folders that it removes.
+//! touches a process or a socket; where the whole service plays ([`Scenario::Safety`], [`Scenario::Policies`] in part, and
+//! stories), its ledgers are in folders that are removed.
 
+mod course;
 mod detection;
 mod informed;
 mod manner;
@@ -17,8 +19,10 @@ mod rejuvenation;
 mod report;
 mod reserve;
 mod safety;
+mod service;
 mod story;
 mod sweeps;
+mod ward;
 mod world;
 
 use rekindle_recovery::ledger::LedgerError;
@@ -85,9 +89,6 @@ pub enum SimulateError {
     /// The simulated service can't start.
     #[error("the simulated service can't start")]
     Start(#[from] StartError),
-    /// A story's units.
-    #[error("the story's units are no tree: {0}")]
-    NoTree(String),
     /// Its ledger can't be read again.
     #[error("the simulated service's ledger can't be read")]
     Ledger(#[from] LedgerError),

@@ -702,8 +702,9 @@ pub struct DemoArgs {
     shop.cart 400ms  10/s\n      mail        3s     5/s      propose\n  policy restarts per unit 3\n  \
     at 10s shop.cart fails 80% until shop is restarted, told as shop 60% shop.cart 30%\n  \
     at 12s executor of shop.cart hangs\n  at 1m approve\n\nThere are also `fails 80% for 30s`, `by one` (source), \
-    `with overload|database|sampler`,\n`every 10m 5 times`, reject, pause 60s, resume, restart UNIT, rollout of UNIT, \
-    clock -2h, kill, end."
+    `with overload|database|sampler`,\n`every 10m 5 times`, `approve plan 2`, reject, pause 60s, resume, restart UNIT, rollout of UNIT, \
+    clock -2h,\n`infer UNIT and UNIT 90%` (only cured together; `by traces`: no recovery showed it), kill, end; and \
+    of the policy\n`person comes after 15m`, `wait 10s`, `in flight 100ms`: what its plans weigh."
 )]
 pub struct SimulateArgs {
     /// What to try
@@ -712,21 +713,18 @@ pub struct SimulateArgs {
     /// With `story`: the texts to play; `-` for the standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The first seed
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub seed: u64,
-    /// How many seeds; means are over these
-    #[arg(long, value_name = "NUMBER", default_value_t = 100,
-        value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub seeds: u32,
-    /// Recoveries per seed, where the scenario has any
-    #[arg(long, value_name = "NUMBER", default_value_t = 400,
-        value_parser = clap::value_parser!(u64).range(2..=100_000))]
-    pub recoveries: u64,
-    /// Steps in all, where the scenario has any
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000,
-        value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub steps: u64,
+    /// The first seed; 1 when not given. A story has no dice
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// How many seeds; means are over these; 100 when not given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub seeds: Option<u32>,
+    /// Recoveries per seed, where the scenario has any; 400 when not given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    pub recoveries: Option<u64>,
+    /// Steps in all, where the scenario has any; a million when not given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub steps: Option<u64>,
     /// Write the tables to this file as CSV, too: a line per cell; `-` for the standard output
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,

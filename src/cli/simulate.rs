@@ -18,9 +18,8 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
         let what = "only `simulate story` plays files";
         return Err(Failure::Usage(what.to_owned()));
     }
-    if args.scenario == SimulateScenario::Story && (args.csv.is_some() || args.plot.is_some()) {
-        let what = "a story has no table and no curve; `-o json` tells it to programs";
-        return Err(Failure::Usage(what.to_owned()));
+    if args.scenario == SimulateScenario::Story {
+        for_a_story(args)?;
     }
     let scenario = match args.scenario {
         SimulateScenario::Story => return stories(terminal, &args.files),
@@ -32,11 +31,12 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
         SimulateScenario::Rejuvenation => Scenario::Rejuvenation,
         SimulateScenario::Safety => Scenario::Safety,
     };
+    let usual = Options::default();
     let options = Options {
-        seed: args.seed,
-        seeds: args.seeds,
-        recoveries: args.recoveries,
-        steps: args.steps,
+        seed: args.seed.unwrap_or(usual.seed),
+        seeds: args.seeds.unwrap_or(usual.seeds),
+        recoveries: args.recoveries.unwrap_or(usual.recoveries),
+        steps: args.steps.unwrap_or(usual.steps),
     };
     let report = run(scenario, &options).context("simulating")?;
     if let Some(file) = &args.csv {
@@ -55,6 +55,26 @@ pub(super) fn simulate(terminal: &mut Terminal, args: &SimulateArgs) -> Result<E
     } else {
         Exit::Failed
     })
+}
+
+/// Refuses what a story has no use for.
+fn for_a_story(args: &SimulateArgs) -> Result<(), Failure> {
+    if args.csv.is_some() || args.plot.is_some() {
+        let what = "a story has no table and no curve; `-o json` tells it to programs";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let given = [
+        ("--seed", args.seed.is_some()),
+        ("--seeds", args.seeds.is_some()),
+        ("--recoveries", args.recoveries.is_some()),
+        ("--steps", args.steps.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((option, _)) => Err(Failure::Usage(format!(
+            "a story has no dice and says itself what happens; leave {option} away"
+        ))),
+    }
 }
 
 /// What came of one file.

@@ -206,7 +206,7 @@ pub(crate) fn plans_of(incident: u64, status: &RecoveryStatus) -> Vec<u64> {
         .recoveries
         .iter()
         .rev()
-        .chain(&status.finished)
+        .chain(status.finished.iter())
         .filter(|recovery| recovery.incident == Some(incident))
         .filter_map(|recovery| recovery.plan.as_ref().map(|plan| plan.id.0))
         // What nobody is asked about has no number.
@@ -422,7 +422,7 @@ pub(crate) fn recovery(status: &RecoveryStatus) -> RecoveryView {
             .recoveries
             .iter()
             .rev()
-            .chain(&status.finished)
+            .chain(status.finished.iter())
             .filter_map(|recovery| plan(recovery, status))
             .collect(),
         actions: status.recent.iter().map(action).collect(),

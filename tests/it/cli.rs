@@ -616,6 +616,14 @@ fn stories_are_played_or_say_what_is_wrong() {
     assert_eq!(refused.code, 64);
     assert!(refused.err.contains("line 5"), "{}", refused.err);
     assert!(refused.err.contains("no unit mail"), "{}", refused.err);
+    // A unit that nothing can restart is the text's mistake, and its line is named.
+    let no_tree = file("no-tree", "tree\n  site\n    shop\nat 1s kill\n");
+    let refused = rekindle(None, &["simulate", "story", &no_tree]);
+    assert_eq!(refused.code, 64, "{}", refused.err);
+    assert!(refused.err.contains("line 3"), "{}", refused.err);
+    let diced = rekindle(None, &["simulate", "story", &good, "--seed", "2"]);
+    assert_eq!(diced.code, 64, "{}", diced.err);
+    assert!(diced.err.contains("leave --seed away"), "{}", diced.err);
     let aimless = rekindle(None, &["simulate", "story"]);
     assert_eq!(aimless.code, 64, "{}", aimless.err);
 }

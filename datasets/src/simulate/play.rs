@@ -16,9 +16,10 @@ use rekindle_recovery::lifecycle::{Event, IllegalTransition, State, next};
 use rekindle_recovery::plan::{Choice, Constraints, plan};
 use rekindle_recovery::{Evidence, Fared, Policy, RestartTree, UnitName};
 
+use super::course::{Course, Ill};
 use super::informed;
 use super::random::{binomial, poisson, stream};
-use super::world::{BASELINE, Cure, Fault, Mix, REQUESTS_PER_SECOND, Site};
+use super::world::{BASELINE, Cure, Fault, Mix, Site};
 
 /// From the first failure to the alarm, in seconds: the demo's detector needs a few failures, and
 /// exporters a moment.
@@ -93,92 +94,50 @@ pub(super) struct Bill {
 }
 
 /// What the world is like while a recovery goes on.
-struct Course<'a> {
-    site: &'a Site,
-    fault: &'a Fault,
-    policy: &'a Policy,
-    /// Seconds since the first failure.
-    at: f64,
-    /// The part of the fault that is still there, in `[0, 1]`.
-    left: f64,
-    failed: f64,
+struct Seen<'a> {
+    on: Ill<'a>,
+    course: Course,
     before: Fared,
     now: SystemTime,
 }
 
-impl Course<'_> {
-    /// Requests per second of the failing types.
-    fn rate(&self) -> f64 {
-        self.site.traffic(&self.fault.shows_in)
+impl Seen<'_> {
+    fn is_gone(&self) -> bool {
+        self.course.left <= 0.0
     }
 
-    /// The share of them that fails at this time.
-    fn share(&self) -> f64 {
-        self.fault.severity * self.left
+    fn failing_per_second(&self) -> f64 {
+        self.on.rate() * self.course.share(self.on)
     }
 
     fn pass(&mut self, seconds: f64) {
-        let sick = match self.fault.cure {
-            // It may go meanwhile.
-            Cure::Time(heals_after) => (heals_after - self.at).clamp(0.0, seconds),
-            _ => seconds,
-        };
-        self.failed += sick * self.rate() * self.share();
-        self.at += seconds;
-        if let Cure::Time(heals_after) = self.fault.cure
-            && self.at >= heals_after
-        {
-            self.left = 0.0;
-        }
+        self.course.pass(self.on, seconds);
     }
 
     /// A while that counts as "before" for the judge.
     fn observe(&mut self, seconds: f64) {
-        let requests = seconds * self.rate();
-        let bad = (requests * self.share()).round();
+        let requests = seconds * self.on.rate();
+        let bad = (requests * self.course.share(self.on)).round();
         self.before.bad += bad as u64;
         self.before.ok += (requests - bad).round().max(0.0) as u64;
     }
 
-    /// Restarts a unit: what passes through it fails meanwhile, and what fails anyway goes on.
     fn restart(&mut self, unit: &UnitName, random: &mut StdRng) -> f64 {
-        let downtime = self.site.downtime(unit, random);
-        let away = downtime + self.policy.in_flight.as_secs_f64();
-        let through = self.site.traffic(unit);
-        let is_inside = self.site.tree.contains(unit, &self.fault.shows_in);
-        // Those that fail anyway are among those that pass through what contains it.
-        let others = if is_inside {
-            0.0
-        } else {
-            self.rate() * self.share()
-        };
-        self.failed += away * (through + others).min(REQUESTS_PER_SECOND);
-        self.at += downtime;
-        let cures = |cure: &UnitName| self.site.tree.contains(unit, cure);
-        match &self.fault.cure {
-            Cure::Restart(cure) if cures(cure) => self.left = 0.0,
-            Cure::Time(heals_after) if self.at >= *heals_after => self.left = 0.0,
-            _ => {
-                if let Some((part, relief)) = &self.fault.eased_by
-                    && cures(part)
-                {
-                    self.left = self.left.min(1.0 - relief);
-                }
-            }
-        }
+        let downtime = self.on.site.downtime(unit, random);
+        self.course.restarted(self.on, unit, downtime);
         downtime
     }
 
     /// Waits for the judge's verdict.
     fn judge(&mut self, random: &mut StdRng) -> (Verdict, Option<f64>) {
-        let warm_up = self.policy.warm_up + self.policy.exporter_delay;
+        let warm_up = self.on.policy.warm_up + self.on.policy.exporter_delay;
         self.pass(warm_up.as_secs_f64());
-        let step = self.policy.judge_interval.as_secs_f64();
-        let steps = (self.policy.judge_deadline.as_secs_f64() / step).ceil() as u64;
+        let step = self.on.policy.judge_interval.as_secs_f64();
+        let steps = (self.on.policy.judge_deadline.as_secs_f64() / step).ceil() as u64;
         let mut after = Fared::seen(0, 0, self.now);
         for round in 1..=steps {
-            let share = self.share().max(BASELINE);
-            let requests = poisson(random, self.rate() * step);
+            let share = self.course.share(self.on).max(BASELINE);
+            let requests = poisson(random, self.on.rate() * step);
             let bad = binomial(random, requests, share);
             after.bad += bad;
             after.ok += requests - bad;
@@ -187,10 +146,10 @@ impl Course<'_> {
                 before: self.before,
                 after,
                 baseline: BASELINE,
-                strictness: self.policy.strictness,
+                strictness: self.on.policy.strictness,
                 siblings: None,
                 probed: None,
-                probes_in_a_row: self.policy.probes_in_a_row,
+                probes_in_a_row: self.on.policy.probes_in_a_row,
                 by_probe: false,
                 has_fault: true,
                 deadline: round == steps,
@@ -357,13 +316,13 @@ pub(super) fn play_after(
     luck: (u64, u64),
 ) -> Result<Bill, IllegalTransition> {
     let now = fault.evidence.at;
-    let mut course = Course {
-        site,
-        fault,
-        policy,
-        at: 0.0,
-        left: 1.0,
-        failed: 0.0,
+    let mut seen = Seen {
+        on: Ill {
+            site,
+            fault,
+            policy,
+        },
+        course: Course::begin(),
         before: Fared::seen(0, 0, now),
         now,
     };
@@ -376,14 +335,14 @@ pub(super) fn play_after(
     let mut waited = false;
     let mut state = State::Watching;
     // A fault is always seen to fail before anything is done, however early the alarm.
-    course.observe(detection.max(1.0));
-    course.pass(detection);
+    seen.observe(detection.max(1.0));
+    seen.pass(detection);
     for step in 0..MAX_STEPS {
         let mut evidence = fault.evidence.clone();
-        evidence.failing_per_second = course.rate() * course.share();
+        evidence.failing_per_second = seen.failing_per_second();
         let situation = Situation {
             site,
-            at: course.at,
+            at: seen.course.at,
             evidence: &evidence,
             trials: &trials,
             waited,
@@ -397,27 +356,27 @@ pub(super) fn play_after(
             Choice::Wait | Choice::Human => false,
         };
         // Healed before anybody could act: the incident closes.
-        if course.left <= 0.0 && trials.is_empty() && choice == Choice::Wait {
+        if seen.is_gone() && trials.is_empty() && choice == Choice::Wait {
             decider.learn(&evidence, &site.tree, &[], Time::Healed, now);
             break;
         }
         match choice {
             Choice::Wait => {
-                course.observe(policy.wait.as_secs_f64());
+                seen.observe(policy.wait.as_secs_f64());
                 let mut left = policy.wait.as_secs_f64();
-                while left > 0.0 && course.left > 0.0 {
-                    course.pass(0.1f64.min(left));
+                while left > 0.0 && !seen.is_gone() {
+                    seen.pass(0.1f64.min(left));
                     left -= 0.1;
                 }
                 waited = true;
-                if course.left <= 0.0 {
+                if seen.is_gone() {
                     decider.learn(&evidence, &site.tree, &trials, Time::Healed, now);
                     next(state, Event::IncidentClosed)?;
                     break;
                 }
             }
             Choice::Human => {
-                course.pass(policy.human_response.as_secs_f64());
+                seen.pass(policy.human_response.as_secs_f64());
                 bill.by_person = true;
                 if !trials.is_empty() {
                     decider.learn(&evidence, &site.tree, &trials, given(waited), now);
@@ -427,9 +386,9 @@ pub(super) fn play_after(
             }
             Choice::Restart(unit) => {
                 if is_asked {
-                    course.pass(policy.human_response.as_secs_f64());
+                    seen.pass(policy.human_response.as_secs_f64());
                     bill.asked += 1;
-                    if course.left <= 0.0 {
+                    if seen.is_gone() {
                         decider.learn(&evidence, &site.tree, &trials, Time::Healed, now);
                         next(state, Event::IncidentClosed)?;
                         break;
@@ -439,14 +398,14 @@ pub(super) fn play_after(
                 for event in [Event::Lease, Event::Commit, Event::Act] {
                     state = next(state, event)?;
                 }
-                let ordered = course.at;
-                let downtime = course.restart(&unit, &mut random);
+                let ordered = seen.course.at;
+                let downtime = seen.restart(&unit, &mut random);
                 decider.measure(&site.tree, &unit, downtime, now);
                 bill.restarts += 1;
                 for event in [Event::Done, Event::Settled] {
                     state = next(state, event)?;
                 }
-                let (verdict, relief) = course.judge(&mut random);
+                let (verdict, relief) = seen.judge(&mut random);
                 state = next(state, Event::Judged(verdict))?;
                 let relief = match verdict {
                     Verdict::Cured => relief.unwrap_or(1.0),
@@ -454,7 +413,7 @@ pub(super) fn play_after(
                     Verdict::NotCured => relief.unwrap_or(0.0),
                     // Not repeated unattended: a person decides, as the service has it.
                     Verdict::Unknown => {
-                        course.pass(policy.human_response.as_secs_f64());
+                        seen.pass(policy.human_response.as_secs_f64());
                         bill.by_person = true;
                         bill.by_unknown = true;
                         next(state, Event::GiveUp)?;
@@ -464,11 +423,12 @@ pub(super) fn play_after(
                 trials.push(Trial {
                     unit: unit.clone(),
                     relief,
-                    lasted: Duration::try_from_secs_f64(course.at - ordered).unwrap_or_default(),
+                    lasted: Duration::try_from_secs_f64(seen.course.at - ordered)
+                        .unwrap_or_default(),
                 });
                 if verdict == Verdict::Cured {
                     decider.learn(&evidence, &site.tree, &trials, given(waited), now);
-                    if course.left <= 0.0 {
+                    if seen.is_gone() {
                         break;
                     }
                     // It wasn't: found again, and begun anew.
@@ -476,14 +436,14 @@ pub(super) fn play_after(
                     trials.clear();
                     waited = false;
                     state = State::Watching;
-                    course.observe(detection);
-                    course.pass(detection);
+                    seen.observe(detection);
+                    seen.pass(detection);
                 } else {
                     state = next(state, Event::Climb)?;
                 }
             }
         }
     }
-    bill.failed = course.failed;
+    bill.failed = seen.course.failed;
     Ok(bill)
 }

@@ -12,6 +12,7 @@ use rekindle_recovery::Policy;
 use super::parallel::over_seeds;
 use super::play::{Bill, Decider, Mind, play};
 use super::report::{Mean, Report, Table, number};
+use super::ward::learner;
 use super::world::{Mix, Site};
 use super::{Options, SimulateError};
 
@@ -45,6 +46,9 @@ const OURS: usize = 6;
 const WITHOUT_MAP: usize = 7;
 const INFORMED: usize = 9;
 const CLAIRVOYANT: usize = 10;
+
+/// Of so many seeds the whole service plays our part, too: it takes twenty times as long.
+const WHOLE_SEEDS: u32 = 8;
 
 /// The bills of one seed, by policy and recovery.
 type Bills = Vec<Vec<Bill>>;
@@ -250,6 +254,73 @@ fn by_kind(title: &str, seeds: &[Bills], from: usize) -> Table {
     table
 }
 
+/// Our part as the whole service plays it, beside that of its deciding parts alone.
+fn compare_whole(report: &mut Report, seeds: &[Bills], whole: &[Vec<Bill>], from: usize) {
+    let of = |which: usize| -> Vec<&[Bill]> {
+        let seeds = seeds.iter().take(whole.len());
+        seeds.map(|bills| &bills[which][from..]).collect()
+    };
+    let whole: Vec<&[Bill]> = whole.iter().map(|bills| &bills[from..]).collect();
+    let per_recovery = |bills: &[&[Bill]]| -> Vec<f64> {
+        let costs = bills.iter();
+        costs
+            .map(|bills| failed(bills, false) / bills.len().max(1) as f64)
+            .collect()
+    };
+    let mut table = Table::new(
+        format!(
+            "By the whole service, over {} seeds, after {from} recoveries, all faults",
+            whole.len()
+        ),
+        &[
+            "policy",
+            "failed requests per recovery",
+            "beside the clairvoyant",
+            "restarts",
+            "to a person",
+        ],
+    );
+    let best = per_recovery(&of(CLAIRVOYANT));
+    let beside = |costs: &[f64]| costs.iter().sum::<f64>() / best.iter().sum::<f64>();
+    for (name, bills) in [
+        ("ours, learned, whole service", whole.clone()),
+        ("ours, learned, its deciding parts", of(OURS)),
+        ("clairvoyant", of(CLAIRVOYANT)),
+    ] {
+        let costs = per_recovery(&bills);
+        let all: Vec<&Bill> = bills.iter().flat_map(|bills| bills.iter()).collect();
+        let count = all.len().max(1) as f64;
+        let restarts: f64 = all.iter().map(|bill| f64::from(bill.restarts)).sum();
+        let people = all.iter().filter(|bill| bill.by_person).count() as f64;
+        table.row([
+            name.to_owned(),
+            Mean::of(&costs).words(),
+            format!("{:.2}×", beside(&costs)),
+            format!("{:.2}", restarts / count),
+            format!("{:.1} %", 100.0 * people / count),
+        ]);
+    }
+    report.tables.push(table);
+    let (costs, parts) = (per_recovery(&whole), per_recovery(&of(OURS)));
+    let apart: Vec<f64> = costs
+        .iter()
+        .zip(&parts)
+        .map(|(cost, part)| 100.0 * (cost / part - 1.0))
+        .collect();
+    let (ours, mean) = (Mean::of(&costs).mean, Mean::of(&parts));
+    report.claim(
+        "ours, learned: the whole service comes to what its deciding parts alone do, within their interval",
+        format!("{} % apart, seed by seed", Mean::of(&apart).words()),
+        (ours - mean.mean).abs() <= mean.half_width,
+    );
+    let whole = beside(&costs);
+    report.claim(
+        format!("ours, learned, whole service: within 10 % of the clairvoyant after {from} recoveries, all faults"),
+        format!("{:.1} % above", 100.0 * (whole - 1.0)),
+        whole <= NEAR,
+    );
+}
+
 /// How many times as much a learner pays as another policy does.
 fn beside(seeds: &[Bills], other: usize, from: usize, only_curable: bool) -> f64 {
     let sum = |which: usize| -> f64 {
@@ -268,6 +339,11 @@ fn beside(seeds: &[Bills], other: usize, from: usize, only_curable: bool) -> f64
 pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
     let recoveries = options.recoveries.max(2);
     let seeds = over_seeds(options, |seed| one_seed(seed, recoveries))?;
+    let few = Options {
+        seeds: options.seeds.min(WHOLE_SEEDS),
+        ..*options
+    };
+    let whole = over_seeds(&few, |seed| learner(seed, recoveries, BETWEEN))?;
     let learned_after = LEARNED.min(recoveries as usize / 2);
     let mut report = Report {
         scenario: "policies".to_owned(),
@@ -305,6 +381,12 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
                  take the server and server faults a component"
             ),
             format!(
+                "ours by the whole service: its task, ledger, guards and executors' trait in virtual time, with the \
+                 same faults, over {} seeds; it is told once a second what is wrong; guards that the others lack are out of \
+                 the way",
+                few.seeds
+            ),
+            format!(
                 "{} seeds, {recoveries} recoveries each; ± is the 95 % interval over seeds",
                 options.seeds
             ),
@@ -331,6 +413,7 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
         &seeds,
         learned_after,
     ));
+    compare_whole(&mut report, &seeds, &whole, learned_after);
     let all = beside(&seeds, CLAIRVOYANT, learned_after, false);
     report.claim(
         format!(

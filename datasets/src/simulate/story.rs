@@ -5,13 +5,16 @@
 mod script;
 mod stage;
 mod teller;
+mod words;
 
 use std::path::Path;
 use std::time::Duration;
 
-use rekindle_recovery::ledger::{Threading, audit};
+use rekindle_recovery::ledger::audit;
 use rekindle_recovery::lifecycle::State;
-use rekindle_recovery::service::{Command, Recovery, RecoveryView, prepare};
+use rekindle_recovery::plan::PlanId;
+use rekindle_recovery::service::{Command, Recovery, RecoveryView};
+use rekindle_recovery::tree::Inferred;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -20,6 +23,7 @@ use self::script::Event;
 pub use self::script::{Script, ScriptError};
 use self::stage::Stage;
 use super::SimulateError;
+use super::service::{Engine, in_virtual_time};
 
 /// How often recovery is told what is wrong.
 const TICK: Duration = Duration::from_secs(1);
@@ -77,38 +81,25 @@ impl std::fmt::Display for Told {
     }
 }
 
-/// Recovery, as long as nobody kills it.
-struct Engine {
-    recovery: Recovery,
-    task: JoinHandle<()>,
+/// Recovery, and who tells what it does.
+struct Watched {
+    engine: Engine,
     teller: JoinHandle<()>,
 }
 
-impl Engine {
+impl Watched {
     fn begin(stage: &Stage, folder: &Path) -> Result<Self, SimulateError> {
-        let (recovery, shadows, task) = prepare(
-            stage.config(folder),
-            stage.tree.clone(),
-            std::sync::Arc::new(stage.clone()),
-            Threading::Caller,
-        )?;
-        // Nobody analyses requests here.
-        drop(shadows);
-        let teller = tokio::spawn(teller::tell(stage.clone(), recovery.status()));
-        let task = tokio::spawn(task);
-        Ok(Self {
-            recovery,
-            task,
-            teller,
-        })
+        let engine = Engine::begin(stage, folder)?;
+        let teller = tokio::spawn(teller::tell(stage.clone(), engine.recovery.status()));
+        Ok(Self { engine, teller })
     }
 
-    async fn end(self) {
-        self.task.abort();
+    async fn kill(self) -> Result<(), SimulateError> {
+        self.engine.kill().await?;
         self.teller.abort();
-        // Both were broken off, which is no news.
-        drop(self.task.await);
+        // It was broken off, which is no news.
         drop(self.teller.await);
+        Ok(())
     }
 }
 
@@ -116,21 +107,17 @@ impl Script {
     /// Plays it.
     ///
     /// # Errors
-    /// When the units are no tree, or the simulated service has nowhere to live or ends by itself.
+    /// When the simulated service has nowhere to live or ends by itself.
     pub fn play(&self) -> Result<Told, SimulateError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()?;
-        let folder = tempfile::tempdir()?;
-        runtime.block_on(self.act(folder.path()))
+        in_virtual_time(async |folder| self.act(folder).await)
     }
 
     async fn act(&self, folder: &Path) -> Result<Told, SimulateError> {
-        let stage = Stage::new(self)?;
+        let stage = Stage::new(self);
         let start = Instant::now();
-        let mut engine = Engine::begin(&stage, folder)?;
+        let mut watched = Watched::begin(&stage, folder)?;
         let mut events = self.events.iter().peekable();
+        let mut inferred = Inferred::default();
         let mut tick = start + TICK;
         let end = start + self.end;
         loop {
@@ -142,24 +129,30 @@ impl Script {
             }
             while let Some((_, event)) = events.next_if(|(at, _)| start + *at <= next) {
                 stage.say(event.words());
-                if *event == Event::Kill {
-                    engine.end().await;
-                    engine = Engine::begin(&stage, folder)?;
-                } else {
-                    happen(event, &stage, &engine.recovery).await;
+                match event {
+                    Event::Kill => {
+                        watched.kill().await?;
+                        watched = Watched::begin(&stage, folder)?;
+                    }
+                    Event::Infer(group) => {
+                        inferred.groups.push(group.clone());
+                        let told = watched.engine.recovery.infer(inferred.clone()).await;
+                        told.map_err(|error| SimulateError::Ended(error.to_string()))?;
+                    }
+                    event => happen(event, &stage, &watched.engine.recovery).await,
                 }
             }
             if next == tick {
                 tick += TICK;
                 for evidence in stage.evidence() {
-                    let told = engine.recovery.evidence(evidence).await;
+                    let told = watched.engine.recovery.evidence(evidence).await;
                     told.map_err(|error| SimulateError::Ended(error.to_string()))?;
                 }
             }
         }
         // What was told in this moment may be heard.
         sleep(Duration::from_millis(1)).await;
-        engine.end().await;
+        watched.kill().await?;
         let crimes = audit(folder.join("ledger.db"))?;
         let crimes = crimes.iter().map(ToString::to_string).collect();
         Ok(stage.told(crimes))
@@ -179,16 +172,23 @@ async fn happen(event: &Event, stage: &Stage, recovery: &Recovery) {
         Event::Executor(unit, manner) => return stage.behave(unit, *manner),
         Event::Rollout(unit) => return stage.renew(unit),
         Event::Clock(seconds) => return stage.jump(*seconds),
-        Event::Kill => return,
-        Event::Approve => undecided().map(|plan| Command::Approve {
-            plan,
-            by: PERSON.to_owned(),
-        }),
-        Event::Reject => undecided().map(|plan| Command::Reject {
-            plan,
-            by: PERSON.to_owned(),
-            reason: "leave it".to_owned(),
-        }),
+        // By who holds the engine.
+        Event::Kill | Event::Infer(_) => return,
+        Event::Approve(plan) => plan
+            .map(PlanId)
+            .or_else(undecided)
+            .map(|plan| Command::Approve {
+                plan,
+                by: PERSON.to_owned(),
+            }),
+        Event::Reject(plan) => plan
+            .map(PlanId)
+            .or_else(undecided)
+            .map(|plan| Command::Reject {
+                plan,
+                by: PERSON.to_owned(),
+                reason: "leave it".to_owned(),
+            }),
         Event::Pause(duration) => Some(Command::Pause {
             by: PERSON.to_owned(),
             reason: "to look".to_owned(),

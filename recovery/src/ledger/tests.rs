@@ -77,6 +77,17 @@ fn judged() -> Judged {
     }
 }
 
+/// A ledger in a folder of its own, in which a restart of `a` is intended.
+fn with_an_intent() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Store::open(&folder.path().join("ledger.db")).expect("a ledger");
+    let commit = entry(1, &TO_COMMIT);
+    store
+        .commit_intent(&commit, &intent(&["a"]))
+        .expect("written");
+    (folder, store)
+}
+
 fn numbers(permits: &[Permit]) -> Vec<(u64, &str, u64)> {
     permits
         .iter()
@@ -301,13 +312,8 @@ fn of_many_versions_of_a_unit_the_last_are_kept() {
 /// What an engine wrote before clocks and what hung were kept is read as ever.
 #[test]
 fn an_older_ledger_is_converted() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, store) = with_an_intent();
     let path = folder.path().join("ledger.db");
-    let mut store = Store::open(&path).expect("a ledger");
-    let commit = entry(1, &TO_COMMIT);
-    store
-        .commit_intent(&commit, &intent(&["a"]))
-        .expect("written");
     drop(store);
     let database = rusqlite::Connection::open(&path).expect("a database");
     database
@@ -331,13 +337,7 @@ fn an_older_ledger_is_converted() {
 /// Whichever way and however often, all that counts for something is moved, and what is too old for that isn't touched.
 #[test]
 fn a_clock_that_was_set_moves_what_is_remembered() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("ledger.db");
-    let mut store = Store::open(&path).expect("a ledger");
-    let commit = entry(1, &TO_COMMIT);
-    store
-        .commit_intent(&commit, &intent(&["a"]))
-        .expect("written");
+    let (_folder, mut store) = with_an_intent();
     let pause = Pause {
         reason: "to look".to_owned(),
         by: "ann".to_owned(),

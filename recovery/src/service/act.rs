@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
@@ -130,11 +131,12 @@ impl Engine {
             signature: signature.clone(),
             verdict: None,
         });
+        let actions = Arc::make_mut(&mut self.actions);
         for (permit, restart) in permits.iter().zip(&intent.restarts) {
             for raised in &restart.raises {
                 *self.generations.entry(raised.clone()).or_insert(1) += 1;
             }
-            self.actions.push_front(ActionView {
+            let view = ActionView {
                 action: permit.action(),
                 recovery: id,
                 incident,
@@ -155,10 +157,10 @@ impl Engine {
                 judged: None,
                 judged_at: None,
                 plan: intent.plan,
-            });
+            };
+            actions.insert(0, view);
         }
-        self.actions
-            .truncate(self.config.policy.recent_actions.max(1));
+        actions.truncate(self.config.policy.recent_actions.max(1));
         tracing::info!(recovery = %id, unit = %target, by, reason, "restarting");
         if let Some(case) = self.cases.get_mut(&id) {
             case.saved();
@@ -438,7 +440,8 @@ impl Engine {
             case.write_also(Also::NotBegun(before));
         }
         for (action, outcome) in results {
-            if let Some(view) = self.actions.iter_mut().find(|view| view.action == action) {
+            let mut actions = Arc::make_mut(&mut self.actions).iter_mut();
+            if let Some(view) = actions.find(|view| view.action == action) {
                 super::view::set_outcome(view, &outcome);
             }
         }

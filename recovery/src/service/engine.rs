@@ -39,6 +39,10 @@ const IDLE: Duration = Duration::from_secs(1);
 /// there may be many, for hours, and what is late by that much is little beside what it has lasted.
 const MAX_HELD_IDLE: Duration = Duration::from_secs(60);
 
+/// Where nothing goes on but judging, how its counts stand is shown so often: what units and budgets are like is looked up
+/// each time, and a judge looks ten times a second.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
+
 /// How often a ledger that failed is tried again.
 const LEDGER_RETRY: Duration = Duration::from_secs(5);
 /// Notices that are shown.
@@ -140,6 +144,8 @@ pub(super) struct Engine {
     pub(super) shadows: mpsc::Sender<Shadow>,
     pub(super) late_shadows: VecDeque<Shadow>,
     status: watch::Sender<Arc<RecoveryStatus>>,
+    /// When it was last shown.
+    published: Instant,
     pub(super) work: JoinSet<Work>,
     pub(super) jobs: HashMap<tokio::task::Id, Job>,
     pub(super) cases: BTreeMap<RecoveryId, Case>,
@@ -148,9 +154,10 @@ pub(super) struct Engine {
     pub(super) beliefs: Beliefs,
     pub(super) costs: Costs,
     pub(super) past: Vec<Past>,
-    pub(super) actions: VecDeque<ActionView>,
+    /// As it is shown, so that showing it again copies nothing.
+    pub(super) actions: Arc<Vec<ActionView>>,
     /// Recoveries that planned something and are over, newest first.
-    pub(super) finished: VecDeque<RecoveryView>,
+    pub(super) finished: Arc<Vec<RecoveryView>>,
     pub(super) generations: BTreeMap<UnitName, u64>,
     pub(super) traffic: BTreeMap<UnitName, f64>,
     /// How each unit's software was last seen to be other than before.
@@ -191,7 +198,7 @@ impl Engine {
         cohort: Arc<dyn Cohort>,
         ledger: Ledger,
         mut memory: Memory,
-        recent: VecDeque<ActionView>,
+        recent: Vec<ActionView>,
         shadows: mpsc::Sender<Shadow>,
     ) -> (Self, watch::Receiver<Arc<RecoveryStatus>>) {
         let now = (config.clock)();
@@ -204,9 +211,9 @@ impl Engine {
             at: now,
             units: Vec::new(),
             recoveries: Vec::new(),
-            finished: Vec::new(),
+            finished: Arc::default(),
             proposals: Vec::new(),
-            recent: Vec::new(),
+            recent: Arc::default(),
             paused: None,
             budgets: Vec::new(),
             disabled: None,
@@ -233,7 +240,7 @@ impl Engine {
         let inferred = former_groups(left.chain(&memory.actions), &grown);
         let tree = Arc::new(grown.with_inferred(&inferred));
         live.replace(Arc::clone(&tree));
-        let engine = Self {
+        let mut engine = Self {
             executors: config.executors.keys().cloned().collect(),
             tree,
             grown,
@@ -246,6 +253,7 @@ impl Engine {
             shadows,
             late_shadows: VecDeque::new(),
             status,
+            published: Instant::now(),
             work: JoinSet::new(),
             jobs: HashMap::new(),
             cases: BTreeMap::new(),
@@ -260,14 +268,13 @@ impl Engine {
                 let executor = config.executors.get(unit);
                 executor.map_or(Duration::ZERO, |it| it.beforehand())
             }),
-            actions: recent,
-            finished: memory
-                .finished
-                .iter()
-                .rev()
-                .map(super::view::finished)
-                .take(MAX_FINISHED)
-                .collect(),
+            actions: Arc::new(recent),
+            finished: Arc::new(
+                (memory.finished.iter().rev())
+                    .map(super::view::finished)
+                    .take(MAX_FINISHED)
+                    .collect(),
+            ),
             generations: memory.generations,
             traffic: BTreeMap::new(),
             // The last of each unit.
@@ -316,6 +323,7 @@ impl Engine {
                 () = tokio::time::sleep(nap) => Woken::Time,
             };
             self.mind_the_clock().await;
+            let judged = self.only_judges().filter(|_| matches!(woken, Woken::Time));
             match woken {
                 Woken::Work(work) => match *work {
                     Ok((task, work)) => {
@@ -341,8 +349,22 @@ impl Engine {
                 Woken::Time => {}
             }
             self.look().await;
-            self.publish(self.now());
+            let is_news = judged.is_none() || judged != self.only_judges();
+            if is_news || self.published.elapsed() >= SHOWN_EVERY {
+                self.publish(self.now());
+            }
         }
+    }
+
+    /// The recoveries, where all of them settle or are judged.
+    fn only_judges(&self) -> Option<Vec<(RecoveryId, State)>> {
+        let states = self.cases.values().map(|case| {
+            let is_judged = matches!(case.state, State::Settling | State::Judging);
+            is_judged.then_some((case.id, case.state))
+        });
+        states
+            .collect::<Option<Vec<_>>>()
+            .filter(|it| !it.is_empty())
     }
 
     /// Budgets, backoffs, pauses and the age of evidence are about time that passes, and the wall's
@@ -501,15 +523,15 @@ impl Engine {
         })
     }
 
-    fn publish(&self, now: SystemTime) {
-        let status = self.status_at(now);
+    fn publish(&mut self, now: SystemTime) {
+        self.published = Instant::now();
+        let mut status = self.status_at(now);
         self.status.send_if_modified(|old| {
             // The time alone is no news.
-            let is_news = RecoveryStatus {
-                at: old.at,
-                ..status.clone()
-            } != **old;
+            status.at = old.at;
+            let is_news = status != **old;
             if is_news {
+                status.at = now;
                 *old = Arc::new(status);
             }
             is_news
@@ -758,8 +780,10 @@ impl Engine {
         };
         let now = self.now();
         if case.plan.is_some() {
-            self.finished.push_front(self.recovery(&case));
-            self.finished.truncate(MAX_FINISHED);
+            let view = self.recovery(&case);
+            let finished = Arc::make_mut(&mut self.finished);
+            finished.insert(0, view);
+            finished.truncate(MAX_FINISHED);
         }
         tracing::info!(recovery = %id, incident = ?case.incident, state = %case.state, "recovery is over");
         if let Some(incident) = case.incident {

@@ -1,5 +1,6 @@
 //! What everybody may see of recovery at any time, without asking its task.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -38,11 +39,11 @@ pub struct RecoveryStatus {
     /// Recoveries that are not over, oldest first.
     pub recoveries: Vec<RecoveryView>,
     /// Recoveries that planned something and are over, newest first.
-    pub finished: Vec<RecoveryView>,
+    pub finished: Arc<Vec<RecoveryView>>,
     /// Plans that wait for a person, oldest first.
     pub proposals: Vec<Proposal>,
     /// Past actions, newest first, at most `Policy::recent_actions`.
-    pub recent: Vec<ActionView>,
+    pub recent: Arc<Vec<ActionView>>,
     /// The pause, if there is one.
     pub paused: Option<Pause>,
     /// What is left of each budget.

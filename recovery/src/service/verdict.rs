@@ -1,6 +1,7 @@
 //! From ready to a verdict, and what follows from it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_stats::{Probability, Share};
@@ -594,11 +595,8 @@ impl Engine {
         let began = attempt.parts.iter().map(|part| part.intended_at).min();
         let lasted = began.and_then(|began| judged.at.duration_since(began).ok());
         for part in &attempt.parts {
-            if let Some(view) = self
-                .actions
-                .iter_mut()
-                .find(|view| view.action == part.action)
-            {
+            let mut actions = Arc::make_mut(&mut self.actions).iter_mut();
+            if let Some(view) = actions.find(|view| view.action == part.action) {
                 view.verdict = Some(judged.verdict);
                 view.relief = judged.relief;
                 view.judged = Some(judged.words.clone());

@@ -1,5 +1,6 @@
 //! The service's state as everybody may see it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::case::Case;
@@ -109,13 +110,13 @@ impl Engine {
                 .values()
                 .map(|case| self.recovery(case))
                 .collect(),
-            finished: self.finished.iter().cloned().collect(),
+            finished: Arc::clone(&self.finished),
             proposals: self
                 .cases
                 .values()
                 .filter_map(|case| self.proposal(case))
                 .collect(),
-            recent: self.actions.iter().cloned().collect(),
+            recent: Arc::clone(&self.actions),
             paused: self.pause.clone().filter(|pause| pause.holds(now)),
             budgets: self.budgets(&self.world(&around), now),
             disabled: self.disabled.clone(),

@@ -235,18 +235,15 @@ impl RestartTree {
         let home = self.home(unit);
         let members = match home {
             Some(_) => Vec::new(),
-            None => self.members_of_former(unit),
+            None => Self::members_of_former(unit, |member| self.home(member)),
         };
         home.into_iter().chain(members)
     }
 
-    /// The members, as far as they are there, of a group that isn't.
-    fn members_of_former(&self, unit: &UnitName) -> Vec<usize> {
+    /// The members, as far as they are found, of a group that isn't there.
+    fn members_of_former(unit: &UnitName, find: impl Fn(&UnitName) -> Option<usize>) -> Vec<usize> {
         let members = Group::named(unit).map_or(Vec::new(), |group| group.members);
-        members
-            .iter()
-            .filter_map(|member| self.home(member))
-            .collect()
+        members.iter().filter_map(find).collect()
     }
 
     /// What the unit is one of: the template that it grew from, or itself. What is learned of units is learned of their
@@ -451,9 +448,8 @@ impl RestartTree {
             Some(at) => covers(at),
             // Who of them has gone contains nobody any more.
             None => {
-                let group = Group::named(unit);
-                let mut members = group.iter().flat_map(|group| &group.members);
-                members.any(|member| self.at(member).is_some_and(covers))
+                let members = Self::members_of_former(unit, |member| self.at(member));
+                members.into_iter().any(covers)
             }
         }
     }

@@ -422,9 +422,9 @@ mod tests {
             at: ready_at,
             units: Vec::new(),
             recoveries: Vec::new(),
-            finished: Vec::new(),
+            finished: Arc::default(),
             proposals: Vec::new(),
-            recent: vec![action],
+            recent: Arc::new(vec![action]),
             paused: None,
             budgets: Vec::new(),
             disabled: None,
@@ -460,7 +460,8 @@ mod tests {
             let out_since = || watcher.looks(&"shop".into())[0].out_since;
             let before = out_since();
             let mut both = restarted(target, SystemTime::now());
-            both.recent.extend(restarted("shop", long_ago).recent);
+            let older = restarted("shop", long_ago).recent;
+            Arc::make_mut(&mut both.recent).extend(older.iter().cloned());
             status.send_replace(Arc::new(both));
             assert!(watcher.look(&"shop".into()).await.is_some());
             assert!(

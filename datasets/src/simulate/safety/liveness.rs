@@ -1,7 +1,11 @@
 //! What a liveness probe does to the same world: Kubernetes' defaults, and no idea of why.
 
-use super::troubles::{downtime_of, traffic_of};
-use super::world::{Harm, World};
+use rekindle_recovery::UnitName;
+
+use super::super::manner::Manner;
+use super::harm::Harm;
+use super::troubles::{PROCESSES, downtime_of, traffic_of};
+use super::world::{START_DEADLINE, World};
 
 /// Between two probes, in seconds.
 const PERIOD: f64 = 10.0;
@@ -15,6 +19,20 @@ const FORGOTTEN: f64 = 600.0;
 /// A probe fails when this share of requests does: it is one request, asked anew each time.
 const SICK: f64 = 0.5;
 
+/// Who restarts processes, and on whose word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probes {
+    /// Nobody.
+    None,
+    /// Probes that say how it is, and restarts that always work.
+    Sound,
+    /// The same with the world's own executors.
+    Honest,
+    /// With these, and with probes that fail once for each lie that recovery would have to believe as well: that two say,
+    /// and hold for likelier than not.
+    LiedTo,
+}
+
 struct Process {
     name: &'static str,
     failures: u32,
@@ -23,19 +41,40 @@ struct Process {
     restarted_at: f64,
 }
 
-/// Plays `seconds` of the world, with liveness probes or with nobody who restarts anything.
-pub(super) fn play(world: &World, seconds: f64, with_probes: bool) -> Harm {
-    let mut harm = Harm::default();
-    let mut cured: Vec<bool> = vec![false; world.troubles.len()];
-    let mut processes: Vec<Process> = World::processes()
-        .map(|name| Process {
+impl Process {
+    const fn new(name: &'static str) -> Self {
+        Self {
             name,
             failures: 0,
             back_at: 0.0,
             backoff: BACKOFF,
             restarted_at: f64::NEG_INFINITY,
-        })
-        .collect();
+        }
+    }
+
+    /// How long a restart at this time takes the process away, in seconds; `None` where nothing comes of it.
+    fn away(&self, world: &World, probes: Probes, at: f64) -> Option<(f64, Manner)> {
+        let usual = downtime_of(self.name);
+        let manner = match probes {
+            Probes::None | Probes::Sound => Manner::Works,
+            Probes::Honest | Probes::LiedTo => world.manner_at(&UnitName::from(self.name), at),
+        };
+        let lasts = match manner {
+            Manner::Works => usual,
+            Manner::Cold => 2.0 * usual,
+            // Somebody loses patience with it as soon as with Rekindle's.
+            Manner::NeverReady | Manner::Hangs => START_DEADLINE.as_secs_f64(),
+            Manner::Refuses | Manner::Panics => return None,
+        };
+        Some((lasts, manner))
+    }
+}
+
+/// Plays `seconds` of the world.
+pub(super) fn play(world: &World, seconds: f64, probes: Probes) -> Harm {
+    let mut harm = Harm::default();
+    let mut cured: Vec<bool> = vec![false; world.troubles.len()];
+    let mut processes = PROCESSES.map(Process::new);
     let mut at = 0.0;
     while at < seconds {
         for process in &mut processes {
@@ -49,10 +88,12 @@ pub(super) fn play(world: &World, seconds: f64, with_probes: bool) -> Harm {
                 continue;
             }
             harm.in_all += PERIOD * traffic * sick;
-            if !with_probes {
+            if probes == Probes::None {
                 continue;
             }
-            process.failures = if sick >= SICK {
+            let is_lie =
+                probes == Probes::LiedTo && world.is_lied_about(process.name, at - PERIOD, at);
+            process.failures = if sick >= SICK || is_lie {
                 process.failures + 1
             } else {
                 0
@@ -60,17 +101,21 @@ pub(super) fn play(world: &World, seconds: f64, with_probes: bool) -> Harm {
             if at - process.restarted_at > FORGOTTEN {
                 process.backoff = BACKOFF;
             }
-            if process.failures >= FAILURES {
-                process.failures = 0;
-                harm.restarts += 1.0;
-                process.restarted_at = at;
-                process.back_at =
-                    at + PERIOD + downtime_of(process.name) + process.backoff - BACKOFF;
-                process.backoff = (2.0 * process.backoff).min(BACKOFF_LIMIT);
-                for (place, trouble) in world.troubles.iter().enumerate() {
-                    if trouble.from <= at && trouble.is_cured_by_process(process.name) {
-                        cured[place] = true;
-                    }
+            if process.failures < FAILURES {
+                continue;
+            }
+            process.failures = 0;
+            let Some((away, manner)) = process.away(world, probes, at) else {
+                continue;
+            };
+            harm.restarts += 1.0;
+            process.restarted_at = at;
+            process.back_at = at + PERIOD + away + process.backoff - BACKOFF;
+            process.backoff = (2.0 * process.backoff).min(BACKOFF_LIMIT);
+            for (place, trouble) in world.troubles.iter().enumerate() {
+                let is_ready = matches!(manner, Manner::Works | Manner::Cold);
+                if is_ready && trouble.from <= at && trouble.is_cured_by_process(process.name) {
+                    cured[place] = true;
                 }
             }
         }

@@ -196,11 +196,8 @@ impl Account {
                 all.push(format!("the ledger has no row of action {}", call.action));
                 continue;
             };
-            let is_of = |unit: &UnitName| {
-                // A group's name is those of its members.
-                let mut members = target.as_str().split('+').map(UnitName::from);
-                members.any(|member| self.tree.contains(&member, unit))
-            };
+            // A group that is gone by now contains what its members do.
+            let is_of = |unit: &UnitName| self.tree.contains(target, unit);
             if call
                 .blamed
                 .as_ref()
@@ -217,19 +214,18 @@ impl Account {
 
     /// Notes that an executor was called, and what was wrong with that. `refuses` is whether it leaves
     /// the unit as it was: that is no restart, begins no life and spends nothing. `ill` are those of
-    /// whom a single trouble says at present that they fail.
+    /// whom a single trouble says at present that they fail. Whether a person had approved it.
     pub(super) fn called(
         &mut self,
         permit: &Permit,
         refuses: bool,
         ill: &BTreeSet<&str>,
         now: f64,
-    ) {
+    ) -> bool {
         let unit = permit.unit();
-        let approved = self.approved.iter().any(|(target, at)| {
-            let mut members = target.as_str().split('+').map(UnitName::from);
-            members.any(|member| self.tree.contains(&member, unit)) && *at > now - MOMENT
-        });
+        let mut approved = self.approved.iter();
+        let approved =
+            approved.any(|(target, at)| self.tree.contains(target, unit) && *at > now - MOMENT);
         let mut broken = Vec::new();
         if !self.actions.insert(permit.action()) {
             broken.push(format!("action {} was carried out twice", permit.action()));
@@ -264,6 +260,7 @@ impl Account {
                 blamed: (!approved).then(|| self.blamed(permit, now)),
             });
         }
+        approved
     }
 
     fn life(&mut self, permit: &Permit, refuses: bool) -> Option<String> {

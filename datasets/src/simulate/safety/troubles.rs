@@ -1,5 +1,7 @@
 //! What goes wrong in the world that is lied about, drawn beforehand, so that every policy meets the same.
 
+use std::fmt;
+
 use rand::RngExt;
 use rekindle_recovery::Mode;
 
@@ -44,8 +46,8 @@ const KINDS: [(Kind, f64); 8] = [
     (Kind::Flapping, 1.0),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
     /// A component, until it is restarted.
     Component,
     /// The same, told by those who throw the successes away, and don't say so.
@@ -62,6 +64,21 @@ enum Kind {
     Poison,
     /// There and gone, again and again.
     Flapping,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Component => "a component",
+            Self::Sampled => "a component, sampled",
+            Self::Process => "a process",
+            Self::Overload => "overload of all",
+            Self::Overloaded => "overload of one",
+            Self::Database => "a database",
+            Self::Poison => "poison messages",
+            Self::Flapping => "flapping",
+        })
+    }
 }
 
 /// In words, for a report.
@@ -90,6 +107,7 @@ pub(super) fn shares() -> String {
 /// Something that is wrong, from a time to a time.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
+    pub(super) kind: Kind,
     pub(super) from: f64,
     pub(super) until: f64,
     /// The units that fail, and with which share.
@@ -158,7 +176,9 @@ pub(super) fn draw(seed: u64, seconds: f64) -> Vec<Trouble> {
         let process = PROCESSES[random.random_range(0..PROCESSES.len())];
         let share = 0.6 + 0.4 * random.random::<f64>();
         let is_early = random.random::<bool>();
+        let kind = KINDS[weighted(&mut random, &weights)].0;
         let mut trouble = Trouble {
+            kind,
             from: at,
             until: at + lasts,
             hits: vec![(part, share)],
@@ -166,7 +186,6 @@ pub(super) fn draw(seed: u64, seconds: f64) -> Vec<Trouble> {
             shape: "raised",
             reserve: None,
         };
-        let kind = KINDS[weighted(&mut random, &weights)].0;
         match kind {
             Kind::Component | Kind::Sampled => {
                 trouble.cure = Some(part);

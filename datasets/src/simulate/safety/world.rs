@@ -1,52 +1,42 @@
 //! The world that is lied about: whoever restarts in it keeps his own account of what happens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rekindle_recovery::belief::Learned;
-use rekindle_recovery::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
-};
-use rekindle_recovery::ports::{Notice, Notifier, Prober};
-use rekindle_recovery::service::ServiceConfig;
-use rekindle_recovery::{
-    Changed, Cohort, CohortQuery, Evidence, Fared, Policy, ProbeSpec, RestartTree, UnitName,
-};
-use tokio::time::Instant;
+use rekindle_recovery::executor::{ExecuteError, Permit};
+use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
 
 use super::super::manner::Manner;
+use super::super::service::{Clocks, Simulated};
 use super::super::world::unit;
 use super::evidence_of;
+use super::harm::{self, For, Harm, Restart, Sums};
 use super::rules::Account;
 use super::troubles::{PROCESSES, Trouble, UNITS, downtime_of, draw, traffic_of};
 
+/// How long a unit is given to be ready again.
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(15);
+/// The first incident that a trouble makes …
+const FIRST_INCIDENT: u64 = 1000;
+/// … and how many each can make.
+const HITS: u64 = 10;
 /// The capacity group of those through whom people come in.
 const DOORS: &str = "doors";
-
-/// What restarts and troubles cost.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Harm {
-    pub(super) restarts: f64,
-    /// Requests that would have gone well, and failed because of a restart.
-    pub(super) by_restarts: f64,
-    /// Requests that failed for whatever reason.
-    pub(super) in_all: f64,
-}
 
 /// What changes.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) manner: BTreeMap<UnitName, Manner>,
+    /// How each unit's executor behaves, from when on.
+    manners: BTreeMap<UnitName, Vec<(f64, Manner)>>,
+    /// Who was accused by a lie that recovery may act on, and when.
+    lies: BTreeMap<UnitName, Vec<f64>>,
     pub(super) account: Account,
     /// When a restart ended a trouble.
     ended: BTreeMap<usize, f64>,
     /// Troubles that somebody was told of, and not yet that they are over.
     told: BTreeSet<usize>,
-    /// The wall's clock beside the true time, in seconds.
-    offset: i64,
-    by_restarts: f64,
+    sums: Sums,
 }
 
 /// The world.
@@ -56,7 +46,7 @@ pub(super) struct World {
     pub(super) tree: Arc<RestartTree>,
     pub(super) troubles: Arc<Vec<Trouble>>,
     policy: Arc<Policy>,
-    start: Instant,
+    clocks: Clocks,
 }
 
 impl World {
@@ -64,7 +54,7 @@ impl World {
         let specs = UNITS.iter().map(|(name, parent, millis, _, mode)| {
             let mut spec = unit(name, parent, Duration::from_millis(*millis));
             spec.mode = Some(*mode);
-            spec.start_deadline = Duration::from_secs(15);
+            spec.start_deadline = START_DEADLINE;
             if *millis == 0 {
                 spec.executor = None;
                 spec.expected_downtime = None;
@@ -83,40 +73,19 @@ impl World {
             ..policy
         });
         let state = State {
-            manner: BTreeMap::new(),
+            manners: BTreeMap::new(),
+            lies: BTreeMap::new(),
             account: Account::new(tree.clone(), policy.clone()),
             ended: BTreeMap::new(),
             told: BTreeSet::new(),
-            offset: 0,
-            by_restarts: 0.0,
+            sums: Sums::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             tree,
             troubles: Arc::new(draw(seed, seconds)),
             policy,
-            start: Instant::now(),
-        }
-    }
-
-    pub(super) fn config(&self, folder: &Path) -> ServiceConfig {
-        let executor: Arc<dyn Executor> = Arc::new(self.clone());
-        let (clock, start) = (self.clone(), self.start);
-        ServiceConfig {
-            policy: (*self.policy).clone(),
-            state_dir: folder.to_owned(),
-            executors: self
-                .tree
-                .units()
-                .filter(|spec| spec.executor.is_some())
-                .map(|spec| (spec.name.clone(), executor.clone()))
-                .collect(),
-            prober: Arc::new(self.clone()),
-            notifier: Arc::new(self.clone()),
-            seeds: Learned::default(),
-            crash: None,
-            clock: Arc::new(move || clock.wall()),
-            boot: Arc::new(move || ("simulated".to_owned(), start.elapsed())),
+            clocks: Clocks::begin(),
         }
     }
 
@@ -126,20 +95,11 @@ impl World {
 
     /// True seconds since the beginning.
     pub(super) fn seconds(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
+        self.clocks.now()
     }
 
-    /// What the wall's clock says.
-    fn wall(&self) -> SystemTime {
-        let offset = self.with(|state| state.offset);
-        let base = UNIX_EPOCH + Duration::from_secs(1_000_000_000) + self.start.elapsed();
-        let by = Duration::from_secs(offset.unsigned_abs());
-        if offset < 0 { base - by } else { base + by }
-    }
-
-    pub(super) fn jump(&self, forward: bool, by: Duration) {
-        let seconds = i64::try_from(by.as_secs()).unwrap_or(0);
-        self.with(|state| state.offset += if forward { seconds } else { -seconds });
+    pub(super) fn jump(&self, seconds: i64) {
+        self.clocks.jump(seconds);
     }
 
     /// Does something to the account, at the true time.
@@ -153,8 +113,8 @@ impl World {
         self.with(|state| {
             let mut harm = Harm {
                 restarts: state.account.restarts() as f64,
-                by_restarts: state.by_restarts,
-                in_all: state.by_restarts,
+                by_restarts: harm::failed(&state.sums),
+                in_all: harm::failed(&state.sums),
             };
             for (place, trouble) in self.troubles.iter().enumerate() {
                 let until = state.ended.get(&place).copied().unwrap_or(trouble.until);
@@ -167,8 +127,66 @@ impl World {
         })
     }
 
-    pub(super) fn processes() -> impl Iterator<Item = &'static str> {
-        PROCESSES.into_iter()
+    /// What restarts came to, by what they were for.
+    pub(super) fn sums(&self) -> Sums {
+        self.with(|state| state.sums.clone())
+    }
+
+    /// From now on an executor behaves so.
+    pub(super) fn behave(&self, unit: UnitName, manner: Manner) {
+        let now = self.seconds();
+        self.with(|state| state.manners.entry(unit).or_default().push((now, manner)));
+    }
+
+    /// How a unit's executor behaved at a true time.
+    pub(super) fn manner_at(&self, unit: &UnitName, at: f64) -> Manner {
+        self.with(|state| {
+            let manners = state.manners.get(unit).map_or(&[][..], Vec::as_slice);
+            let since = manners.partition_point(|(from, _)| *from <= at);
+            let last = since.checked_sub(1).map(|place| manners[place].1);
+            last.unwrap_or(Manner::Works)
+        })
+    }
+
+    /// Notes that a lie accuses these.
+    pub(super) fn lied(&self, units: impl Iterator<Item = UnitName>) {
+        let now = self.seconds();
+        self.with(|state| {
+            for unit in units {
+                state.lies.entry(unit).or_default().push(now);
+            }
+        });
+    }
+
+    /// Whether a lie accused the process, or something in it, in this time.
+    pub(super) fn is_lied_about(&self, process: &str, from: f64, until: f64) -> bool {
+        let process = UnitName::from(process);
+        self.with(|state| {
+            let lies = state.lies.iter();
+            let mut lies = lies.filter(|(unit, _)| self.tree.overlap(unit, &process));
+            lies.any(|(_, at)| {
+                let next = at.partition_point(|at| *at < from);
+                at.get(next).is_some_and(|at| *at < until)
+            })
+        })
+    }
+
+    /// What a restart of this unit is for, at this time.
+    fn what_for(&self, permit: &Permit, now: f64, ended: &BTreeMap<usize, f64>) -> For {
+        let on = self.on_at(now, ended);
+        match permit.incident().and_then(trouble_of) {
+            None if on.is_empty() => For::Lie,
+            None => For::LieMeanwhile,
+            Some(place) if !on.contains(&place) => For::Gone,
+            Some(place) => {
+                let Trouble { kind, cure, .. } = self.troubles[place];
+                let cures = |cure: &str| self.tree.contains(permit.unit(), &cure.into());
+                match cure.is_some_and(cures) {
+                    true => For::Cure(kind),
+                    false => For::Nothing(kind),
+                }
+            }
+        }
     }
 
     /// The share of a process's requests that fails at a true time.
@@ -200,26 +218,13 @@ impl World {
 
     /// An accusation, by the wall's clock.
     pub(super) fn evidence(&self, incident: u64, suspects: &[(UnitName, f64, bool)]) -> Evidence {
-        let mut evidence = evidence_of(incident, suspects, 10.0, self.wall(), "raised");
+        let mut evidence = evidence_of(incident, suspects, 10.0, self.clocks.wall(), "raised");
         evidence.traffic = UNITS
             .iter()
             .map(|unit| (UnitName::from(unit.0), unit.3))
             .collect();
-        let (wall, now) = (self.wall(), self.seconds());
-        let renewed = self
-            .note(|account, _| account.renewed().clone())
-            .into_iter();
-        let renewed = renewed.filter_map(|(unit, at)| {
-            let change = Changed {
-                at: wall.checked_sub(Duration::from_secs_f64(now - at))?,
-                what: format!("{unit} was renewed"),
-                is_version: false,
-                renewals: 0,
-                goes_on: false,
-            };
-            Some((unit, change))
-        });
-        evidence.circumstances.changes = renewed.collect();
+        let renewed = self.note(|account, _| account.renewed().clone());
+        evidence.circumstances.changes = self.clocks.changes(&renewed);
         evidence
     }
 
@@ -263,7 +268,7 @@ impl World {
     }
 
     pub(super) fn told(&self, evidence: &Evidence) {
-        let age = self.wall().duration_since(evidence.at);
+        let age = self.clocks.wall().duration_since(evidence.at);
         let age = age.unwrap_or_default().as_secs_f64();
         self.note(|account, now| account.told(evidence, age, now));
     }
@@ -275,44 +280,6 @@ impl World {
         hits.filter(|hits| hits.len() == 1)
             .map(|hits| hits[0].0)
             .collect()
-    }
-
-    async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
-        let unit = permit.unit().clone();
-        let now = self.seconds();
-        let manner = self.with(|state| {
-            let manner = state.manner.get(&unit).copied();
-            let ill = self.ill(now, &state.ended);
-            let refuses = manner == Some(Manner::Refuses);
-            state.account.called(&permit, refuses, &ill, now);
-            manner
-        });
-        let usual = Duration::from_secs_f64(downtime_of(unit.as_str()));
-        let deadline = permit.deadline();
-        // Dropped with the engine's patience, as a real one would be.
-        let flight = Flight::new(self, &unit);
-        let stopped_at = self.wall();
-        let manner = manner.unwrap_or(Manner::Works);
-        manner.act(&unit, usual, deadline).await?;
-        let now = self.seconds();
-        self.with(|state| {
-            for place in self.on_at(now, &state.ended) {
-                let cures = self.troubles[place]
-                    .cure
-                    .is_some_and(|cure| self.tree.contains(&unit, &cure.into()));
-                if cures {
-                    state.ended.insert(place, now);
-                }
-            }
-        });
-        drop(flight);
-        // Clocks jump during restarts too, and the service has to bear it.
-        Ok(Executed {
-            stopped_at,
-            ready_at: self.wall(),
-            began: Life::default(),
-            note: String::new(),
-        })
     }
 
     /// The worst share that fails anywhere, which is what the incident's request types see.
@@ -327,7 +294,13 @@ impl World {
 
 /// The number of the incident that a trouble makes of a unit. Below are those of lies.
 const fn incident_of(place: usize, hit: usize) -> u64 {
-    1000 + 10 * place as u64 + hit as u64
+    FIRST_INCIDENT + HITS * place as u64 + hit as u64
+}
+
+/// The trouble that an incident is of.
+fn trouble_of(incident: u64) -> Option<usize> {
+    let place = incident.checked_sub(FIRST_INCIDENT)? / HITS;
+    usize::try_from(place).ok()
 }
 
 /// A restart under way: what passes through the unit fails as long as it lasts.
@@ -335,17 +308,9 @@ struct Flight {
     world: World,
     unit: UnitName,
     from: f64,
-}
-
-impl Flight {
-    fn new(world: &World, unit: &UnitName) -> Self {
-        world.note(|account, _| account.took_off(unit));
-        Self {
-            world: world.clone(),
-            unit: unit.clone(),
-            from: world.seconds(),
-        }
-    }
+    of: For,
+    is_approved: bool,
+    manner: Manner,
 }
 
 impl Drop for Flight {
@@ -360,63 +325,90 @@ impl Drop for Flight {
                 .map(|place| self.world.troubles[place].share(&process))
                 .fold(0.0, f64::max);
             let traffic = traffic_of(&process);
-            state.by_restarts += (now - self.from) * traffic * (1.0 - failing);
+            if self.manner == Manner::Refuses {
+                // It leaves the unit as it was, and is no restart.
+                return;
+            }
+            let restart = Restart {
+                of: self.of,
+                is_approved: self.is_approved,
+                is_process: PROCESSES.contains(&process.as_str()),
+                manner: self.manner,
+                failed: (now - self.from) * traffic * (1.0 - failing),
+            };
+            harm::add(&mut state.sums, &restart);
         });
     }
 }
 
-impl Executor for World {
-    fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>> {
-        Box::pin(self.carry_out(permit))
+impl Simulated for World {
+    const REMEMBERS: f64 = 120.0;
+
+    fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
-    fn inquire<'a>(
-        &'a self,
-        _action: ActionId,
-        _unit: &'a UnitName,
-        _generation: u64,
-    ) -> BoxFuture<'a, Effect> {
-        Box::pin(std::future::ready(Effect::Unknown))
+    fn tree(&self) -> &Arc<RestartTree> {
+        &self.tree
     }
-}
 
-impl Cohort for World {
-    fn fared(&self, query: &CohortQuery) -> Fared {
-        /// Requests per second, looked at so often, and not further back than this.
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
+        let unit = permit.unit().clone();
+        let now = self.seconds();
+        let manner = self.manner_at(&unit, now);
+        // Dropped with the engine's patience, as a real one would be.
+        let flight = self.with(|state| {
+            let ill = self.ill(now, &state.ended);
+            let refuses = manner == Manner::Refuses;
+            let is_approved = state.account.called(&permit, refuses, &ill, now);
+            state.account.took_off(&unit);
+            Flight {
+                world: self.clone(),
+                unit: unit.clone(),
+                from: now,
+                of: self.what_for(&permit, now, &state.ended),
+                is_approved,
+                manner,
+            }
+        });
+        let usual = Duration::from_secs_f64(downtime_of(unit.as_str()));
+        manner.act(&unit, usual, permit.deadline()).await?;
+        let now = self.seconds();
+        self.with(|state| {
+            for place in self.on_at(now, &state.ended) {
+                let cures = self.troubles[place]
+                    .cure
+                    .is_some_and(|cure| self.tree.contains(&unit, &cure.into()));
+                if cures {
+                    state.ended.insert(place, now);
+                }
+            }
+        });
+        drop(flight);
+        Ok(())
+    }
+
+    fn fared(&self, _request_types: &[String], from: f64, until: f64) -> (u64, u64) {
+        /// Requests per second, looked at so often.
         const RATE: f64 = 40.0;
         const STEP: f64 = 0.25;
-        const BACK: f64 = 120.0;
-        let (wall, now) = (self.wall(), self.seconds());
-        let ago = |at: SystemTime| match wall.duration_since(at) {
-            Ok(ago) => ago.as_secs_f64(),
-            Err(ahead) => -ahead.duration().as_secs_f64(),
-        };
-        let from = (now - ago(query.from)).max(now - BACK).max(0.0);
-        let until = (now - ago(query.until)).min(now);
-        let mut fared = Fared::seen(0, 0, wall);
+        let (mut ok, mut bad) = (0.0, 0.0);
         self.with(|state| {
             let mut at = from;
             while at < until {
-                let share = self.worst_share(at, &state.ended);
                 let requests = RATE * STEP.min(until - at);
-                let bad = (requests * share).round();
-                fared.bad += bad as u64;
-                fared.ok += (requests - bad).round() as u64;
+                let failed = (requests * self.worst_share(at, &state.ended)).round();
+                bad += failed;
+                ok += (requests - failed).round();
                 at += STEP;
             }
         });
-        fared
+        (ok as u64, bad as u64)
     }
-}
-
-impl Prober for World {
-    fn probe<'a>(&'a self, _spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-impl Notifier for World {
-    fn notify(&self, _notice: &Notice) {}
 }
 
 #[cfg(test)]

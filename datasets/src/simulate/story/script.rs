@@ -15,31 +15,33 @@
 //! at 20m end
 //! ```
 
-use std::fmt;
-use std::str::{FromStr, SplitWhitespace};
+use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use rekindle_recovery::{Mode, Policy, UnitName, UnitSpec};
+use rekindle_recovery::tree::{Group, TreeError};
+use rekindle_recovery::{Mode, Policy, RestartTree, UnitName, UnitSpec};
 
 use super::super::manner::Manner;
 use super::super::reserve::Reserve;
 use super::super::world::unit;
 use super::PERSON;
+use super::words::{Words, duration};
 
-/// No time in a story is longer: a year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How often one line may happen.
 const MOST_TIMES: u32 = 10_000;
+/// What may happen, beside that a unit fails.
+const HAPPENS: &str =
+    "approve, reject, pause, resume, restart, rollout, executor, clock, infer, kill and end";
 /// After the last thing that happens, where nothing else is said.
 const AFTERMATH: Duration = Duration::from_secs(600);
 
 /// A story.
 #[derive(Clone, Debug)]
 pub struct Script {
-    pub(super) units: Vec<UnitSpec>,
+    units: Vec<UnitSpec>,
+    pub(super) tree: RestartTree,
     /// Requests per second through each unit, in their order.
-    pub(super) traffic: Vec<f64>,
+    traffic: Vec<f64>,
     pub(super) policy: Policy,
     /// What happens, in order.
     pub(super) events: Vec<(Duration, Event)>,
@@ -52,8 +54,9 @@ pub(super) enum Event {
     Fails(Fault),
     /// From now on an executor behaves so.
     Executor(UnitName, Manner),
-    Approve,
-    Reject,
+    /// Of a plan, or of whatever waits.
+    Approve(Option<u64>),
+    Reject(Option<u64>),
     Pause(Duration),
     Resume,
     Restart(UnitName),
@@ -61,6 +64,8 @@ pub(super) enum Event {
     Rollout(UnitName),
     /// The wall's clock jumps by so many seconds.
     Clock(i64),
+    /// It is inferred that units are only cured together.
+    Infer(Group),
     Kill,
 }
 
@@ -102,12 +107,16 @@ impl FromStr for Script {
     fn from_str(text: &str) -> Result<Self, ScriptError> {
         let mut script = Self {
             units: Vec::new(),
+            tree: RestartTree::empty(),
             traffic: Vec::new(),
             policy: Policy::default(),
             events: Vec::new(),
             end: Duration::ZERO,
         };
-        let mut end = None;
+        let mut end: Option<Duration> = None;
+        // Where each unit is said to be, and where what happens last.
+        let mut places: Vec<(usize, &str)> = Vec::new();
+        let mut latest: Option<(Duration, usize, &str)> = None;
         let mut above: Vec<(usize, UnitName)> = Vec::new();
         let mut in_tree = false;
         for (number, line) in text.lines().enumerate() {
@@ -126,6 +135,8 @@ impl FromStr for Script {
                 above.retain(|(other, _)| *other < indent);
                 let parent = above.last().map_or("", |(_, name)| name.as_str());
                 let (spec, traffic) = unit_of(&mut words, parent).map_err(wrong)?;
+                script.takes(&spec).map_err(wrong)?;
+                places.push((number, line));
                 above.push((indent, spec.name.clone()));
                 script.units.push(spec);
                 script.traffic.push(traffic);
@@ -141,6 +152,10 @@ impl FromStr for Script {
                     match event {
                         None => end = times.last().copied(),
                         Some(event) => {
+                            let at = times.last().copied().unwrap_or_default();
+                            if latest.is_none_or(|(last, ..)| last <= at) {
+                                latest = Some((at, number, line));
+                            }
                             let events = times.into_iter().map(|at| (at, event.clone()));
                             script.events.extend(events);
                         }
@@ -150,6 +165,30 @@ impl FromStr for Script {
             }
             words.end().map_err(wrong)?;
         }
+        let wrong = |number: usize, line: &str, reason: String| ScriptError {
+            line: number + 1,
+            reason,
+            text: line.trim().to_owned(),
+        };
+        if let Some((end, (at, number, line))) = end.zip(latest)
+            && at > end
+        {
+            let (at, end) = (at.as_secs_f64(), end.as_secs_f64());
+            let reason = format!("it happens at {at} s, and the story ends at {end} s");
+            return Err(wrong(number, line, reason));
+        }
+        script.tree = RestartTree::build(script.units.clone()).map_err(|errors| {
+            let of = errors.first().and_then(|error| script.place_of(error));
+            let (number, line) = of
+                .and_then(|of| places.get(of))
+                .copied()
+                .unwrap_or_default();
+            let reason = match places.is_empty() {
+                true => "a story has a tree, with units that are indented below it".to_owned(),
+                false => in_words(&errors),
+            };
+            wrong(number, line, reason)
+        })?;
         // Parents come before their parts.
         for place in (0..script.units.len()).rev() {
             if script.traffic[place] == 0.0 {
@@ -166,7 +205,45 @@ impl FromStr for Script {
     }
 }
 
+fn in_words(errors: &[TreeError]) -> String {
+    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    words.join("; ")
+}
+
 impl Script {
+    /// Whether one more unit may be there, where it is said to be.
+    fn takes(&self, spec: &UnitSpec) -> Result<(), String> {
+        let name = &spec.name;
+        if self.units.iter().any(|known| known.name == *name) {
+            return Err(format!(
+                "{name} is in the tree already; every unit needs a name of its own"
+            ));
+        }
+        match self.units.first() {
+            Some(root) if spec.parent.is_none() => Err(format!(
+                "{name} stands beside {}, which has to contain all others; indent it",
+                root.name
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The place of the unit that something is wrong with; of the first, where it is the tree as a whole.
+    fn place_of(&self, error: &TreeError) -> Option<usize> {
+        match error {
+            TreeError::NotRestartable { unit } => {
+                self.units.iter().position(|spec| spec.name == *unit)
+            }
+            _ => Some(0),
+        }
+    }
+
+    /// The requests per second through each unit.
+    pub(super) fn traffic(&self) -> impl Iterator<Item = (UnitName, f64)> {
+        let names = self.units.iter().map(|spec| spec.name.clone());
+        names.zip(self.traffic.iter().copied())
+    }
+
     /// What follows `at`: when, and what; `None` for the end.
     fn happens(&self, words: &mut Words<'_>) -> Result<(Vec<Duration>, Option<Event>), String> {
         let at = words.duration()?;
@@ -187,8 +264,8 @@ impl Script {
         let what = words.any("what happens")?;
         let event = match what {
             "end" => return Ok((times, None)),
-            "approve" => Event::Approve,
-            "reject" => Event::Reject,
+            "approve" => Event::Approve(words.plan()?),
+            "reject" => Event::Reject(words.plan()?),
             "pause" => Event::Pause(words.duration()?),
             "resume" => Event::Resume,
             "kill" => Event::Kill,
@@ -198,13 +275,17 @@ impl Script {
                 Event::Rollout(self.unit(words)?)
             }
             "clock" => Event::Clock(words.signed()?),
+            "infer" => Event::Infer(self.group(words)?),
             "executor" => {
                 words.expect("of")?;
                 let unit = self.unit(words)?;
                 Event::Executor(unit, words.manner()?)
             }
             unit => {
-                let unit = self.known(unit)?;
+                let known = self.known(unit);
+                let unit = known.map_err(|reason| {
+                    format!("{reason}, and nothing else happens but {HAPPENS}")
+                })?;
                 words.expect("fails")?;
                 Event::Fails(self.fault(unit, words)?)
             }
@@ -253,6 +334,14 @@ impl Script {
         if told.is_empty() {
             told.push((unit.clone(), 0.9));
         }
+        let all: f64 = told.iter().map(|(_, share)| share).sum();
+        // What is added up is not exact.
+        if all > 1.0 + 1e-9 {
+            let percent = (100.0 * all).round();
+            return Err(format!(
+                "one of those accused is it, so their shares add up to 100 % at most, not to {percent} %"
+            ));
+        }
         let told = told.into_iter();
         let told = told.map(|(unit, share)| (unit, share, two_sided)).collect();
         Ok(Fault {
@@ -261,6 +350,30 @@ impl Script {
             ends,
             told,
             reserve,
+        })
+    }
+
+    /// What follows `infer`: `UNIT and UNIT 90%`, and `by traces` where no recovery showed it.
+    fn group(&self, words: &mut Words<'_>) -> Result<Group, String> {
+        let mut members = vec![self.unit(words)?];
+        while words.has("and") {
+            members.push(self.unit(words)?);
+        }
+        members.sort();
+        members.dedup();
+        if members.len() < 2 {
+            return Err("it takes two units to be cured together: `infer A and B 90%`".to_owned());
+        }
+        let share = words.share()?;
+        let by_traces = words.has("by");
+        if by_traces {
+            words.expect("traces")?;
+        }
+        Ok(Group {
+            members,
+            share,
+            is_proven: !by_traces,
+            why: "the story says so".to_owned(),
         })
     }
 
@@ -313,7 +426,8 @@ fn unit_of(words: &mut Words<'_>, parent: &str) -> Result<(UnitSpec, f64), Strin
 /// A limit of the policy.
 fn limit(words: &mut Words<'_>, policy: &mut Policy) -> Result<(), String> {
     const KNOWN: &str = "`restarts per unit N`, `restarts per tree N`, `failed requests N`, `budget period TIME`, \
-                         `approval expires after TIME`, `storm at N units` or `one of GROUP`";
+                         `approval expires after TIME`, `person comes after TIME`, `wait TIME`, `in flight TIME`, \
+                         `storm at N units` or `one of GROUP`";
     let wrong = |_| format!("of the policy there is {KNOWN}");
     let is_limit = words.any(KNOWN)?;
     match is_limit {
@@ -340,6 +454,16 @@ fn limit(words: &mut Words<'_>, policy: &mut Policy) -> Result<(), String> {
             words.expect("after").map_err(wrong)?;
             policy.approval_expiry = words.duration()?;
         }
+        "person" => {
+            words.expect("comes").map_err(wrong)?;
+            words.expect("after").map_err(wrong)?;
+            policy.human_response = words.duration()?;
+        }
+        "wait" => policy.wait = words.duration()?,
+        "in" => {
+            words.expect("flight").map_err(wrong)?;
+            policy.in_flight = words.duration()?;
+        }
         "storm" => {
             words.expect("at").map_err(wrong)?;
             policy.storm_units = words.number("a number of units")?;
@@ -353,106 +477,6 @@ fn limit(words: &mut Words<'_>, policy: &mut Policy) -> Result<(), String> {
         _ => return Err(wrong(String::new())),
     }
     Ok(())
-}
-
-/// `400ms`, `4s`, `10m`, `2h`.
-fn duration(word: &str) -> Result<Duration, String> {
-    let parsed: Option<SignedDuration> = word.parse().ok();
-    parsed
-        .and_then(|it| Duration::try_from(it).ok())
-        .filter(|it| *it <= LONGEST)
-        .ok_or_else(|| format!("{word} is no time; write 400ms, 4s, 10m or 2h"))
-}
-
-/// A line's words.
-struct Words<'a>(SplitWhitespace<'a>);
-
-impl<'a> Words<'a> {
-    fn next(&mut self) -> Option<&'a str> {
-        self.0.next().map(|word| word.trim_end_matches(','))
-    }
-
-    fn peek(&self) -> Option<&'a str> {
-        self.0.clone().next()
-    }
-
-    /// Whether this is next, which is then behind us.
-    fn has(&mut self, word: &str) -> bool {
-        let is_next = self.peek() == Some(word);
-        if is_next {
-            self.0.next();
-        }
-        is_next
-    }
-
-    fn any(&mut self, what: &str) -> Result<&'a str, String> {
-        self.next().ok_or_else(|| format!("{what} is missing"))
-    }
-
-    fn expect(&mut self, word: &str) -> Result<(), String> {
-        match self.next() {
-            Some(next) if next == word => Ok(()),
-            Some(next) => Err(format!("{next} stands where {word} should")),
-            None => Err(format!("{word} is missing")),
-        }
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        self.next().map_or(Ok(()), |word| {
-            Err(format!("nothing may follow from {word} on"))
-        })
-    }
-
-    fn number<T: FromStr>(&mut self, what: &str) -> Result<T, String> {
-        let word = self.any(what)?;
-        word.parse().map_err(|_| format!("{word} is not {what}"))
-    }
-
-    fn duration(&mut self) -> Result<Duration, String> {
-        duration(self.any("a time")?)
-    }
-
-    /// `+2h`, `-90s`, in seconds.
-    fn signed(&mut self) -> Result<i64, String> {
-        let word = self.any("by how much the clock jumps")?;
-        let by = duration(word.trim_start_matches(['+', '-']))?;
-        if by.subsec_nanos() > 0 {
-            return Err(format!("{word} is no whole number of seconds"));
-        }
-        let by = i64::try_from(by.as_secs()).map_err(|_| format!("{word} is too much"))?;
-        Ok(if word.starts_with('-') { -by } else { by })
-    }
-
-    /// `80%`, as 0.8.
-    fn share(&mut self) -> Result<f64, String> {
-        let word = self.any("a share")?;
-        let number: Option<f64> = word.strip_suffix('%').and_then(|it| it.parse().ok());
-        number
-            .map(|it| it / 100.0)
-            .filter(|share| (0.0..=1.0).contains(share))
-            .ok_or_else(|| format!("{word} is no share; write 80%"))
-    }
-
-    fn manner(&mut self) -> Result<Manner, String> {
-        let word = self.any("how it behaves")?;
-        Manner::ALL
-            .into_iter()
-            .find(|manner| manner.to_string() == word)
-            .ok_or_else(|| format!("{word} is none of {}", listed(Manner::ALL)))
-    }
-
-    fn reserve(&mut self) -> Result<Reserve, String> {
-        let word = self.any("what speaks against any restart")?;
-        Reserve::ALL
-            .into_iter()
-            .find(|reserve| reserve.name() == word)
-            .ok_or_else(|| {
-                format!(
-                    "{word} is none of {}",
-                    listed(Reserve::ALL.map(Reserve::name))
-                )
-            })
-    }
 }
 
 impl Event {
@@ -472,8 +496,8 @@ impl Event {
                 format!("{} fails {share:.0} % of its requests, {ends}", fault.unit)
             }
             Self::Executor(unit, manner) => format!("from now on the executor of {unit}: {manner}"),
-            Self::Approve => format!("{PERSON} approves what waits"),
-            Self::Reject => format!("{PERSON} rejects what waits"),
+            Self::Approve(plan) => format!("{PERSON} approves {}", which(*plan)),
+            Self::Reject(plan) => format!("{PERSON} rejects {}", which(*plan)),
             Self::Pause(duration) => {
                 format!("{PERSON} pauses recovery for {} s", duration.as_secs_f64())
             }
@@ -481,83 +505,27 @@ impl Event {
             Self::Restart(unit) => format!("{PERSON} orders a restart of {unit}"),
             Self::Rollout(unit) => format!("somebody else renews {unit}"),
             Self::Clock(seconds) => format!("the wall's clock jumps by {seconds} s"),
+            Self::Infer(group) => {
+                let names: Vec<&str> = group.members.iter().map(UnitName::as_str).collect();
+                let by = if group.is_proven {
+                    "recoveries"
+                } else {
+                    "traces"
+                };
+                let share = 100.0 * group.share;
+                format!(
+                    "{by} say that {} are only cured together ({share:.0} %)",
+                    names.join(" and ")
+                )
+            }
             Self::Kill => "the engine is killed, and starts again".to_owned(),
         }
     }
 }
 
-fn listed<T: fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
-    let all: Vec<String> = all.into_iter().map(|one| one.to_string()).collect();
-    all.join(", ")
+fn which(plan: Option<u64>) -> String {
+    plan.map_or_else(|| "what waits".to_owned(), |plan| format!("plan {plan}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TREE: &str = "tree\n  site\n    shop 4s 30/s\n      shop.cart 400ms 10/s\n";
-
-    #[test]
-    fn a_text_is_a_story() {
-        let text = format!(
-            "{TREE}policy restarts per unit 2\n\
-             at 10s every 1m 3 times shop.cart fails 80% until shop is restarted, told as shop 50% shop.cart 40% by one\n\
-             at 20s executor of shop.cart hangs # for good\nat 1h end\n"
-        );
-        let script: Script = text.parse().expect("a story");
-        assert_eq!(script.units.len(), 3);
-        assert_eq!(script.traffic, [30.0, 30.0, 10.0]);
-        assert_eq!(script.units[2].parent, Some("shop".into()));
-        assert_eq!(script.policy.restarts_per_unit, 2);
-        assert_eq!(script.end, Duration::from_secs(3600));
-        let at: Vec<u64> = script.events.iter().map(|it| it.0.as_secs()).collect();
-        assert_eq!(at, [10, 20, 70, 130]);
-        let fault = Fault {
-            unit: "shop.cart".into(),
-            share: 0.8,
-            ends: Ends::Restart(vec!["shop".into()]),
-            told: vec![
-                ("shop".into(), 0.5, false),
-                ("shop.cart".into(), 0.4, false),
-            ],
-            reserve: None,
-        };
-        assert_eq!(script.events[0].1, Event::Fails(fault));
-        assert_eq!(
-            script.events[1].1,
-            Event::Executor("shop.cart".into(), Manner::Hangs)
-        );
-    }
-
-    #[test]
-    fn who_is_suspected_is_so_by_one_where_nobody_is_named() {
-        let text = format!("{TREE}at 10s shop fails 80% for 1m by one\n");
-        let script: Script = text.parse().expect("a story");
-        let Event::Fails(fault) = &script.events[0].1 else {
-            panic!("{:?}", script.events);
-        };
-        assert_eq!(fault.told, [("shop".into(), 0.9, false)]);
-    }
-
-    #[test]
-    fn what_is_no_story_says_why() {
-        for (line, reason) in [
-            ("nonsense", "a line begins with"),
-            ("at noon approve", "noon is no time"),
-            ("at 10s bank fails 80% for 1m", "has no unit bank"),
-            ("at 10s shop fails much for 1m", "much is no share"),
-            ("at 10s shop fails 80% forever", "for a time, or until"),
-            ("at 10s approve twice", "nothing may follow"),
-            ("at 10s executor of shop sings", "sings is none of works"),
-            ("at 10s shop fails 80% for 1m with luck", "luck is none of"),
-            ("at 1s every 1h 4000000000 times approve", "too many"),
-            ("at 10s clock -500ms", "no whole number of seconds"),
-            ("at 9000000h approve", "is no time"),
-            ("policy be kind", "of the policy there is"),
-        ] {
-            let error = format!("{TREE}{line}\n").parse::<Script>().expect_err(line);
-            assert_eq!(error.line, 5, "{error}");
-            assert!(error.to_string().contains(reason), "{error}");
-        }
-    }
-}
+mod tests;

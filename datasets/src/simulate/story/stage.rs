@@ -2,27 +2,19 @@
 //! is over.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rekindle_recovery::belief::Learned;
-use rekindle_recovery::executor::{
-    ActionId, BoxFuture, Effect, ExecuteError, Executed, Executor, Life, Permit,
-};
-use rekindle_recovery::ports::{Notice, Notifier, Prober};
-use rekindle_recovery::service::ServiceConfig;
+use rekindle_recovery::executor::{ExecuteError, Permit};
+use rekindle_recovery::ports::Notice;
 use rekindle_recovery::{
-    Changed, Circumstances, Cohort, CohortQuery, Evidence, Fared, FaultSignature, Policy,
-    ProbeSpec, RestartTree, SuspectUnit, UnitName,
+    Circumstances, Evidence, FaultSignature, Policy, RestartTree, SuspectUnit, UnitName,
 };
-use tokio::time::Instant;
 
 use super::script::{Ends, Fault, Script};
 use super::{Line, Told};
-use crate::simulate::SimulateError;
 use crate::simulate::manner::Manner;
 use crate::simulate::reserve::Reserve;
+use crate::simulate::service::{Clocks, Simulated};
 
 /// From a fault's first request to the first word of it, in seconds.
 const UNNOTICED: f64 = 1.0;
@@ -52,7 +44,6 @@ struct State {
     troubles: Vec<Trouble>,
     renewed: BTreeMap<UnitName, f64>,
     restarted: BTreeMap<UnitName, f64>,
-    offset: i64,
     lines: Vec<Line>,
     restarts: u64,
     failed_by_restarts: f64,
@@ -62,45 +53,20 @@ struct State {
 #[derive(Clone)]
 pub(super) struct Stage {
     state: Arc<Mutex<State>>,
-    pub(super) tree: Arc<RestartTree>,
+    tree: Arc<RestartTree>,
     traffic: Arc<BTreeMap<UnitName, f64>>,
     policy: Arc<Policy>,
-    start: Instant,
+    clocks: Clocks,
 }
 
 impl Stage {
-    pub(super) fn new(script: &Script) -> Result<Self, SimulateError> {
-        let tree = RestartTree::build(script.units.clone());
-        let tree = tree.map_err(|errors| {
-            let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            SimulateError::NoTree(words.join("; "))
-        })?;
-        let names = script.units.iter().map(|spec| spec.name.clone());
-        Ok(Self {
+    pub(super) fn new(script: &Script) -> Self {
+        Self {
             state: Arc::new(Mutex::new(State::default())),
-            tree: Arc::new(tree),
-            traffic: Arc::new(names.zip(script.traffic.iter().copied()).collect()),
+            tree: Arc::new(script.tree.clone()),
+            traffic: Arc::new(script.traffic().collect()),
             policy: Arc::new(script.policy.clone()),
-            start: Instant::now(),
-        })
-    }
-
-    pub(super) fn config(&self, folder: &Path) -> ServiceConfig {
-        let executor: Arc<dyn Executor> = Arc::new(self.clone());
-        let (clock, start) = (self.clone(), self.start);
-        let units = self.tree.units().filter(|spec| spec.executor.is_some());
-        ServiceConfig {
-            policy: (*self.policy).clone(),
-            state_dir: folder.to_owned(),
-            executors: units
-                .map(|spec| (spec.name.clone(), executor.clone()))
-                .collect(),
-            prober: Arc::new(self.clone()),
-            notifier: Arc::new(self.clone()),
-            seeds: Learned::default(),
-            crash: None,
-            clock: Arc::new(move || clock.wall()),
-            boot: Arc::new(move || ("simulated".to_owned(), start.elapsed())),
+            clocks: Clocks::begin(),
         }
     }
 
@@ -110,19 +76,7 @@ impl Stage {
 
     /// Seconds since the beginning.
     fn now(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
-    }
-
-    /// What the wall's clock says.
-    fn wall(&self) -> SystemTime {
-        let offset = self.with(|state| state.offset);
-        let by = Duration::from_secs(offset.unsigned_abs());
-        let true_time = UNIX_EPOCH + Duration::from_secs(1_000_000_000) + self.start.elapsed();
-        if offset < 0 {
-            true_time - by
-        } else {
-            true_time + by
-        }
+        self.clocks.now()
     }
 
     pub(super) fn say(&self, what: String) {
@@ -157,7 +111,7 @@ impl Stage {
     }
 
     pub(super) fn jump(&self, seconds: i64) {
-        self.with(|state| state.offset += seconds);
+        self.clocks.jump(seconds);
     }
 
     fn rate(&self, unit: &UnitName) -> f64 {
@@ -183,19 +137,9 @@ impl Stage {
 
     /// What recovery is told now: of what is wrong, and once of each thing that isn't any more.
     pub(super) fn evidence(&self) -> Vec<Evidence> {
-        let (now, wall) = (self.now(), self.wall());
+        let now = self.now();
         self.with(|state| {
-            let renewed = state.renewed.iter().filter_map(|(unit, at)| {
-                let change = Changed {
-                    at: wall.checked_sub(Duration::from_secs_f64(now - at))?,
-                    what: format!("{unit} was renewed"),
-                    is_version: false,
-                    renewals: 0,
-                    goes_on: false,
-                };
-                Some((unit.clone(), change))
-            });
-            let changes: BTreeMap<UnitName, Changed> = renewed.collect();
+            let changes = self.clocks.changes(&state.renewed);
             let mut told = Vec::new();
             let mut new = Vec::new();
             for (place, trouble) in state.troubles.iter_mut().enumerate() {
@@ -205,7 +149,7 @@ impl Stage {
                 }
                 trouble.is_told_over = is_over;
                 let incident = place as u64 + 1;
-                let mut evidence = self.of(incident, trouble, wall, now);
+                let mut evidence = self.of(incident, trouble);
                 evidence.circumstances.changes.clone_from(&changes);
                 if is_over {
                     evidence.closed = true;
@@ -221,19 +165,19 @@ impl Stage {
         })
     }
 
-    fn of(&self, incident: u64, trouble: &Trouble, wall: SystemTime, now: f64) -> Evidence {
+    fn of(&self, incident: u64, trouble: &Trouble) -> Evidence {
         let fault = &trouble.fault;
         let mut circumstances = Circumstances::default();
         if let Some(reserve) = fault.reserve {
             reserve.tell(&mut circumstances);
         }
         let is_slow = fault.reserve == Some(Reserve::Overload);
-        let since = Duration::from_secs_f64(now - trouble.from);
+        let wall = self.clocks.wall();
         let suspects = fault.told.iter();
         Evidence {
             incident,
             at: wall,
-            since: wall.checked_sub(since).unwrap_or(wall),
+            since: self.clocks.wall_of(trouble.from).unwrap_or(wall),
             signature: FaultSignature {
                 request_types: vec![format!("{TYPE}{}", fault.unit)],
                 error_type: "Broken".to_owned(),
@@ -306,40 +250,6 @@ impl Stage {
             }
         });
     }
-
-    async fn carry_out(&self, permit: Permit) -> Result<Executed, ExecuteError> {
-        let unit = permit.unit().clone();
-        let mut away = Away::begin(self, &unit);
-        let stopped_at = self.wall();
-        let manner = self.with(|state| state.manner.get(&unit).copied());
-        let spec = self.tree.spec(&unit);
-        let usual = spec.and_then(|spec| spec.expected_downtime);
-        let generation = permit.generation();
-        self.say(format!(
-            "{unit} is restarted, its generation is {generation}"
-        ));
-        let acted = manner
-            .unwrap_or(Manner::Works)
-            .act(&unit, usual.unwrap_or_default(), permit.deadline())
-            .await;
-        match &acted {
-            Ok(()) => {
-                let took = self.now() - away.from;
-                self.say(format!("{unit} is ready after {took:.1} s"));
-                self.cure(&unit);
-            }
-            Err(error) => self.say(format!("{error}")),
-        }
-        // Who refuses leaves it as it was.
-        away.is_restart = !matches!(acted, Err(ExecuteError::Refused { .. }));
-        acted?;
-        Ok(Executed {
-            stopped_at,
-            ready_at: self.wall(),
-            began: Life::default(),
-            note: String::new(),
-        })
-    }
 }
 
 /// A unit that is being restarted, until that ends or is broken off.
@@ -393,38 +303,53 @@ fn suspected(evidence: &Evidence) -> String {
     format!("{} suspected", suspects.join(", "))
 }
 
-impl Executor for Stage {
-    fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>> {
-        Box::pin(self.carry_out(permit))
+impl Simulated for Stage {
+    const REMEMBERS: f64 = 600.0;
+
+    fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
-    fn inquire<'a>(
-        &'a self,
-        _action: ActionId,
-        _unit: &'a UnitName,
-        _generation: u64,
-    ) -> BoxFuture<'a, Effect> {
-        Box::pin(std::future::ready(Effect::Unknown))
+    fn tree(&self) -> &Arc<RestartTree> {
+        &self.tree
     }
-}
 
-impl Cohort for Stage {
-    fn fared(&self, query: &CohortQuery) -> Fared {
-        /// Shares are looked at so often, and not further back than this, in seconds.
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
+        let unit = permit.unit().clone();
+        let mut away = Away::begin(self, &unit);
+        let manner = self.with(|state| state.manner.get(&unit).copied());
+        let spec = self.tree.spec(&unit);
+        let usual = spec.and_then(|spec| spec.expected_downtime);
+        let generation = permit.generation();
+        self.say(format!(
+            "{unit} is restarted, its generation is {generation}"
+        ));
+        let acted = manner
+            .unwrap_or(Manner::Works)
+            .act(&unit, usual.unwrap_or_default(), permit.deadline())
+            .await;
+        match &acted {
+            Ok(()) => {
+                let took = self.now() - away.from;
+                self.say(format!("{unit} is ready after {took:.1} s"));
+                self.cure(&unit);
+            }
+            Err(error) => self.say(format!("{error}")),
+        }
+        // Who refuses leaves it as it was.
+        away.is_restart = !matches!(acted, Err(ExecuteError::Refused { .. }));
+        acted
+    }
+
+    fn fared(&self, request_types: &[String], from: f64, until: f64) -> (u64, u64) {
+        /// Shares are looked at so often, in seconds.
         const STEP: f64 = 0.25;
-        const BACK: f64 = 600.0;
-        let (wall, now) = (self.wall(), self.now());
-        let when = |at: SystemTime| match wall.duration_since(at) {
-            Ok(ago) => now - ago.as_secs_f64(),
-            Err(ahead) => now + ahead.duration().as_secs_f64(),
-        };
-        let from = when(query.from).max(now - BACK).max(0.0);
-        let until = when(query.until).min(now);
-        let names = query
-            .request_types
-            .iter()
-            .filter_map(|it| it.strip_prefix(TYPE));
-        let units: Vec<UnitName> = match query.request_types.is_empty() {
+        let names = request_types.iter().filter_map(|it| it.strip_prefix(TYPE));
+        let units: Vec<UnitName> = match request_types.is_empty() {
             true => self.tree.root().cloned().into_iter().collect(),
             false => names.map(UnitName::from).collect(),
         };
@@ -441,18 +366,10 @@ impl Cohort for Stage {
                 }
             }
         });
-        Fared::seen(ok as u64, bad as u64, wall)
+        (ok as u64, bad as u64)
     }
-}
 
-impl Prober for Stage {
-    fn probe<'a>(&'a self, _spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-impl Notifier for Stage {
-    fn notify(&self, notice: &Notice) {
+    fn tell(&self, notice: &Notice) {
         self.say(format!("people are told: {}", notice.text));
     }
 }

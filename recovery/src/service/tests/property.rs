@@ -1,6 +1,9 @@
 //! Whatever the stream of evidence: no two overlapping subtrees at once, no budget broken, nothing
-//! done without an intent.
+//! done without an intent, no minimum of those that stand in for one another broken, and nobody restarted without whom
+//! he goes together with.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,9 +12,31 @@ use tokio::time::sleep;
 use super::world::{Manner, World};
 use crate::ledger::{Outcome, Store, audit};
 use crate::service::{ActionView, Command, Reply};
-use crate::{Policy, SuspectUnit};
+use crate::tree::tests::tree;
+use crate::{Policy, RestartTree, SuspectUnit, UnitName};
 
-const UNITS: [&str; 10] = [
+const TREE: &str = "
+site - auto
+  shop process service.name=shop ~2000 @group=doors
+    shop.cart code=cart ~200
+    shop.search code=search ~200
+  web process service.name=web ~1000 @group=doors
+  bank process service.name=bank ~2000
+    bank.pay code=pay ~200
+  mail process service.name=mail propose ~5000
+  vault process service.name=vault ~1000 @together=desk.c
+  desk - service.name=desk @min=2
+    desk.a code=a ~200
+    desk.b code=b ~200
+    desk.c code=c ~200
+";
+/// Of these, so many must be up.
+const STAND_IN: [(&[&str], usize); 2] =
+    [(&["shop", "web"], 1), (&["desk.a", "desk.b", "desk.c"], 2)];
+/// Each of these is restarted with the other.
+const TOGETHER: [&str; 2] = ["vault", "desk.c"];
+
+const UNITS: [&str; 14] = [
     "site",
     "shop",
     "shop.cart",
@@ -21,6 +46,10 @@ const UNITS: [&str; 10] = [
     "mail",
     "desk",
     "desk.a",
+    "desk.b",
+    "desk.c",
+    "vault",
+    "web",
     "nobody",
 ];
 
@@ -75,9 +104,11 @@ async fn play(steps: Vec<Step>) {
         failed_requests: 500.0,
         backoff: Duration::from_secs(1),
         judge_deadline: Duration::from_secs(3),
+        capacity: [("doors".to_owned(), 1)].into(),
         ..Policy::default()
     };
-    let world = World::new();
+    let mut world = World::new();
+    world.tree = Arc::new(tree(TREE));
     let (recovery, _shadows, task) = world.service(policy.clone(), None);
     for step in steps {
         match step {
@@ -97,6 +128,10 @@ async fn play(steps: Vec<Step>) {
                     reason: String::new(),
                 }];
                 evidence.closed = closed;
+                world.with(|state| match closed {
+                    true => state.accused.remove(&incident),
+                    false => state.accused.insert(incident, UNITS[unit].into()),
+                });
                 evidence.at -= Duration::from_secs(if old { 100 } else { 0 });
                 recovery
                     .evidence(evidence)
@@ -202,11 +237,59 @@ async fn play(steps: Vec<Step>) {
             "{attempt:?}"
         );
     }
+    for (attempt, _) in &attempts {
+        let is_of = |action: &&ActionView| {
+            action.recovery == attempt.recovery && action.intended_at == attempt.intended_at
+        };
+        let parts: Vec<&ActionView> = history.iter().filter(is_of).collect();
+        let restarted = parts.iter().filter(|part| {
+            let mut units = TOGETHER.iter();
+            units.any(|unit| part.unit.as_str() == *unit)
+        });
+        let restarted: BTreeSet<&UnitName> = restarted.map(|part| &part.unit).collect();
+        assert!([0, TOGETHER.len()].contains(&restarted.len()), "{parts:?}");
+        // A person's order overrules what follows.
+        let first = parts.iter().map(|part| part.action).min();
+        let beside = world.with(|state| state.beside.get(&first?).cloned());
+        if let Some((in_flight, accused)) = beside.filter(|_| attempt.by != "ann") {
+            leaves_enough(&world.tree, &attempt.target, &in_flight, &accused);
+        }
+    }
     assert_eq!(
         audit(world.path().join("ledger.db")).expect("a ledger"),
         Vec::<String>::new()
     );
     replay_every_prefix(&world);
+}
+
+/// Of those that stand in for one another, a restart takes none that nobody accuses where others, under restart
+/// themselves, leave too few.
+fn leaves_enough(
+    tree: &RestartTree,
+    target: &UnitName,
+    in_flight: &[UnitName],
+    accused: &[UnitName],
+) {
+    let is_part = |one: &UnitName, other: &UnitName| {
+        tree.chain(one).contains(&other) || tree.chain(other).contains(&one)
+    };
+    for (members, minimum) in STAND_IN {
+        let members: Vec<UnitName> = members.iter().map(|unit| UnitName::from(*unit)).collect();
+        let takes = |unit: &&UnitName| {
+            let mut restarted = tree.restarts(target).into_iter();
+            restarted.any(|it| is_part(it, unit))
+        };
+        let is_well = |unit: &&UnitName| !accused.iter().any(|it| is_part(it, unit));
+        let is_away = |unit: &&UnitName| in_flight.iter().any(|it| is_part(it, unit));
+        if !members.iter().filter(takes).any(|unit| is_well(&unit)) {
+            continue;
+        }
+        let up = members.iter().filter(|unit| !takes(unit) && !is_away(unit));
+        assert!(
+            up.count() >= minimum,
+            "{target} was restarted, with {in_flight:?} away and {accused:?} accused"
+        );
+    }
 }
 
 /// Every prefix of what the ledger tells of each recovery is a story that can have happened.

@@ -1270,7 +1270,7 @@ async fn unclear(unclear: crate::policy::Unclear) -> (World, Story) {
 
 pub(super) fn states(story: &Story) -> Vec<State> {
     let status = story.recovery.status().borrow().clone();
-    let all = status.recoveries.iter().chain(&status.finished);
+    let all = status.recoveries.iter().chain(status.finished.iter());
     all.map(|recovery| recovery.state).collect()
 }
 
@@ -1547,4 +1547,42 @@ site - auto
     let is_done = world.calls().first().is_some_and(|unit| unit == "desk.b");
     assert!(is_done || told(&world) > 0, "{}", story.text);
     story.end().await;
+}
+
+/// A judge looks ten times a second, and what people see is put together once a second, but for what is news.
+#[tokio::test(start_paused = true)]
+async fn while_one_is_judged_its_counts_are_shown_once_a_second() {
+    let world = World::new();
+    let policy = Policy {
+        judge_deadline: Duration::from_secs(20),
+        ..policy()
+    };
+    let (recovery, _shadows, _task) = world.service(policy, None);
+    // Its restart takes away so little that it isn't clear for long.
+    world.with(|state| state.thin = Some("front GET /".to_owned()));
+    world.break_down("shop.cart", 0.5);
+    sleep(Duration::from_secs(1)).await;
+    let evidence = world.evidence(1, &[("shop.cart", 0.9)]);
+    recovery.evidence(evidence).await.expect("taken");
+    let mut status = recovery.status();
+    let (mut shown, mut judged_at, mut over_at) = (0, None, None);
+    while over_at.is_none() {
+        status.changed().await.expect("the service lives");
+        let now = status.borrow_and_update().clone();
+        let states: Vec<State> = now.recoveries.iter().map(|it| it.state).collect();
+        if states == [State::Judging] {
+            judged_at.get_or_insert(world.seconds());
+            shown += 1;
+        } else if judged_at.is_some() {
+            over_at = Some((world.seconds(), now.recent[0].clone()));
+        }
+    }
+    let (over_at, action) = over_at.expect("it is over");
+    let lasted = over_at - judged_at.expect("it was judged");
+    assert!(lasted > 5.0, "{lasted}");
+    assert!(f64::from(shown) <= lasted + 2.0, "{shown} in {lasted} s");
+    // The verdict itself doesn't wait.
+    let judged = action.judged_at.expect("a verdict");
+    let late = world.now().duration_since(judged).unwrap_or_default();
+    assert!(late < Duration::from_millis(50), "{late:?}");
 }

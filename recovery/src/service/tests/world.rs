@@ -86,6 +86,10 @@ pub(super) struct State {
     pub(super) can_tell: bool,
     /// All that executors were called for.
     pub(super) calls: Vec<(ActionId, UnitName, u64)>,
+    /// Who is accused by which incident, where a test minds.
+    pub(super) accused: BTreeMap<u64, UnitName>,
+    /// Who was being restarted when each executor was called, and who accused.
+    pub(super) beside: BTreeMap<ActionId, (Vec<UnitName>, Vec<UnitName>)>,
     done: BTreeSet<ActionId>,
     in_flight: Vec<UnitName>,
     /// What must never happen, and did.
@@ -125,6 +129,8 @@ impl World {
             vetoes: None,
             can_tell: true,
             calls: Vec::new(),
+            accused: BTreeMap::new(),
+            beside: BTreeMap::new(),
             done: BTreeSet::new(),
             in_flight: Vec::new(),
             crimes: Vec::new(),
@@ -350,6 +356,9 @@ impl World {
                         .push(format!("{unit} was restarted during {other}"));
                 }
             }
+            let accused = state.accused.values().cloned().collect();
+            let beside = (state.in_flight.clone(), accused);
+            state.beside.insert(permit.action(), beside);
             state
                 .calls
                 .push((permit.action(), unit.clone(), permit.generation()));
