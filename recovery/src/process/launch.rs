@@ -18,8 +18,7 @@ use super::phase::ChildIdentity;
 use super::procfs::{self, GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
 use crate::{ProcessSpec, UnitName};
 
-/// The variable whose attributes OpenTelemetry SDKs put on every span.
-/// The variable that gives OpenTelemetry's SDKs a resource's attributes.
+/// The variable that gives OpenTelemetry's SDKs a resource's attributes, which are on every span.
 pub const RESOURCE_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The attribute that says of which life a span is.
 pub const GENERATION_ATTRIBUTE: &str = "rekindle.generation";
