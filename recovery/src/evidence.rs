@@ -172,14 +172,16 @@ const AT_ONCE: Duration = Duration::from_secs(60);
 /// A suspect is surely one from here on: likelier than all others together.
 const SURELY: f64 = 0.5;
 
-/// The suspect that evidence surely accuses: two sides say so.
+/// The suspect that evidence surely accuses: two sides say so, and no other is as likely.
 fn accused(evidence: &Evidence) -> Option<&UnitName> {
-    let mut suspects = evidence.suspects.iter();
-    let sure = suspects.find(|it| it.two_sided && it.probability > SURELY)?;
-    (!evidence.closed).then_some(&sure.unit)
+    let likeliest = evidence.suspects.first()?;
+    let is_sure = likeliest.two_sided && likeliest.probability > SURELY;
+    (is_sure && !evidence.closed).then_some(&likeliest.unit)
 }
 
-/// The units that surely are sick of themselves beside what this evidence is about, by that of other open incidents.
+/// The units that surely are sick of themselves beside what this evidence is about, by that of other open incidents. Who may
+/// be sick for another's sake, as far as anybody knows, isn't among them: not who is suspected here as well, nor whom an
+/// accused one makes fail, nor who has a source in common with this one.
 pub fn sick_together<'a>(
     evidence: &Evidence,
     others: impl IntoIterator<Item = &'a Evidence>,
@@ -191,17 +193,36 @@ pub fn sick_together<'a>(
         let apart = other.since.duration_since(evidence.since);
         apart.unwrap_or_else(|before| before.duration())
     };
-    let makes_fail = |evidence: &Evidence, unit: &UnitName, by: &UnitName| {
-        let sources = evidence.circumstances.sources.get(unit);
-        sources.into_iter().flatten().any(|one| one.unit == *by)
-    };
     let others = others.into_iter();
     let others = others.filter(|it| it.incident != evidence.incident && apart(it) <= AT_ONCE);
-    let others = others.filter_map(|it| Some((accused(it)?, it)));
+    let others: Vec<(&'a UnitName, &'a Evidence)> = others
+        .filter_map(|it| Some((accused(it)?, it)))
+        .filter(|(unit, _)| *unit != own)
+        .collect();
+    let sources = |evidence: &'a Evidence, unit: &UnitName| -> BTreeSet<&'a UnitName> {
+        let sources = evidence.circumstances.sources.get(unit);
+        sources.into_iter().flatten().map(|one| &one.unit).collect()
+    };
+    let own_sources = evidence.circumstances.sources.get(own);
+    let own_sources: BTreeSet<&UnitName> = own_sources
+        .into_iter()
+        .flatten()
+        .map(|one| &one.unit)
+        .collect();
+    let is_of_itself = |unit: &UnitName, other: &'a Evidence| {
+        let sources = sources(other, unit);
+        let mut accused = others.iter().map(|(unit, _)| *unit).chain([own]);
+        !evidence
+            .suspects
+            .iter()
+            .any(|suspect| suspect.unit == *unit)
+            && !own_sources.contains(unit)
+            && sources.is_disjoint(&own_sources)
+            && !accused.any(|unit| sources.contains(unit))
+    };
     others
-        .filter(|(unit, other)| {
-            *unit != own && !makes_fail(evidence, own, unit) && !makes_fail(other, unit, own)
-        })
-        .map(|(unit, _)| unit.clone())
+        .iter()
+        .filter(|(unit, other)| is_of_itself(unit, other))
+        .map(|(unit, _)| (*unit).clone())
         .collect()
 }

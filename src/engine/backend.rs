@@ -690,7 +690,6 @@ fn dry_run_view(dry_run: &service::DryRun, traffic: Option<f64>) -> DryRun {
     }
 }
 
-/// What a pause means, and which one it takes the place of: that may have been longer.
 /// What an order does all the same, so that nobody does it unknowingly.
 fn overruled(refusals: &[Refusal]) -> String {
     let words: Vec<String> = refusals.iter().map(ToString::to_string).collect();
@@ -700,6 +699,7 @@ fn overruled(refusals: &[Refusal]) -> String {
     }
 }
 
+/// What a pause means, and which one it takes the place of: that may have been longer.
 fn paused(pause: &Pause, instead_of: Option<&Pause>) -> String {
     let until = |pause: &Pause| match pause.until {
         Some(until) => format!("until {}", publish::utc(until)),

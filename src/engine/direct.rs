@@ -206,7 +206,7 @@ impl DirectFaults {
             }
         }
         let is_gone = self.faults.iter().any(|it| {
-            it.kind == Kind::Exited && it.closed.is_none() && tree.contains(&it.unit, &check.unit)
+            it.kind == Kind::Exited && it.closed.is_none() && goes_with(&it.unit, &check.unit, tree)
         });
         let seen = self.checks.entry(check.unit.clone()).or_default();
         match check.answer {
@@ -527,6 +527,18 @@ impl DirectFaults {
 }
 
 /// The supervisor's word for a phase, as people see it.
+/// Whether a unit has ended with the process of this one: it lives in it, and in no process of its own.
+fn goes_with(ended: &UnitName, unit: &UnitName, tree: &RestartTree) -> bool {
+    let executor = |unit: &UnitName| tree.spec(unit).and_then(|spec| spec.executor.as_ref());
+    let chain = tree.chain(unit);
+    let mut below = chain.iter().take_while(|above| **above != ended);
+    chain.contains(&ended)
+        && below.all(|part| {
+            let own = executor(part);
+            own.is_none_or(|own| executor(ended).is_some_and(|whole| whole.takes_along(own)))
+        })
+}
+
 fn child_phase(child: &ChildStatus) -> ProcessPhase {
     match child.phase {
         "running" => ProcessPhase::Running,
@@ -559,6 +571,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rekindle_recovery::{ExecutorSpec, ProcessSpec, Stop, UnitSpec};
 
     fn check(unit: &str, answer: Result<(), &str>) -> CheckResult {
         CheckResult {
@@ -568,7 +581,7 @@ mod tests {
         }
     }
 
-    /// A shop whose process and its part are checked, and so is another process.
+    /// A shop whose process and its part are checked, and so are a process below it and another one.
     fn tree() -> RestartTree {
         let unit = |name: &str, parent: Option<&str>| {
             let mut unit = crate::engine::mapping::tests::unit(name, parent, &[]);
@@ -582,9 +595,24 @@ mod tests {
             unit("shop", None),
             unit("catalog", Some("shop")),
             unit("catalog.search", Some("catalog")),
+            unit("catalog.store", Some("catalog")),
             unit("web", Some("shop")),
         ];
-        RestartTree::build(units).expect("a tree")
+        let process = ExecutorSpec::Process(ProcessSpec {
+            command: vec!["catalog".to_owned()],
+            environment: BTreeMap::new(),
+            directory: None,
+            stop: Stop::Kill,
+            ports: Vec::new(),
+        });
+        let own = |unit: UnitSpec| match unit.name.as_str() {
+            "catalog" | "catalog.store" => UnitSpec {
+                executor: Some(process.clone()),
+                ..unit
+            },
+            _ => unit,
+        };
+        RestartTree::build(units.into_iter().map(own).collect()).expect("a tree")
     }
 
     /// Whose process has ended answers nothing, nor do its parts: that is one incident. Whoever is back and still wrong is
@@ -596,7 +624,7 @@ mod tests {
         let mut ids = IncidentIds::open(folder.path(), 0).expect("reserved");
         let mut faults = DirectFaults::default();
         let wrong = |faults: &mut DirectFaults, ids: &mut IncidentIds| {
-            for unit in ["catalog", "catalog.search", "web"] {
+            for unit in ["catalog", "catalog.search", "catalog.store", "web"] {
                 for _ in 0..=WRONG_IN_A_ROW {
                     faults.check(check(unit, Err("refused")), &tree(), now, ids);
                 }
@@ -609,7 +637,12 @@ mod tests {
         let one = |unit: &str, shape: &str| (unit.to_owned(), shape.to_owned());
         let words = "the process of catalog ended by itself: exit code 1".to_owned();
         faults.open(&"catalog".into(), Kind::Exited, now, words, &mut ids);
-        let expected = [one("catalog", "exited"), one("web", "wrong_answer")];
+        // Who is restarted with it, and lives in a process of its own, goes on.
+        let expected = [
+            one("catalog", "exited"),
+            one("catalog.store", "wrong_answer"),
+            one("web", "wrong_answer"),
+        ];
         assert_eq!(wrong(&mut faults, &mut ids), expected);
         let shown = |faults: &DirectFaults| {
             let mut unit = UnitView {
@@ -622,6 +655,7 @@ mod tests {
         assert_eq!(shown(&faults), HealthState::Sick);
         faults.close(&"catalog".into(), Kind::Exited, now, &mut ids);
         let expected = [
+            one("catalog.store", "wrong_answer"),
             one("web", "wrong_answer"),
             one("catalog", "wrong_answer"),
             one("catalog.search", "wrong_answer"),

@@ -4,7 +4,7 @@
 //! units knows nothing of the other nine, and each of ten recoveries would restart its own part in vain. So each
 //! other branch below a unit that is sick too makes it likelier that the fault is that unit's, or of what contains it:
 //! how likely a restart is to cure at all isn't touched. The root's parts have nothing in common that a restart of the
-//! root is the answer to: that is what the storm brake asks people about.
+//! root is the answer to, be it a process itself: that is what the storm brake asks people about.
 
 use std::collections::BTreeSet;
 
@@ -129,27 +129,39 @@ mod tests {
             (evidence.incident, evidence.since) = (incident, second(since));
             evidence
         };
-        let own = told(1, "shop.cart", 1000);
+        // One that this other unit is known to make fail.
+        let fed = |incident, unit: &str, by: &str| {
+            let mut evidence = told(incident, unit, 1000);
+            let source = crate::Source {
+                unit: by.into(),
+                share: 0.8,
+            };
+            let sources = &mut evidence.circumstances.sources;
+            sources.insert(unit.into(), vec![source]);
+            evidence
+        };
+        let mut own = fed(1, "shop.cart", "vault");
+        own.suspects.push(crate::SuspectUnit {
+            unit: "shop.look".into(),
+            probability: 0.1,
+            ..own.suspects[0].clone()
+        });
         let mut one_sided = told(4, "shop.sign", 1000);
         one_sided.suspects[0].two_sided = false;
         let mut closed = told(5, "bank", 1000);
         closed.closed = true;
-        let mut fed = told(6, "bank.one", 1000);
-        let source = crate::Source {
-            unit: "shop.cart".into(),
-            share: 0.8,
-        };
-        fed.circumstances
-            .sources
-            .insert("bank.one".into(), vec![source]);
-        let late = told(7, "shop.mail.pool", 1061);
         let others = [
             told(2, "shop.list", 1000),
             told(3, "shop.mail", 1060),
             one_sided,
             closed,
-            fed,
-            late,
+            fed(6, "bank.one", "shop.cart"),
+            told(7, "shop.mail.pool", 1061),
+            // Sick for the list's sake, which is counted.
+            fed(8, "shop.pay", "shop.list"),
+            fed(9, "shop.sell", "vault"),
+            told(10, "vault", 1000),
+            told(11, "shop.look", 1000),
         ];
         let sick = crate::sick_together(&own, others.iter().chain([&own]));
         assert_eq!(sick, ["shop.list", "shop.mail"].map(Into::into).into());

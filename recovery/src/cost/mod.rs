@@ -179,6 +179,11 @@ impl Costs {
         }
     }
 
+    /// The times since when lives last, to be moved with a clock that is set.
+    pub(crate) fn times_mut(&mut self) -> impl Iterator<Item = &mut SystemTime> {
+        self.since.values_mut()
+    }
+
     /// What the restart of a unit loses beside requests, if so many requests a second passed through it since its life, and
     /// those of what goes with it, began.
     fn losses(&self, tree: &RestartTree, unit: &UnitName, rate: f64, now: SystemTime) -> f64 {

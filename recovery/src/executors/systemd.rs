@@ -171,19 +171,50 @@ impl Systemd {
             process: self.tell(&bus, generation).await,
             part: None,
         };
+        let ordered = self.order(&bus, &seen, before, until).await;
+        if ordered.as_ref().is_err_and(|failure| !failure.maybe_sent) {
+            // The next life that systemd begins by itself isn't the one that was meant.
+            self.untell(&bus).await;
+        }
+        ordered.map(|()| began)
+    }
+
+    async fn order(
+        &self,
+        bus: &Connection,
+        seen: &Seen,
+        before: &Sight,
+        until: Instant,
+    ) -> Result<(), CallFailure> {
         let limit = until.saturating_duration_since(Instant::now()).min(LOOK);
         // `replace`: a job that was queued meanwhile gives way. The job runs on without us.
         let body = (self.spec.service.as_str(), "replace");
-        let order = self.call::<OwnedObjectPath>(&bus, MANAGER_PATH, MANAGER, "RestartUnit", &body);
+        let order = self.call::<OwnedObjectPath>(bus, MANAGER_PATH, MANAGER, "RestartUnit", &body);
         let Some(stop) = self.spec.stop.filter(|_| !before.lives.is_empty()) else {
-            return within(limit, true, order).await.map(|_job| began);
+            return within(limit, true, order).await.map(|_job| ());
         };
         // A job that it refuses would leave dead what was killed.
         if stop == Stop::Kill && seen.takes_orders {
             // The bus keeps the order of what one connection sends, and this polls in order.
             let both = async {
-                let (killed, ordered) = tokio::join!(self.kill(&bus), order);
-                ordered.map_err(|failure| CallFailure {
+                let (killed, ordered) = tokio::join!(self.kill(bus), order);
+                let Err(failure) = ordered else {
+                    return Ok(());
+                };
+                if killed.is_ok() {
+                    // Whom nobody starts again would stay dead for having been killed.
+                    let start = self.call::<OwnedObjectPath>(
+                        bus,
+                        MANAGER_PATH,
+                        MANAGER,
+                        "StartUnit",
+                        &body,
+                    );
+                    if let Err(CallFailure { reason, .. }) = start.await {
+                        tracing::error!(service = %self.spec.service, %reason, "it was killed, and can't be started");
+                    }
+                }
+                Err(CallFailure {
                     maybe_sent: failure.maybe_sent || killed.is_ok(),
                     ..failure
                 })
@@ -192,13 +223,12 @@ impl Systemd {
         } else {
             within(limit, true, order).await?;
         }
-        self.see_off(&bus, &seen.invocation, stop, until).await;
-        Ok(began)
+        self.see_off(bus, &seen.invocation, stop, until).await;
+        Ok(())
     }
 
     /// Puts the number of the life that is about to begin into the environment that all services are started with, under a
-    /// name of this one's: nothing else of a service can be set while it runs. What a restart that is then refused leaves
-    /// there is overwritten by the next. Returns what was told: whoever may restart may not need to be allowed this.
+    /// name of this one's: nothing else of a service can be set while it runs. Returns what was told: whoever may restart may not need to be allowed this.
     async fn tell(&self, bus: &Connection, generation: u64) -> Option<u64> {
         let assignments = vec![format!("{}={generation}", variable(&self.spec.service))];
         let told = self.call::<()>(bus, MANAGER_PATH, MANAGER, "SetEnvironment", &assignments);
@@ -211,10 +241,21 @@ impl Systemd {
         }
     }
 
+    /// Takes that number back.
+    async fn untell(&self, bus: &Connection) {
+        let names = vec![variable(&self.spec.service)];
+        let untold = self.call::<()>(bus, MANAGER_PATH, MANAGER, "UnsetEnvironment", &names);
+        if let Err(CallFailure { reason, .. }) = within(LOOK, false, untold).await {
+            tracing::debug!(service = %self.spec.service, %reason, "its generation could not be taken back");
+        }
+    }
+
     /// Waits until who was told to end has ended, and kills who mustn't take longer. That somebody lives on is seen by who
     /// watches then.
     async fn see_off(&self, bus: &Connection, old: &str, stop: Stop, until: Instant) {
-        let over = Instant::now() + stop.grace();
+        // As much is left for the start.
+        let left = until.saturating_duration_since(Instant::now());
+        let over = Instant::now() + stop.grace().min(left / 2);
         while Instant::now() < until {
             // Whom nobody sees nobody can tell from its successor: it is looked again.
             if let Ok(now) = self.see().await {
@@ -224,7 +265,7 @@ impl Systemd {
                 }
                 let must_die = match stop {
                     // A `RestartSec=` of next to nothing was faster than the job, which then told that life to end.
-                    Stop::Kill => !is_old,
+                    Stop::Kill => !is_old && now.active == "deactivating",
                     Stop::Term(_) => Instant::now() >= over,
                 };
                 if must_die {

@@ -123,6 +123,14 @@ pub(super) fn candidates(
             break;
         }
     }
+    for chain in &suspects {
+        // What shows in it may sit beside it.
+        for place in chain.beside.iter().map(|one| one.place) {
+            if units.len() < room && !units.contains(&place) && tryable.has(place) {
+                units.push(place);
+            }
+        }
+    }
     let mut left = LeftOut::default();
     for chain in &suspects {
         let own = chain.places.first().copied();
@@ -130,14 +138,6 @@ pub(super) fn candidates(
         if own.is_some_and(|place| tryable.has(place)) {
             left.suspects += 1;
             left.probability += chain.probability;
-        }
-    }
-    for chain in suspects {
-        // What shows in it may sit beside it.
-        for place in chain.beside.iter().map(|one| one.place) {
-            if units.len() < room && !units.contains(&place) && tryable.has(place) {
-                units.push(place);
-            }
         }
     }
     (units, left)

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use super::RecoveryId;
 use super::case::{AUTO, Case};
 use super::engine::{Ended, Engine};
-use crate::belief::NewVersion;
+use crate::belief::{NewVersion, Trial};
 use crate::guard::{self, Authority, Consequence, Guard, Refusal};
+use crate::judge::Verdict;
 use crate::ledger::Also;
 use crate::lifecycle::{Event, State};
 use crate::plan::{Choice, Constraints, Plan, plan};
@@ -105,6 +106,10 @@ impl Engine {
                 evidence.since = told_at;
             }
             case.heard_at = Some(now);
+            // Ours to say, and the same until it is looked anew.
+            let known = case.evidence.take();
+            evidence.circumstances.sick_too =
+                known.map_or(BTreeSet::new(), |known| known.circumstances.sick_too);
             case.evidence = Some(evidence);
         }
         // What is held off is told of all the time, maybe for long, and is asked again as time passes.
@@ -216,7 +221,7 @@ impl Engine {
             self.lapse(id, now).await;
             return;
         }
-        let Some(mut evidence) = case.evidence.clone() else {
+        let Some(evidence) = &case.evidence else {
             return;
         };
         let is_orphan = case.is_orphan;
@@ -236,10 +241,13 @@ impl Engine {
         if self.expire(id, now) {
             self.save(id).await;
         }
-        evidence.circumstances.sick_too = self.sick_beside(&evidence, now);
-        if let Some(case) = self.cases.get_mut(&id) {
-            case.evidence = Some(evidence.clone());
-        }
+        let sick_too = self.sick_beside(id, now);
+        let case = self.cases.get_mut(&id);
+        let Some(evidence) = case.and_then(|case| case.evidence.as_mut()) else {
+            return;
+        };
+        evidence.circumstances.sick_too = sick_too;
+        let evidence = evidence.clone();
         let Some(mut plan) = self.affordable(id, &evidence, now) else {
             return;
         };
@@ -263,10 +271,23 @@ impl Engine {
     }
 
     /// Who else is sick at the same time, as other open incidents have it.
-    fn sick_beside(&self, evidence: &Evidence, now: SystemTime) -> BTreeSet<UnitName> {
+    fn sick_beside(&self, id: RecoveryId, now: SystemTime) -> BTreeSet<UnitName> {
+        let about = self.cases.get(&id).and_then(|case| case.evidence.as_ref());
+        let Some((evidence, own)) = about.and_then(|it| Some((it, it.suspects.first()?))) else {
+            return BTreeSet::new();
+        };
+        // What contained it was restarted since, for whosesoever sake: if that was the cause, it isn't any more.
+        let is_tried = |past: &guard::Past| {
+            past.at >= evidence.since && self.tree.contains(&past.target, &own.unit)
+        };
+        if self.past.iter().any(is_tried) {
+            return BTreeSet::new();
+        }
         let cases = self.cases.values().filter(|case| self.is_of_now(case, now));
-        let open = cases.filter(|case| !case.state.is_over());
-        sick_together(evidence, open.filter_map(|case| case.evidence.as_ref()))
+        // Who is under cure may be cured.
+        let waits = |state| matches!(state, State::Watching | State::Proposed | State::HeldOff);
+        let sick = cases.filter(|case| waits(case.state));
+        sick_together(evidence, sick.filter_map(|case| case.evidence.as_ref()))
     }
 
     /// Takes a proposal back that nobody answered in time.
@@ -315,14 +336,38 @@ impl Engine {
         // Priced with the configured delay, not the learned one: exporters that are five seconds late
         // make confirming dear, and then whole processes are restarted to spare the wait, for gains
         // (0.5 % of what is expected in the demo) that are smaller than the error of any chance here.
+        let mut trials = case.trials.clone();
+        trials.extend(self.in_vain_for_others(id, evidence));
         let constraints = Constraints {
             policy: &self.config.policy,
             costs: &self.costs,
-            trials: &case.trials,
+            trials: &trials,
             waited: case.waited,
             excluded,
         };
         Some(plan(evidence, &self.tree, &self.beliefs, &constraints, now))
+    }
+
+    /// What other recoveries restarted in vain since this fault began, and was in vain for this one, too: what it may sit in was
+    /// restarted, and it fails as before.
+    fn in_vain_for_others(&self, id: RecoveryId, evidence: &Evidence) -> Vec<Trial> {
+        let Some(own) = evidence.suspects.first() else {
+            return Vec::new();
+        };
+        let others = self.past.iter().filter(|past| past.recovery != id);
+        let in_vain = others.filter(|past| {
+            let fails_since = |ready| evidence.at > ready && self.fails_since(evidence, ready);
+            past.verdict == Some(Verdict::NotCured)
+                && past.at >= evidence.since
+                && self.tree.contains(&past.target, &own.unit)
+                && past.ready_at.is_some_and(fails_since)
+        });
+        let trial = |past: &guard::Past| Trial {
+            unit: past.target.clone(),
+            relief: 0.0,
+            lasted: Duration::ZERO,
+        };
+        in_vain.map(trial).collect()
     }
 
     async fn wait(&mut self, id: RecoveryId, plan: Plan, now: SystemTime) {

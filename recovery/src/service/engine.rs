@@ -396,6 +396,7 @@ impl Engine {
         for case in self.cases.values_mut() {
             case.shift(shift);
         }
+        self.costs.times_mut().for_each(|at| shift.apply(at));
         shift.apply(&mut self.ledger_retry);
         self.storm_since.iter_mut().for_each(|at| shift.apply(at));
         if let Some(pause) = &mut self.pause {

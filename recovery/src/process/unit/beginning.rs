@@ -55,7 +55,8 @@ impl Unit {
         else {
             return;
         };
-        let Some(ports) = self.spec.as_ref().map(|spec| spec.process.ports.clone()) else {
+        let ports = self.spec.as_ref().map(|spec| spec.process.ports.clone());
+        let Some(ports) = ports.filter(|ports| !ports.is_empty()) else {
             return;
         };
         let free = tokio::task::spawn_blocking(move || ports::are_free(&ports)).await;
