@@ -85,7 +85,7 @@ pub struct Costs {
     /// What was measured elsewhere.
     seeds: BTreeMap<CostKey, Measured>,
     half_life: Duration,
-    /// Since when units are in their present lives, where we began these; of as many units as there are in a tree.
+    /// Since when units whose restart loses anything are in their present lives, where we began these.
     since: BTreeMap<UnitName, SystemTime>,
 }
 
@@ -173,7 +173,7 @@ impl Costs {
     /// The unit, and what goes with it, is in a new life since then.
     pub fn began(&mut self, tree: &RestartTree, unit: &UnitName, at: SystemTime) {
         self.since.retain(|unit, _| tree.spec(unit).is_some());
-        for part in tree.subtree(unit) {
+        for (part, _) in tree.losing(unit) {
             let since = self.since.entry(part.clone()).or_insert(at);
             *since = (*since).max(at);
         }
@@ -182,8 +182,7 @@ impl Costs {
     /// What the restart of a unit loses beside requests, if so many requests a second passed through it since its life, and
     /// those of what goes with it, began.
     fn losses(&self, tree: &RestartTree, unit: &UnitName, rate: f64, now: SystemTime) -> f64 {
-        let each = tree.subtree(unit).into_iter().map(|part| {
-            let loses = tree.spec(part).map_or(0, |spec| spec.rules.loses);
+        let each = tree.losing(unit).map(|(part, loses)| {
             let lived = self.since.get(part).map(|since| {
                 // A clock that was set back makes no life young.
                 now.duration_since(*since).unwrap_or(Duration::MAX)

@@ -413,6 +413,8 @@ impl Engine {
             }
         }
         let ready_at = attempt.span().1;
+        // Parts go one after the other.
+        let called_at = ready_at.unwrap_or(attempt.parts[place].intended_at);
         let event = attempt.outcome();
         if event.is_some() {
             let from = ready_at.unwrap_or(now);
@@ -445,6 +447,28 @@ impl Engine {
                 super::view::set_outcome(view, &outcome);
             }
         }
+        let downtime = match &outcome {
+            Outcome::Done {
+                stopped_at,
+                ready_at,
+                ..
+            } => ready_at.duration_since(*stopped_at).ok(),
+            // It was away for so long at least: if only what succeeds counted, what hardly ever comes back would be cheap.
+            Outcome::NotReady { .. } => {
+                let deadline = self.tree.spec(&unit).map(|spec| spec.start_deadline);
+                let lasted = now.duration_since(called_at).ok();
+                lasted
+                    .zip(deadline)
+                    .map(|(lasted, deadline)| lasted.min(deadline))
+            }
+            Outcome::Refused { .. } | Outcome::Unknown { .. } => None,
+        };
+        if let Some(downtime) = downtime.filter(|_| is_measured) {
+            let rows = self.costs.learn(&self.tree, &unit, downtime, now);
+            if let Some(case) = self.cases.get_mut(&id) {
+                case.write_also(Also::Measured(rows));
+            }
+        }
         if let Outcome::Done {
             stopped_at,
             ready_at,
@@ -452,14 +476,7 @@ impl Engine {
             ..
         } = &outcome
         {
-            let downtime = ready_at.duration_since(*stopped_at).unwrap_or_default();
             self.costs.began(&self.tree, &unit, *ready_at);
-            if is_measured {
-                let rows = self.costs.learn(&self.tree, &unit, downtime, now);
-                if let Some(case) = self.cases.get_mut(&id) {
-                    case.write_also(Also::Measured(rows));
-                }
-            }
             self.shadow(action, &unit, *began, *stopped_at, None);
         }
         // Users felt the attempt, or it would be made again with each incident, for ever.

@@ -166,21 +166,20 @@ impl Engine {
     /// it is cured and not failing again.
     fn has_ended(&mut self, evidence: &Evidence) -> bool {
         let is_persons = |state| matches!(state, State::GivenUp | State::Rejected);
-        // What the last engine ended stays ended, though its number is new.
-        let is_left = |number: u64, ended: &Ended| {
+        // What the last engine ended stays ended, though its number is new: it is told by what it was like.
+        let is_like = |ended: &Ended| {
             let old = ended.evidence.as_ref();
-            // What outlives an engine keeps its number, whoever is suspected of it by then; what lost it is told by what it
-            // was like. (Clocks of two hosts don't agree on when it began.)
             ended.is_orphan
-                && (number == evidence.incident
-                    || (evidence.since <= ended.at
-                        && old.is_some_and(|old| self.is_same(old, evidence))))
+                && evidence.since <= ended.at
+                && old.is_some_and(|old| self.is_same(old, evidence))
         };
-        let number = match self.ended.get(&evidence.incident) {
-            Some(ended) if !ended.is_orphan => evidence.incident,
-            _ => {
+        // What outlives an engine keeps its number, whoever is suspected of it by then, and its own end says more than that
+        // of another that it is like. (Clocks of two hosts don't agree on when it began.)
+        let number = match self.ended.contains_key(&evidence.incident) {
+            true => evidence.incident,
+            false => {
                 let mut ended = self.ended.iter().rev();
-                match ended.find(|(number, ended)| is_left(**number, ended)) {
+                match ended.find(|(_, ended)| is_like(ended)) {
                     Some((number, _)) => *number,
                     None => return false,
                 }

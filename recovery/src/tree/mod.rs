@@ -331,6 +331,15 @@ impl RestartTree {
         places.iter().map(|place| &self.units[*place].name)
     }
 
+    /// What of a unit, and of all that goes with it, is lost beside requests when it is restarted: by part, in failed user
+    /// requests; only those that lose any.
+    pub(crate) fn losing(&self, unit: &UnitName) -> impl Iterator<Item = (&UnitName, u32)> {
+        let covered = self.at(unit).into_iter().flat_map(|at| self.covered(at));
+        let parts = covered.flatten().map(|place| &self.units[place]);
+        let losing = parts.filter(|part| part.rules.loses > 0);
+        losing.map(|part| (&part.name, part.rules.loses))
+    }
+
     /// All units, parents before children.
     pub fn units(&self) -> impl Iterator<Item = &UnitSpec> {
         self.units.iter()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::story::Story;
 use super::world::{Manner, World};
+use crate::Evidence;
 use crate::plan::PlanId;
 use crate::service::{Command, Reply};
 use crate::tree::tests::tree;
@@ -118,5 +119,46 @@ async fn a_pause_says_which_one_it_takes_the_place_of() {
         assert_eq!(by, expected);
         story.go(passed).await;
     }
+    story.end().await;
+}
+
+/// What was left keeps its number across engines, and its own end says more than that of another one that it is like.
+#[tokio::test(start_paused = true)]
+async fn what_was_left_stays_left_beside_what_is_like_it_and_was_cured() {
+    let world = world();
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    story.go(1).await;
+    let left = world.evidence(1, &[("shop.cart", 0.9)]);
+    for incident in [1, 2] {
+        let evidence = world.evidence(incident, &[("shop.cart", 0.9)]);
+        story.recovery.evidence(evidence).await.expect("taken");
+        story.go(3).await;
+        let (plan, by) = (waiting(&story).0, "ann".to_owned());
+        let said = match incident {
+            1 => Command::Reject {
+                plan,
+                by,
+                reason: "leave it".to_owned(),
+            },
+            _ => Command::Approve { plan, by },
+        };
+        story.recovery.command(said).await.expect("it waits");
+    }
+    story.go(10).await;
+    assert_eq!(world.calls(), ["shop.cart"], "{}", story.text);
+    story.end().await;
+
+    let mut story = Story::new(&world);
+    world.break_down("shop.cart", 1.0);
+    story.go(5).await;
+    let evidence = Evidence {
+        at: world.now(),
+        ..left
+    };
+    story.recovery.evidence(evidence).await.expect("taken");
+    story.go(5).await;
+    let status = story.recovery.status().borrow().clone();
+    assert!(status.recoveries.is_empty(), "{:?}", status.recoveries);
     story.end().await;
 }

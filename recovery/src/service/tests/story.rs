@@ -632,6 +632,13 @@ async fn executors_that_fail() {
             _ => 2,
         };
         assert_eq!(cart.map(|unit| unit.generation), Some(lives), "{manner:?}");
+        // It was away until its deadline at least: what hardly ever comes back isn't cheap.
+        let explain = Command::ExplainUnit("shop.cart".into());
+        let Ok(Reply::Unit(cart)) = story.recovery.command(explain).await else {
+            panic!("it is explained");
+        };
+        let is_measured = cart.cost.weight > 0.9;
+        assert_eq!(is_measured, matches!(manner, Manner::NeverReady));
         let is_told = world.with(|state| !state.notices.is_empty());
         assert_eq!(is_told, !climbs, "{manner:?}");
         story.end().await;
