@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod conventions;
 mod fixture;
+mod middleware;
 mod pages;
 mod replay;
 mod store;

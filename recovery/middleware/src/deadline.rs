@@ -2,35 +2,49 @@
 //!
 //! When its time to live is over: whoever asked has gone, and work for nobody keeps others waiting,
 //! most of all after a restart, when everybody comes back at once. The handler's future is dropped,
-//! and the answer is `503` with a time to come back.
+//! and the answer is `503` with a time to come back: when what the service needs is back, where the
+//! [engine](Engine) was heard to name it, else a second.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::vocabulary::{RETRY_AFTER_MS, TimeLeft, as_millis, time_to_live};
-
-/// When to come back with a request that was out of time: the work was too slow, so a moment later is
-/// no better than a second later.
-const COME_BACK: Duration = Duration::from_secs(1);
+use crate::engine::Engine;
+use crate::vocabulary::{TimeLeft, time_to_live, unavailable};
 
 /// Gives up requests whose time is over, and tells handlers what is left, as [`TimeLeft`] in the
 /// request's extensions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DeadlineLayer {
     longest: Duration,
+    engine: Option<Engine>,
 }
 
 impl DeadlineLayer {
     /// No request gets more time than `longest`, whatever it says.
     pub fn new(longest: Duration) -> Self {
-        Self { longest }
+        Self {
+            longest,
+            engine: None,
+        }
+    }
+
+    /// With what this engine announced about the unit that the service needs most, for saying when to
+    /// come back. It isn't asked here, where time is over already, but where the unit was found away:
+    /// by a [`RetryLayer`](crate::RetryLayer) with a clone of it.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    fn out_of_time<R: Default>(&self) -> Response<R> {
+        unavailable(self.engine.as_ref().and_then(Engine::still_away))
     }
 }
 
@@ -40,7 +54,7 @@ impl<S> Layer<S> for DeadlineLayer {
     fn layer(&self, inner: S) -> Self::Service {
         DeadlineService {
             inner,
-            longest: self.longest,
+            layer: self.clone(),
         }
     }
 }
@@ -49,7 +63,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Clone, Debug)]
 pub struct DeadlineService<S> {
     inner: S,
-    longest: Duration,
+    layer: DeadlineLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for DeadlineService<S>
@@ -68,29 +82,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let ttl = time_to_live(request.headers()).unwrap_or(self.longest);
-        let time = TimeLeft::of(ttl.min(self.longest));
+        let ttl = time_to_live(request.headers()).unwrap_or(self.layer.longest);
+        let time = TimeLeft::of(ttl.min(self.layer.longest));
         if time.left().is_zero() {
-            return Box::pin(std::future::ready(Ok(out_of_time())));
+            return Box::pin(std::future::ready(Ok(self.layer.out_of_time())));
         }
         request.extensions_mut().insert(time);
         let work = self.inner.call(request);
+        let layer = self.layer.clone();
         Box::pin(async move {
             match tokio::time::timeout_at(time.until(), work).await {
                 Ok(answer) => answer,
-                Err(_elapsed) => Ok(out_of_time()),
+                Err(_elapsed) => Ok(layer.out_of_time()),
             }
         })
     }
-}
-
-fn out_of_time<R: Default>() -> Response<R> {
-    let mut answer = Response::new(R::default());
-    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let headers = answer.headers_mut();
-    headers.insert(RETRY_AFTER, HeaderValue::from(COME_BACK.as_secs()));
-    headers.insert(RETRY_AFTER_MS, HeaderValue::from(as_millis(COME_BACK)));
-    answer
 }
 
 #[cfg(test)]
@@ -103,7 +109,8 @@ mod tests {
 
     use super::*;
     use crate::RetryLayer;
-    use crate::vocabulary::{TTL, come_back_in};
+    use crate::engine::tests::{Does, engine};
+    use crate::vocabulary::{RETRY_AFTER_MS, TTL, as_millis, come_back_in};
 
     #[tokio::test(start_paused = true)]
     async fn work_ends_with_the_time_of_its_request() {
@@ -141,6 +148,46 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_in_vain_for_a_part_that_is_away_comes_back_with_it() {
+        for (away_for, expected) in [
+            (None, 1000),
+            // Of what was announced, 300 ms have passed when the time is over.
+            (Some(2300), 2000),
+            (Some(200), 1000),
+        ] {
+            let does = away_for.map_or(Does::Says(200, None), |ms| Does::Says(503, Some(ms)));
+            let engine = engine(does);
+            let to_part = RetryLayer::default()
+                .with_engine(engine.clone())
+                .layer(service_fn(|request: Request<()>| async move {
+                    match *request.method() {
+                        http::Method::POST => Err("nobody is there"),
+                        _ => std::future::pending::<Result<Response<()>, _>>().await,
+                    }
+                }));
+            let front = service_fn(move |_: Request<()>| {
+                let to_part = to_part.clone();
+                async move {
+                    for method in [http::Method::POST, http::Method::GET] {
+                        let request = Request::builder().method(method).body(());
+                        let answer = to_part.clone().oneshot(request.expect("a request")).await;
+                        answer.expect_err("nobody answers");
+                    }
+                    Ok::<_, Infallible>(Response::new(()))
+                }
+            });
+            let answer = DeadlineLayer::new(Duration::from_millis(300))
+                .with_engine(engine)
+                .layer(front)
+                .oneshot(Request::new(()))
+                .await
+                .expect("it can't fail");
+            let comes_back = come_back_in(answer.headers()).map(as_millis);
+            assert_eq!(comes_back, Some(expected), "{away_for:?}");
+        }
+    }
+
     /// How many of fifty users, one every 10 ms, fail when a part that the front asks is restarted
     /// for 120 ms of theirs.
     async fn failures(layer: Option<RetryLayer>) -> usize {
@@ -154,14 +201,18 @@ mod tests {
                 let answer = Response::builder().status(503).header(RETRY_AFTER_MS, 120);
                 Ok(answer.body(()).expect("an answer"))
             });
-            let front = service_fn(move |request: Request<()>| async move {
+            let layer = layer.clone();
+            let front = service_fn(move |request: Request<()>| {
                 let mut to_part = Request::get("/part").body(()).expect("a request");
                 *to_part.extensions_mut() = request.extensions().clone();
-                let answer = match layer {
-                    Some(layer) => layer.layer(part).oneshot(to_part).await.ok(),
-                    None => part.oneshot(to_part).await.ok(),
-                };
-                Ok::<_, Infallible>(answer.expect("an answer"))
+                let layer = layer.clone();
+                async move {
+                    let answer = match layer {
+                        Some(layer) => layer.layer(part).oneshot(to_part).await.ok(),
+                        None => part.oneshot(to_part).await.ok(),
+                    };
+                    Ok::<_, Infallible>(answer.expect("an answer"))
+                }
             });
             let front = DeadlineLayer::new(Duration::from_secs(2)).layer(front);
             users.spawn(async move {

@@ -4,6 +4,11 @@
 //! request is idempotent and enough of its time is left. Any other answer is an answer. A request
 //! that isn't idempotent is sent once: that it failed doesn't say that it wasn't carried out.
 //!
+//! When the next turn comes, the [engine](Engine) knows best, if there is one: it restarts what failed
+//! and has seen how long that takes. Then whoever answered `503`. Who knows neither tries after pauses
+//! that double. What the engine names and would outlast the request is no reason to give up: it is
+//! what nine of ten restarts take, and this one may have begun long ago.
+//!
 //! Who comes back at the moment that was named comes with all others who were told the same, so each
 //! waits up to a quarter longer, by chance.
 
@@ -14,10 +19,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::vocabulary::{TTL, TimeLeft, as_millis, come_back_in, is_idempotent, time_to_live};
+use crate::engine::Engine;
+use crate::vocabulary::{
+    TTL, TimeLeft, as_millis, come_back_in, is_idempotent, say_come_back_in, time_to_live,
+    unavailable,
+};
 
 /// The time to live of a request that names none: longer than most restarts of a process, shorter than
 /// a person waits.
@@ -47,6 +57,8 @@ pub enum RetryError<E> {
         ttl: Duration,
         /// How often it was sent.
         sent: u32,
+        /// When to come back, where the engine was heard to name it.
+        come_back: Option<Duration>,
     },
     /// The service below failed, and the request couldn't be sent again.
     #[error("sent {sent} times: {source}")]
@@ -55,14 +67,29 @@ pub enum RetryError<E> {
         sent: u32,
         /// How it failed the last time.
         source: E,
+        /// When to come back, where the engine names it.
+        come_back: Option<Duration>,
     },
 }
 
+impl<E> RetryError<E> {
+    /// What a service says that needed the answer and has nothing to say without it: `503` with
+    /// `Retry-After`, as the engine names it, else a second.
+    pub fn answer<R: Default>(&self) -> Response<R> {
+        match self {
+            Self::OutOfTime { come_back, .. } | Self::Failed { come_back, .. } => {
+                unavailable(*come_back)
+            }
+        }
+    }
+}
+
 /// Sends idempotent requests again while time is left.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RetryLayer {
     ttl: Duration,
     chance: fn() -> f64,
+    engine: Option<Engine>,
 }
 
 impl Default for RetryLayer {
@@ -78,7 +105,19 @@ impl RetryLayer {
         Self {
             ttl,
             chance: rand::random,
+            engine: None,
         }
+    }
+
+    /// Asks this engine, after a failure, when the unit that these requests go to comes back.
+    ///
+    /// Then a `503` that names no time is no answer any more while the unit is away, but sent again
+    /// like others; and where a failure is final, it names the time: the answer's headers, or
+    /// [`RetryError`].
+    #[must_use]
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
     }
 
     /// With a source of chance of one's own, between 0 and 1: for tests and simulations.
@@ -95,7 +134,7 @@ impl<S> Layer<S> for RetryLayer {
     fn layer(&self, inner: S) -> Self::Service {
         RetryService {
             inner,
-            layer: *self,
+            layer: self.clone(),
         }
     }
 }
@@ -125,7 +164,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(send(self.inner.clone(), request, self.layer))
+        Box::pin(send(self.inner.clone(), request, self.layer.clone()))
     }
 }
 
@@ -154,27 +193,118 @@ where
             inner.call(turn).await
         };
         let Ok(outcome) = tokio::time::timeout_at(time.until(), once).await else {
-            return Err(RetryError::OutOfTime { ttl, sent });
+            let come_back = layer.engine.as_ref().and_then(Engine::still_away);
+            return Err(RetryError::OutOfTime {
+                ttl,
+                sent,
+                come_back,
+            });
         };
-        let pause = match &outcome {
-            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
-                come_back_in(answer.headers())
-            }
-            Ok(_) => None,
-            Err(_) => {
-                let doubled = FIRST_PAUSE.saturating_mul(1 << sent.clamp(1, 16).saturating_sub(1));
-                Some(doubled.min(LONGEST_PAUSE))
-            }
+        let outcome = match outcome {
+            Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => return Ok(answer),
+            failure => failure,
         };
-        let pause =
-            pause.map(|pause| pause.mul_f64(1.0 + SPREAD * (layer.chance)().clamp(0.0, 1.0)));
-        match pause {
-            Some(pause) if may_repeat && sent < MAX_SENT && pause < time.left() => {
-                tokio::time::sleep(pause).await;
-            }
-            _ => return outcome.map_err(|source| RetryError::Failed { sent, source }),
+        let failure = Failure::of(&outcome, sent, may_repeat);
+        let announced = failure.announced(layer.engine.as_ref(), time).await;
+        match failure.next_turn(announced, (layer.chance)(), time) {
+            Some(turn) => tokio::time::sleep_until(turn).await,
+            None => return failure.told(outcome, announced, sent),
         }
     }
+}
+
+/// A turn that failed, and what can be said about the next one.
+struct Failure {
+    at: Instant,
+    /// When to come back, as the answer names it.
+    named: Option<Duration>,
+    /// The pause of one who knows nothing.
+    doubled: Duration,
+    /// Whether somebody answered, with a 503.
+    answered: bool,
+    /// Whether the request may be sent again at all.
+    again: bool,
+}
+
+impl Failure {
+    /// Just now, in the last of so many turns.
+    fn of<R, E>(outcome: &Result<Response<R>, E>, sent: u32, may_repeat: bool) -> Self {
+        let answer = outcome.as_ref().ok();
+        Self {
+            at: Instant::now(),
+            named: answer.and_then(|answer| come_back_in(answer.headers())),
+            doubled: doubled(sent),
+            answered: answer.is_some(),
+            again: may_repeat && sent < MAX_SENT,
+        }
+    }
+
+    /// The pause that the engine isn't needed for.
+    fn own_pause(&self) -> Option<Duration> {
+        self.named.or((!self.answered).then_some(self.doubled))
+    }
+
+    /// What the engine says: no later than the pause ends that there is anyway, nor than the request's
+    /// time. An answer that names its time and is final needs no engine.
+    async fn announced(&self, engine: Option<&Engine>, time: TimeLeft) -> Option<Duration> {
+        let within = match self.own_pause() {
+            Some(pause) if self.again => pause.min(time.left()),
+            _ if self.named.is_none() => time.left(),
+            _ => return None,
+        };
+        engine?.ask(within).await
+    }
+
+    /// The first of the known moments that is early enough.
+    fn next_turn(
+        &self,
+        announced: Option<Duration>,
+        chance: f64,
+        time: TimeLeft,
+    ) -> Option<Instant> {
+        if !self.again {
+            return None;
+        }
+        let spread = 1.0 + SPREAD * chance.clamp(0.0, 1.0);
+        let after = |from: Instant, pause: Duration| from + pause.mul_f64(spread);
+        let turns = [
+            announced.map(|pause| after(Instant::now(), pause)),
+            self.own_pause().map(|pause| after(self.at, pause)),
+            announced.map(|_| after(self.at, self.doubled)),
+        ];
+        turns
+            .into_iter()
+            .flatten()
+            .find(|turn| *turn < time.until())
+    }
+
+    /// The failure as the caller is told of it.
+    fn told<R, E>(
+        &self,
+        outcome: Result<Response<R>, E>,
+        announced: Option<Duration>,
+        sent: u32,
+    ) -> Result<Response<R>, RetryError<E>> {
+        let mut answer = outcome.map_err(|source| failed(sent, source, announced))?;
+        if let (None, Some(announced)) = (self.named, announced) {
+            say_come_back_in(answer.headers_mut(), announced);
+        }
+        Ok(answer)
+    }
+}
+
+fn failed<E>(sent: u32, source: E, come_back: Option<Duration>) -> RetryError<E> {
+    RetryError::Failed {
+        sent,
+        source,
+        come_back,
+    }
+}
+
+/// The pause after so many turns.
+fn doubled(sent: u32) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << sent.clamp(1, 16).saturating_sub(1));
+    doubled.min(LONGEST_PAUSE)
 }
 
 /// For services that can't fail themselves.
@@ -196,6 +326,7 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
+    use crate::engine::tests::{Does, engine};
     use crate::vocabulary::{IDEMPOTENT, RETRY_AFTER_MS};
 
     /// What a service does while it is away for so many milliseconds.
@@ -211,13 +342,21 @@ mod tests {
         Hangs,
     }
 
+    #[derive(Debug, PartialEq)]
     struct Seen {
         said: String,
+        comes_back: Option<u64>,
         ttls: Vec<u64>,
         after: u64,
     }
 
-    async fn ask(method: Method, ttl: u64, away: Away, away_for: u64) -> Seen {
+    async fn ask(
+        engine: Option<Does>,
+        method: Method,
+        ttl: u64,
+        away: Away,
+        away_for: u64,
+    ) -> Seen {
         let began = Instant::now();
         let ttls = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&ttls);
@@ -240,19 +379,28 @@ mod tests {
                 }
             }
         });
-        let layer = RetryLayer::default().with_chance(|| 0.0);
+        let mut layer = RetryLayer::default().with_chance(|| 0.0);
+        layer.engine = engine.map(self::engine);
         let request = Request::builder()
             .method(method)
             .header(TTL, ttl)
             .body("body".to_owned())
             .expect("a request");
-        let said = match layer.layer(service).oneshot(request).await {
-            Ok(answer) => format!("{} {}", answer.status().as_u16(), answer.body()),
-            Err(error) => error.to_string(),
+        let (said, comes_back) = match layer.layer(service).oneshot(request).await {
+            Ok(answer) => {
+                let said = format!("{} {}", answer.status().as_u16(), answer.body());
+                (said, come_back_in(answer.headers()))
+            }
+            Err(error) => {
+                let answer = error.answer::<()>();
+                assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+                (error.to_string(), come_back_in(answer.headers()))
+            }
         };
         let ttls = ttls.lock().expect("not poisoned").clone();
         Seen {
             said,
+            comes_back: comes_back.map(as_millis),
             ttls,
             after: as_millis(began.elapsed()),
         }
@@ -300,7 +448,7 @@ mod tests {
             // However much time there is, there is an end.
             (get(), 60_000, Away::Says(10), 5000, "503 ", 50),
         ] {
-            let seen = ask(method.clone(), ttl, away, away_for).await;
+            let seen = ask(None, method.clone(), ttl, away, away_for).await;
             let context = format!("{method} {ttl} {away:?} {away_for}");
             assert_eq!(seen.said, expected, "{context}");
             assert_eq!(seen.after, after, "{context}");
@@ -310,6 +458,95 @@ mod tests {
                 "{:?}",
                 seen.ttls
             );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_engine_says_when_the_next_turn_comes_and_what_those_are_told_who_have_none() {
+        let get = || Method::GET;
+        let gone = "sent 1 times: nobody is there";
+        for (method, ttl, away, away_for, expected, after, turns, comes_back) in [
+            // Without it, the first would take five turns and 750 ms, the second would fail at once,
+            // and the third would take five turns.
+            (get(), 1000, Away::Gone, 400, "200 body", 400, 2, None),
+            (get(), 1000, Away::Silent503, 400, "200 body", 400, 2, None),
+            (get(), 1000, Away::Says(100), 400, "200 body", 400, 2, None),
+            // It took longer than nine of ten times.
+            (get(), 1000, Away::Gone, 401, "200 body", 800, 3, None),
+            // There is no time for what was announced, but the restart may be over before.
+            (get(), 300, Away::Gone, 150, "200 body", 150, 3, None),
+            (get(), 300, Away::Silent503, 150, "200 body", 150, 3, None),
+            (get(), 300, Away::Silent503, 5000, "503 ", 150, 3, Some(400)),
+            // What may not be repeated is told when to come back, by whoever was asked if he said.
+            (
+                Method::POST,
+                1000,
+                Away::Silent503,
+                400,
+                "503 ",
+                0,
+                1,
+                Some(400),
+            ),
+            (Method::POST, 1000, Away::Gone, 400, gone, 0, 1, Some(400)),
+            (
+                Method::POST,
+                1000,
+                Away::Says(100),
+                400,
+                "503 ",
+                0,
+                1,
+                Some(100),
+            ),
+        ] {
+            let context = format!("{method} {ttl} {away:?} {away_for}");
+            let announces = Some(Does::Says(503, Some(400)));
+            let seen = ask(announces, method, ttl, away, away_for).await;
+            assert_eq!(seen.said, expected, "{context}");
+            assert_eq!((seen.after, seen.ttls.len()), (after, turns), "{context}");
+            assert_eq!(seen.comes_back, comes_back, "{context}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_with_nothing_to_say_changes_nothing_and_delays_no_turn() {
+        let (busy, unknown) = (Does::Says(503, None), Does::Says(404, None));
+        let well = Does::Says(200, None);
+        for silent in [
+            well,
+            busy,
+            unknown,
+            Does::Fails,
+            Does::Hangs,
+            Does::NeverReady,
+        ] {
+            for (method, away, away_for) in [
+                (Method::GET, Away::Gone, 0),
+                (Method::GET, Away::Gone, 300),
+                (Method::GET, Away::Gone, 5000),
+                (Method::GET, Away::Says(100), 100),
+                // Shorter than the engine may take.
+                (Method::GET, Away::Says(10), 40),
+                (Method::GET, Away::Hangs, 5000),
+                (Method::GET, Away::Silent503, 5000),
+                (Method::POST, Away::Gone, 5000),
+                (Method::POST, Away::Silent503, 5000),
+                // The answer says it already.
+                (Method::POST, Away::Says(100), 5000),
+            ] {
+                let context = format!("{silent:?} {method} {away:?} {away_for}");
+                let without = ask(None, method.clone(), 1000, away, away_for).await;
+                let mut with = ask(Some(silent), method.clone(), 1000, away, away_for).await;
+                // Only a failure that is final, with nothing known about it, waits for the engine.
+                let last =
+                    away == Away::Silent503 || (method == Method::POST && away == Away::Gone);
+                if last && matches!(silent, Does::Hangs | Does::NeverReady) {
+                    assert_eq!(with.after, 50, "{context}");
+                    with.after = without.after;
+                }
+                assert_eq!(with, without, "{context}");
+            }
         }
     }
 

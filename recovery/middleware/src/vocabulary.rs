@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 /// The header with a request's time to live, in whole milliseconds.
@@ -18,6 +18,10 @@ pub const IDEMPOTENT: HeaderName = HeaderName::from_static("rekindle-idempotent"
 /// The header that says when to come back, in whole milliseconds. `Retry-After` has whole seconds,
 /// which is longer than most restarts that can be hidden.
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("rekindle-retry-after-ms");
+
+/// When to come back where nobody knows better: what was too slow, or can't be reached, will hardly
+/// be otherwise in less.
+const COME_BACK: Duration = Duration::from_secs(1);
 
 /// The longest time that is believed, a day. It keeps arithmetic with moments from overflowing.
 const LONGEST: Duration = Duration::from_secs(86_400);
@@ -80,10 +84,31 @@ pub fn is_idempotent<B>(request: &Request<B>) -> bool {
 /// When an answer says to come back. Dates in `Retry-After` aren't read: the clocks of two machines
 /// differ by more than what is worth waiting for.
 pub fn come_back_in(headers: &HeaderMap) -> Option<Duration> {
-    millis(headers, &RETRY_AFTER_MS).or_else(|| {
+    precisely_come_back_in(headers).or_else(|| {
         let seconds: u64 = text(headers, &RETRY_AFTER)?.parse().ok()?;
         Some(Duration::from_secs(seconds).min(LONGEST))
     })
+}
+
+/// When an answer says to come back, to the millisecond.
+pub(crate) fn precisely_come_back_in(headers: &HeaderMap) -> Option<Duration> {
+    millis(headers, &RETRY_AFTER_MS)
+}
+
+/// Says when to come back, in both headers.
+pub(crate) fn say_come_back_in(headers: &mut HeaderMap, time: Duration) {
+    let millis = as_millis(time);
+    // The header has whole seconds, and none of them means at once.
+    headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+}
+
+/// The answer of one who can't do it now: `503`, and when to come back.
+pub(crate) fn unavailable<R: Default>(come_back: Option<Duration>) -> Response<R> {
+    let mut answer = Response::new(R::default());
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    say_come_back_in(answer.headers_mut(), come_back.unwrap_or(COME_BACK));
+    answer
 }
 
 fn millis(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
