@@ -207,7 +207,11 @@ async fn each_kind_of_workload_is_rolled_and_marked() {
         };
         let state = tempfile::tempdir().expect("a directory");
         let executor = executor(spec_as("least", restart), state.path());
-        let executed = executor.restart(permit(5, DEADLINE)).await.expect(&name);
+        // A stateful set's pods are rolled one after the other, which beside other work takes long.
+        let executed = executor
+            .restart(permit(5, 3 * DEADLINE))
+            .await
+            .expect(&name);
         println!("{name}: {}", executed.note);
         assert_eq!(executed.began.process, Some(2), "what its pods can read");
         let new = cluster.identities(&name).await;
