@@ -483,7 +483,10 @@ fn explain(candidates: &mut [Candidate], why: Why) {
                     false => (difference, "more"),
                 };
                 let despite = match (difference < 0.0, why) {
-                    (true, Why::Smallest) => "; hardly fewer, and more units would be away",
+                    (true, Why::Smallest) => match candidate.choice {
+                        Choice::Restart(_) => "; hardly fewer, and more units would be away",
+                        Choice::Wait | Choice::Human => "; hardly fewer",
+                    },
                     (true, Why::Trial) => "; but it is worth finding out whether less is enough",
                     _ => "",
                 };
