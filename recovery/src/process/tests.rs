@@ -619,6 +619,8 @@ async fn a_child_that_was_spawned_and_not_recorded_is_found() {
             .process_group(0)
             .spawn()
             .expect("spawns");
+        // Linux lets a parent go on before its child's environment is in place.
+        wait_until("it can be found", || !world.processes("web").is_empty()).await;
         let supervisor = world.open(vec![unit("web", WORKER)]).await;
         let child = status(&supervisor, "web");
         assert_eq!(child.pid, i32::try_from(unrecorded.id()).ok(), "{phase:?}");
