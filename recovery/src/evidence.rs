@@ -160,9 +160,14 @@ impl Evidence {
         unit: &UnitName,
         tree: &RestartTree,
     ) -> bool {
-        let sources = self.circumstances.sources.get(&suspect.unit);
-        let makes_it_fail = || sources.into_iter().flatten().any(|one| one.unit == *unit);
+        let makes_it_fail = || self.sources_of(&suspect.unit).any(|source| source == unit);
         tree.contains(unit, &suspect.unit) || makes_it_fail()
+    }
+
+    /// The units that are known to make this one fail.
+    fn sources_of(&self, unit: &UnitName) -> impl Iterator<Item = &UnitName> + use<'_> {
+        let sources = self.circumstances.sources.get(unit);
+        sources.into_iter().flatten().map(|source| &source.unit)
     }
 }
 
@@ -199,26 +204,14 @@ pub fn sick_together<'a>(
         .filter_map(|it| Some((accused(it)?, it)))
         .filter(|(unit, _)| *unit != own)
         .collect();
-    let sources = |evidence: &'a Evidence, unit: &UnitName| -> BTreeSet<&'a UnitName> {
-        let sources = evidence.circumstances.sources.get(unit);
-        sources.into_iter().flatten().map(|one| &one.unit).collect()
-    };
-    let own_sources = evidence.circumstances.sources.get(own);
-    let own_sources: BTreeSet<&UnitName> = own_sources
-        .into_iter()
-        .flatten()
-        .map(|one| &one.unit)
-        .collect();
-    let is_of_itself = |unit: &UnitName, other: &'a Evidence| {
-        let sources = sources(other, unit);
-        let mut accused = others.iter().map(|(unit, _)| *unit).chain([own]);
-        !evidence
-            .suspects
-            .iter()
-            .any(|suspect| suspect.unit == *unit)
+    let own_sources: BTreeSet<&UnitName> = evidence.sources_of(own).collect();
+    let accused: BTreeSet<&UnitName> = others.iter().map(|(unit, _)| *unit).chain([own]).collect();
+    let is_of_itself = |unit: &UnitName, other: &Evidence| {
+        let mut suspects = evidence.suspects.iter();
+        let mut sources = other.sources_of(unit);
+        !suspects.any(|suspect| suspect.unit == *unit)
             && !own_sources.contains(unit)
-            && sources.is_disjoint(&own_sources)
-            && !accused.any(|unit| sources.contains(unit))
+            && !sources.any(|source| own_sources.contains(source) || accused.contains(source))
     };
     others
         .iter()

@@ -293,17 +293,13 @@ impl Rehearsal {
             let around = &mut evidence.circumstances;
             circumstances::add_common(around, &self.changes, self.analyzer.config());
         }
-        case.evidence = evidence;
-        let open = self.cases.values();
-        let others = open.filter_map(|case| case.evidence.as_ref());
-        let about = self.cases.get(&id).and_then(|case| case.evidence.as_ref());
-        let sick_too = about.map(|evidence| sick_together(evidence, others));
-        let about = self
-            .cases
-            .get_mut(&id)
-            .and_then(|case| case.evidence.as_mut());
-        if let Some((about, sick_too)) = about.zip(sick_too) {
-            about.circumstances.sick_too = sick_too;
+        if let Some(evidence) = &mut evidence {
+            let others = self.cases.iter().filter(|(other, _)| **other != id);
+            let others = others.filter_map(|(_, case)| case.evidence.as_ref());
+            evidence.circumstances.sick_too = sick_together(evidence, others);
+        }
+        if let Some(case) = self.cases.get_mut(&id) {
+            case.evidence = evidence;
         }
         if self.has_units() {
             self.plan(id, now, told);

@@ -302,11 +302,7 @@ impl RestartTree {
         let places = match self.at(unit) {
             Some(at) => vec![at],
             // Who of a former group has gone is covered by nothing any more.
-            None => {
-                let group = Group::named(unit);
-                let members = group.iter().flat_map(|group| &group.members);
-                members.filter_map(|member| self.at(member)).collect()
-            }
+            None => Self::members_of_former(unit, |member| self.at(member)),
         };
         let covered = places.into_iter().flat_map(|at| self.covered(at));
         Cover(covered.collect())
