@@ -683,6 +683,7 @@ impl Engine {
             unit.watches = self.surroundings.watches(&UnitName(unit.name.clone()));
             self.spreading.describe(unit);
         }
+        publish::up_with_parts(&mut tree);
         let mut own = self.surroundings.status();
         own.spans = self.spans_seen;
         own.spans_per_s = self.spans_per_second;

@@ -13,8 +13,8 @@ use rekindle_recovery::rejuvenate::RuleState;
 
 use crate::config::show_duration;
 use crate::view::{
-    ActionView, PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitView, UtcTime,
-    VerdictView, View,
+    ActionView, PlanState, PlanView, ReliefView, RequestTypeView, ShareView, UnitState, UnitView,
+    UtcTime, VerdictView, View,
 };
 
 pub(crate) use done::interventions;
@@ -140,6 +140,23 @@ pub(crate) fn modes(tree: &[UnitView]) -> String {
         .map(|unit| (unit.name.as_str(), unit.mode, of(unit)))
         .collect();
     modes_of(&units)
+}
+
+/// How many units there are, and how they are: `14: 12 up, 2 unknown`.
+pub(crate) fn units(tree: &[UnitView]) -> String {
+    let of = |state: UnitState| tree.iter().filter(|unit| unit.state == state).count();
+    let states = UnitState::ALL.iter().map(|state| (of(*state), state));
+    // What asks for a look comes first.
+    let mut states: Vec<_> = states.filter(|(number, _)| *number > 0).collect();
+    states.reverse();
+    let states = states
+        .iter()
+        .map(|(number, state)| format!("{number} {state}"));
+    let states: Vec<String> = states.collect();
+    match states.is_empty() {
+        true => "none".to_owned(),
+        false => format!("{}: {}", tree.len(), states.join(", ")),
+    }
 }
 
 /// A unit's name, its mode, and the mode of what contains it.
@@ -676,6 +693,17 @@ mod tests {
             ];
             assert_eq!(lines, all);
         }
+    }
+
+    #[test]
+    fn units_are_counted_the_worst_first() {
+        let unit = |state| UnitView {
+            state,
+            ..UnitView::default()
+        };
+        assert_eq!(units(&[]), "none");
+        let tree = [UnitState::Up, UnitState::GivenUp, UnitState::Up].map(unit);
+        assert_eq!(units(&tree), "3: 1 given up, 2 up");
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
                 words::count(status.requests)
             )),
         ],
+        vec![plain("units"), plain(words::units(&view.tree))],
         vec![plain("journal"), health(&status.journal)],
         vec![plain("ledger"), health(&status.ledger)],
     ];

@@ -390,6 +390,21 @@ pub(crate) fn units(
         .collect()
 }
 
+/// What is nothing but its parts is up when all of them are. Parents come before what they contain.
+pub(crate) fn up_with_parts(tree: &mut [UnitView]) {
+    let mut all_up: BTreeMap<String, bool> = BTreeMap::new();
+    for unit in tree.iter_mut().rev() {
+        let is_parts =
+            unit.executor == Some(ExecutorKind::Parts) && unit.state == UnitState::Unknown;
+        if is_parts && all_up.get(&unit.name) == Some(&true) {
+            unit.state = UnitState::Up;
+        }
+        if let Some(parent) = &unit.parent {
+            *all_up.entry(parent.clone()).or_insert(true) &= unit.state == UnitState::Up;
+        }
+    }
+}
+
 /// Something that telemetry shows.
 pub(crate) fn component(component: &Component) -> ComponentView {
     ComponentView {
@@ -712,6 +727,35 @@ pub(crate) fn utc(time: std::time::SystemTime) -> UtcTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_up_when_all_its_parts_are() {
+        let unit = |name: &str, parent: Option<&str>, executor, state| UnitView {
+            name: name.to_owned(),
+            parent: parent.map(str::to_owned),
+            executor: Some(executor),
+            state,
+            ..UnitView::default()
+        };
+        for (second, expected) in [
+            (UnitState::Up, [UnitState::Up, UnitState::Up]),
+            (UnitState::Down, [UnitState::Unknown, UnitState::Unknown]),
+            (UnitState::Unknown, [UnitState::Unknown, UnitState::Unknown]),
+        ] {
+            let (parts, process) = (ExecutorKind::Parts, ExecutorKind::Process);
+            let mut tree = [
+                unit("site", None, parts, UnitState::Unknown),
+                unit("web", Some("site"), parts, UnitState::Unknown),
+                unit("web.1", Some("web"), process, UnitState::Up),
+                unit("web.2", Some("web"), process, second),
+            ];
+            up_with_parts(&mut tree);
+            assert_eq!([tree[0].state, tree[1].state], expected);
+        }
+        let mut lone = [unit("site", None, ExecutorKind::Parts, UnitState::Unknown)];
+        up_with_parts(&mut lone);
+        assert_eq!(lone[0].state, UnitState::Unknown);
+    }
 
     #[test]
     fn what_stops_a_restart_is_said_before_what_only_asks() {
