@@ -5,7 +5,7 @@ mod growing;
 mod heard;
 mod matter;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rekindle_recovery::Mode;
@@ -222,12 +222,32 @@ pub(crate) fn well_again(view: &View) -> Option<String> {
 
 /// A plan in this state of an incident that is open, and whose requests are not well again.
 fn pressing(view: &View, state: PlanState) -> Option<&PlanView> {
-    view.recovery.plans.iter().find(|plan| {
-        plan.state == state
-            && view
-                .open_incidents()
-                .any(|incident| incident.id == plan.incident && incident.well_since.is_none())
-    })
+    let mut plans = view.recovery.plans.iter();
+    plans.find(|plan| plan.state == state && presses(view, plan))
+}
+
+/// Whether what it is for goes on.
+fn presses(view: &View, plan: &PlanView) -> bool {
+    view.open_incidents()
+        .any(|incident| incident.id == plan.incident && incident.well_since.is_none())
+}
+
+/// What people are needed for, in a line for each incident; where that is a single one, as the heading alone.
+pub(crate) fn person_needed(view: &View) -> Option<(String, Vec<String>)> {
+    let given_up = given_up(view);
+    match given_up.as_slice() {
+        [] => None,
+        [(plan, why)] => Some((
+            format!("A person is needed: {why} (incident {})", plan.incident),
+            Vec::new(),
+        )),
+        more => Some((
+            format!("A person is needed for {} incidents", more.len()),
+            more.iter()
+                .map(|(plan, why)| format!("incident {}: {why}", plan.incident))
+                .collect(),
+        )),
+    }
 }
 
 /// What an open incident's restart is held off for.
@@ -246,40 +266,63 @@ pub(crate) fn taken_over(view: &View) -> Option<String> {
     Some(format!("Left to people: {decided}"))
 }
 
-/// The plan of an open incident that ended with a person, and why: restarts that didn't cure it, or a
-/// guard that let none happen.
-pub(crate) fn given_up(view: &View) -> Option<(&PlanView, String)> {
-    let plan = pressing(view, PlanState::GivenUp)?;
-    // What was refused did not happen, and what was restarted along was one restart.
-    let done: BTreeMap<_, _> = view
+/// The plans of open incidents that ended with a person, newest first, and why: restarts that didn't cure it, or a guard that
+/// let none happen.
+pub(crate) fn given_up(view: &View) -> Vec<(&PlanView, String)> {
+    let mut incidents = BTreeSet::new();
+    let plans = view.recovery.plans.iter();
+    plans
+        .filter(|plan| plan.state == PlanState::GivenUp && presses(view, plan))
+        .filter(|plan| incidents.insert(plan.incident))
+        .map(|plan| (plan, why_given_up(view, plan)))
+        .collect()
+}
+
+fn why_given_up(view: &View, plan: &PlanView) -> String {
+    let mut actions: Vec<&ActionView> = view
         .recovery
         .actions
         .iter()
-        .filter(|action| action.incident == Some(plan.incident) && !action.is_refused())
-        .map(|action| ((action.recovery, action.plan, &action.target), action))
+        .filter(|action| action.incident == Some(plan.incident))
         .collect();
-    // Unknown is neither cured nor not cured.
-    let is_unknown =
-        |action: &&&ActionView| matches!(action.verdict, Some(VerdictView::Unknown) | None);
-    let unknown = done.values().filter(is_unknown).count();
-    let is_known = unknown < done.len();
-    let why = match (done.len(), plan.guards.first()) {
-        (0, Some(guard)) => format!("nothing was restarted, because {guard}"),
-        (0, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
-        (0, None) => format!(
-            "nothing was restarted: {}",
-            plan.reason.trim_end_matches('.')
-        ),
-        (1, _) if !is_known => "whether a restart cured it can't be told".to_owned(),
-        (more, _) if !is_known => format!("whether {more} restarts cured it can't be told"),
-        (1, _) => "a restart did not cure it".to_owned(),
-        (more, _) if unknown == 0 => format!("{more} restarts did not cure it"),
-        (all, _) => format!(
-            "{} of {all} restarts did not cure it, and of the rest it can't be told",
-            all - unknown
-        ),
+    actions.sort_by_key(|action| action.id);
+    let targets = |verdicts: &[Option<VerdictView>]| {
+        // What was refused did not happen, and what was restarted along was one restart.
+        let done = actions.iter().filter(|action| !action.is_refused());
+        let of = done.filter(|action| verdicts.contains(&action.verdict));
+        let mut targets: Vec<&str> = Vec::new();
+        for action in of {
+            if !targets.contains(&action.target.as_str()) {
+                targets.push(&action.target);
+            }
+        }
+        (!targets.is_empty()).then(|| targets.join(", then "))
     };
-    Some((plan, why))
+    let vain = targets(&[Some(VerdictView::NotCured), Some(VerdictView::Helped)]);
+    // Unknown is neither cured nor not cured.
+    let unknown = targets(&[Some(VerdictView::Unknown), None]);
+    let why = match (vain, unknown) {
+        (Some(vain), None) => format!("restarting {vain} did not cure it"),
+        (Some(vain), Some(unknown)) => format!(
+            "restarting {vain} did not cure it, and whether restarting {unknown} did can't be told"
+        ),
+        (None, Some(unknown)) => format!("whether restarting {unknown} cured it can't be told"),
+        (None, None) => match (&plan.given_up, plan.guards.first()) {
+            (Some(why), _) => why.clone(),
+            (None, Some(guard)) => format!("nothing was restarted, because {guard}"),
+            (None, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
+            (None, None) => format!("nothing was restarted: {}", plan.reason),
+        },
+    };
+    let last = actions
+        .last()
+        .and_then(|it| Some((it, it.result_words.as_ref()?)));
+    match last {
+        Some((last, words)) if !why.contains(words.as_str()) => {
+            format!("{why}; {}: {words}", last.unit)
+        }
+        _ => why.trim_end_matches('.').to_owned(),
+    }
 }
 
 /// So much of a text as has room, and a sign that there is more.
@@ -556,38 +599,82 @@ mod tests {
 
     #[test]
     fn what_restarts_did_not_do_is_said_of_those_of_which_it_is_known() {
-        use VerdictView::{NotCured, Unknown};
-        for (verdicts, expected) in [
-            (&[NotCured][..], "a restart did not cure it"),
-            (&[Unknown], "whether a restart cured it can't be told"),
-            (&[NotCured, NotCured], "2 restarts did not cure it"),
+        use crate::view::ActionResult;
+        use VerdictView::{Cured, Helped, NotCured, Unknown};
+        let refused = (None, Some("the port 8080 is held by process 7"));
+        for (done, expected) in [
+            (&[][..], "stock would have been restarted, but it is no use"),
             (
-                &[NotCured, Unknown],
-                "1 of 2 restarts did not cure it, and of the rest it can't be told",
+                &[(Some(Cured), None)],
+                "stock would have been restarted, but it is no use",
+            ),
+            (
+                &[(Some(NotCured), None)],
+                "restarting unit-1 did not cure it",
+            ),
+            (
+                &[(Some(Unknown), None)],
+                "whether restarting unit-1 cured it can't be told",
+            ),
+            (
+                &[(Some(NotCured), None), (Some(Helped), None)],
+                "restarting unit-1, then unit-2 did not cure it",
+            ),
+            (
+                &[(Some(NotCured), None), (Some(Unknown), None)],
+                "restarting unit-1 did not cure it, and whether restarting unit-2 did can't be told",
+            ),
+            (
+                &[refused],
+                "stock would have been restarted, but it is no use; web: the port 8080 is held by process 7",
             ),
         ] {
             let mut view = View::default();
-            view.incidents.push(IncidentView {
-                id: 1,
-                ..IncidentView::default()
-            });
+            // Left to people earlier, and since.
+            for id in [1, 2] {
+                view.incidents.push(IncidentView {
+                    id,
+                    ..IncidentView::default()
+                });
+            }
             view.recovery.plans.push(PlanView {
                 incident: 1,
                 state: PlanState::GivenUp,
+                given_up: Some("stock would have been restarted, but it is no use".to_owned()),
                 ..PlanView::default()
             });
-            for (attempt, verdict) in (1..).zip(verdicts) {
+            for (attempt, (verdict, words)) in (1..).zip(done) {
                 let part = |unit: &str| ActionView {
+                    id: attempt,
                     unit: unit.to_owned(),
+                    target: format!("unit-{attempt}"),
                     incident: Some(1),
                     plan: Some(attempt),
-                    verdict: Some(*verdict),
+                    verdict: *verdict,
+                    result: words.map(|_| ActionResult::Refused),
+                    result_words: words.map(str::to_owned),
                     ..ActionView::default()
                 };
-                view.recovery.actions.extend(["web", "stock"].map(part));
+                view.recovery.actions.extend(["stock", "web"].map(part));
             }
-            let (_, why) = given_up(&view).expect("given up");
-            assert_eq!(why, expected);
+            let (heading, lines) = person_needed(&view).expect("given up");
+            assert_eq!(
+                heading,
+                format!("A person is needed: {expected} (incident 1)")
+            );
+            assert!(lines.is_empty());
+            view.recovery.plans.push(PlanView {
+                incident: 2,
+                state: PlanState::GivenUp,
+                ..PlanView::default()
+            });
+            let (heading, lines) = person_needed(&view).expect("given up");
+            assert_eq!(heading, "A person is needed for 2 incidents");
+            let all = [
+                format!("incident 1: {expected}"),
+                "incident 2: nothing was restarted".to_owned(),
+            ];
+            assert_eq!(lines, all);
         }
     }
 

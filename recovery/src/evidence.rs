@@ -97,9 +97,12 @@ impl FaultSignature {
     /// Whether the fault is the unit's own whatever else fails: its process ended, or its figures are out of
     /// bounds. A wrong answer may be another's, which was asked for it.
     pub fn is_of_its_own(&self) -> bool {
-        matches!(self.shape.as_str(), "exited" | OUT_OF_BOUNDS)
+        matches!(self.shape.as_str(), EXITED | OUT_OF_BOUNDS)
     }
 }
+
+/// The shape of what the operating system says has ended.
+pub(crate) const EXITED: &str = "exited";
 
 /// The shape of a fault that a unit's own figures told of ([`crate::watch`]).
 pub(crate) const OUT_OF_BOUNDS: &str = "out_of_bounds";

@@ -32,7 +32,7 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
     // Where only what is masked is open, that is said in other words.
     let open = view.open_incidents().filter(|it| !it.masked).count();
     let waiting = view.waiting_plans().count();
-    let given_up = words::given_up(view);
+    let needed = words::person_needed(view);
     if let Some(paused) = &status.paused {
         let until = match paused.until {
             Some(until) => format!(" until {until}"),
@@ -44,14 +44,8 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         );
         terminal.heading(&words, Tone::Attention)?;
     }
-    let (heading, tone) = if let Some((plan, why)) = &given_up {
-        (
-            format!(
-                "A person is needed: {why}; see `rekindle suspects {}`",
-                plan.incident
-            ),
-            Tone::Bad,
-        )
+    let (heading, tone) = if let Some((heading, _)) = &needed {
+        (format!("{heading}: see `rekindle suspects`"), Tone::Bad)
     } else if waiting > 0 {
         (
             "A restart waits for your approval: see `rekindle plan`".to_owned(),
@@ -82,6 +76,9 @@ fn show_status(terminal: &mut Terminal, client: &Client, view: &View) -> io::Res
         (heading, tone)
     };
     terminal.heading(&heading, tone)?;
+    for line in needed.iter().flat_map(|(_, lines)| lines) {
+        terminal.line(format!("  {line}"))?;
+    }
     for sentence in words::unheard(view) {
         terminal.line(sentence)?;
     }
@@ -416,12 +413,13 @@ pub(super) fn plan(
         Some(id) => vec![client.get(&format!("/plans/{id}"))?],
         None => {
             let view: View = client.get("/view")?;
-            if let (Some((plan, why)), false) = (words::given_up(&view), terminal.is_json()) {
-                let words = format!(
-                    "A person is needed: {why} (incident {}). {}",
-                    plan.incident, plan.reason
-                );
-                terminal.heading(words.trim_end(), Tone::Bad)?;
+            if let (Some((heading, lines)), false) =
+                (words::person_needed(&view), terminal.is_json())
+            {
+                terminal.heading(&heading, Tone::Bad)?;
+                for line in lines {
+                    terminal.line(format!("  {line}"))?;
+                }
             }
             let mut plans = view.recovery.plans;
             plans.retain(|plan| plan.state.is_live());

@@ -131,8 +131,17 @@ impl DirectFaults {
     /// A supervised process changed.
     pub(crate) fn child(&mut self, event: &ChildEvent, now: SystemTime, ids: &mut IncidentIds) {
         match event {
-            ChildEvent::Exited { unit, how, at, .. } => {
-                let words = format!("the process of {unit} ended by itself: {how}");
+            ChildEvent::Exited {
+                unit,
+                how,
+                last_line,
+                at,
+                ..
+            } => {
+                let mut words = format!("the process of {unit} ended by itself: {how}");
+                if let Some(line) = last_line {
+                    words.push_str(&format!("; its log ends with: {line}"));
+                }
                 tracing::warn!(%unit, %how, "a supervised process ended by itself");
                 self.open(unit, Kind::Exited, *at, words, ids);
             }
@@ -526,7 +535,6 @@ impl DirectFaults {
     }
 }
 
-/// The supervisor's word for a phase, as people see it.
 /// Whether a unit has ended with the process of this one: it lives in it, and in no process of its own.
 fn goes_with(ended: &UnitName, unit: &UnitName, tree: &RestartTree) -> bool {
     let executor = |unit: &UnitName| tree.spec(unit).and_then(|spec| spec.executor.as_ref());
@@ -539,6 +547,7 @@ fn goes_with(ended: &UnitName, unit: &UnitName, tree: &RestartTree) -> bool {
         })
 }
 
+/// The supervisor's word for a phase, as people see it.
 fn child_phase(child: &ChildStatus) -> ProcessPhase {
     match child.phase {
         "running" => ProcessPhase::Running,

@@ -444,7 +444,25 @@ fn budget(status: &RecoveryStatus) -> Option<BudgetView> {
 }
 
 fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<PlanView> {
-    let plan = recovery.plan.as_ref()?;
+    let acted = || {
+        let actions = status.recent.iter().rev();
+        let own = actions.filter(|action| action.recovery == recovery.recovery);
+        own.map(|action| action.action.0).collect()
+    };
+    let Some(plan) = recovery.plan.as_ref() else {
+        // What it would have done wasn't written down; that it was left to people, and why, was.
+        let given_up = recovery.given_up.clone()?;
+        return Some(PlanView {
+            recovery: recovery.recovery.0,
+            incident: recovery.incident.unwrap_or(0),
+            state: PlanState::GivenUp,
+            created: recovery.since.into(),
+            actions: acted(),
+            decided: recovery.decided.clone(),
+            given_up: Some(given_up),
+            ..PlanView::default()
+        });
+    };
     let expires = status
         .proposals
         .iter()
@@ -483,14 +501,9 @@ fn plan(recovery: &service::RecoveryView, status: &RecoveryStatus) -> Option<Pla
             .map(alternative)
             .collect(),
         guards: gravest_first(&recovery.refusals),
-        actions: status
-            .recent
-            .iter()
-            .rev()
-            .filter(|action| action.recovery == recovery.recovery)
-            .map(|action| action.action.0)
-            .collect(),
+        actions: acted(),
         decided: recovery.decided.clone(),
+        given_up: recovery.given_up.clone(),
     })
 }
 
@@ -583,6 +596,10 @@ pub(crate) fn action(action: &service::ActionView) -> ActionView {
         judged_at: action.judged_at.map(Into::into),
         recovery: action.recovery.0,
         plan: action.plan.map(|plan| plan.0).filter(|plan| *plan > 0),
+        result_words: match result {
+            Some(ActionResult::Done) | None => None,
+            Some(_) => said.clone(),
+        },
         note: [said.as_deref(), action.judged.as_deref()]
             .into_iter()
             .flatten()

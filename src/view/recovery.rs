@@ -388,6 +388,9 @@ pub struct PlanView {
     pub actions: Vec<u64>,
     /// Who approved or rejected it, and in which words.
     pub decided: Option<String>,
+    /// Why it was given up to a person.
+    #[serde(default)]
+    pub given_up: Option<String>,
 }
 
 impl PlanView {
@@ -477,6 +480,9 @@ pub struct ActionView {
     pub judged_at: Option<UtcTime>,
     /// What is worth telling people.
     pub note: String,
+    /// What came of it where it isn't done: who refused it, or what it waited for in vain.
+    #[serde(default)]
+    pub result_words: Option<String>,
 }
 
 impl ActionView {

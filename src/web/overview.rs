@@ -47,7 +47,7 @@ pub(super) fn render(view: &View) -> Markup {
 fn banner(view: &View) -> Markup {
     let waiting = view.waiting_plans().count();
     let open: Vec<&IncidentView> = view.open_incidents().collect();
-    let given_up = words::given_up(view);
+    let needed = words::person_needed(view);
     let at_work = view
         .recovery
         .plans
@@ -60,8 +60,8 @@ fn banner(view: &View) -> Markup {
     let busy = of_open.next();
     let (class, heading) = if waiting > 0 {
         ("ask", "A restart waits for your approval".to_owned())
-    } else if let Some((_, why)) = &given_up {
-        ("bad", format!("A person is needed: {why}"))
+    } else if let Some((heading, _)) = &needed {
+        ("bad", heading.clone())
     } else if let Some(heading) = words::held_off(view) {
         ("bad", heading)
     } else if let Some((plan, incident)) = busy {
@@ -113,9 +113,7 @@ fn banner(view: &View) -> Markup {
                     @if !incident.left_alone.is_empty() { ". Nothing is restarted for it: " (incident.left_alone) }
                 }
             }
-            @if let Some((plan, _)) = &given_up {
-                p { (plan.title()) " for incident " (plan.incident) " ended: " (plan.reason) }
-            }
+            @for line in needed.iter().flat_map(|(_, lines)| lines) { p { (line) } }
             @if open.is_empty() && view.status.requests == 0 {
                 p {
                     "Point OpenTelemetry exporters at "

@@ -324,6 +324,7 @@ fn actions() -> Vec<ActionView> {
         verdict: Some(VerdictView::Cured),
         judged_at: Some(time(257)),
         note: text("600 requests after, 1 failed"),
+        result_words: None,
     };
     let tried = ActionView {
         id: 40,

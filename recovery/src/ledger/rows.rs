@@ -41,6 +41,8 @@ pub struct Entry {
     pub reason: String,
     /// What a person said about its plan; `None` leaves what is written.
     pub decided: Option<String>,
+    /// Why it was given up to a person.
+    pub given_up: Option<String>,
     /// The latest evidence.
     pub evidence: Option<Evidence>,
     /// What it was held off for.
@@ -250,6 +252,8 @@ pub struct StoredRecovery {
     pub since: SystemTime,
     /// What a person said about its plan.
     pub decided: Option<String>,
+    /// Why it was given up to a person.
+    pub given_up: Option<String>,
     /// What it was held off for.
     pub held: Held,
     /// Its actions, oldest first.
@@ -266,7 +270,8 @@ pub struct Memory {
     /// Recoveries that ended lately with a no (given up, rejected) or a cure, newest last: their
     /// incidents aren't taken up again while they drain.
     pub settled: Vec<StoredRecovery>,
-    /// Recoveries that planned something and ended lately, oldest first: what people are shown.
+    /// Recoveries that planned something and ended lately, and those that were left to a person, oldest first: what people
+    /// are shown.
     pub finished: Vec<StoredRecovery>,
     /// Actions of the last period, oldest first.
     pub actions: Vec<StoredAction>,

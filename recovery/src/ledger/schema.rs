@@ -84,6 +84,7 @@ const MIGRATIONS: &[&str] = &[
         wall INTEGER NOT NULL
      ) STRICT",
     "ALTER TABLE actions ADD COLUMN hanging TEXT",
+    "ALTER TABLE recoveries ADD COLUMN given_up TEXT",
 ];
 
 /// Brings the database to the newest format.

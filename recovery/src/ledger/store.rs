@@ -377,8 +377,8 @@ impl Store {
               OR state = '\"cured\"' AND id > (SELECT max(id) FROM recoveries) - 100)",
         )?;
         let finished = self.recoveries(
-            "is_over = 1 AND id IN (SELECT recovery FROM plans)
-             AND id > (SELECT max(id) FROM recoveries) - 100",
+            "is_over = 1 AND id > (SELECT max(id) FROM recoveries) - 100
+             AND (given_up IS NOT NULL OR id IN (SELECT recovery FROM plans))",
         )?;
         self.read("reading what was learned", |database| {
             let mut statement = database.prepare(&format!(
@@ -446,7 +446,7 @@ impl Store {
         self.read("reading recoveries", |database| {
             let mut statement = database.prepare(&format!(
                 "SELECT id, incident, opened_at, by, reason, evidence, state, changed_at,
-                     decided, held
+                     decided, held, given_up
                  FROM recoveries WHERE {which} ORDER BY id"
             ))?;
             let mut of = database.prepare(&format!(
@@ -468,6 +468,7 @@ impl Store {
                     since: time(row.get(7)?),
                     decided: row.get(8)?,
                     held: optional(row.get(9)?)?.unwrap_or_default(),
+                    given_up: row.get(10)?,
                     actions: of.query_map([id], action)?.collect::<Sql<Vec<_>>>()?,
                     plan: plan.query_row([id], numbered).optional()?,
                 })

@@ -22,6 +22,7 @@ fn entry(recovery: u64, events: &[Event]) -> Entry {
         by: "auto".to_owned(),
         reason: String::new(),
         decided: None,
+        given_up: None,
         evidence: None,
         held: Held::default(),
         events: events.iter().map(|event| (at(1), *event)).collect(),
@@ -320,6 +321,7 @@ fn an_older_ledger_is_converted() {
         .execute_batch(
             "ALTER TABLE actions DROP COLUMN shifted;
              ALTER TABLE actions DROP COLUMN hanging;
+             ALTER TABLE recoveries DROP COLUMN given_up;
              DROP TABLE clocks;
              PRAGMA user_version = 3",
         )

@@ -44,7 +44,7 @@ pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(),
     let evidence = entry.evidence.as_ref().map(json).transpose()?;
     if known.is_none() {
         transaction.execute(
-            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0, NULL, NULL)",
+            "INSERT INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?3, 0, NULL, NULL, NULL)",
             params![
                 id,
                 entry.incident.map(int),
@@ -81,7 +81,7 @@ pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(),
     let changed_at = entry.events.last().map(|(at, _)| nanos(*at));
     transaction.execute(
         "UPDATE recoveries SET evidence = coalesce(?2, evidence), state = ?3, is_over = ?4,
-             changed_at = coalesce(?5, changed_at), decided = ?6, held = ?7
+             changed_at = coalesce(?5, changed_at), decided = ?6, held = ?7, given_up = ?8
              WHERE id = ?1",
         params![
             id,
@@ -91,6 +91,7 @@ pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(),
             changed_at,
             entry.decided,
             json(&entry.held)?,
+            entry.given_up,
         ],
     )?;
     for also in &entry.also {

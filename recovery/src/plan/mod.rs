@@ -21,6 +21,7 @@ use self::candidates::candidates;
 use self::ladder::{Action, Hypothesis};
 use crate::belief::{Beliefs, Trial};
 use crate::cost::{Costs, Price};
+use crate::evidence::EXITED;
 use crate::policy::Policy;
 use crate::tree::{Cover, Covers};
 use crate::{Evidence, RestartTree, UnitName};
@@ -223,7 +224,7 @@ pub fn price(
 fn failing(evidence: &Evidence) -> f64 {
     let mut failing = evidence.failing_per_second.max(LEAST_FAILING_PER_SECOND);
     // What has exited answers nobody, whether or not anybody has told of it yet.
-    if evidence.signature.shape == "exited" {
+    if evidence.signature.shape == EXITED {
         for suspect in &evidence.suspects {
             let rate = evidence.traffic.get(&suspect.unit).copied().unwrap_or(0.0);
             failing = failing.max(rate);

@@ -198,6 +198,52 @@ pub(super) fn bound_log(unit: &UnitName, logs: &Path) -> io::Result<()> {
     log.set_len(0)
 }
 
+/// How much of a log's end is looked at for its last line.
+const LOG_END_BYTES: u64 = 4096;
+
+/// Characters of a log's line that people are shown.
+const LINE_CHARS: usize = 200;
+
+/// How long a unit's log is now.
+pub(super) fn log_bytes(unit: &UnitName, logs: &Path) -> u64 {
+    fs::metadata(log_path(unit, logs)).map_or(0, |meta| meta.len())
+}
+
+/// The last line that was written to a unit's log since it was so long, as text that may be shown anywhere.
+pub(super) fn last_line(unit: &UnitName, logs: &Path, since: u64) -> Option<String> {
+    let mut log = File::open(log_path(unit, logs)).ok()?;
+    let length = log.metadata().ok()?.len();
+    // A log that is shorter than it was has been put aside meanwhile.
+    let since = if since > length { 0 } else { since };
+    let from = since.max(length.saturating_sub(LOG_END_BYTES));
+    io::Seek::seek(&mut log, io::SeekFrom::Start(from)).ok()?;
+    let mut end = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(log, LOG_END_BYTES), &mut end).ok()?;
+    let end = String::from_utf8_lossy(&end);
+    let lines = end.lines().rev().map(plain);
+    let line = lines
+        .map(|line| line.trim().to_owned())
+        .find(|line| !line.is_empty())?;
+    Some(match line.char_indices().nth(LINE_CHARS) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    })
+}
+
+/// Without colours and other orders to a terminal.
+fn plain(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    let mut rest = line.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '\u{1b}' => drop(rest.find(|it| it.is_ascii_alphabetic())),
+            next if next.is_control() => shown.push(' '),
+            next => shown.push(next),
+        }
+    }
+    shown
+}
+
 /// The file that a unit's output goes to. A unit's name is the operator's and may hold anything,
 /// so what isn't plain in a file name is escaped, distinctly.
 pub(crate) fn log_path(unit: &UnitName, logs: &Path) -> PathBuf {
@@ -313,6 +359,34 @@ mod tests {
             ("ü", "/l/%C3%BC.log"),
         ] {
             assert_eq!(log_path(&unit.into(), logs), Path::new(file));
+        }
+    }
+
+    #[test]
+    fn a_log_s_last_line_is_text() {
+        let logs = tempfile::tempdir().expect("a directory");
+        let unit = UnitName::from("web");
+        let path = log_path(&unit, logs.path());
+        assert_eq!(last_line(&unit, logs.path(), 0), None);
+        let long = "x".repeat(5000);
+        let cut = format!("{}…", "x".repeat(LINE_CHARS));
+        for (written, since, expected) in [
+            ("", 0, None),
+            ("\n \n", 0, None),
+            ("started\nno database\n\n", 0, Some("no database")),
+            ("of an earlier life\n", 19, None),
+            ("of an earlier life\nno room", 19, Some("no room")),
+            ("put aside meanwhile", 1000, Some("put aside meanwhile")),
+            (
+                "\u{1b}[31mred\u{1b}[0m\tand\u{7} loud",
+                0,
+                Some("red and  loud"),
+            ),
+            (&long, 0, Some(cut.as_str())),
+        ] {
+            fs::write(&path, written).expect("written");
+            let line = last_line(&unit, logs.path(), since);
+            assert_eq!(line.as_deref(), expected, "{written:?}");
         }
     }
 

@@ -63,6 +63,8 @@ pub enum ChildEvent {
         generation: u64,
         /// How.
         how: Ending,
+        /// The last line of its log, if it wrote any.
+        last_line: Option<String>,
         /// When this was seen, which may be long after it happened.
         at: SystemTime,
     },
@@ -138,8 +140,15 @@ impl fmt::Display for ChildEvent {
                 unit,
                 generation,
                 how,
+                last_line,
                 ..
-            } => write!(f, "{unit} ended by itself, generation {generation}: {how}"),
+            } => {
+                write!(f, "{unit} ended by itself, generation {generation}: {how}")?;
+                match last_line {
+                    Some(line) => write!(f, "; its log ends with: {line}"),
+                    None => Ok(()),
+                }
+            }
             Self::Adopted {
                 unit,
                 generation,

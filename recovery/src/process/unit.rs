@@ -68,6 +68,8 @@ pub(super) struct Unit {
     pub shared: Arc<Shared>,
     /// All that was ever seen of the child and may still live.
     group: Option<Group>,
+    /// How long its log was when its present life began; 0 where this engine didn't begin it.
+    log_before: u64,
     /// The child's pidfd while it lives.
     watched: Option<AsyncFd<Arc<OwnedFd>>>,
 }
@@ -85,6 +87,7 @@ impl Unit {
             row,
             shared,
             group: None,
+            log_before: 0,
             watched: None,
         }
     }
@@ -344,11 +347,17 @@ impl Unit {
             .map_or(DEFAULT_TIME, |spec| spec.start_deadline)
     }
 
+    /// What the present life last wrote, for whoever asks why it isn't there.
+    fn last_line(&self) -> Option<String> {
+        launch::last_line(&self.name, &self.shared.logs, self.log_before)
+    }
+
     fn tell_exited(&self, generation: u64, how: Ending) {
         self.shared.reports.tell(ChildEvent::Exited {
             unit: self.name.clone(),
             generation,
             how,
+            last_line: self.last_line(),
             at: SystemTime::now(),
         });
     }

@@ -35,6 +35,8 @@ pub(super) struct Case {
     pub(super) reason: String,
     /// What a person said about its plan.
     pub(super) decided: Option<String>,
+    /// Why it was given up to a person.
+    pub(super) given_up: Option<String>,
     /// The latest.
     pub(super) evidence: Option<Evidence>,
     /// What was known when it last acted: later evidence is of a system that is being cured.
@@ -213,6 +215,7 @@ impl Case {
             by: by.to_owned(),
             reason: reason.to_owned(),
             decided: None,
+            given_up: None,
             evidence: None,
             acted_on: None,
             is_orphan: false,
@@ -317,6 +320,7 @@ impl Case {
             by: self.by.clone(),
             reason: self.reason.clone(),
             decided: self.decided.clone(),
+            given_up: self.given_up.clone(),
             evidence: self.evidence.clone(),
             held: self.held.clone(),
             events: self.unsaved.clone(),

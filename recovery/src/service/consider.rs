@@ -618,9 +618,11 @@ impl Engine {
 
     /// On to a person: said, written, and not taken up again.
     pub(super) async fn give_up(&mut self, id: RecoveryId, unit: Option<UnitName>, words: String) {
-        let Some(incident) = self.cases.get(&id).map(|case| case.incident) else {
+        let Some(case) = self.cases.get_mut(&id) else {
             return;
         };
+        case.given_up = Some(words.clone());
+        let incident = case.incident;
         self.learn(id);
         self.notify(NoticeKind::GivenUp, incident, unit, words);
         self.end(id, Event::GiveUp).await;

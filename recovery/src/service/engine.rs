@@ -780,11 +780,16 @@ impl Engine {
             return;
         };
         let now = self.now();
-        if case.plan.is_some() {
+        if case.plan.is_some() || case.given_up.is_some() {
             let view = self.recovery(&case);
             let finished = Arc::make_mut(&mut self.finished);
             finished.insert(0, view);
-            finished.truncate(MAX_FINISHED);
+            if finished.len() > MAX_FINISHED {
+                // What was left to people is shown for longer than what is only history.
+                let is_history = |it: &RecoveryView| it.given_up.is_none();
+                let last = finished.iter().rposition(is_history);
+                finished.remove(last.unwrap_or(MAX_FINISHED));
+            }
         }
         tracing::info!(recovery = %id, incident = ?case.incident, state = %case.state, "recovery is over");
         if let Some(incident) = case.incident {

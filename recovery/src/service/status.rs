@@ -160,6 +160,9 @@ pub struct RecoveryView {
     pub plan: Option<Plan>,
     /// What a person said about its plan, and who.
     pub decided: Option<String>,
+    /// Why it was given up to a person.
+    #[serde(default)]
+    pub given_up: Option<String>,
     /// Why it doesn't do it now.
     pub refusals: Vec<Refusal>,
     /// What was already tried.

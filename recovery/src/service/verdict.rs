@@ -11,7 +11,7 @@ use super::case::Case;
 use super::engine::{Engine, Job, Work};
 use crate::belief::Trial;
 use crate::crash::CrashPoint;
-use crate::evidence::OUT_OF_BOUNDS;
+use crate::evidence::{EXITED, OUT_OF_BOUNDS};
 use crate::guard::capacity::stand_ins;
 use crate::judge::{Judgement, Probed, Question, Siblings, Verdict, judge};
 use crate::ledger::{Also, Judged};
@@ -117,6 +117,9 @@ impl Engine {
             return;
         };
         let judgement = judge(&question);
+        if judgement.is_cure() && !question.deadline && !self.outlives(id, now) {
+            return;
+        }
         if question.deadline && self.is_given_more_time(id, &judgement, now) {
             return;
         }
@@ -411,13 +414,39 @@ impl Engine {
         unit: &UnitName,
         before: SystemTime,
     ) -> Option<SystemTime> {
+        self.ready_before(unit, before)
+            .and_then(|ready| ready.checked_add(self.config.policy.warm_up))
+    }
+
+    /// When the last restart before this time of something that overlaps the unit was ready.
+    fn ready_before(&self, unit: &UnitName, before: SystemTime) -> Option<SystemTime> {
         self.past
             .iter()
             .filter(|past| past.at < before && self.tree.overlap(&past.target, unit))
             .filter_map(|past| past.ready_at)
             .filter(|ready| *ready < before)
             .max()
-            .and_then(|ready| ready.checked_add(self.config.policy.warm_up))
+    }
+
+    /// Whether it can be told that what ended by itself does so no more. Whose last life began with a restart, too, and was
+    /// short ran well at first, as it does now: it is no cure before it has lived for twice as long. Where that would take
+    /// longer than judging may, running well for a moment has to do.
+    fn outlives(&self, id: RecoveryId, now: SystemTime) -> bool {
+        let case = self.cases.get(&id);
+        let attempt = case.and_then(|case| case.attempt.as_ref());
+        let evidence = case.and_then(|case| case.acted_on.as_ref());
+        let Some((attempt, evidence)) = attempt.zip(evidence) else {
+            return true;
+        };
+        let is_exit = evidence.signature.shape == EXITED;
+        let ended = evidence.since;
+        let lived = self
+            .ready_before(&attempt.target, ended)
+            .filter(|_| is_exit);
+        let lived = lived.and_then(|ready| ended.duration_since(ready).ok());
+        let began = attempt.span().1.unwrap_or(attempt.settle_until);
+        let enough = lived.and_then(|lived| began.checked_add(2 * lived));
+        enough.is_none_or(|enough| now >= enough || enough > attempt.judge_until)
     }
 
     /// Whether requests that began since then show that the fault is there: failures above the
@@ -426,7 +455,7 @@ impl Engine {
         let signature = &evidence.signature;
         if signature.request_types.is_empty() {
             // Seen directly: what ended again ended since; what is asked is asked again all the time.
-            return signature.shape != "exited" || evidence.since >= from;
+            return signature.shape != EXITED || evidence.since >= from;
         }
         let fared = self.cohort.fared(&CohortQuery {
             request_types: signature.request_types.clone(),
@@ -478,7 +507,7 @@ impl Engine {
                 .as_ref()
                 .is_some_and(|evidence| evidence.signature.shape == shape)
         };
-        let (exited, out_of_bounds) = (has_shape("exited"), has_shape(OUT_OF_BOUNDS));
+        let (exited, out_of_bounds) = (has_shape(EXITED), has_shape(OUT_OF_BOUNDS));
         let mut asks = Vec::new();
         for unit in units {
             let Some(spec) = self.tree.spec(&unit) else {

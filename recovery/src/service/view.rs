@@ -87,6 +87,7 @@ pub(super) fn finished(stored: &StoredRecovery) -> RecoveryView {
         actions: Vec::new(),
         plan: stored.plan.clone(),
         decided: stored.decided.clone(),
+        given_up: stored.given_up.clone(),
         refusals: Vec::new(),
         tried: attempts.into_iter().filter_map(tried).collect(),
         judging: None,
@@ -244,6 +245,7 @@ impl Engine {
                 .unwrap_or_default(),
             plan: case.plan.clone(),
             decided: case.decided.clone(),
+            given_up: case.given_up.clone(),
             refusals: case.refusals.clone(),
             tried: case.tried.clone(),
             judging: attempt.and_then(|attempt| {

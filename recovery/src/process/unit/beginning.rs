@@ -99,6 +99,7 @@ impl Unit {
         }
         self.group = None;
         self.watched = None;
+        self.log_before = launch::log_bytes(&self.name, &self.shared.logs);
         let (unit, shared, owner) = (self.name.clone(), Arc::clone(&self.shared), self.owner());
         let launched = tokio::task::spawn_blocking(move || {
             match sweep(&owner) {
@@ -179,6 +180,10 @@ impl Unit {
                 }
                 Err(failure) => failure.reason,
             },
+        };
+        let reason = match self.last_line() {
+            Some(line) => format!("{reason}; its log ends with: {line}"),
+            None => reason,
         };
         self.shared.reports.tell(ChildEvent::NotReady {
             unit: self.name.clone(),

@@ -824,6 +824,46 @@ async fn a_process_that_ends_again_has_failed_since_it_was_restarted() {
     story.end().await;
 }
 
+/// A process that ends as long after each start runs well at first, each time.
+#[tokio::test(start_paused = true)]
+async fn what_lives_no_longer_than_last_time_was_not_cured() {
+    let world = World::new();
+    let mut story = Story::new(&world);
+    world.with(|state| state.silent = true);
+    world.break_down("bank", 1.0);
+    let (mut ended, mut lived) = (world.now(), 0);
+    for _ in 0..60 {
+        lived = match world.failing_share() > 0.0 {
+            true => 0,
+            false => lived + 1,
+        };
+        if lived == 4 {
+            ended = world.now();
+            world.break_down("bank", 1.0);
+        }
+        let mut evidence = world.evidence(1, &[("bank", 1.0)]);
+        evidence.signature.shape = "exited".to_owned();
+        evidence.signature.request_types.clear();
+        evidence.failing_per_second = 0.0;
+        evidence.since = ended;
+        evidence.closed = world.failing_share() <= 0.0;
+        story.recovery.evidence(evidence).await.expect("taken");
+        story.go(1).await;
+    }
+    let status = story.recovery.status().borrow().clone();
+    let restarts = status.recent.iter().rev();
+    let verdicts: Vec<_> = restarts
+        .map(|action| (action.unit.as_str(), action.verdict))
+        .collect();
+    // The first one is the first of its kind.
+    let expected = [
+        ("bank", Some(Verdict::Cured)),
+        ("bank", Some(Verdict::NotCured)),
+    ];
+    assert_eq!(verdicts, expected, "{}", story.text);
+    story.end().await;
+}
+
 /// What was learned elsewhere of software that a new version replaced weighs less, also for the next engine, and once.
 #[tokio::test(start_paused = true)]
 async fn a_new_version_is_one_for_the_next_engine_too() {
