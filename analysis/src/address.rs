@@ -131,8 +131,8 @@ pub(crate) struct AddressBook {
     entries: Vec<Option<Entry>>,
     known: usize,
     max: usize,
-    /// Grows with each lesson that isn't known yet. The same lessons again, without it having grown, change
-    /// nothing, and who asks is told the same.
+    /// Grows with each lesson that isn't known yet. Without it having grown, who asks is told the same; and the same lessons
+    /// again change nothing, but where [`AddressBook::repeat`] says so.
     version: u64,
 }
 
@@ -214,12 +214,18 @@ impl AddressBook {
         page
     }
 
-    /// What an answered call taught before is taught again.
-    pub(crate) fn repeat(&mut self, lesson: &Lesson, counts: &mut Counts) {
-        let entry = &self.entries[lesson.page as usize];
+    /// What an answered call taught before is taught again. Whether it needn't be any more while nothing else is learned:
+    /// where several answer, it counts how often one does so.
+    pub(crate) fn repeat(&mut self, lesson: &Lesson, counts: &mut Counts) -> bool {
+        let entry = |book: &Self| {
+            let entry = book.entries[lesson.page as usize].as_ref();
+            entry.map_or((Kind::Name, false), |it| (it.kind, it.ambiguous))
+        };
         // A page that was written on stays one of its kind.
-        let kind = entry.as_ref().map_or(Kind::Name, |entry| entry.kind);
+        let (kind, _) = entry(self);
         self.put(lesson, kind, counts);
+        let (_, is_ambiguous) = entry(self);
+        !is_ambiguous || kind == Kind::Name
     }
 
     fn put(&mut self, lesson: &Lesson, kind: Kind, counts: &mut Counts) {
@@ -380,7 +386,8 @@ impl Entry {
             remember(&mut self.before, self.resource.instance.clone());
         }
         self.resource = Arc::clone(resource);
-        true
+        // Who is told that several answer isn't told of one of them.
+        is_news || !self.ambiguous
     }
 }
 

@@ -318,9 +318,10 @@ impl Analyzer {
             let held = |reading: &Arc<Reading>| reading.held_at.load(Ordering::Relaxed) == version;
             let lessons = &first.trail.lessons;
             // Lessons that were learned then are known, as long as nothing else was learned.
+            let mut is_for_good = true;
             if !path.readings().any(held) {
                 for lesson in lessons {
-                    self.observer.book.repeat(lesson, &mut self.counts);
+                    is_for_good &= self.observer.book.repeat(lesson, &mut self.counts);
                 }
             }
             // What took too long is measured by what is usual by now.
@@ -331,7 +332,7 @@ impl Analyzer {
             };
             if let Some(reading) = path.readings().find(holds) {
                 // Lessons that were news may be so once more.
-                if self.observer.version() == version {
+                if is_for_good && self.observer.version() == version {
                     reading.held_at.store(version, Ordering::Relaxed);
                 }
                 for (page, operation) in &reading.trail.reached {

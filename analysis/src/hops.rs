@@ -227,20 +227,36 @@ impl Hops {
 
     /// The entry of the visit that this span's call reached: the first one.
     pub(crate) fn answer_of(&self, trace: &Trace, index: usize) -> Option<usize> {
-        let mut below: Vec<usize> = trace.children(index).iter().rev().copied().collect();
-        while let Some(child) = below.pop() {
-            if self.visit_of[child] != self.visit_of[index] {
-                return Some(child);
-            }
-            below.extend(trace.children(child).iter().rev());
-        }
-        None
+        first_below(trace, index, |child| {
+            self.visit_of[child] != self.visit_of[index]
+        })
+    }
+
+    /// The topmost span of whoever answered this span's call: the same, but for a process that asks itself as it asks
+    /// others. Whom it asks in turn doesn't live where it does.
+    pub(crate) fn answered_by(&self, trace: &Trace, index: usize) -> Option<usize> {
+        let is_way_in = |span: &Span| matches!(span.kind, SpanKind::Server | SpanKind::Consumer);
+        first_below(trace, index, |child| {
+            self.visit_of[child] != self.visit_of[index] || is_way_in(&trace.spans()[child])
+        })
     }
 
     /// Whether the span is the topmost one of its visit.
     pub(crate) fn is_visit_entry(&self, index: usize) -> bool {
         self.visit_of[index].is_some_and(|visit| self.visits[visit].entry == index)
     }
+}
+
+/// The first span below this one, parents before children, that is one of those.
+fn first_below(trace: &Trace, index: usize, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut below: Vec<usize> = trace.children(index).iter().rev().copied().collect();
+    while let Some(child) = below.pop() {
+        if is_it(child) {
+            return Some(child);
+        }
+        below.extend(trace.children(child).iter().rev());
+    }
+    None
 }
 
 /// How long the span took, in nanoseconds.
@@ -308,6 +324,21 @@ mod tests {
         // The client spans' 2 ms are the callee's.
         assert_eq!(own, [4, 12]);
         assert_eq!(hops.visits[1].depth, 1);
+    }
+
+    #[test]
+    fn a_process_that_asks_itself_answers_itself() {
+        let cart = Call::client("GET").with(Call::server("cart", "GET /"));
+        let itself = Call::client("GET").with(Call::server("shop", "GET /part").with(cart));
+        let trace = T::default().build(Call::server("shop", "GET /").with(itself));
+        let hops = Hops::of(&trace, 0);
+        let names = |index: Option<usize>| index.map(|it| trace.spans()[it].name.to_string());
+        let answers = [1, 3].map(|call| names(hops.answered_by(&trace, call)));
+        assert_eq!(
+            answers,
+            ["GET /part", "GET /"].map(|it| Some(it.to_owned()))
+        );
+        assert_eq!(hops.answer_of(&trace, 1), Some(4), "it is one visit");
     }
 
     #[test]

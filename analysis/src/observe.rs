@@ -348,7 +348,7 @@ impl Observer {
             if !is_call(call) || !reading.hops.answered[*index] {
                 continue;
             }
-            if let Some(answer) = reading.hops.answer_of(reading.trace, *index) {
+            if let Some(answer) = reading.hops.answered_by(reading.trace, *index) {
                 let component = reading.hops.visit_of[answer]
                     .and_then(|visit| reading.hops.visits[visit].code_component.as_ref());
                 let trail = &mut reading.trail;

@@ -150,6 +150,28 @@ fn shapes_that_come_no_more_are_let_go() {
     assert!(held.upgrade().is_none());
 }
 
+/// An address that several had is somebody's own again after a thousand answers, of which nearly all are on one path.
+#[test]
+fn whose_an_address_is_again_is_learned_on_known_paths_too() {
+    let call = || Call::client("GET").address(("10.0.0.9", 80));
+    let asks = |call: Call| Call::server("shop", "GET /").with(call);
+    let answered = |service: &str| asks(call().with(Call::server(service, "GET /")));
+    let mut requests = vec!["cart", "stock", "cart"];
+    requests.extend(["stock"; 1100]);
+    let mut requests: Vec<Call> = requests.into_iter().map(answered).collect();
+    requests.push(asks(call().error("timeout")));
+    let mut with = Analyzer::new(AnalysisConfig::default());
+    let mut without = Analyzer::new(AnalysisConfig::default());
+    without.forget_paths();
+    let (mut held, now) = (Held::default(), UnixNanos::from_secs(1_000_000));
+    for (id, request) in (1..).zip(requests) {
+        let trace = T { id, start: now }.build(request);
+        without.trace(&trace, now);
+        held.hand_on(&trace, |outline| with.outline(outline, now));
+    }
+    assert_eq!(with.spectrum(), without.spectrum());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
