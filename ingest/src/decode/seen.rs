@@ -179,62 +179,42 @@ impl Seen {
         raw: &mut RawSpan<'a>,
     ) -> Result<u32, (u32, &'a [u8])> {
         let mut rest = take_ids(span, raw);
-        let mut at = root;
+        let mut first = root;
         loop {
-            let step = self.steps.get(at as usize).ok_or((at, rest))?;
-            // Mostly it is the one that came first. With nothing but that in the loop, what the others need isn't worked out
-            // each time.
-            let (found, behind) = match self.behind(step, rest, keys, raw) {
-                Some(behind) => (at, behind),
-                None => self.behind_another(at, rest, keys, raw).ok_or((at, rest))?,
+            let (mut at, mut tried) = (first, 0);
+            rest = loop {
+                let Some(step) = self.steps.get(at as usize) else {
+                    let other = (tried >= TRIED).then(|| self.find_other(first, rest));
+                    match other.flatten() {
+                        Some((other, behind)) => {
+                            at = other;
+                            break behind;
+                        }
+                        None => return Err((first, rest)),
+                    }
+                };
+                // The most frequent ones first, and not by a table: where the next jump goes is better guessed so.
+                let behind = if step.what == What::Same {
+                    self.behind_same(step, rest)
+                } else if step.what == What::AnyOf {
+                    value_of(self.bytes_of(step), rest).map(|(_, behind)| behind)
+                } else if step.what == What::Times {
+                    take_times(rest, raw)
+                } else if step.what == What::End {
+                    if rest.is_empty() {
+                        return Ok(step.from);
+                    }
+                    None
+                } else {
+                    self.behind_rare(step, rest, keys, raw)
+                };
+                if let Some(behind) = behind {
+                    break behind;
+                }
+                at = step.or;
+                tried += 1;
             };
-            // Only an end takes nothing.
-            if rest.is_empty() {
-                return Ok(self.steps[found as usize].from);
-            }
-            rest = behind;
-            at = found + 1;
-        }
-    }
-
-    /// Another step in the place that begins with this one which the span goes on with, or ends at, and what comes behind
-    /// it.
-    #[inline(never)]
-    fn behind_another<'a>(
-        &self,
-        first: u32,
-        rest: &'a [u8],
-        keys: &KeyTable,
-        raw: &mut RawSpan<'a>,
-    ) -> Option<(u32, &'a [u8])> {
-        let (mut at, mut tried) = (first, 1);
-        loop {
-            at = self.steps[at as usize].or;
-            let Some(step) = self.steps.get(at as usize) else {
-                let is_crowded = tried >= TRIED;
-                return is_crowded.then(|| self.find_other(first, rest)).flatten();
-            };
-            if let Some(behind) = self.behind(step, rest, keys, raw) {
-                return Some((at, behind));
-            }
-            tried += 1;
-        }
-    }
-
-    /// What comes behind a step, where the span goes on with it or ends at it.
-    #[inline(always)]
-    fn behind<'a>(
-        &self,
-        step: &Step,
-        rest: &'a [u8],
-        keys: &KeyTable,
-        raw: &mut RawSpan<'a>,
-    ) -> Option<&'a [u8]> {
-        match step.what {
-            What::Same => self.behind_same(step, rest),
-            What::AnyOf => value_of(self.bytes_of(step), rest).map(|(_, behind)| behind),
-            What::Times => take_times(rest, raw),
-            _ => self.behind_rare(step, rest, keys, raw),
+            first = at + 1;
         }
     }
 
@@ -266,8 +246,7 @@ impl Seen {
             }
             What::Flags => take_flags(rest, raw),
             What::Event => behind_event(rest),
-            What::End => rest.is_empty().then_some(rest),
-            What::Same | What::AnyOf | What::Times => None,
+            What::Same | What::AnyOf | What::Times | What::End => None,
         }
     }
 
