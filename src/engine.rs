@@ -60,6 +60,7 @@ use heard::Heard;
 use ids::IncidentIds;
 use ranker::{Ranked, Ranker, RankerEnds};
 use spreading::Spreading;
+use told::Note;
 
 /// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
 /// is noticed by entry spans, which don't wait for a tick to be counted.
@@ -276,6 +277,21 @@ impl Engine {
     pub(crate) fn replay(&mut self, position: u64, received_at: UnixNanos, spans: &PackedSpans) {
         self.take(position, spans, received_at);
         self.let_time_pass(received_at);
+    }
+
+    /// Takes what the journal remembers of what was told beside spans.
+    pub(crate) fn remember(&mut self, note: Note, received_at: UnixNanos) {
+        match note {
+            Note::Intervention(told) => self.intervene(told),
+            Note::Reports(reports) => {
+                let mut analyzer = self.shared.analyzer();
+                for report in reports {
+                    analyzer.report(report, received_at);
+                }
+            }
+            Note::Said(said) if self.tree.spec(&said.unit).is_none() => {}
+            Note::Said(said) => self.direct.said(said, mapping::wall(received_at)),
+        }
     }
 
     /// Sets apart what this lies on.

@@ -1,7 +1,8 @@
 //! Whoever is told to stop leaves nothing behind, at whatever moment: the daemon while the processes
 //! that it supervises are still starting, and the demonstration half-way.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -98,6 +99,72 @@ fn a_daemon_that_is_stopped_while_its_children_start_stops_them() {
     let said = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
     assert!(status.success(), "{status}: {said}");
     assert_eq!(naming(&mark, daemon.id()), [], "{said}");
+}
+
+/// What this prints with the answer of a daemon that listens there, once it is what is waited for.
+fn asked(api: &str, words: &[&str], is_it: impl Fn(&str) -> bool) -> String {
+    let mut said = String::new();
+    until(&format!("{words:?}"), || {
+        let asking = Command::new(BINARY)
+            .args(words)
+            .args(["--api", api])
+            .output();
+        let output = asking.expect("it can be asked");
+        said = String::from_utf8_lossy(&output.stdout).into_owned();
+        is_it(&said)
+    });
+    said
+}
+
+#[test]
+fn what_others_said_of_a_unit_is_known_after_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let api = port.local_addr().expect("an address").to_string();
+    drop(port);
+    let _sweeper = Sweeper(folder.path().display().to_string());
+    let config = folder.path().join("rekindle.yaml");
+    let yaml = format!(
+        "state_dir: {:?}\nlisten: {{ grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", api: \"{api}\" }}\n\
+         restart:\n  tree:\n    - unit: shop\n      match: {{ service.name: shop }}\n      \
+         command: {{ run: [\"true\"] }}\n",
+        folder.path().join("state"),
+    );
+    std::fs::write(&config, yaml).expect("the configuration is written");
+    let start = || {
+        let mut daemon = Command::new(BINARY);
+        daemon.args(["run", "--config"]).arg(&config);
+        let daemon = daemon.stdin(Stdio::null()).stdout(Stdio::null());
+        daemon.stderr(Stdio::null()).spawn().expect("it starts")
+    };
+    let server = format!("http://{api}");
+    let is_said = |said: &str| said.contains("crawler says: the price is missing");
+    let mut daemon = start();
+    asked(&server, &["status"], |said| !said.is_empty());
+    let body = r#"{"unit": "shop", "reporter": "crawler", "verdict": "sick", "detail": "the price is missing"}"#;
+    let answer = post(&api, "/api/v1/reports", body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    daemon.kill().expect("it can be killed");
+    daemon.wait().expect("it ends");
+    let mut daemon = start();
+    asked(&server, &["suspects"], is_said);
+    daemon.kill().expect("it can be killed");
+    daemon.wait().expect("it ends");
+}
+
+/// Sends this, and gives the answer.
+fn post(to: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(to).expect("it listens");
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    )
+    .expect("it is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 fn is_empty(folder: &Path) -> bool {

@@ -25,7 +25,7 @@ use super::publish;
 use super::said::{Said, Speaker};
 use super::shared::Shared;
 use super::stored::StoredTraces;
-use super::told;
+use super::told::{self, Note};
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
     ReportedOutcome, ToldIntervention,
@@ -149,6 +149,25 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
 }
 
 /// What is answered to whoever says of what is over that it is.
+/// A place for what is told, so that what was kept is never without one.
+fn place<T>(queue: &mpsc::Sender<T>, what: &str) -> Result<mpsc::OwnedPermit<T>, Problem> {
+    queue
+        .clone()
+        .try_reserve_owned()
+        .map_err(|error| match error {
+            TrySendError::Full(_) => Problem::new(
+                ProblemKind::Busy,
+                format!(
+                    "too many {what} are waiting, so this was not taken; tell it again in a second"
+                ),
+            ),
+            TrySendError::Closed(_) => Problem::new(
+                ProblemKind::Ended,
+                format!("the engine has ended, so none of the {what} is taken"),
+            ),
+        })
+}
+
 fn over_already(over: &Intervention) -> String {
     let shown = words::interventions(&[InterventionView::from(over)]).join("");
     format!("it was over already, as it was ended or not told again in time: {shown}")
@@ -185,7 +204,7 @@ impl EngineBackend {
 
     async fn carry_out(&self, command: ApiCommand) -> Result<Reply, Problem> {
         let order = match command {
-            ApiCommand::Outcomes(reports) => return self.report(reports),
+            ApiCommand::Outcomes(reports) => return self.report(reports).await,
             ApiCommand::Intervention(told) => return self.intervention(&told).await,
             ApiCommand::Gauges {
                 unit,
@@ -198,12 +217,13 @@ impl EngineBackend {
                 wrong,
                 next_within,
             } => {
-                return self.say(Said {
+                let said = Said {
                     unit: UnitName(unit),
                     by: reporter.map_or(Speaker::Itself, Speaker::Reporter),
                     wrong,
                     next_within,
-                });
+                };
+                return self.say(said).await;
             }
             ApiCommand::Forget { unit, by } => {
                 tracing::info!(unit, by, "what was said of a unit is forgotten");
@@ -212,7 +232,8 @@ impl EngineBackend {
                     by: Speaker::Forget,
                     wrong: None,
                     next_within: None,
-                })?;
+                })
+                .await?;
                 return Ok(Reply::done(format!(
                     "what was said of {unit} is forgotten, and nothing is expected of it until it speaks again"
                 )));
@@ -340,78 +361,76 @@ impl EngineBackend {
             is_known = analyzer.knows(&it.target);
             it
         };
-        let place = match self.interventions.clone().try_reserve_owned() {
-            Ok(place) => place,
-            Err(TrySendError::Full(_)) => {
-                return Err(Problem::new(
-                    ProblemKind::Busy,
-                    "too many interventions are waiting; tell it again in a second",
-                ));
-            }
-            Err(TrySendError::Closed(_)) => {
-                return Err(Problem::new(
-                    ProblemKind::Ended,
-                    "the engine has ended, so no intervention is taken",
-                ));
-            }
-        };
-        let text = serde_json::to_vec(&intervention).map_err(|error| {
-            let detail = format!("the intervention could not be written down: {error}");
-            Problem::new(ProblemKind::Internal, detail)
-        })?;
+        let place = place(&self.interventions, "interventions")?;
+        let note = Note::Intervention(intervention.clone());
         let as_shown = InterventionView::from(&intervention);
         let shown = words::interventions(std::slice::from_ref(&as_shown)).join("");
-        let entry = Entry::note(now, &text);
         let hand_on = move |_| {
             place.send(intervention);
         };
-        let kept = self.journal.append_and(entry, hand_on).await;
-        if kept.is_ok() {
-            // Whoever is answered and looks at once sees it.
-            let mut view = self.view.clone();
-            let is_shown = |view: &Arc<View>| view.status.interventions.contains(&as_shown);
-            let _ = tokio::time::timeout(SEEN_WITHIN, view.wait_for(is_shown)).await;
-        }
-        match kept {
-            Ok(_) if is_known => Ok(Reply::done(format!("set apart: {shown}"))),
-            Ok(_) => Ok(Reply::done(format!(
+        self.keep(&note, now, "nothing is set apart", hand_on)
+            .await?;
+        // Whoever is answered and looks at once sees it.
+        let mut view = self.view.clone();
+        let is_shown = |view: &Arc<View>| view.status.interventions.contains(&as_shown);
+        let _ = tokio::time::timeout(SEEN_WITHIN, view.wait_for(is_shown)).await;
+        Ok(Reply::done(if is_known {
+            format!("set apart: {shown}")
+        } else {
+            format!(
                 "set apart: {shown}; nothing that is known has these attributes yet, so look whether they are right"
-            ))),
-            Err(error) => Err(Problem::new(
-                ProblemKind::Busy,
-                format!("the intervention could not be kept, and nothing is set apart: {error}"),
-            )),
-        }
+            )
+        }))
     }
 
-    /// All or nothing: whoever is told to come again sends the whole list again.
-    fn report(&self, reports: Vec<ReportedOutcome>) -> Result<Reply, Problem> {
+    /// Keeps what was told before it counts, and before it is answered; all or nothing: whoever is told to come again sends
+    /// the whole list again.
+    async fn report(&self, reports: Vec<ReportedOutcome>) -> Result<Reply, Problem> {
         let count = reports.len();
-        let now = SystemTime::now().into();
-        let judgements = reports.into_iter().map(|report| Judgement {
-            report: OutcomeReport {
-                trace_id: report.trace_id,
-                outcome: match report.outcome {
-                    OutcomeWord::Ok => Outcome::Ok,
-                    OutcomeWord::Failed => Outcome::Failed,
-                    OutcomeWord::Slow => Outcome::Slow,
-                },
-                reporter: Name::from(report.reporter),
-                at: now,
-                detail: report.detail.map(Name::from),
+        let now = UnixNanos::from(SystemTime::now());
+        let place = place(&self.reports, "lists of reports")?;
+        let reports = reports.into_iter().map(|report| OutcomeReport {
+            trace_id: report.trace_id,
+            outcome: match report.outcome {
+                OutcomeWord::Ok => Outcome::Ok,
+                OutcomeWord::Failed => Outcome::Failed,
+                OutcomeWord::Slow => Outcome::Slow,
             },
-            root: None,
+            reporter: Name::from(report.reporter),
+            at: now,
+            detail: report.detail.map(Name::from),
         });
-        match self.reports.try_send(judgements.collect()) {
-            Ok(()) => Ok(Reply::done(format!("{count} reports were taken"))),
-            Err(TrySendError::Full(_)) => Err(Problem::new(
+        let reports: Vec<OutcomeReport> = reports.collect();
+        let note = Note::Reports(reports.clone());
+        let hand_on = move |_| {
+            let judgements = reports
+                .into_iter()
+                .map(|report| Judgement { report, root: None });
+            place.send(judgements.collect());
+        };
+        self.keep(&note, now, "none of the reports was taken", hand_on)
+            .await?;
+        Ok(Reply::done(format!("{count} reports were taken")))
+    }
+
+    /// Writes a note into the journal, and hands on what it says once it is as durable as spans.
+    async fn keep(
+        &self,
+        note: &Note,
+        now: UnixNanos,
+        otherwise: &str,
+        hand_on: impl FnOnce(u64) + Send + 'static,
+    ) -> Result<(), Problem> {
+        let text = serde_json::to_vec(note).map_err(|error| {
+            let detail = format!("it could not be written down, and {otherwise}: {error}");
+            Problem::new(ProblemKind::Internal, detail)
+        })?;
+        let kept = self.journal.append_and(Entry::note(now, &text), hand_on);
+        match kept.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Problem::new(
                 ProblemKind::Busy,
-                "too many lists of reports are waiting; none of this one was taken, send it again \
-                 in a second",
-            )),
-            Err(TrySendError::Closed(_)) => Err(Problem::new(
-                ProblemKind::Ended,
-                "the engine has ended, so no report is taken",
+                format!("it could not be kept, and {otherwise}: {error}"),
             )),
         }
     }
@@ -443,15 +462,20 @@ impl EngineBackend {
         }
     }
 
-    fn say(&self, said: Said) -> Result<Reply, Problem> {
+    /// Takes what is said of a unit, and keeps it before that is answered, unless it comes again by itself.
+    async fn say(&self, said: Said) -> Result<Reply, Problem> {
         let done = Reply::done(format!("heard about {}", said.unit));
-        match self.said.try_send(said) {
-            Ok(()) => Ok(done),
-            Err(_) => Err(Problem::new(
-                ProblemKind::Busy,
-                "too much is said at once; say it again in a second",
-            )),
+        let place = place(&self.said, "words about units")?;
+        if said.by == Speaker::Itself {
+            place.send(said);
+            return Ok(done);
         }
+        let (note, now) = (Note::Said(said.clone()), SystemTime::now().into());
+        let hand_on = move |_| {
+            place.send(said);
+        };
+        self.keep(&note, now, "it doesn't count", hand_on).await?;
+        Ok(done)
     }
 
     fn explanation(&self, unit: &UnitExplained) -> Explanation {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use rekindle_recovery::UnitName;
+use serde::{Deserialize, Serialize};
 
 /// How long a report holds that nobody repeats or takes back. Monitors check every minute or so.
 const REPORT_HOLDS: Duration = Duration::from_secs(5 * 60);
@@ -21,7 +22,8 @@ const HEARTBEAT_SLACK: Duration = Duration::from_secs(1);
 const MAX_SPEAKERS: usize = 1000;
 
 /// Who says something about a unit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Speaker {
     /// The unit itself, in a heartbeat.
     Itself,
@@ -32,7 +34,7 @@ pub(crate) enum Speaker {
 }
 
 /// Something that was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
     /// About whom.
     pub(crate) unit: UnitName,

@@ -2,11 +2,26 @@
 
 use std::time::Duration;
 
-use rekindle_model::{Intervention, Life, Name, Selector, UnixNanos};
+use rekindle_model::{Intervention, Life, Name, OutcomeReport, Selector, UnixNanos};
 use rekindle_recovery::{RestartTree, UnitName};
+use serde::{Deserialize, Serialize};
 
+use super::said::Said;
 use crate::api::{Problem, ToldIntervention, Whom};
 use crate::view::{UtcTime, reference_anew, reference_of, told_as};
+
+/// What is kept in the journal beside spans, since it was told to us and counts for rankings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Note {
+    /// What was done to the system.
+    Intervention(Intervention),
+    /// What somebody outside said of requests.
+    Reports(Vec<OutcomeReport>),
+    /// What somebody said of a unit, or that nothing holds any more that was said of it. Heartbeats come again by
+    /// themselves, and aren't kept.
+    Said(Said),
+}
 
 /// So long after it was told an intervention counts as over, unless it is told again: a pipeline that broke half-way must
 /// not hide failures for ever. As long as nearly all rollouts of one service take.
