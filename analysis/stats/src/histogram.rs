@@ -57,37 +57,32 @@ impl LogHistogram {
     }
 
     /// What all of these counted together: each bucket is looked at once, however many histograms there are.
-    pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
-        // Counts from the lowest bucket that was met; most lie within a few doublings.
-        let (mut counts, mut lowest): (Vec<u64>, u16) = (Vec::new(), 0);
+    pub fn sum<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        // They lie anywhere in memory, and nothing in this pass waits for what the last one of them said: so all are
+        // fetched at the same time.
+        let (mut lowest, mut highest) = (u16::MAX, 0);
+        for histogram in all.clone() {
+            if let [(low, _), ..] = *histogram.buckets {
+                lowest = lowest.min(low);
+            }
+            if let [.., (high, _)] = *histogram.buckets {
+                highest = highest.max(high);
+            }
+        }
+        if lowest > highest {
+            return Self::default();
+        }
+        let mut counts = vec![0; usize::from(highest - lowest) + 1];
         let mut total = 0;
         for histogram in all {
-            let (Some((low, _)), Some((high, _))) =
-                (histogram.buckets.first(), histogram.buckets.last())
-            else {
-                continue;
-            };
-            if counts.is_empty() {
-                lowest = *low;
-            } else if *low < lowest {
-                let more = usize::from(lowest - low);
-                counts.splice(0..0, std::iter::repeat_n(0, more));
-                lowest = *low;
-            }
-            let wanted = usize::from(high - lowest) + 1;
-            if wanted > counts.len() {
-                counts.resize(wanted, 0);
-            }
             for (bucket, n) in &histogram.buckets {
                 counts[usize::from(bucket - lowest)] += n;
             }
             total += histogram.total;
         }
-        let held = (lowest..=u16::MAX).zip(counts).filter(|(_, n)| *n > 0);
-        Self {
-            buckets: held.collect(),
-            total,
-        }
+        let mut buckets = Vec::with_capacity(counts.len());
+        buckets.extend((lowest..=highest).zip(counts).filter(|(_, n)| *n > 0));
+        Self { buckets, total }
     }
 
     /// Counts `n` values of this bucket, as [`Self::bucket_of`] numbers them.

@@ -16,16 +16,21 @@ mod stops;
 mod ways;
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use super::{Choice, Choices};
 use crate::Shape;
 use crate::rank::cause::Cause;
 use crate::rank::evidence::Tally;
 use crate::rank::input::Input;
-use compared::{Both, Compared, Group};
+use compared::{Both, Drawn, Group};
 
 /// Of all the comparisons in calm times, so many may be taken for a change in all: one in twenty.
 pub(super) const MISTAKES: f64 = 0.05;
+
+/// So many durations are compared in about the time in which a thread begins.
+const WORTH_A_THREAD: usize = 1_000;
 
 /// A service or dependency that works differently.
 #[derive(Clone, Debug)]
@@ -103,11 +108,26 @@ pub(super) fn changes(
     choices: Choices,
 ) -> Vec<Change> {
     let families = Families(&tally.families);
-    let compared = Compared::of(input, period);
-    let stops = stops::stops(input, period, &families, &compared);
-    let mut found = slower::slower(&compared, &families, choices);
+    let drawn = Drawn::of(input, period);
+    let by_type = || {
+        let group = Group::by_type(&drawn);
+        let slower = slower::slower(&group, &families, choices);
+        (slower, stops::stops(input, period, &families, &drawn))
+    };
+    let over_all = || {
+        let group = Group::all(&drawn);
+        let slower = slower::slower(&group, &families, choices);
+        (group, slower)
+    };
+    let ((all, mut found), (by_type, stops)) = if input.timed.len() < WORTH_A_THREAD {
+        (over_all(), by_type())
+    } else {
+        at_once(over_all, by_type)
+    };
+    found.extend(by_type);
+    slower::weigh_together(&mut found.changes, &all, &families);
     if choices.has(Choice::LessWork) {
-        found.extend(slower::faster(&compared, &families, &stops.changed));
+        found.extend(slower::faster(&all, &families, &stops.changed));
     }
     if choices.has(Choice::Stops) {
         found.extend(stops.found);
@@ -139,6 +159,19 @@ pub(super) fn changes(
             .then_with(|| a.family.cmp(&b.family))
     });
     changes
+}
+
+/// Does both at the same time; one after the other where no thread can be had.
+fn at_once<A, B: Send>(here: impl FnOnce() -> A, beside: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let spawned = thread::Builder::new().spawn_scoped(scope, &beside);
+        let here = here();
+        let beside = match spawned {
+            Ok(thread) => thread.join().unwrap_or_else(|cause| resume_unwind(cause)),
+            Err(_) => beside(),
+        };
+        (here, beside)
+    })
 }
 
 /// Keeps the first of each kind.

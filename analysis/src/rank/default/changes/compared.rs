@@ -4,6 +4,8 @@
 //! the order in which it is asked, and histograms are only touched for the few that are looked at closely. Ways there
 //! (a quarter of all) are asked about only where the whole way got longer.
 
+use std::ops::Range;
+
 use rekindle_stats::{Calls, LogHistogram, Moments};
 
 use super::Period;
@@ -26,12 +28,12 @@ pub(super) struct Both<'a> {
 }
 
 impl<'a> Both<'a> {
-    /// Of these, which are of one part.
-    fn of(timed: &'a [Timed], group: usize, asked: Asked<'a, '_>) -> Self {
-        let mut both = Self::nothing(timed, group, asked.times, asked.period);
-        let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) = both.part;
-        for one in timed {
-            both.add(one, asked.requests.of(id, one.request_type));
+    /// Of these rows, which are of one part.
+    fn of(rows: Range<usize>, group: usize, drawn: &Drawn<'a>) -> Self {
+        let timed = &drawn.timed[rows.clone()];
+        let mut both = Self::nothing(timed, group, drawn.times, drawn.period);
+        for (one, requests) in timed.iter().zip(&drawn.requests[rows]) {
+            both.add(one, *requests);
         }
         both
     }
@@ -125,11 +127,46 @@ fn measured_requests(requests: u64, calls: u64, unmeasured: u64) -> u64 {
 }
 
 /// What all comparisons are drawn from.
-#[derive(Clone, Copy)]
-struct Asked<'a, 'b> {
+pub(super) struct Drawn<'a> {
     times: &'a Times,
-    requests: &'b Requests<'a>,
+    /// All but ways there, sorted by part and request type.
+    timed: &'a [Timed],
+    /// How many requests touched what each of these is of, before the window and in it.
+    requests: Vec<(u64, u64)>,
+    /// All ways there, likewise. Few are asked for.
+    there: &'a [Timed],
+    touched: Requests<'a>,
     period: Period,
+}
+
+impl<'a> Drawn<'a> {
+    pub(super) fn of(input: &'a Input, period: Period) -> Self {
+        let is_there = |timed: &Timed| matches!(timed.part, Part::There(..));
+        let times = &input.timed;
+        let (timed, there) = times.split_at(times.partition_point(|it| !is_there(it)));
+        let touched = Requests::all(input);
+        Self {
+            times,
+            timed,
+            requests: touched.of_each(timed),
+            there,
+            touched,
+            period,
+        }
+    }
+
+    /// The requests of one type that touched this operation or dependency, before the window and in it.
+    pub(super) fn touching(&self, subject: usize, request_type: usize) -> (u64, u64) {
+        self.touched.of(subject, request_type)
+    }
+
+    /// A part in requests of all types.
+    pub(super) fn in_all(&self, part: Part) -> Option<Both<'a>> {
+        let first = self.timed.partition_point(|it| it.part < part);
+        let rest = &self.timed[first..];
+        let rows = first..first + rest.partition_point(|it| it.part == part);
+        (!rows.is_empty()).then(|| Both::of(rows, 0, self))
+    }
 }
 
 /// What is compared in groups of one kind.
@@ -146,18 +183,26 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(asked: Asked<'a, '_>, is_by_type: bool) -> Self {
-        let is_there = |timed: &Timed| matches!(timed.part, Part::There(..));
-        let times = asked.times;
-        let (timed, there) = times.split_at(times.partition_point(|it| !is_there(it)));
-        let mut list = Vec::with_capacity(if is_by_type { timed.len() } else { 0 });
-        if is_by_type {
-            let each = timed.chunks(1);
-            list.extend(each.map(|it| Both::of(it, it[0].request_type + 1, asked)));
-        } else {
-            let each = timed.chunk_by(|a, b| a.part == b.part);
-            list.extend(each.map(|it| Both::of(it, 0, asked)));
+    /// Over all request types, each with the group 0.
+    pub(super) fn all(drawn: &Drawn<'a>) -> Self {
+        let mut list = Vec::new();
+        let mut first = 0;
+        for of_part in drawn.timed.chunk_by(|a, b| a.part == b.part) {
+            let end = first + of_part.len();
+            list.push(Both::of(first..end, 0, drawn));
+            first = end;
         }
+        Self::new(list, drawn, false)
+    }
+
+    /// Per request type, counted from 1.
+    pub(super) fn by_type(drawn: &Drawn<'a>) -> Self {
+        let rows = drawn.timed.iter().enumerate();
+        let each = rows.map(|(at, it)| Both::of(at..at + 1, it.request_type + 1, drawn));
+        Self::new(each.collect(), drawn, true)
+    }
+
+    fn new(list: Vec<Both<'a>>, drawn: &Drawn<'a>, is_by_type: bool) -> Self {
         let before = |is_before: fn(Part) -> bool| {
             list.partition_point(|both: &Both<'_>| is_before(both.part))
         };
@@ -168,10 +213,10 @@ impl<'a> Group<'a> {
         Self {
             list,
             kinds,
-            there,
-            times,
+            there: drawn.there,
+            times: drawn.times,
             is_by_type,
-            period: asked.period,
+            period: drawn.period,
         }
     }
 
@@ -213,33 +258,8 @@ impl<'a> Group<'a> {
     }
 }
 
-/// All durations that are compared, put together once.
-pub(super) struct Compared<'a> {
-    /// Over all request types, each with the group 0.
-    pub(super) all: Group<'a>,
-    /// Per request type, counted from 1.
-    pub(super) by_type: Group<'a>,
-    pub(super) requests: Requests<'a>,
-}
-
-impl<'a> Compared<'a> {
-    pub(super) fn of(input: &'a Input, period: Period) -> Self {
-        let requests = Requests::all(input);
-        let asked = Asked {
-            times: &input.timed,
-            requests: &requests,
-            period,
-        };
-        Self {
-            all: Group::new(asked, false),
-            by_type: Group::new(asked, true),
-            requests,
-        }
-    }
-}
-
 /// How many requests touched operations and dependencies, found by subject.
-pub(super) struct Requests<'a> {
+struct Requests<'a> {
     touched: &'a [Touched],
     /// Where each subject's begin, and the last one's end.
     begins: Vec<usize>,
@@ -258,15 +278,49 @@ impl<'a> Requests<'a> {
         Self { touched, begins }
     }
 
-    /// The requests of one type that touched this operation or dependency, before the window and in it.
-    pub(super) fn of(&self, subject: usize, request_type: usize) -> (u64, u64) {
-        let of_subject = &self.touched[self.begins[subject]..self.begins[subject + 1]];
-        let found = of_subject.binary_search_by_key(&request_type, |it| it.request_type);
-        // Where rows overflowed, there is no telling: each call may be a request's only one.
-        found.map_or((u64::MAX, u64::MAX), |at| {
-            (of_subject[at].baseline, of_subject[at].window)
-        })
+    fn of(&self, subject: usize, request_type: usize) -> (u64, u64) {
+        counted_first(
+            from_type(self.of_subject(subject), request_type),
+            request_type,
+        )
     }
+
+    /// Those that touched what each of these is of, which are sorted by part and request type.
+    fn of_each(&self, timed: &[Timed]) -> Vec<(u64, u64)> {
+        let mut found = Vec::with_capacity(timed.len());
+        for of_part in timed.chunk_by(|a, b| a.part == b.part) {
+            let (Part::Whole(id) | Part::Own(id) | Part::Gap(_, id) | Part::There(_, id)) =
+                of_part[0].part;
+            let mut rest = self.of_subject(id);
+            for one in of_part {
+                rest = from_type(rest, one.request_type);
+                found.push(counted_first(rest, one.request_type));
+            }
+        }
+        found
+    }
+
+    fn of_subject(&self, subject: usize) -> &'a [Touched] {
+        &self.touched[self.begins[subject]..self.begins[subject + 1]]
+    }
+}
+
+/// Those of this request type and later ones.
+fn from_type(sorted: &[Touched], request_type: usize) -> &[Touched] {
+    // Whoever goes from one type to the next mostly finds it at once.
+    for at in 0..sorted.len().min(2) {
+        if sorted[at].request_type >= request_type {
+            return &sorted[at..];
+        }
+    }
+    &sorted[sorted.partition_point(|it| it.request_type < request_type)..]
+}
+
+/// The counts of the first one, if it is of this request type. Where rows overflowed, there is no telling: each call may
+/// be a request's only one.
+fn counted_first(sorted: &[Touched], request_type: usize) -> (u64, u64) {
+    let first = sorted.first().filter(|it| it.request_type == request_type);
+    first.map_or((u64::MAX, u64::MAX), |it| (it.baseline, it.window))
 }
 
 #[cfg(test)]
@@ -316,10 +370,10 @@ mod tests {
         }
         let until = t.start.plus(Duration::from_secs(1));
         let input = analyzer.input_between(&[], t.start, until);
-        let compared = Compared::of(&input, Period::Fault);
+        let all = Group::all(&Drawn::of(&input, Period::Fault));
         // The first ways are measured beside the sample, until they are known.
         let most = 4 + 2;
-        let stock = compared.all.wholes().iter().find(|both| {
+        let stock = all.wholes().iter().find(|both| {
             matches!(both.part, Part::Whole(id) if &*input.subjects[id].component.service == "stock")
         });
         let stock = stock.expect("timed").now;

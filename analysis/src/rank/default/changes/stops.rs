@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_stats::{Probability, Share, difference_interval, fisher_greater};
 
-use super::{Both, Change, Compared, Families, Found, Period};
+use super::{Both, Change, Drawn, Families, Found, Period};
 use crate::Shape;
 use crate::rank::cause::{self, Cause};
 use crate::rank::input::{Input, Part, Shaped};
@@ -48,16 +48,15 @@ pub(super) fn stops(
     input: &Input,
     period: Period,
     families: &Families<'_>,
-    compared: &Compared<'_>,
+    drawn: &Drawn<'_>,
 ) -> Stops {
-    let (counted, sole) = count(input);
-    let comparisons = (counted.len() + sole) as f64;
+    let (counted, quiet) = count(input, period);
+    let comparisons = (counted.len() + quiet) as f64;
     let mut places: Vec<(Place, (f64, f64, Counts))> = Vec::new();
-    // Where all go the same way, nobody stops.
-    let mut others = vec![(comparisons, sole)];
+    let mut others = vec![(comparisons, quiet)];
     for (place, counts) in counted {
         let (operation, request_type, _) = place;
-        let together = compared.requests.of(operation, request_type);
+        let together = drawn.touching(operation, request_type);
         let (rise, chance) = rise(&counts, together, period);
         if rise > 0.0 {
             places.push((place, (rise, chance * comparisons, counts)));
@@ -77,8 +76,8 @@ pub(super) fn stops(
         }
     }
     let other_own_time = |id: usize| {
-        let both = compared.all.get(Part::Own(id), 0);
-        both.is_some_and(|both| rank_distance(both).abs() >= OTHER_OWN_TIME)
+        let both = drawn.in_all(Part::Own(id));
+        both.is_some_and(|both| rank_distance(&both).abs() >= OTHER_OWN_TIME)
     };
     let mut changes = Vec::new();
     for ((operation, request_type, last), (rise, by_chance, counts)) in places {
@@ -113,15 +112,15 @@ pub(super) fn stops(
     }
 }
 
-/// Every place at which some visits went on and others may have stopped, sorted; and how many places there are
-/// besides, at which all visits went the same way.
-fn count(input: &Input) -> (Vec<(Place, Counts)>, usize) {
+/// Every place of operations of which some visits may have stopped now, sorted; and how many places there are besides,
+/// at which nobody did.
+fn count(input: &Input, period: Period) -> (Vec<(Place, Counts)>, usize) {
     let mut places: Vec<(Place, Counts)> = Vec::new();
-    let mut sole = 0;
+    let mut quiet = 0;
     let of = |shaped: &Shaped| (shaped.subject, shaped.request_type);
     for shapes in input.shaped.chunk_by(|a, b| of(a) == of(b)) {
-        if let [only] = shapes {
-            sole += only.asked.len() + 1;
+        if !may_stop(shapes, period) {
+            quiet += places_of(shapes);
             continue;
         }
         let (operation, request_type) = of(&shapes[0]);
@@ -164,7 +163,31 @@ fn count(input: &Input) -> (Vec<(Place, Counts)>, usize) {
         }
         same
     });
-    (places, sole)
+    (places, quiet)
+}
+
+/// Whether any visit asks fewer now than some used to ask: else none was cut short.
+fn may_stop(shapes: &[Shaped], period: Period) -> bool {
+    let before = shapes.iter().filter(|shaped| shaped.baseline != [0, 0]);
+    let most = before.map(|shaped| shaped.asked.len()).max();
+    let is_now = |shaped: &&Shaped| match period {
+        Period::Fault => shaped.window > 0,
+        Period::Calm => shaped.baseline[1] > 0,
+    };
+    let mut now = shapes.iter().filter(is_now);
+    now.any(|shaped| Some(shaped.asked.len()) < most)
+}
+
+/// After how many callees, or before any, these visits could have stopped.
+fn places_of(shapes: &[Shaped]) -> usize {
+    let callees = match shapes {
+        [only] => only.asked.len(),
+        _ => {
+            let asked = shapes.iter().flat_map(|shaped| &shaped.asked);
+            asked.collect::<BTreeSet<_>>().len()
+        }
+    };
+    callees + 1
 }
 
 /// Whom visits of one operation used to ask, as sets of bits: there may be thousands of such sets, and each is looked
@@ -338,6 +361,17 @@ mod tests {
                 });
                 prop_assert_eq!(usual.asks_more_than(&one.asked), cut_short);
             }
+        }
+
+        /// What isn't looked at closely has nobody cut short in it, and as many places as if it were.
+        #[test]
+        fn quiet_places_are_only_counted(shapes in prop::collection::vec(shaped(), 1..4)) {
+            let usual = Usual::of(&shapes);
+            let cut_short = shapes.iter().any(|it| usual.asks_more_than(&it.asked));
+            prop_assert!(may_stop(&shapes, Period::Fault) || !cut_short);
+            let asked = shapes.iter().flat_map(|it| it.asked.iter().map(|id| Some(*id)));
+            let places: BTreeSet<Option<usize>> = asked.chain([None]).collect();
+            prop_assert_eq!(places_of(&shapes), places.len());
         }
     }
 
