@@ -280,7 +280,7 @@ impl Engine {
     }
 
     /// Takes what the journal remembers of what was told beside spans.
-    pub(crate) fn remember(&mut self, note: Note, received_at: UnixNanos) {
+    pub(crate) fn remember(&mut self, note: Note, received_at: UnixNanos, now: UnixNanos) {
         match note {
             Note::Intervention(told) => self.intervene(told),
             Note::Reports(reports) => {
@@ -290,7 +290,10 @@ impl Engine {
                 }
             }
             Note::Said(said) if self.tree.spec(&said.unit).is_none() => {}
-            Note::Said(said) => self.direct.said(said, mapping::wall(received_at)),
+            Note::Said(said) => {
+                let (at, now) = (mapping::wall(received_at), mapping::wall(now));
+                self.direct.was_said(said, at, now);
+            }
         }
     }
 

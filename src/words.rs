@@ -296,48 +296,58 @@ pub(crate) fn given_up(view: &View) -> Vec<(&PlanView, String)> {
 }
 
 fn why_given_up(view: &View, plan: &PlanView) -> String {
-    let mut actions: Vec<&ActionView> = view
-        .recovery
-        .actions
-        .iter()
-        .filter(|action| action.incident == Some(plan.incident))
-        .collect();
-    actions.sort_by_key(|action| action.id);
-    let targets = |verdicts: &[Option<VerdictView>]| {
-        // What was refused did not happen, and what was restarted along was one restart.
-        let done = actions.iter().filter(|action| !action.is_refused());
-        let of = done.filter(|action| verdicts.contains(&action.verdict));
-        let mut targets: Vec<&str> = Vec::new();
-        for action in of {
-            if !targets.contains(&action.target.as_str()) {
-                targets.push(&action.target);
-            }
-        }
-        (!targets.is_empty()).then(|| targets.join(", then "))
+    // What was refused did not happen, what was restarted along was one restart, and what is under way came later.
+    let mut verdicts: Vec<(&str, Option<VerdictView>)> = Vec::new();
+    let mut last = None;
+    let own = |action: &&ActionView| {
+        let is_over = action.result.is_some() || action.verdict.is_some();
+        is_over && action.incident == Some(plan.incident) && action.recovery == plan.recovery
     };
-    let vain = targets(&[Some(VerdictView::NotCured), Some(VerdictView::Helped)]);
+    let mut actions: Vec<&ActionView> = view.recovery.actions.iter().filter(own).collect();
+    actions.sort_by_key(|action| action.id);
+    for action in actions {
+        last = action
+            .result_words
+            .as_ref()
+            .map(|words| (&action.unit, words));
+        if !action.is_refused() {
+            verdicts.retain(|(target, _)| *target != action.target);
+            verdicts.push((&action.target, action.verdict));
+        }
+    }
+    let targets = |of: fn(Option<VerdictView>) -> bool| {
+        let those = verdicts.iter().filter(|(_, verdict)| of(*verdict));
+        let names: Vec<&str> = those.map(|(target, _)| *target).collect();
+        (!names.is_empty()).then(|| names.join(", then "))
+    };
+    use VerdictView::{Helped, NotCured, Unknown};
+    let vain = targets(|verdict| matches!(verdict, Some(NotCured | Helped)));
     // Unknown is neither cured nor not cured.
-    let unknown = targets(&[Some(VerdictView::Unknown), None]);
-    let why = match (vain, unknown) {
-        (Some(vain), None) => format!("restarting {vain} did not cure it"),
-        (Some(vain), Some(unknown)) => format!(
+    let unknown = targets(|verdict| matches!(verdict, Some(Unknown) | None));
+    let tried = match (vain, unknown) {
+        (Some(vain), None) => Some(format!("restarting {vain} did not cure it")),
+        (Some(vain), Some(unknown)) => Some(format!(
             "restarting {vain} did not cure it, and whether restarting {unknown} did can't be told"
-        ),
-        (None, Some(unknown)) => format!("whether restarting {unknown} cured it can't be told"),
-        (None, None) => match (&plan.given_up, plan.guards.first()) {
-            (Some(why), _) => why.clone(),
-            (None, Some(guard)) => format!("nothing was restarted, because {guard}"),
-            (None, None) if plan.reason.is_empty() => "nothing was restarted".to_owned(),
-            (None, None) => format!("nothing was restarted: {}", plan.reason),
+        )),
+        (None, Some(unknown)) => Some(format!(
+            "whether restarting {unknown} cured it can't be told"
+        )),
+        (None, None) => None,
+    };
+    // Whatever was tried, a guard may be what keeps the next from being done.
+    let is_refused = !plan.guards.is_empty() || tried.is_none();
+    let refused = plan.given_up.clone().filter(|_| is_refused);
+    let why = match (tried, refused) {
+        (Some(tried), Some(refused)) => format!("{tried}; {refused}"),
+        (Some(why), None) | (None, Some(why)) => why,
+        (None, None) => match plan.guards.first() {
+            Some(guard) => format!("nothing was restarted, because {guard}"),
+            None if plan.reason.is_empty() => "nothing was restarted".to_owned(),
+            None => format!("nothing was restarted: {}", plan.reason),
         },
     };
-    let last = actions
-        .last()
-        .and_then(|it| Some((it, it.result_words.as_ref()?)));
     match last {
-        Some((last, words)) if !why.contains(words.as_str()) => {
-            format!("{why}; {}: {words}", last.unit)
-        }
+        Some((unit, words)) if !why.contains(words.as_str()) => format!("{why}; {unit}: {words}"),
         _ => why.trim_end_matches('.').to_owned(),
     }
 }
@@ -668,12 +678,22 @@ mod tests {
                     incident: Some(1),
                     plan: Some(attempt),
                     verdict: *verdict,
-                    result: words.map(|_| ActionResult::Refused),
+                    result: Some(match words {
+                        Some(_) => ActionResult::Refused,
+                        None => ActionResult::Done,
+                    }),
                     result_words: words.map(str::to_owned),
                     ..ActionView::default()
                 };
                 view.recovery.actions.extend(["stock", "web"].map(part));
             }
+            // What a person ordered since is under way.
+            view.recovery.actions.push(ActionView {
+                id: 99,
+                target: "web".to_owned(),
+                incident: Some(1),
+                ..ActionView::default()
+            });
             let (heading, lines) = person_needed(&view).expect("given up");
             assert_eq!(
                 heading,

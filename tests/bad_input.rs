@@ -30,15 +30,10 @@ impl Daemon {
 
     /// As [`Self::start`], by a command that becomes the daemon.
     fn start_by(mut command: Command, folder: &Path, state: &Path, more: &str) -> Self {
-        let ports: Vec<TcpListener> = (0..3)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-            .collect();
-        let at = |index: usize| ports[index].local_addr().expect("an address");
-        let (grpc, http, api) = (at(0), at(1), at(2));
-        drop(ports);
         let config = folder.join("rekindle.yaml");
         let yaml = format!(
-            "state_dir: {state:?}\nlisten: {{ grpc: \"{grpc}\", http: \"{http}\", api: \"{api}\" }}\n{more}"
+            "state_dir: {state:?}\n\
+             listen: {{ grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", api: \"127.0.0.1:0\" }}\n{more}"
         );
         std::fs::write(&config, yaml).expect("the configuration is written");
         let log = folder.join("log");
@@ -52,14 +47,26 @@ impl Daemon {
             .stderr(output)
             .spawn()
             .expect("it starts");
-        let daemon = Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut daemon = Self {
             child,
-            http,
-            api,
+            http: nowhere,
+            api: nowhere,
             log,
         };
+        daemon.until("it listens", |daemon| daemon.listens_at("api").is_some());
+        daemon.http = daemon.listens_at("http").expect("said beside it");
+        daemon.api = daemon.listens_at("api").expect("said");
         daemon.until("it is ready", |daemon| daemon.get("/-/ready").is_ok());
         daemon
+    }
+
+    /// Where it says that it listens for this: a port that was free a moment ago may be another's by now.
+    fn listens_at(&self, what: &str) -> Option<SocketAddr> {
+        let said = std::fs::read_to_string(&self.log).ok()?;
+        let line = said.lines().find(|line| line.contains(": ready grpc="))?;
+        let (_, rest) = line.split_once(&format!(" {what}="))?;
+        rest.split_whitespace().next()?.parse().ok()
     }
 
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {

@@ -119,35 +119,41 @@ fn asked(api: &str, words: &[&str], is_it: impl Fn(&str) -> bool) -> String {
 #[test]
 fn what_others_said_of_a_unit_is_known_after_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
-    let port = TcpListener::bind("127.0.0.1:0").expect("a socket");
-    let api = port.local_addr().expect("an address").to_string();
-    drop(port);
     let _sweeper = Sweeper(folder.path().display().to_string());
     let config = folder.path().join("rekindle.yaml");
     let yaml = format!(
-        "state_dir: {:?}\nlisten: {{ grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", api: \"{api}\" }}\n\
+        "state_dir: {:?}\nlisten: {{ grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\", api: \"127.0.0.1:0\" }}\n\
          restart:\n  tree:\n    - unit: shop\n      match: {{ service.name: shop }}\n      \
          command: {{ run: [\"true\"] }}\n",
         folder.path().join("state"),
     );
     std::fs::write(&config, yaml).expect("the configuration is written");
-    let start = || {
+    let start = |name: &str| {
+        let log = folder.path().join(name);
+        let output = std::fs::File::create(&log).expect("a log");
         let mut daemon = Command::new(BINARY);
         daemon.args(["run", "--config"]).arg(&config);
         let daemon = daemon.stdin(Stdio::null()).stdout(Stdio::null());
-        daemon.stderr(Stdio::null()).spawn().expect("it starts")
+        let daemon = daemon.stderr(output).spawn().expect("it starts");
+        let mut api = None;
+        until("it listens", || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let ready = said.lines().find(|line| line.contains(": ready grpc="));
+            let found = ready.and_then(|line| line.split_once(" api="));
+            api = found.map(|(_, api)| api.trim().to_owned());
+            api.is_some()
+        });
+        (daemon, api.expect("said"))
     };
-    let server = format!("http://{api}");
     let is_said = |said: &str| said.contains("crawler says: the price is missing");
-    let mut daemon = start();
-    asked(&server, &["status"], |said| !said.is_empty());
+    let (mut daemon, api) = start("first.log");
     let body = r#"{"unit": "shop", "reporter": "crawler", "verdict": "sick", "detail": "the price is missing"}"#;
     let answer = post(&api, "/api/v1/reports", body);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     daemon.kill().expect("it can be killed");
     daemon.wait().expect("it ends");
-    let mut daemon = start();
-    asked(&server, &["suspects"], is_said);
+    let (mut daemon, api) = start("second.log");
+    asked(&format!("http://{api}"), &["suspects"], is_said);
     daemon.kill().expect("it can be killed");
     daemon.wait().expect("it ends");
 }

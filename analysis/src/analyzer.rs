@@ -647,6 +647,11 @@ impl Analyzer {
         let slice_nanos = self.slice_nanos();
         let Some(record) = self.records.get_mut(trace_id) else {
             if self.waiting_reports.len() >= self.config.max_waiting_reports {
+                // Whose trace hasn't come within the window isn't waited for any more.
+                let oldest = now.minus(self.config.window);
+                self.waiting_reports.retain(|_, it| it.at >= oldest);
+            }
+            if self.waiting_reports.len() >= self.config.max_waiting_reports {
                 self.counts.add(LeftOut::ReportOverflow);
             } else {
                 self.waiting_reports.insert(trace_id, report);

@@ -228,13 +228,6 @@ pub struct Question {
     pub deadline: bool,
 }
 
-impl Judgement {
-    /// Whether it says that the fault is gone.
-    pub(crate) fn is_cure(&self) -> bool {
-        matches!(self, Self::Decided { verdict, .. } if *verdict == Verdict::Cured)
-    }
-}
-
 /// What is said.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Judgement {

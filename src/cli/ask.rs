@@ -488,6 +488,9 @@ fn show_plan(terminal: &mut Terminal, plan: &PlanView) -> io::Result<()> {
     for guard in &plan.guards {
         terminal.line(format!("guard: {guard}"))?;
     }
+    if let Some(why) = &plan.given_up {
+        terminal.line(format!("given up to a person: {why}"))?;
+    }
     if let Some(decided) = &plan.decided {
         terminal.line(decided)?;
     }

@@ -167,7 +167,7 @@ pub(super) fn replay(
             last_seen = last_seen.max(Some(entry.received_at));
             if let Some(note) = entry.as_note() {
                 match serde_json::from_slice(note) {
-                    Ok(note) => engine.remember(note, entry.received_at),
+                    Ok(note) => engine.remember(note, entry.received_at, now),
                     Err(_) => unreadable += 1,
                 }
                 return;

@@ -148,7 +148,6 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
     })
 }
 
-/// What is answered to whoever says of what is over that it is.
 /// A place for what is told, so that what was kept is never without one.
 fn place<T>(queue: &mpsc::Sender<T>, what: &str) -> Result<mpsc::OwnedPermit<T>, Problem> {
     queue
@@ -168,6 +167,7 @@ fn place<T>(queue: &mpsc::Sender<T>, what: &str) -> Result<mpsc::OwnedPermit<T>,
         })
 }
 
+/// What is answered to whoever says of what is over that it is.
 fn over_already(over: &Intervention) -> String {
     let shown = words::interventions(&[InterventionView::from(over)]).join("");
     format!("it was over already, as it was ended or not told again in time: {shown}")
@@ -226,7 +226,6 @@ impl EngineBackend {
                 return self.say(said).await;
             }
             ApiCommand::Forget { unit, by } => {
-                tracing::info!(unit, by, "what was said of a unit is forgotten");
                 self.say(Said {
                     unit: UnitName(unit.clone()),
                     by: Speaker::Forget,
@@ -234,6 +233,7 @@ impl EngineBackend {
                     next_within: None,
                 })
                 .await?;
+                tracing::info!(unit, by, "what was said of a unit is forgotten");
                 return Ok(Reply::done(format!(
                     "what was said of {unit} is forgotten, and nothing is expected of it until it speaks again"
                 )));
@@ -466,7 +466,7 @@ impl EngineBackend {
     async fn say(&self, said: Said) -> Result<Reply, Problem> {
         let done = Reply::done(format!("heard about {}", said.unit));
         let place = place(&self.said, "words about units")?;
-        if said.by == Speaker::Itself {
+        if said.by == Speaker::Itself && said.next_within.is_some() {
             place.send(said);
             return Ok(done);
         }

@@ -289,6 +289,11 @@ impl DirectFaults {
         self.words.take(said, now);
     }
 
+    /// Somebody said so at that time, before this engine began.
+    pub(crate) fn was_said(&mut self, said: Said, at: SystemTime, now: SystemTime) {
+        self.words.remember(said, at, now);
+    }
+
     /// The tree is another: of units that went, what was said and answered is forgotten, and what nobody asks any more
     /// is no longer the matter.
     pub(crate) fn grew(&mut self, tree: &RestartTree, now: SystemTime, ids: &mut IncidentIds) {

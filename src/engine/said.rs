@@ -89,6 +89,22 @@ impl Words {
         self.words.insert(key, Word { wrong, until });
     }
 
+    /// Remembers what was said before this engine began. Only what is wrong and still holds is taken: that all was well, or
+    /// was wrong once, says nothing of what an engine before this one knew of.
+    pub(super) fn remember(&mut self, said: Said, at: SystemTime, now: SystemTime) {
+        let holds = |until: SystemTime| until >= now;
+        let has_lapsed = match said.by {
+            Speaker::Reporter(_) => !at.checked_add(REPORT_HOLDS).is_some_and(holds),
+            Speaker::Itself | Speaker::Forget => false,
+        };
+        let is_over = said.wrong.is_none() && said.by != Speaker::Forget;
+        if has_lapsed || is_over {
+            self.words.remove(&(said.unit, said.by));
+        } else {
+            self.take(said, at);
+        }
+    }
+
     /// Forgets what was said of whom `is_unit` doesn't know: nobody is left to take it back.
     pub(super) fn keep(&mut self, is_unit: impl Fn(&UnitName) -> bool) {
         self.words.retain(|(unit, _), _| is_unit(unit));
@@ -141,6 +157,32 @@ mod tests {
         Said {
             by: Speaker::Forget,
             ..said(None, None, None)
+        }
+    }
+
+    /// That all was well, or was wrong once, says nothing of what an engine before this one knew of.
+    #[test]
+    fn of_what_was_said_to_another_engine_only_what_holds_is_heard() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let accused = || said(Some("monitor"), Some("too slow"), None);
+        let sick = || said(None, Some("no memory"), None);
+        for (words, after, expected) in [
+            (vec![accused()], 300, Some(Some("monitor says: too slow"))),
+            (vec![accused()], 301, None),
+            (vec![accused(), said(Some("monitor"), None, None)], 0, None),
+            (vec![said(None, None, None)], 0, None),
+            (vec![sick()], 100_000, Some(Some("catalog says: no memory"))),
+            (vec![sick(), said(None, None, None)], 0, None),
+            (vec![sick(), forget()], 0, None),
+        ] {
+            let mut heard = Words::default();
+            let now = start + Duration::from_secs(after);
+            for said in words {
+                heard.remember(said, start, now);
+            }
+            let standing = heard.standing(now);
+            let found = standing.get(&"catalog".into());
+            assert_eq!(found.map(Option::as_deref), expected);
         }
     }
 

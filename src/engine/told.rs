@@ -18,8 +18,8 @@ pub(crate) enum Note {
     Intervention(Intervention),
     /// What somebody outside said of requests.
     Reports(Vec<OutcomeReport>),
-    /// What somebody said of a unit, or that nothing holds any more that was said of it. Heartbeats come again by
-    /// themselves, and aren't kept.
+    /// What somebody said of a unit, or that nothing holds any more that was said of it. Heartbeats that promise the next
+    /// one come again by themselves, and aren't kept.
     Said(Said),
 }
 
@@ -154,6 +154,50 @@ mod tests {
     use super::*;
     use crate::api::DeedWord;
     use crate::engine::mapping::tests::tree;
+
+    /// Notes that an earlier version wrote are plain interventions.
+    #[test]
+    fn notes_are_read_back() {
+        let intervention = Intervention {
+            kind: rekindle_model::InterventionKind::Scaling,
+            target: Selector(vec![("service.name".into(), "shop".into())]),
+            from: UnixNanos(7),
+            until: None,
+            began: Life::default(),
+            ended_by: None,
+            reference: "hpa".into(),
+        };
+        let report = OutcomeReport {
+            trace_id: rekindle_model::TraceId::from_bytes([7; 16]).expect("not zero"),
+            outcome: rekindle_model::Outcome::Failed,
+            reporter: "crawler".into(),
+            at: UnixNanos(8),
+            detail: None,
+        };
+        let said = |by, wrong: Option<&str>| {
+            Note::Said(Said {
+                unit: "shop".into(),
+                by,
+                wrong: wrong.map(str::to_owned),
+                next_within: None,
+            })
+        };
+        use crate::engine::said::Speaker::{Forget, Itself, Reporter};
+        for note in [
+            Note::Intervention(intervention.clone()),
+            Note::Reports(vec![report]),
+            said(Reporter("crawler".to_owned()), Some("no price")),
+            said(Itself, Some("no room")),
+            said(Forget, None),
+        ] {
+            let text = serde_json::to_vec(&note).expect("written");
+            let read: Note = serde_json::from_slice(&text).expect("read");
+            assert_eq!(read, note);
+        }
+        let old = serde_json::to_vec(&intervention).expect("written");
+        let read: Note = serde_json::from_slice(&old).expect("read");
+        assert_eq!(read, Note::Intervention(intervention));
+    }
 
     const NOW: u64 = 1_000_000_000;
     const WINDOW: Duration = Duration::from_secs(900);

@@ -58,6 +58,7 @@ pub(super) fn card(view: &View, plan: &PlanView) -> Markup {
                 p.quiet { "It goes on by itself once that has passed." }
             }
             @if let Some(decided) = &plan.decided { p.quiet { (decided) } }
+            @if let Some(why) = &plan.given_up { p { "Given up to a person: " (why) } }
             @if !plan.alternatives.is_empty() {
                 details id={ "alternatives-" (anchor) } {
                     summary { "What else was weighed" }

@@ -102,6 +102,31 @@ fn numbers(permits: &[Permit]) -> Vec<(u64, &str, u64)> {
         .collect()
 }
 
+/// Without a plan of a number, too.
+#[test]
+fn why_a_recovery_was_given_up_is_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let mut store = Store::open(&path).expect("a new ledger");
+    let why = "it came back each time".to_owned();
+    let given_up = Entry {
+        given_up: Some(why.clone()),
+        ..entry(1, &[Event::GiveUp])
+    };
+    store.append(&given_up).expect("written");
+    store
+        .append(&entry(2, &[Event::IncidentClosed]))
+        .expect("written");
+    drop(store);
+    let mut store = Store::open(&path).expect("the same ledger");
+    let finished = store.remember(at(0)).expect("memory").finished;
+    let told: Vec<_> = finished
+        .iter()
+        .map(|it| (it.recovery.0, it.given_up.clone()))
+        .collect();
+    assert_eq!(told, [(1, Some(why))]);
+}
+
 #[test]
 fn a_whole_recovery_is_remembered() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -220,6 +220,11 @@ pub(super) fn last_line(unit: &UnitName, logs: &Path, since: u64) -> Option<Stri
     let mut end = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(log, LOG_END_BYTES), &mut end).ok()?;
     let end = String::from_utf8_lossy(&end);
+    // Where it doesn't begin with a line, what comes before the first end of one is none.
+    let end = match end.split_once('\n') {
+        Some((_, whole)) if from > since && !whole.trim().is_empty() => whole,
+        _ => &end,
+    };
     let lines = end.lines().rev().map(plain);
     let line = lines
         .map(|line| line.trim().to_owned())
@@ -236,7 +241,14 @@ fn plain(line: &str) -> String {
     let mut rest = line.chars();
     while let Some(next) = rest.next() {
         match next {
-            '\u{1b}' => drop(rest.find(|it| it.is_ascii_alphabetic())),
+            '\u{1b}' => {
+                let mut order = rest.clone();
+                if order.next() == Some('[') && order.any(|it| it.is_ascii_alphabetic()) {
+                    rest = order;
+                }
+            }
+            // Of these, some make text run backwards.
+            '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             next if next.is_control() => shown.push(' '),
             next => shown.push(next),
         }
@@ -382,7 +394,9 @@ mod tests {
                 0,
                 Some("red and  loud"),
             ),
+            ("evil\u{202e}txt\u{1b}", 0, Some("eviltxt")),
             (&long, 0, Some(cut.as_str())),
+            (&format!("{long}\nat last"), 0, Some("at last")),
         ] {
             fs::write(&path, written).expect("written");
             let line = last_line(&unit, logs.path(), since);

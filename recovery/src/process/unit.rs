@@ -68,7 +68,7 @@ pub(super) struct Unit {
     pub shared: Arc<Shared>,
     /// All that was ever seen of the child and may still live.
     group: Option<Group>,
-    /// How long its log was when its present life began; 0 where this engine didn't begin it.
+    /// How long its log was when its present life began or was adopted; 0 where it had ended before this engine began.
     log_before: u64,
     /// The child's pidfd while it lives.
     watched: Option<AsyncFd<Arc<OwnedFd>>>,
@@ -106,7 +106,7 @@ impl Unit {
                 }
             }
             Resume::Adopt(child) => {
-                if self.watch(child) {
+                if self.adopt(child) {
                     self.tell_adopted(child.pid);
                 } else {
                     self.ended(Ending::Unseen).await;
@@ -115,7 +115,7 @@ impl Unit {
             Resume::TakeIn(generation, child) => {
                 self.step(PhaseEvent::Spawned(*generation, child.clone()));
                 self.save_or_log().await;
-                if self.watch(child) {
+                if self.adopt(child) {
                     self.tell_adopted(child.pid);
                 } else {
                     self.ended(Ending::Unseen).await;
@@ -267,6 +267,13 @@ impl Unit {
                 | Phase::Stopped { .. } => Effect::Unknown,
             },
         }
+    }
+
+    /// As [`Self::watch`], of a life that another engine began.
+    fn adopt(&mut self, child: &ChildIdentity) -> bool {
+        // Which part of its log is this life's isn't known; what it writes from now on is.
+        self.log_before = launch::log_bytes(&self.name, &self.shared.logs);
+        self.watch(child)
     }
 
     fn watch(&mut self, child: &ChildIdentity) -> bool {

@@ -56,6 +56,23 @@ const MAX_ENDED: usize = 1000;
 /// Recoveries that aren't over, and as many that are held off. More incidents than this at once are one, and a person's.
 pub(super) const MAX_CASES: usize = 200;
 
+/// Lets the oldest go where there are too many.
+fn bound_finished(finished: &mut Vec<RecoveryView>) {
+    while finished.len() > MAX_FINISHED {
+        let are_left: Vec<bool> = finished.iter().map(|it| it.given_up.is_some()).collect();
+        finished.remove(first_to_go(&are_left));
+    }
+}
+
+/// Which of these goes first, newest first: what was left to people is shown for longer than what is only history, in at most
+/// half of the places.
+fn first_to_go(are_left: &[bool]) -> usize {
+    let left = are_left.iter().filter(|is_left| **is_left).count();
+    let goes = left > MAX_FINISHED / 2;
+    let oldest = are_left.iter().rposition(|is_left| *is_left == goes);
+    oldest.unwrap_or(are_left.len() - 1)
+}
+
 /// What woke the task.
 enum Woken {
     Work(Box<Result<(tokio::task::Id, Work), tokio::task::JoinError>>),
@@ -269,12 +286,12 @@ impl Engine {
                 executor.map_or(Duration::ZERO, |it| it.beforehand())
             }),
             actions: Arc::new(recent),
-            finished: Arc::new(
-                (memory.finished.iter().rev())
-                    .map(super::view::finished)
-                    .take(MAX_FINISHED)
-                    .collect(),
-            ),
+            finished: {
+                let finished = memory.finished.iter().rev().map(super::view::finished);
+                let mut finished: Vec<RecoveryView> = finished.collect();
+                bound_finished(&mut finished);
+                Arc::new(finished)
+            },
             generations: memory.generations,
             traffic: BTreeMap::new(),
             // The last of each unit.
@@ -784,12 +801,7 @@ impl Engine {
             let view = self.recovery(&case);
             let finished = Arc::make_mut(&mut self.finished);
             finished.insert(0, view);
-            if finished.len() > MAX_FINISHED {
-                // What was left to people is shown for longer than what is only history.
-                let is_history = |it: &RecoveryView| it.given_up.is_none();
-                let last = finished.iter().rposition(is_history);
-                finished.remove(last.unwrap_or(MAX_FINISHED));
-            }
+            bound_finished(finished);
         }
         tracing::info!(recovery = %id, incident = ?case.incident, state = %case.state, "recovery is over");
         if let Some(incident) = case.incident {
@@ -806,5 +818,26 @@ impl Engine {
                 self.ended.pop_first();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_to_people_is_shown_for_longer_and_leaves_room_for_the_rest() {
+        let half = MAX_FINISHED / 2;
+        let all = |first: bool, times: usize, rest: bool| {
+            let mut all = vec![first; times];
+            all.resize(MAX_FINISHED + 1, rest);
+            all
+        };
+        assert_eq!(first_to_go(&all(false, 1, false)), MAX_FINISHED);
+        assert_eq!(first_to_go(&all(true, half, false)), MAX_FINISHED);
+        // The oldest that is only history, and never the newest.
+        assert_eq!(first_to_go(&all(false, half + 1, true)), half);
+        assert_eq!(first_to_go(&all(false, 1, true)), MAX_FINISHED);
+        assert_eq!(first_to_go(&all(true, half + 1, false)), half);
     }
 }

@@ -116,10 +116,14 @@ impl Engine {
         let Some(question) = self.question(id, now) else {
             return;
         };
-        let judgement = judge(&question);
-        if judgement.is_cure() && !question.deadline && !self.outlives(id, now) {
-            return;
-        }
+        let judgement = match judge(&question) {
+            Judgement::Decided {
+                verdict: Verdict::Cured,
+                relief,
+                ..
+            } if !question.deadline && !self.outlives(id, now) => Judgement::Undecided(relief),
+            judgement => judgement,
+        };
         if question.deadline && self.is_given_more_time(id, &judgement, now) {
             return;
         }
@@ -414,23 +418,18 @@ impl Engine {
         unit: &UnitName,
         before: SystemTime,
     ) -> Option<SystemTime> {
-        self.ready_before(unit, before)
-            .and_then(|ready| ready.checked_add(self.config.policy.warm_up))
-    }
-
-    /// When the last restart before this time of something that overlaps the unit was ready.
-    fn ready_before(&self, unit: &UnitName, before: SystemTime) -> Option<SystemTime> {
         self.past
             .iter()
             .filter(|past| past.at < before && self.tree.overlap(&past.target, unit))
             .filter_map(|past| past.ready_at)
             .filter(|ready| *ready < before)
             .max()
+            .and_then(|ready| ready.checked_add(self.config.policy.warm_up))
     }
 
-    /// Whether it can be told that what ended by itself does so no more. Whose last life began with a restart, too, and was
-    /// short ran well at first, as it does now: it is no cure before it has lived for twice as long. Where that would take
-    /// longer than judging may, running well for a moment has to do.
+    /// Whether it can be told that what ended by itself does so no more. Whose last life began with a restart for the same,
+    /// and was short, ran well at first, as it does now: it is no cure before it has lived for twice as long, or as long as
+    /// judging may take. Whose last life was longer than that tells nothing in this time, and isn't waited for.
     fn outlives(&self, id: RecoveryId, now: SystemTime) -> bool {
         let case = self.cases.get(&id);
         let attempt = case.and_then(|case| case.attempt.as_ref());
@@ -438,15 +437,23 @@ impl Engine {
         let Some((attempt, evidence)) = attempt.zip(evidence) else {
             return true;
         };
-        let is_exit = evidence.signature.shape == EXITED;
-        let ended = evidence.since;
-        let lived = self
-            .ready_before(&attempt.target, ended)
-            .filter(|_| is_exit);
-        let lived = lived.and_then(|ready| ended.duration_since(ready).ok());
+        let (ended, is_exit) = (evidence.since, evidence.signature.shape == EXITED);
+        let Some(suspect) = evidence.suspects.first().filter(|_| is_exit) else {
+            return true;
+        };
+        let for_an_end = self.past.iter().filter(|past| {
+            let signature = past.signature.as_ref();
+            signature.is_some_and(|it| it.shape == EXITED)
+                && self.tree.contains(&past.target, &suspect.unit)
+        });
+        // What never was ready hasn't lived for longer than since then.
+        let ready = for_an_end.map(|past| past.ready_at.unwrap_or(past.at));
+        let ready = ready.filter(|ready| *ready <= ended).max();
+        let lived = ready.and_then(|ready| ended.duration_since(ready).ok());
         let began = attempt.span().1.unwrap_or(attempt.settle_until);
-        let enough = lived.and_then(|lived| began.checked_add(2 * lived));
-        enough.is_none_or(|enough| now >= enough || enough > attempt.judge_until)
+        let after = |times: u32| lived.and_then(|lived| began.checked_add(times * lived));
+        after(1).is_none_or(|as_long| as_long >= attempt.judge_until)
+            || after(2).is_none_or(|enough| now >= enough)
     }
 
     /// Whether requests that began since then show that the fault is there: failures above the

@@ -145,6 +145,13 @@ impl Unit {
         self.wait_ready(generation, deadline).await
     }
 
+    fn with_last_line(&self, reason: String) -> String {
+        match self.last_line() {
+            Some(line) => format!("{reason}; its log ends with: {line}"),
+            None => reason,
+        }
+    }
+
     pub(super) async fn wait_ready(
         &mut self,
         generation: u64,
@@ -166,7 +173,7 @@ impl Unit {
             biased;
             () = child_ended(self.watched.as_ref()) => {
                 let how = self.child_ended().await;
-                format!("it {how} before it was ready")
+                self.with_last_line(format!("it {how} before it was ready"))
             }
             () = stopped => "all units are being stopped".to_owned(),
             result = ready => match result {
@@ -178,12 +185,8 @@ impl Unit {
                     });
                     return Ok(());
                 }
-                Err(failure) => failure.reason,
+                Err(failure) => self.with_last_line(failure.reason),
             },
-        };
-        let reason = match self.last_line() {
-            Some(line) => format!("{reason}; its log ends with: {line}"),
-            None => reason,
         };
         self.shared.reports.tell(ChildEvent::NotReady {
             unit: self.name.clone(),
