@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::known_unit;
 use super::{ApiState, Problem};
-use crate::view::{UnitState, UnitView, View};
+use crate::view::{ProcessPhase, UnitState, UnitView, View};
 
 /// `Retry-After` to the millisecond, since most restarts that can be hidden are shorter than its seconds
 /// (the tower layers in `recovery/middleware` read it).
@@ -66,7 +66,8 @@ fn of(view: &View, unit: &UnitView) -> Availability {
     // As deep as the tree has units, in case a snapshot names a circle.
     for _ in 0..=view.tree.len() {
         let Some(here) = at else { break };
-        if is_away(here.state) {
+        let process = here.process.as_ref().map(|process| process.phase);
+        if is_away(here.state) || process == Some(ProcessPhase::Exited) {
             away = Some(here);
         }
         at = here.parent.as_ref().and_then(|parent| view.unit(parent));
@@ -106,6 +107,24 @@ mod tests {
             state,
             downtime_mostly_ms: downtime,
             ..UnitView::default()
+        }
+    }
+
+    /// Whatever is to be done about it.
+    #[test]
+    fn whose_process_has_ended_is_away() {
+        for (phase, available) in [(ProcessPhase::Exited, false), (ProcessPhase::Running, true)] {
+            let mut held = unit("web", None, UnitState::HeldOff, Some(2300));
+            held.process = Some(crate::view::ProcessView {
+                phase,
+                pid: None,
+                since: None,
+            });
+            let view = View {
+                tree: vec![held],
+                ..View::default()
+            };
+            assert_eq!(of(&view, &view.tree[0]).available, available, "{phase}");
         }
     }
 

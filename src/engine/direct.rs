@@ -387,14 +387,19 @@ impl DirectFaults {
         {
             self.faults.remove(oldest);
         }
-        let (incident, since, noticed) = ids.of_direct(unit.as_str(), kind.view(), since.into());
+        let (incident, first, noticed) = ids.of_direct(unit.as_str(), kind.view(), since.into());
+        let since = match kind {
+            // Who is found to have ended has done so after all restarts that were meant to end that.
+            Kind::Exited => since,
+            _ => first.into(),
+        };
         tracing::warn!(incident, %unit, "incident opened: {words}");
         self.faults.push(Fault {
             incident,
             unit: unit.clone(),
             kind,
-            since: since.into(),
-            first: since.into(),
+            since,
+            first: first.into(),
             times: 1,
             opened: noticed.map_or(now, Into::into),
             seen: now,
@@ -627,6 +632,57 @@ mod tests {
             _ => unit,
         };
         RestartTree::build(units.into_iter().map(own).collect()).expect("a tree")
+    }
+
+    /// An engine that comes back to a loop knows how long the incident has lasted, and that the last restart is over.
+    #[test]
+    fn what_has_ended_again_did_so_after_what_another_engine_did() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (kind, shape, expected) in [
+            (Kind::Exited, Shape::Exited, at(2000)),
+            (Kind::WrongAnswer, Shape::WrongAnswer, at(1000)),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut ids = IncidentIds::open(folder.path(), 7).expect("reserved");
+            let former = IncidentView {
+                id: 7,
+                since: publish::utc(at(1000)),
+                opened: publish::utc(at(1000)),
+                ranking: Some(RankingView {
+                    suspects: vec![SuspectView {
+                        unit: Some("catalog".to_owned()),
+                        shape,
+                        ..SuspectView::default()
+                    }],
+                    ..RankingView::default()
+                }),
+                ..IncidentView::default()
+            };
+            ids.remember(vec![super::super::ids::Former::of(&former)]);
+            let mut faults = DirectFaults::default();
+            faults.open(
+                &"catalog".into(),
+                kind,
+                at(2000),
+                "it is".to_owned(),
+                &mut ids,
+            );
+            let told = faults.evidence(at(2001), &BTreeMap::new());
+            assert_eq!((told[0].incident, told[0].since), (7, expected));
+            let shown = faults.incidents(&rekindle_recovery::service::RecoveryStatus {
+                at: at(2001),
+                units: Vec::new(),
+                recoveries: Vec::new(),
+                finished: Default::default(),
+                proposals: Vec::new(),
+                recent: Default::default(),
+                paused: None,
+                budgets: Vec::new(),
+                disabled: None,
+                notices: Vec::new(),
+            });
+            assert_eq!(shown[0].since, publish::utc(at(1000)));
+        }
     }
 
     /// Whose process has ended answers nothing, nor do its parts: that is one incident. Whoever is back and still wrong is
