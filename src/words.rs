@@ -145,14 +145,12 @@ pub(crate) fn modes(tree: &[UnitView]) -> String {
 /// How many units there are, and how they are: `14: 12 up, 2 unknown`.
 pub(crate) fn units(tree: &[UnitView]) -> String {
     let of = |state: UnitState| tree.iter().filter(|unit| unit.state == state).count();
-    let states = UnitState::ALL.iter().map(|state| (of(*state), state));
     // What asks for a look comes first.
-    let mut states: Vec<_> = states.filter(|(number, _)| *number > 0).collect();
-    states.reverse();
-    let states = states
-        .iter()
-        .map(|(number, state)| format!("{number} {state}"));
-    let states: Vec<String> = states.collect();
+    let states = UnitState::ALL.iter().rev().map(|state| (of(*state), state));
+    let states = states.filter(|(number, _)| *number > 0);
+    let states: Vec<String> = states
+        .map(|(number, state)| format!("{number} {state}"))
+        .collect();
     match states.is_empty() {
         true => "none".to_owned(),
         false => format!("{}: {}", tree.len(), states.join(", ")),
@@ -285,7 +283,7 @@ pub(crate) fn taken_over(view: &View) -> Option<String> {
 
 /// The plans of open incidents that ended with a person, newest first, and why: restarts that didn't cure it, or a guard that
 /// let none happen.
-pub(crate) fn given_up(view: &View) -> Vec<(&PlanView, String)> {
+fn given_up(view: &View) -> Vec<(&PlanView, String)> {
     let mut incidents = BTreeSet::new();
     let plans = view.recovery.plans.iter();
     plans

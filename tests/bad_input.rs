@@ -1,10 +1,15 @@
 //! What comes from outside is wrong in every way: each gets its right answer, and the engine goes on.
 
+#[path = "support/listening.rs"]
+mod listening;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use listening::listens_at;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,19 +59,13 @@ impl Daemon {
             api: nowhere,
             log,
         };
-        daemon.until("it listens", |daemon| daemon.listens_at("api").is_some());
-        daemon.http = daemon.listens_at("http").expect("said beside it");
-        daemon.api = daemon.listens_at("api").expect("said");
+        daemon.until("it listens", |daemon| {
+            listens_at(&daemon.log, "api").is_some()
+        });
+        daemon.http = listens_at(&daemon.log, "http").expect("said beside it");
+        daemon.api = listens_at(&daemon.log, "api").expect("said");
         daemon.until("it is ready", |daemon| daemon.get("/-/ready").is_ok());
         daemon
-    }
-
-    /// Where it says that it listens for this: a port that was free a moment ago may be another's by now.
-    fn listens_at(&self, what: &str) -> Option<SocketAddr> {
-        let said = std::fs::read_to_string(&self.log).ok()?;
-        let line = said.lines().find(|line| line.contains(": ready grpc="))?;
-        let (_, rest) = line.split_once(&format!(" {what}="))?;
-        rest.split_whitespace().next()?.parse().ok()
     }
 
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {

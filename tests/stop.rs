@@ -1,12 +1,16 @@
 //! Whoever is told to stop leaves nothing behind, at whatever moment: the daemon while the processes
 //! that it supervises are still starting, and the demonstration half-way.
 
+#[path = "support/listening.rs"]
+mod listening;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use listening::listens_at;
 use rustix::process::{Pid, Signal, kill_process};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle");
@@ -137,13 +141,10 @@ fn what_others_said_of_a_unit_is_known_after_a_kill() {
         let daemon = daemon.stderr(output).spawn().expect("it starts");
         let mut api = None;
         until("it listens", || {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            let ready = said.lines().find(|line| line.contains(": ready grpc="));
-            let found = ready.and_then(|line| line.split_once(" api="));
-            api = found.map(|(_, api)| api.trim().to_owned());
+            api = listens_at(&log, "api");
             api.is_some()
         });
-        (daemon, api.expect("said"))
+        (daemon, api.expect("said").to_string())
     };
     let is_said = |said: &str| said.contains("crawler says: the price is missing");
     let (mut daemon, api) = start("first.log");

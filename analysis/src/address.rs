@@ -217,14 +217,11 @@ impl AddressBook {
     /// What an answered call taught before is taught again. Whether it needn't be any more while nothing else is learned:
     /// where several answer, it counts how often one does so.
     pub(crate) fn repeat(&mut self, lesson: &Lesson, counts: &mut Counts) -> bool {
-        let entry = |book: &Self| {
-            let entry = book.entries[lesson.page as usize].as_ref();
-            entry.map_or((Kind::Name, false), |it| (it.kind, it.ambiguous))
-        };
+        let page = lesson.page as usize;
         // A page that was written on stays one of its kind.
-        let (kind, _) = entry(self);
+        let kind = self.entries[page].as_ref().map_or(Kind::Name, |it| it.kind);
         self.put(lesson, kind, counts);
-        let (_, is_ambiguous) = entry(self);
+        let is_ambiguous = self.entries[page].as_ref().is_some_and(|it| it.ambiguous);
         !is_ambiguous || kind == Kind::Name
     }
 

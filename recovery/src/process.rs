@@ -62,12 +62,12 @@ pub use figures::ProcessFigures;
 pub(crate) use figures::group_figures;
 pub(crate) use group::end_own_group;
 pub use launch::{GENERATION_ATTRIBUTE, INSTANCE_ATTRIBUTE, RESOURCE_VARIABLE};
-pub(crate) use launch::{explain, log_path};
+pub(crate) use launch::{explain, log_end, log_path};
 pub use phase::{ChildIdentity, Ending, IllegalTransition, Phase, PhaseEvent};
 pub use ports::listener_on;
 pub(crate) use procfs::group_memory;
 pub use procfs::{GENERATION_VARIABLE, STATE_VARIABLE, UNIT_VARIABLE};
-pub use report::{ChildEvent, ChildStatus};
+pub use report::{ChildEvent, ChildStatus, with_last_line};
 pub use supervisor::Supervisor;
 pub use table::TableError;
 

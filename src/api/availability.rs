@@ -66,8 +66,7 @@ fn of(view: &View, unit: &UnitView) -> Availability {
     // As deep as the tree has units, in case a snapshot names a circle.
     for _ in 0..=view.tree.len() {
         let Some(here) = at else { break };
-        let process = here.process.as_ref().map(|process| process.phase);
-        if is_away(here.state) || process == Some(ProcessPhase::Exited) {
+        if is_away(here) {
             away = Some(here);
         }
         at = here.parent.as_ref().and_then(|parent| view.unit(parent));
@@ -85,14 +84,18 @@ fn of(view: &View, unit: &UnitView) -> Availability {
     }
 }
 
-fn is_away(state: UnitState) -> bool {
-    match state {
+fn is_away(unit: &UnitView) -> bool {
+    match unit.state {
         UnitState::Starting | UnitState::Restarting | UnitState::Down => true,
+        // These say how its recovery is, and not whether it runs.
         UnitState::Unknown
         | UnitState::Up
         | UnitState::Judging
         | UnitState::HeldOff
-        | UnitState::GivenUp => false,
+        | UnitState::GivenUp => {
+            let process = unit.process.as_ref();
+            process.is_some_and(|process| process.phase == ProcessPhase::Exited)
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use rekindle_recovery::process::{ChildEvent, ChildStatus};
+use rekindle_recovery::process::{ChildEvent, ChildStatus, with_last_line};
 use rekindle_recovery::service::RecoveryStatus;
 use rekindle_recovery::{Evidence, FaultSignature, RestartTree, SuspectUnit, UnitName};
 
@@ -138,10 +138,8 @@ impl DirectFaults {
                 at,
                 ..
             } => {
-                let mut words = format!("the process of {unit} ended by itself: {how}");
-                if let Some(line) = last_line {
-                    words.push_str(&format!("; its log ends with: {line}"));
-                }
+                let words = format!("the process of {unit} ended by itself: {how}");
+                let words = with_last_line(words, last_line.as_deref());
                 tracing::warn!(%unit, %how, "a supervised process ended by itself");
                 self.open(unit, Kind::Exited, *at, words, ids);
             }
@@ -669,18 +667,7 @@ mod tests {
             );
             let told = faults.evidence(at(2001), &BTreeMap::new());
             assert_eq!((told[0].incident, told[0].since), (7, expected));
-            let shown = faults.incidents(&rekindle_recovery::service::RecoveryStatus {
-                at: at(2001),
-                units: Vec::new(),
-                recoveries: Vec::new(),
-                finished: Default::default(),
-                proposals: Vec::new(),
-                recent: Default::default(),
-                paused: None,
-                budgets: Vec::new(),
-                disabled: None,
-                notices: Vec::new(),
-            });
+            let shown = faults.incidents(&RecoveryStatus::nothing(at(2001)));
             assert_eq!(shown[0].since, publish::utc(at(1000)));
         }
     }

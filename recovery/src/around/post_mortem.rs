@@ -5,8 +5,6 @@
 //! said: a thread dump, a heap histogram, a list of sockets. Bounded in time and in size, each by
 //! itself, and what couldn't be had is said. Taken before the restart, written while it goes on.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,7 +16,7 @@ use crate::command::{self, ACTION_VARIABLE};
 use crate::executor::Permit;
 use crate::process::{
     ChildStatus, GENERATION_VARIABLE, ProcessFigures, Supervisor, UNIT_VARIABLE, group_figures,
-    log_path,
+    log_end, log_path,
 };
 use crate::{CommandSpec, UnitName};
 
@@ -259,15 +257,9 @@ impl Seen {
 
 /// The end of a file, from the beginning of a line.
 fn tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(MAX_LOG_BYTES);
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_LOG_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
+    let (text, is_cut) = log_end(path, 0, MAX_LOG_BYTES)?;
     Ok(match text.split_once('\n') {
-        Some((_cut, rest)) if from > 0 => rest.to_owned(),
-        _ => text.into_owned(),
+        Some((_cut, rest)) if is_cut => rest.to_owned(),
+        _ => text,
     })
 }

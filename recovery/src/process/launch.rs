@@ -209,20 +209,26 @@ pub(super) fn log_bytes(unit: &UnitName, logs: &Path) -> u64 {
     fs::metadata(log_path(unit, logs)).map_or(0, |meta| meta.len())
 }
 
-/// The last line that was written to a unit's log since it was so long, as text that may be shown anywhere.
-pub(super) fn last_line(unit: &UnitName, logs: &Path, since: u64) -> Option<String> {
-    let mut log = File::open(log_path(unit, logs)).ok()?;
-    let length = log.metadata().ok()?.len();
+/// The end of what was written to a log since it was so long, at most so many bytes of it; and whether there is more before,
+/// so that it may begin within a line.
+pub(crate) fn log_end(path: &Path, since: u64, most: u64) -> io::Result<(String, bool)> {
+    let mut log = File::open(path)?;
+    let length = log.metadata()?.len();
     // A log that is shorter than it was has been put aside meanwhile.
     let since = if since > length { 0 } else { since };
-    let from = since.max(length.saturating_sub(LOG_END_BYTES));
-    io::Seek::seek(&mut log, io::SeekFrom::Start(from)).ok()?;
+    let from = since.max(length.saturating_sub(most));
+    io::Seek::seek(&mut log, io::SeekFrom::Start(from))?;
     let mut end = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(log, LOG_END_BYTES), &mut end).ok()?;
-    let end = String::from_utf8_lossy(&end);
-    // Where it doesn't begin with a line, what comes before the first end of one is none.
+    io::Read::read_to_end(&mut io::Read::take(log, most), &mut end)?;
+    Ok((String::from_utf8_lossy(&end).into_owned(), from > since))
+}
+
+/// The last line that was written to a unit's log since it was so long, as text that may be shown anywhere.
+pub(super) fn last_line(unit: &UnitName, logs: &Path, since: u64) -> Option<String> {
+    let (end, is_cut) = log_end(&log_path(unit, logs), since, LOG_END_BYTES).ok()?;
+    // A line of which only the end is there is told where there is no other.
     let end = match end.split_once('\n') {
-        Some((_, whole)) if from > since && !whole.trim().is_empty() => whole,
+        Some((_, whole)) if is_cut && !whole.trim().is_empty() => whole,
         _ => &end,
     };
     let lines = end.lines().rev().map(plain);

@@ -143,11 +143,8 @@ impl fmt::Display for ChildEvent {
                 last_line,
                 ..
             } => {
-                write!(f, "{unit} ended by itself, generation {generation}: {how}")?;
-                match last_line {
-                    Some(line) => write!(f, "; its log ends with: {line}"),
-                    None => Ok(()),
-                }
+                let words = format!("{unit} ended by itself, generation {generation}: {how}");
+                f.write_str(&with_last_line(words, last_line.as_deref()))
             }
             Self::Adopted {
                 unit,
@@ -160,6 +157,14 @@ impl fmt::Display for ChildEvent {
             ),
             Self::Stuck { unit, reason, .. } => write!(f, "{unit} can't be ended: {reason}"),
         }
+    }
+}
+
+/// What happened to a process, and what it last wrote, if it wrote anything.
+pub fn with_last_line(words: String, last_line: Option<&str>) -> String {
+    match last_line {
+        Some(line) => format!("{words}; its log ends with: {line}"),
+        None => words,
     }
 }
 

@@ -224,18 +224,7 @@ impl Engine {
             version.at = version.at.min(now);
         }
         let half_life = config.policy.half_life;
-        let (status, receiver) = watch::channel(Arc::new(RecoveryStatus {
-            at: now,
-            units: Vec::new(),
-            recoveries: Vec::new(),
-            finished: Arc::default(),
-            proposals: Vec::new(),
-            recent: Arc::default(),
-            paused: None,
-            budgets: Vec::new(),
-            disabled: None,
-            notices: Vec::new(),
-        }));
+        let (status, receiver) = watch::channel(Arc::new(RecoveryStatus::nothing(now)));
         let ended = memory.settled.iter().filter_map(|recovery| {
             let ended = Ended {
                 state: recovery.state,

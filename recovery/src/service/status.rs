@@ -75,6 +75,22 @@ pub enum UnitState {
 }
 
 impl RecoveryStatus {
+    /// Nothing is known and nothing goes on.
+    pub fn nothing(at: SystemTime) -> Self {
+        Self {
+            at,
+            units: Vec::new(),
+            recoveries: Vec::new(),
+            finished: Arc::default(),
+            proposals: Vec::new(),
+            recent: Arc::default(),
+            paused: None,
+            budgets: Vec::new(),
+            disabled: None,
+            notices: Vec::new(),
+        }
+    }
+
     /// The greatest incident number that anything here speaks of; 0 without any.
     pub fn last_incident(&self) -> u64 {
         let actions = self.recent.iter().map(|action| action.incident);

@@ -419,16 +419,8 @@ mod tests {
             plan: None,
         };
         RecoveryStatus {
-            at: ready_at,
-            units: Vec::new(),
-            recoveries: Vec::new(),
-            finished: Arc::default(),
-            proposals: Vec::new(),
             recent: Arc::new(vec![action]),
-            paused: None,
-            budgets: Vec::new(),
-            disabled: None,
-            notices: Vec::new(),
+            ..RecoveryStatus::nothing(ready_at)
         }
     }
 

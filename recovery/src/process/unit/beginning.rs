@@ -7,7 +7,7 @@ use super::super::group::sweep;
 use super::super::launch;
 use super::super::phase::{Ending, Phase, PhaseEvent};
 use super::super::ports;
-use super::super::report::ChildEvent;
+use super::super::report::{ChildEvent, with_last_line};
 use super::{SuperviseError, Unit, child_ended};
 
 /// A child without a probe counts as ready if it lives this long: long enough for a program to
@@ -145,13 +145,6 @@ impl Unit {
         self.wait_ready(generation, deadline).await
     }
 
-    fn with_last_line(&self, reason: String) -> String {
-        match self.last_line() {
-            Some(line) => format!("{reason}; its log ends with: {line}"),
-            None => reason,
-        }
-    }
-
     pub(super) async fn wait_ready(
         &mut self,
         generation: u64,
@@ -173,7 +166,7 @@ impl Unit {
             biased;
             () = child_ended(self.watched.as_ref()) => {
                 let how = self.child_ended().await;
-                self.with_last_line(format!("it {how} before it was ready"))
+                with_last_line(format!("it {how} before it was ready"), self.last_line().as_deref())
             }
             () = stopped => "all units are being stopped".to_owned(),
             result = ready => match result {
@@ -185,7 +178,7 @@ impl Unit {
                     });
                     return Ok(());
                 }
-                Err(failure) => self.with_last_line(failure.reason),
+                Err(failure) => with_last_line(failure.reason, self.last_line().as_deref()),
             },
         };
         self.shared.reports.tell(ChildEvent::NotReady {

@@ -810,11 +810,7 @@ async fn a_process_that_ends_again_has_failed_since_it_was_restarted() {
             ended = world.now();
             world.break_down("bank", 1.0);
         }
-        let mut evidence = world.evidence(1, &[("bank", 1.0)]);
-        evidence.signature.shape = "exited".to_owned();
-        evidence.signature.request_types.clear();
-        evidence.failing_per_second = 0.0;
-        evidence.since = ended;
+        let evidence = world.bank_ended(ended);
         story.recovery.evidence(evidence).await.expect("taken");
         story.go(1).await;
     }
@@ -841,11 +837,7 @@ async fn what_lives_no_longer_than_last_time_was_not_cured() {
             ended = world.now();
             world.break_down("bank", 1.0);
         }
-        let mut evidence = world.evidence(1, &[("bank", 1.0)]);
-        evidence.signature.shape = "exited".to_owned();
-        evidence.signature.request_types.clear();
-        evidence.failing_per_second = 0.0;
-        evidence.since = ended;
+        let mut evidence = world.bank_ended(ended);
         evidence.closed = world.failing_share() <= 0.0;
         story.recovery.evidence(evidence).await.expect("taken");
         story.go(1).await;

@@ -209,6 +209,16 @@ impl World {
         })
     }
 
+    /// The bank's process ended then, which nobody's requests tell of.
+    pub(super) fn bank_ended(&self, since: SystemTime) -> Evidence {
+        let mut evidence = self.evidence(1, &[("bank", 1.0)]);
+        evidence.signature.shape = "exited".to_owned();
+        evidence.signature.request_types.clear();
+        evidence.failing_per_second = 0.0;
+        evidence.since = since;
+        evidence
+    }
+
     pub(super) fn evidence(&self, incident: u64, suspects: &[(&str, f64)]) -> Evidence {
         let share = self.failing_share();
         let since = self.with(|state| {
