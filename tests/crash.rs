@@ -8,6 +8,7 @@
 mod support;
 
 use rekindle_datasets::auction::ServiceName;
+use rekindle_datasets::deployment::Granularity;
 use rekindle_recovery::crash::CrashPoint;
 use support::Stage;
 
@@ -126,11 +127,22 @@ fn what_goes_to_a_life_that_is_over_is_set_apart_also_after_a_kill() {
 
 #[test]
 fn killed_at_every_named_point_it_tells_one_story() {
+    kill_at_every_point(Granularity::Component);
+}
+
+/// The same where all that can be restarted are whole processes, which outlive the engine that restarts them.
+#[test]
+#[cfg(feature = "slow-tests")]
+fn killed_while_it_restarts_processes_it_tells_one_story() {
+    kill_at_every_point(Granularity::ProcessOnly);
+}
+
+fn kill_at_every_point(granularity: Granularity) {
     for (point, component) in CrashPoint::ALL
         .into_iter()
         .zip(COMPONENTS.into_iter().cycle())
     {
-        let mut stage = Stage::new(point.as_str());
+        let mut stage = Stage::of(point.as_str(), granularity);
         stage.start_engine(Some(point));
         stage.wait_calm();
         let processes = stage.process_ids();

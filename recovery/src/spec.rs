@@ -193,7 +193,7 @@ pub struct ProcessSpec {
     pub directory: Option<PathBuf>,
     /// How it is ended.
     pub stop: Stop,
-    /// The TCP ports that it listens on: its end is confirmed once nobody does any more.
+    /// The TCP ports that it listens on: nobody is started while another does, whom a probe would take for it.
     pub ports: Vec<u16>,
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Stage {
     pub(crate) site: Deployment,
     folder: tempfile::TempDir,
     config: PathBuf,
+    granularity: Granularity,
     api: String,
     traces: String,
     engine: Option<Child>,
@@ -36,6 +37,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(name: &str) -> Self {
+        Self::of(name, Granularity::Component)
+    }
+
+    /// One whose tree has these units.
+    pub(crate) fn of(name: &str, granularity: Granularity) -> Self {
         let folder = tempfile::Builder::new()
             .prefix(&format!("rekindle-{name}-"))
             .tempdir()
@@ -64,13 +70,14 @@ impl Stage {
             "state_dir: {:?}\nanalysis: {{ close_after: 2s }}\nlisten: {{ grpc: \"{grpc}\", http: \"{http}\", api: \"{api}\" }}\n{}{}",
             folder.path().join("state"),
             site.probes_yaml(Duration::from_millis(250)),
-            site.to_yaml(Granularity::Component, Mode::Auto),
+            site.to_yaml(granularity, Mode::Auto),
         );
         std::fs::write(&config, yaml).expect("the configuration is written");
         Self {
             site,
             folder,
             config,
+            granularity,
             api: format!("http://{api}"),
             traces: format!("http://{http}/v1/traces"),
             engine: None,
@@ -311,7 +318,7 @@ impl Stage {
 
     /// Waits until the component works again, whoever's doing it was, and nothing is in flight. Where a starved machine has
     /// made another part fail, and that was restarted instead, what is left may look usual: then a person orders it.
-    pub(crate) fn wait_cured(&self, component: &str) {
+    pub(crate) fn wait_cured(&self, component: &'static str) {
         let (address, question) = self.site.question(component).expect("it has a question");
         let ordered = std::cell::Cell::new(Instant::now());
         self.until(&format!("{component} works"), |stage| {
@@ -321,12 +328,23 @@ impl Stage {
                 && ordered.get().elapsed() > PATIENCE / 6
                 && stage.has_restarted_others(component)
             {
-                stage.order(component);
+                stage.order(stage.unit_of(component));
                 ordered.set(Instant::now());
             }
             works
         });
         self.wait_settled();
+    }
+
+    /// The smallest unit that a restart of the component is one of.
+    fn unit_of(&self, component: &'static str) -> &'static str {
+        let process = ServiceName::of_component(component).map(ServiceName::as_str);
+        match self.granularity {
+            Granularity::Component => component,
+            Granularity::ProcessOnly | Granularity::ProcessAndParts => {
+                process.expect("a process has it")
+            }
+        }
     }
 
     /// Whether something was restarted that neither is the component nor contains it.
