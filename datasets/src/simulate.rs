@@ -2,8 +2,8 @@
 //! recovery's own planner, beliefs, guards, judge and state machine.
 //!
 //! Everything comes from a seed: the same options give the same report, byte for byte. Nothing here
-//! touches a process or a socket; where the whole service plays ([`Scenario::Safety`], [`Scenario::Policies`] in part, and
-//! stories), its ledgers are in folders that are removed.
+//! touches a process or a socket. But for the policies beside ours and for [`Scenario::Detection`], which has no restarts, the
+//! whole service plays, through the executors' trait; its ledgers are in folders that are removed.
 
 mod course;
 mod detection;
@@ -56,7 +56,7 @@ pub enum Scenario {
 pub struct Options {
     /// The first seed.
     pub seed: u64,
-    /// How many seeds.
+    /// How many seeds; of [`Scenario::Mercury`], how many failures of each kind.
     pub seeds: u32,
     /// Recoveries per seed, where a scenario has them.
     pub recoveries: u64,

@@ -716,7 +716,7 @@ pub struct SimulateArgs {
     /// The first seed; 1 when not given. A story has no dice
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
-    /// How many seeds; means are over these; 100 when not given
+    /// How many seeds, of mercury how many failures of each kind; means are over these; 100 when not given
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub seeds: Option<u32>,
     /// Recoveries per seed, where the scenario has any; 400 when not given

@@ -15,11 +15,13 @@ use rekindle_recovery::belief::{Beliefs, Learned};
 use rekindle_recovery::cost::Costs;
 use rekindle_recovery::guard::{self, Authority, Deed, Down, World};
 use rekindle_recovery::plan::{Choice, Constraints, Plan, plan};
+use rekindle_recovery::tree::Inferred;
 use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName, sick_together};
 use serde::Serialize;
 
 use super::circumstances::{self, Changes};
 use super::mapping;
+use super::spreading::Spreading;
 use crate::view::UtcTime;
 
 /// An incident that has just begun is ranked as often as live …
@@ -112,6 +114,11 @@ pub(crate) struct Rehearsal {
     assembler: Assembler,
     analyzer: Analyzer,
     tree: RestartTree,
+    /// Who fails with whom, by the recording so far; of recoveries there is none.
+    spreading: Spreading,
+    inferred: Inferred,
+    /// The tree with what is inferred from that: what plans are about.
+    grown: RestartTree,
     policy: Policy,
     beliefs: Beliefs,
     costs: Costs,
@@ -137,6 +144,9 @@ impl Rehearsal {
             changes: Changes::default(),
             cases: BTreeMap::new(),
             traces: 0,
+            spreading: Spreading::new(&tree),
+            inferred: Inferred::default(),
+            grown: tree.clone(),
             assembler,
             analyzer,
             tree,
@@ -185,11 +195,16 @@ impl Rehearsal {
             self.assembler.push(span, now);
         }
         let (analyzer, traces) = (&mut self.analyzer, &mut self.traces);
+        let (spreading, tree) = (&mut self.spreading, &self.tree);
         self.assembler.poll_outlines(now, |outlines| {
             *traces += outlines.len() as u64;
+            for outline in outlines {
+                spreading.look(outline, tree, now);
+            }
             analyzer.outlines(outlines, now);
         });
         let changes = analyzer.tick(now);
+        self.infer(now);
         let analyzer = &self.analyzer;
         self.changes.follow(analyzer, &self.tree, &[], now);
         let mut told = Vec::new();
@@ -201,6 +216,16 @@ impl Rehearsal {
             self.rank(id, now, &mut told);
         }
         told
+    }
+
+    /// As the engine does: who goes together and after whom is added to the tree that plans are about.
+    fn infer(&mut self, now: UnixNanos) {
+        self.spreading.refresh(now);
+        let inferred = self.spreading.inferred(&self.inferred);
+        if inferred != self.inferred {
+            self.grown = self.tree.with_inferred(&inferred);
+            self.inferred = inferred;
+        }
     }
 
     fn incident_changed(&mut self, change: Change, now: UnixNanos, told: &mut Vec<Happening>) {
@@ -293,6 +318,9 @@ impl Rehearsal {
             let around = &mut evidence.circumstances;
             circumstances::add_common(around, &self.changes, self.analyzer.config());
         }
+        let mut of_it = Vec::from_iter(evidence);
+        self.spreading.add(&mut of_it, &[], &self.tree);
+        let mut evidence = of_it.pop();
         if let Some(evidence) = &mut evidence {
             let others = self.cases.iter().filter(|(other, _)| **other != id);
             let others = others.filter_map(|(_, case)| case.evidence.as_ref());
@@ -323,12 +351,12 @@ impl Rehearsal {
             waited: case.wait_until.is_some_and(|until| until <= now),
             excluded: &excluded,
         };
-        let mut next = plan(evidence, &self.tree, &self.beliefs, &constraints, wall);
+        let mut next = plan(evidence, &self.grown, &self.beliefs, &constraints, wall);
         // A wait that is over isn't begun again.
         if let Some((last, _)) = &case.planned
             && last.choice != Choice::Wait
         {
-            next.stay_with(&last.choice, BETTER, &self.tree);
+            next.stay_with(&last.choice, BETTER, &self.grown);
         }
         let refusals = match &next.choice {
             Choice::Restart(target) => self.ask_guards(target, evidence, &next, now),
@@ -387,7 +415,7 @@ impl Rehearsal {
             .collect();
         let sick: BTreeSet<UnitName> = down.iter().map(|down| down.unit.clone()).collect();
         let world = World {
-            tree: &self.tree,
+            tree: &self.grown,
             policy: &self.policy,
             pause: None,
             leases: &[],

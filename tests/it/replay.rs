@@ -36,11 +36,16 @@ fn attribute(key: &str, value: &str) -> Value {
     json!({"key": key, "value": {"stringValue": value}})
 }
 
-/// One request: `web` asks `catalog`.
+/// One request, while the catalog fails from `BROKEN_FROM` on.
 fn request(number: u64) -> Value {
+    let broken = number >= BROKEN_FROM * RATE;
+    asked(number, broken.then_some("catalog"))
+}
+
+/// One request: `web` asks `catalog`, and one of them may raise an error, which fails `web` in any case.
+fn asked(number: u64, raises: Option<&str>) -> Value {
     let nanos = START_NANOS + number * 1_000_000_000 / RATE;
-    let broken = nanos >= START_NANOS + BROKEN_FROM * 1_000_000_000;
-    let span = |id: u64, parent: u64, kind: u64, from: u64, until: u64, raised: bool| {
+    let span = |id: u64, parent: u64, kind: u64, from: u64, until: u64, of: &str| {
         let mut span = json!({
             "traceId": format!("{:032x}", number + 1),
             "spanId": format!("{:016x}", number * 4 + id),
@@ -52,10 +57,11 @@ fn request(number: u64) -> Value {
         if parent > 0 {
             span["parentSpanId"] = format!("{:016x}", number * 4 + parent).into();
         }
-        if broken {
+        // What only the web raises it raises itself, after all that it asked for.
+        if raises.is_some_and(|it| it == "catalog" || id == 1) {
             span["status"] = json!({"code": 2});
         }
-        if broken && raised {
+        if raises == Some(of) && kind == 2 {
             span["attributes"] = json!([attribute("error.type", "IndexCorrupt")]);
         }
         span
@@ -66,16 +72,24 @@ fn request(number: u64) -> Value {
             "scopeSpans": [{"spans": spans}],
         })
     };
-    let web = vec![span(1, 0, 2, 0, 20, false), span(2, 1, 3, 2, 18, false)];
-    let catalog = vec![span(3, 2, 2, 4, 16, true)];
+    let web = vec![span(1, 0, 2, 0, 20, "web"), span(2, 1, 3, 2, 18, "web")];
+    let catalog = vec![span(3, 2, 2, 4, 16, "catalog")];
     json!({"resourceSpans": [resource("web", web), resource("catalog", catalog)]})
 }
 
 fn write(folder: &Path, config: &str) -> [String; 2] {
+    write_requests(folder, config, (0..SECONDS * RATE).map(request))
+}
+
+fn write_requests(
+    folder: &Path,
+    config: &str,
+    requests: impl Iterator<Item = Value>,
+) -> [String; 2] {
     let mut lines = String::new();
-    for number in 0..SECONDS * RATE {
+    for request in requests {
         // Writing to a string can't fail.
-        let _ = writeln!(lines, "{}", request(number));
+        let _ = writeln!(lines, "{request}");
     }
     let files = [("traces.jsonl", lines.as_str()), ("rekindle.yaml", config)];
     files.map(|(name, text)| {
@@ -241,6 +255,36 @@ fn confidence_that_nobody_knows_is_no_number() {
             "{ranking:#}"
         );
     }
+}
+
+/// The catalog made the web fail before: what shows in the web may sit in the catalog, live and replayed.
+#[test]
+fn who_failed_with_whom_before_is_known_to_later_plans() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let requests = (0..220 * RATE).map(|number| {
+        let raises = match number / RATE {
+            60..75 => Some("catalog"),
+            200.. => Some("web"),
+            _ => None,
+        };
+        asked(number, raises)
+    });
+    let [traces, config] = write_requests(folder.path(), CONFIG, requests);
+    let arguments = ["replay", &traces, "--config", &config, "-o", "json"];
+    let outcome = rekindle(None, &arguments);
+    let replayed: Value = serde_json::from_str(&outcome.out).expect("JSON");
+    let happenings = replayed["happenings"].as_array().expect("a list").iter();
+    let planned: Vec<&Value> = happenings.filter(|it| it["what"] == "planned").collect();
+    let (first, last) = planned.first().zip(planned.last()).expect("plans");
+    assert_eq!(first["choice"], "restart catalog", "{replayed:#}");
+    assert_ne!(first["incident"], last["incident"], "{replayed:#}");
+    // Its restart costs a thirtieth of the web's own.
+    assert_eq!(last["choice"], "restart catalog", "{replayed:#}");
+    let mut happenings = replayed["happenings"].as_array().expect("a list").iter();
+    let ranked = happenings.rfind(|it| it["what"] == "ranked");
+    let suspects = &ranked.expect("suspects")["suspects"];
+    assert_eq!(suspects[0]["unit"], "web", "{replayed:#}");
+    assert_eq!(suspects[1], Value::Null, "{replayed:#}");
 }
 
 #[test]

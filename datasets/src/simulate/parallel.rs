@@ -1,4 +1,4 @@
-//! Seeds side by side on all cores, with results in the order of the seeds.
+//! Seeds, or other jobs, side by side on all cores, with results in their order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,17 @@ pub(super) fn over_seeds<T: Send>(
     job: impl Fn(u64) -> Result<T, SimulateError> + Sync,
 ) -> Result<Vec<T>, SimulateError> {
     let count = u64::from(options.seeds.max(1));
+    side_by_side(count, |at| job(options.seed.wrapping_add(at)))
+}
+
+/// Calls `job` for every number below `count`.
+///
+/// # Errors
+/// That of the first that had one.
+pub(super) fn side_by_side<T: Send>(
+    count: u64,
+    job: impl Fn(u64) -> Result<T, SimulateError> + Sync,
+) -> Result<Vec<T>, SimulateError> {
     let next = AtomicU64::new(0);
     let results = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -25,7 +36,7 @@ pub(super) fn over_seeds<T: Send>(
                     if at >= count {
                         return;
                     }
-                    let result = job(options.seed.wrapping_add(at));
+                    let result = job(at);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.push((at, result));
                 }

@@ -52,8 +52,6 @@ pub(super) enum Decider {
     Informed(Mix),
     /// Knows what cures.
     Clairvoyant,
-    /// These, one after the other.
-    Script(Vec<UnitName>),
 }
 
 /// What was learned.
@@ -211,10 +209,6 @@ impl Decider {
                 )
                 .choice
             }
-            Self::Script(units) => units
-                .get(on.trials.len())
-                .cloned()
-                .map_or(Choice::Human, Choice::Restart),
             Self::Informed(mix) => informed::choose(mix, on),
             Self::Clairvoyant => match &on.fault.cure {
                 Cure::Person => Choice::Human,
@@ -303,18 +297,6 @@ pub(super) fn play(
     policy: &Policy,
     luck: (u64, u64),
 ) -> Result<Bill, IllegalTransition> {
-    play_after(DETECTION, site, fault, decider, policy, luck)
-}
-
-/// As [`play`], with the alarm after so many seconds.
-pub(super) fn play_after(
-    detection: f64,
-    site: &Site,
-    fault: &Fault,
-    decider: &mut Decider,
-    policy: &Policy,
-    luck: (u64, u64),
-) -> Result<Bill, IllegalTransition> {
     let now = fault.evidence.at;
     let mut seen = Seen {
         on: Ill {
@@ -334,9 +316,8 @@ pub(super) fn play_after(
     let mut trials: Vec<Trial> = Vec::new();
     let mut waited = false;
     let mut state = State::Watching;
-    // A fault is always seen to fail before anything is done, however early the alarm.
-    seen.observe(detection.max(1.0));
-    seen.pass(detection);
+    seen.observe(DETECTION);
+    seen.pass(DETECTION);
     for step in 0..MAX_STEPS {
         let mut evidence = fault.evidence.clone();
         evidence.failing_per_second = seen.failing_per_second();
@@ -436,8 +417,8 @@ pub(super) fn play_after(
                     trials.clear();
                     waited = false;
                     state = State::Watching;
-                    seen.observe(detection);
-                    seen.pass(detection);
+                    seen.observe(DETECTION);
+                    seen.pass(DETECTION);
                 } else {
                     state = next(state, Event::Climb)?;
                 }

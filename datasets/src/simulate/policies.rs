@@ -12,12 +12,10 @@ use rekindle_recovery::Policy;
 use super::parallel::over_seeds;
 use super::play::{Bill, Decider, Mind, play};
 use super::report::{Mean, Report, Table, number};
-use super::ward::learner;
+use super::ward::{BETWEEN, learner};
 use super::world::{Mix, Site};
 use super::{Options, SimulateError};
 
-/// Between two faults: far enough for no budget to matter, near enough for nothing to be forgotten.
-const BETWEEN: Duration = Duration::from_secs(2 * 3600);
 /// Wrong priors: so many recoveries on a site where everything is cured at another level.
 const LEARNED_WRONG: u64 = 100;
 /// After how many recoveries a learner should know the site.
@@ -346,7 +344,7 @@ pub(super) fn run(options: &Options) -> Result<Report, SimulateError> {
         seeds: options.seeds.min(WHOLE_SEEDS),
         ..*options
     };
-    let whole = over_seeds(&few, |seed| learner(seed, recoveries, BETWEEN))?;
+    let whole = over_seeds(&few, |seed| learner(seed, recoveries))?;
     let learned_after = LEARNED.min(recoveries as usize / 2);
     let mut report = Report {
         scenario: "policies".to_owned(),

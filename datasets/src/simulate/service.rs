@@ -16,9 +16,9 @@ use rekindle_recovery::executor::{
 };
 use rekindle_recovery::ledger::Threading;
 use rekindle_recovery::ports::{Notice, Notifier, Prober};
-use rekindle_recovery::service::{Recovery, ServiceConfig, prepare};
+use rekindle_recovery::service::{Command, Recovery, ServiceConfig, prepare};
 use rekindle_recovery::{
-    Changed, Cohort, CohortQuery, Fared, Policy, ProbeSpec, RestartTree, UnitName,
+    Changed, Cohort, CohortQuery, Evidence, Fared, Policy, ProbeSpec, RestartTree, UnitName,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ use super::SimulateError;
 
 /// What the wall's clock says when a simulation begins, in seconds since 1970.
 const BEGINNING: u64 = 1_000_000_000;
+/// Who is meant where a person says something.
+pub(super) const PERSON: &str = "ann";
 
 /// The time that passes, and what the wall's clock makes of it.
 #[derive(Clone, Debug)]
@@ -110,9 +112,39 @@ pub(super) trait Simulated: Clone + Send + Sync + 'static {
     /// How many requests of these types ended well between two true times that are over, and how many didn't.
     fn fared(&self, request_types: &[String], from: f64, until: f64) -> (u64, u64);
 
+    /// Asks a unit how it is; it is well where the world has nothing to say to that.
+    fn probe(&self, spec: &ProbeSpec) -> impl Future<Output = Result<(), String>> + Send {
+        let _ = spec;
+        std::future::ready(Ok(()))
+    }
+
+    /// Whether the unit's process is running, where it has one.
+    fn is_running(&self, unit: &UnitName) -> Option<bool> {
+        let _ = unit;
+        None
+    }
+
     /// What people are told.
     fn tell(&self, notice: &Notice) {
         let _ = notice;
+    }
+}
+
+/// A policy with the guards out of the way that what it is compared with doesn't have: the evidence that acting unattended
+/// takes, budgets, waits between restarts, and what recurs or is immune.
+pub(super) fn unguarded() -> Policy {
+    Policy {
+        auto_probability: 0.0,
+        restarts_per_unit: u32::MAX,
+        restarts_per_tree: u32::MAX,
+        failed_requests: f64::MAX,
+        backoff: Duration::ZERO,
+        recurring_cures: u32::MAX,
+        immune_after: u32::MAX,
+        // What these are counted over, nobody counts; and what is remembered for them alone is looked at all the time.
+        recurring_period: Duration::ZERO,
+        immune_period: Duration::ZERO,
+        ..Policy::default()
     }
 }
 
@@ -156,8 +188,12 @@ impl<W: Simulated> Cohort for Ports<W> {
 }
 
 impl<W: Simulated> Prober for Ports<W> {
-    fn probe<'a>(&'a self, _spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn probe<'a>(&'a self, spec: &'a ProbeSpec) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.0.probe(spec))
+    }
+
+    fn running<'a>(&'a self, unit: &'a UnitName) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(std::future::ready(self.0.is_running(unit)))
     }
 }
 
@@ -199,6 +235,25 @@ impl Engine {
             recovery,
             task: tokio::spawn(task),
         })
+    }
+
+    /// Tells it something.
+    pub(super) async fn told(&self, evidence: Evidence) -> Result<(), SimulateError> {
+        let told = self.recovery.evidence(evidence).await;
+        told.map_err(|error| SimulateError::Ended(error.to_string()))
+    }
+
+    /// Orders a unit's restart, in a person's name.
+    pub(super) async fn order(&self, unit: UnitName) -> Result<(), SimulateError> {
+        let order = Command::Restart {
+            unit,
+            dry_run: false,
+            by: PERSON.to_owned(),
+            reason: "to see".to_owned(),
+        };
+        let ordered = self.recovery.command(order).await;
+        let ordered = ordered.map(drop);
+        ordered.map_err(|error| SimulateError::Ended(error.to_string()))
     }
 
     /// Kills it, wherever it is.

@@ -23,12 +23,10 @@ use self::script::Event;
 pub use self::script::{Script, ScriptError};
 use self::stage::Stage;
 use super::SimulateError;
-use super::service::{Engine, in_virtual_time};
+use super::service::{Engine, PERSON, in_virtual_time};
 
 /// How often recovery is told what is wrong.
 const TICK: Duration = Duration::from_secs(1);
-/// Who is meant where a person says something.
-const PERSON: &str = "ann";
 
 /// What came of a story.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,8 +143,7 @@ impl Script {
             if next == tick {
                 tick += TICK;
                 for evidence in stage.evidence() {
-                    let told = watched.engine.recovery.evidence(evidence).await;
-                    told.map_err(|error| SimulateError::Ended(error.to_string()))?;
+                    watched.engine.told(evidence).await?;
                 }
             }
         }

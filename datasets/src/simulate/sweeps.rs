@@ -4,96 +4,113 @@
 //! buys, and how late the alarm may come for a microreboot to still fail fewer requests than a
 //! process restart at once.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rekindle_recovery::{Policy, UnitName};
 
 use super::parallel::over_seeds;
-use super::play::{Decider, play_after};
 use super::report::{Mean, Report, Table, number};
+use super::ward::{Ordered, by_order};
 use super::world::{Cure, Fault, Mix, REQUESTS_PER_SECOND, Site};
 use super::{Options, SimulateError};
 
-/// Faults per seed.
-const FAULTS: u64 = 20;
+/// Faults per seed, at most.
+const FAULTS: u64 = 2;
 /// What the paper measured: failed requests of a microreboot and of a process restart.
 const PUBLISHED: (f64, f64) = (78.0, 3917.0);
 /// The alarm comes after this many seconds, where that isn't what is swept.
 const DETECTION: f64 = 2.0;
+/// So many useless microreboots are ordered before the right one.
+const USELESS: [usize; 7] = [0, 1, 2, 4, 9, 19, 30];
+/// The alarm comes after so many seconds, where that is swept.
+const DELAYS: [f64; 6] = [0.0, 5.0, 15.0, 30.0, 60.0, 120.0];
+/// Of all requests so many pass through the sick bean.
+const SHARES: [f64; 4] = [0.05, 0.1, 0.3, 1.0];
 
-/// Faults that the restart of one bean cures, which is what the sweeps are about.
-fn faults(site: &Site, seed: u64) -> Vec<Fault> {
+/// Faults that the restart of one bean cures, which is what the sweeps are about, by their numbers.
+fn faults(site: &Site, seed: u64, count: u64) -> Vec<(u64, Fault)> {
     let mix = Mix::of(seed);
-    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    let mut found = Vec::new();
-    for number in 0..FAULTS * 50 {
-        let fault = mix.fault(site, number, start);
-        if fault.cure == Cure::Restart(fault.shows_in.clone()) && fault.is_in_bean(site) {
-            found.push(fault);
-        }
-        if found.len() as u64 == FAULTS {
-            break;
-        }
-    }
-    found
+    // What is told when is the ward's to say.
+    let numbered =
+        (0..count * 50).map(|number| (number, mix.fault(site, number, SystemTime::UNIX_EPOCH)));
+    let in_bean = numbered.filter(|(_, fault)| {
+        fault.cure == Cure::Restart(fault.shows_in.clone()) && fault.is_in_bean(site)
+    });
+    in_bean.take(count as usize).collect()
 }
 
-/// Failed requests per fault, if so many other beans are restarted before the right one.
-fn with_useless(
-    site: &Site,
-    seed: u64,
-    useless: impl Fn(u64) -> usize,
-) -> Result<f64, SimulateError> {
-    let policy = Policy::default();
-    let (mut failed, mut count) = (0.0, 0.0);
-    for (number, fault) in faults(site, seed).iter().enumerate() {
-        let number = number as u64;
-        let others = site.beans().filter(|bean| *bean != fault.shows_in);
-        let mut script: Vec<UnitName> = others.cycle().take(useless(number)).collect();
-        script.push(fault.shows_in.clone());
-        let mut decider = Decider::Script(script);
-        failed += play_after(
-            DETECTION,
-            site,
-            fault,
-            &mut decider,
-            &policy,
-            (seed, number),
-        )?
-        .failed;
-        count += 1.0;
-    }
-    Ok(failed / f64::max(count, 1.0))
+/// The mean of each line of orders, over faults.
+fn means(failed: &[f64], faults: usize) -> Vec<f64> {
+    let lines = failed.chunks(faults.max(1));
+    lines.map(|line| Mean::of(line).mean).collect()
 }
 
-/// Failed requests per fault, if this is done after so many seconds.
-fn after(
-    delay: f64,
-    site: &Site,
-    seed: u64,
-    share: Option<f64>,
-    is_process: bool,
-) -> Result<f64, SimulateError> {
-    let policy = Policy::default();
-    let (mut failed, mut count) = (0.0, 0.0);
-    for (number, fault) in faults(site, seed).iter().enumerate() {
-        let mut fault = fault.clone();
+/// Failed requests per fault, by how many other beans are restarted before the right one; last, of a process restart at
+/// once.
+fn with_useless(site: &Site, seed: u64, count: u64) -> Result<Vec<f64>, SimulateError> {
+    let faults = faults(site, seed, count);
+    let ordered = |(number, fault): &(u64, Fault), units| Ordered {
+        fault: fault.clone(),
+        number: *number,
+        after: DETECTION,
+        units,
+    };
+    let mut all = Vec::new();
+    for useless in USELESS {
+        all.extend(faults.iter().map(|numbered| {
+            let sick = &numbered.1.shows_in;
+            let others = site.beans().filter(|bean| bean != sick);
+            let mut units: Vec<UnitName> = others.cycle().take(useless).collect();
+            units.push(sick.clone());
+            ordered(numbered, units)
+        }));
+    }
+    all.extend(
+        faults
+            .iter()
+            .map(|numbered| ordered(numbered, vec!["server".into()])),
+    );
+    Ok(means(&by_order(seed, site, all)?, faults.len()))
+}
+
+/// Failed requests per fault that all requests through the sick bean meet, where such a share of all passes through it, by
+/// when its restart is ordered; last, of a process restart at once.
+fn with_delay(site: &Site, seed: u64, share: f64, count: u64) -> Result<Vec<f64>, SimulateError> {
+    let mut faults = faults(site, seed, count);
+    for (_, fault) in &mut faults {
         fault.severity = 1.0;
-        let site = match share {
-            Some(share) => site.with_share(&fault.shows_in, share),
-            None => site.with_share(&fault.shows_in, site.share(&fault.shows_in)),
-        };
-        let target = if is_process {
-            "server".into()
-        } else {
-            fault.shows_in.clone()
-        };
-        let mut decider = Decider::Script(vec![target]);
-        let luck = (seed, number as u64);
-        failed += play_after(delay, &site, &fault, &mut decider, &policy, luck)?.failed;
-        count += 1.0;
     }
-    Ok(failed / f64::max(count, 1.0))
+    let ordered = |(number, fault): &(u64, Fault), after, unit| Ordered {
+        fault: fault.clone(),
+        number: *number,
+        after,
+        units: vec![unit],
+    };
+    let mut all = Vec::new();
+    for delay in DELAYS {
+        all.extend(
+            faults
+                .iter()
+                .map(|it| ordered(it, delay, it.1.shows_in.clone())),
+        );
+    }
+    all.extend(faults.iter().map(|it| ordered(it, 0.0, "server".into())));
+    Ok(means(
+        &by_order(seed, &site.with_share(share), all)?,
+        faults.len(),
+    ))
+}
+
+/// Over all seeds, the means by line.
+fn by_line(seeds: &[Vec<f64>]) -> Vec<Mean> {
+    let lines = seeds.iter().map(Vec::len).max().unwrap_or(0);
+    let line =
+        |at: usize| -> Vec<f64> { seeds.iter().filter_map(|it| it.get(at).copied()).collect() };
+    (0..lines).map(|at| Mean::of(&line(at))).collect()
+}
+
+fn faults_per_seed(options: &Options) -> u64 {
+    options.recoveries.clamp(1, FAULTS)
 }
 
 fn common_assumptions(options: &Options) -> Vec<String> {
@@ -104,14 +121,17 @@ fn common_assumptions(options: &Options) -> Vec<String> {
              one fails, which is why its microreboot costs {} and ours a few",
             PUBLISHED.0
         ),
-        format!("{} seeds of {FAULTS} faults", options.seeds),
+        format!("{} seeds of {} faults", options.seeds, faults_per_seed(options)),
+        "by recovery's service in virtual time, through the executors' trait: restarts are a person's orders, judged by its \
+         judge, the next when the last has its verdict, whatever that is; nothing else is restarted"
+            .to_owned(),
     ]
 }
 
 /// The false-positive sweep.
 ///
 /// # Errors
-/// When a policy did what no recovery may.
+/// When the service did what it must not, or has nowhere to live.
 pub(super) fn false_positives(options: &Options) -> Result<Report, SimulateError> {
     let site = Site::new();
     let mut report = Report {
@@ -164,13 +184,13 @@ pub(super) fn false_positives(options: &Options) -> Result<Report, SimulateError
             "process restart at once",
         ],
     );
-    let process = over_seeds(options, |seed| after(DETECTION, &site, seed, None, true))?;
-    let process = Mean::of(&process);
+    let count = faults_per_seed(options);
+    let seeds = over_seeds(options, |seed| with_useless(&site, seed, count))?;
+    let mut costs = by_line(&seeds);
+    let process = costs.pop().unwrap_or(Mean::of(&[]));
     let mut break_even = None;
     let mut most = 0;
-    for useless in [0usize, 1, 2, 4, 9, 19, 30] {
-        let costs = over_seeds(options, |seed| with_useless(&site, seed, |_| useless))?;
-        let cost = Mean::of(&costs);
+    for (useless, cost) in USELESS.into_iter().zip(costs) {
         if cost.mean <= process.mean {
             most = useless;
         } else if break_even.is_none() {
@@ -203,7 +223,7 @@ pub(super) fn false_positives(options: &Options) -> Result<Report, SimulateError
 /// The detection-delay sweep.
 ///
 /// # Errors
-/// When a policy did what no recovery may.
+/// When the service did what it must not, or has nowhere to live.
 pub(super) fn detection_delay(options: &Options) -> Result<Report, SimulateError> {
     let site = Site::new();
     let mut report = Report {
@@ -218,40 +238,31 @@ pub(super) fn detection_delay(options: &Options) -> Result<Report, SimulateError
         "all requests through the sick bean fail; how many those are decides, so it is swept too"
             .into(),
     );
-    let delays = [0.0, 5.0, 15.0, 30.0, 60.0, 120.0];
-    let shares = [0.05, 0.1, 0.3, 1.0];
     let mut table = Table::new(
         "Failed requests per fault, by the share of requests that pass through the sick bean",
         &["alarm after", "5 %", "10 %", "30 %", "all"],
     );
-    let mut cells = vec![vec![0.0; shares.len()]; delays.len()];
-    for (line, delay) in delays.iter().enumerate() {
-        for (column, share) in shares.iter().enumerate() {
-            let costs = over_seeds(options, |seed| {
-                after(*delay, &site, seed, Some(*share), false)
-            })?;
-            cells[line][column] = Mean::of(&costs).mean;
-        }
-        table.row(
-            std::iter::once(format!("{delay:.0} s"))
-                .chain(cells[line].iter().map(|cell| number(*cell))),
-        );
+    let count = faults_per_seed(options);
+    let mut columns: Vec<Vec<Mean>> = Vec::new();
+    for share in SHARES {
+        let seeds = over_seeds(options, |seed| with_delay(&site, seed, share, count))?;
+        columns.push(by_line(&seeds));
     }
-    let mut process = Vec::new();
-    for share in shares {
-        let costs = over_seeds(options, |seed| after(0.0, &site, seed, Some(share), true))?;
-        process.push(Mean::of(&costs).mean);
+    let names = DELAYS.map(|delay| format!("{delay:.0} s"));
+    let names = names
+        .into_iter()
+        .chain(["process restart at once".to_owned()]);
+    for (line, name) in names.enumerate() {
+        let cells = columns.iter().map(|column| number(column[line].mean));
+        table.row(std::iter::once(name).chain(cells));
     }
-    table.row(
-        std::iter::once("process restart at once".to_owned())
-            .chain(process.iter().map(|cell| number(*cell))),
-    );
     // What a delay costs is a line: its break-even from the two ends.
-    let last = delays.len() - 1;
-    let break_even: Vec<f64> = (0..shares.len())
+    let last = DELAYS.len() - 1;
+    let break_even: Vec<f64> = columns
+        .iter()
         .map(|column| {
-            let per_second = (cells[last][column] - cells[0][column]) / delays[last];
-            (process[column] - cells[0][column]) / per_second
+            let (at_once, process) = (column[0].mean, column[last + 1].mean);
+            (process - at_once) * DELAYS[last] / (column[last].mean - at_once)
         })
         .collect();
     table.row(

@@ -18,14 +18,20 @@ fn the_same_seed_gives_the_same_report() {
 
 #[test]
 fn mercury_comes_out_as_published() {
-    let report = run(Scenario::Mercury, &SMALL).expect("a report");
+    // Of ten failures, the wrong oracle is wrong about three.
+    let options = Options { seeds: 10, ..SMALL };
+    let report = run(Scenario::Mercury, &options).expect("a report");
     assert!(report.holds(), "{:#?}", report.claims);
 }
 
 #[test]
 fn small_mistakes_are_cheap() {
     for scenario in [Scenario::FalsePositives, Scenario::DetectionDelay] {
-        let report = run(scenario, &SMALL).expect("a report");
+        let options = Options {
+            recoveries: 1,
+            ..SMALL
+        };
+        let report = run(scenario, &options).expect("a report");
         assert!(report.holds(), "{:#?}", report.claims);
     }
 }

@@ -1,5 +1,5 @@
 //! What do recoveries cost that the whole service carries out: its task, its ledger, its guards, through the executors'
-//! trait?
+//! trait, be it as it sees fit or as it is ordered?
 //!
 //! A site falls ill with one fault after the other, and time jumps from each end to the next beginning. Users, faults,
 //! ranking's errors and what restarts take are those of [`super::play`], where recovery's deciding parts are called
@@ -13,14 +13,14 @@ use rekindle_recovery::executor::{ExecuteError, Permit};
 use rekindle_recovery::judge::Verdict;
 use rekindle_recovery::ports::{Notice, NoticeKind};
 use rekindle_recovery::service::RecoveryStatus;
-use rekindle_recovery::{Evidence, Policy, RestartTree};
-use tokio::time::{advance, sleep};
+use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
+use tokio::time::{advance, sleep, timeout};
 
 use super::SimulateError;
 use super::course::{Course, Ill};
 use super::play::{Bill, DETECTION};
 use super::random::{binomial, poisson, stream};
-use super::service::{Clocks, Engine, Simulated, in_virtual_time};
+use super::service::{Clocks, Engine, Simulated, in_virtual_time, unguarded};
 use super::world::{BASELINE, Cure, Fault, Mix, Site};
 
 /// How often recovery is told what is wrong.
@@ -32,23 +32,8 @@ const SLOT: f64 = 0.1;
 /// … from so long before the first failure on.
 const BEFORE: f64 = 60.0;
 
-/// The guards out of the way that no other policy has, so that only decisions are compared: the evidence that acting
-/// unattended takes, budgets, waits between restarts, and what recurs or is immune.
-fn unguarded() -> Policy {
-    Policy {
-        auto_probability: 0.0,
-        restarts_per_unit: u32::MAX,
-        restarts_per_tree: u32::MAX,
-        failed_requests: f64::MAX,
-        backoff: Duration::ZERO,
-        recurring_cures: u32::MAX,
-        immune_after: u32::MAX,
-        // What these are counted over, nobody counts; and what is remembered for them alone is looked at all the time.
-        recurring_period: Duration::ZERO,
-        immune_period: Duration::ZERO,
-        ..Policy::default()
-    }
-}
+/// Between two faults: far enough for no budget to matter, near enough for nothing to be forgotten.
+pub(super) const BETWEEN: Duration = Duration::from_secs(2 * 3600);
 
 /// A fault under way.
 struct Patient {
@@ -125,8 +110,7 @@ struct Ward {
 }
 
 impl Ward {
-    fn new(policy: Policy) -> Self {
-        let site = Site::new();
+    fn new(site: Site, policy: Policy) -> Self {
         Self {
             patient: Arc::default(),
             tree: Arc::new(site.tree.clone()),
@@ -179,8 +163,7 @@ impl Ward {
             return Ok(true);
         };
         let is_gone = evidence.closed;
-        let told = engine.recovery.evidence(evidence).await;
-        told.map_err(|error| SimulateError::Ended(error.to_string()))?;
+        engine.told(evidence).await?;
         sleep(TICK).await;
         Ok(is_gone)
     }
@@ -244,6 +227,50 @@ impl Ward {
         Err(SimulateError::Ended(words))
     }
 
+    /// Does what is ordered about a fault, each restart when what came of the last is known, and nothing else; which requests
+    /// that cost, from the first failure to the end.
+    ///
+    /// # Errors
+    /// When the service ends by itself, or never comes to an end.
+    async fn obey(
+        &self,
+        engine: &Engine,
+        ordered: &Ordered,
+        luck: (u64, u64),
+    ) -> Result<f64, SimulateError> {
+        self.admit(ordered.fault.clone(), luck);
+        let began = self.clocks.wall();
+        sleep(Duration::from_secs_f64(ordered.after)).await;
+        let mut status = engine.recovery.status();
+        let (mut units, mut orders) = (ordered.units.iter(), 0);
+        for _ in 0..MOST_TICKS {
+            let Some(evidence) = self.evidence() else {
+                break;
+            };
+            let is_gone = evidence.closed;
+            engine.told(evidence).await?;
+            let now = status.borrow_and_update().clone();
+            let done = now.recent.iter().filter(|it| it.intended_at >= began);
+            let is_judged = done.filter(|it| it.verdict.is_some()).count() == orders;
+            if is_gone && now.recoveries.is_empty() {
+                return Ok(self.with(|patient| patient.course.failed).unwrap_or(0.0));
+            }
+            if is_judged && !is_gone {
+                let Some(unit) = units.next() else { break };
+                engine.order(unit.clone()).await?;
+                orders += 1;
+            }
+            // Told anew of what changes, and once a second.
+            let changed = timeout(TICK, status.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                break;
+            }
+        }
+        let incident = ordered.fault.evidence.incident;
+        let words = format!("what was ordered about incident {incident} didn't end it");
+        Err(SimulateError::Ended(words))
+    }
+
     /// Time jumps to so long after the beginning.
     async fn until(&self, at: Duration) {
         let passed = Duration::from_secs_f64(self.clocks.now());
@@ -251,23 +278,19 @@ impl Ward {
     }
 }
 
-/// What each of a site's recoveries costs a service that knows nothing at first, with so long between two faults.
+/// What each of a site's recoveries costs a service that knows nothing at first, with [`BETWEEN`] between two faults.
 ///
 /// # Errors
 /// As [`Ward::play`], or when there is no room for its ledger.
-pub(super) fn learner(
-    seed: u64,
-    recoveries: u64,
-    between: Duration,
-) -> Result<Vec<Bill>, SimulateError> {
+pub(super) fn learner(seed: u64, recoveries: u64) -> Result<Vec<Bill>, SimulateError> {
     let mix = Mix::of(seed);
     in_virtual_time(async |folder| {
-        let ward = Ward::new(unguarded());
+        let ward = Ward::new(Site::new(), unguarded());
         let engine = Engine::begin(&ward, folder)?;
         let mut bills = Vec::new();
         let mut at = Duration::ZERO;
         for number in 0..recoveries {
-            at += between;
+            at += BETWEEN;
             ward.until(at).await;
             // What is told when is the ward's to say.
             let fault = mix.fault(&ward.site, number, SystemTime::UNIX_EPOCH);
@@ -275,6 +298,42 @@ pub(super) fn learner(
         }
         engine.end().await?;
         Ok(bills)
+    })
+}
+
+/// A fault, and what a person orders about it.
+pub(super) struct Ordered {
+    pub(super) fault: Fault,
+    /// Its number among the site's faults: the same has the same luck.
+    pub(super) number: u64,
+    /// So many seconds after the first failure the first restart is ordered …
+    pub(super) after: f64,
+    /// … and each of these when the one before was judged; the last of them cures.
+    pub(super) units: Vec<UnitName>,
+}
+
+/// Which requests fail of each of these faults on a site where nothing is restarted but what is ordered.
+///
+/// # Errors
+/// As [`Ward::obey`], or when there is no room for the service's ledger.
+pub(super) fn by_order(
+    seed: u64,
+    site: &Site,
+    faults: Vec<Ordered>,
+) -> Result<Vec<f64>, SimulateError> {
+    in_virtual_time(async |folder| {
+        let ward = Ward::new(site.by_order(), unguarded());
+        let engine = Engine::begin(&ward, folder)?;
+        let mut failed = Vec::new();
+        for (place, mut ordered) in faults.into_iter().enumerate() {
+            // So that each is another incident's, whatever number the fault has.
+            ordered.fault.evidence.incident = place as u64 + 1;
+            advance(BETWEEN).await;
+            let luck = (seed, ordered.number);
+            failed.push(ward.obey(&engine, &ordered, luck).await?);
+        }
+        engine.end().await?;
+        Ok(failed)
     })
 }
 
@@ -356,7 +415,7 @@ mod tests {
     #[test]
     fn what_only_a_person_ends_is_ended_by_one_and_the_rest_by_its_cure() {
         let (seed, site, policy) = (1, Site::new(), Policy::default());
-        let bills = learner(seed, 15, Duration::from_secs(7200)).expect("they are played");
+        let bills = learner(seed, 15).expect("they are played");
         let mix = Mix::of(seed);
         let mut people = 0;
         for (number, bill) in bills.iter().enumerate() {

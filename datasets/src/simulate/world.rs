@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rekindle_recovery::{
-    Circumstances, CommandSpec, Evidence, ExecutorSpec, FaultSignature, RestartTree, Source,
+    Circumstances, CommandSpec, Evidence, ExecutorSpec, FaultSignature, Mode, RestartTree, Source,
     SuspectUnit, UnitName, UnitSpec,
 };
 
@@ -218,7 +218,7 @@ impl Fault {
 }
 
 /// The site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Site {
     pub(super) tree: RestartTree,
     shares: BTreeMap<UnitName, f64>,
@@ -250,14 +250,23 @@ impl Site {
         self.shares.get(unit).copied().unwrap_or(0.0)
     }
 
-    /// The same site with another share of the requests through one unit.
-    pub(super) fn with_share(&self, unit: &UnitName, share: f64) -> Self {
-        let mut site = Self {
-            tree: self.tree.clone(),
-            shares: self.shares.clone(),
-        };
-        site.shares.insert(unit.clone(), share);
+    /// The same site with this share of the requests through each session bean.
+    pub(super) fn with_share(&self, share: f64) -> Self {
+        let mut site = self.clone();
+        site.shares.extend(self.beans().map(|bean| (bean, share)));
         site
+    }
+
+    /// The same site, where nothing is restarted but by a person's word.
+    pub(super) fn by_order(&self) -> Self {
+        let specs = self.tree.units().map(|spec| UnitSpec {
+            mode: Some(Mode::Propose),
+            ..spec.clone()
+        });
+        Self {
+            tree: RestartTree::build(specs.collect()).unwrap_or_default(),
+            shares: self.shares.clone(),
+        }
     }
 
     /// What the failure map of such a site says: every bean uses the web tier's sessions and the entities,
@@ -308,7 +317,7 @@ pub(super) fn unit(name: &str, parent: &str, downtime: Duration) -> UnitSpec {
         ready: None,
         check: None,
         watches: Vec::new(),
-        mode: Some(rekindle_recovery::Mode::Auto),
+        mode: Some(Mode::Auto),
         expected_downtime: Some(downtime),
         rules: rekindle_recovery::UnitRules::default(),
         around: rekindle_recovery::Around::default(),

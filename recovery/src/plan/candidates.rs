@@ -1,6 +1,7 @@
 //! Which units are worth planning for?
 //!
-//! The ladder is exact, and each unit more doubles its work: of a thousand suspects the likeliest have room.
+//! The ladder is exact, and each unit more doubles its work: of a thousand suspects the likeliest have room, twelve units in
+//! all. What found none is said, and finds room in the next plan, when what was in this one was in vain.
 
 use std::collections::BTreeMap;
 
@@ -118,6 +119,13 @@ pub(super) fn candidates(
         // A chain in part would be planned without its way up. A shorter one of a less likely suspect may still fit.
         if units.len() + new.len() <= room {
             units.extend(new);
+        } else if units.is_empty()
+            && let Some((whole, lower)) = new.split_last()
+        {
+            // Deeper than any plan: what is left out between contains the lower ones and is next when they were in vain,
+            // and what contains all of it is the way up from them.
+            units.extend(lower.iter().take(room - 1));
+            units.push(*whole);
         }
         if units.len() == room {
             break;

@@ -1,8 +1,9 @@
+mod exact;
+
 use std::collections::BTreeMap;
 
 use super::ladder::MAX_ACTIONS;
 use super::*;
-use crate::belief::Chain;
 use crate::belief::Time;
 use crate::tree::tests::tree;
 use crate::{FaultSignature, SuspectUnit};
@@ -428,118 +429,6 @@ fn what_is_lost_beside_requests_counts() {
     };
     assert_eq!(first(&plain), Choice::Restart("shop".into()));
     assert_eq!(first(&losing), Choice::Restart("cart".into()));
-}
-
-/// What a ladder comes to, restart by restart, straight from the beliefs: no plan shares this code.
-fn comes_to(
-    ladder: &[Choice],
-    chains: &[Chain<'_>],
-    tree: &RestartTree,
-    given: &Given,
-    evidence: &Evidence,
-) -> f64 {
-    let ends = |choice: &Choice, level: Option<&UnitName>, is_time: bool| match choice {
-        Choice::Restart(unit) => level.is_some_and(|smallest| tree.contains(unit, smallest)),
-        Choice::Wait => is_time,
-        Choice::Human => false,
-    };
-    let still = |done: &[Choice]| -> f64 {
-        let levels = chains.iter().flat_map(|chain| {
-            let units = std::iter::once(None).chain(chain.units.iter().copied().map(Some));
-            let units = units.chain(std::iter::once(None));
-            let levels = chain.levels.iter().zip(units).enumerate();
-            let levels = levels.map(|(at, (weight, unit))| (*weight, unit, at == 0));
-            let beside = chain.beside.iter();
-            levels.chain(beside.map(|one| (one.weight, Some(&one.unit), false)))
-        });
-        levels
-            .filter(|(_, unit, is_time)| !done.iter().any(|choice| ends(choice, *unit, *is_time)))
-            .map(|(weight, _, _)| weight)
-            .sum()
-    };
-    let constraints = given.constraints();
-    let policy = &given.policy;
-    let failing = evidence.failing_per_second;
-    let until_judged = (policy.warm_up + policy.exporter_delay).as_secs_f64();
-    let mut total = 0.0;
-    for (at, choice) in ladder.iter().enumerate() {
-        let (cost, confirming) = match choice {
-            Choice::Restart(unit) => (
-                price(evidence, tree, unit, &constraints, now())
-                    .requests
-                    .mean,
-                failing * until_judged + FAILURES_TO_CONFIRM,
-            ),
-            Choice::Wait => {
-                let half = failing * policy.wait.as_secs_f64() / 2.0;
-                (half, half)
-            }
-            Choice::Human => (failing * policy.human_response.as_secs_f64(), 0.0),
-        };
-        total += still(&ladder[..at]) * cost + still(&ladder[..=at]) * confirming;
-    }
-    total / still(&[])
-}
-
-/// All orders of all subsets of these, each with a person at its end.
-fn ladders(of: &[Choice]) -> Vec<Vec<Choice>> {
-    let mut all = vec![vec![Choice::Human]];
-    for (at, first) in of.iter().enumerate() {
-        let mut rest = of.to_vec();
-        rest.remove(at);
-        all.extend(ladders(&rest).into_iter().map(|mut ladder| {
-            ladder.insert(0, first.clone());
-            ladder
-        }));
-    }
-    all
-}
-
-#[test]
-fn no_order_over_a_tree_with_groups_and_shared_ancestors_is_cheaper() {
-    // Carts and payments go together, and what shows in the cart may sit in the search.
-    let mut specs: Vec<crate::UnitSpec> = tree(TREE).units().cloned().collect();
-    let cart = specs
-        .iter_mut()
-        .find(|spec| spec.name.as_str() == "shop.cart");
-    let cart = cart.expect("the cart");
-    cart.rules.together = vec!["bank.pay".into()];
-    let tree = RestartTree::build(specs).expect("a tree");
-    let given = Given::default();
-    for (suspects, failing) in [
-        (&[("shop.cart", 0.6), ("shop.search", 0.3)][..], 3.0),
-        (&[("shop.search", 0.5), ("bank.pay", 0.5)], 8.0),
-        (&[("shop.cart", 0.9)], 0.5),
-    ] {
-        let mut evidence = evidence(suspects, failing, 20.0);
-        let source = crate::Source {
-            unit: "shop.search".into(),
-            share: 0.7,
-        };
-        let sources = &mut evidence.circumstances.sources;
-        sources.insert("shop.cart".into(), vec![source]);
-        let constraints = given.constraints();
-        let planned = plan(&evidence, &tree, &given.beliefs, &constraints, now());
-        let chains = given.beliefs.chains(&evidence, &tree, &[], now());
-        let choices: Vec<Choice> = planned
-            .candidates
-            .iter()
-            .map(|candidate| candidate.choice.clone())
-            .filter(|choice| *choice != Choice::Human)
-            .collect();
-        let cost = |ladder: &[Choice]| comes_to(ladder, &chains, &tree, &given, &evidence);
-        let own = cost(&planned.ladder);
-        assert!(
-            (own - planned.expected_total).abs() < 1e-6 * own,
-            "{own} {planned:#?}"
-        );
-        for ladder in ladders(&choices) {
-            assert!(
-                cost(&ladder) >= own * (1.0 - 1e-9),
-                "{ladder:?} {planned:#?}"
-            );
-        }
-    }
 }
 
 /// Two that are only cured together: without the group everything is restarted after both were in vain, with it they are.

@@ -30,6 +30,8 @@ use crate::{LiveTree, RestartTree, UnitName};
 
 /// How often a restart that is under way is looked at.
 const FOLLOW: Duration = Duration::from_millis(100);
+/// How often it is looked whether a unit is there again that didn't come back: a person brings it back.
+const HALTED: Duration = Duration::from_secs(1);
 /// How often, and how long apart, it is asked again for a restart of what is kept alive by somebody who is being asked: as
 /// long as a platform may take to answer.
 const ASKED_AGAIN: u32 = 20;
@@ -170,6 +172,7 @@ impl Task {
         let now = self.now();
         let due = self.rules.iter().map(|running| match &running.state {
             State::Restarting { .. } => FOLLOW,
+            State::Halted { .. } => HALTED,
             _ => running.next_look.duration_since(now).unwrap_or_default(),
         });
         let due = due.min().unwrap_or(LONGEST_NAP);

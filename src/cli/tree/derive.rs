@@ -16,7 +16,8 @@ use crate::cli::terminal::Terminal;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::propagation::Pairs;
-use crate::view::{ComponentView, Level, UnitView, View};
+use crate::view::{ActionResult, ComponentView, Level, UnitView, View};
+use crate::words;
 
 /// Services and components that a tree is derived from: telemetry is written by strangers, and a person
 /// reviews no more than this.
@@ -41,6 +42,8 @@ struct Observed {
     map: FailureMap,
     /// Who fails when another does, of units that there are already.
     known: Vec<String>,
+    /// How long a restart of each took, in milliseconds, of those that were restarted as units that there are already.
+    downtimes: BTreeMap<Seat, Vec<u64>>,
     left_out: u64,
 }
 
@@ -126,12 +129,36 @@ fn of_daemon(components: &[ComponentView], view: &View) -> Observed {
     }
     Observed {
         instances,
+        downtimes: downtimes(view),
         from: format!("{} requests that the daemon saw", view.status.requests),
         left_out: seats.len().saturating_sub(MAX_COMPONENTS) as u64,
         seats: seats.into_iter().take(MAX_COMPONENTS).collect(),
         known: known.collect(),
         ..Observed::default()
     }
+}
+
+/// How long the last restarts took of the services and components that units are made of, each by itself.
+fn downtimes(view: &View) -> BTreeMap<Seat, Vec<u64>> {
+    let mut all: BTreeMap<Seat, Vec<u64>> = BTreeMap::new();
+    for unit in &view.tree {
+        let mut selector = unit.selector.clone();
+        let Some(service) = selector.remove("service.name") else {
+            continue;
+        };
+        let seat = (service, selector.remove("code.namespace"));
+        // What asks for more is one of several.
+        if !selector.is_empty() {
+            continue;
+        }
+        let actions = view.recovery.actions.iter();
+        let done = actions
+            .filter(|it| it.unit == unit.name && it.result == Some(ActionResult::Done))
+            .filter_map(|it| it.downtime_ms);
+        all.entry(seat).or_default().extend(done);
+    }
+    all.values_mut().for_each(|took| took.sort_unstable());
+    all
 }
 
 fn observe(traces: &[Trace]) -> Observed {
@@ -237,6 +264,16 @@ impl Observed {
         notes
     }
 
+    /// What a component's restart costs, where that was measured: in the middle of those that were.
+    fn expected_downtime(&self, seat: &Seat) -> Option<String> {
+        let took = self.downtimes.get(seat)?;
+        let middle = took.get(took.len() / 2)?;
+        let restarts = words::number_of(took.len(), "restart");
+        Some(format!(
+            "expected_downtime: {middle}ms   # measured: the median of {restarts}"
+        ))
+    }
+
     /// Who fails with another.
     fn follows(&self, edge: &Edge) -> String {
         format!(
@@ -286,6 +323,9 @@ fn yaml(observed: &Observed) -> String {
             serde_json::json!({ "service.name": service })
         ));
         line("          # command: { run: [program, argument] }".to_owned());
+        if let Some(cost) = observed.expected_downtime(&(service.to_owned(), None)) {
+            line(format!("          {cost}"));
+        }
         let instances = observed.instances.get(service).map_or(0, BTreeSet::len);
         if instances > 1 {
             line(format!(
@@ -312,6 +352,9 @@ fn yaml(observed: &Observed) -> String {
             line(
                 "              # http: { post: \"http://127.0.0.1:PORT/microreboot\" }".to_owned(),
             );
+            if let Some(cost) = observed.expected_downtime(&observed.seats[at]) {
+                line(format!("              {cost}"));
+            }
             for edge in observed.map.edges.iter().filter(|edge| edge.source == at) {
                 line(format!(
                     "              # when it fails, {}",
@@ -325,11 +368,15 @@ fn yaml(observed: &Observed) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
     use super::*;
     use crate::cli::tree::lint::{NO_WAY, findings, unseen};
     use crate::config::Overrides;
     use crate::daemon::tree_of;
-    use crate::view::FailsWithView;
+    use crate::view::{ActionView, FailsWithView};
 
     #[test]
     fn a_daemon_is_asked_for_what_it_saw_and_for_who_fails_with_whom() {
@@ -356,16 +403,48 @@ mod tests {
             }],
             ..UnitView::default()
         });
+        // Of three restarts of the cart, one of which was refused, and none of the bank.
+        for (name, selector) in [
+            (
+                "cart",
+                json!({"service.name": "shop", "code.namespace": "shop.cart"}),
+            ),
+            (
+                "shop-7f",
+                json!({"service.name": "shop", "service.instance.id": "shop-7f"}),
+            ),
+        ] {
+            view.tree.push(UnitView {
+                name: name.to_owned(),
+                selector: serde_json::from_value(selector).expect("a selector"),
+                ..UnitView::default()
+            });
+        }
+        for (unit, result, took) in [
+            ("cart", ActionResult::Done, Some(420)),
+            ("cart", ActionResult::Refused, Some(9)),
+            ("cart", ActionResult::Done, Some(500)),
+            ("shop-7f", ActionResult::Done, Some(7000)),
+        ] {
+            view.recovery.actions.push(ActionView {
+                unit: unit.to_owned(),
+                result: Some(result),
+                downtime_ms: took,
+                ..ActionView::default()
+            });
+        }
         let text = yaml(&of_daemon(&shown, &view));
         for words in [
             "from 1234 requests that the daemon saw",
             "# Of the units that there are: when stock fails, cart fails, too, at least 87 times",
             "            - unit: shop.cart\n",
             "# 2 instances were seen, ",
+            "              expected_downtime: 500ms   # measured: the median of 2 restarts\n",
         ] {
             assert!(text.contains(words), "{words}:\n{text}");
         }
         assert!(!text.contains("1 instances"), "{text}");
+        assert_eq!(text.matches("expected_downtime").count(), 1, "{text}");
         let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
         let derived = Derived::of(&of_daemon(&shown, &view), &text);
         assert_eq!(derived.configuration, read);
@@ -373,6 +452,8 @@ mod tests {
         // What was derived can be loaded as it is, and what is missing is told.
         let config = crate::config::Config::parse("r", &text, &Overrides::default(), &|_| None);
         let tree = tree_of(&config.expect("a configuration")).expect("a tree");
+        let cart = tree.spec(&"shop.cart".into()).expect("the cart");
+        assert_eq!(cart.expected_downtime, Some(Duration::from_millis(500)));
         assert_eq!(unseen(&tree, 0, &[]), []);
         assert_eq!(unseen(&tree, 1234, &shown), []);
         let without_the_cart = unseen(&tree, 1234, &shown[1..]);
