@@ -279,6 +279,11 @@ impl Case {
         }
     }
 
+    /// Whether nothing was decided since it came to its state.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.considered_at.is_none_or(|at| at < self.since)
+    }
+
     /// Takes the event, and remembers to write it.
     pub(super) fn apply(&mut self, event: Event, now: SystemTime) -> Result<(), IllegalTransition> {
         self.state = next(self.state, event)?;

@@ -445,6 +445,8 @@ impl Engine {
                 (State::Judging, Some(attempt)) => {
                     until(attempt.next_look.min(attempt.judge_until))
                 }
+                // What did not cure is followed by the next at once: nothing new has to be heard for that.
+                (State::Watching, _) if case.is_undecided() => Duration::ZERO,
                 (State::Watching | State::Proposed, _) => case.held_until(now).map_or(IDLE, until),
                 _ => IDLE,
             })
