@@ -147,7 +147,7 @@ impl Analyzer {
 
     /// Says up to which journal position everything has been handed in; rankings carry it.
     pub fn cut_at(&mut self, position: u64) {
-        self.cut = position;
+        self.cut = self.cut.max(position);
     }
 
     /// Takes one span as it arrives, before its trace is complete. An entry span says at once how
@@ -594,7 +594,7 @@ impl Analyzer {
             }
         }
         // An example whose record is gone can't be shown.
-        let stays = |id| self.examples.get(id).is_some();
+        let stays = |id| self.examples.may_be_shown(id);
         let number = self.records.add(trace_id, record, stays, &mut self.counts);
         // A request that ended well is no reason for an alarm.
         if is_bad {

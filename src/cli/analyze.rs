@@ -5,6 +5,7 @@ mod streamed;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
 use rekindle_analysis::{AnalysisConfig, Masked, MaskedOf, Offline, Ranking, Verdict, Weights};
 use rekindle_ingest::KeepAttributes;
@@ -19,7 +20,10 @@ use super::args::AnalyzeArgs;
 use super::recorded::{interventions, is_stored, recorded};
 use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
-use super::{Failure, Terminal};
+use super::{Failure, Terminal, check};
+use crate::config::{Config, Overrides};
+use crate::daemon::{recount_of, tree_of};
+use crate::engine::{archived, publish};
 use crate::exit::Exit;
 use crate::words;
 use streamed::{Streamed, streamed};
@@ -72,6 +76,9 @@ fn forget_confidences(value: &mut Value) {
 
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
+    if let Some(number) = args.incident {
+        return again(terminal, args, number);
+    }
     if args.baseline.is_empty() && args.since.is_none() {
         return Err(Failure::Usage(
             "what is the fault to be compared with? Say when it began (--since TIME: earlier traces of the same files are \
@@ -140,6 +147,45 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
     Ok(Exit::Ok)
 }
 
+/// Ranks once more what an incident's last ranking rested on.
+fn again(terminal: &mut Terminal, args: &AnalyzeArgs, number: u64) -> Result<Exit, Failure> {
+    let overrides = Overrides {
+        state_dir: args.state_dir.clone(),
+        ..Overrides::default()
+    };
+    let config = match &args.config {
+        Some(file) => check::read(file, &overrides)?,
+        None => Config::without_file(&overrides)?,
+    };
+    let dir = config.state_dir.display();
+    let incident = archived(&config.state_dir, number)
+        .with_context(|| format!("reading incident {number} in {dir}"))?;
+    let incident = incident.ok_or_else(|| {
+        Failure::Usage(format!(
+            "no engine that kept its state in {dir} has shown an incident {number}: name its configuration with --config"
+        ))
+    })?;
+    let shown = incident.ranking.as_ref();
+    let shown = shown.filter(|_| incident.concerns_requests());
+    let shown = shown
+        .ok_or_else(|| Failure::Usage(format!("no requests were ranked for incident {number}")))?;
+    let input = recount_of(&config, &incident, shown)?;
+    if args.csv.is_some() || args.parquet.is_some() {
+        tidy(&input).write(args.csv.as_deref(), args.parquet.as_deref())?;
+    }
+    let ranking = rank(args.method, &input);
+    let view = publish::ranking(number, &ranking, &tree_of(&config)?);
+    terminal.answer(&view, |terminal, view| {
+        terminal.line(format!(
+            "As of {}, the journal in {dir} up to position {}.",
+            view.at, view.cut
+        ))?;
+        show_suspects(terminal, &ranking)?;
+        show_left_out(terminal, &ranking)
+    })?;
+    Ok(Exit::Ok)
+}
+
 /// What is the baseline as well as the recording with the fault, by whatever path.
 fn named_twice(args: &AnalyzeArgs) -> Option<&Path> {
     let place = |path: &Path| path.canonicalize().ok();
@@ -188,7 +234,22 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
     if analysis.unreadable > 0 {
         terminal.line(format!("{} could not be read.", analysis.unreadable))?;
     }
-    let ranking = &analysis.ranking;
+    show_suspects(terminal, &analysis.ranking)?;
+    if !analysis.masked.is_empty() {
+        let rows = analysis.masked.iter().map(|it| {
+            vec![
+                plain(it.request_type.to_string()),
+                plain(masked(&it.before)),
+                plain(masked(&it.now)),
+            ]
+        });
+        let header = ["MASKED FAILURES", "BEFORE", "WITH THE FAULT"];
+        terminal.table(&header, rows.collect())?;
+    }
+    show_left_out(terminal, &analysis.ranking)
+}
+
+fn show_suspects(terminal: &mut Terminal, ranking: &Ranking) -> io::Result<()> {
     if let Verdict::NotEnough { missing } = &ranking.verdict {
         let heading = format!("Not enough evidence: what is missing is {missing}.");
         terminal.heading(&heading, Tone::Attention)?;
@@ -209,17 +270,10 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
             .map(|fact| vec![plain(fact.what), plain(fact.found)]);
         terminal.table(&["FIRST SUSPECT", ""], rows.collect())?;
     }
-    if !analysis.masked.is_empty() {
-        let rows = analysis.masked.iter().map(|it| {
-            vec![
-                plain(it.request_type.to_string()),
-                plain(masked(&it.before)),
-                plain(masked(&it.now)),
-            ]
-        });
-        let header = ["MASKED FAILURES", "BEFORE", "WITH THE FAULT"];
-        terminal.table(&header, rows.collect())?;
-    }
+    Ok(())
+}
+
+fn show_left_out(terminal: &mut Terminal, ranking: &Ranking) -> io::Result<()> {
     for (reason, n) in ranking.left_out.iter() {
         terminal.line(format!("Left out: {n} {}", reason.in_words()))?;
     }
