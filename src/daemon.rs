@@ -55,6 +55,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// probe; a reader that is this far behind has stopped.
 const EVENT_QUEUE: usize = 1024;
 
+/// What the engine has kept of its rankings may wait: of what is more, the next ranking says it again.
+const NOTE_QUEUE: usize = 16;
+
 /// How often units' checks are asked.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
@@ -332,6 +335,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     }));
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
+    let (note_sender, notes) = mpsc::channel(NOTE_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -414,6 +418,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         checks,
         said,
         rankings: ranks.rankings,
+        notes: note_sender,
         shutdown: stopped.clone(),
     };
     let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
@@ -425,8 +430,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         }
     });
     running.spawn(
-        "restarts' shadows",
-        teller.clone().tell_restarts(restarts, stopped.clone()),
+        "teller",
+        teller.clone().tell_all(restarts, notes, stopped.clone()),
     );
     running.spawn_thread("engine", engine.run(inputs))?;
     running.spawn_thread("ranker", ranks.work.run(stopped.clone()))?;

@@ -28,7 +28,7 @@ mod told;
 mod witness;
 
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,7 +37,7 @@ use rekindle_analysis::{Analyzer, Change, ClosingReason, Incident, Ranking};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
 use rekindle_ingest::{Journal, PackedSpans};
-use rekindle_model::{Intervention, UnixNanos};
+use rekindle_model::{Intervention, TraceId, UnixNanos};
 use rekindle_recovery::clock::Clocks;
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
@@ -137,6 +137,8 @@ pub(crate) struct Inputs {
     pub(crate) said: mpsc::Receiver<Said>,
     /// From the ranker.
     pub(crate) rankings: mpsc::Receiver<Ranked>,
+    /// To whoever keeps what is told.
+    pub(crate) notes: mpsc::Sender<Note>,
     /// Turns true when the daemon stops.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -193,6 +195,8 @@ pub(crate) struct Engine {
     /// When the newest batch that was counted came in.
     received_at: UnixNanos,
     rankings: BTreeMap<u64, Ranking>,
+    /// The traces that are kept for each incident's last ranking.
+    kept: BTreeMap<u64, BTreeSet<TraceId>>,
     /// The unit that led each incident's last ranking.
     leading: BTreeMap<u64, Option<UnitName>>,
     ranker: Ranker,
@@ -243,6 +247,7 @@ impl Engine {
             traces_seen: 0,
             received_at: UnixNanos::default(),
             rankings: BTreeMap::new(),
+            kept: BTreeMap::new(),
             leading: BTreeMap::new(),
             ranker,
             ranked_at: None,
@@ -281,7 +286,7 @@ impl Engine {
     ) {
         self.let_time_pass(received_at);
         match note {
-            note if note.is_known_otherwise() => {}
+            note if note.is_of_one_life() => {}
             Note::Said(said) if self.tree.spec(&said.unit).is_none() => {}
             Note::Said(said) => {
                 let (at, now) = (mapping::wall(received_at), mapping::wall(now));
@@ -319,7 +324,7 @@ impl Engine {
                 // It may have gone since the API was told of it.
                 Event::Said(said) if self.tree.spec(&said.unit).is_none() => {}
                 Event::Said(said) => self.direct.said(said, SystemTime::now()),
-                Event::Ranked(ranked) => self.ranked(ranked),
+                Event::Ranked(ranked) => self.ranked(ranked, &inputs.notes),
                 Event::Tick => {
                     let until = inputs.journal.received_until();
                     // What was received before is there by now; as long as it waits, it brings the time along.
@@ -499,17 +504,30 @@ impl Engine {
         self.rank_took = began.elapsed();
     }
 
-    fn ranked(&mut self, ranked: Ranked) {
+    fn ranked(&mut self, ranked: Ranked, notes: &mpsc::Sender<Note>) {
         let began = Instant::now();
         self.ranker.answered();
-        let mut analyzer = self.shared.analyzer();
         for ranking in ranked.rankings {
-            analyzer.keep_examples(&ranking);
+            self.keep_examples(&ranking, notes);
             self.rankings.insert(ranking.incident, ranking);
         }
-        drop(analyzer);
         self.tell();
         self.rank_took += ranked.took + began.elapsed();
+    }
+
+    /// Has the traces that a ranking shows kept, where it isn't known that they are. What finds no room is tried again.
+    fn keep_examples(&mut self, ranking: &Ranking, notes: &mpsc::Sender<Note>) {
+        let kept = self.kept.entry(ranking.incident).or_default();
+        if ranking.shown().all(|id| kept.contains(&id)) {
+            return;
+        }
+        let note = Note::Shown {
+            shown: ranking.shown().collect(),
+            of: ranking.incident,
+        };
+        if notes.try_send(note).is_ok() {
+            *kept = ranking.shown().collect();
+        }
     }
 
     fn tell(&mut self) {
@@ -562,6 +580,7 @@ impl Engine {
         }
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
+        self.kept.retain(|id, _| shown.contains(id));
         self.ids.keep(&shown);
         self.direct.listen(clock, &mut self.ids);
         if !self.direct.is_empty() {

@@ -104,7 +104,8 @@ impl Traffic {
     fn request(&mut self, one_in: Option<u64>) -> Vec<Value> {
         self.requests += 1;
         let number = self.requests;
-        let fails = number % 2 == 1 && one_in.is_some_and(|one_in| number / 2 % one_in == 0);
+        let fails =
+            number % 2 == 1 && one_in.is_some_and(|one_in| (number / 2).is_multiple_of(one_in));
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let took = 20_000_000 + number % 7 * 1_000_000;
         let start = now.expect("after 1970").as_nanos() as u64 - took;

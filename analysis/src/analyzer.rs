@@ -594,7 +594,7 @@ impl Analyzer {
             }
         }
         // An example whose record is gone can't be shown.
-        let stays = |id| self.examples.may_be_shown(id);
+        let stays = |id| self.examples.get(id).is_some();
         let number = self.records.add(trace_id, record, stays, &mut self.counts);
         // A request that ended well is no reason for an alarm.
         if is_bad {

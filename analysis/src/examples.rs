@@ -2,8 +2,7 @@
 //!
 //! Kept per request type, good and bad apart, newest first, so that a failed trace always finds a
 //! successful one to be compared with. What a ranking has shown to somebody stays while its incident
-//! is remembered: a link on a page must not be dead when it is followed. It stays aside, so that what the next ranking may
-//! choose from doesn't depend on when somebody looked.
+//! is remembered: a link on a page must not be dead when it is followed.
 //!
 //! Under load, a kind's traces would be pushed out milliseconds after they came, and making a whole trace of
 //! each would cost more than counting it. So a kind that is full, or couldn't take its last one, is offered one of a
@@ -36,7 +35,7 @@ struct Kind {
     /// When the last one that was offered began, and when the last one of another moment did: recordings may hand in
     /// traces of two times in turns.
     offered: [UnixNanos; 2],
-    /// Whether that one was left, because there is no room, say.
+    /// Whether that one was left, because all are shown by rankings, say.
     is_closed: bool,
 }
 
@@ -55,46 +54,6 @@ pub(crate) struct ExampleStore {
     pinned: BTreeMap<u64, VecDeque<TraceId>>,
     spans: usize,
     max_spans: usize,
-    /// What rankings showed, and others have taken the place of.
-    aside: Aside,
-}
-
-/// Traces that are only looked up, the longest there first; as many spans as the others at most.
-#[derive(Debug, Default)]
-struct Aside {
-    traces: HashMap<TraceId, Trace>,
-    order: VecDeque<TraceId>,
-    spans: usize,
-}
-
-impl Aside {
-    fn put(&mut self, trace: Trace, max_spans: usize) {
-        let id = trace.trace_id();
-        self.spans += trace.spans().len();
-        self.order.push_back(id);
-        if let Some(same) = self.traces.insert(id, trace) {
-            self.spans -= same.spans().len();
-            self.order.pop_back();
-        }
-        while self.spans > max_spans
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.forget(oldest);
-        }
-    }
-
-    fn forget(&mut self, id: TraceId) {
-        if let Some(trace) = self.traces.remove(&id) {
-            self.spans -= trace.spans().len();
-        }
-    }
-
-    fn retain(&mut self, stays: impl Fn(&TraceId) -> bool) {
-        let order = std::mem::take(&mut self.order).into_iter();
-        let (stay, go): (VecDeque<_>, VecDeque<_>) = order.partition(stays);
-        self.order = stay;
-        go.into_iter().for_each(|id| self.forget(id));
-    }
 }
 
 impl ExampleStore {
@@ -105,7 +64,6 @@ impl ExampleStore {
             pinned: BTreeMap::new(),
             spans: 0,
             max_spans,
-            aside: Aside::default(),
         }
     }
 
@@ -189,8 +147,7 @@ impl ExampleStore {
     /// Keeps what a ranking of the incident shows, as far as it is here.
     pub(crate) fn pin(&mut self, incident: u64, shown: impl Iterator<Item = TraceId>) {
         let pinned = self.pinned.entry(incident).or_default();
-        let (traces, aside) = (&self.traces, &self.aside.traces);
-        for trace_id in shown.filter(|id| traces.contains_key(id) || aside.contains_key(id)) {
+        for trace_id in shown.filter(|id| self.traces.contains_key(id)) {
             pinned.retain(|known| *known != trace_id);
             pinned.push_back(trace_id);
         }
@@ -200,29 +157,23 @@ impl ExampleStore {
 
     /// Lets go of what was kept for incidents that are forgotten.
     pub(crate) fn unpin(&mut self, remembered: &BTreeSet<u64>) {
-        let known = self.pinned.len();
         self.pinned
             .retain(|incident, _| remembered.contains(incident));
-        if self.pinned.len() < known {
-            let pinned = &self.pinned;
-            let is_pinned = |id: &TraceId| pinned.values().any(|it| it.contains(id));
-            self.aside.retain(is_pinned);
-        }
     }
 
-    /// Drops the oldest of a kind, or puts it aside where a ranking shows it. Whether there was one.
+    /// Drops the oldest of a kind that no ranking shows. Whether there was one.
     fn drop_oldest(&mut self, kind: (u32, bool)) -> bool {
         let Some(Kind { traces, .. }) = self.kinds.get_mut(&kind) else {
             return false;
         };
-        let Some(oldest) = traces.pop_front() else {
+        let is_pinned = |id: &TraceId| self.pinned.values().any(|pinned| pinned.contains(id));
+        let Some(at) = traces.iter().position(|id| !is_pinned(id)) else {
             return false;
         };
-        if let Some(trace) = self.traces.remove(&oldest) {
+        if let Some(oldest) = traces.remove(at)
+            && let Some(trace) = self.traces.remove(&oldest)
+        {
             self.spans -= trace.spans().len();
-            if self.pinned.values().any(|pinned| pinned.contains(&oldest)) {
-                self.aside.put(trace, self.max_spans);
-            }
         }
         if traces.is_empty() {
             self.kinds.remove(&kind);
@@ -231,13 +182,7 @@ impl ExampleStore {
     }
 
     pub(crate) fn get(&self, trace_id: TraceId) -> Option<&Trace> {
-        let aside = || self.aside.traces.get(&trace_id);
-        self.traces.get(&trace_id).or_else(aside)
-    }
-
-    /// Whether a ranking may still choose it.
-    pub(crate) fn may_be_shown(&self, trace_id: TraceId) -> bool {
-        self.traces.contains_key(&trace_id)
+        self.traces.get(&trace_id)
     }
 
     /// In order, since rankings show them.
@@ -287,32 +232,6 @@ mod tests {
             assert!(store.wants(later.plus(SPACING), 0, true), "{reason}");
             assert!(store.wants(later, 0, false), "{reason}: of another kind");
         }
-    }
-
-    /// What was shown can be looked up as long as its incident is remembered, and changes nothing else.
-    #[test]
-    fn what_was_shown_stays_aside_and_takes_no_other_place() {
-        let mut counts = Counts::default();
-        let mut stores = [true, false].map(|looked| (ExampleStore::new(2 * PER_KIND), looked));
-        let first = trace(1, START).trace_id();
-        for number in 1..=100u128 {
-            let start = START.plus(SPACING * number as u32);
-            for (store, looked) in &mut stores {
-                store.add(trace(number, start), 0, true, &mut counts);
-                if *looked && number % 7 == 1 {
-                    let shown: Vec<TraceId> = store.ids().take(3).collect();
-                    store.pin(1, shown.into_iter());
-                }
-            }
-        }
-        let [(looked, _), (alone, _)] = &mut stores;
-        assert!(looked.ids().eq(alone.ids()));
-        assert!(looked.get(first).is_some() && alone.get(first).is_none());
-        assert!(!looked.may_be_shown(first));
-        assert!(looked.aside.spans <= looked.max_spans);
-        looked.unpin(&BTreeSet::new());
-        assert!(looked.get(first).is_none());
-        assert_eq!((looked.aside.spans, looked.aside.order.len()), (0, 0));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
-use rekindle_analysis::{AnalysisConfig, Masked, MaskedOf, Offline, Ranking, Verdict, Weights};
+use rekindle_analysis::{
+    AnalysisConfig, Masked, MaskedOf, Offline, Outage, Ranking, Verdict, Weights,
+};
 use rekindle_ingest::KeepAttributes;
 use rekindle_model::Intervention;
 use rekindle_stats::{LogHistogram, Probability};
@@ -25,6 +27,7 @@ use crate::config::{Config, Overrides};
 use crate::daemon::{recount_of, tree_of};
 use crate::engine::{archived, publish};
 use crate::exit::Exit;
+use crate::view::UtcTime;
 use crate::words;
 use streamed::{Streamed, streamed};
 
@@ -37,11 +40,34 @@ struct Analysis {
     baseline_traces: usize,
     window_traces: usize,
     unreadable: u64,
+    /// Of which nothing counts as usual.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier_outages: Vec<OutageView>,
     /// What users didn't see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     masked: Vec<MaskedOf>,
     #[serde(serialize_with = "as_known")]
     ranking: Ranking,
+}
+
+/// A time before the fault in which requests failed more than usual.
+#[derive(Debug, Serialize)]
+struct OutageView {
+    request_type: String,
+    from: UtcTime,
+    /// Missing where it went on for as long as there are requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<UtcTime>,
+}
+
+impl From<&Outage> for OutageView {
+    fn from(outage: &Outage) -> Self {
+        Self {
+            request_type: outage.request_type.to_string(),
+            from: outage.from.into(),
+            until: outage.until.map(Into::into),
+        }
+    }
 }
 
 /// As it is, but for its time, since recorded traces are counted in a time of their own, and for confidences that nobody
@@ -119,6 +145,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         window_traces,
         unreadable,
         masked,
+        outages,
     } = match streamed {
         Some(streamed) => streamed,
         None => in_memory(&config, args, &keep, &interventions)?,
@@ -140,6 +167,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         baseline_traces,
         window_traces,
         unreadable,
+        earlier_outages: outages.iter().map(Into::into).collect(),
         masked,
         ranking: rank(args.method, &input),
     };
@@ -214,10 +242,18 @@ fn in_memory(
         let first = window.partition_point(|trace| trace.spans()[0].start < since);
         baseline.traces.extend(window.drain(..first));
     }
-    let offline = Offline::new(config).around(interventions);
-    let offline = offline.of_masked(args.masked);
-    let offline = offline.with(&baseline.traces, &window);
+    let counted = |outages: &[Outage]| {
+        let offline = Offline::new(config).around(interventions);
+        let offline = offline.of_masked(args.masked).besides(outages);
+        offline.with(&baseline.traces, &window)
+    };
+    let mut offline = counted(&[]);
+    let outages = offline.outages();
+    if !outages.is_empty() {
+        offline = counted(&outages);
+    }
     Ok(Streamed {
+        outages,
         input: offline.input(),
         masked: offline.masked(),
         baseline_traces: baseline.traces.len(),
@@ -233,6 +269,15 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
     ))?;
     if analysis.unreadable > 0 {
         terminal.line(format!("{} could not be read.", analysis.unreadable))?;
+    }
+    for outage in &analysis.earlier_outages {
+        let until = outage
+            .until
+            .map_or_else(|| "the end of them".to_owned(), |until| until.to_string());
+        terminal.line(format!(
+            "Not taken for usual: {} failed from {} to {until}.",
+            outage.request_type, outage.from
+        ))?;
     }
     show_suspects(terminal, &analysis.ranking)?;
     if !analysis.masked.is_empty() {

@@ -101,6 +101,7 @@ impl Course {
     ) {
         match note {
             Note::Began { .. } | Note::Said(_) => {}
+            Note::Shown { shown, of } => analyzer.keep_examples(of, shown),
             Note::Restarted { restarted: told } | Note::Intervention(told) => {
                 analyzer.intervene(told);
             }

@@ -103,7 +103,7 @@ pub(crate) fn recount(
         }
         match told {
             Some(Told::Spans(spans)) => course.take(&mut analyzer, position, received_at, &spans),
-            Some(Told::Note(note)) if is_former && note.is_known_otherwise() => {}
+            Some(Told::Note(note)) if is_former && note.is_of_one_life() => {}
             Some(Told::Note(note)) => {
                 course.take_note(&mut analyzer, position, received_at, *note);
             }

@@ -99,22 +99,25 @@ impl Teller {
         self.engine.send(batch).await.is_ok()
     }
 
-    /// Tells what we restart, until the daemon stops.
-    pub(crate) async fn tell_restarts(
+    /// Tells what we restart, and what the engine itself has kept, until the daemon stops.
+    pub(crate) async fn tell_all(
         self,
         mut restarts: RecoveryEvents,
+        mut notes: mpsc::Receiver<Note>,
         mut stopped: watch::Receiver<bool>,
     ) {
         loop {
-            let shadow = tokio::select! {
+            let note = tokio::select! {
                 biased;
                 // An error means that nobody is left to say so.
                 _ = stopped.wait_for(|stop| *stop) => return,
-                Some(shadow) = restarts.recv() => shadow,
+                Some(shadow) = restarts.recv() => match mapping::cast(&shadow) {
+                    Some(restarted) => Note::Restarted { restarted },
+                    None => continue,
+                },
+                Some(note) = notes.recv() => note,
             };
-            if let Some(restarted) = mapping::cast(&shadow)
-                && !self.tell(&Note::Restarted { restarted }).await
-            {
+            if !self.tell(&note).await {
                 return;
             }
         }

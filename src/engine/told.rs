@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rekindle_ingest::{DecodeContext, PackedSpans, Record, decode_payload};
-use rekindle_model::{Intervention, Life, Name, Selector, UnixNanos};
+use rekindle_model::{Intervention, Life, Name, Selector, TraceId, UnixNanos};
 use rekindle_recovery::{RestartTree, UnitName};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,13 @@ pub(crate) enum Note {
     Restarted {
         /// As the analysis takes it.
         restarted: Intervention,
+    },
+    /// Which traces a ranking of ours showed: they are kept for the next ones.
+    Shown {
+        /// The traces.
+        shown: Vec<TraceId>,
+        /// The number that its incident has in the analysis.
+        of: u64,
     },
     /// What was done to the system.
     Intervention(Intervention),
@@ -57,10 +64,13 @@ pub(crate) enum Told {
 }
 
 impl Note {
-    /// Whether an engine that finds it in its journal at its beginning knows it from elsewhere.
-    pub(crate) const fn is_known_otherwise(&self) -> bool {
-        // The ledger knows what was restarted, and what became of it.
-        matches!(self, Self::Began { .. } | Self::Restarted { .. })
+    /// Whether it says nothing to the engines after the one that wrote it: what was restarted, and what became of it, the
+    /// ledger tells them.
+    pub(crate) const fn is_of_one_life(&self) -> bool {
+        matches!(
+            self,
+            Self::Began { .. } | Self::Restarted { .. } | Self::Shown { .. }
+        )
     }
 }
 
@@ -258,6 +268,10 @@ mod tests {
                 restarted: intervention.clone(),
             },
             Note::Began { began },
+            Note::Shown {
+                shown: vec![report.trace_id],
+                of: 3,
+            },
             Note::Reports(vec![judgement(None), judgement(Some(asking))]),
             said(Reporter("crawler".to_owned()), Some("no price")),
             said(Itself, Some("no room")),

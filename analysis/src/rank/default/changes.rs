@@ -238,7 +238,11 @@ mod tests {
     fn traces(first: u128, with_fault: bool) -> Vec<Trace> {
         let request = |n: u64| {
             let page = n % 40;
-            let slow = if with_fault && page % 3 == 0 { 90 } else { 0 };
+            let slow = if with_fault && page.is_multiple_of(3) {
+                90
+            } else {
+                0
+            };
             let goods = Call::server(&format!("goods {page}"), "GET /goods");
             let goods = Call::client("ask").with(goods.takes(4 + n * 7 % 5 + slow));
             let shop = Call::server("shop", &format!("GET /{page}")).takes(3 + n % 4);
