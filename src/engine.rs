@@ -284,16 +284,24 @@ impl Engine {
         note: Note,
         now: UnixNanos,
     ) {
-        self.let_time_pass(received_at);
         match note {
-            note if note.is_of_one_life() => {}
             Note::Said(said) if self.tree.spec(&said.unit).is_none() => {}
             Note::Said(said) => {
                 let (at, now) = (mapping::wall(received_at), mapping::wall(now));
                 self.direct.was_said(said, at, now);
             }
-            told => self.take_note(position, received_at, told),
+            told => {
+                self.let_time_pass(received_at);
+                if !told.is_of_one_life() {
+                    self.take_note(position, received_at, told);
+                }
+            }
         }
+    }
+
+    /// The journal was read up to this position.
+    pub(crate) fn has_read(&self, position: u64) {
+        self.shared.analyzer().cut_at(position);
     }
 
     /// Sets apart what this lies on.

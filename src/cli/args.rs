@@ -426,7 +426,7 @@ pub struct AnalyzeArgs {
     /// Recorded traces without it; not needed with --since
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub baseline: Vec<PathBuf>,
-    /// When the fault began: earlier traces of the same files are the baseline
+    /// When the fault began: earlier traces of the same files are the baseline, less those of earlier outages
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub since: Option<UnixNanos>,
     /// When it was over: traces that began then or later are left out

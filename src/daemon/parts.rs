@@ -209,8 +209,11 @@ pub(super) fn replay(
     // Only now, so that it isn't read as one of those before.
     let note = serde_json::to_vec(&Note::Began { began })?;
     let told = journal.append(Entry::note(now, &note));
-    if let Err(error) = tokio::runtime::Handle::current().block_on(told) {
-        tracing::warn!(%error, "rankings of this engine can't be made again from the journal");
+    match tokio::runtime::Handle::current().block_on(told) {
+        Ok(position) => engine.has_read(position),
+        Err(error) => {
+            tracing::warn!(%error, "rankings of this engine can't be made again from the journal");
+        }
     }
     tracing::info!(
         records = replayed.records,

@@ -98,16 +98,16 @@ pub(crate) fn recount(
         // As the engine did where it read what was there at its beginning.
         let is_former = position < begins_at;
         let told = read(&record, &mut context);
+        let Some(told) = told.filter(Told::concerns_requests) else {
+            return;
+        };
         for beat in course.due(received_at) {
             course.pass(&mut analyzer, beat, |_| ());
         }
         match told {
-            Some(Told::Spans(spans)) => course.take(&mut analyzer, position, received_at, &spans),
-            Some(Told::Note(note)) if is_former && note.is_of_one_life() => {}
-            Some(Told::Note(note)) => {
-                course.take_note(&mut analyzer, position, received_at, *note);
-            }
-            None => {}
+            Told::Spans(spans) => course.take(&mut analyzer, position, received_at, &spans),
+            Told::Note(note) if is_former && note.is_of_one_life() => {}
+            Told::Note(note) => course.take_note(&mut analyzer, position, received_at, *note),
         }
     })?;
     for beat in course.due(UnixNanos::from_millis(shown.at.as_millis())) {

@@ -74,6 +74,13 @@ impl Note {
     }
 }
 
+impl Told {
+    /// Whether the analysis hears of it, and with it of the time when it came; of words about units it doesn't.
+    pub(crate) fn concerns_requests(&self) -> bool {
+        !matches!(self, Self::Note(note) if matches!(**note, Note::Said(_)))
+    }
+}
+
 /// Reads an entry of the journal; `None` where it can't be read.
 pub(crate) fn read(record: &Record, context: &mut DecodeContext) -> Option<Told> {
     let entry = &record.entry;
