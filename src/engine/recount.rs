@@ -117,7 +117,8 @@ pub(crate) fn recount(
         .incidents()
         .iter()
         .chain(analyzer.masked_incidents());
-    let found = all.filter(|it| is_it(it, incident)).map(|it| it.id).last();
+    let mut newest = all.filter(|it| is_it(it, incident)).rev();
+    let found = newest.next().map(|it| it.id);
     let input = found.and_then(|id| analyzer.input(id));
     input.ok_or(RecountError::NoSuchIncident { cut: shown.cut })
 }
