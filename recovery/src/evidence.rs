@@ -23,6 +23,8 @@ pub struct Circumstances {
     /// Whether successes are thrown away before they are told (a sampler that keeps failures): then the
     /// share that fails is unknown.
     pub sampled: bool,
+    /// For how long the process had lived that ended by itself, where that is the fault and was seen.
+    pub lived: Option<Duration>,
     /// By suspect: whose failures are known to make it fail (see [`crate::tree::failure_map`]). What shows in
     /// it may sit there.
     pub sources: BTreeMap<UnitName, Vec<Source>>,

@@ -60,6 +60,8 @@ struct Fault {
     /// When it was last looked at.
     seen: SystemTime,
     words: String,
+    /// For how long the process had lived that ended.
+    lived: Option<Duration>,
     /// What is known of it since `words` were last true.
     now: String,
     closed: Option<SystemTime>,
@@ -134,6 +136,7 @@ impl DirectFaults {
             ChildEvent::Exited {
                 unit,
                 how,
+                lived,
                 last_line,
                 at,
                 ..
@@ -142,6 +145,10 @@ impl DirectFaults {
                 let words = with_last_line(words, last_line.as_deref());
                 tracing::warn!(%unit, %how, "a supervised process ended by itself");
                 self.open(unit, Kind::Exited, *at, words, ids);
+                let mut faults = self.faults.iter_mut();
+                if let Some(fault) = faults.find(|it| it.is_open(unit, Kind::Exited)) {
+                    fault.lived = *lived;
+                }
             }
             ChildEvent::Ready { unit, .. } | ChildEvent::Adopted { unit, .. } => {
                 self.close(unit, Kind::Exited, now, ids);
@@ -152,6 +159,21 @@ impl DirectFaults {
             }
             ChildEvent::Stuck { unit, reason, .. } => {
                 tracing::error!(%unit, %reason, "a supervised process can't be ended");
+            }
+            ChildEvent::Blocked {
+                unit, reason, at, ..
+            } => {
+                tracing::error!(%unit, %reason, "a supervised process can't be started");
+                let words = format!("the process of {unit} can't be started: {reason}");
+                let mut open = self.faults.iter();
+                match open.find(|it| it.is_open(unit, Kind::Exited)) {
+                    Some(known) if known.words == words => {}
+                    Some(_) => {
+                        let words = format!("it can't be started again: {reason}");
+                        self.note(unit, Kind::Exited, words, now);
+                    }
+                    None => self.open(unit, Kind::Exited, *at, words, ids),
+                }
             }
         }
     }
@@ -402,6 +424,7 @@ impl DirectFaults {
             opened: noticed.map_or(now, Into::into),
             seen: now,
             words,
+            lived: None,
             now: String::new(),
             closed: None,
             told_closed: false,
@@ -467,7 +490,10 @@ impl DirectFaults {
                 traffic: traffic.clone(),
                 closed: fault.closed.is_some(),
                 joined_into: None,
-                circumstances: rekindle_recovery::Circumstances::default(),
+                circumstances: rekindle_recovery::Circumstances {
+                    lived: fault.lived,
+                    ..Default::default()
+                },
             });
         }
         told
@@ -630,6 +656,57 @@ mod tests {
             _ => unit,
         };
         RestartTree::build(units.into_iter().map(own).collect()).expect("a tree")
+    }
+
+    /// Somebody else holds its port: that is said once, whatever was known before, and goes with how long it last lived.
+    #[test]
+    fn who_cannot_start_is_down_until_it_does() {
+        use rekindle_recovery::process::Ending;
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let unit = || UnitName::from("web");
+        let blocked = |seconds| ChildEvent::Blocked {
+            unit: unit(),
+            generation: 2,
+            reason: "process 7 (nc) listens on its port 80".to_owned(),
+            at: at(seconds),
+        };
+        let ended = ChildEvent::Exited {
+            unit: unit(),
+            generation: 1,
+            how: Ending::Code(1),
+            lived: Some(Duration::from_secs(4)),
+            last_line: None,
+            at: at(1),
+        };
+        let held = "the process of web can't be started: process 7 (nc) listens on its port 80";
+        for (events, expected, lived) in [
+            (vec![blocked(1), blocked(2)], held.to_owned(), None),
+            (
+                vec![ended, blocked(2)],
+                "the process of web ended by itself: exited with code 1; it can't be started again: process 7 (nc) \
+                 listens on its port 80"
+                    .to_owned(),
+                Some(Duration::from_secs(4)),
+            ),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut ids = IncidentIds::open(folder.path(), 7).expect("reserved");
+            let mut faults = DirectFaults::default();
+            for event in &events {
+                faults.child(event, at(3), &mut ids);
+            }
+            let told = faults.evidence(at(3), &BTreeMap::new());
+            assert_eq!(told.len(), 1);
+            assert_eq!(told[0].suspects[0].reason, expected);
+            assert_eq!(told[0].circumstances.lived, lived);
+            let ready = ChildEvent::Ready {
+                unit: unit(),
+                generation: 2,
+                at: at(4),
+            };
+            faults.child(&ready, at(4), &mut ids);
+            assert!(faults.evidence(at(4), &BTreeMap::new())[0].closed);
+        }
     }
 
     /// An engine that comes back to a loop knows how long the incident has lasted, and that the last restart is over.

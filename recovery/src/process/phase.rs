@@ -5,6 +5,8 @@
 //! after a crash names every effect that may have happened: [`Phase::Starting`] means that a
 //! child may have been spawned, [`Phase::Stopping`] that one may have been killed.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Which process a child is, for certain: a pid alone may have been given to another.
@@ -86,6 +88,9 @@ pub enum Phase {
         generation: u64,
         /// How.
         how: Ending,
+        /// How long it had lived since it was spawned, where its end was seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lived: Option<Duration>,
     },
 }
 
@@ -102,8 +107,8 @@ pub enum PhaseEvent {
     Stop(Option<u64>),
     /// Nothing is left of it.
     Gone,
-    /// It ended by itself.
-    Ended(Ending),
+    /// It ended by itself, after so long.
+    Ended(Ending, Option<Duration>),
 }
 
 /// An event that can't happen in this phase: a mistake in this program, or a table that was
@@ -208,6 +213,7 @@ impl Phase {
             (Self::Starting { generation }, PhaseEvent::NotSpawned(reason)) => Some(Self::Exited {
                 generation: *generation,
                 how: Ending::NotSpawned(reason.clone()),
+                lived: None,
             }),
             (
                 Self::Running { .. }
@@ -231,10 +237,13 @@ impl Phase {
                 generation: *generation,
                 next: *next,
             }),
-            (Self::Running { generation, .. }, PhaseEvent::Ended(how)) => Some(Self::Exited {
-                generation: *generation,
-                how: how.clone(),
-            }),
+            (Self::Running { generation, .. }, PhaseEvent::Ended(how, lived)) => {
+                Some(Self::Exited {
+                    generation: *generation,
+                    how: how.clone(),
+                    lived: *lived,
+                })
+            }
             _ => None,
         };
         next.ok_or_else(|| IllegalTransition {
@@ -282,7 +291,7 @@ mod tests {
             (Gone, "stopped"),
             (Start(2), "starting"),
             (Spawned(2, child(11)), "running"),
-            (Ended(Ending::Code(3)), "exited"),
+            (Ended(Ending::Code(3), None), "exited"),
             (Stop(Some(3)), "stopping"),
             (Gone, "stopped"),
             (Start(3), "starting"),
@@ -314,7 +323,7 @@ mod tests {
             [&running[..], &[Stop(Some(2)), Start(2)]].concat(),
             // … and not with another generation than the recorded one.
             [&running[..], &[Stop(Some(2)), Gone, Start(3)]].concat(),
-            [&running[..], &[Stop(None), Ended(Ending::Unseen)]].concat(),
+            [&running[..], &[Stop(None), Ended(Ending::Unseen, None)]].concat(),
         ] {
             assert!(walk(&bad).is_err(), "{bad:?}");
         }
@@ -347,7 +356,7 @@ mod tests {
             Just(PhaseEvent::NotSpawned("no".to_owned())),
             prop::option::of(generation).prop_map(PhaseEvent::Stop),
             Just(PhaseEvent::Gone),
-            Just(PhaseEvent::Ended(Ending::Unseen)),
+            Just(PhaseEvent::Ended(Ending::Unseen, None)),
         ]
     }
 

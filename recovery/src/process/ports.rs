@@ -30,7 +30,7 @@ pub(super) fn wait_until_free(ports: &[u16]) -> Result<(), String> {
         };
         if Instant::now() >= until {
             let who = holder(*inode).unwrap_or_else(|| "somebody who can't be seen".to_owned());
-            return Err(format!("{who} still listens on its port {port}"));
+            return Err(format!("{who} listens on its port {port}"));
         }
         thread::sleep(PAUSE);
     }

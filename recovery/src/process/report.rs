@@ -63,6 +63,8 @@ pub enum ChildEvent {
         generation: u64,
         /// How.
         how: Ending,
+        /// How long it had lived, where its end was seen.
+        lived: Option<Duration>,
         /// The last line of its log, if it wrote any.
         last_line: Option<String>,
         /// When this was seen, which may be long after it happened.
@@ -88,6 +90,17 @@ pub enum ChildEvent {
         /// What is left of it.
         reason: String,
         /// When this was given up.
+        at: SystemTime,
+    },
+    /// It isn't started while somebody else listens on its ports, and is once nobody does.
+    Blocked {
+        /// The unit.
+        unit: UnitName,
+        /// The life that is to begin.
+        generation: u64,
+        /// Who listens.
+        reason: String,
+        /// When this was seen.
         at: SystemTime,
     },
 }
@@ -156,6 +169,12 @@ impl fmt::Display for ChildEvent {
                 "{unit} still lives as process {pid}, generation {generation}, and is watched again"
             ),
             Self::Stuck { unit, reason, .. } => write!(f, "{unit} can't be ended: {reason}"),
+            Self::Blocked { unit, reason, .. } => {
+                write!(
+                    f,
+                    "{unit} can't be started, and will be when that is over: {reason}"
+                )
+            }
         }
     }
 }

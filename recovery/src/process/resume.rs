@@ -104,6 +104,7 @@ mod tests {
         let exited = Phase::Exited {
             generation: 1,
             how: Ending::Code(1),
+            lived: None,
         };
         for (phase, seen, expected) in [
             (&Phase::Never, &dead, Resume::Nothing),

@@ -99,10 +99,14 @@ impl Unit {
             Resume::Nothing => {
                 // Told again at every start until it is restarted: whoever should have heard the
                 // first time may have died with it.
-                if let Phase::Exited { generation, how } = self.row.phase.clone()
+                if let Phase::Exited {
+                    generation,
+                    how,
+                    lived,
+                } = self.row.phase.clone()
                     && self.row.wanted
                 {
-                    self.tell_exited(generation, how);
+                    self.tell_exited(generation, how, lived);
                 }
             }
             Resume::Adopt(child) => {
@@ -224,7 +228,6 @@ impl Unit {
         let down = began.elapsed();
         self.step(PhaseEvent::Gone);
         self.save_or_log().await;
-        self.free_ports().await.map_err(not_ready)?;
         self.begin(generation, began + permit.deadline(), false)
             .await
             .map_err(|error| not_ready(error.reason()))?;
@@ -359,11 +362,12 @@ impl Unit {
         launch::last_line(&self.name, &self.shared.logs, self.log_before)
     }
 
-    fn tell_exited(&self, generation: u64, how: Ending) {
+    fn tell_exited(&self, generation: u64, how: Ending, lived: Option<Duration>) {
         self.shared.reports.tell(ChildEvent::Exited {
             unit: self.name.clone(),
             generation,
             how,
+            lived,
             last_line: self.last_line(),
             at: SystemTime::now(),
         });

@@ -196,6 +196,10 @@ impl Engine {
         };
         if is_persons(ended.state) {
             ended.heard_at = now;
+            // Whom it accuses by now is who isn't well by now.
+            if number == evidence.incident {
+                ended.evidence = Some(evidence.clone());
+            }
             return true;
         }
         let at = ended.at;

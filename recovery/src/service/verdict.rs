@@ -427,31 +427,19 @@ impl Engine {
             .and_then(|ready| ready.checked_add(self.config.policy.warm_up))
     }
 
-    /// Whether it can be told that what ended by itself does so no more. Whose last life began with a restart for the same,
-    /// and was short, ran well at first, as it does now: it is no cure before it has lived for twice as long, or as long as
-    /// judging may take. Whose last life was longer than that tells nothing in this time, and isn't waited for.
+    /// Whether it can be told that what ended by itself does so no more. Whose last life was short ran well at first, as it
+    /// does now: it is no cure before it has lived for twice as long, or as long as judging may take. Whose last life was
+    /// longer than that tells nothing in this time, and isn't waited for.
     fn outlives(&self, id: RecoveryId, now: SystemTime) -> bool {
         let case = self.cases.get(&id);
         let attempt = case.and_then(|case| case.attempt.as_ref());
         let evidence = case.and_then(|case| case.acted_on.as_ref());
-        let Some((attempt, evidence)) = attempt.zip(evidence) else {
+        let lived = evidence.and_then(|evidence| evidence.circumstances.lived);
+        let Some((attempt, lived)) = attempt.zip(lived) else {
             return true;
         };
-        let (ended, is_exit) = (evidence.since, evidence.signature.shape == EXITED);
-        let Some(suspect) = evidence.suspects.first().filter(|_| is_exit) else {
-            return true;
-        };
-        let for_an_end = self.past.iter().filter(|past| {
-            let signature = past.signature.as_ref();
-            signature.is_some_and(|it| it.shape == EXITED)
-                && self.tree.contains(&past.target, &suspect.unit)
-        });
-        // What never was ready hasn't lived for longer than since then.
-        let ready = for_an_end.map(|past| past.ready_at.unwrap_or(past.at));
-        let ready = ready.filter(|ready| *ready <= ended).max();
-        let lived = ready.and_then(|ready| ended.duration_since(ready).ok());
         let began = attempt.span().1.unwrap_or(attempt.settle_until);
-        let after = |times: u32| lived.and_then(|lived| began.checked_add(times * lived));
+        let after = |times: u32| began.checked_add(lived.saturating_mul(times));
         after(1).is_none_or(|as_long| as_long >= attempt.judge_until)
             || after(2).is_none_or(|enough| now >= enough)
     }

@@ -83,6 +83,7 @@ impl Unit {
         let Some(spec) = self.spec.clone() else {
             return Err(SuperviseError::NotConfigured(self.name.clone()));
         };
+        self.claim_ports(generation).await?;
         let before = self.row.clone();
         // Resumed in this very phase, it is recorded already.
         if self.row.phase != (Phase::Starting { generation }) {
@@ -123,7 +124,7 @@ impl Unit {
                 let reason = error.to_string();
                 self.step(PhaseEvent::NotSpawned(reason.clone()));
                 self.save_or_log().await;
-                self.tell_exited(generation, Ending::NotSpawned(reason.clone()));
+                self.tell_exited(generation, Ending::NotSpawned(reason.clone()), None);
                 return Err(SuperviseError::NotStarted {
                     unit: self.name.clone(),
                     reason,
@@ -143,6 +144,50 @@ impl Unit {
             self.ended(Ending::Unseen).await;
         }
         self.wait_ready(generation, deadline).await
+    }
+
+    /// Waits until nobody listens on the ports of the life that is to begin. As long as somebody does it couldn't work, and
+    /// whoever listens there would be taken for it; so it begins when they are free.
+    async fn claim_ports(&mut self, generation: u64) -> Result<(), SuperviseError> {
+        let ports = self.spec.as_ref().map(|spec| spec.process.ports.clone());
+        let Some(ports) = ports.filter(|ports| !ports.is_empty()) else {
+            return Ok(());
+        };
+        let owner = self.owner();
+        let claimed = tokio::task::spawn_blocking(move || {
+            if ports::are_free(&ports) {
+                return Ok(());
+            }
+            // What an earlier life left behind may have them; if that can't be ended, this says so too.
+            drop(sweep(&owner));
+            ports::wait_until_free(&ports)
+        });
+        let reason = match claimed.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(reason)) => reason,
+            Err(error) => format!("its ports could not be looked at: {error}"),
+        };
+        let waits = Phase::Stopped {
+            generation: self.row.phase.generation(),
+            next: Some(generation),
+        };
+        if self.row.phase != waits {
+            let next = generation.max(self.row.phase.highest_generation() + 1);
+            self.step(PhaseEvent::Stop(Some(next)));
+            self.step(PhaseEvent::Gone);
+            self.save_or_log().await;
+            self.publish();
+        }
+        self.shared.reports.tell(ChildEvent::Blocked {
+            unit: self.name.clone(),
+            generation,
+            reason: reason.clone(),
+            at: SystemTime::now(),
+        });
+        Err(SuperviseError::NotStarted {
+            unit: self.name.clone(),
+            reason,
+        })
     }
 
     pub(super) async fn wait_ready(

@@ -1,13 +1,11 @@
 //! How does a unit's life end, told to or by itself, and when is its end certain?
 //!
-//! When nothing of its process group lives, nothing that carries its marks, and nobody listens on its
-//! ports any more. Whoever can't be ended leaves its unit to the one that contains it.
+//! When nothing of its process group lives, and nothing that carries its marks. Whoever can't be ended leaves its unit to the one that contains it.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::group::{EndedGroup, Group, StillAlive, sweep};
 use super::super::phase::{Ending, Phase, PhaseEvent};
-use super::super::ports;
 use super::super::report::ChildEvent;
 use super::{SuperviseError, Unit};
 use crate::Stop;
@@ -101,31 +99,6 @@ impl Unit {
         }
     }
 
-    /// Waits until nobody listens on the ports of the life that has ended.
-    ///
-    /// # Errors
-    ///
-    /// Who still does. The next life could not have them, and starting it would only make noise.
-    pub(super) async fn free_ports(&self) -> Result<(), String> {
-        let ports = self.spec.as_ref().map(|spec| spec.process.ports.clone());
-        let Some(ports) = ports.filter(|ports| !ports.is_empty()) else {
-            return Ok(());
-        };
-        let freed = tokio::task::spawn_blocking(move || ports::wait_until_free(&ports)).await;
-        let reason = match freed {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(reason)) => reason,
-            Err(error) => format!("its ports could not be looked at: {error}"),
-        };
-        self.shared.reports.tell(ChildEvent::Stuck {
-            unit: self.name.clone(),
-            generation: self.row.phase.generation(),
-            reason: reason.clone(),
-            at: SystemTime::now(),
-        });
-        Err(reason)
-    }
-
     /// The watched child ended by itself.
     pub(super) async fn child_ended(&mut self) -> Ending {
         self.watched = None;
@@ -143,10 +116,14 @@ impl Unit {
 
     pub(super) async fn ended(&mut self, how: Ending) {
         let generation = self.row.phase.generation();
-        self.step(PhaseEvent::Ended(how.clone()));
+        // When what wasn't seen to end did so isn't known.
+        let is_seen = !matches!(how, Ending::Unseen | Ending::HostRestarted);
+        let began = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.row.since_unix_nanos);
+        let lived = began.elapsed().ok().filter(|_| is_seen);
+        self.step(PhaseEvent::Ended(how.clone(), lived));
         self.row.exits += 1;
         self.save_or_log().await;
-        self.tell_exited(generation, how);
+        self.tell_exited(generation, how, lived);
         self.publish();
     }
 }

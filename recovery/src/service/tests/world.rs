@@ -209,13 +209,14 @@ impl World {
         })
     }
 
-    /// The bank's process ended then, which nobody's requests tell of.
-    pub(super) fn bank_ended(&self, since: SystemTime) -> Evidence {
+    /// The bank's process ended then, after so long, which nobody's requests tell of.
+    pub(super) fn bank_ended(&self, since: SystemTime, lived: Option<Duration>) -> Evidence {
         let mut evidence = self.evidence(1, &[("bank", 1.0)]);
         evidence.signature.shape = "exited".to_owned();
         evidence.signature.request_types.clear();
         evidence.failing_per_second = 0.0;
         evidence.since = since;
+        evidence.circumstances.lived = lived;
         evidence
     }
 
