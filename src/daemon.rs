@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use rekindle_analysis::rank::Input;
 use rekindle_analysis::{AnalysisConfig, Analyzer};
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::journal::Journal;
@@ -39,10 +40,10 @@ use tokio::task::JoinSet;
 use crate::api::{self, Speakers};
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, Inputs, KnownIncidents, Rehearsal, Remembers, Shared, spawn_checks,
-    spawn_questions, spawn_watches,
+    Engine, EngineBackend, Inputs, KnownIncidents, Note, Rehearsal, Remembers, Shared, Teller,
+    recount, spawn_checks, spawn_questions, spawn_watches,
 };
-use crate::view::View;
+use crate::view::{IncidentView, RankingView, View};
 pub(crate) use parts::keep_attributes;
 use running::{Running, Signals};
 use surroundings::{Daemon, Watched};
@@ -54,9 +55,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// probe; a reader that is this far behind has stopped.
 const EVENT_QUEUE: usize = 1024;
 
-/// Lists of outcome reports that may wait for the engine, which takes twenty ticks a second. Of the
-/// longest lists, these are some 20 MB; who finds this full is told to come again.
-const REPORT_QUEUE: usize = 64;
+/// What the engine has kept of its rankings may wait: of what is more, the next ranking says it again.
+const NOTE_QUEUE: usize = 16;
 
 /// How often units' checks are asked.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -122,6 +122,22 @@ pub(crate) fn rehearsal_of(config: &Config) -> anyhow::Result<Rehearsal> {
         parts::policy(config),
         &config.restart.learned,
     ))
+}
+
+/// What an incident's last ranking was drawn from, by what its engine left in the state directory.
+///
+/// # Errors
+/// When the journal lacks something of it.
+pub(crate) fn recount_of(
+    config: &Config,
+    incident: &IncidentView,
+    shown: &RankingView,
+) -> anyhow::Result<Input> {
+    let dir = &config.state_dir;
+    let seed = sampling::known_seed(dir)
+        .with_context(|| format!("{} is no engine's state directory", dir.display()))?;
+    let counting = parts::counting(config, seed);
+    Ok(recount(&dir.join("journal"), counting, incident, shown)?)
 }
 
 async fn serve(config: Config, options: &RunOptions) -> anyhow::Result<()> {
@@ -285,7 +301,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         Arc::clone(&gauges),
         system_clock(),
     ));
-    let (recovery, mut shadows) = service::start(
+    let (recovery, mut restarts) = service::start(
         ServiceConfig {
             policy: parts::policy(&config),
             state_dir: state_dir.clone(),
@@ -317,10 +333,9 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         view: view.clone(),
         shared: Arc::clone(&shared),
     }));
-    let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
     let (check_sender, checks) = mpsc::channel(EVENT_QUEUE);
     let (said_sender, said) = mpsc::channel(EVENT_QUEUE);
-    let (intervention_sender, interventions) = mpsc::channel(EVENT_QUEUE);
+    let (note_sender, notes) = mpsc::channel(NOTE_QUEUE);
     let (batch_sender, batches) = mpsc::channel(config.ingest.queue);
     let listening = [
         receivers.grpc_addr(),
@@ -365,11 +380,17 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     );
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
-        parts::replay(&journal, &config, &mut engine, &mut shadows)
-            .map(|()| (journal, config, engine, shadows))
+        parts::replay(&journal, &config, &mut engine, &mut restarts)
+            .map(|last_seen| (journal, config, engine, restarts, last_seen))
     });
-    let (journal, config, engine, shadows) =
+    let (journal, config, engine, restarts, last_seen) =
         replayed.await.context("the replay was broken off")??;
+    let teller = Teller::new(journal.clone(), batch_sender.clone());
+    if let Some(last_seen) = last_seen {
+        // The first that the engine hears.
+        let blind = parts::blind(last_seen, SystemTime::now().into());
+        teller.tell(&Note::Intervention(blind)).await;
+    }
     shared.caught_up(SystemTime::now());
     if let Some(spans) = spans.clone() {
         let (settings, kept, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());
@@ -392,13 +413,12 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
 
     let inputs = Inputs {
         batches,
-        reports,
-        shadows,
+        journal: journal.clone(),
         children,
         checks,
         said,
-        interventions,
         rankings: ranks.rankings,
+        notes: note_sender,
         shutdown: stopped.clone(),
     };
     let (brought, carrier, mut told) = (recovery.clone(), engine.courier(), stopped.clone());
@@ -409,6 +429,10 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
             _ = told.wait_for(|stop| *stop) => {}
         }
     });
+    running.spawn(
+        "teller",
+        teller.clone().tell_all(restarts, notes, stopped.clone()),
+    );
     running.spawn_thread("engine", engine.run(inputs))?;
     running.spawn_thread("ranker", ranks.work.run(stopped.clone()))?;
     running.spawn(
@@ -431,10 +455,8 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         shared,
         recovery,
         tree: tree.clone(),
-        reports: report_sender.clone(),
         said: said_sender,
-        interventions: intervention_sender,
-        journal,
+        teller: teller.clone(),
         stored: store::traces(&spans, journal_dir),
         cabinet,
         board,
@@ -456,7 +478,7 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
         &mut askers,
         parts::questions(&config),
         &probes,
-        &report_sender,
+        &teller,
         &recovers,
         &stopped,
     );

@@ -9,62 +9,64 @@ mod archive;
 mod backend;
 mod circumstances;
 mod courier;
+mod course;
 mod direct;
 mod heard;
 mod ids;
 pub(crate) mod mapping;
 mod probing;
-mod publish;
+pub(crate) mod publish;
 mod ranker;
+mod recount;
 mod rehearsal;
 mod said;
 mod shared;
 mod spreading;
 mod stored;
+mod teller;
 mod told;
 mod witness;
 
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rekindle_analysis::rank::Input;
 use rekindle_analysis::{Analyzer, Change, ClosingReason, Incident, Ranking};
-use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_ingest::receive::Batch;
-use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
+use rekindle_ingest::{Journal, PackedSpans};
+use rekindle_model::{Intervention, TraceId, UnixNanos};
 use rekindle_recovery::clock::Clocks;
 use rekindle_recovery::lifecycle::State;
 use rekindle_recovery::process::{ChildEvent, ChildStatus};
-use rekindle_recovery::service::{Recovery, RecoveryStatus, Shadow};
+use rekindle_recovery::service::{Recovery, RecoveryStatus};
 use rekindle_recovery::tree::Inferred;
 use rekindle_recovery::{Evidence, LiveTree, RestartTree, UnitName};
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use archive::KnownIncidents;
+pub(crate) use archive::{KnownIncidents, archived};
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
-pub(crate) use probing::{Judgement, Question, spawn_checks, spawn_questions, spawn_watches};
+pub(crate) use probing::{Question, spawn_checks, spawn_questions, spawn_watches};
+pub(crate) use recount::{Counting, recount};
 pub(crate) use rehearsal::{Happening, Rehearsal};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
 pub(crate) use stored::StoredTraces;
+pub(crate) use teller::Teller;
+pub(crate) use told::{Beginning, Note, Told, read};
 pub(crate) use witness::Remembers;
 
 use crate::view::{IncidentView, StatusView, UtcTime, View};
 use archive::Archive;
+use course::{BEAT, Course};
 use direct::DirectFaults;
 use heard::Heard;
 use ids::IncidentIds;
 use ranker::{Ranked, Ranker, RankerEnds};
 use spreading::Spreading;
-use told::Note;
-
-/// How often time passes for the engine. A person can't tell a tenth of a second, and an incident
-/// is noticed by entry spans, which don't wait for a tick to be counted.
-const TICK: Duration = Duration::from_millis(50);
 
 /// How often the snapshot that people see is made anew.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
@@ -79,20 +81,14 @@ const RANK_EVERY: Duration = Duration::from_millis(200);
 /// Everything that can wake the engine.
 #[derive(Debug)]
 enum Event {
-    /// An exporter's spans, already durable.
+    /// An exporter's spans, or what was told beside them; already durable.
     Batch(Batch),
-    /// Somebody outside judged requests.
-    Reports(Vec<Judgement>),
-    /// Recovery restarts something, or has.
-    Shadow(Shadow),
     /// A supervised process started, ended or was adopted.
     Child(ChildEvent),
     /// A unit's check was answered.
     Check(CheckResult),
     /// Somebody said how a unit is.
     Said(Said),
-    /// Somebody told what was done to the system; already durable.
-    Told(Intervention),
     /// Rankings that were asked for are made.
     Ranked(Ranked),
     /// Time passed.
@@ -129,22 +125,20 @@ pub(crate) struct CheckResult {
 
 /// What the engine listens to.
 pub(crate) struct Inputs {
-    /// From the receivers.
+    /// From the receivers, and from whoever tells what concerns requests.
     pub(crate) batches: mpsc::Receiver<Batch>,
-    /// From probes and the API.
-    pub(crate) reports: mpsc::Receiver<Vec<Judgement>>,
-    /// From recovery.
-    pub(crate) shadows: mpsc::Receiver<Shadow>,
+    /// Where what comes from there lies, and is still on its way.
+    pub(crate) journal: Journal,
     /// From the supervisor.
     pub(crate) children: mpsc::Receiver<ChildEvent>,
     /// From the units' checks.
     pub(crate) checks: mpsc::Receiver<CheckResult>,
     /// From the API: heartbeats and reports about units.
     pub(crate) said: mpsc::Receiver<Said>,
-    /// From the API: what others did to the system.
-    pub(crate) interventions: mpsc::Receiver<Intervention>,
     /// From the ranker.
     pub(crate) rankings: mpsc::Receiver<Ranked>,
+    /// To whoever keeps what is told.
+    pub(crate) notes: mpsc::Sender<Note>,
     /// Turns true when the daemon stops.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -157,12 +151,9 @@ impl Inputs {
             biased;
             _ = self.shutdown.wait_for(|stop| *stop) => Event::Stop,
             _ = ticks.tick() => Event::Tick,
-            Some(shadow) = self.shadows.recv() => Event::Shadow(shadow),
             Some(child) = self.children.recv() => Event::Child(child),
             Some(check) = self.checks.recv() => Event::Check(check),
-            Some(reports) = self.reports.recv() => Event::Reports(reports),
             Some(said) = self.said.recv() => Event::Said(said),
-            Some(told) = self.interventions.recv() => Event::Told(told),
             Some(ranked) = self.rankings.recv() => Event::Ranked(ranked),
             Some(batch) = self.batches.recv() => Event::Batch(batch),
         }
@@ -185,7 +176,7 @@ pub(crate) trait Surroundings: Send {
 
 /// The engine's own state.
 pub(crate) struct Engine {
-    pub(crate) assembler: Assembler,
+    course: Course,
     pub(crate) shared: Arc<Shared>,
     /// The tree that this turn goes by.
     pub(crate) tree: Arc<RestartTree>,
@@ -204,10 +195,14 @@ pub(crate) struct Engine {
     /// When the newest batch that was counted came in.
     received_at: UnixNanos,
     rankings: BTreeMap<u64, Ranking>,
+    /// The traces that are kept for each incident's last ranking.
+    kept: BTreeMap<u64, BTreeSet<TraceId>>,
     /// The unit that led each incident's last ranking.
     leading: BTreeMap<u64, Option<UnitName>>,
     ranker: Ranker,
     ranked_at: Option<UnixNanos>,
+    /// Whether an incident has changed since.
+    has_news: bool,
     /// How long the last ranking of all incidents took, here and there.
     rank_took: Duration,
     direct: DirectFaults,
@@ -237,7 +232,7 @@ impl Engine {
         spreading.record(&recovery.take_former(), &tree);
         let (ranker, ends) = Ranker::new();
         let engine = Self {
-            assembler,
+            course: Course::new(assembler),
             shared,
             tree,
             living,
@@ -252,9 +247,11 @@ impl Engine {
             traces_seen: 0,
             received_at: UnixNanos::default(),
             rankings: BTreeMap::new(),
+            kept: BTreeMap::new(),
             leading: BTreeMap::new(),
             ranker,
             ranked_at: None,
+            has_news: false,
             rank_took: Duration::ZERO,
             direct: DirectFaults::default(),
             heard: Heard::default(),
@@ -272,29 +269,39 @@ impl Engine {
         self.courier.clone()
     }
 
-    /// Takes what the journal remembers, as if it came now for the first time. Nothing is told to
+    /// Takes spans that the journal remembers, as if they came now for the first time. Nothing is told to
     /// recovery meanwhile: what was wrong then may long be over.
     pub(crate) fn replay(&mut self, position: u64, received_at: UnixNanos, spans: &PackedSpans) {
-        self.take(position, spans, received_at);
         self.let_time_pass(received_at);
+        self.take(position, received_at, spans);
     }
 
     /// Takes what the journal remembers of what was told beside spans.
-    pub(crate) fn remember(&mut self, note: Note, received_at: UnixNanos, now: UnixNanos) {
+    pub(crate) fn remember(
+        &mut self,
+        position: u64,
+        received_at: UnixNanos,
+        note: Note,
+        now: UnixNanos,
+    ) {
         match note {
-            Note::Intervention(told) => self.intervene(told),
-            Note::Reports(reports) => {
-                let mut analyzer = self.shared.analyzer();
-                for report in reports {
-                    analyzer.report(report, received_at);
-                }
-            }
             Note::Said(said) if self.tree.spec(&said.unit).is_none() => {}
             Note::Said(said) => {
                 let (at, now) = (mapping::wall(received_at), mapping::wall(now));
                 self.direct.was_said(said, at, now);
             }
+            told => {
+                self.let_time_pass(received_at);
+                if !told.is_of_one_life() {
+                    self.take_note(position, received_at, told);
+                }
+            }
         }
+    }
+
+    /// The journal was read up to this position.
+    pub(crate) fn has_read(&self, position: u64) {
+        self.shared.analyzer().cut_at(position);
     }
 
     /// Sets apart what this lies on.
@@ -302,44 +309,17 @@ impl Engine {
         self.shared.analyzer().intervene(told);
     }
 
-    /// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
-    pub(crate) fn was_blind(&mut self, from: UnixNanos, until: UnixNanos) {
-        self.shared.analyzer().intervene(Intervention {
-            kind: InterventionKind::Blind,
-            target: Selector::default(),
-            from,
-            until: Some(until),
-            began: Life::default(),
-            ended_by: None,
-            reference: "the engine was down".into(),
-        });
-        // Who came meanwhile couldn't reach us.
-        self.heard.listens(until);
-    }
-
     /// Runs until the daemon stops.
     pub(crate) async fn run(mut self, mut inputs: Inputs) {
         self.heard.listens(now());
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(BEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             match inputs.next(&mut ticks).await {
                 Event::Batch(batch) => {
-                    self.take(batch.position, &batch.spans, batch.received_at);
+                    self.arrive(&batch);
                     self.received_at = batch.received_at;
                 }
-                Event::Reports(judgements) => {
-                    let at = now();
-                    let mut analyzer = self.shared.analyzer();
-                    for judgement in judgements {
-                        if let Some(root) = judgement.root {
-                            analyzer.span(&root, at);
-                            self.assembler.push(root, at);
-                        }
-                        analyzer.report(judgement.report, at);
-                    }
-                }
-                Event::Shadow(shadow) => self.shadow(&shadow),
                 Event::Child(event) => self.direct.child(&event, SystemTime::now(), &mut self.ids),
                 // What we restart is expected not to answer.
                 Event::Check(check) if self.is_disturbed(&check.unit) => {}
@@ -352,13 +332,14 @@ impl Engine {
                 // It may have gone since the API was told of it.
                 Event::Said(said) if self.tree.spec(&said.unit).is_none() => {}
                 Event::Said(said) => self.direct.said(said, SystemTime::now()),
-                Event::Told(told) => self.intervene(told),
-                Event::Ranked(ranked) => self.ranked(ranked),
+                Event::Ranked(ranked) => self.ranked(ranked, &inputs.notes),
                 Event::Tick => {
+                    let until = inputs.journal.received_until();
+                    // What was received before is there by now; as long as it waits, it brings the time along.
                     let waiting = !inputs.batches.is_empty();
-                    let counted = if waiting { self.received_at } else { now() };
+                    let counted = if waiting { self.received_at } else { until };
                     self.shared.caught_up(mapping::wall(counted));
-                    self.tick();
+                    self.tick((!waiting).then_some(until));
                 }
                 Event::Stop => break,
             }
@@ -366,30 +347,51 @@ impl Engine {
         tracing::info!("the engine has stopped");
     }
 
-    fn take(&mut self, position: u64, spans: &PackedSpans, now: UnixNanos) {
+    /// Takes what comes.
+    fn arrive(&mut self, batch: &Batch) {
+        let changes = self.let_time_pass(batch.received_at);
+        self.announce_all(&changes);
+        let Some(note) = &batch.note else {
+            self.take(batch.position, batch.received_at, &batch.spans);
+            return;
+        };
+        match serde_json::from_slice(note) {
+            Ok(note) => self.take_note(batch.position, batch.received_at, note),
+            Err(error) => tracing::error!(%error, "what was told can't be read back"),
+        }
+    }
+
+    fn take(&mut self, position: u64, received_at: UnixNanos, spans: &PackedSpans) {
         self.spans_seen += spans.len() as u64;
-        self.heard.note(spans, now);
-        self.assembler.push_all(spans, now);
-        let telling: Vec<_> = spans.telling().collect();
+        self.heard.note(spans, received_at);
         let mut analyzer = self.shared.analyzer();
-        analyzer.notices(&telling, now);
-        analyzer.cut_at(position);
+        self.course
+            .take(&mut analyzer, position, received_at, spans);
+    }
+
+    fn take_note(&mut self, position: u64, received_at: UnixNanos, note: Note) {
+        let mut analyzer = self.shared.analyzer();
+        self.course
+            .take_note(&mut analyzer, position, received_at, note);
     }
 
     /// Hands released traces on, and lets incidents open and close.
-    fn let_time_pass(&mut self, now: UnixNanos) -> Vec<Change> {
-        let mut analyzer = self.shared.analyzer();
+    fn let_time_pass(&mut self, until: UnixNanos) -> Vec<Change> {
         let (traces_seen, spreading, tree) =
             (&mut self.traces_seen, &mut self.spreading, &self.tree);
-        self.assembler.poll_outlines(now, |outlines| {
-            *traces_seen += outlines.len() as u64;
-            for outline in outlines {
-                spreading.look(outline, tree, now);
-            }
-            analyzer.outlines(outlines, now);
-        });
-        self.shared.set_exporter_lag(self.assembler.exporter_lag());
-        analyzer.tick(now)
+        let mut changes = Vec::new();
+        for beat in self.course.due(until) {
+            let mut analyzer = self.shared.analyzer();
+            changes.extend(self.course.pass(&mut analyzer, beat, |outlines| {
+                *traces_seen += outlines.len() as u64;
+                for outline in outlines {
+                    spreading.look(outline, tree, beat);
+                }
+            }));
+        }
+        self.shared
+            .set_exporter_lag(self.course.assembler.exporter_lag());
+        changes
     }
 
     /// What we restart at present, or what hasn't settled since.
@@ -414,36 +416,8 @@ impl Engine {
             .any(|target| self.tree.contains(target, unit))
     }
 
-    /// Sets what ran while a unit was restarted apart.
-    pub(crate) fn shadow(&self, shadow: &Shadow) {
-        if shadow.selector.is_empty() {
-            return;
-        }
-        let pairs = shadow.selector.iter();
-        self.shared.analyzer().intervene(Intervention {
-            kind: InterventionKind::Restart,
-            target: Selector(
-                pairs
-                    .map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())))
-                    .collect(),
-            ),
-            from: shadow.from.into(),
-            until: shadow.until.map(Into::into),
-            began: Life {
-                process: shadow.began.process,
-                // Spans tell the number of their code component, and of nothing else below the process.
-                part: shadow
-                    .began
-                    .part
-                    .filter(|_| shadow.selector.contains_key("code.namespace")),
-            },
-            ended_by: None,
-            // An action on a group casts one shadow per part.
-            reference: format!("action {} on {}", shadow.action, shadow.unit).into(),
-        });
-    }
-
-    fn tick(&mut self) {
+    /// Does what is due, and lets time pass for the analysis up to then.
+    fn tick(&mut self, until: Option<UnixNanos>) {
         let at = now();
         if let Some(shift) = self.clocks.look(mapping::wall(at), Instant::now()) {
             self.changes.shift(shift);
@@ -461,7 +435,10 @@ impl Engine {
             self.direct
                 .make_up(missed, &children, SystemTime::now(), &mut self.ids);
         }
-        let changes = self.let_time_pass(at);
+        if let Some(until) = until {
+            let changes = self.let_time_pass(until);
+            self.announce_all(&changes);
+        }
         self.spreading.refresh(at);
         let status = self.status.borrow().clone();
         self.spreading.record(&status.recent, &self.tree);
@@ -470,14 +447,12 @@ impl Engine {
             self.inferred = inferred.clone();
             self.courier.leave_inferred(inferred);
         }
-        for change in &changes {
-            self.announce(*change);
-        }
         let since = self.ranked_at.map(|last| at.since(last));
         let rested = since.is_none_or(|since| since >= self.rank_took * RESTS);
-        let due = since.is_none_or(|since| since >= RANK_EVERY) || !changes.is_empty();
+        let due = since.is_none_or(|since| since >= RANK_EVERY) || self.has_news;
         if rested && due && !self.ranker.is_busy() {
             self.ranked_at = Some(at);
+            self.has_news = false;
             self.rank();
         }
         // What recovery does is news at once: whoever has ordered it looks for it.
@@ -487,6 +462,13 @@ impl Engine {
                 .is_none_or(|(last, _)| at.since(last) >= PUBLISH_EVERY);
         if due {
             self.publish(at);
+        }
+    }
+
+    fn announce_all(&mut self, changes: &[Change]) {
+        self.has_news |= !changes.is_empty();
+        for change in changes {
+            self.announce(*change);
         }
     }
 
@@ -530,17 +512,30 @@ impl Engine {
         self.rank_took = began.elapsed();
     }
 
-    fn ranked(&mut self, ranked: Ranked) {
+    fn ranked(&mut self, ranked: Ranked, notes: &mpsc::Sender<Note>) {
         let began = Instant::now();
         self.ranker.answered();
-        let mut analyzer = self.shared.analyzer();
         for ranking in ranked.rankings {
-            analyzer.keep_examples(&ranking);
+            self.keep_examples(&ranking, notes);
             self.rankings.insert(ranking.incident, ranking);
         }
-        drop(analyzer);
         self.tell();
         self.rank_took += ranked.took + began.elapsed();
+    }
+
+    /// Has the traces that a ranking shows kept, where it isn't known that they are. What finds no room is tried again.
+    fn keep_examples(&mut self, ranking: &Ranking, notes: &mpsc::Sender<Note>) {
+        let kept = self.kept.entry(ranking.incident).or_default();
+        if ranking.shown().all(|id| kept.contains(&id)) {
+            return;
+        }
+        let note = Note::Shown {
+            shown: ranking.shown().collect(),
+            of: ranking.incident,
+        };
+        if notes.try_send(note).is_ok() {
+            *kept = ranking.shown().collect();
+        }
     }
 
     fn tell(&mut self) {
@@ -593,6 +588,7 @@ impl Engine {
         }
         self.rankings.retain(|id, _| shown.contains(id));
         self.leading.retain(|id, _| shown.contains(id));
+        self.kept.retain(|id, _| shown.contains(id));
         self.ids.keep(&shown);
         self.direct.listen(clock, &mut self.ids);
         if !self.direct.is_empty() {
@@ -698,7 +694,7 @@ impl Engine {
         for (reason, count) in analyzer.counts().iter() {
             own.dropped.insert(publish::reason_words(&reason), count);
         }
-        let assembly = self.assembler.counts();
+        let assembly = self.course.assembler.counts();
         let pairs = self.spreading.left_out();
         let too_long = self.spreading.too_long();
         for (reason, count) in [

@@ -147,7 +147,7 @@ impl Analyzer {
 
     /// Says up to which journal position everything has been handed in; rankings carry it.
     pub fn cut_at(&mut self, position: u64) {
-        self.cut = position;
+        self.cut = self.cut.max(position);
     }
 
     /// Takes one span as it arrives, before its trace is complete. An entry span says at once how

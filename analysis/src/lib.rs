@@ -66,7 +66,7 @@ pub use hidden::Masked;
 pub use incident::{Change, Closing, ClosingReason, Incident};
 pub use missed::Told;
 pub use observe::State;
-pub use offline::{Heap, MaskedOf, Offline, input_around, input_of};
+pub use offline::{Heap, MaskedOf, Offline, Outage, input_around, input_of};
 pub use ranking::{Evidence, Examples, Ranking, Shape, ShareInterval, Suspect, Verdict};
 pub use rollouts::Rollout;
 pub use sampling::{Standing, StandsFor, Weights};

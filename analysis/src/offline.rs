@@ -6,14 +6,21 @@
 //! heaps may come from any days, and ten million spans are counted in as little memory as a thousand.
 //! Durations and the order within a trace stay.
 
+mod outages;
+
 use serde::Serialize;
 
 use rekindle_model::{
-    Intervention, Outline, OutlineParts, ReleaseReason, RequestType, Shape, Span, Trace, UnixNanos,
+    Intervention, Outline, OutlineParts, ReleaseReason, RequestType, Shape, Span, Trace, TraceId,
+    UnixNanos,
 };
 
+pub use outages::Outage;
+
 use crate::rank::Input;
+use crate::request::Requests;
 use crate::{AnalysisConfig, Analyzer, LeftOut, Masked};
+use outages::Ends;
 
 /// Where the time line begins. Any time will do that leaves room on both sides.
 const BEGINNING: UnixNanos = UnixNanos::from_secs(1_000_000_000);
@@ -48,6 +55,16 @@ pub struct Offline {
     fenced: u64,
     /// Whether failures that users didn't see are to be explained.
     masked: bool,
+    /// How requests before the fault ended.
+    ends: Ends,
+    /// Earlier outages, of which nothing is counted.
+    besides: Vec<Outage>,
+    /// What types are called.
+    names: Requests,
+    /// Requests that were left out for that.
+    in_outages: u64,
+    /// As it was given.
+    config: AnalysisConfig,
 }
 
 /// What of a type's failures its users didn't see.
@@ -70,6 +87,51 @@ impl Offline {
             interventions: Vec::new(),
             fenced: 0,
             masked: false,
+            ends: Ends::default(),
+            besides: Vec::new(),
+            names: Requests::default(),
+            in_outages: 0,
+            config: config.clone(),
+        }
+    }
+
+    /// Leaves out what began before the fault in any of these, and is of its type: it isn't what is usual.
+    #[must_use]
+    pub fn besides(mut self, outages: &[Outage]) -> Self {
+        self.besides = outages.to_vec();
+        self
+    }
+
+    /// Outages among what was taken as the time before the fault, sorted.
+    pub fn outages(&self) -> Vec<Outage> {
+        let name = |id| self.analyzer.type_numbered(id).clone();
+        self.ends.outages(name, &self.config)
+    }
+
+    /// Whether a request before the fault, which began then and whose spans say this, is of an earlier outage; counted.
+    fn is_in_outage<'a>(
+        &mut self,
+        start: UnixNanos,
+        mut spans: impl Iterator<Item = &'a Shape>,
+    ) -> bool {
+        let over = self.besides.iter().filter(|it| it.holds(start));
+        let over: Vec<&RequestType> = over.map(|it| &it.request_type).collect();
+        if over.is_empty() {
+            return false;
+        }
+        let names = &mut self.names;
+        let is_in = spans.any(|span| over.contains(&&names.request_type(span)));
+        self.in_outages += u64::from(is_in);
+        is_in
+    }
+
+    /// Keeps how a request ended that began then, before the fault.
+    fn note(&mut self, heap: Heap, trace_id: TraceId, start: UnixNanos) {
+        if heap != Heap::Window
+            && let Some((request_type, outcome)) = self.analyzer.ended(trace_id)
+            && outcome.is_known()
+        {
+            self.ends.add(request_type, start, outcome.is_bad());
         }
     }
 
@@ -121,7 +183,10 @@ impl Offline {
         let begin = self.begin(heap);
         let request = spans.iter().min_by_key(|span| span.start);
         let request = request.map_or_else(Default::default, |span| (span.start, span.end));
-        if self.is_fenced(request, spans.iter().map(|span| &*span.shape)) {
+        let said = spans.iter().map(|span| &*span.shape);
+        if self.is_fenced(request, said.clone())
+            || heap != Heap::Window && self.is_in_outage(request.0, said)
+        {
             return;
         }
         let first = request.0;
@@ -134,6 +199,7 @@ impl Offline {
         }
         if let Ok(trace) = Trace::new(spans, ReleaseReason::Flush) {
             self.analyzer.trace(&trace, arrived);
+            self.note(heap, trace.trace_id(), first);
         }
     }
 
@@ -145,7 +211,9 @@ impl Offline {
         let request = request.map_or_else(Default::default, |step| (step.start, step.end));
         let shapes = parts.shapes;
         let said = parts.steps.iter().map(|step| &*shapes[step.shape as usize]);
-        if self.is_fenced(request, said) {
+        if self.is_fenced(request, said.clone())
+            || heap != Heap::Window && self.is_in_outage(request.0, said)
+        {
             return;
         }
         let first = request.0;
@@ -157,6 +225,7 @@ impl Offline {
         }
         if let Ok(outline) = Outline::new(parts) {
             self.analyzer.outline(&outline, arrived);
+            self.note(heap, outline.trace_id(), first);
         }
     }
 
@@ -176,6 +245,9 @@ impl Offline {
         // Nobody corrects what was counted.
         input.left_out.ignore(LeftOut::RecordOverflow);
         input.left_out.add_many(LeftOut::Fenced, self.fenced);
+        input
+            .left_out
+            .add_many(LeftOut::InIncident, self.in_outages);
         input
     }
 }

@@ -144,6 +144,14 @@ pub struct Ranking {
 }
 
 impl Ranking {
+    /// The traces that it shows; the same one may be there twice.
+    pub fn shown(&self) -> impl Iterator<Item = TraceId> {
+        self.suspects.iter().flat_map(|suspect| {
+            let examples = &suspect.examples;
+            examples.failed.iter().chain(&examples.ok).copied()
+        })
+    }
+
     /// How likely this suspect of it is the cause, in `[0, 1]`; `None` where nobody knows, because a sampler doesn't say
     /// what it threw away.
     pub fn confidence(&self, suspect: &Suspect) -> Option<f64> {

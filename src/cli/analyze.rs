@@ -5,8 +5,11 @@ mod streamed;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
-use rekindle_analysis::{AnalysisConfig, Masked, MaskedOf, Offline, Ranking, Verdict, Weights};
+use rekindle_analysis::{
+    AnalysisConfig, Masked, MaskedOf, Offline, Outage, Ranking, Verdict, Weights,
+};
 use rekindle_ingest::KeepAttributes;
 use rekindle_model::Intervention;
 use rekindle_stats::{LogHistogram, Probability};
@@ -19,8 +22,12 @@ use super::args::AnalyzeArgs;
 use super::recorded::{interventions, is_stored, recorded};
 use super::tables::{Cells, Table};
 use super::terminal::{Tone, plain};
-use super::{Failure, Terminal};
+use super::{Failure, Terminal, check};
+use crate::config::{Config, Overrides};
+use crate::daemon::{recount_of, tree_of};
+use crate::engine::{archived, publish};
 use crate::exit::Exit;
+use crate::view::UtcTime;
 use crate::words;
 use streamed::{Streamed, streamed};
 
@@ -33,11 +40,34 @@ struct Analysis {
     baseline_traces: usize,
     window_traces: usize,
     unreadable: u64,
+    /// Of which nothing counts as usual.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier_outages: Vec<OutageView>,
     /// What users didn't see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     masked: Vec<MaskedOf>,
     #[serde(serialize_with = "as_known")]
     ranking: Ranking,
+}
+
+/// A time before the fault in which requests failed more than usual.
+#[derive(Debug, Serialize)]
+struct OutageView {
+    request_type: String,
+    from: UtcTime,
+    /// Missing where it went on for as long as there are requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<UtcTime>,
+}
+
+impl From<&Outage> for OutageView {
+    fn from(outage: &Outage) -> Self {
+        Self {
+            request_type: outage.request_type.to_string(),
+            from: outage.from.into(),
+            until: outage.until.map(Into::into),
+        }
+    }
 }
 
 /// As it is, but for its time, since recorded traces are counted in a time of their own, and for confidences that nobody
@@ -72,6 +102,9 @@ fn forget_confidences(value: &mut Value) {
 
 /// Ranks the suspects of recorded traces.
 pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exit, Failure> {
+    if let Some(number) = args.incident {
+        return again(terminal, args, number);
+    }
     if args.baseline.is_empty() && args.since.is_none() {
         return Err(Failure::Usage(
             "what is the fault to be compared with? Say when it began (--since TIME: earlier traces of the same files are \
@@ -112,6 +145,7 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         window_traces,
         unreadable,
         masked,
+        outages,
     } = match streamed {
         Some(streamed) => streamed,
         None => in_memory(&config, args, &keep, &interventions)?,
@@ -133,10 +167,50 @@ pub(super) fn analyze(terminal: &mut Terminal, args: &AnalyzeArgs) -> Result<Exi
         baseline_traces,
         window_traces,
         unreadable,
+        earlier_outages: outages.iter().map(Into::into).collect(),
         masked,
         ranking: rank(args.method, &input),
     };
     terminal.answer(&analysis, show)?;
+    Ok(Exit::Ok)
+}
+
+/// Ranks once more what an incident's last ranking rested on.
+fn again(terminal: &mut Terminal, args: &AnalyzeArgs, number: u64) -> Result<Exit, Failure> {
+    let overrides = Overrides {
+        state_dir: args.state_dir.clone(),
+        ..Overrides::default()
+    };
+    let config = match &args.config {
+        Some(file) => check::read(file, &overrides)?,
+        None => Config::without_file(&overrides)?,
+    };
+    let dir = config.state_dir.display();
+    let incident = archived(&config.state_dir, number)
+        .with_context(|| format!("reading incident {number} in {dir}"))?;
+    let incident = incident.ok_or_else(|| {
+        Failure::Usage(format!(
+            "no engine that kept its state in {dir} has shown an incident {number}: name its configuration with --config"
+        ))
+    })?;
+    let shown = incident.ranking.as_ref();
+    let shown = shown.filter(|_| incident.concerns_requests());
+    let shown = shown
+        .ok_or_else(|| Failure::Usage(format!("no requests were ranked for incident {number}")))?;
+    let input = recount_of(&config, &incident, shown)?;
+    if args.csv.is_some() || args.parquet.is_some() {
+        tidy(&input).write(args.csv.as_deref(), args.parquet.as_deref())?;
+    }
+    let ranking = rank(args.method, &input);
+    let view = publish::ranking(number, &ranking, &tree_of(&config)?);
+    terminal.answer(&view, |terminal, view| {
+        terminal.line(format!(
+            "As of {}, the journal in {dir} up to position {}.",
+            view.at, view.cut
+        ))?;
+        show_suspects(terminal, &ranking)?;
+        show_left_out(terminal, &ranking)
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -168,10 +242,18 @@ fn in_memory(
         let first = window.partition_point(|trace| trace.spans()[0].start < since);
         baseline.traces.extend(window.drain(..first));
     }
-    let offline = Offline::new(config).around(interventions);
-    let offline = offline.of_masked(args.masked);
-    let offline = offline.with(&baseline.traces, &window);
+    let counted = |outages: &[Outage]| {
+        let offline = Offline::new(config).around(interventions);
+        let offline = offline.of_masked(args.masked).besides(outages);
+        offline.with(&baseline.traces, &window)
+    };
+    let mut offline = counted(&[]);
+    let outages = offline.outages();
+    if !outages.is_empty() {
+        offline = counted(&outages);
+    }
     Ok(Streamed {
+        outages,
         input: offline.input(),
         masked: offline.masked(),
         baseline_traces: baseline.traces.len(),
@@ -188,7 +270,31 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
     if analysis.unreadable > 0 {
         terminal.line(format!("{} could not be read.", analysis.unreadable))?;
     }
-    let ranking = &analysis.ranking;
+    for outage in &analysis.earlier_outages {
+        let until = outage
+            .until
+            .map_or_else(|| "the end of them".to_owned(), |until| until.to_string());
+        terminal.line(format!(
+            "Not taken for usual: {} failed from {} to {until}.",
+            outage.request_type, outage.from
+        ))?;
+    }
+    show_suspects(terminal, &analysis.ranking)?;
+    if !analysis.masked.is_empty() {
+        let rows = analysis.masked.iter().map(|it| {
+            vec![
+                plain(it.request_type.to_string()),
+                plain(masked(&it.before)),
+                plain(masked(&it.now)),
+            ]
+        });
+        let header = ["MASKED FAILURES", "BEFORE", "WITH THE FAULT"];
+        terminal.table(&header, rows.collect())?;
+    }
+    show_left_out(terminal, &analysis.ranking)
+}
+
+fn show_suspects(terminal: &mut Terminal, ranking: &Ranking) -> io::Result<()> {
     if let Verdict::NotEnough { missing } = &ranking.verdict {
         let heading = format!("Not enough evidence: what is missing is {missing}.");
         terminal.heading(&heading, Tone::Attention)?;
@@ -209,17 +315,10 @@ fn show(terminal: &mut Terminal, analysis: &Analysis) -> io::Result<()> {
             .map(|fact| vec![plain(fact.what), plain(fact.found)]);
         terminal.table(&["FIRST SUSPECT", ""], rows.collect())?;
     }
-    if !analysis.masked.is_empty() {
-        let rows = analysis.masked.iter().map(|it| {
-            vec![
-                plain(it.request_type.to_string()),
-                plain(masked(&it.before)),
-                plain(masked(&it.now)),
-            ]
-        });
-        let header = ["MASKED FAILURES", "BEFORE", "WITH THE FAULT"];
-        terminal.table(&header, rows.collect())?;
-    }
+    Ok(())
+}
+
+fn show_left_out(terminal: &mut Terminal, ranking: &Ranking) -> io::Result<()> {
     for (reason, n) in ranking.left_out.iter() {
         terminal.line(format!("Left out: {n} {}", reason.in_words()))?;
     }

@@ -257,9 +257,14 @@ pub enum Command {
     /// Who is suspected in recorded traces? No daemon needed
     #[command(after_help = "Examples:\n  \
         rekindle analyze bad.jsonl --baseline good.jsonl    two recordings compared\n  \
-        rekindle analyze all.jsonl --since 2026-11-21T10:30:00Z\n\n\
+        rekindle analyze all.jsonl --since 2026-11-21T10:30:00Z\n  \
+        rekindle analyze --incident 7 --method ochiai       what another method says of an incident\n\n\
         Reads what the Collector's file exporter writes (OTLP JSON, one request a line), OTLP in \
-        protobuf, and Jaeger's JSON; plain or gzipped. And a span store's folder, or Parquet files of it.")]
+        protobuf, and Jaeger's JSON; plain or gzipped. And a span store's folder, or Parquet files of it.\n\n\
+        With --incident it reads the journal of an engine on this machine, running or not, which must reach \
+        back to when that engine began (`ingest.journal.keep`). The span store has no order of arrival, and \
+        files have none: their ranking is the same each time, and not that of an engine, which notices by the \
+        second when failures began and measures some of the requests.")]
     Analyze(AnalyzeArgs),
 
     /// What would Rekindle have done about recorded traces? Nothing is restarted
@@ -405,12 +410,23 @@ pub enum ExportForm {
 #[derive(Clone, Debug, Default, Args)]
 pub struct AnalyzeArgs {
     /// Recorded traces with the fault
-    #[arg(value_name = "INPUT", required = true)]
+    #[arg(value_name = "INPUT", required_unless_present = "incident")]
     pub inputs: Vec<PathBuf>,
+    /// Instead of recorded traces: what an engine's journal holds up to its last ranking of this incident. Ranked by the same
+    /// method, it is the same to the byte
+    #[arg(long, value_name = "NUMBER",
+          conflicts_with_all = ["inputs", "baseline", "since", "until", "interventions", "masked"])]
+    pub incident: Option<u64>,
+    /// The engine's configuration
+    #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the engine keeps its journal, where the configuration doesn't say so
+    #[arg(long, value_name = "DIRECTORY", requires = "incident")]
+    pub state_dir: Option<PathBuf>,
     /// Recorded traces without it; not needed with --since
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub baseline: Vec<PathBuf>,
-    /// When the fault began: earlier traces of the same files are the baseline
+    /// When the fault began: earlier traces of the same files are the baseline, less those of earlier outages
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub since: Option<UnixNanos>,
     /// When it was over: traces that began then or later are left out

@@ -8,8 +8,8 @@ use rekindle_analysis::{AnalysisConfig, SlowLimit};
 use rekindle_ingest::assembly::AssemblerConfig;
 use rekindle_ingest::journal::{self, Journal, JournalConfig};
 use rekindle_ingest::receive::ReceiverConfig;
-use rekindle_ingest::{DecodeContext, KeepAttributes, decode_payload};
-use rekindle_model::UnixNanos;
+use rekindle_ingest::{DecodeContext, Entry, KeepAttributes};
+use rekindle_model::{Intervention, InterventionKind, Life, Selector, UnixNanos};
 use rekindle_recovery::executor::BoxFuture;
 use rekindle_recovery::notify::{self, Severity, Webhook};
 use rekindle_recovery::policy::Policy;
@@ -21,7 +21,7 @@ use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{ProbeSpec, UnitName};
 
 use crate::config::{Config, Durability};
-use crate::engine::{Engine, Question};
+use crate::engine::{Beginning, Counting, Engine, Note, Question, Told, mapping, read};
 use crate::view::UtcTime;
 
 /// How long a webhook may take to answer: whoever is told is asleep, and seconds don't matter.
@@ -146,44 +146,74 @@ pub(super) fn questions(config: &Config) -> Vec<Question> {
         .collect()
 }
 
+/// How requests are counted: engines of the same settings count alike.
+fn settings(config: &Config) -> String {
+    let (assembly, analysis) = (assembly(config), analysis(config));
+    let keep = keep_attributes(config);
+    let version = env!("CARGO_PKG_VERSION");
+    format!("version {version} with {assembly:?}, {analysis:?}, {keep:?}")
+}
+
+/// How an engine of this configuration counts, if its lots began with this number.
+pub(super) fn counting(config: &Config, sampling_seed: u64) -> Counting {
+    Counting {
+        assembly: assembly(config),
+        analysis: AnalysisConfig {
+            sampling_seed,
+            ..analysis(config)
+        },
+        keep: keep_attributes(config),
+        settings: settings(config),
+    }
+}
+
 /// Reads what the journal remembers of the analysis window into the engine, which knows by then what was
-/// restarted in that time: else failures that a restart ended would look like what comes and goes by itself.
+/// restarted in that time: else failures that a restart ended would look like what comes and goes by itself. When the
+/// last of it was received.
 pub(super) fn replay(
     journal: &Journal,
     config: &Config,
     engine: &mut Engine,
     restarts: &mut RecoveryEvents,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<UnixNanos>> {
     let now: UnixNanos = SystemTime::now().into();
+    let mut began = Beginning {
+        since: now.minus(config.analysis.window),
+        first: None,
+        restarted: Vec::new(),
+        settings: settings(config),
+    };
+    while let Ok(shadow) = restarts.try_recv() {
+        began.restarted.extend(mapping::cast(&shadow));
+    }
+    for restarted in &began.restarted {
+        engine.intervene(restarted.clone());
+    }
     let mut context = DecodeContext::new(&keep_attributes(config));
     let mut unreadable = 0u64;
     let mut last_seen = None;
+    let since = began.since;
     let replayed = journal
-        .replay(now.minus(config.analysis.window), |record| {
-            while let Ok(shadow) = restarts.try_recv() {
-                engine.shadow(&shadow);
-            }
-            let entry = &record.entry;
-            last_seen = last_seen.max(Some(entry.received_at));
-            if let Some(note) = entry.as_note() {
-                match serde_json::from_slice(note) {
-                    Ok(note) => engine.remember(note, entry.received_at, now),
-                    Err(_) => unreadable += 1,
-                }
-                return;
-            }
-            let content_type = entry.protocol.content_type();
-            match decode_payload(content_type, &entry.payload, &mut context) {
-                Ok(decoded) => {
-                    engine.replay(record.position, entry.received_at, &decoded.spans);
-                }
+        .replay(since, |record| {
+            let (position, received_at) = (record.position, record.entry.received_at);
+            began.first.get_or_insert(position);
+            last_seen = last_seen.max(Some(received_at));
+            match read(&record, &mut context) {
+                Some(Told::Spans(spans)) => engine.replay(position, received_at, &spans),
+                Some(Told::Note(note)) => engine.remember(position, received_at, *note, now),
                 // It was read once, or it would not be here: another version wrote it.
-                Err(_) => unreadable += 1,
+                None => unreadable += 1,
             }
         })
         .context("the journal could not be replayed")?;
-    if let Some(last_seen) = last_seen {
-        engine.was_blind(last_seen, SystemTime::now().into());
+    // Only now, so that it isn't read as one of those before.
+    let note = serde_json::to_vec(&Note::Began { began })?;
+    let told = journal.append(Entry::note(now, &note));
+    match tokio::runtime::Handle::current().block_on(told) {
+        Ok(position) => engine.has_read(position),
+        Err(error) => {
+            tracing::warn!(%error, "rankings of this engine can't be made again from the journal");
+        }
     }
     tracing::info!(
         records = replayed.records,
@@ -191,7 +221,20 @@ pub(super) fn replay(
         unreadable,
         "the journal was replayed"
     );
-    Ok(())
+    Ok(last_seen)
+}
+
+/// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
+pub(super) fn blind(from: UnixNanos, until: UnixNanos) -> Intervention {
+    Intervention {
+        kind: InterventionKind::Blind,
+        target: Selector::default(),
+        from,
+        until: Some(until),
+        began: Life::default(),
+        ended_by: None,
+        reference: "the engine was down".into(),
+    }
 }
 
 /// Asks units how they are, for recovery.

@@ -15,12 +15,10 @@ const FILE: &str = "sampling-seed";
 /// The number, drawn by `draw` where there is none yet. What can't be read as one is replaced: it only decides who
 /// is measured.
 pub(super) fn seed(state_dir: &Path, draw: impl FnOnce() -> u64) -> anyhow::Result<u64> {
-    let path = state_dir.join(FILE);
-    let kept = std::fs::read_to_string(&path).ok();
-    if let Some(kept) = kept.and_then(|text| text.trim().parse().ok()) {
+    if let Some(kept) = known_seed(state_dir) {
         return Ok(kept);
     }
-    let seed = draw();
+    let (path, seed) = (state_dir.join(FILE), draw());
     let unfinished = path.with_extension("partial");
     let write = || {
         let mut file = open_private(&unfinished)?;
@@ -31,6 +29,12 @@ pub(super) fn seed(state_dir: &Path, draw: impl FnOnce() -> u64) -> anyhow::Resu
     };
     write().with_context(|| format!("writing {}", path.display()))?;
     Ok(seed)
+}
+
+/// The number, if it was drawn.
+pub(super) fn known_seed(state_dir: &Path) -> Option<u64> {
+    let kept = std::fs::read_to_string(state_dir.join(FILE)).ok()?;
+    kept.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -239,6 +239,18 @@ fn first_suspect(view: &IncidentView) -> Option<String> {
     ranking.suspects.first().map(|suspect| suspect.name())
 }
 
+/// The incident of this number as an engine showed it last; `None` where there is none.
+///
+/// # Errors
+/// When it can't be read.
+pub(crate) fn archived(state_dir: &Path, number: u64) -> io::Result<Option<IncidentView>> {
+    let path = state_dir.join("incident").join(format!("{number}.json"));
+    match read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 fn read(path: &Path) -> io::Result<IncidentView> {
     let size = fs::metadata(path)?.len();
     if size > MAX_FILE_BYTES {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rekindle_analysis::Analyzer;
-use rekindle_ingest::{Entry, Journal};
+use rekindle_ingest::receive::Batch;
 use rekindle_model::{Intervention, Name, Outcome, OutcomeReport, TraceId, UnixNanos};
 use rekindle_recovery::around::Cabinet;
 use rekindle_recovery::belief::Origin;
@@ -25,6 +25,7 @@ use super::publish;
 use super::said::{Said, Speaker};
 use super::shared::Shared;
 use super::stored::StoredTraces;
+use super::teller::{TellError, Teller};
 use super::told::{self, Note};
 use crate::api::{
     ApiCommand, Backend, BoxFuture, DryRun, Explanation, OutcomeWord, Problem, ProblemKind, Reply,
@@ -48,17 +49,18 @@ const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// resume what isn't paused) is never followed by that.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
 
+/// How long a place among spans is waited for.
+const PLACE_WITHIN: Duration = Duration::from_secs(1);
+
 /// What stands behind the API in the daemon.
 pub(crate) struct EngineBackend {
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) recovery: Recovery,
     pub(crate) tree: LiveTree,
-    pub(crate) reports: mpsc::Sender<Vec<Judgement>>,
     pub(crate) said: mpsc::Sender<Said>,
-    pub(crate) interventions: mpsc::Sender<Intervention>,
-    /// Where what was told is kept, so that a replay knows it.
-    pub(crate) journal: Journal,
+    /// Who keeps what was told, so that a replay knows it.
+    pub(crate) teller: Teller,
     /// Where traces are that the engine doesn't remember.
     pub(crate) stored: Option<StoredTraces>,
     pub(crate) cabinet: Arc<Cabinet>,
@@ -150,21 +152,34 @@ fn counterpart(view: &View, trace: &str) -> Option<String> {
 
 /// A place for what is told, so that what was kept is never without one.
 fn place<T>(queue: &mpsc::Sender<T>, what: &str) -> Result<mpsc::OwnedPermit<T>, Problem> {
-    queue
-        .clone()
-        .try_reserve_owned()
-        .map_err(|error| match error {
-            TrySendError::Full(_) => Problem::new(
-                ProblemKind::Busy,
-                format!(
-                    "too many {what} are waiting, so this was not taken; tell it again in a second"
-                ),
-            ),
-            TrySendError::Closed(_) => Problem::new(
-                ProblemKind::Ended,
-                format!("the engine has ended, so none of the {what} is taken"),
-            ),
-        })
+    let reserved = queue.clone().try_reserve_owned();
+    reserved.map_err(|error| match error {
+        TrySendError::Full(_) => full(what),
+        TrySendError::Closed(_) => ended(what),
+    })
+}
+
+fn full(what: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Busy,
+        format!("too many {what} are waiting, so this was not taken; tell it again in a second"),
+    )
+}
+
+fn ended(what: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Ended,
+        format!("the engine has ended, so none of the {what} is taken"),
+    )
+}
+
+/// What is answered where what was told couldn't be kept.
+fn not_kept(error: &TellError, otherwise: &str) -> Problem {
+    let kind = match error {
+        TellError::Text(_) => ProblemKind::Internal,
+        TellError::Journal(_) => ProblemKind::Busy,
+    };
+    Problem::new(kind, format!("{error}, and {otherwise}"))
 }
 
 /// What is answered to whoever says of what is over that it is.
@@ -335,6 +350,16 @@ impl EngineBackend {
         })
     }
 
+    /// A place among spans: they come and go, so where they fill the queue a moment is waited.
+    async fn place(&self, what: &str) -> Result<mpsc::OwnedPermit<Batch>, Problem> {
+        let reserve = self.teller.engine().clone().reserve_owned();
+        match tokio::time::timeout(PLACE_WITHIN, reserve).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(ended(what)),
+            Err(_) => Err(full(what)),
+        }
+    }
+
     /// Keeps what was told before it counts, and before it is answered.
     async fn intervention(&self, told: &ToldIntervention) -> Result<Reply, Problem> {
         let now = UnixNanos::from(SystemTime::now());
@@ -361,15 +386,12 @@ impl EngineBackend {
             is_known = analyzer.knows(&it.target);
             it
         };
-        let place = place(&self.interventions, "interventions")?;
-        let note = Note::Intervention(intervention.clone());
+        let place = self.place("interventions").await?;
         let as_shown = InterventionView::from(&intervention);
         let shown = words::interventions(std::slice::from_ref(&as_shown)).join("");
-        let hand_on = move |_| {
-            place.send(intervention);
-        };
-        self.keep(&note, now, "nothing is set apart", hand_on)
-            .await?;
+        let note = Note::Intervention(intervention);
+        let kept = self.teller.keep(&note, place).await;
+        kept.map_err(|error| not_kept(&error, "nothing is set apart"))?;
         // Whoever is answered and looks at once sees it.
         let mut view = self.view.clone();
         let is_shown = |view: &Arc<View>| view.status.interventions.contains(&as_shown);
@@ -388,51 +410,25 @@ impl EngineBackend {
     async fn report(&self, reports: Vec<ReportedOutcome>) -> Result<Reply, Problem> {
         let count = reports.len();
         let now = UnixNanos::from(SystemTime::now());
-        let place = place(&self.reports, "lists of reports")?;
-        let reports = reports.into_iter().map(|report| OutcomeReport {
-            trace_id: report.trace_id,
-            outcome: match report.outcome {
-                OutcomeWord::Ok => Outcome::Ok,
-                OutcomeWord::Failed => Outcome::Failed,
-                OutcomeWord::Slow => Outcome::Slow,
+        let place = self.place("lists of reports").await?;
+        let judgements = reports.into_iter().map(|report| Judgement {
+            report: OutcomeReport {
+                trace_id: report.trace_id,
+                outcome: match report.outcome {
+                    OutcomeWord::Ok => Outcome::Ok,
+                    OutcomeWord::Failed => Outcome::Failed,
+                    OutcomeWord::Slow => Outcome::Slow,
+                },
+                reporter: Name::from(report.reporter),
+                at: now,
+                detail: report.detail.map(Name::from),
             },
-            reporter: Name::from(report.reporter),
-            at: now,
-            detail: report.detail.map(Name::from),
+            asking: None,
         });
-        let reports: Vec<OutcomeReport> = reports.collect();
-        let note = Note::Reports(reports.clone());
-        let hand_on = move |_| {
-            let judgements = reports
-                .into_iter()
-                .map(|report| Judgement { report, root: None });
-            place.send(judgements.collect());
-        };
-        self.keep(&note, now, "none of the reports was taken", hand_on)
-            .await?;
+        let note = Note::Reports(judgements.collect());
+        let kept = self.teller.keep(&note, place).await;
+        kept.map_err(|error| not_kept(&error, "none of the reports was taken"))?;
         Ok(Reply::done(format!("{count} reports were taken")))
-    }
-
-    /// Writes a note into the journal, and hands on what it says once it is as durable as spans.
-    async fn keep(
-        &self,
-        note: &Note,
-        now: UnixNanos,
-        otherwise: &str,
-        hand_on: impl FnOnce(u64) + Send + 'static,
-    ) -> Result<(), Problem> {
-        let text = serde_json::to_vec(note).map_err(|error| {
-            let detail = format!("it could not be written down, and {otherwise}: {error}");
-            Problem::new(ProblemKind::Internal, detail)
-        })?;
-        let kept = self.journal.append_and(Entry::note(now, &text), hand_on);
-        match kept.await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Problem::new(
-                ProblemKind::Busy,
-                format!("it could not be kept, and {otherwise}: {error}"),
-            )),
-        }
     }
 
     fn dry_run(&self, dry_run: &service::DryRun) -> DryRun {
@@ -470,11 +466,12 @@ impl EngineBackend {
             place.send(said);
             return Ok(done);
         }
-        let (note, now) = (Note::Said(said.clone()), SystemTime::now().into());
-        let hand_on = move |_| {
+        let note = Note::Said(said.clone());
+        let kept = self.teller.write(&note, |_, _, _| {
             place.send(said);
-        };
-        self.keep(&note, now, "it doesn't count", hand_on).await?;
+        });
+        let kept = kept.await;
+        kept.map_err(|error| not_kept(&error, "it doesn't count"))?;
         Ok(done)
     }
 

@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use rekindle_analysis::{
     Analyzer, Caller, Component, Incident, Level, Ranking, Shape, Suspect, Verdict,
 };
-use rekindle_model::{Name, UnixNanos};
+use rekindle_model::{Intervention, InterventionKind, Life, Name, Selector, UnixNanos};
+use rekindle_recovery::service::Shadow;
 use rekindle_recovery::{Evidence, FaultSignature, RestartTree, SuspectUnit, UnitName};
 
 /// The most specific unit that surely contains the suspect; `None` when no unit does.
@@ -190,6 +191,35 @@ pub(crate) fn component_of(selector: &BTreeMap<String, String>) -> Option<Compon
         }
     }
     Some(Component::service(&service))
+}
+
+/// What a restart's shadow sets apart; `None` where nothing in telemetry is its unit's.
+pub(crate) fn cast(shadow: &Shadow) -> Option<Intervention> {
+    if shadow.selector.is_empty() {
+        return None;
+    }
+    let pairs = shadow.selector.iter();
+    Some(Intervention {
+        kind: InterventionKind::Restart,
+        target: Selector(
+            pairs
+                .map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())))
+                .collect(),
+        ),
+        from: shadow.from.into(),
+        until: shadow.until.map(Into::into),
+        began: Life {
+            process: shadow.began.process,
+            // Spans tell the number of their code component, and of nothing else below the process.
+            part: shadow
+                .began
+                .part
+                .filter(|_| shadow.selector.contains_key("code.namespace")),
+        },
+        ended_by: None,
+        // An action on a group casts one shadow per part.
+        reference: format!("action {} on {}", shadow.action, shadow.unit).into(),
+    })
 }
 
 /// The standard library's form of a time.

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use rekindle_model::{
@@ -23,23 +23,73 @@ use rekindle_recovery::probe::Probes;
 use rekindle_recovery::service::RecoveryStatus;
 use rekindle_recovery::watch::Watcher;
 use rekindle_recovery::{LiveTree, ProbeSpec, RestartTree, UnitName};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{Asked, CheckResult};
+use super::told::Note;
+use super::{Asked, CheckResult, Teller};
 
 /// What somebody outside says about a request, and the span of their asking where we know it: our
 /// own probes are the root of the traces that they begin, and export to nobody.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Judgement {
+    #[serde(flatten)]
     pub(crate) report: OutcomeReport,
-    pub(crate) root: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asking: Option<Asking>,
+}
+
+/// One asking of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asking {
+    /// The question's name.
+    pub(crate) question: Name,
+    /// What the span of it is called.
+    pub(crate) span_id: SpanId,
+    /// When it was asked.
+    pub(crate) start: UnixNanos,
+    /// When it was answered.
+    pub(crate) end: UnixNanos,
+}
+
+impl Judgement {
+    /// The span of our asking.
+    pub(crate) fn root(&self) -> Option<Span> {
+        let asking = self.asking.as_ref()?;
+        Some(Span {
+            trace_id: self.report.trace_id,
+            span_id: asking.span_id,
+            parent_id: None,
+            parent_is_remote: None,
+            start: asking.start,
+            end: asking.end,
+            // Whether the answer was right is in the report; the spans below say what they know.
+            shape: Arc::new(Shape {
+                kind: SpanKind::Client,
+                name: asking.question.clone(),
+                resource: Arc::clone(&PROBERS),
+                ..Shape::default()
+            }),
+            links: Box::default(),
+        })
+    }
 }
 
 /// The service that our probes' root spans come from. It serves nobody, so it is a user to the
 /// analysis.
 const PROBER: &str = "rekindle-probe";
+
+static PROBERS: LazyLock<Arc<Resource>> = LazyLock::new(|| {
+    Arc::new(Resource {
+        service: PROBER.into(),
+        instance: None,
+        version: None,
+        host: None,
+        attributes: vec![(Name::from("service.name"), Name::from(PROBER))],
+    })
+});
 
 /// The pause between two askings while a verdict waits for them; never more than one is under way.
 const HURRIED: Duration = Duration::from_millis(25);
@@ -148,21 +198,13 @@ pub(crate) fn spawn_questions(
     tasks: &mut JoinSet<()>,
     questions: Vec<Question>,
     probes: &Probes,
-    reports: &mpsc::Sender<Vec<Judgement>>,
+    teller: &Teller,
     recovery: &watch::Receiver<Arc<RecoveryStatus>>,
     shutdown: &watch::Receiver<bool>,
 ) {
-    let prober = Arc::new(Resource {
-        service: PROBER.into(),
-        instance: None,
-        version: None,
-        host: None,
-        attributes: vec![(Name::from("service.name"), Name::from(PROBER))],
-    });
     for question in questions {
-        let (probes, reports) = (probes.clone(), reports.clone());
+        let (probes, teller) = (probes.clone(), teller.clone());
         let (mut recovery, mut shutdown) = (recovery.clone(), shutdown.clone());
-        let prober = Arc::clone(&prober);
         tasks.spawn(async move {
             let mut pace = Pace::default();
             let mut asked: Option<Instant> = None;
@@ -180,9 +222,9 @@ pub(crate) fn spawn_questions(
                     },
                 }
                 asked = Some(Instant::now());
-                let judgement = ask(&question, &probes, &prober).await;
+                let judgement = ask(&question, &probes).await;
                 pace.answered(judgement.report.outcome == Outcome::Ok, phase);
-                if reports.send(vec![judgement]).await.is_err() {
+                if !teller.tell(&Note::Reports(vec![judgement])).await {
                     return;
                 }
             }
@@ -191,7 +233,7 @@ pub(crate) fn spawn_questions(
 }
 
 /// Asks a question once.
-async fn ask(question: &Question, probes: &Probes, prober: &Arc<Resource>) -> Judgement {
+async fn ask(question: &Question, probes: &Probes) -> Judgement {
     let (trace_id, span_id) = fresh_ids();
     let start: UnixNanos = SystemTime::now().into();
     let traceparent = format!("00-{trace_id}-{span_id}-01");
@@ -210,21 +252,11 @@ async fn ask(question: &Question, probes: &Probes, prober: &Arc<Resource>) -> Ju
             at: end,
             detail: answer.err().map(|failure| Name::from(failure.to_string())),
         },
-        root: Some(Span {
-            trace_id,
+        asking: Some(Asking {
+            question: Name::from(question.name.as_str()),
             span_id,
-            parent_id: None,
-            parent_is_remote: None,
             start,
             end,
-            // Whether the answer was right is in the report; the spans below say what they know.
-            shape: Arc::new(Shape {
-                kind: SpanKind::Client,
-                name: Name::from(question.name.as_str()),
-                resource: Arc::clone(prober),
-                ..Shape::default()
-            }),
-            links: Box::default(),
         }),
     }
 }

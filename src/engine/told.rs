@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use rekindle_model::{Intervention, Life, Name, OutcomeReport, Selector, UnixNanos};
+use rekindle_ingest::{DecodeContext, PackedSpans, Record, decode_payload};
+use rekindle_model::{Intervention, Life, Name, Selector, TraceId, UnixNanos};
 use rekindle_recovery::{RestartTree, UnitName};
 use serde::{Deserialize, Serialize};
 
+use super::probing::Judgement;
 use super::said::Said;
 use crate::api::{Problem, ToldIntervention, Whom};
 use crate::view::{UtcTime, reference_anew, reference_of, told_as};
@@ -14,13 +16,80 @@ use crate::view::{UtcTime, reference_anew, reference_of, told_as};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Note {
+    /// An engine began to live, and read what follows.
+    Began {
+        /// What it knew then.
+        began: Beginning,
+    },
+    /// What we restarted ourselves. The ledger knows that, too, and what became of it.
+    Restarted {
+        /// As the analysis takes it.
+        restarted: Intervention,
+    },
+    /// Which traces a ranking of ours showed: they are kept for the next ones.
+    Shown {
+        /// The traces.
+        shown: Vec<TraceId>,
+        /// The number that its incident has in the analysis.
+        of: u64,
+    },
     /// What was done to the system.
     Intervention(Intervention),
-    /// What somebody outside said of requests.
-    Reports(Vec<OutcomeReport>),
+    /// What somebody outside said of requests: others, and our own probes.
+    Reports(Vec<Judgement>),
     /// What somebody said of a unit, or that nothing holds any more that was said of it. Heartbeats that promise the next
     /// one come again by themselves, and aren't kept.
     Said(Said),
+}
+
+/// What an engine knows at its beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    /// From when on it reads what is in the journal before this.
+    pub(crate) since: UnixNanos,
+    /// The position of the first of it, if there is any.
+    pub(crate) first: Option<u64>,
+    /// What former engines restarted in that time.
+    pub(crate) restarted: Vec<Intervention>,
+    /// How it counts, as far as a configuration says: another one counts otherwise.
+    pub(crate) settings: String,
+}
+
+/// What an entry of the journal says.
+pub(crate) enum Told {
+    /// What an exporter sent.
+    Spans(PackedSpans),
+    /// What was told beside it.
+    Note(Box<Note>),
+}
+
+impl Note {
+    /// Whether it says nothing to the engines after the one that wrote it: what was restarted, and what became of it, the
+    /// ledger tells them.
+    pub(crate) const fn is_of_one_life(&self) -> bool {
+        matches!(
+            self,
+            Self::Began { .. } | Self::Restarted { .. } | Self::Shown { .. }
+        )
+    }
+}
+
+impl Told {
+    /// Whether the analysis hears of it, and with it of the time when it came; of words about units it doesn't.
+    pub(crate) fn concerns_requests(&self) -> bool {
+        !matches!(self, Self::Note(note) if matches!(**note, Note::Said(_)))
+    }
+}
+
+/// Reads an entry of the journal; `None` where it can't be read.
+pub(crate) fn read(record: &Record, context: &mut DecodeContext) -> Option<Told> {
+    let entry = &record.entry;
+    if let Some(note) = entry.as_note() {
+        return serde_json::from_slice(note).ok().map(Told::Note);
+    }
+    let content_type = entry.protocol.content_type();
+    let decoded = decode_payload(content_type, &entry.payload, context).ok()?;
+    Some(Told::Spans(decoded.spans))
 }
 
 /// So long after it was told an intervention counts as over, unless it is told again: a pipeline that broke half-way must
@@ -154,6 +223,7 @@ mod tests {
     use super::*;
     use crate::api::DeedWord;
     use crate::engine::mapping::tests::tree;
+    use crate::engine::probing::Asking;
 
     /// Notes that an earlier version wrote are plain interventions.
     #[test]
@@ -167,7 +237,7 @@ mod tests {
             ended_by: None,
             reference: "hpa".into(),
         };
-        let report = OutcomeReport {
+        let report = rekindle_model::OutcomeReport {
             trace_id: rekindle_model::TraceId::from_bytes([7; 16]).expect("not zero"),
             outcome: rekindle_model::Outcome::Failed,
             reporter: "crawler".into(),
@@ -183,9 +253,33 @@ mod tests {
             })
         };
         use crate::engine::said::Speaker::{Forget, Itself, Reporter};
+        let asking = Asking {
+            question: "front door".into(),
+            span_id: rekindle_model::SpanId::from_bytes([7; 8]).expect("not zero"),
+            start: UnixNanos(5),
+            end: UnixNanos(8),
+        };
+        let judgement = |asking| Judgement {
+            report: report.clone(),
+            asking,
+        };
+        let began = Beginning {
+            since: UnixNanos(3),
+            first: Some(4),
+            restarted: vec![intervention.clone()],
+            settings: "of a window".to_owned(),
+        };
         for note in [
             Note::Intervention(intervention.clone()),
-            Note::Reports(vec![report]),
+            Note::Restarted {
+                restarted: intervention.clone(),
+            },
+            Note::Began { began },
+            Note::Shown {
+                shown: vec![report.trace_id],
+                of: 3,
+            },
+            Note::Reports(vec![judgement(None), judgement(Some(asking))]),
             said(Reporter("crawler".to_owned()), Some("no price")),
             said(Itself, Some("no room")),
             said(Forget, None),
@@ -197,6 +291,9 @@ mod tests {
         let old = serde_json::to_vec(&intervention).expect("written");
         let read: Note = serde_json::from_slice(&old).expect("read");
         assert_eq!(read, Note::Intervention(intervention));
+        let old = serde_json::to_vec(&[&report]).expect("written");
+        let read: Note = serde_json::from_slice(&old).expect("read");
+        assert_eq!(read, Note::Reports(vec![judgement(None)]));
     }
 
     const NOW: u64 = 1_000_000_000;

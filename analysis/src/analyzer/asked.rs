@@ -82,13 +82,9 @@ impl Analyzer {
         Some(rank(method, &self.input(incident)?))
     }
 
-    /// Keeps the traces that a ranking shows while its incident is remembered.
-    pub fn keep_examples(&mut self, ranking: &Ranking) {
-        let shown = ranking.suspects.iter().flat_map(|suspect| {
-            let examples = &suspect.examples;
-            examples.failed.iter().chain(&examples.ok).copied()
-        });
-        self.examples.pin(ranking.incident, shown);
+    /// Keeps the traces that a ranking of this incident shows while it is remembered, as far as they are there.
+    pub fn keep_examples(&mut self, incident: u64, shown: impl IntoIterator<Item = TraceId>) {
+        self.examples.pin(incident, shown.into_iter());
     }
 
     /// How many requests of these types (all, when there are none) that began in `[from, until)`
@@ -203,6 +199,17 @@ impl Analyzer {
     /// How a remembered request ended, everything considered.
     pub fn outcome(&self, trace_id: TraceId) -> Option<Outcome> {
         self.records.get(trace_id).map(Record::outcome)
+    }
+
+    /// The number of a remembered request's type, and how it ended.
+    pub(crate) fn ended(&self, trace_id: TraceId) -> Option<(u32, Outcome)> {
+        let record = self.records.get(trace_id)?;
+        Some((record.request_type, record.outcome()))
+    }
+
+    /// The type of this number.
+    pub(crate) fn type_numbered(&self, id: u32) -> &RequestType {
+        &self.types.get(id).request_type
     }
 
     /// The type of a remembered request.

@@ -32,7 +32,7 @@ fn a_restart_that_cured_does_not_change_who_is_named() {
     // The last ones end.
     site.now = site.now.plus(Duration::from_secs(1));
     let before = site.ranking();
-    site.analyzer.keep_examples(&before);
+    site.analyzer.keep_examples(before.incident, before.shown());
     let named = first(&before).clone();
     assert_eq!(
         named.components[0],
@@ -125,7 +125,8 @@ fn what_a_ranking_has_shown_stays_while_its_incident_is_remembered() {
     let mut site = Site::new();
     site.run(60, Fault::None).run(5, Fault::SearchRaises);
     let ranking = site.ranking();
-    site.analyzer.keep_examples(&ranking);
+    site.analyzer
+        .keep_examples(ranking.incident, ranking.shown());
     site.run(60, Fault::SearchRaises);
     let shown = &first(&ranking).examples;
     assert!(shown.failed.len() + shown.ok.len() >= 4);

@@ -6,6 +6,7 @@
 //! keeps the engine from starting.
 
 mod file;
+mod receipts;
 mod record;
 mod room;
 mod segment;
@@ -26,11 +27,13 @@ use rekindle_model::UnixNanos;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+pub use receipts::Receipt;
 pub use record::{Entry, Protocol, Record};
 pub use room::Allowance;
 
 use crate::folder::make_folder;
 use crate::lock::{LOCK, lock_folder};
+use receipts::Receipts;
 use record::MIN_RECORD_BYTES;
 use writer::{Append, Order, Sealed, Writer};
 
@@ -182,7 +185,10 @@ pub struct Replayed {
 /// The journal, open for appending. Clones are handles of the same one; when the last is dropped,
 /// what waits is written and the writer ends.
 #[derive(Clone, Debug)]
-pub struct Journal(Arc<Inner>);
+pub struct Journal {
+    inner: Arc<Inner>,
+    receipts: Arc<Receipts>,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -238,12 +244,29 @@ impl Journal {
             allowance,
             _lock: lock,
         };
-        Ok((Self(Arc::new(inner)), recovered))
+        Ok((Self::of(inner), recovered))
     }
 
     /// A journal that keeps nothing.
     pub fn off() -> Self {
-        Self(Arc::new(Inner::Off(Mutex::new(0))))
+        Self::of(Inner::Off(Mutex::new(0)))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            receipts: Arc::default(),
+        }
+    }
+
+    /// Something was received now, and will be kept. Its receipt is to be dropped once it was handed on, or refused.
+    pub fn receive(&self) -> Receipt {
+        self.receipts.receive()
+    }
+
+    /// Everything that was received before this time was handed on, or refused.
+    pub fn received_until(&self) -> UnixNanos {
+        self.receipts.until()
     }
 
     /// Keeps a request, and resolves to its position once that is as durable as was configured.
@@ -264,7 +287,7 @@ impl Journal {
         entry: Entry,
         hand_on: impl FnOnce(u64) + Send + 'static,
     ) -> Result<u64, AppendError> {
-        let sender = match &*self.0 {
+        let sender = match &*self.inner {
             Inner::Off(position) => {
                 let mut next = position.lock().unwrap_or_else(PoisonError::into_inner);
                 let position = *next;
@@ -294,7 +317,7 @@ impl Journal {
         if let Inner::On {
             sender: Some(sender),
             ..
-        } = &*self.0
+        } = &*self.inner
         {
             // Full: what comes will seal it.
             let _ = sender.try_send(Order::SealOld(now));
@@ -304,14 +327,14 @@ impl Journal {
     /// Lets go of all before this position: it is elsewhere, as durable as here. Segments are removed with the next
     /// request, when they are old or there are too many.
     pub fn release(&self, position: u64) {
-        if let Inner::On { released, .. } = &*self.0 {
+        if let Inner::On { released, .. } = &*self.inner {
             released.fetch_max(position, Ordering::Relaxed);
         }
     }
 
     /// How many bytes it may have at present, for whoever shows it. It outlives the journal.
     pub fn allowance(&self) -> Allowance {
-        match &*self.0 {
+        match &*self.inner {
             Inner::Off(_) => Allowance::default(),
             Inner::On { allowance, .. } => allowance.clone(),
         }
@@ -327,7 +350,7 @@ impl Journal {
         since: UnixNanos,
         each: impl FnMut(Record),
     ) -> Result<Replayed, JournalError> {
-        match &*self.0 {
+        match &*self.inner {
             Inner::Off(_) => Ok(Replayed::default()),
             Inner::On { dir, .. } => replay(dir, since, each),
         }

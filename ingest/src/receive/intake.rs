@@ -7,7 +7,7 @@
 //! once, where a refusal would make it pause for seconds; after that, full is an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rekindle_model::UnixNanos;
@@ -36,8 +36,10 @@ pub struct Batch {
     pub position: u64,
     /// When its last byte came.
     pub received_at: UnixNanos,
-    /// Its spans, at least one.
+    /// Its spans, at least one; none of a note.
     pub spans: PackedSpans,
+    /// What was told beside spans, as it is in the journal.
+    pub note: Option<Box<[u8]>>,
     /// The memory it takes, given back when the engine drops the batch.
     #[expect(dead_code, reason = "held for being dropped with the batch")]
     hold: Option<Hold>,
@@ -50,7 +52,16 @@ impl Batch {
             position,
             received_at,
             spans,
+            note: None,
             hold: None,
+        }
+    }
+
+    /// What was told beside spans: it has its place among them.
+    pub fn of_note(position: u64, received_at: UnixNanos, note: &[u8]) -> Self {
+        Self {
+            note: Some(note.into()),
+            ..Self::new(position, received_at, PackedSpans::default())
         }
     }
 }
@@ -114,7 +125,8 @@ impl Intake {
         encoding: Encoding,
         mut hold: Hold,
     ) -> Result<Partial, Refusal> {
-        let received_at = UnixNanos::from(SystemTime::now());
+        let receipt = self.journal.receive();
+        let received_at = receipt.at();
         let received = body.len();
         if received == 0 && protocol.content_type() == ContentType::Protobuf {
             // A message without fields: valid, and nothing to find a place for.
@@ -143,8 +155,10 @@ impl Intake {
                     position,
                     received_at,
                     spans,
+                    note: None,
                     hold: Some(hold),
                 });
+                drop(receipt);
             };
             if let Err(error) = self.journal.append_and(entry, hand_on).await {
                 self.quotas.give_back(source, accepted, Instant::now());

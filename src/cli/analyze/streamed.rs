@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rekindle_analysis::rank::Input;
-use rekindle_analysis::{AnalysisConfig, Heap, MaskedOf, Offline};
+use rekindle_analysis::{AnalysisConfig, Heap, MaskedOf, Offline, Outage};
 use rekindle_ingest::{DecodeContext, KeepAttributes};
 use rekindle_model::{
     Intervention, Link, OutlineParts, ReleaseReason, Shape, SpanId, Step, TraceId, UnixNanos,
@@ -43,6 +43,8 @@ pub(super) struct Streamed {
     pub(super) window_traces: usize,
     pub(super) unreadable: u64,
     pub(super) masked: Vec<MaskedOf>,
+    /// Earlier outages, of which nothing was counted.
+    pub(super) outages: Vec<Outage>,
 }
 
 /// Why a pass ended early.
@@ -67,7 +69,16 @@ pub(super) fn streamed(
     keep: &KeepAttributes,
     interventions: &[Intervention],
 ) -> Result<Option<Streamed>, Failure> {
-    match analyzed(config, args, keep, interventions) {
+    let counted = |outages: &[Outage]| analyzed(config, args, keep, interventions, outages);
+    // Whoever knows of outages only afterwards counts once more; mostly there are none.
+    let streamed = counted(&[]).and_then(|streamed| match streamed.outages.is_empty() {
+        true => Ok(streamed),
+        false => Ok(Streamed {
+            outages: streamed.outages.clone(),
+            ..counted(&streamed.outages)?
+        }),
+    });
+    match streamed {
         Ok(streamed) => Ok(Some(streamed)),
         Err(Stop::Unsorted) => Ok(None),
         Err(Stop::Failed(failure)) => Err(failure),
@@ -79,6 +90,7 @@ fn analyzed(
     args: &AnalyzeArgs,
     keep: &KeepAttributes,
     interventions: &[Intervention],
+    besides: &[Outage],
 ) -> Result<Streamed, Stop> {
     let since = args.since.unwrap_or_default();
     let mut begins = Vec::new();
@@ -98,7 +110,7 @@ fn analyzed(
         false => Heap::Later,
     };
     let mut offline = Offline::new(config).around(interventions);
-    offline = offline.of_masked(args.masked);
+    offline = offline.of_masked(args.masked).besides(besides);
     let (mut baseline_traces, mut window_traces) = (0, 0);
     let mut count_before = |offline: &mut Offline, mut traces: Traces| {
         baseline_traces += traces.ends.len();
@@ -154,6 +166,7 @@ fn analyzed(
     Ok(Streamed {
         input: offline.input(),
         masked: offline.masked(),
+        outages: offline.outages(),
         baseline_traces,
         window_traces,
         unreadable,

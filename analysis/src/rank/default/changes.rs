@@ -100,8 +100,30 @@ pub(super) enum Period {
     Calm,
 }
 
+/// On how many threads is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threads {
+    One,
+    Two,
+}
+
 /// What changed, the most first; each family once, with its largest change.
 pub(super) fn changes(
+    input: &Input,
+    tally: &Tally,
+    period: Period,
+    choices: Choices,
+) -> Vec<Change> {
+    let threads = match input.timed.len() < WORTH_A_THREAD {
+        true => Threads::One,
+        false => Threads::Two,
+    };
+    changes_on(threads, input, tally, period, choices)
+}
+
+/// The same, whatever it is compared on.
+fn changes_on(
+    threads: Threads,
     input: &Input,
     tally: &Tally,
     period: Period,
@@ -119,10 +141,9 @@ pub(super) fn changes(
         let slower = slower::slower(&group, &families, choices);
         (group, slower)
     };
-    let ((all, mut found), (by_type, stops)) = if input.timed.len() < WORTH_A_THREAD {
-        (over_all(), by_type())
-    } else {
-        at_once(over_all, by_type)
+    let ((all, mut found), (by_type, stops)) = match threads {
+        Threads::One => (over_all(), by_type()),
+        Threads::Two => at_once(over_all, by_type),
     };
     found.extend(by_type);
     slower::weigh_together(&mut found.changes, &all, &families);
@@ -206,7 +227,54 @@ impl Families<'_> {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_model::Trace;
+
     use super::*;
+    use crate::testing::{Call, T};
+    use crate::{AnalysisConfig, input_of};
+
+    /// A shop of many pages, each of which asks for its own goods; with the fault some take longer, and some aren't asked
+    /// any more.
+    fn traces(first: u128, with_fault: bool) -> Vec<Trace> {
+        let request = |n: u64| {
+            let page = n % 40;
+            let slow = if with_fault && page.is_multiple_of(3) {
+                90
+            } else {
+                0
+            };
+            let goods = Call::server(&format!("goods {page}"), "GET /goods");
+            let goods = Call::client("ask").with(goods.takes(4 + n * 7 % 5 + slow));
+            let shop = Call::server("shop", &format!("GET /{page}")).takes(3 + n % 4);
+            let shop = match with_fault && page % 7 == 1 {
+                true => shop,
+                false => shop.with(goods),
+            };
+            T {
+                id: first + u128::from(n),
+                ..T::default()
+            }
+            .build(shop)
+        };
+        (0..2_400).map(request).collect()
+    }
+
+    #[test]
+    fn two_threads_find_what_one_finds() {
+        let config = AnalysisConfig::default();
+        let input = input_of(&config, &traces(1, false), &traces(1_000_000, true));
+        let tally = Tally::of(&input);
+        for period in [Period::Fault, Period::Calm] {
+            let [alone, together] = [Threads::One, Threads::Two]
+                .map(|threads| changes_on(threads, &input, &tally, period, Choices::default()));
+            assert_eq!(format!("{alone:?}"), format!("{together:?}"), "{period:?}");
+            assert!(
+                period == Period::Calm || alone.len() > 10,
+                "{}",
+                alone.len()
+            );
+        }
+    }
 
     fn change(by_chance: f64) -> Change {
         Change {
