@@ -54,6 +54,9 @@ pub(crate) enum Failure {
     /// What was typed is wrong in a way that clap can't see.
     #[error("{0}")]
     Usage(String),
+    /// What was asked about isn't there, for which no daemon was asked.
+    #[error("{0}")]
+    NotFound(String),
     /// The terminal or pipe is gone.
     #[error("failed writing the answer: {0}")]
     Write(#[from] io::Error),
@@ -69,6 +72,7 @@ impl Failure {
             Self::Client(ClientError::Problem(problem)) => problem.kind.into(),
             Self::Client(ClientError::NotRekindle { .. }) | Self::Other(_) => Exit::Failed,
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
+            Self::NotFound(_) => Exit::NotFound,
             // Whoever closes the pipe (`rekindle history | head`) has seen enough.
             Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Write(_) => Exit::Failed,

@@ -40,8 +40,8 @@ use tokio::task::JoinSet;
 use crate::api::{self, Speakers};
 use crate::config::Config;
 use crate::engine::{
-    Engine, EngineBackend, Inputs, KnownIncidents, Note, Rehearsal, Remembers, Shared, Teller,
-    recount, spawn_checks, spawn_questions, spawn_watches,
+    Engine, EngineBackend, Inputs, KnownIncidents, Rehearsal, Remembers, Shared, Teller, recount,
+    spawn_checks, spawn_questions, spawn_watches,
 };
 use crate::view::{IncidentView, RankingView, View};
 pub(crate) use parts::keep_attributes;
@@ -381,16 +381,11 @@ async fn live(start: Start, running: &mut Running) -> anyhow::Result<()> {
     // On a thread for what blocks: the stop must be heard meanwhile, and a long journal takes a while.
     let replayed = tokio::task::spawn_blocking(move || {
         parts::replay(&journal, &config, &mut engine, &mut restarts)
-            .map(|last_seen| (journal, config, engine, restarts, last_seen))
+            .map(|()| (journal, config, engine, restarts))
     });
-    let (journal, config, engine, restarts, last_seen) =
+    let (journal, config, engine, restarts) =
         replayed.await.context("the replay was broken off")??;
     let teller = Teller::new(journal.clone(), batch_sender.clone());
-    if let Some(last_seen) = last_seen {
-        // The first that the engine hears.
-        let blind = parts::blind(last_seen, SystemTime::now().into());
-        teller.tell(&Note::Intervention(blind)).await;
-    }
     shared.caught_up(SystemTime::now());
     if let Some(spans) = spans.clone() {
         let (settings, kept, dir) = (config.store.clone(), journal.clone(), journal_dir.clone());

@@ -50,7 +50,7 @@ pub(crate) use archive::{KnownIncidents, archived};
 pub(crate) use backend::EngineBackend;
 pub(crate) use courier::Courier;
 pub(crate) use probing::{Question, spawn_checks, spawn_questions, spawn_watches};
-pub(crate) use recount::{Counting, recount};
+pub(crate) use recount::{Counting, RecountError, recount};
 pub(crate) use rehearsal::{Happening, Rehearsal};
 pub(crate) use said::Said;
 pub(crate) use shared::Shared;
@@ -67,6 +67,10 @@ use heard::Heard;
 use ids::IncidentIds;
 use ranker::{Ranked, Ranker, RankerEnds};
 use spreading::Spreading;
+
+/// Time waits for so long, and no longer, for what was received and isn't in the journal yet. What comes later counts, but a
+/// ranking may then not be made again from the journal.
+const LONGEST_HOLD: Duration = Duration::from_secs(10);
 
 /// How often the snapshot that people see is made anew.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
@@ -290,6 +294,7 @@ impl Engine {
                 let (at, now) = (mapping::wall(received_at), mapping::wall(now));
                 self.direct.was_said(said, at, now);
             }
+            Note::Began { began } => self.begin(&began, position),
             told => {
                 self.let_time_pass(received_at);
                 if !told.is_of_one_life() {
@@ -299,9 +304,10 @@ impl Engine {
         }
     }
 
-    /// The journal was read up to this position.
-    pub(crate) fn has_read(&self, position: u64) {
-        self.shared.analyzer().cut_at(position);
+    /// An engine, this or a former one, began to look; the journal was read up to this position.
+    pub(crate) fn begin(&mut self, began: &Beginning, position: u64) {
+        let mut analyzer = self.shared.analyzer();
+        self.course.begin(&mut analyzer, began, position);
     }
 
     /// Sets apart what this lies on.
@@ -335,6 +341,8 @@ impl Engine {
                 Event::Ranked(ranked) => self.ranked(ranked, &inputs.notes),
                 Event::Tick => {
                     let until = inputs.journal.received_until();
+                    // A disk that hangs must not keep anybody from noticing what fails.
+                    let until = until.max(now().minus(LONGEST_HOLD));
                     // What was received before is there by now; as long as it waits, it brings the time along.
                     let waiting = !inputs.batches.is_empty();
                     let counted = if waiting { self.received_at } else { until };

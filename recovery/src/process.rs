@@ -29,6 +29,7 @@
 //! | nothing happens | adopts: boot id, pid and start time are those recorded |
 //! | the child dies | tells that it exited (how, nobody saw); doesn't restart it |
 //! | the child dies and its pid goes to another | the start time differs: as above; the other is left alone |
+//! | somebody takes its port, and it is to be started | stopped, with the life to begin as next (after `starting` *n+1* that is *n+2*); begins that once nobody listens there |
 //! | the host restarts | tells so; [`Supervisor::start_missing`] starts it, since that is no failure of the child |
 //! | during [`Supervisor::stop_all`] | finishes the stop, starts nothing |
 //! | the unit is taken out of the configuration | watches its child as long as it lives, and can only stop it |

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rekindle_analysis::rank::{Input, Part, Timed, facts, rank};
+use rekindle_analysis::rank::{Input, Method, Part, Timed, facts, rank};
 use rekindle_analysis::{
     AnalysisConfig, Masked, MaskedOf, Offline, Outage, Ranking, Verdict, Weights,
 };
@@ -25,9 +25,9 @@ use super::terminal::{Tone, plain};
 use super::{Failure, Terminal, check};
 use crate::config::{Config, Overrides};
 use crate::daemon::{recount_of, tree_of};
-use crate::engine::{archived, publish};
+use crate::engine::{RecountError, archived, publish};
 use crate::exit::Exit;
-use crate::view::UtcTime;
+use crate::view::{RankingView, UtcTime};
 use crate::words;
 use streamed::{Streamed, streamed};
 
@@ -189,20 +189,29 @@ fn again(terminal: &mut Terminal, args: &AnalyzeArgs, number: u64) -> Result<Exi
     let incident = archived(&config.state_dir, number)
         .with_context(|| format!("reading incident {number} in {dir}"))?;
     let incident = incident.ok_or_else(|| {
-        Failure::Usage(format!(
-            "no engine that kept its state in {dir} has shown an incident {number}: name its configuration with --config"
+        Failure::NotFound(format!(
+            "no engine that kept its state in {dir} has shown an incident {number}; where its state is, --state-dir says, \
+             or its configuration (--config)"
         ))
     })?;
     let shown = incident.ranking.as_ref();
     let shown = shown.filter(|_| incident.concerns_requests());
-    let shown = shown
-        .ok_or_else(|| Failure::Usage(format!("no requests were ranked for incident {number}")))?;
+    let shown = shown.ok_or_else(|| {
+        Failure::NotFound(format!(
+            "incident {number} was seen directly, not in requests: nothing was ranked"
+        ))
+    })?;
     let input = recount_of(&config, &incident, shown)?;
+    let tree = tree_of(&config)?;
+    let own = publish::ranking(number, &rank(Method::Default, &input), &tree);
+    if !is_same(&own, shown)? {
+        return Err(anyhow::Error::new(RecountError::AnotherRanking { cut: shown.cut }).into());
+    }
     if args.csv.is_some() || args.parquet.is_some() {
         tidy(&input).write(args.csv.as_deref(), args.parquet.as_deref())?;
     }
     let ranking = rank(args.method, &input);
-    let view = publish::ranking(number, &ranking, &tree_of(&config)?);
+    let view = publish::ranking(number, &ranking, &tree);
     terminal.answer(&view, |terminal, view| {
         terminal.line(format!(
             "As of {}, the journal in {dir} up to position {}.",
@@ -212,6 +221,19 @@ fn again(terminal: &mut Terminal, args: &AnalyzeArgs, number: u64) -> Result<Exi
         show_left_out(terminal, &ranking)
     })?;
     Ok(Exit::Ok)
+}
+
+/// Whether what is counted again is what was shown, but for units: who grew, and how the tree was then, isn't kept.
+fn is_same(again: &RankingView, shown: &RankingView) -> Result<bool, Failure> {
+    // As the archive has it, whose numbers were read from text.
+    let text = serde_json::to_string(again).context("writing a ranking")?;
+    let again: RankingView = serde_json::from_str(&text).context("reading a ranking")?;
+    let without_units = |view: &RankingView| {
+        let mut view = view.clone();
+        view.suspects.iter_mut().for_each(|it| it.unit = None);
+        view
+    };
+    Ok(without_units(&again) == without_units(shown))
 }
 
 /// What is the baseline as well as the recording with the fault, by whatever path.

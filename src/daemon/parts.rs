@@ -168,16 +168,18 @@ pub(super) fn counting(config: &Config, sampling_seed: u64) -> Counting {
 }
 
 /// Reads what the journal remembers of the analysis window into the engine, which knows by then what was
-/// restarted in that time: else failures that a restart ended would look like what comes and goes by itself. When the
-/// last of it was received.
+/// restarted in that time: else failures that a restart ended would look like what comes and goes by itself. From then on it
+/// looks.
 pub(super) fn replay(
     journal: &Journal,
     config: &Config,
     engine: &mut Engine,
     restarts: &mut RecoveryEvents,
-) -> anyhow::Result<Option<UnixNanos>> {
+) -> anyhow::Result<()> {
     let now: UnixNanos = SystemTime::now().into();
     let mut began = Beginning {
+        at: now,
+        blind: None,
         since: now.minus(config.analysis.window),
         first: None,
         restarted: Vec::new(),
@@ -191,13 +193,14 @@ pub(super) fn replay(
     }
     let mut context = DecodeContext::new(&keep_attributes(config));
     let mut unreadable = 0u64;
-    let mut last_seen = None;
+    let (mut last_seen, mut last_position) = (None, 0);
     let since = began.since;
     let replayed = journal
         .replay(since, |record| {
             let (position, received_at) = (record.position, record.entry.received_at);
             began.first.get_or_insert(position);
             last_seen = last_seen.max(Some(received_at));
+            last_position = position;
             match read(&record, &mut context) {
                 Some(Told::Spans(spans)) => engine.replay(position, received_at, &spans),
                 Some(Told::Note(note)) => engine.remember(position, received_at, *note, now),
@@ -206,26 +209,33 @@ pub(super) fn replay(
             }
         })
         .context("the journal could not be replayed")?;
+    began.at = SystemTime::now().into();
+    began.blind = last_seen.map(|from| blind(from, began.at));
     // Only now, so that it isn't read as one of those before.
-    let note = serde_json::to_vec(&Note::Began { began })?;
-    let told = journal.append(Entry::note(now, &note));
-    match tokio::runtime::Handle::current().block_on(told) {
-        Ok(position) => engine.has_read(position),
+    let note = serde_json::to_vec(&Note::Began {
+        began: began.clone(),
+    })?;
+    let told = journal.append(Entry::note(began.at, &note));
+    let position = match tokio::runtime::Handle::current().block_on(told) {
+        Ok(position) => position,
         Err(error) => {
             tracing::warn!(%error, "rankings of this engine can't be made again from the journal");
+            last_position
         }
-    }
+    };
+    engine.begin(&began, position);
     tracing::info!(
         records = replayed.records,
         damaged_segments = replayed.damaged_segments,
         unreadable,
         "the journal was replayed"
     );
-    Ok(last_seen)
+    Ok(())
 }
 
-/// Nobody was looking in this time; what ran in it counts neither for nor against anyone.
-pub(super) fn blind(from: UnixNanos, until: UnixNanos) -> Intervention {
+/// Nobody was looking in this time; what ran in it counts neither for nor against anyone. It has a name of its own, since
+/// who dies again at once was blind both before and after.
+fn blind(from: UnixNanos, until: UnixNanos) -> Intervention {
     Intervention {
         kind: InterventionKind::Blind,
         target: Selector::default(),
@@ -233,7 +243,7 @@ pub(super) fn blind(from: UnixNanos, until: UnixNanos) -> Intervention {
         until: Some(until),
         began: Life::default(),
         ended_by: None,
-        reference: "the engine was down".into(),
+        reference: format!("the engine was down since {}", UtcTime::from(from)).into(),
     }
 }
 

@@ -12,7 +12,7 @@ use rekindle_ingest::PackedSpans;
 use rekindle_ingest::assembly::Assembler;
 use rekindle_model::{Outline, UnixNanos};
 
-use super::told::Note;
+use super::told::{Beginning, Note};
 
 /// How often time passes. A person can't tell a tenth of a second, and an incident is noticed by entry spans, which don't
 /// wait for a beat to be counted.
@@ -62,6 +62,15 @@ impl Course {
         (next..=until).map(|beat| UnixNanos(beat * beats_nanos()))
     }
 
+    /// An engine begins to look. In the time before, no time passed: nobody would have seen it.
+    pub(crate) fn begin(&mut self, analyzer: &mut Analyzer, began: &Beginning, position: u64) {
+        if let Some(blind) = &began.blind {
+            analyzer.intervene(blind.clone());
+        }
+        self.last = Some((began.at.0 / beats_nanos()).saturating_sub(1));
+        analyzer.cut_at(position);
+    }
+
     /// A beat: hands on the traces that are whole by now, each several after they were shown to `look`. What it makes of
     /// the incidents.
     pub(crate) fn pass(
@@ -100,11 +109,15 @@ impl Course {
         note: Note,
     ) {
         match note {
-            Note::Began { .. } | Note::Said(_) => {}
+            Note::Began { began } => self.begin(analyzer, &began, position),
+            Note::Said(_) => {}
             Note::Shown { shown, of } => analyzer.keep_examples(of, shown),
-            Note::Restarted { restarted: told } | Note::Intervention(told) => {
-                analyzer.intervene(told);
+            Note::Restarted { restarted } => {
+                for told in restarted {
+                    analyzer.intervene(told);
+                }
             }
+            Note::Intervention(told) => analyzer.intervene(told),
             Note::Reports(judgements) => {
                 for judgement in judgements {
                     if let Some(root) = judgement.root() {
@@ -197,6 +210,26 @@ mod tests {
             again.truncate(heard.len());
             assert_eq!(heard, again, "{entries:?}");
         }
+    }
+
+    /// Whoever was down learned nothing of how long all was well.
+    #[test]
+    fn while_nobody_looks_no_time_passes() {
+        let mut course = course();
+        let mut analyzer = Analyzer::new(rekindle_analysis::AnalysisConfig::default());
+        assert_eq!(course.due(UnixNanos::from_secs(1)).count(), 1);
+        let began = Beginning {
+            at: UnixNanos::from_secs(3_000),
+            blind: None,
+            since: UnixNanos::default(),
+            first: None,
+            restarted: Vec::new(),
+            settings: String::new(),
+        };
+        course.begin(&mut analyzer, &began, 7);
+        let due: Vec<_> = course.due(UnixNanos::from_millis(3_000_120)).collect();
+        let expected = [3_000_000, 3_000_050, 3_000_100].map(UnixNanos::from_millis);
+        assert_eq!(due, expected);
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Fault {
             self.times += 1;
             self.since = at;
             self.words = words;
+            self.now.clear();
             tracing::warn!(incident = self.incident, unit = %self.unit, "again: {}", self.sentence());
         }
         self.seen = now;
@@ -156,6 +157,8 @@ impl DirectFaults {
             ChildEvent::Started { .. } => {}
             ChildEvent::NotReady { unit, reason, .. } => {
                 tracing::warn!(%unit, %reason, "a supervised process is not ready");
+                let words = format!("it was started again and isn't ready: {reason}");
+                self.note(unit, Kind::Exited, words, now);
             }
             ChildEvent::Stuck { unit, reason, .. } => {
                 tracing::error!(%unit, %reason, "a supervised process can't be ended");
@@ -670,19 +673,19 @@ mod tests {
             reason: "process 7 (nc) listens on its port 80".to_owned(),
             at: at(seconds),
         };
-        let ended = ChildEvent::Exited {
+        let ended_at = |seconds| ChildEvent::Exited {
             unit: unit(),
             generation: 1,
             how: Ending::Code(1),
             lived: Some(Duration::from_secs(4)),
             last_line: None,
-            at: at(1),
+            at: at(seconds),
         };
         let held = "the process of web can't be started: process 7 (nc) listens on its port 80";
         for (events, expected, lived) in [
             (vec![blocked(1), blocked(2)], held.to_owned(), None),
             (
-                vec![ended, blocked(2)],
+                vec![ended_at(1), blocked(2)],
                 "the process of web ended by itself: exited with code 1; it can't be started again: process 7 (nc) \
                  listens on its port 80"
                     .to_owned(),
@@ -706,6 +709,10 @@ mod tests {
             };
             faults.child(&ready, at(4), &mut ids);
             assert!(faults.evidence(at(4), &BTreeMap::new())[0].closed);
+            // What kept it from starting is no news of its next end.
+            faults.child(&ended_at(5), at(5), &mut ids);
+            let again = &faults.evidence(at(5), &BTreeMap::new())[0].suspects[0].reason;
+            assert!(!again.contains("started"), "{again}");
         }
     }
 

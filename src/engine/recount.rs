@@ -25,18 +25,28 @@ pub(crate) enum RecountError {
     Journal(#[from] JournalError),
     /// Too old, or not kept.
     #[error(
-        "the journal no longer holds all that this ranking rests on: it reaches back to position {reaches}, and the engine \
-         that made it read from {needs} on. It keeps what `ingest.journal.keep` says"
+        "the journal no longer holds all that this ranking rests on: it reaches back to position {reaches}, and {needs}. \
+         `ingest.journal.keep` says how long it is kept: as long as an engine lives, for this"
     )]
     Forgotten {
         /// The first position that is there.
         reaches: u64,
-        /// The first that counted, as far as is known.
+        /// What is needed beside that, for people.
         needs: String,
+    },
+    /// The engine counted something that the journal lacks: it couldn't be written, or its clock was set.
+    #[error(
+        "what the journal holds up to position {cut} leads to another ranking than the one that was shown, so something \
+         else counted as well: what could not be journaled, or a clock that was set"
+    )]
+    AnotherRanking {
+        /// The ranking's cut.
+        cut: u64,
     },
     /// Not the engine's configuration, or not its version.
     #[error(
-        "the engine that made this ranking counted otherwise: it was another version, or its configuration says otherwise          what `analysis` and `assembly` are and which attributes units match. Name its configuration with --config"
+        "the engine that made this ranking counted otherwise: it was another version, or its configuration has other \
+         words under `analysis` or `assembly`, or units that match other attributes. Name its configuration with --config"
     )]
     OtherSettings,
     /// It is damaged, say.
@@ -72,7 +82,7 @@ pub(crate) fn recount(
     let Some((begins_at, began)) = began else {
         return Err(RecountError::Forgotten {
             reaches: first,
-            needs: "before".to_owned(),
+            needs: "the engine that made it began before".to_owned(),
         });
     };
     if began.settings != counting.settings {
@@ -81,18 +91,18 @@ pub(crate) fn recount(
     if let Some(needs) = began.first.filter(|needs| *needs < first) {
         return Err(RecountError::Forgotten {
             reaches: first,
-            needs: needs.to_string(),
+            needs: format!("the engine that made it read from position {needs} on"),
         });
     }
     let mut course = Course::new(Assembler::new(counting.assembly));
     let mut analyzer = Analyzer::new(counting.analysis);
-    for restarted in began.restarted {
-        analyzer.intervene(restarted);
+    for restarted in &began.restarted {
+        analyzer.intervene(restarted.clone());
     }
     let mut context = DecodeContext::new(&counting.keep);
     replay(journal, began.since, |record| {
         let (position, received_at) = (record.position, record.entry.received_at);
-        if position > shown.cut || position == begins_at {
+        if position > shown.cut {
             return;
         }
         // As the engine did where it read what was there at its beginning.
@@ -101,8 +111,10 @@ pub(crate) fn recount(
         let Some(told) = told.filter(Told::concerns_requests) else {
             return;
         };
-        for beat in course.due(received_at) {
-            course.pass(&mut analyzer, beat, |_| ());
+        if told.brings_time() {
+            for beat in course.due(received_at) {
+                course.pass(&mut analyzer, beat, |_| ());
+            }
         }
         match told {
             Told::Spans(spans) => course.take(&mut analyzer, position, received_at, &spans),

@@ -4,6 +4,8 @@
 //! to the system, what others say of requests and what we restart ourselves is written into the journal, and handed on
 //! from there in the queue of spans.
 
+use std::time::Duration;
+
 use rekindle_ingest::receive::Batch;
 use rekindle_ingest::{AppendError, Entry, Journal};
 use rekindle_model::UnixNanos;
@@ -14,6 +16,11 @@ use tokio::sync::watch;
 
 use super::mapping;
 use super::told::Note;
+
+/// How long what must count in any case waits for the journal.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So many restarts at most are told at once: a group's parts come together.
+const AT_ONCE: usize = 256;
 
 /// The position of what isn't in the journal.
 const NOWHERE: u64 = 0;
@@ -87,10 +94,13 @@ impl Teller {
         let Ok(place) = self.engine.clone().reserve_owned().await else {
             return false;
         };
-        let Err(error) = self.keep(note, place).await else {
-            return true;
+        let error = match tokio::time::timeout(PATIENCE, self.keep(note, place)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            // It may be heard twice, should it be written after all: what is told says the same the second time.
+            Err(_) => format!("the journal took longer than {PATIENCE:?}"),
         };
-        tracing::warn!(%error, "a replay of the journal will lack what was told");
+        tracing::warn!(%error, "a replay of the journal may lack what was told");
         let receipt = self.journal.receive();
         let Ok(text) = serde_json::to_vec(note) else {
             return true;
@@ -106,15 +116,19 @@ impl Teller {
         mut notes: mpsc::Receiver<Note>,
         mut stopped: watch::Receiver<bool>,
     ) {
+        let mut shadows = Vec::new();
         loop {
             let note = tokio::select! {
                 biased;
                 // An error means that nobody is left to say so.
                 _ = stopped.wait_for(|stop| *stop) => return,
-                Some(shadow) = restarts.recv() => match mapping::cast(&shadow) {
-                    Some(restarted) => Note::Restarted { restarted },
-                    None => continue,
-                },
+                1.. = restarts.recv_many(&mut shadows, AT_ONCE) => {
+                    let restarted: Vec<_> = shadows.drain(..).filter_map(|it| mapping::cast(&it)).collect();
+                    match restarted.is_empty() {
+                        true => continue,
+                        false => Note::Restarted { restarted },
+                    }
+                }
                 Some(note) = notes.recv() => note,
             };
             if !self.tell(&note).await {

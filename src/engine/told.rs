@@ -21,10 +21,10 @@ pub(crate) enum Note {
         /// What it knew then.
         began: Beginning,
     },
-    /// What we restarted ourselves. The ledger knows that, too, and what became of it.
+    /// What we restarted ourselves, at once. The ledger knows that, too, and what became of it.
     Restarted {
         /// As the analysis takes it.
-        restarted: Intervention,
+        restarted: Vec<Intervention>,
     },
     /// Which traces a ranking of ours showed: they are kept for the next ones.
     Shown {
@@ -45,6 +45,10 @@ pub(crate) enum Note {
 /// What an engine knows at its beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beginning {
+    /// When it had read that, and began to look.
+    pub(crate) at: UnixNanos,
+    /// The time before, as far back as something is there: nobody looked.
+    pub(crate) blind: Option<Intervention>,
     /// From when on it reads what is in the journal before this.
     pub(crate) since: UnixNanos,
     /// The position of the first of it, if there is any.
@@ -67,10 +71,7 @@ impl Note {
     /// Whether it says nothing to the engines after the one that wrote it: what was restarted, and what became of it, the
     /// ledger tells them.
     pub(crate) const fn is_of_one_life(&self) -> bool {
-        matches!(
-            self,
-            Self::Began { .. } | Self::Restarted { .. } | Self::Shown { .. }
-        )
+        matches!(self, Self::Restarted { .. } | Self::Shown { .. })
     }
 }
 
@@ -78,6 +79,11 @@ impl Told {
     /// Whether the analysis hears of it, and with it of the time when it came; of words about units it doesn't.
     pub(crate) fn concerns_requests(&self) -> bool {
         !matches!(self, Self::Note(note) if matches!(**note, Note::Said(_)))
+    }
+
+    /// Whether time passes for the analysis until it comes. Before an engine began, none did.
+    pub(crate) fn brings_time(&self) -> bool {
+        !matches!(self, Self::Note(note) if matches!(**note, Note::Began { .. }))
     }
 }
 
@@ -264,6 +270,8 @@ mod tests {
             asking,
         };
         let began = Beginning {
+            at: UnixNanos(9),
+            blind: Some(intervention.clone()),
             since: UnixNanos(3),
             first: Some(4),
             restarted: vec![intervention.clone()],
@@ -272,7 +280,7 @@ mod tests {
         for note in [
             Note::Intervention(intervention.clone()),
             Note::Restarted {
-                restarted: intervention.clone(),
+                restarted: vec![intervention.clone(), intervention.clone()],
             },
             Note::Began { began },
             Note::Shown {

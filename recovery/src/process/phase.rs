@@ -356,7 +356,9 @@ mod tests {
             Just(PhaseEvent::NotSpawned("no".to_owned())),
             prop::option::of(generation).prop_map(PhaseEvent::Stop),
             Just(PhaseEvent::Gone),
-            Just(PhaseEvent::Ended(Ending::Unseen, None)),
+            prop::option::of(0..9u64).prop_map(|lived| {
+                PhaseEvent::Ended(Ending::Unseen, lived.map(Duration::from_secs))
+            }),
         ]
     }
 

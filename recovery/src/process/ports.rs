@@ -1,4 +1,4 @@
-//! Does anybody still listen on a port that a life which has ended listened on?
+//! Does anybody listen on a port that a life which is to begin will listen on, on whatever address?
 //!
 //! From the kernel's table of sockets, without connecting: a connection would be a request. Who holds the
 //! port is looked for only when somebody does, for people.

@@ -7,6 +7,9 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::phase::ChildIdentity;
 
@@ -53,6 +56,16 @@ impl Stat {
 /// What the kernel says about this pid now; `None` if there is none.
 pub(super) fn stat(pid: i32) -> Option<Stat> {
     Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// For how long a process has lived by now that was started then, whatever became of the wall's clock meanwhile.
+pub(super) fn lived(start_ticks: u64) -> Option<Duration> {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).ok()?;
+    let now = Duration::new(seconds, u32::try_from(now.tv_nsec).ok()?);
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    let start = Duration::from_millis(start_ticks.saturating_mul(1000) / per_second);
+    now.checked_sub(start)
 }
 
 /// All processes there are, zombies included.

@@ -113,7 +113,7 @@ impl Unit {
                 if self.adopt(child) {
                     self.tell_adopted(child.pid);
                 } else {
-                    self.ended(Ending::Unseen).await;
+                    self.ended(Ending::Unseen, None).await;
                 }
             }
             Resume::TakeIn(generation, child) => {
@@ -122,10 +122,10 @@ impl Unit {
                 if self.adopt(child) {
                     self.tell_adopted(child.pid);
                 } else {
-                    self.ended(Ending::Unseen).await;
+                    self.ended(Ending::Unseen, None).await;
                 }
             }
-            Resume::Ended(how) => self.ended(how.clone()).await,
+            Resume::Ended(how) => self.ended(how.clone(), None).await,
             Resume::FinishStop | Resume::Start(_) => {}
         }
         self.publish();

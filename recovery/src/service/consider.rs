@@ -196,9 +196,9 @@ impl Engine {
         };
         if is_persons(ended.state) {
             ended.heard_at = now;
-            // Whom it accuses by now is who isn't well by now.
-            if number == evidence.incident {
-                ended.evidence = Some(evidence.clone());
+            // Whom it accuses by now is who isn't well by now; who was given up on stays the one that was.
+            if number == evidence.incident && !evidence.suspects.is_empty() {
+                ended.told_since = Some(evidence.clone());
             }
             return true;
         }

@@ -110,6 +110,8 @@ pub(super) struct Ended {
     pub(super) state: State,
     pub(super) at: SystemTime,
     pub(super) evidence: Option<Evidence>,
+    /// What was told of its incident since, as far as that accuses anybody.
+    pub(super) told_since: Option<Evidence>,
     /// The unit for whose sake it was part of a storm when a person got it.
     in_storm: Option<UnitName>,
     /// When this engine last heard of it: that it ended or that another engine had it, or its incident, still.
@@ -235,6 +237,7 @@ impl Engine {
                     .last()
                     .and_then(|action| action.evidence.clone())
                     .or_else(|| recovery.evidence.clone()),
+                told_since: None,
                 in_storm: in_storm(recovery.state, &recovery.held),
                 heard_at: now,
                 is_orphan: true,
@@ -524,11 +527,11 @@ impl Engine {
                 }
                 _ => IDLE,
             };
-            case.considered_at.is_none_or(|at| {
-                case.since > at
-                    || case.held_until(at).is_some_and(|until| until <= now)
+            let waited = |at| {
+                case.held_until(at).is_some_and(|until| until <= now)
                     || now.duration_since(at).map_or(true, |age| age >= idle)
-            })
+            };
+            case.is_undecided() || case.considered_at.is_some_and(waited)
         })
     }
 
@@ -719,7 +722,7 @@ impl Engine {
             .values()
             .filter(|ended| matches!(ended.state, State::GivenUp | State::Rejected))
             .filter(|ended| !ended.is_orphan)
-            .filter_map(|ended| ended.evidence.as_ref());
+            .filter_map(|ended| ended.told_since.as_ref().or(ended.evidence.as_ref()));
         Surroundings {
             leases: self.leases(),
             sick: cases
@@ -800,6 +803,7 @@ impl Engine {
                 state: case.state,
                 at: case.since,
                 evidence: case.acted_on.or(case.evidence),
+                told_since: None,
                 in_storm: in_storm(case.state, &case.held),
                 heard_at: now,
                 is_orphan: case.is_orphan,

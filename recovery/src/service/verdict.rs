@@ -438,7 +438,8 @@ impl Engine {
         let Some((attempt, lived)) = attempt.zip(lived) else {
             return true;
         };
-        let began = attempt.span().1.unwrap_or(attempt.settle_until);
+        // Its start is a part of how long it lived.
+        let began = attempt.span().0.unwrap_or(attempt.settle_until);
         let after = |times: u32| began.checked_add(lived.saturating_mul(times));
         after(1).is_none_or(|as_long| as_long >= attempt.judge_until)
             || after(2).is_none_or(|enough| now >= enough)

@@ -143,10 +143,10 @@ fn who_finds_no_room_in_a_plan_is_restarted_in_its_turn() {
         .collect();
     for whole in [3000, 20_000, 60_000] {
         let tree = tree(&format!("site ~{whole}{}", lines.concat()));
-        let mut suspects = names.iter().zip(1..);
-        let suspects: Vec<(&str, f64)> = suspects
-            .by_ref()
-            .map(|(name, at)| (name.as_str(), 0.1 - 0.004 * f64::from(at)))
+        let suspects: Vec<(&str, f64)> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, at)| (name.as_str(), 0.09 - 0.004 * f64::from(at)))
             .collect();
         let mut evidence = evidence(&suspects, 10.0, 10.0);
         evidence.traffic.clear();

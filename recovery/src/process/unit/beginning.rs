@@ -141,7 +141,7 @@ impl Unit {
             at: SystemTime::now(),
         });
         if !watched {
-            self.ended(Ending::Unseen).await;
+            self.ended(Ending::Unseen, None).await;
         }
         self.wait_ready(generation, deadline).await
     }
@@ -158,8 +158,10 @@ impl Unit {
             if ports::are_free(&ports) {
                 return Ok(());
             }
-            // What an earlier life left behind may have them; if that can't be ended, this says so too.
-            drop(sweep(&owner));
+            // What an earlier life left behind may have them.
+            if let Err(alive) = sweep(&owner) {
+                tracing::warn!(%alive, "what an earlier life left behind can't be ended");
+            }
             ports::wait_until_free(&ports)
         });
         let reason = match claimed.await {
@@ -171,16 +173,16 @@ impl Unit {
             generation: self.row.phase.generation(),
             next: Some(generation),
         };
+        let mut next = generation;
         if self.row.phase != waits {
-            let next = generation.max(self.row.phase.highest_generation() + 1);
+            next = generation.max(self.row.phase.highest_generation() + 1);
             self.step(PhaseEvent::Stop(Some(next)));
             self.step(PhaseEvent::Gone);
             self.save_or_log().await;
-            self.publish();
         }
         self.shared.reports.tell(ChildEvent::Blocked {
             unit: self.name.clone(),
-            generation,
+            generation: next,
             reason: reason.clone(),
             at: SystemTime::now(),
         });

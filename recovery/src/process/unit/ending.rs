@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::super::group::{EndedGroup, Group, StillAlive, sweep};
 use super::super::phase::{Ending, Phase, PhaseEvent};
+use super::super::procfs;
 use super::super::report::ChildEvent;
 use super::{SuperviseError, Unit};
 use crate::Stop;
@@ -110,16 +111,15 @@ impl Unit {
             }
             None => Ending::Unseen,
         };
-        self.ended(how.clone()).await;
+        let child = self.row.phase.child();
+        let lived = child.and_then(|child| procfs::lived(child.start_ticks));
+        self.ended(how.clone(), lived).await;
         how
     }
 
-    pub(super) async fn ended(&mut self, how: Ending) {
+    /// It ended by itself, after so long where that was seen.
+    pub(super) async fn ended(&mut self, how: Ending, lived: Option<Duration>) {
         let generation = self.row.phase.generation();
-        // When what wasn't seen to end did so isn't known.
-        let is_seen = !matches!(how, Ending::Unseen | Ending::HostRestarted);
-        let began = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.row.since_unix_nanos);
-        let lived = began.elapsed().ok().filter(|_| is_seen);
         self.step(PhaseEvent::Ended(how.clone(), lived));
         self.row.exits += 1;
         self.save_or_log().await;
