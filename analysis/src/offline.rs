@@ -108,6 +108,17 @@ impl Offline {
         self.ends.outages(name, &self.config)
     }
 
+    /// Whether a request of this heap isn't counted.
+    fn is_left_out<'a>(
+        &mut self,
+        heap: Heap,
+        request: (UnixNanos, UnixNanos),
+        spans: impl Iterator<Item = &'a Shape> + Clone,
+    ) -> bool {
+        self.is_fenced(request, spans.clone())
+            || heap != Heap::Window && self.is_in_outage(request.0, spans)
+    }
+
     /// Whether a request before the fault, which began then and whose spans say this, is of an earlier outage; counted.
     fn is_in_outage<'a>(
         &mut self,
@@ -184,9 +195,7 @@ impl Offline {
         let request = spans.iter().min_by_key(|span| span.start);
         let request = request.map_or_else(Default::default, |span| (span.start, span.end));
         let said = spans.iter().map(|span| &*span.shape);
-        if self.is_fenced(request, said.clone())
-            || heap != Heap::Window && self.is_in_outage(request.0, said)
-        {
+        if self.is_left_out(heap, request, said) {
             return;
         }
         let first = request.0;
@@ -211,9 +220,7 @@ impl Offline {
         let request = request.map_or_else(Default::default, |step| (step.start, step.end));
         let shapes = parts.shapes;
         let said = parts.steps.iter().map(|step| &*shapes[step.shape as usize]);
-        if self.is_fenced(request, said.clone())
-            || heap != Heap::Window && self.is_in_outage(request.0, said)
-        {
+        if self.is_left_out(heap, request, said) {
             return;
         }
         let first = request.0;

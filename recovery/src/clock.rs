@@ -70,12 +70,15 @@ pub type BootClock = Arc<dyn Fn() -> (String, Duration) + Send + Sync>;
 /// The machine's own.
 pub fn boot_clock() -> BootClock {
     let boot = procfs::boot_id();
-    Arc::new(move || {
-        let since = clock_gettime(ClockId::Monotonic);
-        let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
-        let nanos = u32::try_from(since.tv_nsec).unwrap_or(0);
-        (boot.clone(), Duration::new(seconds, nanos))
-    })
+    Arc::new(move || (boot.clone(), lasted(ClockId::Monotonic)))
+}
+
+/// For how long a clock has run that began with the machine.
+pub(crate) fn lasted(clock: ClockId) -> Duration {
+    let since = clock_gettime(clock);
+    let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(since.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
 }
 
 /// What the wall's clock said at a moment that another engine can find again: one of a boot of the machine.

@@ -203,15 +203,18 @@ fn again(terminal: &mut Terminal, args: &AnalyzeArgs, number: u64) -> Result<Exi
     })?;
     let input = recount_of(&config, &incident, shown)?;
     let tree = tree_of(&config)?;
-    let own = publish::ranking(number, &rank(Method::Default, &input), &tree);
-    if !is_same(&own, shown)? {
+    let mut ranking = rank(Method::Default, &input);
+    let mut view = publish::ranking(number, &ranking, &tree);
+    if !is_same(&view, shown)? {
         return Err(anyhow::Error::new(RecountError::AnotherRanking { cut: shown.cut }).into());
+    }
+    if args.method != Method::Default {
+        ranking = rank(args.method, &input);
+        view = publish::ranking(number, &ranking, &tree);
     }
     if args.csv.is_some() || args.parquet.is_some() {
         tidy(&input).write(args.csv.as_deref(), args.parquet.as_deref())?;
     }
-    let ranking = rank(args.method, &input);
-    let view = publish::ranking(number, &ranking, &tree);
     terminal.answer(&view, |terminal, view| {
         terminal.line(format!(
             "As of {}, the journal in {dir} up to position {}.",
@@ -264,23 +267,31 @@ fn in_memory(
         let first = window.partition_point(|trace| trace.spans()[0].start < since);
         baseline.traces.extend(window.drain(..first));
     }
-    let counted = |outages: &[Outage]| {
+    without_outages(|outages| {
         let offline = Offline::new(config).around(interventions);
         let offline = offline.of_masked(args.masked).besides(outages);
-        offline.with(&baseline.traces, &window)
-    };
-    let mut offline = counted(&[]);
-    let outages = offline.outages();
-    if !outages.is_empty() {
-        offline = counted(&outages);
+        let offline = offline.with(&baseline.traces, &window);
+        Ok(Streamed {
+            outages: offline.outages(),
+            input: offline.input(),
+            masked: offline.masked(),
+            baseline_traces: baseline.traces.len(),
+            window_traces: window.len(),
+            unreadable: inputs.unreadable + baseline.unreadable,
+        })
+    })
+}
+
+/// Counts, and where there were outages before the fault once more without these: whoever knows of them knows only
+/// afterwards, and mostly there are none.
+fn without_outages<E>(counted: impl Fn(&[Outage]) -> Result<Streamed, E>) -> Result<Streamed, E> {
+    let streamed = counted(&[])?;
+    if streamed.outages.is_empty() {
+        return Ok(streamed);
     }
     Ok(Streamed {
-        outages,
-        input: offline.input(),
-        masked: offline.masked(),
-        baseline_traces: baseline.traces.len(),
-        window_traces: window.len(),
-        unreadable: inputs.unreadable + baseline.unreadable,
+        outages: streamed.outages.clone(),
+        ..counted(&streamed.outages)?
     })
 }
 

@@ -108,10 +108,10 @@ struct Prevention {
 
 impl Prevention {
     fn begin(aging: &Aging, engine: &Engine, folder: &Path, rule: Option<Rule>) -> Self {
-        let clocks = aging.clocks().clone();
+        let clocks = aging.scene().clocks.clone();
         let (rules, task) = prepare(RejuvenationConfig {
             rules: Vec::from_iter(rule),
-            tree: aging.tree().clone().into(),
+            tree: aging.scene().tree.clone().into(),
             recovery: engine.recovery.clone(),
             gauges: Arc::new(aging.clone()),
             notifier: Arc::new(Silent),
@@ -158,7 +158,7 @@ fn day(seed: u64, who: Who, sticks: f64) -> Result<Day, SimulateError> {
         let status = engine.recovery.status();
         let of_rule = |dice: &mut StdRng| rule(&aging.site, who, dice);
         let mut prevention = Prevention::begin(&aging, &engine, folder, of_rule(&mut dice));
-        let response = aging.policy().human_response.as_secs_f64();
+        let response = aging.scene().policy.human_response.as_secs_f64();
         let (mut incidents, mut open, mut rolled, mut coming) = (0, None, false, None);
         let end = HOURS * 3600.0;
         while aging.now() < end {

@@ -35,7 +35,7 @@ use super::parallel::over_seeds;
 use super::random::{exponential, stream, weighted};
 use super::report::{Mean, Report, Table, number};
 use super::reserve::Reserve;
-use super::service::{Engine, Simulated, in_virtual_time};
+use super::service::{Engine, in_virtual_time};
 use super::{Options, SimulateError};
 
 /// Between two things that happen, on average.
@@ -215,7 +215,12 @@ async fn do_something(
     random: &mut StdRng,
 ) -> Result<Deed, SimulateError> {
     let weights: Vec<f64> = DEEDS.iter().map(|deed| deed.1).collect();
-    let units: Vec<UnitName> = world.tree.units().map(|spec| spec.name.clone()).collect();
+    let units: Vec<UnitName> = world
+        .scene
+        .tree
+        .units()
+        .map(|spec| spec.name.clone())
+        .collect();
     let any = |random: &mut StdRng| units[random.random_range(0..units.len())].clone();
     let deed = DEEDS[weighted(random, &weights)].0;
     match deed {
@@ -227,7 +232,7 @@ async fn do_something(
             let mut evidence = world.evidence(incident, &suspects);
             evidence.failing_per_second = exponential(random, 20.0);
             let believed = suspects.into_iter().filter(|(_, likely, by_two)| {
-                *by_two && *likely >= world.policy().auto_probability
+                *by_two && *likely >= world.scene.policy.auto_probability
             });
             world.lied(believed.map(|(unit, ..)| unit));
             say(world, recovery, evidence).await?;

@@ -95,16 +95,31 @@ impl Clocks {
     }
 }
 
+/// What every world has: its time, what can be restarted, and by which policy.
+#[derive(Clone, Debug)]
+pub(super) struct Scene {
+    pub(super) clocks: Clocks,
+    pub(super) tree: Arc<RestartTree>,
+    pub(super) policy: Arc<Policy>,
+}
+
+impl Scene {
+    /// To be made where time is virtual.
+    pub(super) fn begin(tree: RestartTree, policy: Policy) -> Self {
+        Self {
+            clocks: Clocks::begin(),
+            tree: Arc::new(tree),
+            policy: Arc::new(policy),
+        }
+    }
+}
+
 /// What is made up.
 pub(super) trait Simulated: Clone + Send + Sync + 'static {
     /// How far back it remembers requests, in seconds.
-    const REMEMBERS: f64;
+    const REMEMBERS: f64 = 600.0;
 
-    fn clocks(&self) -> &Clocks;
-
-    fn tree(&self) -> &Arc<RestartTree>;
-
-    fn policy(&self) -> &Policy;
+    fn scene(&self) -> &Scene;
 
     /// Restarts the unit, with all that comes of it.
     fn carry_out(&self, permit: Permit) -> impl Future<Output = Result<(), ExecuteError>> + Send;
@@ -154,12 +169,13 @@ struct Ports<W>(W);
 impl<W: Simulated> Executor for Ports<W> {
     fn restart(&self, permit: Permit) -> BoxFuture<'_, Result<Executed, ExecuteError>> {
         Box::pin(async {
-            let stopped_at = self.0.clocks().wall();
+            let clocks = &self.0.scene().clocks;
+            let stopped_at = clocks.wall();
             self.0.carry_out(permit).await?;
             // Clocks jump during restarts too, and the service has to bear it.
             Ok(Executed {
                 stopped_at,
-                ready_at: self.0.clocks().wall(),
+                ready_at: clocks.wall(),
                 began: Life::default(),
                 note: String::new(),
             })
@@ -178,7 +194,7 @@ impl<W: Simulated> Executor for Ports<W> {
 
 impl<W: Simulated> Cohort for Ports<W> {
     fn fared(&self, query: &CohortQuery) -> Fared {
-        let clocks = self.0.clocks();
+        let clocks = &self.0.scene().clocks;
         let from = clocks.of_wall(query.from);
         let from = from.max(clocks.now() - W::REMEMBERS).max(0.0);
         let until = clocks.of_wall(query.until).min(clocks.now());
@@ -213,10 +229,15 @@ impl Engine {
     /// Begins it, on what the last one left in the folder.
     pub(super) fn begin<W: Simulated>(world: &W, folder: &Path) -> Result<Self, SimulateError> {
         let ports = Arc::new(Ports(world.clone()));
-        let (tree, clocks, since) = (world.tree(), world.clocks().clone(), world.clocks().start);
+        let Scene {
+            clocks,
+            tree,
+            policy,
+        } = world.scene().clone();
+        let since = clocks.start;
         let units = tree.units().filter(|spec| spec.executor.is_some());
         let config = ServiceConfig {
-            policy: world.policy().clone(),
+            policy: (*policy).clone(),
             state_dir: folder.to_owned(),
             executors: units
                 .map(|spec| (spec.name.clone(), ports.clone() as Arc<dyn Executor>))

@@ -13,14 +13,14 @@ use rekindle_recovery::executor::{ExecuteError, Permit};
 use rekindle_recovery::judge::Verdict;
 use rekindle_recovery::ports::{Notice, NoticeKind};
 use rekindle_recovery::service::RecoveryStatus;
-use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
+use rekindle_recovery::{Evidence, Policy, UnitName};
 use tokio::time::{advance, sleep, timeout};
 
 use super::SimulateError;
 use super::course::{Course, Ill};
 use super::play::{Bill, DETECTION};
 use super::random::{binomial, poisson, stream};
-use super::service::{Clocks, Engine, Simulated, in_virtual_time, unguarded};
+use super::service::{Engine, Scene, Simulated, in_virtual_time, unguarded};
 use super::world::{BASELINE, Cure, Fault, Mix, Site};
 
 /// How often recovery is told what is wrong.
@@ -104,19 +104,15 @@ impl Patient {
 struct Ward {
     patient: Arc<Mutex<Option<Patient>>>,
     site: Arc<Site>,
-    tree: Arc<RestartTree>,
-    policy: Arc<Policy>,
-    clocks: Clocks,
+    scene: Scene,
 }
 
 impl Ward {
     fn new(site: Site, policy: Policy) -> Self {
         Self {
             patient: Arc::default(),
-            tree: Arc::new(site.tree.clone()),
+            scene: Scene::begin(site.tree.clone(), policy),
             site: Arc::new(site),
-            policy: Arc::new(policy),
-            clocks: Clocks::begin(),
         }
     }
 
@@ -124,14 +120,14 @@ impl Ward {
     fn with<T>(&self, f: impl FnOnce(&mut Patient) -> T) -> Option<T> {
         let mut patient = self.patient.lock().unwrap_or_else(PoisonError::into_inner);
         let patient = patient.as_mut()?;
-        patient.catch_up(&self.site, &self.policy, self.clocks.now());
+        patient.catch_up(&self.site, &self.scene.policy, self.scene.clocks.now());
         Some(f(patient))
     }
 
     fn admit(&self, fault: Fault, luck: (u64, u64)) {
         let patient = Patient {
             luck,
-            began: self.clocks.now(),
+            began: self.scene.clocks.now(),
             course: Course::begin(),
             shares: vec![(0.0, fault.severity)],
             fault,
@@ -148,8 +144,12 @@ impl Ward {
     fn evidence(&self) -> Option<Evidence> {
         self.with(|patient| {
             let mut evidence = patient.fault.evidence.clone();
-            evidence.at = self.clocks.wall();
-            evidence.since = self.clocks.wall_of(patient.began).unwrap_or(evidence.at);
+            evidence.at = self.scene.clocks.wall();
+            evidence.since = self
+                .scene
+                .clocks
+                .wall_of(patient.began)
+                .unwrap_or(evidence.at);
             let through = self.site.traffic(&patient.fault.shows_in);
             evidence.failing_per_second = through * patient.fault.severity * patient.course.left;
             evidence.closed = patient.course.left <= 0.0;
@@ -170,7 +170,7 @@ impl Ward {
 
     /// A person comes, after as long as that takes, and mends it.
     async fn is_mended(&self) {
-        advance(self.policy.human_response).await;
+        advance(self.scene.policy.human_response).await;
         self.with(|patient| {
             patient.course.left = 0.0;
             patient.note_share(0.0);
@@ -239,7 +239,7 @@ impl Ward {
         luck: (u64, u64),
     ) -> Result<f64, SimulateError> {
         self.admit(ordered.fault.clone(), luck);
-        let began = self.clocks.wall();
+        let began = self.scene.clocks.wall();
         sleep(Duration::from_secs_f64(ordered.after)).await;
         let mut status = engine.recovery.status();
         let (mut units, mut orders) = (ordered.units.iter(), 0);
@@ -273,7 +273,7 @@ impl Ward {
 
     /// Time jumps to so long after the beginning.
     async fn until(&self, at: Duration) {
-        let passed = Duration::from_secs_f64(self.clocks.now());
+        let passed = Duration::from_secs_f64(self.scene.clocks.now());
         advance(at.saturating_sub(passed)).await;
     }
 }
@@ -346,18 +346,8 @@ fn is_unknown(status: &RecoveryStatus, incident: u64) -> bool {
 }
 
 impl Simulated for Ward {
-    const REMEMBERS: f64 = 600.0;
-
-    fn clocks(&self) -> &Clocks {
-        &self.clocks
-    }
-
-    fn tree(&self) -> &Arc<RestartTree> {
-        &self.tree
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
+    fn scene(&self) -> &Scene {
+        &self.scene
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
@@ -381,7 +371,7 @@ impl Simulated for Ward {
             let on = Ill {
                 site: &self.site,
                 fault: &patient.fault,
-                policy: &self.policy,
+                policy: &self.scene.policy,
             };
             patient.course.restarted(on, &unit, downtime);
             let share = patient.course.share(on);

@@ -87,11 +87,7 @@ fn figures(pid: i32) -> Option<ProcessFigures> {
 /// The processor time that a process has used, in user mode and in the kernel.
 fn cpu(pid: i32) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let ticks = cpu_ticks(&text)?;
-    let per_second = rustix::param::clock_ticks_per_second().max(1);
-    Some(Duration::from_millis(
-        ticks.saturating_mul(1000) / per_second,
-    ))
+    cpu_ticks(&text).map(procfs::of_ticks)
 }
 
 /// User and system ticks are the 14th and 15th field; the name before them may hold blanks.

@@ -9,9 +9,10 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 
 use super::phase::ChildIdentity;
+use crate::clock::lasted;
 
 /// The environment variable that names the unit.
 pub const UNIT_VARIABLE: &str = "REKINDLE_UNIT";
@@ -60,12 +61,13 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
 
 /// For how long a process has lived by now that was started then, whatever became of the wall's clock meanwhile.
 pub(super) fn lived(start_ticks: u64) -> Option<Duration> {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).ok()?;
-    let now = Duration::new(seconds, u32::try_from(now.tv_nsec).ok()?);
+    lasted(ClockId::Boottime).checked_sub(of_ticks(start_ticks))
+}
+
+/// The time that the kernel says in ticks.
+pub(super) fn of_ticks(ticks: u64) -> Duration {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
-    let start = Duration::from_millis(start_ticks.saturating_mul(1000) / per_second);
-    now.checked_sub(start)
+    Duration::from_millis(ticks.saturating_mul(1000) / per_second)
 }
 
 /// All processes there are, zombies included.

@@ -25,7 +25,7 @@ use rekindle_store::{
 };
 
 use super::super::args::AnalyzeArgs;
-use super::Failure;
+use super::{Failure, without_outages};
 
 /// Traces that are handed from the thread that reads to the one that counts at a time, and how many such heaps wait:
 /// some thousands of spans, so that neither thread waits for the other at every trace, and what these say is listed
@@ -70,15 +70,7 @@ pub(super) fn streamed(
     interventions: &[Intervention],
 ) -> Result<Option<Streamed>, Failure> {
     let counted = |outages: &[Outage]| analyzed(config, args, keep, interventions, outages);
-    // Whoever knows of outages only afterwards counts once more; mostly there are none.
-    let streamed = counted(&[]).and_then(|streamed| match streamed.outages.is_empty() {
-        true => Ok(streamed),
-        false => Ok(Streamed {
-            outages: streamed.outages.clone(),
-            ..counted(&streamed.outages)?
-        }),
-    });
-    match streamed {
+    match without_outages(counted) {
         Ok(streamed) => Ok(Some(streamed)),
         Err(Stop::Unsorted) => Ok(None),
         Err(Stop::Failed(failure)) => Err(failure),

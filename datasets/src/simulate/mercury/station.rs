@@ -18,7 +18,7 @@ use tokio::time::{advance, sleep};
 
 use super::super::SimulateError;
 use super::super::random::stream;
-use super::super::service::{Clocks, Engine, Simulated, in_virtual_time, unguarded};
+use super::super::service::{Engine, Scene, Simulated, in_virtual_time, unguarded};
 use super::super::world::unit;
 use super::shapes::Shape;
 
@@ -142,10 +142,8 @@ fn usual(processes: &[&str], mut luck: impl FnMut() -> f64) -> f64 {
 /// The station in one of the five shapes.
 #[derive(Clone)]
 pub(super) struct Station {
-    pub(super) tree: Arc<RestartTree>,
+    pub(super) scene: Scene,
     own: Arc<BTreeMap<UnitName, &'static [&'static str]>>,
-    policy: Arc<Policy>,
-    clocks: Clocks,
     state: Arc<Mutex<State>>,
 }
 
@@ -174,10 +172,11 @@ impl Station {
         });
         Self {
             // The constants are trees; a test says so.
-            tree: Arc::new(RestartTree::build(specs.collect()).unwrap_or_default()),
+            scene: Scene::begin(
+                RestartTree::build(specs.collect()).unwrap_or_default(),
+                policy(),
+            ),
             own: Arc::new(own.collect()),
-            policy: Arc::new(policy()),
-            clocks: Clocks::begin(),
             state: Arc::new(Mutex::new(State {
                 faults: Vec::new(),
                 starting: BTreeSet::new(),
@@ -194,7 +193,7 @@ impl Station {
 
     /// All processes that a unit's restart starts.
     pub(super) fn processes(&self, unit: &UnitName) -> Vec<&'static str> {
-        let units = self.tree.subtree(unit).into_iter();
+        let units = self.scene.tree.subtree(unit).into_iter();
         let own = units.filter_map(|unit| self.own.get(unit));
         own.flat_map(|processes| processes.iter().copied())
             .collect()
@@ -208,7 +207,7 @@ impl Station {
 
     /// The smallest unit that covers these.
     pub(super) fn smallest(&self, needs: &[&str]) -> Option<UnitName> {
-        let units = self.tree.units().map(|spec| &spec.name);
+        let units = self.scene.tree.units().map(|spec| &spec.name);
         units
             .filter(|unit| self.covers(unit, needs))
             .min_by_key(|unit| self.processes(unit).len())
@@ -218,10 +217,10 @@ impl Station {
     /// What is told of a process that doesn't answer, or does again.
     fn evidence(&self, incident: &Incident, is_over: bool) -> Evidence {
         let shown_in = self.smallest(&incident.of.needs[..1]);
-        let cells = self.tree.units().map(|spec| &spec.name);
+        let cells = self.scene.tree.units().map(|spec| &spec.name);
         Evidence {
             incident: incident.number,
-            at: self.clocks.wall(),
+            at: self.scene.clocks.wall(),
             since: incident.since,
             signature: FaultSignature {
                 // Pings tell of it, and only they can tell of its end.
@@ -247,7 +246,7 @@ impl Station {
 
     /// Until the next ping.
     async fn ping(&self) {
-        let now = self.clocks.now();
+        let now = self.scene.clocks.now();
         let next = ((now / PING).floor() + 1.0) * PING;
         sleep(Duration::from_secs_f64(next - now)).await;
     }
@@ -263,7 +262,7 @@ impl Station {
         // At any time between two pings.
         let phase = self.with(|state| state.random.random::<f64>());
         sleep(Duration::from_secs_f64(phase * PING)).await;
-        let began = self.clocks.now();
+        let began = self.scene.clocks.now();
         self.with(|state| state.faults.push(failure));
         let status = engine.recovery.status();
         let mut open: Vec<Incident> = Vec::new();
@@ -286,7 +285,7 @@ impl Station {
                     open.push(Incident {
                         number: *incidents,
                         of: *fault,
-                        since: self.clocks.wall(),
+                        since: self.scene.clocks.wall(),
                     });
                 }
                 let told = open.iter().find(|incident| incident.of == *fault);
@@ -384,25 +383,15 @@ pub(super) fn repairs(
 }
 
 impl Simulated for Station {
-    const REMEMBERS: f64 = 600.0;
-
-    fn clocks(&self) -> &Clocks {
-        &self.clocks
-    }
-
-    fn tree(&self) -> &Arc<RestartTree> {
-        &self.tree
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
+    fn scene(&self) -> &Scene {
+        &self.scene
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
         let processes = self.processes(permit.unit());
         let takes = self.with(|state| state.start(&processes));
         sleep(Duration::from_secs_f64(takes)).await;
-        let now = self.clocks.now();
+        let now = self.scene.clocks.now();
         self.with(|state| state.started(&processes, now));
         Ok(())
     }
@@ -446,8 +435,13 @@ mod tests {
     fn the_shapes_are_trees() {
         for (number, shape) in SHAPES.iter().enumerate() {
             let station = station(number);
-            assert_eq!(station.tree.len(), shape.units.len(), "{}", shape.name);
-            let root = station.tree.root().expect("a root").clone();
+            assert_eq!(
+                station.scene.tree.len(),
+                shape.units.len(),
+                "{}",
+                shape.name
+            );
+            let root = station.scene.tree.root().expect("a root").clone();
             assert!(station.processes(&root).len() >= 5, "{}", shape.name);
         }
     }

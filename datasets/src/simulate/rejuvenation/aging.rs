@@ -12,13 +12,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rekindle_recovery::executor::{BoxFuture, ExecuteError, Permit};
 use rekindle_recovery::rejuvenate::{Gauge, Gauges, Life};
-use rekindle_recovery::{
-    Circumstances, Evidence, FaultSignature, Policy, RestartTree, SuspectUnit, UnitName,
-};
+use rekindle_recovery::{Circumstances, Evidence, FaultSignature, Policy, SuspectUnit, UnitName};
 use tokio::time::sleep;
 
 use super::super::random::stream;
-use super::super::service::{Clocks, Simulated};
+use super::super::service::{Scene, Simulated};
 use super::super::world::{REQUESTS_PER_SECOND, Site};
 
 /// The heap, and what of it is in use while nothing leaks: the first as published (recalled).
@@ -116,9 +114,7 @@ impl State {
 #[derive(Clone)]
 pub(super) struct Aging {
     pub(super) site: Arc<Site>,
-    tree: Arc<RestartTree>,
-    policy: Arc<Policy>,
-    clocks: Clocks,
+    scene: Scene,
     /// How often a unit doesn't come back from a preventive restart, in `[0, 1]`.
     sticks: f64,
     state: Arc<Mutex<State>>,
@@ -150,10 +146,8 @@ impl Aging {
             luck: stream(seed, &[2]),
         };
         Self {
-            tree: Arc::new(site.tree.clone()),
+            scene: Scene::begin(site.tree.clone(), Policy::default()),
             site: Arc::new(site),
-            policy: Arc::new(Policy::default()),
-            clocks: Clocks::begin(),
             sticks,
             state: Arc::new(Mutex::new(state)),
         }
@@ -161,7 +155,7 @@ impl Aging {
 
     /// Does something to what is so by now.
     fn with<T>(&self, f: impl FnOnce(&mut State, f64) -> T) -> T {
-        let now = self.clocks.now();
+        let now = self.scene.clocks.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.catch_up(now);
         f(&mut state, now)
@@ -169,7 +163,7 @@ impl Aging {
 
     /// True seconds since the beginning.
     pub(super) fn now(&self) -> f64 {
-        self.clocks.now()
+        self.scene.clocks.now()
     }
 
     /// Seconds until so much is free and no more, if nobody restarts anything.
@@ -189,12 +183,12 @@ impl Aging {
 
     /// What recovery is told of the server that ran out of memory at this true time.
     pub(super) fn evidence(&self, incident: u64, since: f64, is_over: bool) -> Evidence {
-        let at = self.clocks.wall();
-        let units = self.tree.units().map(|spec| &spec.name);
+        let at = self.scene.clocks.wall();
+        let units = self.scene.tree.units().map(|spec| &spec.name);
         Evidence {
             incident,
             at,
-            since: self.clocks.wall_of(since).unwrap_or(at),
+            since: self.scene.clocks.wall_of(since).unwrap_or(at),
             signature: FaultSignature {
                 request_types: Vec::new(),
                 error_type: String::new(),
@@ -250,18 +244,8 @@ impl Gauges for Aging {
 }
 
 impl Simulated for Aging {
-    const REMEMBERS: f64 = 600.0;
-
-    fn clocks(&self) -> &Clocks {
-        &self.clocks
-    }
-
-    fn tree(&self) -> &Arc<RestartTree> {
-        &self.tree
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
+    fn scene(&self) -> &Scene {
+        &self.scene
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
@@ -271,7 +255,7 @@ impl Simulated for Aging {
             let by_person = std::mem::take(&mut state.is_person_at_work);
             let is_preventive = permit.incident().is_none() && !by_person;
             state.day.restarts += 1.0;
-            state.day.failed += traffic * self.policy.in_flight.as_secs_f64();
+            state.day.failed += traffic * self.scene.policy.in_flight.as_secs_f64();
             state.day.while_stuck += f64::from(u8::from(is_preventive && state.stuck.is_some()));
             let outage = match (&state.full, &state.stuck) {
                 // They fail already.
@@ -299,13 +283,13 @@ impl Simulated for Aging {
         sleep(Duration::from_secs_f64(self.site.usual(&unit))).await;
         self.with(|state, now| {
             for (part, leaked, _) in &mut state.leaks {
-                if self.tree.contains(&unit, part) {
+                if self.scene.tree.contains(&unit, part) {
                     *leaked = 0.0;
                 }
             }
-            let is_back = |stuck: &(UnitName, usize)| self.tree.contains(&unit, &stuck.0);
+            let is_back = |stuck: &(UnitName, usize)| self.scene.tree.contains(&unit, &stuck.0);
             let back = state.stuck.take_if(|stuck| is_back(stuck));
-            let renewed = self.tree.contains(&unit, &SERVER.into());
+            let renewed = self.scene.tree.contains(&unit, &SERVER.into());
             let server = state.full.take_if(|_| renewed);
             let ended = [outage, back.map(|(_, place)| place), server];
             for place in ended.into_iter().flatten() {

@@ -8,7 +8,7 @@ use rekindle_recovery::executor::{ExecuteError, Permit};
 use rekindle_recovery::{Evidence, Policy, RestartTree, UnitName};
 
 use super::super::manner::Manner;
-use super::super::service::{Clocks, Simulated};
+use super::super::service::{Scene, Simulated};
 use super::super::world::unit;
 use super::evidence_of;
 use super::harm::{self, For, Harm, Restart, Sums};
@@ -43,10 +43,8 @@ pub(super) struct State {
 #[derive(Clone)]
 pub(super) struct World {
     state: Arc<Mutex<State>>,
-    pub(super) tree: Arc<RestartTree>,
+    pub(super) scene: Scene,
     pub(super) troubles: Arc<Vec<Trouble>>,
-    policy: Arc<Policy>,
-    clocks: Clocks,
 }
 
 impl World {
@@ -67,25 +65,24 @@ impl World {
             spec
         });
         // The constant is a tree; a test says so.
-        let tree = Arc::new(RestartTree::build(specs.collect()).unwrap_or_default());
-        let policy = Arc::new(Policy {
+        let tree = RestartTree::build(specs.collect()).unwrap_or_default();
+        let policy = Policy {
             capacity: BTreeMap::from([(DOORS.to_owned(), 1)]),
             ..policy
-        });
+        };
+        let scene = Scene::begin(tree, policy);
         let state = State {
             manners: BTreeMap::new(),
             lies: BTreeMap::new(),
-            account: Account::new(tree.clone(), policy.clone()),
+            account: Account::new(scene.tree.clone(), scene.policy.clone()),
             ended: BTreeMap::new(),
             told: BTreeSet::new(),
             sums: Sums::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
-            tree,
+            scene,
             troubles: Arc::new(draw(seed, seconds)),
-            policy,
-            clocks: Clocks::begin(),
         }
     }
 
@@ -95,11 +92,11 @@ impl World {
 
     /// True seconds since the beginning.
     pub(super) fn seconds(&self) -> f64 {
-        self.clocks.now()
+        self.scene.clocks.now()
     }
 
     pub(super) fn jump(&self, seconds: i64) {
-        self.clocks.jump(seconds);
+        self.scene.clocks.jump(seconds);
     }
 
     /// Does something to the account, at the true time.
@@ -163,7 +160,7 @@ impl World {
         let process = UnitName::from(process);
         self.with(|state| {
             let lies = state.lies.iter();
-            let mut lies = lies.filter(|(unit, _)| self.tree.overlap(unit, &process));
+            let mut lies = lies.filter(|(unit, _)| self.scene.tree.overlap(unit, &process));
             lies.any(|(_, at)| {
                 let next = at.partition_point(|at| *at < from);
                 at.get(next).is_some_and(|at| *at < until)
@@ -180,7 +177,7 @@ impl World {
             Some(place) if !on.contains(&place) => For::Gone,
             Some(place) => {
                 let Trouble { kind, cure, .. } = self.troubles[place];
-                let cures = |cure: &str| self.tree.contains(permit.unit(), &cure.into());
+                let cures = |cure: &str| self.scene.tree.contains(permit.unit(), &cure.into());
                 match cure.is_some_and(cures) {
                     true => For::Cure(kind),
                     false => For::Nothing(kind),
@@ -218,13 +215,14 @@ impl World {
 
     /// An accusation, by the wall's clock.
     pub(super) fn evidence(&self, incident: u64, suspects: &[(UnitName, f64, bool)]) -> Evidence {
-        let mut evidence = evidence_of(incident, suspects, 10.0, self.clocks.wall(), "raised");
+        let mut evidence =
+            evidence_of(incident, suspects, 10.0, self.scene.clocks.wall(), "raised");
         evidence.traffic = UNITS
             .iter()
             .map(|unit| (UnitName::from(unit.0), unit.3))
             .collect();
         let renewed = self.note(|account, _| account.renewed().clone());
-        evidence.circumstances.changes = self.clocks.changes(&renewed);
+        evidence.circumstances.changes = self.scene.clocks.changes(&renewed);
         evidence
     }
 
@@ -268,7 +266,7 @@ impl World {
     }
 
     pub(super) fn told(&self, evidence: &Evidence) {
-        let age = self.clocks.wall().duration_since(evidence.at);
+        let age = self.scene.clocks.wall().duration_since(evidence.at);
         let age = age.unwrap_or_default().as_secs_f64();
         self.note(|account, now| account.told(evidence, age, now));
     }
@@ -344,16 +342,8 @@ impl Drop for Flight {
 impl Simulated for World {
     const REMEMBERS: f64 = 120.0;
 
-    fn clocks(&self) -> &Clocks {
-        &self.clocks
-    }
-
-    fn tree(&self) -> &Arc<RestartTree> {
-        &self.tree
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
+    fn scene(&self) -> &Scene {
+        &self.scene
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
@@ -382,7 +372,7 @@ impl Simulated for World {
             for place in self.on_at(now, &state.ended) {
                 let cures = self.troubles[place]
                     .cure
-                    .is_some_and(|cure| self.tree.contains(&unit, &cure.into()));
+                    .is_some_and(|cure| self.scene.tree.contains(&unit, &cure.into()));
                 if cures {
                     state.ended.insert(place, now);
                 }
@@ -418,9 +408,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_world_is_a_tree_with_pairs() {
         let world = World::new(1, Policy::default(), 1000.0);
-        assert_eq!(world.tree.len(), UNITS.len());
+        assert_eq!(world.scene.tree.len(), UNITS.len());
         let rules = |unit: &str| {
             world
+                .scene
                 .tree
                 .spec(&unit.into())
                 .expect("it is there")

@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rekindle_recovery::executor::{ExecuteError, Permit};
 use rekindle_recovery::ports::Notice;
-use rekindle_recovery::{
-    Circumstances, Evidence, FaultSignature, Policy, RestartTree, SuspectUnit, UnitName,
-};
+use rekindle_recovery::{Circumstances, Evidence, FaultSignature, SuspectUnit, UnitName};
 
 use super::script::{Ends, Fault, Script};
 use super::{Line, Told};
 use crate::simulate::manner::Manner;
 use crate::simulate::reserve::Reserve;
-use crate::simulate::service::{Clocks, Simulated};
+use crate::simulate::service::{Scene, Simulated};
 
 /// From a fault's first request to the first word of it, in seconds.
 const UNNOTICED: f64 = 1.0;
@@ -53,20 +51,16 @@ struct State {
 #[derive(Clone)]
 pub(super) struct Stage {
     state: Arc<Mutex<State>>,
-    tree: Arc<RestartTree>,
+    scene: Scene,
     traffic: Arc<BTreeMap<UnitName, f64>>,
-    policy: Arc<Policy>,
-    clocks: Clocks,
 }
 
 impl Stage {
     pub(super) fn new(script: &Script) -> Self {
         Self {
             state: Arc::new(Mutex::new(State::default())),
-            tree: Arc::new(script.tree.clone()),
+            scene: Scene::begin(script.tree.clone(), script.policy.clone()),
             traffic: Arc::new(script.traffic().collect()),
-            policy: Arc::new(script.policy.clone()),
-            clocks: Clocks::begin(),
         }
     }
 
@@ -76,7 +70,7 @@ impl Stage {
 
     /// Seconds since the beginning.
     fn now(&self) -> f64 {
-        self.clocks.now()
+        self.scene.clocks.now()
     }
 
     pub(super) fn say(&self, what: String) {
@@ -111,7 +105,7 @@ impl Stage {
     }
 
     pub(super) fn jump(&self, seconds: i64) {
-        self.clocks.jump(seconds);
+        self.scene.clocks.jump(seconds);
     }
 
     fn rate(&self, unit: &UnitName) -> f64 {
@@ -124,9 +118,9 @@ impl Stage {
         let shares = on.map(|trouble| {
             let hit = &trouble.fault.unit;
             let share = trouble.fault.share;
-            if self.tree.contains(hit, unit) {
+            if self.scene.tree.contains(hit, unit) {
                 share
-            } else if self.tree.contains(unit, hit) && self.rate(unit) > 0.0 {
+            } else if self.scene.tree.contains(unit, hit) && self.rate(unit) > 0.0 {
                 share * (self.rate(hit) / self.rate(unit)).min(1.0)
             } else {
                 0.0
@@ -139,7 +133,7 @@ impl Stage {
     pub(super) fn evidence(&self) -> Vec<Evidence> {
         let now = self.now();
         self.with(|state| {
-            let changes = self.clocks.changes(&state.renewed);
+            let changes = self.scene.clocks.changes(&state.renewed);
             let mut told = Vec::new();
             let mut new = Vec::new();
             for (place, trouble) in state.troubles.iter_mut().enumerate() {
@@ -172,12 +166,12 @@ impl Stage {
             reserve.tell(&mut circumstances);
         }
         let is_slow = fault.reserve == Some(Reserve::Overload);
-        let wall = self.clocks.wall();
+        let wall = self.scene.clocks.wall();
         let suspects = fault.told.iter();
         Evidence {
             incident,
             at: wall,
-            since: self.clocks.wall_of(trouble.from).unwrap_or(wall),
+            since: self.scene.clocks.wall_of(trouble.from).unwrap_or(wall),
             signature: FaultSignature {
                 request_types: vec![format!("{TYPE}{}", fault.unit)],
                 error_type: "Broken".to_owned(),
@@ -225,9 +219,9 @@ impl Stage {
     fn is_renewed(&self, state: &State, unit: &UnitName, now: f64) -> bool {
         let was = |unit: &UnitName| {
             let mut restarted = state.restarted.iter();
-            restarted.any(|(of, at)| *at > now - TOGETHER && self.tree.contains(of, unit))
+            restarted.any(|(of, at)| *at > now - TOGETHER && self.scene.tree.contains(of, unit))
         };
-        let mut parts = self.tree.restarts(unit).into_iter();
+        let mut parts = self.scene.tree.restarts(unit).into_iter();
         was(unit) || (parts.len() > 0 && parts.all(was))
     }
 
@@ -304,25 +298,15 @@ fn suspected(evidence: &Evidence) -> String {
 }
 
 impl Simulated for Stage {
-    const REMEMBERS: f64 = 600.0;
-
-    fn clocks(&self) -> &Clocks {
-        &self.clocks
-    }
-
-    fn tree(&self) -> &Arc<RestartTree> {
-        &self.tree
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
+    fn scene(&self) -> &Scene {
+        &self.scene
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<(), ExecuteError> {
         let unit = permit.unit().clone();
         let mut away = Away::begin(self, &unit);
         let manner = self.with(|state| state.manner.get(&unit).copied());
-        let spec = self.tree.spec(&unit);
+        let spec = self.scene.tree.spec(&unit);
         let usual = spec.and_then(|spec| spec.expected_downtime);
         let generation = permit.generation();
         self.say(format!(
@@ -350,7 +334,7 @@ impl Simulated for Stage {
         const STEP: f64 = 0.25;
         let names = request_types.iter().filter_map(|it| it.strip_prefix(TYPE));
         let units: Vec<UnitName> = match request_types.is_empty() {
-            true => self.tree.root().cloned().into_iter().collect(),
+            true => self.scene.tree.root().cloned().into_iter().collect(),
             false => names.map(UnitName::from).collect(),
         };
         let (mut ok, mut bad) = (0.0, 0.0);

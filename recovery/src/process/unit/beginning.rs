@@ -55,10 +55,10 @@ impl Unit {
         else {
             return;
         };
-        let ports = self.spec.as_ref().map(|spec| spec.process.ports.clone());
-        let Some(ports) = ports.filter(|ports| !ports.is_empty()) else {
+        let ports = self.ports();
+        if ports.is_empty() {
             return;
-        };
+        }
         let free = tokio::task::spawn_blocking(move || ports::are_free(&ports)).await;
         if !self.row.wanted || !matches!(free, Ok(true)) {
             return;
@@ -146,13 +146,19 @@ impl Unit {
         self.wait_ready(generation, deadline).await
     }
 
+    /// What it listens on, as far as that is written down.
+    fn ports(&self) -> Vec<u16> {
+        let ports = self.spec.as_ref().map(|spec| spec.process.ports.clone());
+        ports.unwrap_or_default()
+    }
+
     /// Waits until nobody listens on the ports of the life that is to begin. As long as somebody does it couldn't work, and
     /// whoever listens there would be taken for it; so it begins when they are free.
     async fn claim_ports(&mut self, generation: u64) -> Result<(), SuperviseError> {
-        let ports = self.spec.as_ref().map(|spec| spec.process.ports.clone());
-        let Some(ports) = ports.filter(|ports| !ports.is_empty()) else {
+        let ports = self.ports();
+        if ports.is_empty() {
             return Ok(());
-        };
+        }
         let owner = self.owner();
         let claimed = tokio::task::spawn_blocking(move || {
             if ports::are_free(&ports) {
